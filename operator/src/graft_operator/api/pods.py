@@ -1,0 +1,54 @@
+"""The part of a pod's settings that users may choose. No hostPath, no privileges, no command: on purpose."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from graft_operator.api.meta import ApiModel
+
+Quantity = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]+)?$", max_length=32
+    ),
+]
+"""A Kubernetes quantity as a string, such as ``"2"``, ``"500m"`` or ``"8Gi"``."""
+
+LabelText = Annotated[str, StringConstraints(max_length=63)]
+
+
+class Resources(ApiModel):
+    """Compute resources of one container."""
+
+    requests: dict[str, Quantity] = Field(default_factory=dict, max_length=16)
+    """What the scheduler reserves, such as ``{"cpu": "4", "memory": "32Gi"}``."""
+    limits: dict[str, Quantity] = Field(default_factory=dict, max_length=16)
+    """What the container may not exceed, such as ``{"nvidia.com/gpu": "1"}``."""
+
+
+class Toleration(ApiModel):
+    """A Kubernetes toleration."""
+
+    key: Annotated[str, StringConstraints(max_length=316)] | None = None
+    """Taint key; empty with operator Exists means every taint."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """How key and value are compared."""
+    value: LabelText | None = None
+    """Taint value, with operator Equal."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Taint effect; empty means all effects."""
+    toleration_seconds: int | None = Field(default=None, ge=0)
+    """How long a NoExecute taint is tolerated, in seconds."""
+
+
+class Placement(ApiModel):
+    """Where a pod may run."""
+
+    node_selector: dict[str, LabelText] = Field(default_factory=dict, max_length=32)
+    """Node labels that the pod needs."""
+    tolerations: tuple[Toleration, ...] = Field(default=(), max_length=16)
+    """Taints that the pod tolerates."""
+    runtime_class_name: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """RuntimeClass of the pod, such as ``nvidia``."""
