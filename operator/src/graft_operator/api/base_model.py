@@ -19,9 +19,7 @@ from graft_operator.api.pods import Placement, Resources
 
 S3Uri = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=+@-]+)*/?$", max_length=1024
-    ),
+    StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=+@-]+)*/?$", max_length=1024),
 ]
 RelativePath = Annotated[
     str,
@@ -31,14 +29,29 @@ RelativePath = Annotated[
     ),
 ]
 """A path below a volume's root: no leading slash, no segment that begins with a dot."""
-EngineArgument = Annotated[
-    str, StringConstraints(pattern=r"^--[a-z0-9][a-z0-9-]*(=.{0,512})?$", max_length=576)
-]
+EngineArgument = Annotated[str, StringConstraints(pattern=r"^--[a-z0-9][a-z0-9-]*(=.{0,512})?$", max_length=576)]
 
 RESERVED_ENGINE_ARGUMENTS = frozenset(
-    "--model --served-model-name --host --port --uds --api-key --enable-lora --lora-modules --max-loras --max-cpu-loras "
-    "--max-lora-rank --max-model-len --trust-remote-code --api-server-count --root-path --middleware "
-    "--ssl-keyfile --ssl-certfile".split()
+    [
+        "--model",
+        "--served-model-name",
+        "--host",
+        "--port",
+        "--uds",
+        "--api-key",
+        "--enable-lora",
+        "--lora-modules",
+        "--max-loras",
+        "--max-cpu-loras",
+        "--max-lora-rank",
+        "--max-model-len",
+        "--trust-remote-code",
+        "--api-server-count",
+        "--root-path",
+        "--middleware",
+        "--ssl-keyfile",
+        "--ssl-certfile",
+    ]
 )
 """Arguments that Graft sets itself, or that would open the engine to the outside."""
 

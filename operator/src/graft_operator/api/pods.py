@@ -10,9 +10,7 @@ from graft_operator.api.meta import ApiModel
 
 Quantity = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]+)?$", max_length=32
-    ),
+    StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]+)?$", max_length=32),
 ]
 """A Kubernetes quantity as a string, such as ``"2"``, ``"500m"`` or ``"8Gi"``."""
 
