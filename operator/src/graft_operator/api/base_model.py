@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -32,7 +33,7 @@ RelativePath = Annotated[
 EngineArgument = Annotated[str, StringConstraints(pattern=r"^--[a-z0-9][a-z0-9-]*(=.{0,512})?$", max_length=576)]
 
 RESERVED_ENGINE_ARGUMENTS = frozenset(
-    [
+    {
         "--model",
         "--served-model-name",
         "--host",
@@ -51,9 +52,12 @@ RESERVED_ENGINE_ARGUMENTS = frozenset(
         "--middleware",
         "--ssl-keyfile",
         "--ssl-certfile",
-    ]
+    }
 )
 """Arguments that Graft sets itself, or that would open the engine to the outside."""
+
+BASE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+"""A DNS label that a Service may be named after, with room for suffixes."""
 
 
 class HuggingFaceSource(ApiModel):
@@ -120,7 +124,12 @@ class BaseServing(Placement):
 
     @model_validator(mode="after")
     def _consistent(self) -> BaseServing:
-        taken = [arg for arg in self.engine_args if arg.partition("=")[0] in RESERVED_ENGINE_ARGUMENTS]
+        # argparse takes an unambiguous beginning for the whole name: --trust-remote is --trust-remote-code.
+        taken = [
+            arg
+            for arg in self.engine_args
+            if any(reserved.startswith(arg.partition("=")[0]) for reserved in RESERVED_ENGINE_ARGUMENTS)
+        ]
         if taken:
             raise ValueError(f"engineArgs must not contain {taken[0]}: Graft sets it")
         if self.max_loaded_adapters < self.max_active_adapters:
@@ -224,6 +233,12 @@ class BaseModel(StatusModel):
     metadata: ObjectMeta
     spec: BaseModelSpec
     status: BaseModelStatus = BaseModelStatus()
+
+    @model_validator(mode="after")
+    def _well_named(self) -> BaseModel:
+        if not BASE_NAME.fullmatch(self.metadata.name):
+            raise ValueError("metadata.name must be at most 40 of a-z, 0-9 and '-', and begin with a letter")
+        return self
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> BaseModel:

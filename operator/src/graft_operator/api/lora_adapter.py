@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -16,12 +17,15 @@ from graft_operator.api.meta import (
     ObjectMeta,
     ObjectName,
     StatusModel,
+    decimal_that,
 )
 from graft_operator.api.pods import Placement, Resources
 
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]
 Method = Literal["LoRA", "QLoRA", "RsLoRA"]
-AdapterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=52)]
+
+ADAPTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?")
+"""A DNS label, with room for the suffix of a training Job."""
 
 
 class S3Dataset(ApiModel):
@@ -78,7 +82,7 @@ class LoraParameters(ApiModel):
     """Rank r of the update B·A."""
     alpha: int | None = Field(default=None, ge=1, le=1024)
     """Scale of the update is alpha/rank; 2×rank when empty."""
-    dropout: DecimalString = "0.05"
+    dropout: Annotated[DecimalString, decimal_that(lambda value: value < 1, "must be below 1")] = "0.05"
     """Dropout on the adapter's input, 0 up to 1."""
     target_modules: tuple[ModuleName, ...] = Field(
         default=("q_proj", "k_proj", "v_proj", "o_proj"), min_length=1, max_length=64
@@ -92,6 +96,12 @@ class LoraParameters(ApiModel):
         """Return alpha with its default, 2×rank, applied."""
         return self.alpha if self.alpha is not None else 2 * self.rank
 
+    @model_validator(mode="after")
+    def _all_linear_stands_alone(self) -> LoraParameters:
+        if "all-linear" in self.target_modules and len(self.target_modules) > 1:
+            raise ValueError("targetModules must not name other modules beside all-linear, which means them all")
+        return self
+
 
 class Training(ApiModel):
     """How the adapter is trained."""
@@ -104,15 +114,17 @@ class Training(ApiModel):
     """Rows of one forward pass on one device."""
     gradient_accumulation: int = Field(default=4, ge=1, le=1024)
     """Forward passes per optimizer step."""
-    learning_rate: DecimalString = "2e-4"
+    learning_rate: Annotated[
+        DecimalString, decimal_that(lambda value: 0 < value <= 1, 'must be above 0 and at most 1, such as "2e-4"')
+    ] = "2e-4"
     """Peak learning rate, as a string."""
     schedule: Literal["Constant", "Linear", "Cosine"] = "Cosine"
     """Shape of the learning rate after the warm-up."""
-    warmup_ratio: DecimalString = "0.03"
+    warmup_ratio: Annotated[DecimalString, decimal_that(lambda value: value <= 1, "must be at most 1")] = "0.03"
     """Part of the steps over which the learning rate rises."""
-    weight_decay: DecimalString = "0"
+    weight_decay: Annotated[DecimalString, decimal_that(lambda value: value <= 1, "must be at most 1")] = "0"
     """Weight decay of AdamW."""
-    max_grad_norm: DecimalString = "1"
+    max_grad_norm: Annotated[DecimalString, decimal_that(lambda value: value > 0, "must be above 0")] = "1"
     """Gradients are clipped to this norm."""
     max_sequence_length: int = Field(default=1024, ge=8, le=1_048_576)
     """Longer rows are cut, in tokens; cut rows are counted."""
@@ -142,7 +154,9 @@ class Probe(ApiModel):
 class Evaluation(ApiModel):
     """The gate: a version that fails it is stored and never served."""
 
-    min_improvement_over_base: DecimalString = "0"
+    min_improvement_over_base: Annotated[
+        DecimalString, decimal_that(lambda value: value < 1, "must be below 1; 0.1 means 10 %")
+    ] = "0"
     """Least relative improvement of the evaluation loss over the base alone: 0.1 is 10 %."""
     max_regression: DecimalString = "0.05"
     """Most that the evaluation loss may be relatively worse than the served version's, on the same rows."""
@@ -199,6 +213,14 @@ class LoraAdapter(StatusModel):
     metadata: ObjectMeta
     spec: LoraAdapterSpec
     status: LoraAdapterStatus = LoraAdapterStatus()
+
+    @model_validator(mode="after")
+    def _well_named(self) -> LoraAdapter:
+        if not ADAPTER_NAME.fullmatch(self.metadata.name):
+            raise ValueError("metadata.name must be at most 52 of a-z, 0-9 and '-'")
+        if self.metadata.name == self.spec.base_model_ref.name:
+            raise ValueError("metadata.name must not equal spec.baseModelRef.name: both name a model on one endpoint")
+        return self
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> LoraAdapter:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic import BaseModel as PydanticModel
-from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 GROUP = "graft.dev"
@@ -18,6 +19,18 @@ ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-
 
 DecimalString = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$", max_length=32)]
 """A non-negative decimal number as a string: floats do not survive a round trip through JSON clients."""
+
+
+def decimal_that(holds: Callable[[float], bool], requirement: str) -> AfterValidator:
+    """Return a validator of a DecimalString's value; ``requirement`` reads "must …"."""
+
+    def check(text: str) -> str:
+        if not holds(float(text)):
+            raise ValueError(requirement)
+        return text
+
+    return AfterValidator(check)
+
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 

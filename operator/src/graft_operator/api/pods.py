@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.meta import ApiModel
 
@@ -39,6 +39,16 @@ class Toleration(ApiModel):
     """Taint effect; empty means all effects."""
     toleration_seconds: int | None = Field(default=None, ge=0)
     """How long a NoExecute taint is tolerated, in seconds."""
+
+    @model_validator(mode="after")
+    def _accepted_by_kubernetes(self) -> Toleration:
+        if self.key is None and self.operator != "Exists":
+            raise ValueError("operator must be Exists when key is empty")
+        if self.value is not None and self.operator != "Equal":
+            raise ValueError("value must not be set with operator Exists; use operator Equal")
+        if self.toleration_seconds is not None and self.effect != "NoExecute":
+            raise ValueError("effect must be NoExecute when tolerationSeconds is set")
+        return self
 
 
 class Placement(ApiModel):
