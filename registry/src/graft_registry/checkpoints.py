@@ -1,0 +1,106 @@
+"""Checkpoints of one training run: whole or not there, so that a resume never starts from a damaged one.
+
+The files are whatever the trainer writes; they belong to one run, are read only by it, and are never published.
+"""
+
+import logging
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from graft_registry.digests import file_sha256
+from graft_registry.documents import CheckpointManifest, StoredFile, timestamp
+from graft_registry.durable import directory_appearing_whole
+from graft_registry.errors import Corrupt, NotFound
+from graft_registry.layout import AdapterLayout
+from graft_registry.store import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointStore:
+    """The checkpoints of one recipe's run. One writer at a time."""
+
+    def __init__(self, store: ObjectStore, namespace: str, adapter: str, recipe: str) -> None:
+        self._store = store
+        self._recipe = recipe
+        self._layout = AdapterLayout(namespace, adapter)
+
+    def save(self, step: int, directory: Path) -> None:
+        """Store all regular files below a directory as the checkpoint of a step: files first, manifest last.
+
+        A checkpoint of the same step is replaced; its manifest goes first.
+
+        Raises:
+            ValueError: a file has a name that can't be stored (see ``StoredFile``).
+        """
+        self._store.delete(self._layout.checkpoint_manifest(self._recipe, step))
+        files = []
+        for path in sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()):
+            name = path.relative_to(directory).as_posix()
+            file = StoredFile(path=name, size=path.stat().st_size, sha256=file_sha256(path))
+            key = self._layout.checkpoint_file(self._recipe, step, name)
+            self._store.upload_file(path, key, sha256=file.sha256, size=file.size)
+            files.append(file)
+        manifest = CheckpointManifest(recipe=self._recipe, step=step, files=tuple(files), created_time=timestamp())
+        self._store.put(self._layout.checkpoint_manifest(self._recipe, step), manifest.to_bytes())
+
+    def restore_latest(self, destination: Path) -> int | None:
+        """Make ``destination`` the newest checkpoint that verifies in full, and return its step.
+
+        A damaged one is skipped for the one before it, with a warning. None: there is no usable checkpoint, and
+        ``destination`` is untouched.
+
+        Raises:
+            Unavailable: the store is away; an older checkpoint isn't taken for that reason.
+            OSError: ``destination`` exists and isn't empty.
+        """
+        for step in reversed(self.steps()):
+            try:
+                self._restore(step, destination)
+            except (NotFound, Corrupt) as error:
+                log.warning("checkpoint skipped step=%d error=%s", step, error)
+                continue
+            return step
+        return None
+
+    def steps(self) -> tuple[int, ...]:
+        """Return the steps of all complete checkpoints, ascending."""
+        entries = self._store.list(self._layout.checkpoints(self._recipe))
+        steps = (self._layout.checkpoint_step(self._recipe, entry.key) for entry in entries)
+        return tuple(sorted(step for step in steps if step is not None))
+
+    def prune(self, keep: int = 2) -> None:
+        """Delete all but the newest ``keep`` complete checkpoints. Two, so that one may turn out damaged.
+
+        Raises:
+            ValueError: ``keep`` is below 1.
+        """
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, got {keep}; use clear() to delete all checkpoints")
+        for step in self.steps()[:-keep]:
+            self._delete(step)
+
+    def clear(self) -> None:
+        """Delete all checkpoints of the run."""
+        for step in self.steps():
+            self._delete(step)
+        self._store.delete_prefix(self._layout.checkpoints(self._recipe))
+
+    def _restore(self, step: int, destination: Path) -> None:
+        key = self._layout.checkpoint_manifest(self._recipe, step)
+        try:
+            manifest = CheckpointManifest.from_bytes(self._store.get(key))
+        except ValidationError as error:
+            raise Corrupt(key, "a graft.dev/checkpoint/v1 document", str(error)) from error
+        if (manifest.recipe, manifest.step) != (self._recipe, step):
+            raise Corrupt(key, f"step {step} of {self._recipe}", f"step {manifest.step} of {manifest.recipe}")
+        with directory_appearing_whole(destination) as staging:
+            for file in manifest.files:
+                stored = self._layout.checkpoint_file(self._recipe, step, file.path)
+                self._store.download_file(stored, staging / file.path, sha256=file.sha256)
+
+    def _delete(self, step: int) -> None:
+        """Delete one checkpoint, manifest first, so that it never seems complete when it isn't."""
+        self._store.delete(self._layout.checkpoint_manifest(self._recipe, step))
+        self._store.delete_prefix(self._layout.checkpoint(self._recipe, step))

@@ -1,0 +1,54 @@
+"""Where the registry is. Credentials are never part of it: boto3 finds them in the environment."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from graft_registry.documents.model import Document
+
+ENVIRONMENT_VARIABLE = "GRAFT_REGISTRY"
+
+
+def _without_outer_slashes(prefix: str) -> str:
+    return prefix.strip("/")
+
+
+class RegistryConfig(Document):
+    """One bucket of an S3 store, and a prefix in it."""
+
+    endpoint: str | None = None
+    """URL of the store; null is AWS."""
+    bucket: Annotated[str, Field(min_length=1)]
+    prefix: Annotated[str, AfterValidator(_without_outer_slashes)] = ""
+    region: str = "us-east-1"
+    force_path_style: bool = True
+    """``http://host/bucket/key`` instead of ``http://bucket.host/key``; most stores beside AWS need it."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the JSON in ``GRAFT_REGISTRY``.
+
+        Raises:
+            ValueError: the variable is unset, isn't JSON, or a field is wrong; the message names it.
+        """
+        text = environ.get(ENVIRONMENT_VARIABLE)
+        if not text:
+            raise ValueError(f'{ENVIRONMENT_VARIABLE} is not set; give it JSON such as {{"bucket": "graft"}}')
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ValueError(f"{ENVIRONMENT_VARIABLE} is not valid: {error}") from error
+
+    def for_uri(self, uri: str) -> tuple[Self, str]:
+        """Split ``s3://bucket/key`` into the same store with that bucket and no prefix, and the key.
+
+        Raises:
+            ValueError: not an S3 URI.
+        """
+        scheme, _, rest = uri.partition("://")
+        bucket, _, key = rest.partition("/")
+        if scheme != "s3" or not bucket:
+            raise ValueError(f"not an S3 URI of the form s3://bucket/key: {uri!r}")
+        return self.model_copy(update={"bucket": bucket, "prefix": ""}), key

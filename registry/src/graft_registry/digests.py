@@ -1,0 +1,47 @@
+"""Content digests: the one definition of "the same bytes" and "the same document"."""
+
+import hashlib
+import json
+from pathlib import Path
+
+DIGEST_PREFIX = "sha256:"
+
+
+def sha256_digest(data: bytes) -> str:
+    """Return ``sha256:<64 hex>`` of the bytes."""
+    return DIGEST_PREFIX + hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the 64 hex digits of the SHA-256 of a file's content, read as a stream."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def canonical_json(document: object) -> bytes:
+    """Encode JSON in the one form that digests are taken over.
+
+    Raises:
+        ValueError: a number is not finite (JSON has no spelling for it).
+        TypeError: a value isn't JSON.
+    """
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def digest_of(document: object) -> str:
+    """Return ``sha256:<64 hex>`` of the document's canonical JSON."""
+    return sha256_digest(canonical_json(document))
+
+
+def digest_hex(digest: str) -> str:
+    """Return the 64 hex digits of a ``sha256:…`` digest, for use in object keys.
+
+    Raises:
+        ValueError: not a SHA-256 digest.
+    """
+    hex_digits = digest.removeprefix(DIGEST_PREFIX)
+    well_formed = len(hex_digits) == 64 and all(character in "0123456789abcdef" for character in hex_digits)
+    if not digest.startswith(DIGEST_PREFIX) or not well_formed:
+        raise ValueError(f"not a digest of the form sha256:<64 lowercase hex>: {digest!r}")
+    return hex_digits

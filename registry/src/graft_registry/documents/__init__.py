@@ -1,0 +1,54 @@
+"""The documents that the programs share, as frozen pydantic models (see docs/contracts.md)."""
+
+from graft_registry.documents.base import (
+    BaseLocation,
+    BaseManifest,
+    BaseSource,
+    BaseSourceRecord,
+    Fingerprint,
+    HuggingFaceSource,
+    PersistentVolumeClaimSource,
+    S3Source,
+)
+from graft_registry.documents.model import Document, StoredFile, timestamp
+from graft_registry.documents.run import CheckpointManifest, Progress, ProgressState, RecipePointer
+from graft_registry.documents.version import (
+    AdapterShape,
+    BaseReference,
+    DatasetRecord,
+    GoldenPrompt,
+    Metrics,
+    Servable,
+    VersionDraft,
+    VersionManifest,
+    VersionReason,
+    engine_name,
+)
+
+__all__ = [
+    "AdapterShape",
+    "BaseLocation",
+    "BaseManifest",
+    "BaseReference",
+    "BaseSource",
+    "BaseSourceRecord",
+    "CheckpointManifest",
+    "DatasetRecord",
+    "Document",
+    "Fingerprint",
+    "GoldenPrompt",
+    "HuggingFaceSource",
+    "Metrics",
+    "PersistentVolumeClaimSource",
+    "Progress",
+    "ProgressState",
+    "RecipePointer",
+    "S3Source",
+    "Servable",
+    "StoredFile",
+    "VersionDraft",
+    "VersionManifest",
+    "VersionReason",
+    "engine_name",
+    "timestamp",
+]

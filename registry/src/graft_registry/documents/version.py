@@ -1,0 +1,120 @@
+"""Documents about one version of an adapter: what it was trained from, how good it is, what it consists of."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, FiniteFloat
+
+from graft_registry.digests import digest_hex
+from graft_registry.documents.base import BaseSource
+from graft_registry.documents.model import Digest, Document, StoredFile
+
+VersionReason = Literal["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled", "Imported"]
+Servable = Literal["MultiAdapter", "Merged", "None"]
+TrainedOn = Literal["float32", "bfloat16", "nf4"]
+
+
+class BaseReference(Document):
+    """The base that a version was trained on."""
+
+    name: str
+    revision: str
+    digest: Digest
+    source: BaseSource
+    chat_template_digest: Digest | None = None
+    tokenizer_digest: Digest | None = None
+
+
+class DatasetRecord(Document):
+    """The rows that a version was trained and evaluated on. Counts are rows after parsing."""
+
+    uri: str
+    digest: Digest
+    eval_digest: Digest | None = None
+    rows: int
+    eval_rows: int = 0
+    dropped: int = 0
+    truncated: int = 0
+    fully_masked: int = 0
+
+
+class AdapterShape(Document):
+    """Size of the adapter: LoRA rank and alpha, adapted module names, parameter counts."""
+
+    rank: Annotated[int, Field(ge=0)]
+    alpha: FiniteFloat | int
+    target_modules: tuple[str, ...]
+    trainable_parameters: int
+    all_parameters: int
+
+
+class Metrics(Document):
+    """Scores of the adapter and of its base alone. Null: not measured. Losses in nats per token, times in seconds."""
+
+    eval_loss: FiniteFloat | None = None
+    base_eval_loss: FiniteFloat | None = None
+    exact_match: FiniteFloat | None = None
+    base_exact_match: FiniteFloat | None = None
+    train_loss: FiniteFloat | None = None
+    perplexity: FiniteFloat | None = None
+    base_perplexity: FiniteFloat | None = None
+    steps: int | None = None
+    epochs: FiniteFloat | None = None
+    train_seconds: FiniteFloat | None = None
+    tokens_per_second: FiniteFloat | None = None
+    peak_memory_bytes: int | None = None
+
+
+class GoldenPrompt(Document):
+    """A prompt with the trainer's own greedy answer, to prove that a server really applies the adapter.
+
+    ``margin`` is the smallest gap between best and second-best logit along the answer, in nats: a server with
+    other kernels may differ where it is small.
+    """
+
+    prompt_token_ids: tuple[int, ...]
+    prompt: str
+    answer: str
+    answer_token_ids: tuple[int, ...]
+    base_answer: str | None = None
+    margin: FiniteFloat | None = None
+
+
+class VersionDraft(Document):
+    """Everything about a version that its publisher knows; number, files and time come with publication."""
+
+    namespace: str
+    adapter: str
+    recipe: Digest
+    reason: VersionReason
+    parent: int | None = None
+    uid: str
+    generation: int
+    base: BaseReference
+    dataset: DatasetRecord
+    method: str
+    trained_on: TrainedOn
+    servable: Servable
+    hyperparameters: dict[str, Any]
+    seed: int
+    shape: AdapterShape
+    libraries: dict[str, str]
+    image: str | None = None
+    metrics: Metrics = Metrics()
+    golden: tuple[GoldenPrompt, ...] = ()
+
+
+class VersionManifest(VersionDraft):
+    """One immutable version (``graft.dev/version/v1``). It exists iff this is stored and every file verifies."""
+
+    schema_id: Literal["graft.dev/version/v1"] = Field(default="graft.dev/version/v1", alias="schema")
+    number: Annotated[int, Field(ge=1, le=99_999_999)]
+    files: tuple[StoredFile, ...]
+    created_time: str
+
+
+def engine_name(adapter: str, number: int, manifest_digest: str) -> str:
+    """Return the name that the engine knows a version by: ``<adapter>--v<number>-<8 hex of the manifest digest>``.
+
+    Unique per content, so that neither the engine's cache nor its prefix cache can mix two versions up.
+    """
+    return f"{adapter}--v{number}-{digest_hex(manifest_digest)[:8]}"

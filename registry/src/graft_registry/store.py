@@ -1,0 +1,261 @@
+"""The object store: the only module that knows boto3.
+
+It adds to S3 what the registry is built on: a conditional write whose outcome is always known, files that are
+verified in both directions, and errors that say whether a retry can help. All calls block.
+"""
+
+import contextlib
+import hashlib
+import io
+import itertools
+import os
+import random
+import tempfile
+import time
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from graft_registry.config import RegistryConfig
+from graft_registry.durable import fsync_directory
+from graft_registry.errors import Corrupt, NotFound, RegistryError, Unavailable
+from graft_registry.s3_errors import outcome_is_unknown, registry_error
+
+_CONNECT_SECONDS: Final = 5
+_READ_SECONDS: Final = 60
+_ATTEMPTS: Final = 4
+_CHUNK_BYTES: Final = 1 << 20
+_SINGLE_PUT_BYTES: Final = 64 << 20
+"""Above this a file goes up in parts: S3 allows 5 GiB in one request, but a failed request starts over."""
+_DELETE_BATCH: Final = 1000
+"""The most keys that one DeleteObjects request may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a listing says about an object."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class ObjectStore:
+    """One bucket and prefix. Keys are relative to the prefix. Safe to share between threads.
+
+    Every method raises Forbidden or Unavailable where the store does, and RegistryError for what is neither.
+    Requests carry checksums where botocore adds them by default; for stores that refuse those, set botocore's own
+    ``AWS_REQUEST_CHECKSUM_CALCULATION=when_required``.
+    """
+
+    def __init__(self, config: RegistryConfig) -> None:
+        self.config = config
+        self._prefix = f"{config.prefix}/" if config.prefix else ""
+        self._client: Any = boto3.session.Session().client(
+            "s3",
+            endpoint_url=config.endpoint,
+            region_name=config.region,
+            config=Config(
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=_READ_SECONDS,
+                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+                s3={"addressing_style": "path" if config.force_path_style else "auto"},
+                max_pool_connections=32,
+            ),
+        )
+        self._transfer = TransferConfig(
+            multipart_threshold=_SINGLE_PUT_BYTES, multipart_chunksize=_SINGLE_PUT_BYTES, max_concurrency=4
+        )
+
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        buffer = io.BytesIO()
+        self._fetch(key, buffer)
+        return buffer.getvalue()
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing what is there."""
+        try:
+            self._client.put_object(**self._at(key), Body=data)
+        except (ClientError, BotoCoreError) as error:
+            raise registry_error(error, key) from error
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write an object unless the key is taken (``If-None-Match: *``).
+
+        Returns:
+            True if the key now holds exactly ``data``, False if it holds something else. Identical bytes from
+            another writer also give True: a request that timed out after it took effect, and was repeated, can't be
+            told apart from that.
+
+        Raises:
+            Unavailable: the store didn't settle the outcome within the attempts; call again.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._client.put_object(**self._at(key), Body=data, IfNoneMatch="*")
+            except (ClientError, BotoCoreError) as error:
+                if not outcome_is_unknown(error):
+                    raise registry_error(error, key) from error
+            else:
+                return True
+            try:
+                return self.get(key) == data
+            except NotFound:
+                time.sleep(random.uniform(0.05, 0.2) * 2**attempt)  # noqa: S311
+        raise Unavailable(f"{key}: conditional write not settled after {_ATTEMPTS} attempts")
+
+    def exists(self, key: str) -> bool:
+        """Return whether there is such an object."""
+        try:
+            self._size(key)
+        except NotFound:
+            return False
+        return True
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects whose keys begin with ``prefix``, in order of their keys."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.config.bucket, Prefix=self._prefix + prefix
+        )
+        try:
+            for entry in itertools.chain.from_iterable(page.get("Contents", ()) for page in pages):
+                yield StoredObject(entry["Key"].removeprefix(self._prefix), entry["Size"], entry["ETag"].strip('"'))
+        except (ClientError, BotoCoreError) as error:
+            raise registry_error(error, prefix) from error
+
+    def upload_file(self, path: Path, key: str, *, sha256: str, size: int) -> None:
+        """Make the key hold the file with this hash and size (bytes), and verify that it does.
+
+        Issues no write when the object is there already and its content verifies.
+
+        Raises:
+            Corrupt: the store holds other content after the upload.
+        """
+        if self._content_sha256(key, size) == sha256:
+            return
+        try:
+            if size <= _SINGLE_PUT_BYTES:
+                with path.open("rb") as body:
+                    checksum = b64encode(bytes.fromhex(sha256)).decode()
+                    self._client.put_object(**self._at(key), Body=body, ChecksumSHA256=checksum)
+            else:
+                self._client.upload_file(str(path), **self._at(key), Config=self._transfer)
+        except (ClientError, BotoCoreError) as error:
+            raise registry_error(error, key) from error
+        stored = self._content_sha256(key, size)
+        if stored != sha256:
+            raise Corrupt(key, f"sha256 {sha256} of {size} bytes", stored or "no object of that size")
+
+    def download_file(self, key: str, destination: Path, *, sha256: str) -> None:
+        """Write the object to a file that appears only once its content is verified and on disk.
+
+        Raises:
+            NotFound: there is no such object.
+            Corrupt: the content has another hash, also when it is cut short.
+        """
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".download-", dir=destination.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                actual = self._fetch(key, stream)
+                os.fsync(stream.fileno())
+            if actual != sha256:
+                raise Corrupt(key, f"sha256 {sha256}", actual)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(destination)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        fsync_directory(destination.parent)
+
+    def delete(self, key: str) -> None:
+        """Delete an object; one that isn't there counts as deleted."""
+        try:
+            self._client.delete_object(**self._at(key))
+        except (ClientError, BotoCoreError) as error:
+            raise registry_error(error, key) from error
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete all objects below a prefix, which must end with ``/``.
+
+        Raises:
+            ValueError: the prefix would also match its neighbours.
+        """
+        if not prefix.endswith("/") or prefix == "/":
+            raise ValueError(f"refusing to delete by prefix {prefix!r}: it must name a folder and end with '/'")
+        objects = self.list(prefix)
+        while batch := [{"Key": self._prefix + entry.key} for entry in itertools.islice(objects, _DELETE_BATCH)]:
+            try:
+                answer = self._client.delete_objects(
+                    Bucket=self.config.bucket, Delete={"Objects": batch, "Quiet": True}
+                )
+            except (ClientError, BotoCoreError) as error:
+                raise registry_error(error, prefix) from error
+            if refused := answer.get("Errors"):
+                raise RegistryError(f"{refused[0].get('Key')}: not deleted: {refused[0].get('Message')}")
+
+    def probe_conditional_writes(self) -> bool:
+        """Return whether the bucket honours ``If-None-Match: *``, by writing one object twice.
+
+        Without it two publishers at the same moment can overwrite each other's version.
+        """
+        key = f".probe/{uuid.uuid4()}"
+        try:
+            return self.put_if_absent(key, b"first") and not self.put_if_absent(key, b"second")
+        finally:
+            self.delete(key)
+
+    def _at(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.config.bucket, "Key": self._prefix + key}
+
+    def _size(self, key: str) -> int:
+        try:
+            return int(self._client.head_object(**self._at(key))["ContentLength"])
+        except (ClientError, BotoCoreError) as error:
+            raise registry_error(error, key) from error
+
+    def _content_sha256(self, key: str, size: int) -> str | None:
+        """Hash the stored content, None if there is no object of this size. The store's word isn't taken for it."""
+        try:
+            return self._fetch(key, None) if self._size(key) == size else None
+        except NotFound:
+            return None
+
+    def _fetch(self, key: str, sink: BinaryIO | None) -> str:
+        """Stream the object into ``sink`` and return the hex SHA-256 of what came.
+
+        botocore retries requests but not bodies that break off, so that is done here, from the start.
+        """
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            try:
+                return self._fetch_once(key, sink)
+            except ClientError as error:
+                raise registry_error(error, key) from error
+            except BotoCoreError as error:
+                if not attempts_left:
+                    raise registry_error(error, key) from error
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _fetch_once(self, key: str, sink: BinaryIO | None) -> str:
+        digest = hashlib.sha256()
+        if sink is not None:
+            sink.seek(0)
+            sink.truncate()
+        with contextlib.closing(self._client.get_object(**self._at(key))["Body"]) as body:
+            for chunk in body.iter_chunks(_CHUNK_BYTES):
+                digest.update(chunk)
+                if sink is not None:
+                    sink.write(chunk)
+        return digest.hexdigest()

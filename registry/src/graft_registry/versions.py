@@ -1,0 +1,238 @@
+"""The versions of one adapter: published once, found by recipe, verified whenever they are read."""
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from graft_registry.digests import file_sha256, sha256_digest
+from graft_registry.documents import (
+    Progress,
+    RecipePointer,
+    VersionDraft,
+    VersionManifest,
+    engine_name,
+    timestamp,
+)
+from graft_registry.durable import directory_appearing_whole
+from graft_registry.errors import Corrupt, NotFound, Unsafe, VersionConflict
+from graft_registry.layout import AdapterLayout
+from graft_registry.publishable import path_is_allowed, publishable_files
+from graft_registry.store import ObjectStore
+
+log = logging.getLogger(__name__)
+
+_NUMBER_ATTEMPTS: Final = 100
+"""Every lost race means that another publisher won a number, so this many attempts lose only to a broken store."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A committed version, and the digest of its manifest's bytes as stored."""
+
+    manifest: VersionManifest
+    digest: str
+
+    @property
+    def engine_name(self) -> str:
+        """The name that the engine knows this version by."""
+        return engine_name(self.manifest.adapter, self.manifest.number, self.digest)
+
+
+class AdapterRegistry:
+    """All versions of one adapter. Stateless: every answer comes from the store.
+
+    A version is committed by the creation of its manifest; blobs come before it and the recipe's pointer after it,
+    so a crash between any two writes leaves either no version or a whole one.
+    """
+
+    def __init__(self, store: ObjectStore, namespace: str, adapter: str) -> None:
+        self._store = store
+        self._layout = AdapterLayout(namespace, adapter)
+
+    def find(self, recipe: str) -> StoredVersion | None:
+        """Return the version that was trained from this recipe, None if there is none.
+
+        The pointer is only a shortcut: if it is missing, damaged or dangling, the manifests are searched and the
+        pointer is written anew.
+        """
+        stored = self._follow_pointer(recipe)
+        if stored is not None:
+            return stored
+        stored = self._search(recipe, self.numbers())
+        if stored is not None:
+            self._store.put(self._layout.pointer(recipe), _pointer_to(stored).to_bytes())
+            log.info("pointer repaired recipe=%s number=%d", recipe, stored.manifest.number)
+        return stored
+
+    def numbers(self) -> tuple[int, ...]:
+        """Return the numbers of all committed versions, ascending."""
+        numbers = (self._layout.number_of(entry.key) for entry in self._store.list(self._layout.versions))
+        return tuple(sorted(number for number in numbers if number is not None))
+
+    def read(self, number: int, digest: str | None = None) -> StoredVersion:
+        """Return a version's manifest.
+
+        Args:
+            number: of the version.
+            digest: that the manifest must have, if the caller knows it.
+
+        Raises:
+            NotFound: there is no such version.
+            Corrupt: the manifest has another digest, can't be parsed, or belongs elsewhere.
+        """
+        key = self._layout.manifest(number)
+        data = self._store.get(key)
+        actual = sha256_digest(data)
+        if digest is not None and digest != actual:
+            raise Corrupt(key, digest, actual)
+        try:
+            manifest = VersionManifest.from_bytes(data)
+        except ValidationError as error:
+            raise Corrupt(key, "a graft.dev/version/v1 document", str(error)) from error
+        expected = (self._layout.namespace, self._layout.adapter, number)
+        found = (manifest.namespace, manifest.adapter, manifest.number)
+        if found != expected:
+            raise Corrupt(key, f"the manifest of {expected}", f"that of {found}")
+        return StoredVersion(manifest, actual)
+
+    def publish(self, draft: VersionDraft, directory: Path) -> StoredVersion:
+        """Publish the files of a directory as the next version; idempotent by recipe.
+
+        If the recipe was published already, by whomever, that version is returned and nothing is written but a
+        lost pointer. Otherwise the version gets the next number.
+
+        Raises:
+            Unsafe: the directory contains a file that may not be published (see ``publishable_files``).
+            VersionConflict: no number could be won.
+            ValueError: the draft is for another adapter.
+        """
+        if (draft.namespace, draft.adapter) != (self._layout.namespace, self._layout.adapter):
+            raise ValueError(f"draft of {draft.namespace}/{draft.adapter} given to the registry of {self._layout}")
+        existing = self.find(draft.recipe)
+        if existing is not None:
+            return existing
+        files = publishable_files(directory)
+        for file in files:
+            self._store.upload_file(
+                directory / file.path, self._layout.blob(file.sha256), sha256=file.sha256, size=file.size
+            )
+        unnumbered = {**dict(draft), "files": files, "created_time": timestamp()}
+        stored = self._commit(draft.recipe, unnumbered)
+        self._store.put_if_absent(self._layout.pointer(draft.recipe), _pointer_to(stored).to_bytes())
+        return stored
+
+    def fetch(self, stored: StoredVersion, destination: Path) -> None:
+        """Make ``destination`` the verified files of a version. It appears whole or not at all.
+
+        Does nothing but verify when the directory is there already.
+
+        Raises:
+            Unsafe: the manifest names a file that no version may contain.
+            NotFound, Corrupt: a file is missing or differs, in the store or in the existing directory.
+        """
+        for file in stored.manifest.files:
+            if not path_is_allowed(file.path):
+                raise Unsafe(file.path, f"not a file that a version may contain (version {stored.manifest.number})")
+        if destination.exists():
+            self._verify_directory(stored, destination)
+            return
+        with directory_appearing_whole(destination) as staging:
+            for file in stored.manifest.files:
+                blob = self._layout.blob(file.sha256)
+                self._store.download_file(blob, staging / file.path, sha256=file.sha256)
+
+    def delete_version(self, number: int) -> None:
+        """Delete a version that isn't the newest: manifest first, so that it never exists in part; then its files.
+
+        Nothing of the adapter may be published meanwhile: a file shared with the new version could vanish.
+
+        Raises:
+            VersionConflict: it is the newest version, whose number would be given out again.
+        """
+        numbers = self.numbers()
+        if number not in numbers:
+            return
+        if number == numbers[-1]:
+            raise VersionConflict(f"version {number} is the newest; its number would be used again")
+        manifest = self.read(number).manifest
+        kept = {file.sha256 for other in numbers if other != number for file in self.read(other).manifest.files}
+        self._store.delete(self._layout.manifest(number))
+        self._store.delete(self._layout.pointer(manifest.recipe))
+        for sha256 in {file.sha256 for file in manifest.files} - kept:
+            self._store.delete(self._layout.blob(sha256))
+
+    def delete_all(self) -> None:
+        """Delete everything of the adapter: manifests first, so that no version exists in part."""
+        for number in reversed(self.numbers()):
+            self._store.delete(self._layout.manifest(number))
+        self._store.delete_prefix(self._layout.root)
+
+    def write_progress(self, progress: Progress) -> None:
+        """Replace the progress of the run that ``progress`` names."""
+        self._store.put(self._layout.progress(progress.recipe), progress.to_bytes())
+
+    def read_progress(self, recipe: str) -> Progress | None:
+        """Return how far the run of a recipe is, None if it has written nothing (or nothing readable) yet."""
+        key = self._layout.progress(recipe)
+        try:
+            return Progress.from_bytes(self._store.get(key))
+        except NotFound:
+            return None
+        except ValidationError as error:
+            log.warning("progress ignored key=%s error=%s", key, error)
+            return None
+
+    def _commit(self, recipe: str, unnumbered: dict[str, object]) -> StoredVersion:
+        """Win the next number for a manifest, unless a version of the same recipe appears first.
+
+        A number is only tried after all lower ones were searched for the recipe. Whoever commits the recipe takes
+        a number that the loser then finds taken or searches, so one recipe never gets two versions.
+        """
+        searched: frozenset[int] = frozenset()
+        for _ in range(_NUMBER_ATTEMPTS):
+            numbers = frozenset(self.numbers())
+            winner = self._search(recipe, numbers - searched)
+            if winner is not None:
+                return winner
+            searched |= numbers
+            manifest = VersionManifest.model_validate({**unnumbered, "number": max(numbers, default=0) + 1})
+            data = manifest.to_bytes()
+            if self._store.put_if_absent(self._layout.manifest(manifest.number), data):
+                return StoredVersion(manifest, sha256_digest(data))
+        raise VersionConflict(f"no version number could be won for recipe {recipe} in {_NUMBER_ATTEMPTS} attempts")
+
+    def _search(self, recipe: str, numbers: Collection[int]) -> StoredVersion | None:
+        for number in sorted(numbers):
+            try:
+                stored = self.read(number)
+            except (NotFound, Corrupt) as error:
+                log.warning("version skipped in search number=%d error=%s", number, error)
+                continue
+            if stored.manifest.recipe == recipe:
+                return stored
+        return None
+
+    def _follow_pointer(self, recipe: str) -> StoredVersion | None:
+        key = self._layout.pointer(recipe)
+        try:
+            pointer = RecipePointer.from_bytes(self._store.get(key))
+            stored = self.read(pointer.number, pointer.manifest_digest)
+        except (NotFound, Corrupt, ValidationError) as error:
+            log.debug("pointer not usable key=%s error=%s", key, error)
+            return None
+        return stored if stored.manifest.recipe == recipe else None
+
+    def _verify_directory(self, stored: StoredVersion, directory: Path) -> None:
+        for file in stored.manifest.files:
+            path = directory / file.path
+            actual = file_sha256(path) if path.is_file() else "no file"
+            if actual != file.sha256:
+                raise Corrupt(str(path), f"sha256 {file.sha256}", actual)
+
+
+def _pointer_to(stored: StoredVersion) -> RecipePointer:
+    return RecipePointer(recipe=stored.manifest.recipe, number=stored.manifest.number, manifest_digest=stored.digest)
