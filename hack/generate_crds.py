@@ -73,9 +73,6 @@ def structural(node: Schema, definitions: Schema) -> Schema:
         result["description"] = result["description"].replace("``", "`").replace("\n", " ")
     if "const" in node:
         result["enum"] = [node["const"]]
-    if node.get("default") not in (None, []):
-        # An object's default is filled in from those of its own fields.
-        result["default"] = {} if isinstance(node["default"], dict) else node["default"]
     if "items" in node:
         result["items"] = structural(node["items"], definitions)
         result["x-kubernetes-list-type"] = "atomic"
@@ -83,7 +80,15 @@ def structural(node: Schema, definitions: Schema) -> Schema:
         result["additionalProperties"] = structural(node["additionalProperties"], definitions)
     if "properties" in node:
         result["properties"] = {name: structural(child, definitions) for name, child in node["properties"].items()}
+    if node.get("default") not in (None, []):
+        result["default"] = _object_default(result) if isinstance(node["default"], dict) else node["default"]
     return result
+
+
+def _object_default(schema: Schema) -> Schema:
+    """Return an object's default with those of its fields filled in: the API server checks it by CEL as it stands."""
+    properties: Schema = schema.get("properties", {})
+    return {name: child["default"] for name, child in properties.items() if "default" in child}
 
 
 def _resolved(node: Schema, definitions: Schema) -> Schema:
@@ -173,16 +178,25 @@ def custom_resource_definition(kind: str) -> dict[str, Any]:
     }
 
 
-class _PlainDumper(yaml.SafeDumper):
-    """A dumper that repeats shared values: anchors are legal in manifests and unreadable in reviews."""
+class _ManifestDumper(yaml.SafeDumper):
+    """A dumper for Kubernetes: no anchors, and strings that stay strings."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # 2e-4 is a string to PyYAML (YAML 1.1) and a number to Kubernetes.
+    style = "'" if text[:1].isdigit() else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_ManifestDumper.add_representer(str, _represent_text)
+
+
 def manifest(definition: dict[str, Any]) -> str:
     """Return a CustomResourceDefinition as YAML."""
-    return HEADER + yaml.dump(definition, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=120)
+    return HEADER + yaml.dump(definition, Dumper=_ManifestDumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def chart_template(definition: dict[str, Any]) -> str:
