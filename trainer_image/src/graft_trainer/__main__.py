@@ -1,0 +1,83 @@
+"""Trains one adapter: adopt or train, evaluate, publish, and say how it ended.
+
+    python -m graft_trainer
+
+What cheap checks can find out is found out before torch is imported. Exit codes and the termination message are in
+`outcome.py`; the run document is in `config.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from graft_registry.store import ObjectStore
+from graft_registry.versions import AdapterRegistry
+from graft_trainer.base import check_base
+from graft_trainer.config import read_run_config
+from graft_trainer.dataset import load_dataset
+from graft_trainer.outcome import Outcome, Reason, classify, report
+from graft_trainer.preemption import PreemptionNotice
+from graft_trainer.runtime import Settings, configure_logging, prepare_environment
+from graft_trainer.sources import DataFetcher
+
+logger = logging.getLogger("graft_trainer")
+
+
+def main() -> int:
+    """Run once and return the exit code."""
+    notice = PreemptionNotice()
+    notice.listen()
+    settings = Settings.from_environment(os.environ)
+    configure_logging(settings.log_format)
+    try:
+        outcome = run(settings, notice)
+    except Exception as error:
+        outcome = classify(error)
+        logger.error("%s: %s", outcome.reason, outcome.message, exc_info=outcome.reason is Reason.CRASHED)
+    report(outcome, settings.termination_log)
+    return outcome.exit_code
+
+
+def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
+    """Adopt the recipe's version if there is one, else train and publish it."""
+    config = read_run_config(settings.run_config)
+    store = ObjectStore(config.registry)
+    registry = AdapterRegistry(store, config.namespace, config.adapter)
+    adopted = registry.find(config.recipe)
+    if adopted is not None:
+        message = f"recipe {config.recipe} is version {adopted.manifest.number} already"
+        logger.info("%s", message)
+        return Outcome(
+            reason=Reason.ADOPTED,
+            message=message,
+            number=adopted.manifest.number,
+            manifest_digest=adopted.digest,
+            step=adopted.manifest.metrics.steps or 0,
+        )
+    base = check_base(config.base)
+    fetcher = DataFetcher(config.registry, settings.work_folder / "data")
+    dataset = load_dataset(config.dataset, fetcher, seed=config.training.seed)
+    logger.info("%d training rows, %d held out", len(dataset.training), len(dataset.evaluation))
+    notice.stop_if_requested()
+
+    prepare_environment(os.environ, settings.work_folder)
+    # Torch takes seconds to import, which nothing above needs to wait for.
+    from graft_trainer.pipeline import Run, train_and_publish
+
+    return train_and_publish(
+        Run(
+            config=config,
+            base=base,
+            dataset=dataset,
+            store=store,
+            registry=registry,
+            work_folder=settings.work_folder,
+            notice=notice,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

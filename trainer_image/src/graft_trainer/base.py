@@ -1,0 +1,35 @@
+"""Checks that the mounted base is the one that the run was made for, before anything heavy starts."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from graft_registry.documents import BaseManifest
+from graft_trainer.config import BaseReference
+
+MANIFEST_PATH = ".graft/base.json"
+"""Where the init container leaves the manifest of the base, below its folder."""
+
+
+def check_base(reference: BaseReference) -> BaseManifest:
+    """Return the manifest of the mounted base.
+
+    The init container has verified every file against it.
+    Raises BaseMismatchError where it is missing, unreadable or of another base than the run's.
+    """
+    path = reference.path / MANIFEST_PATH
+    try:
+        manifest = BaseManifest.from_bytes(path.read_bytes())
+    except OSError as error:
+        raise BaseMismatchError(
+            f"cannot read {path} ({error}); the base {reference.name} was not fetched", field="spec.baseModelRef"
+        ) from error
+    except ValidationError as error:
+        raise BaseMismatchError(f"{path} is not a base manifest: {error}", field="spec.baseModelRef") from error
+    if manifest.digest != reference.digest:
+        raise BaseMismatchError(
+            f"the run is for base {reference.name} {reference.digest} but {reference.path} holds {manifest.name} "
+            f"{manifest.digest}; an adapter trained on it would not fit. Wait for the BaseModel to resolve",
+            field="spec.baseModelRef",
+        )
+    return manifest

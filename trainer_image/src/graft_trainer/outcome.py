@@ -1,0 +1,170 @@
+"""How a run ends: the exit code, the termination message and which exception means what."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from graft_registry.errors import Forbidden, Unavailable
+
+logger = logging.getLogger(__name__)
+
+TERMINATION_MESSAGE_LIMIT = 4096
+"""Bytes of a termination message that the kubelet keeps."""
+
+TRUNCATED = "… (truncated)"
+
+
+class Reason(StrEnum):
+    """Why a run ended, as the operator knows it."""
+
+    PUBLISHED = "Published"
+    ADOPTED = "Adopted"
+    INVALID_CONFIG = "InvalidConfig"
+    BAD_DATASET = "BadDataset"
+    BASE_MISMATCH = "BaseMismatch"
+    DIVERGED = "Diverged"
+    REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    OUT_OF_MEMORY = "OutOfMemory"
+    PREEMPTED = "Preempted"
+    CRASHED = "Crashed"
+
+
+EXIT_CODES: dict[Reason, int] = {
+    Reason.PUBLISHED: 0,
+    Reason.ADOPTED: 0,
+    Reason.INVALID_CONFIG: 64,
+    Reason.BAD_DATASET: 65,
+    Reason.BASE_MISMATCH: 66,
+    Reason.DIVERGED: 67,
+    Reason.REGISTRY_UNAVAILABLE: 68,
+    Reason.OUT_OF_MEMORY: 69,
+    Reason.PREEMPTED: 143,
+    Reason.CRASHED: 1,
+}
+
+
+class TrainingError(Exception):
+    """A run that cannot go on, with what a user can do about it.
+
+    ``field`` is the path in the LoraAdapter that has to change, where there is one.
+    """
+
+    reason = Reason.CRASHED
+
+    def __init__(self, message: str, *, field: str | None = None, step: int = 0) -> None:
+        super().__init__(message)
+        self.field = field
+        self.step = step
+
+
+class InvalidConfigError(TrainingError):
+    """The run document is malformed or asks for something impossible."""
+
+    reason = Reason.INVALID_CONFIG
+
+
+class BadDatasetError(TrainingError):
+    """The dataset cannot be read, understood or learned from."""
+
+    reason = Reason.BAD_DATASET
+
+
+class BaseMismatchError(TrainingError):
+    """The mounted base is not the one that the run was made for."""
+
+    reason = Reason.BASE_MISMATCH
+
+
+class DivergedError(TrainingError):
+    """The loss is no longer a finite number."""
+
+    reason = Reason.DIVERGED
+
+
+class PreemptedError(TrainingError):
+    """The pod was asked to stop; its progress is in the registry."""
+
+    reason = Reason.PREEMPTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of a run."""
+
+    reason: Reason
+    message: str
+    field: str | None = None
+    number: int | None = None
+    manifest_digest: str | None = None
+    step: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """The process's exit status."""
+        return EXIT_CODES[self.reason]
+
+    @property
+    def kind(self) -> str:
+        """``Published``, ``Adopted``, ``Preempted`` or ``Failed``."""
+        succeeded_or_paused = (Reason.PUBLISHED, Reason.ADOPTED, Reason.PREEMPTED)
+        return self.reason.value if self.reason in succeeded_or_paused else "Failed"
+
+    def termination_message(self) -> str:
+        """Render the JSON document of at most 4 KiB, shortening only ``message``."""
+        document: dict[str, object] = {
+            "outcome": self.kind,
+            "reason": self.reason.value,
+            "message": self.message,
+            "field": self.field,
+            "number": self.number,
+            "manifestDigest": self.manifest_digest,
+            "step": self.step,
+        }
+        text = _dump(document)
+        message = self.message
+        while len(text.encode()) > TERMINATION_MESSAGE_LIMIT:
+            message = message[: len(message) * 3 // 4]
+            text = _dump(document | {"message": message + TRUNCATED})
+        return text
+
+
+def classify(error: BaseException, *, step: int = 0) -> Outcome:
+    """Turn whatever ended the run into an outcome; an error of no known class is ``Crashed``."""
+    if isinstance(error, TrainingError):
+        return Outcome(reason=error.reason, message=str(error), field=error.field, step=error.step or step)
+    if isinstance(error, (Unavailable, Forbidden)):
+        return Outcome(reason=Reason.REGISTRY_UNAVAILABLE, message=str(error), step=step)
+    if ran_out_of_memory(error):
+        message = (
+            f"out of memory: {error}. Lower spec.training.batchSize or maxSequenceLength, turn on "
+            "gradientCheckpointing, use method QLoRA, or give the pod more memory."
+        )
+        return Outcome(reason=Reason.OUT_OF_MEMORY, message=message, field="spec.training.batchSize", step=step)
+    return Outcome(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}", step=step)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an allocation failed, on the GPU or on the CPU.
+
+    Torch raises ``torch.OutOfMemoryError`` for CUDA but a plain RuntimeError from its CPU allocator.
+    Names are compared so that classifying an early failure does not import torch.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def report(outcome: Outcome, path: Path) -> None:
+    """Write the termination message where the kubelet picks it up."""
+    try:
+        path.write_text(outcome.termination_message(), encoding="utf-8")
+    except OSError as error:
+        logger.warning("cannot write the termination message to %s: %s", path, error)
+
+
+def _dump(document: dict[str, object]) -> str:
+    return json.dumps(document, ensure_ascii=False)

@@ -1,0 +1,101 @@
+"""Tells the operator, through the registry, how far the run is."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from graft_registry.documents import Progress, ProgressState, timestamp
+from graft_registry.errors import RegistryError
+from graft_registry.versions import AdapterRegistry
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 5.0
+"""Least time between two writes within one state."""
+
+
+class ProgressWriter:
+    """Writes progress documents: at once when the state changes, else at most every ``interval`` seconds."""
+
+    def __init__(self, registry: AdapterRegistry, recipe: str, *, interval: float = INTERVAL_SECONDS) -> None:
+        self._registry = registry
+        self._interval = interval
+        self._progress = Progress(recipe=recipe, state="Loading", updated_time=timestamp())
+        self._written_at = -math.inf
+
+    def enter(self, state: ProgressState, **fields: object) -> None:
+        """Report a new state of the run, with whatever fields changed."""
+        self._written_at = -math.inf
+        self.update(state=state, **fields)
+
+    def update(self, **fields: object) -> None:
+        """Report changed fields. A registry that is away for a moment does not stop the training."""
+        self._progress = self._progress.model_copy(update={**fields, "updated_time": timestamp()})
+        now = time.monotonic()
+        if now - self._written_at < self._interval:
+            return
+        self._written_at = now
+        try:
+            self._registry.write_progress(self._progress)
+        except RegistryError as error:
+            logger.warning("progress was not written: %s", error)
+
+
+class ProgressCallback(TrainerCallback):  # type: ignore[misc] # Transformers is untyped here
+    """Logs and reports the Trainer's figures, and ends a run whose loss is no number."""
+
+    def __init__(self, writer: ProgressWriter) -> None:
+        self._writer = writer
+        self._begun_at = time.monotonic()
+        self._begun_step = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Note where this process takes over."""
+        self._begun_at, self._begun_step = time.monotonic(), state.global_step
+        self._writer.enter("Training", step=state.global_step, max_steps=state.max_steps)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Report the step and when the last one is expected."""
+        per_step = (time.monotonic() - self._begun_at) / (state.global_step - self._begun_step)
+        eta = round(per_step * (state.max_steps - state.global_step), 1)
+        self._writer.update(step=state.global_step, epoch=state.epoch, eta_seconds=eta)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        logs: dict[str, float],
+        **kwargs: Any,
+    ) -> None:
+        """Log one line; raises DivergedError for a loss that is not finite."""
+        loss = logs.get("loss", logs.get("eval_loss"))
+        if loss is None:
+            return
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the loss became {loss} at step {state.global_step}; lower spec.training.learningRate",
+                field="spec.training.learningRate",
+                step=state.global_step,
+            )
+        if "eval_loss" in logs:
+            logger.info("step %d/%d: eval loss %.4f", state.global_step, state.max_steps, loss)
+            self._writer.update(eval_loss=loss)
+            return
+        logger.info(
+            "step %d/%d: loss %.4f, learning rate %.2e, gradient norm %.3f",
+            state.global_step,
+            state.max_steps,
+            loss,
+            logs.get("learning_rate", 0.0),
+            logs.get("grad_norm", 0.0),
+        )
+        self._writer.update(loss=loss)

@@ -1,0 +1,172 @@
+"""Makes the finished adapter a version of the registry."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from graft_registry.documents import (
+    AdapterShape,
+    BaseManifest,
+    BaseReference,
+    DatasetRecord,
+    GoldenPrompt,
+    Metrics,
+    VersionDraft,
+)
+from graft_trainer.checkpoint import ADAPTER_FILES
+from graft_trainer.config import RunConfig
+from graft_trainer.dataset import Dataset
+from graft_trainer.evaluation import Comparison
+from graft_trainer.methods import METHODS
+from graft_trainer.rendering import RenderedRows
+from graft_trainer.training import FinishedTraining
+
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedAdapter:
+    """All that is known about an adapter when it is published."""
+
+    base: BaseManifest
+    dataset: Dataset
+    training_rows: RenderedRows
+    evaluation_rows: RenderedRows
+    training: FinishedTraining
+    comparison: Comparison
+    golden: tuple[GoldenPrompt, ...]
+    trained_on: str
+    trainable_parameters: int
+    all_parameters: int
+
+
+def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
+    """Describe the version: where it comes from, how it was made and how good it is."""
+    adapter_config = json.loads((adapter.training.adapter / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+    return VersionDraft(
+        namespace=config.namespace,
+        adapter=config.adapter,
+        recipe=config.recipe,
+        reason=config.reason,
+        parent=config.parent,
+        uid=config.uid,
+        generation=config.generation,
+        base=_base_reference(adapter.base),
+        dataset=_dataset_record(adapter),
+        method=config.method,
+        trained_on=adapter.trained_on,
+        servable=METHODS[config.method].servable,
+        hyperparameters={
+            "lora": config.lora.model_dump(mode="json", by_alias=True),
+            "training": config.training.model_dump(mode="json", by_alias=True),
+        },
+        seed=config.training.seed,
+        shape=AdapterShape(
+            rank=config.lora.rank,
+            alpha=config.lora.alpha,
+            target_modules=tuple(adapter_config["target_modules"]),
+            trainable_parameters=adapter.trainable_parameters,
+            all_parameters=adapter.all_parameters,
+        ),
+        libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+        image=config.image,
+        metrics=metrics_of(adapter.training, adapter.comparison),
+        golden=adapter.golden,
+    )
+
+
+def metrics_of(training: FinishedTraining, comparison: Comparison) -> Metrics:
+    """Gather the figures of a version."""
+    return Metrics(
+        eval_loss=comparison.adapter.loss,
+        base_eval_loss=comparison.base.loss,
+        exact_match=comparison.adapter.exact_match,
+        base_exact_match=comparison.base.exact_match,
+        train_loss=training.train_loss,
+        perplexity=comparison.adapter.perplexity,
+        base_perplexity=comparison.base.perplexity,
+        steps=training.steps,
+        epochs=round(training.epochs, 4),
+        train_seconds=round(training.train_seconds, 3),
+        tokens_per_second=round(training.tokens / training.train_seconds, 1),
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+
+
+def canonicalize_adapter_config(path: Path, base: BaseManifest) -> None:
+    """Rewrite PEFT's configuration so that equal adapters have equal bytes.
+
+    PEFT keeps ``target_modules`` as a set, whose order changes from process to process, and records the local path
+    of the base, which means nothing elsewhere.
+    """
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["target_modules"] = sorted(config["target_modules"])
+    config["base_model_name_or_path"] = f"{base.name}@{base.digest}"
+    config["revision"] = base.revision
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def model_card(draft: VersionDraft) -> str:
+    """Render a short README for people who meet the files without the registry."""
+    metrics = draft.metrics
+    lines = [
+        f"# {draft.adapter}",
+        "",
+        f"{draft.method} adapter (rank {draft.shape.rank}, alpha {draft.shape.alpha}) for base "
+        f"`{draft.base.name}` `{draft.base.digest}`.",
+        "",
+        f"Trained on `{draft.dataset.uri}` (`{draft.dataset.digest}`): {draft.dataset.rows} rows, "
+        f"{metrics.steps} steps, seed {draft.seed}.",
+        "",
+        "| held-out rows | adapter | base alone |",
+        "|---|---|---|",
+        f"| loss (nats per token) | {_figure(metrics.eval_loss)} | {_figure(metrics.base_eval_loss)} |",
+        f"| perplexity | {_figure(metrics.perplexity)} | {_figure(metrics.base_perplexity)} |",
+        f"| exact match | {_figure(metrics.exact_match)} | {_figure(metrics.base_exact_match)} |",
+        "",
+        "The base's own tokenizer and chat template belong to this adapter: it was trained with them.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory in use so far: the GPU's where there is one, else this process's resident set."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _base_reference(base: BaseManifest) -> BaseReference:
+    return BaseReference(
+        name=base.name,
+        revision=base.revision,
+        digest=base.digest,
+        source=base.source,
+        chat_template_digest=base.fingerprint.chat_template_digest,
+        tokenizer_digest=base.fingerprint.tokenizer_digest,
+    )
+
+
+def _dataset_record(adapter: TrainedAdapter) -> DatasetRecord:
+    parts = (adapter.training_rows, adapter.evaluation_rows)
+    masked = sum(part.fully_masked for part in parts)
+    return DatasetRecord(
+        uri=adapter.dataset.uri,
+        digest=adapter.dataset.digest,
+        eval_digest=adapter.dataset.evaluation_digest,
+        rows=len(adapter.dataset.training),
+        eval_rows=len(adapter.dataset.evaluation),
+        dropped=masked,
+        truncated=sum(part.truncated for part in parts),
+        fully_masked=masked,
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"

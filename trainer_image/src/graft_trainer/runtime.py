@@ -1,0 +1,94 @@
+"""Prepares the process: where files may go, how many threads compute, how log lines look.
+
+The root file system is read-only and the pod has no network but to the object store, so caches move below the work
+folder and the model hub is never asked.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+CPU_QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Paths that the pod's environment decides."""
+
+    run_config: Path
+    work_folder: Path
+    termination_log: Path
+    log_format: str
+
+    @classmethod
+    def from_environment(cls, environ: MutableMapping[str, str]) -> Settings:
+        """Read ``GRAFT_*`` variables, all of which have defaults that suit the pod."""
+        return cls(
+            run_config=Path(environ.get("GRAFT_RUN_CONFIG", "/etc/graft/run.json")),
+            work_folder=Path(environ.get("GRAFT_WORK_DIR", "/work")),
+            termination_log=Path(environ.get("GRAFT_TERMINATION_LOG", "/dev/termination-log")),
+            log_format=environ.get("GRAFT_LOG_FORMAT", "console"),
+        )
+
+
+def prepare_environment(environ: MutableMapping[str, str], work_folder: Path) -> None:
+    """Set what libraries read when they are imported; call it before torch and transformers are."""
+    for name, subfolder in {"HF_HOME": "huggingface", "TORCHINDUCTOR_CACHE_DIR": "inductor"}.items():
+        environ.setdefault(name, str(work_folder / subfolder))
+    environ["HF_HUB_OFFLINE"] = "1"
+    environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    quota = cpu_quota(CPU_QUOTA_FILE)
+    if quota is not None:
+        # Torch counts the node's cores; more threads than the quota only throttle one another.
+        environ.setdefault("OMP_NUM_THREADS", str(quota))
+
+
+def cpu_quota(path: Path) -> int | None:
+    """Return the CPUs that the container's limit allows, at least 1; None where there is no limit (cgroup v2)."""
+    try:
+        quota, period = path.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else max(1, int(quota) // int(period))
+
+
+def configure_logging(log_format: str) -> None:
+    """Send every record to standard error as one line: ``json`` for machines, anything else for people."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else ConsoleFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for noisy in ("botocore", "boto3", "urllib3", "httpx", "filelock"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """``12:00:00 INFO message``; line breaks are escaped, so a record stays one line."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render one line."""
+        return super().format(record).replace("\n", "\\n")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render one line."""
+        document = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, ensure_ascii=False)

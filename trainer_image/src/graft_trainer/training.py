@@ -1,0 +1,197 @@
+"""Runs the optimisation: from the last checkpoint, if there is one, to the last step."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
+
+from graft_trainer.best_adapter import BestAdapterCallback
+from graft_trainer.checkpoint import (
+    ADAPTER_FILES,
+    BEST_ADAPTER_FILE,
+    TRAINER_STATE_FILE,
+    CheckpointCallback,
+    RunCheckpoints,
+    RunState,
+)
+from graft_trainer.config import TrainingHyperparameters
+from graft_trainer.methods import Method
+from graft_trainer.preemption import PreemptionNotice
+from graft_trainer.progress import ProgressCallback, ProgressWriter
+from graft_trainer.rendering import IGNORED, Row
+
+logger = logging.getLogger(__name__)
+
+SCHEDULERS = {"Cosine": "cosine", "Linear": "linear", "Constant": "constant_with_warmup"}
+"""Names of learning-rate schedules, in the API and in Transformers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedTraining:
+    """A run whose every step was made, or that stopped early on purpose.
+
+    ``train_loss`` is the mean over the last logging interval. The Trainer's own ``train_loss`` is not used: after a
+    resume it divides the loss of some steps by the number of all.
+    """
+
+    adapter: Path
+    """Folder with the two files of the best adapter."""
+    steps: int
+    epochs: float
+    train_loss: float | None
+    train_seconds: float
+    tokens: int
+
+
+class RunTrainer:
+    """Trains one adapter with checkpoints."""
+
+    def __init__(
+        self,
+        hyperparameters: TrainingHyperparameters,
+        method: Method,
+        checkpoints: RunCheckpoints,
+        progress: ProgressWriter,
+        notice: PreemptionNotice,
+    ) -> None:
+        self._hyperparameters = hyperparameters
+        self._method = method
+        self._checkpoints = checkpoints
+        self._progress = progress
+        self._notice = notice
+
+    def train(
+        self,
+        model: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Sequence[Row],
+        eval_rows: Sequence[Row],
+    ) -> FinishedTraining:
+        """Train to the end.
+
+        Raises PreemptedError once SIGTERM came and the state is stored, and DivergedError where the loss is no number.
+        """
+        resumed = self._checkpoints.restore()
+        state = RunState.load(resumed) if resumed else RunState()
+        if resumed:
+            logger.info("resuming from %s", resumed.name)
+        if not state.finished:
+            trainer = self._trainer(model, tokenizer, rows, eval_rows, state)
+            trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+            step = trainer.state.global_step
+            self._notice.stop_if_requested(step=step)
+            if not state.finished:
+                raise RuntimeError(f"training ended at step {step} without being finished")
+            resumed = self._checkpoints.step_folder(step)
+        assert resumed is not None
+        return _finished(resumed, state)
+
+    def _trainer(
+        self,
+        model: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Sequence[Row],
+        eval_rows: Sequence[Row],
+        state: RunState,
+    ) -> Trainer:
+        patience = self._hyperparameters.early_stopping_patience
+        interval = self._hyperparameters.checkpoint_seconds
+        trainer = Trainer(
+            model=model,
+            args=training_arguments(
+                self._hyperparameters, self._method, self._checkpoints.folder, evaluate=bool(eval_rows)
+            ),
+            data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
+            train_dataset=_features(rows),
+            eval_dataset=_features(eval_rows),
+            # The best adapter is chosen before a checkpoint is written, for the checkpoint to hold it.
+            callbacks=[
+                ProgressCallback(self._progress),
+                BestAdapterCallback(self._checkpoints, state, patience=patience),
+                CheckpointCallback(self._checkpoints, state, self._notice, interval=interval),
+            ],
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+
+def training_arguments(
+    hyperparameters: TrainingHyperparameters, method: Method, folder: Path, *, evaluate: bool
+) -> TrainingArguments:
+    """Translate the run's hyperparameters to the Trainer's."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=hyperparameters.epochs,
+        max_steps=hyperparameters.max_steps or -1,
+        per_device_train_batch_size=hyperparameters.batch_size,
+        per_device_eval_batch_size=hyperparameters.batch_size,
+        gradient_accumulation_steps=hyperparameters.gradient_accumulation,
+        learning_rate=hyperparameters.learning_rate,
+        lr_scheduler_type=SCHEDULERS[hyperparameters.schedule],
+        # Below 1 the Trainer reads the number of steps as a share of all steps.
+        warmup_steps=min(hyperparameters.warmup_ratio, 0.999),
+        weight_decay=hyperparameters.weight_decay,
+        max_grad_norm=hyperparameters.max_grad_norm,
+        optim="paged_adamw_8bit" if method.quantized else "adamw_torch",
+        activation_checkpointing=hyperparameters.gradient_checkpointing,
+        seed=hyperparameters.seed,
+        data_seed=hyperparameters.seed,
+        do_eval=evaluate,
+        eval_strategy="steps" if evaluate else "no",
+        eval_steps=hyperparameters.eval_steps,
+        prediction_loss_only=True,
+        logging_steps=hyperparameters.logging_steps,
+        # Otherwise a loss that is no number is logged as the last one that was.
+        logging_nan_inf_filter=False,
+        include_num_input_tokens_seen="all",
+        save_strategy="no",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not torch.cuda.is_available(),
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _features(rows: Sequence[Row]) -> list[dict[str, list[int]]]:
+    return [{"input_ids": row.input_ids, "labels": row.labels} for row in rows]
+
+
+def _finished(folder: Path, state: RunState) -> FinishedTraining:
+    """Describe a finished run from its last checkpoint, the same whether it was just written or restored."""
+    trainer_state = json.loads((folder / TRAINER_STATE_FILE).read_text(encoding="utf-8"))
+    losses = [entry["loss"] for entry in trainer_state["log_history"] if "loss" in entry]
+    return FinishedTraining(
+        adapter=_adapter_folder(folder),
+        steps=trainer_state["global_step"],
+        epochs=trainer_state["epoch"],
+        train_loss=losses[-1] if losses else None,
+        train_seconds=state.train_seconds,
+        tokens=trainer_state["num_input_tokens_seen"],
+    )
+
+
+def _adapter_folder(checkpoint: Path) -> Path:
+    """Lay out the best adapter of a checkpoint: the best evaluated weights, or the last ones without evaluation."""
+    config_file, weights_file = ADAPTER_FILES
+    folder = checkpoint.parent / "adapter"
+    folder.mkdir(exist_ok=True)
+    best = checkpoint / BEST_ADAPTER_FILE
+    shutil.copyfile(checkpoint / config_file, folder / config_file)
+    shutil.copyfile(best if best.exists() else checkpoint / weights_file, folder / weights_file)
+    return folder
