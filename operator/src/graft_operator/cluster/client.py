@@ -1,0 +1,229 @@
+"""Reads and writes of Kubernetes objects, as plain dicts."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from graft_operator.cluster.applied import AppliedMemo
+from graft_operator.cluster.errors import ClusterError, Conflict, NotFound
+from graft_operator.cluster.resources import EVENTS, Resource
+from graft_operator.cluster.transport import APPLY_PATCH, JSON_PATCH, Transport, open_transport
+from graft_operator.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+"""A Kubernetes object as parsed JSON."""
+Objects = list[Object]
+JsonPatch = list[dict[str, Any]]
+"""Operations of an RFC 6902 patch."""
+
+FIELD_MANAGER: Final = "graft-operator"
+LIST_CHUNK: Final = 500
+EVENT_NOTE_LIMIT: Final = 1024
+"""Limit of `note` in events.k8s.io/v1, in bytes."""
+
+
+class Cluster:
+    """The API server. Every method may raise the errors of `cluster.errors`; those listed are to be expected."""
+
+    def __init__(self, transport: Transport, *, identity: str = FIELD_MANAGER) -> None:
+        self._transport = transport
+        self._identity = identity
+        self._applied = AppliedMemo(time.monotonic)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, *, identity: str) -> "AsyncIterator[Cluster]":
+        """Open a connection pool. `identity` names this process as the reporter of events."""
+        async with open_transport() as transport:
+            yield cls(transport, identity=identity)
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """Return the live object, or None if there is none."""
+        try:
+            return await self._transport.request("get", "GET", resource.path(namespace, name), resource=resource.plural)
+        except NotFound:
+            return None
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> Objects:
+        """Return the live objects of one namespace, or of all. Items carry `apiVersion` and `kind`, as from `get`."""
+        query = {"limit": str(LIST_CHUNK)}
+        if label_selector is not None:
+            query["labelSelector"] = label_selector
+        if field_selector is not None:
+            query["fieldSelector"] = field_selector
+        found: Objects = []
+        while True:
+            chunk = await self._transport.request(
+                "list", "GET", resource.path(namespace), resource=resource.plural, query=query
+            )
+            # The server leaves the type of an item to the list's own kind.
+            found += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in chunk["items"]]
+            token = chunk.get("metadata", {}).get("continue")
+            if not token:
+                return found
+            query["continue"] = token
+
+    async def create(self, resource: Resource, body: Mapping[str, Any]) -> Object:
+        """Create the object. Raises AlreadyExists, Invalid, Forbidden; NotFound if the namespace is missing."""
+        return await self._transport.request(
+            "create",
+            "POST",
+            resource.path(body["metadata"].get("namespace")),
+            resource=resource.plural,
+            query={"fieldManager": FIELD_MANAGER},
+            body=body,
+        )
+
+    async def apply(
+        self, resource: Resource, body: Mapping[str, Any], *, live: Mapping[str, Any] | None = None
+    ) -> Object:
+        """Create or update by server-side apply. `body` is the whole object as we want it to be.
+
+        Fields that an earlier apply set and this one leaves out are removed; fields of others stay. An apply that
+        changes nothing keeps the resourceVersion, so it causes no event. Pass the object as just read as `live` to
+        skip the request altogether when it cannot change anything.
+
+        Raises Invalid, Forbidden; Conflict if `body` has a uid or resourceVersion that is not the live one.
+        """
+        if live is not None and self._applied.makes_needless(resource, body, live):
+            metrics.APPLIES_SKIPPED.labels(resource.plural).inc()
+            return dict(live)
+        applied = await self._patch_by_apply("apply", resource, body)
+        self._applied.record(resource, body, applied)
+        return applied
+
+    async def apply_status(
+        self, resource: Resource, namespace: str | None, name: str, status: Mapping[str, Any], *, uid: str | None = None
+    ) -> Object:
+        """Set the whole status of an existing object by server-side apply.
+
+        Pass `uid` so that a status computed for an object never lands on a namesake created after its deletion.
+        Raises NotFound; Conflict if the uid is another; Invalid.
+        """
+        metadata = {"name": name}
+        if namespace is not None:
+            metadata["namespace"] = namespace
+        if uid is not None:
+            metadata["uid"] = uid
+        body = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": metadata,
+            "status": dict(status),
+        }
+        return await self._patch_by_apply("apply_status", resource, body, subresource="status")
+
+    async def patch_json(self, resource: Resource, namespace: str | None, name: str, ops: JsonPatch) -> Object:
+        """Apply an RFC 6902 patch. Raises NotFound; Conflict if a `test` does not hold; Invalid."""
+        return await self._transport.request(
+            "patch",
+            "PATCH",
+            resource.path(namespace, name),
+            resource=resource.plural,
+            query={"fieldManager": FIELD_MANAGER},
+            body=ops,
+            content_type=JSON_PATCH,
+        )
+
+    async def replace(self, resource: Resource, body: Mapping[str, Any]) -> Object:
+        """Write the whole object as it is in `body`. Raises Conflict if its resourceVersion is not the live one."""
+        metadata = body["metadata"]
+        return await self._transport.request(
+            "update",
+            "PUT",
+            resource.path(metadata.get("namespace"), metadata["name"]),
+            resource=resource.plural,
+            query={"fieldManager": FIELD_MANAGER},
+            body=body,
+        )
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        propagation: str = "Background",
+    ) -> bool:
+        """Ask for the object's deletion. Return False if the object, or the one with this `uid`, is gone already."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._transport.request(
+                "delete", "DELETE", resource.path(namespace, name), resource=resource.plural, body=options
+            )
+        except NotFound:
+            return False
+        except Conflict:
+            if uid is None:
+                raise
+            return False
+        return True
+
+    async def create_event(
+        self, regarding: Mapping[str, Any], *, reason: str, message: str, action: str, warning: bool = False
+    ) -> None:
+        """Post an event about the object `regarding` (with apiVersion, kind and metadata).
+
+        `reason` and `action` are CamelCase. Post on transitions only: nothing aggregates or limits events here.
+        An event is a courtesy: a failure to post one is logged, never raised.
+        """
+        event = _event(regarding, reason=reason, message=message, action=action, warning=warning)
+        event["reportingInstance"] = self._identity
+        try:
+            await self.create(EVENTS, event)
+        except ClusterError as error:
+            log.warning("event not posted", extra={"reason": reason, "error": str(error)})
+
+    async def _patch_by_apply(
+        self, verb: str, resource: Resource, body: Mapping[str, Any], *, subresource: str | None = None
+    ) -> Object:
+        metadata = body["metadata"]
+        return await self._transport.request(
+            verb,
+            "PATCH",
+            resource.path(metadata.get("namespace"), metadata["name"], subresource),
+            resource=resource.plural,
+            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            body=body,
+            content_type=APPLY_PATCH,
+        )
+
+
+def _event(regarding: Mapping[str, Any], *, reason: str, message: str, action: str, warning: bool) -> dict[str, Any]:
+    metadata = regarding["metadata"]
+    # Events of objects outside any namespace belong to `default`, by convention of client-go.
+    namespace = metadata.get("namespace", "default")
+    return {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.kind,
+        "metadata": {"name": f"{metadata['name'][:200]}.{uuid4().hex[:16]}", "namespace": namespace},
+        "regarding": {
+            "apiVersion": regarding["apiVersion"],
+            "kind": regarding["kind"],
+            "namespace": namespace,
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata.get("resourceVersion", ""),
+        },
+        "type": "Warning" if warning else "Normal",
+        "reason": reason,
+        "action": action,
+        "note": message.encode()[:EVENT_NOTE_LIMIT].decode(errors="ignore"),
+        "eventTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "reportingController": FIELD_MANAGER,
+    }

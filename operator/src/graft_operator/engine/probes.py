@@ -1,0 +1,95 @@
+"""Health of the process and the HTTP server that tells it: /healthz, /readyz, /metrics."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from graft_operator.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 1.0
+MAX_LAG_SECONDS = 10.0
+"""A loop that lags this much misses lease renewals and watch deadlines: a restart is the better service."""
+
+
+@dataclass(slots=True)
+class Health:
+    """What the probes answer from. Loops report with `beat`; the times are those of `clock`, monotonic seconds."""
+
+    clock: Callable[[], float]
+    ready: bool = False
+    """Whether start-up is over and shutdown has not begun. A standby without the lease is ready, too."""
+    lag_seconds: float = 0.0
+    _limits: dict[str, float] = field(default_factory=dict)
+    _beats: dict[str, float] = field(default_factory=dict)
+
+    def watch(self, loop_name: str, *, max_silence: float) -> Callable[[], None]:
+        """Expect a beat from the named loop every `max_silence` seconds from now on. Returns its beat function."""
+        self._limits[loop_name] = max_silence
+
+        def beat() -> None:
+            self._beats[loop_name] = self.clock()
+
+        beat()
+        return beat
+
+    def complaints(self) -> list[str]:
+        """Return the reasons why the process should be restarted; empty if it is alive."""
+        now = self.clock()
+        stale = [
+            f"{name} was silent for {now - self._beats[name]:.0f} s (limit {limit:.0f} s)"
+            for name, limit in self._limits.items()
+            if now - self._beats[name] > limit
+        ]
+        if self.lag_seconds > MAX_LAG_SECONDS:
+            stale.append(f"event loop lags {self.lag_seconds:.1f} s (limit {MAX_LAG_SECONDS:.0f} s)")
+        return stale
+
+
+async def heartbeat_forever(health: Health, *, every: float = HEARTBEAT_SECONDS) -> None:
+    """Beat each `every` seconds and measure how late the loop runs its callbacks, which shows a blocking call."""
+    beat = health.watch("heartbeat", max_silence=30.0)
+    while True:
+        expected = health.clock() + every
+        await asyncio.sleep(every)
+        health.lag_seconds = max(0.0, health.clock() - expected)
+        metrics.LOOP_LAG_SECONDS.set(health.lag_seconds)
+        beat()
+
+
+@asynccontextmanager
+async def probe_server(health: Health, *, port: int, host: str | None = None) -> AsyncIterator[int]:
+    """Serve the probes while the context is open. Yields the bound port (`port` may be 0)."""
+    runner = web.AppRunner(_application(health), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        bound_port: int = runner.addresses[0][1]
+        log.info("probes are served", extra={"port": bound_port})
+        yield bound_port
+    finally:
+        await runner.cleanup()
+
+
+def _application(health: Health) -> web.Application:
+    async def healthz(_: web.Request) -> web.Response:
+        complaints = health.complaints()
+        return web.Response(text="\n".join(complaints) or "ok", status=503 if complaints else 200)
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(text="ok" if health.ready else "not ready", status=200 if health.ready else 503)
+
+    async def metrics_page(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    application = web.Application()
+    application.router.add_get("/healthz", healthz)
+    application.router.add_get("/readyz", readyz)
+    application.router.add_get("/metrics", metrics_page)
+    return application

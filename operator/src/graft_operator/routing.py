@@ -1,0 +1,105 @@
+"""From a changed object to the keys that should be reconciled. Pure: bodies in, keys out."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from graft_operator.engine.keys import AdapterKey, BaseKey, Key
+
+OWNER_KIND_LABEL: Final = "graft.dev/owner-kind"
+OWNER_NAME_ANNOTATION: Final = "graft.dev/owner-name"
+COMPONENT_LABEL: Final = "graft.dev/component"
+SERVING_COMPONENT: Final = "serving"
+
+_KEY_TYPES: Final[Mapping[str, type[AdapterKey] | type[BaseKey]]] = {
+    AdapterKey.kind: AdapterKey,
+    BaseKey.kind: BaseKey,
+}
+
+
+class AdaptersByBase:
+    """Which adapters name which base, as far as events have told.
+
+    Only a map for fan-out, never a proof of existence: a deletion may go unnoticed, and a phantom entry costs one
+    reconcile that finds nothing.
+    """
+
+    def __init__(self) -> None:
+        self._base_of: dict[AdapterKey, BaseKey] = {}
+        self._adapters_of: defaultdict[BaseKey, set[AdapterKey]] = defaultdict(set)
+
+    def put(self, adapter: AdapterKey, base: BaseKey | None) -> None:
+        """Remember the adapter's present base, instead of an earlier one; None if it has none or is deleted."""
+        former = self._base_of.pop(adapter, None)
+        if former is not None:
+            self._adapters_of[former].discard(adapter)
+            if not self._adapters_of[former]:
+                del self._adapters_of[former]
+        if base is not None:
+            self._base_of[adapter] = base
+            self._adapters_of[base].add(adapter)
+
+    def base_of(self, adapter: AdapterKey) -> BaseKey | None:
+        """Return the base that the adapter was last seen to name."""
+        return self._base_of.get(adapter)
+
+    def adapters_of(self, base: BaseKey) -> list[AdapterKey]:
+        """Return the adapters that name the base, sorted."""
+        return sorted(self._adapters_of.get(base, ()))
+
+    def replace_all(self, bases: Mapping[AdapterKey, BaseKey | None]) -> None:
+        """Forget everything and start from a fresh listing."""
+        self._base_of.clear()
+        self._adapters_of.clear()
+        for adapter, base in bases.items():
+            self.put(adapter, base)
+
+
+def adapter_key(body: Mapping[str, Any]) -> AdapterKey:
+    """Return the key of a LoraAdapter object."""
+    return AdapterKey(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def base_key(body: Mapping[str, Any]) -> BaseKey:
+    """Return the key of a BaseModel object."""
+    return BaseKey(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def base_named_by(adapter: Mapping[str, Any]) -> BaseKey | None:
+    """Return the base that a LoraAdapter names, or None if its spec is not (yet) well-formed."""
+    reference = (adapter.get("spec") or {}).get("baseModelRef") or {}
+    name = reference.get("name")
+    return BaseKey(adapter["metadata"]["namespace"], name) if name else None
+
+
+def keys_of_adapter(known: AdaptersByBase, adapter: Mapping[str, Any], *, deleted: bool) -> Iterable[Key]:
+    """Return the keys for a LoraAdapter event, and update `known`.
+
+    Both the base named now and the one named before are included: either counts its adapters.
+    """
+    key = adapter_key(adapter)
+    former, current = known.base_of(key), base_named_by(adapter)
+    known.put(key, None if deleted else current)
+    return [key, *dict.fromkeys(base for base in (former, current) if base is not None)]
+
+
+def keys_of_base(known: AdaptersByBase, base: Mapping[str, Any]) -> Iterable[Key]:
+    """Return the keys for a BaseModel event: the base and each adapter on it."""
+    key = base_key(base)
+    return [key, *known.adapters_of(key)]
+
+
+def owner_key(child: Mapping[str, Any]) -> Key | None:
+    """Return the key of the object that one of our children belongs to, or None if it is not marked as ours.
+
+    The name stands in an annotation because names may have 253 characters and label values only 63.
+    """
+    metadata = child["metadata"]
+    key_type = _KEY_TYPES.get((metadata.get("labels") or {}).get(OWNER_KIND_LABEL, ""))
+    name = (metadata.get("annotations") or {}).get(OWNER_NAME_ANNOTATION)
+    return key_type(metadata["namespace"], name) if key_type is not None and name else None
+
+
+def is_serving_pod(body: Mapping[str, Any]) -> bool:
+    """Tell whether the pod runs a serving agent."""
+    return (body["metadata"].get("labels") or {}).get(COMPONENT_LABEL) == SERVING_COMPONENT

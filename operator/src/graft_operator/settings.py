@@ -1,0 +1,84 @@
+"""The operator's configuration: environment variables → one frozen object, read once at start."""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+from uuid import uuid4
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, ValidationError
+
+from graft_registry.config import RegistryConfig
+
+PREFIX = "GRAFT_"
+
+
+class SettingsError(Exception):
+    """The environment is not usable. The message names each variable at fault, and why."""
+
+
+def _from_comma_separated(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _own_identity() -> str:
+    # The suffix tells two lives of one pod apart: a restarted container must not think that it still leads.
+    return f"{socket.gethostname()}_{uuid4().hex[:8]}"
+
+
+NamespaceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Image = Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
+
+
+class Settings(BaseModel):
+    """Each field comes from the variable `GRAFT_<FIELD>`; an empty variable counts as unset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    watch_namespaces: Annotated[tuple[NamespaceName, ...], BeforeValidator(_from_comma_separated)] = ()
+    """Comma-separated names; empty means all namespaces."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 4
+    """Objects reconciled at the same time. It is also the bound on concurrent API requests."""
+    resync_seconds: Annotated[float, Field(ge=10)] = 600.0
+
+    log_format: Literal["console", "json"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    probe_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+
+    lease_namespace: Annotated[str, Field(min_length=1)]
+    """The operator's own namespace."""
+    lease_name: Annotated[str, Field(min_length=1)] = "graft-operator"
+    identity: Annotated[str, Field(min_length=1)] = Field(default_factory=_own_identity)
+    """Holder of the lease and reporter of events; unique per process."""
+
+    registry: Json[RegistryConfig]
+    """JSON, such as `{"endpoint": "http://minio:9000", "bucket": "graft"}`."""
+    registry_secret_name: Annotated[str, Field(min_length=1)] = "graft-registry"  # noqa: S105 -- a name
+    """Secret with S3 credentials in each tenant namespace, given to trainer, serving and import pods by `envFrom`."""
+
+    trainer_image: Image
+    agent_image: Image
+    registry_image: Image
+    """Holds `python -m graft_registry`: import and fetch of bases."""
+    engine_image: Image
+    """vLLM, unless a BaseModel names another."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    engine_args: Json[tuple[str, ...]] = ()
+    """JSON list of arguments for every engine, before those of the BaseModel."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read and check the variables. Raises SettingsError."""
+        given = {name: environ.get(PREFIX + name.upper(), "") for name in cls.model_fields}
+        try:
+            return cls.model_validate({name: value for name, value in given.items() if value})
+        except ValidationError as error:
+            raise SettingsError("; ".join(_complaint(detail) for detail in error.errors())) from None
+
+
+def _complaint(detail: Any) -> str:
+    field, *inner = (str(part) for part in detail["loc"])
+    where = f"{PREFIX}{field.upper()}" + (f" ({'.'.join(inner)})" if inner else "")
+    if detail["type"] == "missing" and not inner:
+        return f"{where} is not set"
+    return f"{where}: {detail['msg']}"

@@ -1,0 +1,151 @@
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from graft_operator.engine.backoff import Backoff
+from graft_operator.engine.controller import Result, TransientError, run_worker
+from graft_operator.engine.keys import AdapterKey
+from graft_operator.engine.work_queue import WorkQueue
+from graft_operator.telemetry import metrics
+
+A, B = AdapterKey("ns", "a"), AdapterKey("ns", "b")
+
+
+def make_queue() -> WorkQueue[AdapterKey]:
+    return WorkQueue(backoff=Backoff(base_seconds=10, random=lambda: 1.0))
+
+
+@asynccontextmanager
+async def workers(
+    queue: WorkQueue[AdapterKey],
+    reconcile: Callable[[AdapterKey], Awaitable[Result]],
+    *,
+    count: int = 1,
+    seconds: float = 60,
+) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(run_worker(queue, reconcile, timeout=seconds)) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def passes(result: str) -> float:
+    return metrics.REGISTRY.get_sample_value("graft_reconciles_total", {"kind": "LoraAdapter", "result": result}) or 0.0
+
+
+class Recorder:
+    """Reconciles by a script: one outcome per pass, then success. Records (key, loop time) of each pass."""
+
+    def __init__(self, *script: Exception | Result) -> None:
+        self.script = list(script)
+        self.runs: list[tuple[AdapterKey, float]] = []
+
+    async def __call__(self, key: AdapterKey) -> Result:
+        self.runs.append((key, asyncio.get_running_loop().time()))
+        outcome = self.script.pop(0) if self.script else Result()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+async def test_a_failing_key_is_retried_with_backoff_and_does_not_stop_others() -> None:
+    queue, reconcile = make_queue(), Recorder(RuntimeError("boom"), RuntimeError("boom"))
+    before = passes("error")
+    async with workers(queue, reconcile):
+        queue.add(A)
+        await asyncio.sleep(11)
+        queue.add(B)
+        await asyncio.sleep(100)
+    assert [(key.name, round(at)) for key, at in reconcile.runs] == [("a", 0), ("a", 10), ("b", 11), ("a", 30)]
+    assert passes("error") == before + 2
+
+
+async def test_a_success_resets_the_backoff() -> None:
+    queue, reconcile = make_queue(), Recorder(RuntimeError(), Result(requeue_after=5), RuntimeError())
+    async with workers(queue, reconcile):
+        queue.add(A)
+        await asyncio.sleep(100)
+    assert [round(at) for _, at in reconcile.runs] == [0, 10, 15, 25]
+
+
+async def test_no_requeue_without_a_wish_for_it() -> None:
+    queue, reconcile = make_queue(), Recorder()
+    async with workers(queue, reconcile):
+        queue.add(A)
+        await asyncio.sleep(10_000)
+    assert len(reconcile.runs) == 1
+
+
+async def test_a_transient_error_is_logged_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    queue, reconcile = make_queue(), Recorder(TransientError("the API server is away"))
+    with caplog.at_level(logging.WARNING):
+        async with workers(queue, reconcile):
+            queue.add(A)
+            await asyncio.sleep(100)
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert (record.key, record.error, record.retry_in) == ("ns/a", "the API server is away", 10.0)
+    assert len(reconcile.runs) == 2
+
+
+async def test_an_unexpected_error_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    queue, reconcile = make_queue(), Recorder(KeyError("status"))
+    async with workers(queue, reconcile):
+        queue.add(A)
+        await asyncio.sleep(1)
+    assert caplog.records[0].exc_info is not None
+
+
+async def test_a_pass_that_hangs_is_ended_and_retried() -> None:
+    queue, starts = make_queue(), []
+
+    async def hang_once(key: AdapterKey) -> Result:
+        starts.append(asyncio.get_running_loop().time())
+        if len(starts) == 1:
+            await asyncio.Event().wait()
+        return Result()
+
+    async with workers(queue, hang_once, seconds=60):
+        queue.add(A)
+        await asyncio.sleep(200)
+    assert [round(at) for at in starts] == [0, 70]
+
+
+async def test_workers_share_the_queue_but_never_a_key() -> None:
+    queue, running, overlaps = make_queue(), set(), []
+
+    async def slow(key: AdapterKey) -> Result:
+        if key in running:
+            overlaps.append(key)
+        running.add(key)
+        await asyncio.sleep(5)
+        running.discard(key)
+        return Result()
+
+    async with workers(queue, slow, count=3):
+        for _ in range(10):
+            queue.add(A)
+            queue.add(B)
+            await asyncio.sleep(1)
+        await asyncio.sleep(20)
+    assert overlaps == []
+
+
+async def test_a_cancelled_pass_is_not_counted_as_an_error() -> None:
+    queue = make_queue()
+    before = passes("cancelled"), passes("error")
+
+    async def hang(key: AdapterKey) -> Result:
+        await asyncio.Event().wait()
+        return Result()
+
+    async with workers(queue, hang):
+        queue.add(A)
+        await asyncio.sleep(1)
+    assert (passes("cancelled"), passes("error")) == (before[0] + 1, before[1])

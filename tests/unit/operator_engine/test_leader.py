@@ -1,0 +1,159 @@
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from graft_operator.engine.controller import TransientError
+from graft_operator.engine.leader import (
+    LeaderElector,
+    LeadershipLost,
+    LeaseRecord,
+    LeaseTaken,
+    LeaseTiming,
+)
+
+TIMING = LeaseTiming(duration=15, renew_deadline=10, retry_period=2)
+
+
+class MemoryLease:
+    """A Lease with optimistic locking. `away` makes every request fail, `hang` makes it wait for ever."""
+
+    def __init__(self) -> None:
+        self.record: LeaseRecord | None = None
+        self.away = False
+        self.hang = False
+        self._version = 0
+
+    async def read(self) -> LeaseRecord | None:
+        await self._network()
+        return self.record
+
+    async def write(self, record: LeaseRecord) -> LeaseRecord:
+        await self._network()
+        if record.version != (self.record.version if self.record else ""):
+            raise LeaseTaken("not at this version")
+        self._version += 1
+        self.record = replace(record, version=str(self._version))
+        return self.record
+
+    async def _network(self) -> None:
+        await asyncio.sleep(0.01)
+        if self.hang:
+            await asyncio.Event().wait()
+        if self.away:
+            raise TransientError("no answer")
+
+
+def elector(lease: MemoryLease, identity: str, *, skew: timedelta = timedelta()) -> LeaderElector:
+    return LeaderElector(lease, identity=identity, now=lambda: datetime(2030, 1, 1, tzinfo=UTC) + skew, timing=TIMING)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_the_first_candidate_gets_a_new_lease_at_once() -> None:
+    lease = MemoryLease()
+    await elector(lease, "one").acquire()
+    assert lease.record is not None
+    assert (lease.record.holder, lease.record.transitions) == ("one", 0)
+    assert now() < 1
+
+
+async def test_a_standby_takes_over_only_a_whole_lease_duration_after_the_last_renewal() -> None:
+    lease = MemoryLease()
+    leader = elector(lease, "one")
+    await leader.acquire()
+    holding = asyncio.create_task(leader.hold())
+    standby = asyncio.create_task(elector(lease, "two", skew=timedelta(days=1)).acquire())
+    await asyncio.sleep(100)
+    assert not standby.done(), "a clock that is a day ahead must not end another's lease"
+    holding.cancel()
+    died = now()
+    await standby
+    assert 15 - TIMING.retry_period <= now() - died <= 15 + 2 * TIMING.retry_period
+    assert lease.record is not None
+    assert (lease.record.holder, lease.record.transitions) == ("two", 1)
+
+
+async def test_a_released_lease_is_taken_at_the_next_retry() -> None:
+    lease = MemoryLease()
+    leader = elector(lease, "one")
+    await leader.acquire()
+    standby = asyncio.create_task(elector(lease, "two").acquire())
+    await asyncio.sleep(5)
+    await leader.release()
+    released = now()
+    await standby
+    assert now() - released <= TIMING.retry_period + 0.1
+
+
+async def test_leadership_is_lost_before_anyone_can_take_over_when_the_api_is_away() -> None:
+    lease = MemoryLease()
+    leader = elector(lease, "one")
+    await leader.acquire()
+    lease.away = True
+    with pytest.raises(LeadershipLost, match="no renewal for 10 s"):
+        await leader.hold()
+    assert now() < 15
+
+
+async def test_a_request_that_hangs_does_not_keep_a_leader_in_office() -> None:
+    lease = MemoryLease()
+    leader = elector(lease, "one")
+    await leader.acquire()
+    lease.hang = True
+    with pytest.raises(LeadershipLost):
+        await leader.hold()
+    assert now() < 15
+
+
+async def test_a_short_outage_is_survived() -> None:
+    lease = MemoryLease()
+    leader = elector(lease, "one")
+    await leader.acquire()
+    holding = asyncio.create_task(leader.hold())
+    for _ in range(5):
+        lease.away = True
+        await asyncio.sleep(5)
+        lease.away = False
+        await asyncio.sleep(5)
+    assert not holding.done()
+    holding.cancel()
+
+
+async def test_leadership_is_lost_at_once_when_another_holds_the_lease() -> None:
+    lease = MemoryLease()
+    leader = elector(lease, "one")
+    await leader.acquire()
+    assert lease.record is not None
+    lease.record = replace(lease.record, holder="two", version="999")
+    with pytest.raises(LeadershipLost, match="held by two"):
+        await leader.hold()
+    assert now() < TIMING.retry_period + 1
+
+
+async def test_release_never_touches_the_lease_of_another() -> None:
+    lease = MemoryLease()
+    leader = elector(lease, "one")
+    await leader.acquire()
+    assert lease.record is not None
+    theirs = replace(lease.record, holder="two", version="999")
+    lease.record = theirs
+    await leader.release()
+    assert lease.record == theirs
+
+
+async def test_of_two_candidates_for_a_free_lease_one_wins() -> None:
+    lease = MemoryLease()
+    racing = [asyncio.create_task(elector(lease, name).acquire()) for name in ("one", "two")]
+    await asyncio.sleep(5)
+    assert [task.done() for task in racing].count(True) == 1
+    for task in racing:
+        task.cancel()
+
+
+def test_a_deadline_beyond_the_lease_is_refused() -> None:
+    with pytest.raises(ValueError, match="renew_deadline < duration"):
+        LeaseTiming(duration=10, renew_deadline=10)

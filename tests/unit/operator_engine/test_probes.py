@@ -1,0 +1,54 @@
+import asyncio
+import time
+
+import aiohttp
+import pytest
+
+from graft_operator.engine.probes import Health, heartbeat_forever, probe_server
+
+
+async def test_a_silent_loop_and_a_lagging_one_are_complaints() -> None:
+    clock = 0.0
+    health = Health(clock=lambda: clock)
+    beat = health.watch("resync", max_silence=60)
+    clock = 60.0
+    assert health.complaints() == []
+    clock = 61.0
+    assert health.complaints() == ["resync was silent for 61 s (limit 60 s)"]
+    beat()
+    health.lag_seconds = 11.0
+    assert health.complaints() == ["event loop lags 11.0 s (limit 10 s)"]
+
+
+@pytest.mark.looptime(False)
+async def test_a_blocking_call_shows_as_lag() -> None:
+    health = Health(clock=time.monotonic)
+    task = asyncio.create_task(heartbeat_forever(health, every=0.01))
+    await asyncio.sleep(0.005)
+    time.sleep(0.2)  # noqa: ASYNC251 -- the fault under test
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 0.1 < health.lag_seconds < 2
+    task.cancel()
+
+
+@pytest.mark.looptime(False)
+async def test_the_probe_server_tells_health_readiness_and_metrics() -> None:
+    clock = 0.0
+    health = Health(clock=lambda: clock)
+    health.watch("resync", max_silence=60)
+    async with probe_server(health, port=0, host="127.0.0.1") as port, aiohttp.ClientSession() as session:
+
+        async def get(path: str) -> tuple[int, str]:
+            async with session.get(f"http://127.0.0.1:{port}{path}") as response:
+                return response.status, await response.text()
+
+        assert await get("/healthz") == (200, "ok")
+        assert await get("/readyz") == (503, "not ready")
+        health.ready = True
+        assert await get("/readyz") == (200, "ok")
+        status, text = await get("/metrics")
+        assert status == 200
+        assert "graft_queue_depth" in text
+        clock = 100.0
+        assert await get("/healthz") == (503, "resync was silent for 100 s (limit 60 s)")
