@@ -17,7 +17,11 @@ class Forbidden(RegistryError):
 
 
 class Unavailable(RegistryError):
-    """The store can't be reached, times out, throttles, or has no such bucket. Worth a retry."""
+    """The store can't be reached, times out or throttles. Worth a retry."""
+
+
+class NoSuchBucket(Unavailable):
+    """The store answers, but has no bucket of this name. Someone must create it or correct the name."""
 
 
 class Corrupt(RegistryError):

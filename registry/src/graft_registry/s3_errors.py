@@ -8,7 +8,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from graft_registry.errors import Forbidden, NotFound, RegistryError, Unavailable
+from graft_registry.errors import Forbidden, NoSuchBucket, NotFound, RegistryError, Unavailable
 
 _PRECONDITION_FAILED = 412
 _CONFLICT = 409
@@ -30,7 +30,7 @@ def registry_error(error: ClientError | BotoCoreError, key: str) -> RegistryErro
         return Unavailable(message)
     status = _status(error)
     if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
-        return Unavailable(f"{message}; create the bucket or correct its name")
+        return NoSuchBucket(f"{message}; create the bucket or correct its name")
     if status in (401, 403):
         return Forbidden(message)
     if status == 404:

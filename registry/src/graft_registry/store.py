@@ -159,8 +159,16 @@ class ObjectStore:
         if stored != sha256:
             raise Corrupt(key, f"sha256 {sha256} of {size} bytes", stored or "no object of that size")
 
-    def download_file(self, key: str, destination: Path, *, sha256: str) -> None:
+    def download_file(self, key: str, destination: Path, *, sha256: str | None) -> str:
         """Write the object to a file that appears only once its content is verified and on disk.
+
+        Args:
+            key: of the object.
+            destination: replaced if it exists.
+            sha256: hex digits that the content must have; None for what others wrote and nobody has hashed yet.
+
+        Returns:
+            The hex SHA-256 of the content.
 
         Raises:
             NotFound: there is no such object.
@@ -172,13 +180,14 @@ class ObjectStore:
             with os.fdopen(descriptor, "wb") as stream:
                 actual = self._fetch(key, stream)
                 os.fsync(stream.fileno())
-            if actual != sha256:
+            if sha256 is not None and actual != sha256:
                 raise Corrupt(key, f"sha256 {sha256}", actual)
             Path(temporary).chmod(0o644)
             Path(temporary).replace(destination)
         finally:
             Path(temporary).unlink(missing_ok=True)
         fsync_directory(destination.parent)
+        return actual
 
     def delete(self, key: str) -> None:
         """Delete an object; one that isn't there counts as deleted."""

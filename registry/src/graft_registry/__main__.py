@@ -1,0 +1,149 @@
+"""Commands for Jobs and init containers: ``python -m graft_registry import-base | fetch-base | verify``.
+
+``GRAFT_REGISTRY`` (JSON) says where the registry is; credentials come from the AWS variables or workload identity.
+The result is written as JSON to ``GRAFT_TERMINATION_LOG`` (default ``/dev/termination-log``) and to the log.
+
+==== ============================================================
+exit meaning
+==== ============================================================
+0    done
+64   a variable or argument is missing or wrong
+65   the source is wrong (SourceNotFound, SourceInvalid)
+66   stored or mounted content isn't what it should be, or is gone
+68   a store or hub is away; worth a retry
+77   access was refused
+==== ============================================================
+"""
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from graft_registry.config import RegistryConfig
+from graft_registry.documents import BaseSource
+from graft_registry.documents.model import Digest, Document
+from graft_registry.fetching import provide_base
+from graft_registry.importing import import_base
+from graft_registry.outcome import FAILURES, Outcome, failure, write_outcome
+from graft_registry.store import ObjectStore
+from graft_registry.versions import AdapterRegistry
+
+log = logging.getLogger("graft_registry")
+
+IMPORT_VARIABLE: Final = "GRAFT_BASE_IMPORT"
+FETCH_VARIABLE: Final = "GRAFT_BASE"
+
+RequestT = TypeVar("RequestT", bound=Document)
+
+
+class BaseImport(Document):
+    """What ``GRAFT_BASE_IMPORT`` holds. ``path``: where the model's directory of a claim is mounted."""
+
+    namespace: str
+    name: str
+    source: BaseSource
+    path: Path = Path("/source")
+
+
+class BaseFetch(Document):
+    """What ``GRAFT_BASE`` holds. ``path``: where the model's directory of a claim is mounted."""
+
+    namespace: str
+    name: str
+    digest: Digest
+    path: Path = Path("/source")
+
+
+def run_import(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
+    """Import the base that ``GRAFT_BASE_IMPORT`` describes; nothing is done twice."""
+    request = _from_variable(BaseImport, IMPORT_VARIABLE, environ)
+    store = ObjectStore(RegistryConfig.from_environment(environ))
+    with tempfile.TemporaryDirectory(dir=arguments.workspace) as workspace:
+        manifest = import_base(
+            store,
+            namespace=request.namespace,
+            name=request.name,
+            source=request.source,
+            mount=request.path,
+            workspace=Path(workspace),
+        )
+    return Outcome(outcome="Imported", digest=manifest.digest, revision=manifest.revision)
+
+
+def run_fetch(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
+    """Put the base that ``GRAFT_BASE`` names into ``--destination``, verified."""
+    request = _from_variable(BaseFetch, FETCH_VARIABLE, environ)
+    store = ObjectStore(RegistryConfig.from_environment(environ))
+    manifest = provide_base(
+        store,
+        namespace=request.namespace,
+        name=request.name,
+        digest=request.digest,
+        mount=request.path,
+        destination=arguments.destination,
+        manifest_directory=arguments.manifest_directory or arguments.destination / ".graft",
+    )
+    return Outcome(outcome="Fetched", digest=manifest.digest, revision=manifest.revision)
+
+
+def run_verify(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
+    """Download every file of a version and compare it with the manifest."""
+    store = ObjectStore(RegistryConfig.from_environment(environ))
+    registry = AdapterRegistry(store, arguments.namespace, arguments.adapter)
+    stored = registry.read(arguments.number, arguments.digest)
+    with tempfile.TemporaryDirectory() as directory:
+        registry.fetch(stored, Path(directory) / "version")
+    return Outcome(outcome="Verified", digest=stored.digest, number=stored.manifest.number)
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run one command and return its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace, Mapping[str, str]], Outcome] = arguments.command
+    try:
+        outcome, code = command(arguments, environ), 0
+    except FAILURES as error:
+        outcome, code = failure(error)
+    log.log(logging.ERROR if code else logging.INFO, "%s", outcome.model_dump_json(exclude_none=True))
+    write_outcome(outcome, environ)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m graft_registry", description="Commands of the registry.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    importing = commands.add_parser("import-base", help=f"import the base that {IMPORT_VARIABLE} describes")
+    importing.add_argument("--workspace", type=Path, help="directory with room for the model (default: $TMPDIR)")
+    importing.set_defaults(command=run_import)
+    fetching = commands.add_parser("fetch-base", help=f"provide the files of the base that {FETCH_VARIABLE} names")
+    fetching.add_argument("--destination", type=Path, default=Path("/base"), help="default: /base")
+    fetching.add_argument("--manifest-directory", type=Path, help="for base.json (default: DESTINATION/.graft)")
+    fetching.set_defaults(command=run_fetch)
+    verifying = commands.add_parser("verify", help="re-hash every file of a version")
+    verifying.add_argument("--namespace", required=True)
+    verifying.add_argument("--adapter", required=True)
+    verifying.add_argument("--number", type=int, required=True)
+    verifying.add_argument("--digest", help="that the manifest must have")
+    verifying.set_defaults(command=run_verify)
+    return parser
+
+
+def _from_variable(kind: type[RequestT], variable: str, environ: Mapping[str, str]) -> RequestT:
+    try:
+        return kind.model_validate_json(environ[variable])
+    except KeyError as error:
+        raise ValueError(f"{variable} is not set") from error
+    except ValidationError as error:
+        raise ValueError(f"{variable} is not valid: {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,69 @@
+"""Provides the files of a base in a pod, from the registry's blobs or from the claim that they were left in."""
+
+from pathlib import Path
+
+from graft_registry.bases import BaseRegistry
+from graft_registry.digests import file_sha256
+from graft_registry.documents import BaseManifest
+from graft_registry.errors import Corrupt
+from graft_registry.store import ObjectStore
+
+MANIFEST_FILE = "base.json"
+
+
+def provide_base(
+    store: ObjectStore,
+    *,
+    namespace: str,
+    name: str,
+    digest: str,
+    mount: Path,
+    destination: Path,
+    manifest_directory: Path,
+) -> BaseManifest:
+    """Make ``destination`` the verified files of a base, and write its manifest as ``base.json``.
+
+    Files in a claim are verified where they are, and linked: ``destination`` may be a small scratch volume beside
+    the claim, or the claim's directory itself.
+
+    Args:
+        store: of the registry.
+        namespace: of the BaseModel.
+        name: of the BaseModel.
+        digest: the base digest.
+        mount: the model's directory in its claim, where the files are in one.
+        destination: the directory that engines and trainers read.
+        manifest_directory: for ``base.json``, which is written last: where it is, everything has verified.
+
+    Raises:
+        NotFound: there is no such base.
+        Corrupt: a file is missing or isn't what the manifest says.
+    """
+    registry = BaseRegistry(store, namespace, name)
+    manifest = registry.read(digest)
+    destination.mkdir(parents=True, exist_ok=True)
+    if manifest.location.registry:
+        registry.fetch(manifest, destination)
+    else:
+        _verify(manifest, mount)
+        _link(manifest, mount, destination)
+    manifest_directory.mkdir(parents=True, exist_ok=True)
+    (manifest_directory / MANIFEST_FILE).write_bytes(manifest.to_bytes())
+    return manifest
+
+
+def _verify(manifest: BaseManifest, directory: Path) -> None:
+    for file in manifest.files:
+        path = directory / file.path
+        actual = f"sha256 {file_sha256(path)}" if path.is_file() else "no file"
+        if actual != f"sha256 {file.sha256}":
+            raise Corrupt(str(path), f"sha256 {file.sha256}", actual)
+
+
+def _link(manifest: BaseManifest, directory: Path, destination: Path) -> None:
+    if directory.resolve() == destination.resolve():
+        return
+    for file in manifest.files:
+        link = destination / file.path
+        link.unlink(missing_ok=True)
+        link.symlink_to((directory / file.path).resolve())

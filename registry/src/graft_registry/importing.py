@@ -1,0 +1,131 @@
+"""Imports a base: brings its source into a directory, identifies it, and publishes it to the registry.
+
+Only what a server and a trainer read is brought (see ``source_files``); pickles are never downloaded.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from graft_registry.bases import BaseRegistry
+from graft_registry.config import RegistryConfig
+from graft_registry.digests import digest_of
+from graft_registry.documents import (
+    BaseLocation,
+    BaseManifest,
+    BaseSource,
+    S3Source,
+    StoredFile,
+    timestamp,
+)
+from graft_registry.errors import Forbidden, InvalidModel, NoSuchBucket, NotFound, Unavailable
+from graft_registry.fingerprint import identify
+from graft_registry.hub import download_snapshot
+from graft_registry.source_files import SourceError, SourceProblem, check_listing, wanted
+from graft_registry.store import ObjectStore
+
+log = logging.getLogger(__name__)
+
+SOURCE_ENDPOINT = "GRAFT_SOURCE_ENDPOINT"
+"""URL of the S3 store that sources are read from, where it isn't the registry's."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSource:
+    """The files of a source on this machine. ``revision`` is null where the content itself is the revision."""
+
+    directory: Path
+    revision: str | None
+    location: BaseLocation
+
+
+def import_base(
+    store: ObjectStore, *, namespace: str, name: str, source: BaseSource, mount: Path, workspace: Path
+) -> BaseManifest:
+    """Resolve a source, once and for all, to a published base. Does nothing if that was done before.
+
+    Args:
+        store: of the registry.
+        namespace: of the BaseModel.
+        name: of the BaseModel.
+        source: to import.
+        mount: the model's directory in its claim, for a claim's source.
+        workspace: an empty directory with room for the model, for the other sources.
+
+    Raises:
+        SourceError: the source is the problem.
+        RegistryError: the registry is.
+    """
+    registry = BaseRegistry(store, namespace, name)
+    known = registry.resolved(source)
+    if known is not None:
+        log.info("base known namespace=%s base=%s digest=%s", namespace, name, known.digest)
+        return known
+    local = bring(source, store.config, mount=mount, workspace=workspace)
+    try:
+        identity = identify(local.directory)
+    except InvalidModel as error:
+        raise SourceError(SourceProblem.INVALID, str(error)) from error
+    manifest = BaseManifest(
+        namespace=namespace,
+        name=name,
+        digest=identity.digest,
+        source=source,
+        revision=local.revision or _content_revision(identity.files),
+        weights_digest=identity.weights_digest,
+        fingerprint=identity.fingerprint,
+        linear_modules=identity.linear_modules,
+        parameters=identity.parameters,
+        location=local.location,
+        files=identity.files,
+        created_time=timestamp(),
+    )
+    published = registry.publish(manifest, local.directory)
+    return registry.read(registry.record_source(source, published.digest))
+
+
+def bring(source: BaseSource, registry: RegistryConfig, *, mount: Path, workspace: Path) -> LocalSource:
+    """Make the files of a source available locally.
+
+    Raises:
+        SourceError: the source can't be read, or has no weights that may be loaded.
+    """
+    in_registry = BaseLocation(registry=True)
+    if source.hugging_face is not None:
+        commit = download_snapshot(source.hugging_face, workspace)
+        return LocalSource(workspace, commit, in_registry)
+    if source.s3 is not None:
+        _download_objects(source.s3, registry, workspace)
+        return LocalSource(workspace, None, in_registry)
+    claim = source.persistent_volume_claim
+    field = "spec.source.persistentVolumeClaim.path"
+    if not mount.is_dir():
+        raise SourceError(SourceProblem.NOT_FOUND, f"the claim has no directory {claim}", field)
+    names = [path.name for path in mount.iterdir() if path.is_file()]
+    check_listing(names, where="the claim's directory", field=field)
+    return LocalSource(mount, None, BaseLocation(persistent_volume_claim=claim))
+
+
+def _download_objects(source: S3Source, registry: RegistryConfig, directory: Path) -> None:
+    field = "spec.source.s3.uri"
+    config, prefix = registry.for_uri(source.uri)
+    config = config.model_copy(update={"endpoint": os.environ.get(SOURCE_ENDPOINT) or registry.endpoint})
+    store = ObjectStore(config)
+    folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+    try:
+        names = [entry.key.removeprefix(folder) for entry in store.list(folder)]
+        check_listing(names, where=source.uri, field=field)
+        for name in filter(wanted, names):
+            store.download_file(folder + name, directory / name, sha256=None)
+    except Forbidden as error:
+        raise SourceError(SourceProblem.FORBIDDEN, str(error), field) from error
+    except (NotFound, NoSuchBucket) as error:
+        raise SourceError(SourceProblem.NOT_FOUND, str(error), field) from error
+    except Unavailable as error:
+        raise SourceError(SourceProblem.UNAVAILABLE, str(error), field) from error
+
+
+def _content_revision(files: tuple[StoredFile, ...]) -> str:
+    """Name the content of a source that has no revisions of its own."""
+    return digest_of([[file.path, file.sha256] for file in files])

@@ -1,0 +1,65 @@
+"""How a command's result is told to whoever started it: an exit code and a termination message."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from graft_registry.documents.model import Document
+from graft_registry.errors import Corrupt, Forbidden, NotFound, RegistryError, Unavailable, Unsafe
+from graft_registry.source_files import SourceError, SourceProblem
+
+TERMINATION_LOG_VARIABLE: Final = "GRAFT_TERMINATION_LOG"
+_KUBELETS_FILE: Final = "/dev/termination-log"
+_MESSAGE_CHARACTERS: Final = 900
+"""Kubernetes keeps 4096 bytes of a termination message; a character takes up to 4."""
+
+FAILURES: Final = (SourceError, RegistryError, ValueError)
+"""What a command may raise that isn't a defect."""
+
+_EXIT_CODES: Final = {
+    "InvalidConfig": 64,
+    SourceProblem.NOT_FOUND: 65,
+    SourceProblem.INVALID: 65,
+    "NotFound": 66,
+    "Corrupt": 66,
+    SourceProblem.UNAVAILABLE: 68,
+    SourceProblem.FORBIDDEN: 77,
+}
+_REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (Forbidden, SourceProblem.FORBIDDEN),
+    (NotFound, "NotFound"),
+    (Corrupt, "Corrupt"),
+    (Unsafe, "Corrupt"),
+    (Unavailable, SourceProblem.UNAVAILABLE),
+    (RegistryError, SourceProblem.UNAVAILABLE),
+    (ValueError, "InvalidConfig"),
+)
+
+
+class Outcome(Document):
+    """The termination message of a command."""
+
+    outcome: str
+    reason: str | None = None
+    message: str | None = None
+    field: str | None = None
+    digest: str | None = None
+    revision: str | None = None
+    number: int | None = None
+
+
+def failure(error: Exception) -> tuple[Outcome, int]:
+    """Return the message and the exit code for one of ``FAILURES``. Pure."""
+    if isinstance(error, SourceError):
+        reason, field = str(error.reason), error.field
+    else:
+        reason, field = next(name for kind, name in _REASONS if isinstance(error, kind)), None
+    message = str(error)[:_MESSAGE_CHARACTERS]
+    return Outcome(outcome="Failed", reason=reason, message=message, field=field), _EXIT_CODES[reason]
+
+
+def write_outcome(outcome: Outcome, environ: Mapping[str, str]) -> None:
+    """Write the termination message where the kubelet reads it. Outside a container that is nowhere."""
+    path = Path(environ.get(TERMINATION_LOG_VARIABLE, _KUBELETS_FILE))
+    if TERMINATION_LOG_VARIABLE in environ or path.exists():
+        path.write_text(outcome.model_dump_json(exclude_none=True))

@@ -1,0 +1,65 @@
+"""Which files of a source are brought, and what can be wrong with a source. Pure."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Final
+
+WANTED_FILES: Final = (
+    "*.json",
+    "*.safetensors",
+    "*.jinja",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "merges.txt",
+    "vocab.txt",
+)
+UNWANTED_FILES: Final = ("*/*", "consolidated*.safetensors", "adapter_*")
+"""Subdirectories, and the second copy of the weights that some publishers add in their own format."""
+_PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+
+
+class SourceProblem(StrEnum):
+    """Why a base couldn't be imported, as the operator reads it."""
+
+    NOT_FOUND = "SourceNotFound"
+    INVALID = "SourceInvalid"
+    UNAVAILABLE = "RegistryUnavailable"
+    """The registry, or the store or hub that the source is in, is away; worth a retry."""
+    FORBIDDEN = "Forbidden"
+
+
+class SourceError(Exception):
+    """A source can't be imported. ``field``: of the BaseModel's spec, where a correction would help."""
+
+    def __init__(self, reason: SourceProblem, message: str, field: str = "spec.source") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.field = field
+
+
+def wanted(path: str) -> bool:
+    """Return whether a file, by its path below the source, is part of a base."""
+    return any(fnmatchcase(path, pattern) for pattern in WANTED_FILES) and not any(
+        fnmatchcase(path, pattern) for pattern in UNWANTED_FILES
+    )
+
+
+def check_listing(paths: Iterable[str], *, where: str, field: str) -> None:
+    """Check that a source has weights that may be loaded, before anything is downloaded.
+
+    Raises:
+        SourceError: the source is empty, or has no safetensors; says so if it has pickles instead.
+    """
+    names = list(paths)
+    if not names:
+        raise SourceError(SourceProblem.NOT_FOUND, f"{where} has no files", field)
+    if any(wanted(name) and name.endswith(".safetensors") for name in names):
+        return
+    pickle = next((name for name in names if any(fnmatchcase(name, pattern) for pattern in _PICKLES)), None)
+    if pickle is not None:
+        message = f"{where} has only pickled weights ({pickle}), which are never loaded; convert them to safetensors"
+    else:
+        message = f"{where} has no *.safetensors file at its top level"
+    raise SourceError(SourceProblem.INVALID, message, field)
