@@ -1,0 +1,54 @@
+"""Composition root: settings from the environment, then the agent until SIGTERM. No logic."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+from graft_registry.config import RegistryConfig
+from graft_registry.store import ObjectStore
+from graft_serving.agent import Agent
+from graft_serving.settings import Settings
+from graft_serving.wanted_configmap import ApiAccess, ConfigMapWatch
+from graft_serving.wanted_file import wanted_sets_of_file
+
+CONFIGURATION_ERROR = 64
+
+
+def wanted_sets(settings: Settings) -> AsyncIterator[bytes]:
+    """The wanted sets, from where the settings say."""
+    if settings.wanted_file is not None:
+        return wanted_sets_of_file(settings.wanted_file)
+    assert settings.wanted_configmap is not None
+    watch = ConfigMapWatch(ApiAccess.in_cluster(), namespace=settings.namespace, name=settings.wanted_configmap)
+    return watch.wanted_sets()
+
+
+async def serve(settings: Settings, store: ObjectStore) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Agent.composed(settings, store=store, wanted_sets=wanted_sets(settings)) as agent, agent.running():
+        await stop.wait()
+
+
+def main() -> int:
+    """Run the agent; the exit code says whether its configuration was usable."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = Settings.from_environment()
+        store = ObjectStore(RegistryConfig.from_environment())
+    except ValueError as error:
+        logging.getLogger(__name__).error("the configuration is not usable: %s", error)
+        return CONFIGURATION_ERROR
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(settings, store))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

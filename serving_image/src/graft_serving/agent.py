@@ -1,0 +1,152 @@
+"""The agent as one object: its parts composed, and how they start and stop together."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from typing import Self
+
+import aiohttp
+from aiohttp import web
+
+from graft_registry.documents import BaseManifest
+from graft_registry.store import ObjectStore
+from graft_serving.admin import admin_application
+from graft_serving.bring_up import BringUpSequence
+from graft_serving.cache import AdapterCache
+from graft_serving.checks import version_check
+from graft_serving.engine import EngineClient
+from graft_serving.engine_monitor import EngineMonitor
+from graft_serving.lifecycle import Lifecycle
+from graft_serving.memory import Memory
+from graft_serving.metrics import Metrics
+from graft_serving.pod import ServingPod
+from graft_serving.registry_source import RegistrySource
+from graft_serving.relay import upstream_session
+from graft_serving.router import Router
+from graft_serving.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+BASE_MANIFEST = ".graft/base.json"
+MEMORY_FOLDER = ".agent"
+
+
+class Agent:
+    """One pod's agent. Use `running` around whatever decides when it ends."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: ObjectStore,
+        wanted_sets: AsyncIterator[bytes],
+        control: aiohttp.ClientSession,
+        proxied: aiohttp.ClientSession,
+    ) -> None:
+        """Compose the agent; `control` carries its own calls to the engine, `proxied` those of its clients."""
+        self._settings = settings
+        self._wanted_sets = wanted_sets
+        base = BaseManifest.from_bytes((settings.base_dir / BASE_MANIFEST).read_bytes())
+        metrics = Metrics()
+        engine = EngineClient(
+            control,
+            settings.engine_url,
+            load_timeout=settings.engine_load_timeout_seconds,
+            generate_timeout=settings.engine_generate_timeout_seconds,
+        )
+        self._monitor = EngineMonitor(
+            engine, poll_seconds=settings.engine_poll_seconds, on_change=lambda: self.lifecycle.wake()
+        )
+        cache = AdapterCache(settings.adapters_dir, RegistrySource(store, settings.namespace))
+        self.lifecycle = Lifecycle(
+            base_digest=base.digest,
+            cache=cache,
+            bring_up=BringUpSequence(
+                cache=cache,
+                check=version_check(base, max_rank=settings.max_rank),
+                engine=engine,
+                monitor=self._monitor,
+                observer=metrics,
+            ),
+            monitor=self._monitor,
+            memory=Memory(settings.adapters_dir / MEMORY_FOLDER),
+            observer=metrics,
+            retry_seconds=settings.retry_seconds,
+            on_reconciled=lambda: self._pod.refresh(),
+        )
+        self._pod = ServingPod(
+            name=settings.pod,
+            base=base,
+            peer=settings.peer_service_url,
+            lifecycle=self.lifecycle,
+            monitor=self._monitor,
+        )
+        self.router = Router(
+            pod=self._pod,
+            session=proxied,
+            engine_url=settings.engine_url,
+            base_digest=base.digest,
+            metrics=metrics,
+        )
+        self._admin = admin_application(
+            state=self._pod.state, is_ready=lambda: self.is_ready, registry=metrics.registry
+        )
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the pod should get requests."""
+        return self.lifecycle.is_ready and not self.router.is_stopping
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def composed(
+        cls, settings: Settings, *, store: ObjectStore, wanted_sets: AsyncIterator[bytes]
+    ) -> AsyncIterator[Self]:
+        """An agent with its HTTP sessions, which are closed at the end."""
+        async with aiohttp.ClientSession() as control, upstream_session(settings.request_timeout_seconds) as proxied:
+            yield cls(settings, store=store, wanted_sets=wanted_sets, control=control, proxied=proxied)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the agent until the block ends; then serve on for the drain time and let requests finish.
+
+        Raises:
+            OSError: a port is taken.
+        """
+        api = self.router.application(max_body_bytes=self._settings.max_body_bytes)
+        self.lifecycle.restore()
+        async with (
+            _background(self._monitor.run(), self.lifecycle.run(), self._follow_wanted_sets()),
+            self._listening(self._admin, self._settings.admin_port, 1.0),
+            self._listening(api, self._settings.api_port, self._settings.shutdown_seconds),
+        ):
+            yield
+            self.router.is_stopping = True
+            logger.info("stopping: serving on for %g s", self._settings.drain_seconds)
+            await asyncio.sleep(self._settings.drain_seconds)
+
+    async def _follow_wanted_sets(self) -> None:
+        async for raw in self._wanted_sets:
+            self.lifecycle.apply(raw)
+
+    @contextlib.asynccontextmanager
+    async def _listening(self, app: web.Application, port: int, shutdown_seconds: float) -> AsyncIterator[None]:
+        # With handler_cancellation a client that goes away also ends its request upstream.
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=shutdown_seconds)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._settings.listen, port).start()
+            yield
+        finally:
+            await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def _background(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run coroutines beside the block; the first that fails ends the block, and the end of the block cancels them."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(coroutine) for coroutine in work]
+        yield
+        for task in running:
+            task.cancel()

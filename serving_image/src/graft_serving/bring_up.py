@@ -1,0 +1,154 @@
+"""The way of one version from the registry to proven. Every step may be killed and done again."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from graft_registry.documents import VersionManifest
+from graft_serving.cache import AdapterCache, CachedVersion
+from graft_serving.engine import EngineClient
+from graft_serving.engine_monitor import EngineMonitor
+from graft_serving.errors import EngineRejectedError, EngineUnreachableError, RefusedError, RetryableError
+from graft_serving.proof import proof_failure
+from graft_serving.versions import VersionRecord, VersionState
+
+logger = logging.getLogger(__name__)
+
+FETCHES_AT_ONCE = 8
+LOADS_AT_ONCE = 4
+PROOFS_AT_ONCE = 4
+PROMPT_WITHOUT_GOLDEN = (1,)
+"""A version without golden prompts must at least generate a token; any token id serves as its prompt."""
+
+Check = Callable[[Path, VersionManifest], None]
+"""Raises RefusedError for a version that must not be loaded here."""
+
+
+class LoadObserver(Protocol):
+    """Told about what the agent does to the engine."""
+
+    def loaded(self, record: VersionRecord, seconds: float) -> None:
+        """A version was loaded in so many seconds, the proof not counted."""
+
+    def refused(self, record: VersionRecord) -> None:
+        """A version was refused; the record has the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lanes:
+    """Bounds on parallel work, so that a hundred new adapters don't starve the requests that are being served."""
+
+    fetch: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FETCHES_AT_ONCE))
+    load: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOADS_AT_ONCE))
+    proof: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROOFS_AT_ONCE))
+
+
+class BringUpSequence:
+    """Fetch, check, load, prove."""
+
+    def __init__(
+        self,
+        *,
+        cache: AdapterCache,
+        check: Check,
+        engine: EngineClient,
+        monitor: EngineMonitor,
+        observer: LoadObserver,
+    ) -> None:
+        """Compose the sequence of its parts."""
+        self._cache = cache
+        self._check = check
+        self._engine = engine
+        self._monitor = monitor
+        self._observer = observer
+        self._lanes = _Lanes()
+
+    async def run(self, record: VersionRecord) -> None:
+        """Bring the version up and leave its record Proven, Refused or Failing, never anything else."""
+        try:
+            cached = await self._fetch(record)
+            await self._monitor.wait_until_ready()
+            await self._load(record, cached)
+            await self._prove(record, cached.manifest)
+        except RefusedError as error:
+            _settle(record, VersionState.REFUSED, error.reason, str(error))
+            self._observer.refused(record)
+        except RetryableError as error:
+            _settle(record, VersionState.FAILING, error.reason, str(error))
+        except EngineUnreachableError as error:
+            self._monitor.suspect()
+            _settle(record, VersionState.FAILING, "EngineUnreachable", str(error))
+        except Exception as error:
+            logger.exception("bringing up failed unexpectedly version=%s", record.key.label)
+            _settle(record, VersionState.FAILING, "Unexpected", f"{type(error).__name__}: {error}")
+        else:
+            _settle(record, VersionState.PROVEN, "", "")
+
+    async def _fetch(self, record: VersionRecord) -> CachedVersion:
+        async with self._lanes.fetch:
+            record.state = VersionState.FETCHING
+            cached = await self._cache.ensure(record.key)
+            await asyncio.to_thread(self._check, cached.path, cached.manifest)
+            return cached
+
+    async def _load(self, record: VersionRecord, cached: CachedVersion) -> None:
+        name, path = record.key.engine_name, str(cached.path)
+        async with self._lanes.load:
+            record.state = VersionState.LOADING
+            if self._monitor.loaded.get(name) == path:
+                return
+            started = time.perf_counter()
+            try:
+                await self._monitor.load(name, path)
+            except EngineRejectedError as error:
+                raise await self._verdict(error) from error
+            record.load_seconds = time.perf_counter() - started
+            self._observer.loaded(record, record.load_seconds)
+
+    async def _verdict(self, error: EngineRejectedError) -> RefusedError | RetryableError:
+        """Tell an adapter that the engine won't have from an engine that is breaking down."""
+        if error.status == 404:
+            return RetryableError(
+                "PathNotVisible", f"{error}; mount the adapters' volume into the engine at the agent's path"
+            )
+        try:
+            await self._monitor.confirm()
+        except (EngineRejectedError, EngineUnreachableError) as broken:
+            self._monitor.suspect()
+            return RetryableError("EngineBroken", f"{error}; then its base failed too: {broken}")
+        return RefusedError("EngineRefused", str(error))
+
+    async def _prove(self, record: VersionRecord, manifest: VersionManifest) -> None:
+        name = record.key.engine_name
+        async with self._lanes.proof:
+            record.state = VersionState.PROVING
+            try:
+                failure = await self._proof_failure(name, manifest)
+            except EngineRejectedError as error:
+                failure = str(error)
+            if failure is None:
+                return
+            await self._monitor.unload(name)
+        raise RefusedError("ProofFailed", failure)
+
+    async def _proof_failure(self, name: str, manifest: VersionManifest) -> str | None:
+        if not manifest.golden:
+            await self._engine.generate(name, PROMPT_WITHOUT_GOLDEN, 1)
+            return None
+        generated = await asyncio.gather(
+            *(
+                self._engine.generate(name, golden.prompt_token_ids, max(1, len(golden.answer_token_ids)))
+                for golden in manifest.golden
+            )
+        )
+        return proof_failure(manifest.golden, generated)
+
+
+def _settle(record: VersionRecord, state: VersionState, reason: str, message: str) -> None:
+    record.state, record.reason, record.message = state, reason, message
+    log = logger.info if state is VersionState.PROVEN else logger.warning
+    log("version=%s state=%s reason=%s %s", record.key.label, state, reason, message)

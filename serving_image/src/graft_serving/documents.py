@@ -1,0 +1,161 @@
+"""The documents that the agent exchanges with the operator: `graft.dev/wanted/v1` in, `graft.dev/agent/v1` out."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from graft_registry.documents import Document
+from graft_registry.documents.model import Digest
+from graft_serving.errors import WantedSetError
+from graft_serving.versions import Route, Share, VersionKey
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+
+
+def _without_trailing_slash(url: str) -> str:
+    return url.rstrip("/")
+
+
+Url = Annotated[str, Field(pattern=r"^https?://[^/?#]+/?$"), AfterValidator(_without_trailing_slash)]
+
+
+class WantedBase(Document):
+    """The base whose adapters this pod serves, and the other revision's Service that may answer for it."""
+
+    name: Name
+    digest: Digest
+    forward_to: Url | None = None
+
+
+class WantedVersion(Document):
+    """A version that is to be loaded."""
+
+    number: Annotated[int, Field(ge=1)]
+    manifest_digest: Digest
+
+
+class WantedShare(Document):
+    """The weight of one loaded version in the alias's route."""
+
+    number: Annotated[int, Field(ge=1)]
+    weight: Annotated[int, Field(ge=0)]
+
+
+class WantedAdapter(Document):
+    """One alias: the versions to hold, the route to point it at, and who answers while there is none."""
+
+    name: Name
+    versions: tuple[WantedVersion, ...] = ()
+    route: tuple[WantedShare, ...] = ()
+    forward_to: Url | None = None
+
+    @model_validator(mode="after")
+    def _route_names_listed_versions(self) -> Self:
+        numbers = [version.number for version in self.versions]
+        if len(numbers) != len(set(numbers)):
+            raise ValueError(f"adapter {self.name!r}: versions lists a number twice; list each version once")
+        if missing := [share.number for share in self.route if share.number not in numbers]:
+            raise ValueError(f"adapter {self.name!r}: route names {missing}; add them to versions")
+        if self.route and not any(share.weight for share in self.route):
+            raise ValueError(f"adapter {self.name!r}: every weight of route is 0; give one version a weight")
+        return self
+
+    @property
+    def version_keys(self) -> tuple[VersionKey, ...]:
+        """The wanted versions as keys, in the order of the document."""
+        return tuple(VersionKey(self.name, wanted.number, wanted.manifest_digest) for wanted in self.versions)
+
+    @property
+    def desired_route(self) -> Route:
+        """The wanted route over keys, without the versions that are to get nothing."""
+        keys = {key.number: key for key in self.version_keys}
+        return tuple(Share(keys[share.number], share.weight) for share in self.route if share.weight)
+
+
+class WantedSet(Document):
+    """`graft.dev/wanted/v1`: all that one pod is to serve."""
+
+    schema_id: Annotated[Literal["graft.dev/wanted/v1"], Field(alias="schema")]
+    base: WantedBase
+    adapters: tuple[WantedAdapter, ...] = ()
+
+    @model_validator(mode="after")
+    def _aliases_are_unique(self) -> Self:
+        names = [self.base.name, *(adapter.name for adapter in self.adapters)]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"adapters: the names {sorted(twice)} occur twice (the base's name counts)")
+        return self
+
+
+def parse_wanted_set(raw: bytes) -> WantedSet:
+    """Read the bytes of `wanted.json`.
+
+    Raises:
+        WantedSetError: the bytes are not a valid `graft.dev/wanted/v1`; the message names the fields.
+    """
+    try:
+        return WantedSet.model_validate_json(raw)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'document'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise WantedSetError(f"wanted.json is not a valid graft.dev/wanted/v1: {problems}") from error
+
+
+class BaseState(Document):
+    """The base that this pod really holds."""
+
+    name: str
+    digest: str
+
+
+class EngineState(Document):
+    """The engine as the agent sees it; `starts` counts how often it came up since the agent started."""
+
+    state: Literal["Starting", "Ready", "Down"]
+    starts: int
+    message: str
+
+
+class ShareState(Document):
+    """One share of a route that is active on this pod."""
+
+    number: int
+    weight: int
+
+
+class VersionStatus(Document):
+    """One version on this pod."""
+
+    number: int
+    manifest_digest: str
+    engine_name: str
+    state: str
+    reason: str
+    message: str
+    inflight: int
+    requests: int
+    errors: int
+    load_seconds: float | None
+
+
+class AdapterStatus(Document):
+    """One alias on this pod."""
+
+    name: str
+    active: tuple[ShareState, ...]
+    versions: tuple[VersionStatus, ...]
+
+
+class AgentState(Document):
+    """`graft.dev/agent/v1`. `message` says why the latest wanted set was not applied, if it wasn't."""
+
+    schema_id: Annotated[Literal["graft.dev/agent/v1"], Field(alias="schema")] = "graft.dev/agent/v1"
+    pod: str
+    wanted_digest: str | None
+    message: str
+    base: BaseState
+    engine: EngineState
+    ready: bool
+    adapters: tuple[AdapterStatus, ...]

@@ -1,0 +1,40 @@
+"""What the agent must still know after a restart with the API away: the wanted set, and where the aliases pointed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from graft_serving.files import read_if_there, write_atomically
+from graft_serving.versions import Route
+
+_ROUTES: TypeAdapter[dict[str, Route]] = TypeAdapter(dict[str, Route])
+
+
+class Memory:
+    """Two files in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the files in `folder`, made when there is something to keep."""
+        self._wanted = folder / "wanted.json"
+        self._routes = folder / "routes.json"
+
+    def wanted(self) -> bytes | None:
+        """The bytes of the last wanted set that was applied."""
+        return read_if_there(self._wanted)
+
+    def keep_wanted(self, raw: bytes) -> None:
+        """Remember a wanted set that was applied."""
+        write_atomically(self._wanted, raw)
+
+    def routes(self) -> dict[str, Route]:
+        """Where the aliases pointed; nothing if that can't be read: then each waits for its wanted route."""
+        raw = read_if_there(self._routes)
+        try:
+            return _ROUTES.validate_json(raw) if raw is not None else {}
+        except ValidationError:
+            return {}
+
+    def keep_routes(self, routes: Mapping[str, Route]) -> None:
+        """Remember where the aliases point."""
+        write_atomically(self._routes, _ROUTES.dump_json(dict(routes)))

@@ -1,0 +1,205 @@
+"""What to do next, given what is wanted and what is there. Pure: no I/O, no clock, no randomness.
+
+Two decisions: where each alias points (`plan_routes`), and the next step of each version (`plan_steps`). A version is
+*needed* while the wanted set lists it or an alias still points at it, so an alias never loses its target before it has
+the next one.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from graft_serving.documents import WantedAdapter, WantedSet
+from graft_serving.versions import Route, VersionKey, VersionState
+
+ATTEMPTS_BEFORE_SIBLINGS_GO_AHEAD = 3
+"""After so many failed attempts an adapter no longer keeps the pod unready, if another adapter is served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionSeen:
+    """One version as it stands when the plan is made."""
+
+    state: VersionState
+    busy: bool = False
+    """A task is working on it."""
+    loaded: bool = False
+    """The engine lists its name with the root that it must have."""
+    inflight: int = 0
+    retry_due: bool = True
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """All that a plan depends on."""
+
+    wanted: WantedSet
+    versions: Mapping[VersionKey, VersionSeen]
+    routes: Mapping[str, Route]
+    """Where the aliases point so far."""
+    engine_ready: bool
+    engine_names: Mapping[str, str]
+    """Name → path of all adapters that the engine lists."""
+    directories: Collection[str]
+    """Names of the folders of versions on the disk."""
+    sweeping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BringUp:
+    """Fetch, check, load and prove the version; each part only as far as it isn't done."""
+
+    key: VersionKey
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop bringing the version up: nobody needs it any more."""
+
+    key: VersionKey
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Give the version no more requests."""
+
+    key: VersionKey
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Unload the version, then delete its files, then forget it."""
+
+    key: VersionKey
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Unload names and then delete folders that belong to no known version: left by an earlier life of the agent."""
+
+    engine_names: tuple[str, ...]
+    directories: tuple[str, ...]
+
+
+Step = BringUp | Cancel | Drain | Retire | Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The aliases' routes from now on, and the steps to take; steps of different versions are independent."""
+
+    routes: Mapping[str, Route]
+    steps: tuple[Step, ...]
+
+
+def plan(seen: Seen) -> Plan:
+    """Decide the routes, and the next step of every version that needs one."""
+    routes = plan_routes(seen)
+    return Plan(routes, plan_steps(seen, routes))
+
+
+def plan_routes(seen: Seen) -> dict[str, Route]:
+    """Point each alias at its wanted route once all of it is proven here; until then at its former route."""
+
+    def state_of(key: VersionKey) -> VersionState | None:
+        found = seen.versions.get(key)
+        return found.state if found else None
+
+    routes: dict[str, Route] = {}
+    for adapter in seen.wanted.adapters:
+        desired = adapter.desired_route
+        former = seen.routes.get(adapter.name, ())
+        if not desired:
+            continue
+        if all(state_of(share.version) is VersionState.PROVEN for share in desired):
+            routes[adapter.name] = desired
+        elif former and all(state_of(share.version) is not VersionState.REFUSED for share in former):
+            routes[adapter.name] = former
+    return routes
+
+
+def plan_steps(seen: Seen, routes: Mapping[str, Route]) -> tuple[Step, ...]:
+    """The next step of each version, in a stable order, and at last the sweep of leftovers."""
+    needed = {key for adapter in seen.wanted.adapters for key in adapter.version_keys}
+    needed |= {share.version for route in routes.values() for share in route}
+    steps: list[Step] = []
+    for key in sorted(needed | seen.versions.keys()):
+        version = seen.versions.get(key, VersionSeen(state=VersionState.PENDING))
+        step = (
+            _step_of_needed(key, version, engine_ready=seen.engine_ready)
+            if key in needed
+            else _step_of_unneeded(key, version)
+        )
+        if step is not None:
+            steps.append(step)
+    if sweep := _sweep(seen, needed | seen.versions.keys()):
+        steps.append(sweep)
+    return tuple(steps)
+
+
+def _step_of_needed(key: VersionKey, version: VersionSeen, *, engine_ready: bool) -> Step | None:
+    if version.busy:
+        return None
+    match version.state:
+        case VersionState.REFUSED:
+            return None
+        case VersionState.PROVEN:
+            lost = engine_ready and not version.loaded
+            return BringUp(key) if lost else None
+        case VersionState.FAILING:
+            return BringUp(key) if version.retry_due else None
+        case _:
+            return BringUp(key)
+
+
+def _step_of_unneeded(key: VersionKey, version: VersionSeen) -> Step | None:
+    if version.state is not VersionState.DRAINING:
+        return Cancel(key) if version.busy else Drain(key)
+    if version.busy or version.inflight or not version.retry_due:
+        return None
+    return Retire(key)
+
+
+def _sweep(seen: Seen, known: Collection[VersionKey]) -> Sweep | None:
+    if seen.sweeping or not seen.engine_ready:
+        return None
+    names = {key.engine_name for key in known}
+    directories = {key.directory_name for key in known}
+    stray_names = tuple(sorted(seen.engine_names.keys() - names))
+    stray_directories = tuple(sorted(set(seen.directories) - directories))
+    return Sweep(stray_names, stray_directories) if stray_names or stray_directories else None
+
+
+def first_pass_is_complete(seen: Seen, routes: Mapping[str, Route]) -> bool:
+    """Whether every alias is answered, or can't be answered here for a reason that waiting won't cure.
+
+    An adapter that failed again and again counts as settled once another one is served: it must not keep its
+    siblings from their users. While nothing at all is served, the registry may be away and the pod waits.
+    """
+    adapters = [adapter for adapter in seen.wanted.adapters if adapter.desired_route]
+    answered = {adapter.name for adapter in adapters if _is_answered(seen, routes.get(adapter.name, ()))}
+    return all(
+        adapter.name in answered
+        or adapter.forward_to is not None
+        or _is_refused(seen, adapter)
+        or (answered and _keeps_failing(seen, adapter))
+        for adapter in adapters
+    )
+
+
+def _is_answered(seen: Seen, route: Route) -> bool:
+    targets = [seen.versions.get(share.version) for share in route]
+    return bool(targets) and all(
+        seen.engine_ready and target is not None and target.state is VersionState.PROVEN and target.loaded
+        for target in targets
+    )
+
+
+def _is_refused(seen: Seen, adapter: WantedAdapter) -> bool:
+    targets = (seen.versions.get(share.version) for share in adapter.desired_route)
+    return any(target is not None and target.state is VersionState.REFUSED for target in targets)
+
+
+def _keeps_failing(seen: Seen, adapter: WantedAdapter) -> bool:
+    targets = (seen.versions.get(share.version) for share in adapter.desired_route)
+    return any(target is not None and target.attempts >= ATTEMPTS_BEFORE_SIBLINGS_GO_AHEAD for target in targets)

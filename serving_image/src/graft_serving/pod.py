@@ -1,0 +1,123 @@
+"""The pod as others see it: the routing table for the router, the state document for the operator."""
+
+from graft_registry.documents import BaseManifest
+from graft_serving.documents import (
+    AdapterStatus,
+    AgentState,
+    BaseState,
+    EngineState,
+    ShareState,
+    VersionStatus,
+)
+from graft_serving.engine_monitor import EngineMonitor
+from graft_serving.lifecycle import Lifecycle
+from graft_serving.routing import Alias, RoutingTable
+from graft_serving.versions import Route, Traffic, VersionKey, VersionRecord, VersionState
+
+
+class ServingPod:
+    """A view on the lifecycle and the engine. Changes neither."""
+
+    def __init__(
+        self, *, name: str, base: BaseManifest, peer: str | None, lifecycle: Lifecycle, monitor: EngineMonitor
+    ) -> None:
+        """Show `lifecycle` and `monitor` as the pod `name`, which serves `base`; `peer` fronts all such pods."""
+        self._name = name
+        self._base = base
+        self._peer = peer.rstrip("/") if peer else None
+        self._lifecycle = lifecycle
+        self._monitor = monitor
+        self._table = RoutingTable(base_name=base.name, peer=self._peer)
+
+    @property
+    def table(self) -> RoutingTable:
+        """Who answers what, since the last `refresh`."""
+        return self._table
+
+    @property
+    def engine_base_model(self) -> str | None:
+        """The engine's own name for the base."""
+        return self._monitor.base_model
+
+    def traffic_of(self, key: VersionKey) -> Traffic:
+        """The counters of a version that the table routes to."""
+        return self._lifecycle.records[key].traffic
+
+    def went_idle(self) -> None:
+        """The last request of some version has ended."""
+        self._lifecycle.wake()
+
+    def suspect_engine(self) -> None:
+        """A request failed on the engine."""
+        self._monitor.suspect()
+
+    def refresh(self) -> None:
+        """Rebuild the routing table; called whenever the lifecycle has taken its steps."""
+        wanted = self._lifecycle.wanted
+        if wanted is None:
+            self._table = RoutingTable(base_name=self._base.name, base_live=self._monitor.is_ready, peer=self._peer)
+            return
+        self._table = RoutingTable(
+            base_name=wanted.base.name,
+            base_live=self._monitor.is_ready,
+            base_forward_to=wanted.base.forward_to,
+            aliases={
+                adapter.name: Alias(live=self._live_route(adapter.name), forward_to=adapter.forward_to)
+                for adapter in wanted.adapters
+            },
+            peer=self._peer,
+        )
+
+    def state(self) -> AgentState:
+        """The pod's state document."""
+        wanted = self._lifecycle.wanted
+        by_name: dict[str, list[VersionRecord]] = {adapter.name: [] for adapter in wanted.adapters} if wanted else {}
+        for key, record in sorted(self._lifecycle.records.items()):
+            by_name.setdefault(key.adapter, []).append(record)
+        return AgentState(
+            pod=self._name,
+            wanted_digest=self._lifecycle.wanted_digest,
+            message=self._lifecycle.message,
+            base=BaseState(name=self._base.name, digest=self._base.digest),
+            engine=EngineState(state=self._monitor.state, starts=self._monitor.starts, message=self._monitor.message),
+            ready=self._lifecycle.is_ready,
+            adapters=tuple(self._adapter_status(name, records) for name, records in by_name.items()),
+        )
+
+    def _live_route(self, adapter: str) -> Route:
+        route = self._lifecycle.routes.get(adapter, ())
+        return tuple(share for share in route if self._is_live(share.version))
+
+    def _is_live(self, key: VersionKey) -> bool:
+        record = self._lifecycle.records.get(key)
+        return (
+            record is not None
+            and record.state is VersionState.PROVEN
+            and self._monitor.is_ready
+            and key.engine_name in self._monitor.loaded
+        )
+
+    def _adapter_status(self, name: str, records: list[VersionRecord]) -> AdapterStatus:
+        return AdapterStatus(
+            name=name,
+            active=tuple(
+                ShareState(number=share.version.number, weight=share.weight) for share in self._live_route(name)
+            ),
+            versions=tuple(self._version_status(record) for record in records),
+        )
+
+    def _version_status(self, record: VersionRecord) -> VersionStatus:
+        # What was proven on an engine that is gone has to be proven again.
+        lost = record.state is VersionState.PROVEN and not self._is_live(record.key)
+        return VersionStatus(
+            number=record.key.number,
+            manifest_digest=record.key.manifest_digest,
+            engine_name=record.key.engine_name,
+            state=VersionState.PENDING if lost else record.state,
+            reason="EngineDown" if lost else record.reason,
+            message="waiting for the engine to come back" if lost else record.message,
+            inflight=record.traffic.inflight,
+            requests=record.traffic.requests,
+            errors=record.traffic.errors,
+            load_seconds=record.load_seconds,
+        )

@@ -1,0 +1,58 @@
+"""Proof that a loaded version really is applied: the engine must answer as the trainer saw the model answer. Pure.
+
+The engine answers 200 for an adapter of another base and then talks nonsense, so a successful load proves nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from graft_registry.documents import GoldenPrompt
+
+REQUIRED_AGREEMENT = Fraction(3, 4)
+"""Share of golden prompts that must agree. Not all: engine and trainer round differently, and a near tie may flip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What the engine generated. `token_ids` is None where the engine doesn't tell them."""
+
+    text: str
+    token_ids: tuple[int, ...] | None
+
+
+def same_answer(recorded: GoldenPrompt, generated: Generation) -> bool:
+    """Whether both are the same greedy answer; one may carry the end-of-sequence token that the other leaves out."""
+    if generated.token_ids is None:
+        return recorded.answer.strip() == generated.text.strip()
+    ours, theirs = recorded.answer_token_ids, generated.token_ids
+    return ours == theirs or ours[:-1] == theirs or ours == theirs[:-1]
+
+
+def proof_failure(recorded: Sequence[GoldenPrompt], generated: Sequence[Generation]) -> str | None:
+    """Say why the engine's answers don't prove that the adapter is applied; None if they do.
+
+    Both sequences have the same order and length. Without golden prompts there is nothing to disagree with.
+    """
+    pairs = list(zip(recorded, generated, strict=True))
+    telling = [(golden, answer) for golden, answer in pairs if _differs_from_base(golden)]
+    if telling and all(_is_base_answer(golden, answer) for golden, answer in telling):
+        return (
+            f"on all {len(telling)} golden prompts where the adapter differs from its base the engine gave "
+            "the base's answer: the adapter is not applied"
+        )
+    agreeing = sum(same_answer(golden, answer) for golden, answer in pairs)
+    if agreeing < REQUIRED_AGREEMENT * len(pairs):
+        return (
+            f"the engine agrees with the trainer on {agreeing} of {len(pairs)} golden prompts, "
+            f"at least {REQUIRED_AGREEMENT} are needed: the version or the base is not what it was trained as"
+        )
+    return None
+
+
+def _differs_from_base(recorded: GoldenPrompt) -> bool:
+    return recorded.base_answer is not None and recorded.answer.strip() != recorded.base_answer.strip()
+
+
+def _is_base_answer(recorded: GoldenPrompt, generated: Generation) -> bool:
+    return recorded.base_answer is not None and generated.text.strip() == recorded.base_answer.strip()

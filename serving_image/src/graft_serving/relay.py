@@ -1,0 +1,159 @@
+"""Sends one request upstream and its answer back to the client, chunk by chunk as it comes."""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import web
+
+from graft_serving.answers import ModelName, Usage, usage_in
+from graft_serving.errors import AgentError
+
+CONNECT_SECONDS = 2.0
+KEEP_ALIVE_SECONDS = 2.0
+"""Shorter than the five seconds after which vLLM's server closes idle connections: no request meets a closing one."""
+
+_NOT_PASSED_BACK = frozenset(
+    {
+        "connection",
+        "content-length",
+        "content-encoding",
+        "date",
+        "keep-alive",
+        "proxy-authenticate",
+        "server",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+class UpstreamLostError(AgentError):
+    """Upstream failed before a byte of its answer reached the client, so somebody else may still answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request as it goes upstream."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
+    model_name: ModelName | None = None
+    """How to rename the model in the answer; None passes the answer on as it is."""
+    added_headers: Mapping[str, str]
+    """Headers of the answer that the agent adds."""
+    lost_model: str | None = None
+    """If upstream answers 404 and names this model, it has lost it: the request is right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relayed:
+    """An answer that went to the client."""
+
+    response: web.StreamResponse
+    status: int
+    first_byte_seconds: float
+    usage: Usage | None
+    complete: bool = True
+    """False if upstream broke off in the middle; then the client's connection was cut, so that it can tell."""
+
+
+def upstream_session(request_timeout: float) -> aiohttp.ClientSession:
+    """A session for proxied requests: unbounded, since the engine queues by itself. Timeout in seconds."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=request_timeout, sock_connect=CONNECT_SECONDS),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+async def relay(session: aiohttp.ClientSession, request: web.Request, call: Call) -> Relayed:
+    """Send the call upstream and its answer to the client of `request`.
+
+    Cancelling it (the client went away) closes the connection upstream, on which the engine stops generating.
+
+    Raises:
+        UpstreamLostError: nothing has reached the client.
+    """
+    try:
+        return await _relay_once(session, request, call)
+    except aiohttp.ServerDisconnectedError:
+        # An idle connection was closed under the request; a new one tells whether upstream is really gone.
+        pass
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise UpstreamLostError(str(error) or type(error).__name__) from error
+    try:
+        return await _relay_once(session, request, call)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise UpstreamLostError(str(error) or type(error).__name__) from error
+
+
+async def _relay_once(session: aiohttp.ClientSession, request: web.Request, call: Call) -> Relayed:
+    started = time.perf_counter()
+    async with session.post(call.url, data=call.body, headers=call.headers, allow_redirects=False) as upstream:
+        if upstream.status == 404 and call.lost_model and call.lost_model in await upstream.text():
+            raise UpstreamLostError(f"upstream doesn't know {call.lost_model} any more")
+        headers = {name: value for name, value in upstream.headers.items() if name.lower() not in _NOT_PASSED_BACK}
+        headers.update(call.added_headers)
+        if upstream.content_type == "text/event-stream":
+            return await _relay_stream(request, upstream, call.model_name, headers, started)
+        body = await upstream.read()
+        first_byte_seconds = time.perf_counter() - started
+        usage = usage_in(body)
+        if call.model_name is not None:
+            body = call.model_name.in_whole(body)
+        response = web.Response(body=body, status=upstream.status, headers=headers)
+        return Relayed(response=response, status=upstream.status, first_byte_seconds=first_byte_seconds, usage=usage)
+
+
+async def _relay_stream(
+    request: web.Request,
+    upstream: aiohttp.ClientResponse,
+    model_name: ModelName | None,
+    headers: Mapping[str, str],
+    started: float,
+) -> Relayed:
+    chunks = upstream.content.iter_any()
+    # Until the first chunk is here the client gets nothing, so that another replica could still answer.
+    first = await anext(chunks, b"")
+    first_byte_seconds = time.perf_counter() - started
+    response = web.StreamResponse(status=upstream.status, headers=headers)
+    await response.prepare(request)
+    usage: Usage | None = None
+    complete = True
+    try:
+        async for chunk in _renamed(first, chunks, model_name):
+            usage = usage_in(chunk) or usage
+            await response.write(chunk)
+        await response.write_eof()
+    except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError):
+        complete = False
+        if request.transport is not None:
+            request.transport.abort()
+    return Relayed(
+        response=response,
+        status=upstream.status,
+        first_byte_seconds=first_byte_seconds,
+        usage=usage,
+        complete=complete,
+    )
+
+
+async def _renamed(first: bytes, others: AsyncIterator[bytes], model_name: ModelName | None) -> AsyncIterator[bytes]:
+    if model_name is None:
+        yield first
+        async for chunk in others:
+            yield chunk
+        return
+    if lines := model_name.in_stream(first):
+        yield lines
+    async for chunk in others:
+        if lines := model_name.in_stream(chunk):
+            yield lines
+    if rest := model_name.rest_of_stream():
+        yield rest

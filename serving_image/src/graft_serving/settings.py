@@ -1,0 +1,66 @@
+"""The agent's settings: read once from the environment, then never changed."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PREFIX = "GRAFT_"
+
+
+class Settings(BaseModel):
+    """One pod's agent. Field `adapters_dir` is read from `GRAFT_ADAPTERS_DIR`, and so on."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    namespace: Annotated[str, Field(min_length=1)]
+    """The namespace of the base and its adapters."""
+    pod: Annotated[str, Field(min_length=1)]
+    """This pod's name; it goes into the agent's state."""
+    wanted_configmap: str | None = None
+    """The ConfigMap that holds the wanted set; watched through the API."""
+    wanted_file: Path | None = None
+    """A file that holds the wanted set, for a pod without an API to ask. Excludes `wanted_configmap`."""
+    engine_url: str = "http://127.0.0.1:8001"
+    base_dir: Path = Path("/base")
+    adapters_dir: Path = Path("/adapters")
+    """Shared with the engine, at the same path in both containers."""
+    max_rank: Annotated[int, Field(ge=1)] = 16
+    """The engine's `--max-lora-rank`; 16 is vLLM's default."""
+    listen: str = "0.0.0.0"  # noqa: S104 - a pod's API is there to be reached from other pods
+    api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    admin_port: Annotated[int, Field(ge=0, le=65535)] = 8090
+    peer_service_url: str | None = None
+    """The Service that fronts all pods of the base: it answers what this pod can't answer right now."""
+    drain_seconds: Annotated[float, Field(ge=0)] = 5.0
+    """How long the agent goes on serving after SIGTERM, so that endpoints can forget it."""
+    shutdown_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """How long requests under way may then take to finish."""
+    max_body_bytes: Annotated[int, Field(ge=1)] = 32 * 1024 * 1024
+    request_timeout_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """Upper bound of one proxied request; it also bounds how long a version can drain."""
+    engine_poll_seconds: Annotated[float, Field(gt=0)] = 1.0
+    engine_load_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
+    engine_generate_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """Generous, because an engine may compile at its first generation."""
+    retry_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """The first pause after a failure that may pass; it doubles up to a minute."""
+
+    @model_validator(mode="after")
+    def _has_one_wanted_source(self) -> Self:
+        if (self.wanted_configmap is None) == (self.wanted_file is None):
+            raise ValueError("set exactly one of GRAFT_WANTED_CONFIGMAP and GRAFT_WANTED_FILE")
+        return self
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read `GRAFT_<FIELD>` for every field; an empty value counts as unset.
+
+        Raises:
+            pydantic.ValidationError: a value is missing or wrong; the error names the field.
+        """
+        return cls.model_validate(
+            {name: value for name in cls.model_fields if (value := environment.get(PREFIX + name.upper(), ""))}
+        )

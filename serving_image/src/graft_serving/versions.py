@@ -1,0 +1,78 @@
+"""The words that the agent's modules share: what a version is, which states it has, and what it has served."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from graft_registry.digests import digest_hex
+from graft_registry.documents import engine_name
+
+
+class VersionState(StrEnum):
+    """Where a version stands on this pod; the names are part of `graft.dev/agent/v1`."""
+
+    PENDING = "Pending"
+    FETCHING = "Fetching"
+    LOADING = "Loading"
+    PROVING = "Proving"
+    PROVEN = "Proven"
+    REFUSED = "Refused"
+    FAILING = "Failing"
+    DRAINING = "Draining"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VersionKey:
+    """One immutable version of one adapter. The digest is the one of the manifest's bytes, `sha256:<hex>`."""
+
+    adapter: str
+    number: int
+    manifest_digest: str
+
+    @property
+    def engine_name(self) -> str:
+        """The unique name under which the engine knows this version."""
+        return engine_name(self.adapter, self.number, self.manifest_digest)
+
+    @property
+    def directory_name(self) -> str:
+        """The name of the folder that holds this version's files: the hex digits of the manifest digest."""
+        return digest_hex(self.manifest_digest)
+
+    @property
+    def label(self) -> str:
+        """The form in which answers name the version, e.g. `support@v7`."""
+        return f"{self.adapter}@v{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of an alias's traffic that one version gets, relative to the other shares of the same route."""
+
+    version: VersionKey
+    weight: int
+
+
+Route = tuple[Share, ...]
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What one target has answered so far, and how many answers are under way."""
+
+    inflight: int = 0
+    requests: int = 0
+    errors: int = 0
+
+
+@dataclass(slots=True)
+class VersionRecord:
+    """All that the agent knows of one version. Written by the lifecycle alone, but for `traffic`: the router's."""
+
+    key: VersionKey
+    state: VersionState = VersionState.PENDING
+    reason: str = ""
+    message: str = ""
+    attempts: int = 0
+    retry_at: float = 0.0
+    load_seconds: float | None = None
+    traffic: Traffic = field(default_factory=Traffic)
