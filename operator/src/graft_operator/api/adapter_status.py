@@ -67,17 +67,6 @@ class TrainingProgress(StatusModel):
     """Estimated seconds to the end of training."""
 
 
-class TrainingFailure(StatusModel):
-    """A recipe that can't be trained as it stands: remembered, so that it is not tried again and again."""
-
-    recipe: Digest
-    """Digest of the training inputs that failed."""
-    reason: str
-    """Class of the failure, such as BadDataset."""
-    message: str = ""
-    """What happened and how to mend it."""
-
-
 class ServedVersion(StatusModel):
     """A version that the alias points to, or did before."""
 
@@ -123,7 +112,5 @@ class LoraAdapterStatus(StatusModel):
     """The version that is being rolled out."""
     training: TrainingProgress | None = None
     """The training Job that runs now."""
-    failure: TrainingFailure | None = None
-    """The recipe that failed, until the spec changes."""
     serving: AdapterServingStatus = AdapterServingStatus()
     """What the serving pods were told, and what they say."""

@@ -1,0 +1,101 @@
+"""The Job that resolves a base's source to an immutable revision and puts it into the registry."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from graft_operator.api.base_model import BaseModel
+from graft_operator.api.pods import Placement
+from graft_operator.manifests import labels, naming
+from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.pods import (
+    CLAIM_DIR,
+    container,
+    pod_spec,
+    registry_credentials,
+    registry_env,
+    scratch,
+    variable,
+)
+
+RETRIES = 2
+"""The operator tries again after a rest, so the Job itself gives up soon."""
+
+
+def import_job_manifest(base: BaseModel, source_digest: str, platform: Platform) -> dict[str, Any]:
+    """Return the import Job; its name holds the source's digest, so a changed source is another Job."""
+    name = naming.import_job_name(base.metadata.name, source_digest)
+    metadata = labels.object_meta(
+        "BaseModel", base.metadata, name=name, component="import", annotations={labels.RECIPE: source_digest}
+    )
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": RETRIES,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {"containerName": "import", "operator": "In", "values": [64, 65, 66]},
+                    },
+                ]
+            },
+            "template": {
+                "metadata": {"labels": metadata["labels"], "annotations": metadata["annotations"]},
+                "spec": import_pod(base, platform),
+            },
+        },
+    }
+
+
+def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
+    """Return the pod of the import Job: the user's credentials are mounted here and nowhere else."""
+    claim = base.spec.source.persistent_volume_claim
+    volumes: list[dict[str, Any]] = [scratch("tmp"), scratch("work")]
+    mounts: list[dict[str, Any]] = [{"name": "work", "mountPath": "/work"}]
+    if claim is not None:
+        volumes.append({"name": "claim", "persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}})
+        mounts.append({"name": "claim", "mountPath": CLAIM_DIR, "readOnly": True})
+    request = {
+        "namespace": base.metadata.namespace,
+        "name": base.metadata.name,
+        "source": base.spec.source.to_wire(),
+    }
+    return pod_spec(
+        Placement(),
+        restartPolicy="Never",
+        automountServiceAccountToken=False,
+        volumes=volumes,
+        containers=[
+            container(
+                "import",
+                platform.registry_image,
+                platform,
+                args=["import-base"],
+                env=[
+                    *registry_env(platform),
+                    variable("GRAFT_BASE_IMPORT", json.dumps(request, sort_keys=True)),
+                    variable("GRAFT_CLAIM_DIR", CLAIM_DIR),
+                    variable("GRAFT_WORK_DIR", "/work"),
+                    variable("HF_HOME", "/work/hf"),
+                ],
+                envFrom=[*registry_credentials(platform), *source_credentials(base)],
+                volumeMounts=mounts,
+                terminationMessagePolicy="FallbackToLogsOnError",
+                resources={"requests": {"cpu": "100m", "memory": "256Mi"}},
+            )
+        ],
+    )
+
+
+def source_credentials(base: BaseModel) -> list[dict[str, Any]]:
+    """Return the Secret that the user named for the source; its keys get a prefix so that both can be there."""
+    reference = base.spec.credentials_secret_ref
+    if reference is None:
+        return []
+    return [{"prefix": "SOURCE_", "secretRef": {"name": reference.name}}]

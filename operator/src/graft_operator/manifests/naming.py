@@ -1,0 +1,43 @@
+"""Names of the objects that we own. Each says what the object is for, and is the same whenever it is computed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SHORT: Final = 8
+"""Hex digits of a digest in a name: enough within one adapter or base, short enough for 63 characters."""
+
+API_PORT: Final = 8000
+STATE_PORT: Final = 8090
+ENGINE_PORT: Final = 8001
+
+
+def short(digest: str) -> str:
+    """Return the first hex digits of ``sha256:…``."""
+    return digest.removeprefix("sha256:")[:SHORT]
+
+
+def training_job_name(adapter: str, recipe: str) -> str:
+    """Return the name of the Job that trains this recipe, at most 63 characters."""
+    return f"{adapter[:40].rstrip('-')}-train-{short(recipe)}"
+
+
+def import_job_name(base: str, source_digest: str) -> str:
+    """Return the name of the Job that resolves this source."""
+    return f"{serving_name(base)}-import-{short(source_digest)}"
+
+
+def serving_name(base: str) -> str:
+    """Return the name of what serves a base as a whole; the prefix keeps clear of the user's own Services."""
+    return f"graft-{base[:40].rstrip('-.')}".replace(".", "-")
+
+
+def revision_name(base: str, base_digest: str) -> str:
+    """Return the name of what serves one revision of a base."""
+    return f"{serving_name(base)}-{short(base_digest)}"
+
+
+def service_url(namespace: str, base: str, base_digest: str = "") -> str:
+    """Return the URL of the OpenAI API of a base, or of one revision of it, inside the cluster."""
+    name = revision_name(base, base_digest) if base_digest else serving_name(base)
+    return f"http://{name}.{namespace}.svc:{API_PORT}"

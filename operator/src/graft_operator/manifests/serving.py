@@ -1,0 +1,179 @@
+"""What serves one revision of a base: a Deployment of engine and agent, its Service, and its wanted set."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from graft_operator.api.base_model import BaseModel, ServingRevision
+from graft_operator.manifests import labels, naming
+from graft_operator.manifests.access import service_account_name
+from graft_operator.manifests.engine import engine_container
+from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.pods import (
+    BASE_DIR,
+    base_mounts,
+    base_volumes,
+    container,
+    fetch_base_container,
+    pod_spec,
+    registry_credentials,
+    registry_env,
+    scratch,
+    variable,
+)
+
+SERVING: Final = "serving"
+WANTED_KEY: Final = "wanted.json"
+DRAIN_SECONDS: Final = 5
+"""An endpoint stays known to kube-proxy for a moment after the pod is told to stop."""
+GRACE_SECONDS: Final = 120
+"""Time for streaming answers to end."""
+
+
+def revision_manifests(
+    base: BaseModel, revision: ServingRevision, wanted: dict[str, Any], platform: Platform
+) -> list[dict[str, Any]]:
+    """Return ConfigMap, Service and Deployment of one revision, in the order in which they are needed."""
+    return [
+        wanted_config_map(base, revision, wanted),
+        revision_service(base, revision),
+        deployment(base, revision, platform),
+    ]
+
+
+def wanted_config_map(base: BaseModel, revision: ServingRevision, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the ConfigMap that the revision's agents watch."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(base, revision),
+        "data": {WANTED_KEY: json.dumps(wanted, sort_keys=True)},
+    }
+
+
+def shared_service(base: BaseModel) -> dict[str, Any]:
+    """Return the Service that clients use: every revision of the base is behind it."""
+    name = naming.serving_name(base.metadata.name)
+    metadata = labels.object_meta("BaseModel", base.metadata, name=name, component=SERVING)
+    return _service(metadata, {labels.OWNER_UID: base.metadata.uid, labels.COMPONENT: SERVING})
+
+
+def revision_service(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:
+    """Return the Service of one revision: other revisions forward to it during a base bump."""
+    return _service(_metadata(base, revision), _selector(base, revision))
+
+
+def deployment(base: BaseModel, revision: ServingRevision, platform: Platform) -> dict[str, Any]:
+    """Return the Deployment; no pod is taken away before its successor answers."""
+    selector = _selector(base, revision)
+    metadata = _metadata(base, revision)
+    pod_labels = metadata["labels"] | selector
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": revision.replicas,
+            "selector": {"matchLabels": selector},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "progressDeadlineSeconds": 3600,
+            "template": {
+                "metadata": {"labels": pod_labels, "annotations": {labels.OWNER_NAME: base.metadata.name}},
+                "spec": serving_pod(base, revision, platform, selector),
+            },
+        },
+    }
+
+
+def serving_pod(
+    base: BaseModel, revision: ServingRevision, platform: Platform, selector: dict[str, str]
+) -> dict[str, Any]:
+    """Return the pod: the engine is a sidecar, so that on termination the agent drains while the engine still runs."""
+    name = base.metadata.name
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector},
+    }
+    return pod_spec(
+        base.spec.serving,
+        serviceAccountName=service_account_name(name),
+        terminationGracePeriodSeconds=GRACE_SECONDS,
+        topologySpreadConstraints=[spread],
+        initContainers=[
+            fetch_base_container(base.metadata.namespace, name, revision, platform),
+            engine_container(base, revision, platform),
+        ],
+        containers=[agent_container(base, revision, platform)],
+        volumes=[
+            *base_volumes(revision),
+            scratch("tmp"),
+            scratch("engine-tmp"),
+            scratch("adapters"),
+            scratch("shm", medium="Memory", sizeLimit="2Gi"),
+        ],
+    )
+
+
+def agent_container(base: BaseModel, revision: ServingRevision, platform: Platform) -> dict[str, Any]:
+    """Return the agent: it alone is reachable from outside the pod."""
+    namespace, name = base.metadata.namespace, base.metadata.name
+    pod_name = {"name": "GRAFT_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    probe = {"periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3}
+    return container(
+        "agent",
+        platform.agent_image,
+        platform,
+        env=[
+            *registry_env(platform),
+            pod_name,
+            variable("GRAFT_NAMESPACE", namespace),
+            variable("GRAFT_WANTED_CONFIGMAP", revision.deployment),
+            variable("GRAFT_ENGINE_URL", f"http://127.0.0.1:{naming.ENGINE_PORT}"),
+            variable("GRAFT_BASE_DIR", BASE_DIR),
+            variable("GRAFT_ADAPTERS_DIR", "/adapters"),
+            variable("GRAFT_MAX_RANK", str(base.spec.serving.max_rank)),
+            variable("GRAFT_DRAIN_SECONDS", str(DRAIN_SECONDS)),
+            variable("GRAFT_PEER_SERVICE_URL", naming.service_url(namespace, name)),
+        ],
+        envFrom=registry_credentials(platform),
+        ports=[
+            {"name": "api", "containerPort": naming.API_PORT},
+            {"name": "state", "containerPort": naming.STATE_PORT},
+        ],
+        readinessProbe={"httpGet": {"path": "/readyz", "port": "state"}, **probe},
+        livenessProbe={"httpGet": {"path": "/healthz", "port": "state"}, **probe, "periodSeconds": 10},
+        resources={"requests": {"cpu": "50m", "memory": "96Mi"}},
+        volumeMounts=[*base_mounts(revision), {"name": "adapters", "mountPath": "/adapters"}],
+    )
+
+
+def _metadata(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:
+    return labels.object_meta(
+        "BaseModel",
+        base.metadata,
+        name=revision.deployment,
+        component=SERVING,
+        labels={labels.BASE_DIGEST: naming.short(revision.digest)},
+        annotations={labels.RECIPE: revision.digest},
+    )
+
+
+def _selector(base: BaseModel, revision: ServingRevision) -> dict[str, str]:
+    return {
+        labels.OWNER_UID: base.metadata.uid,
+        labels.COMPONENT: SERVING,
+        labels.BASE_DIGEST: naming.short(revision.digest),
+    }
+
+
+def _service(metadata: dict[str, Any], selector: dict[str, str]) -> dict[str, Any]:
+    port = {"name": "http", "port": naming.API_PORT, "targetPort": "api"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {"selector": selector, "ports": [port]},
+    }

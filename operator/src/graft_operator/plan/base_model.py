@@ -1,0 +1,184 @@
+"""The next step of one base: resolve its source, serve what its adapters need, retire what they don't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from graft_operator.api.base_model import AdapterCounts, BaseModelStatus, ResolvedBase, ServingRevision
+from graft_operator.plan.actions import (
+    Action,
+    AddFinalizer,
+    ApplyObject,
+    CreateJob,
+    DeleteObject,
+    Plan,
+    RemoveFinalizer,
+)
+from graft_operator.plan.base_conditions import base_conditions
+from graft_operator.plan.importing import ImportVerdict, decide_import
+from graft_operator.plan.observed import BaseObserved, DeploymentObserved
+from graft_operator.plan.wanted import wanted_set
+
+IN_USE_FINALIZER: Final = "graft.dev/base-in-use"
+"""A base stays until its last adapter is gone: without it the adapters would be served from nothing."""
+
+SETTLING_SECONDS: Final = 2.0
+"""How often pods are asked while a revision comes up or goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builders:
+    """The manifests that a plan puts together; pure, and given by the caller so that plans know nothing of images."""
+
+    import_job: Callable[[BaseObserved], dict[str, Any]]
+    shared: Callable[[BaseObserved, Sequence[ServingRevision]], Sequence[dict[str, Any]]]
+    """Service, ServiceAccount, Role and RoleBinding of the base as a whole."""
+    revision: Callable[[BaseObserved, ServingRevision, dict[str, Any]], Sequence[dict[str, Any]]]
+    """ConfigMap with the wanted set, Service and Deployment of one revision."""
+    deployment_name: Callable[[str, str], str]
+    service_url: Callable[[str, str, str], str]
+
+
+def plan_base_model(seen: BaseObserved, now: datetime, *, build: Builders) -> Plan:
+    """Decide the next step for one base. Pure: no I/O, no clock, no randomness."""
+    metadata = seen.base.metadata
+    if metadata.is_deleting:
+        return plan_base_deletion(seen, now, build)
+    if IN_USE_FINALIZER not in metadata.finalizers:
+        return Plan(actions=(AddFinalizer(IN_USE_FINALIZER),), requeue_after=0)
+    imported = decide_import(seen, now)
+    jobs: tuple[Action, ...] = imported.actions
+    if imported.due:
+        jobs = (*jobs, CreateJob(build.import_job(seen)))
+    return serving_plan(seen, imported, now, build, jobs)
+
+
+def plan_base_deletion(seen: BaseObserved, now: datetime, build: Builders) -> Plan:
+    """A base with adapters stays and goes on serving; the last adapter's end is this one's too."""
+    if IN_USE_FINALIZER not in seen.base.metadata.finalizers:
+        return Plan()
+    if not seen.adapters:
+        return Plan(actions=(RemoveFinalizer(IN_USE_FINALIZER),))
+    resolved = seen.base.status.resolved
+    return serving_plan(seen, ImportVerdict(resolved=resolved), now, build, ())
+
+
+def serving_plan(
+    seen: BaseObserved, imported: ImportVerdict, now: datetime, build: Builders, actions: tuple[Action, ...]
+) -> Plan:
+    """Apply what is to be served, retire what is not, and say what is true."""
+    revisions = wanted_revisions(seen, imported.resolved, build)
+    objects: list[Action] = [ApplyObject(manifest) for manifest in build.shared(seen, revisions)] if revisions else []
+    for revision in revisions:
+        wanted = wanted_of(seen, revision, revisions, imported.resolved, build)
+        objects += [ApplyObject(manifest) for manifest in build.revision(seen, revision, wanted)]
+    retired = retirements(seen, revisions, imported.resolved, build)
+    unsettled = any(revision.ready_replicas < revision.replicas for revision in revisions)
+    leftover = len(seen.deployments) > len(revisions) or len(revisions) > 1
+    delays = [imported.requeue_after, SETTLING_SECONDS if unsettled or leftover else None]
+    status = BaseModelStatus(
+        observed_generation=seen.base.metadata.generation,
+        conditions=base_conditions(seen, imported, revisions, now),
+        resolved=imported.resolved,
+        serving=tuple(revisions),
+        adapters=count_adapters(seen),
+        endpoint=build.service_url(seen.base.metadata.namespace, seen.base.metadata.name, "") if revisions else None,
+    )
+    return Plan(
+        actions=(*actions, *objects, *retired),
+        status=status,
+        requeue_after=min((delay for delay in delays if delay is not None), default=None),
+    )
+
+
+def wanted_revisions(seen: BaseObserved, resolved: ResolvedBase | None, build: Builders) -> list[ServingRevision]:
+    """Return the revisions to serve: the current base first, then every base that an adapter still needs.
+
+    A revision whose manifest is not to be had keeps its Deployment as it is, and is told about by its pods.
+    """
+    needed = [] if resolved is None else [resolved.digest]
+    for adapter in seen.adapters:
+        needed += [version.base_digest for version in (adapter.target, adapter.previous) if version is not None]
+    retiring = [item.base_digest for item in still_needed_for_others(seen, needed)]
+    ordered = list(dict.fromkeys([*needed, *retiring]))
+    return [serving_revision(seen, digest, build) for digest in ordered if digest in seen.manifests]
+
+
+def still_needed_for_others(seen: BaseObserved, needed: Sequence[str]) -> list[DeploymentObserved]:
+    """Return old revisions that must wait: until every needed one is up, and their own pods know where to forward."""
+    up = {item.base_digest for item in seen.deployments if item.settled and item.ready_replicas >= item.replicas}
+    all_up = all(digest in up for digest in needed) and bool(needed)
+    return [
+        item for item in seen.deployments if item.base_digest not in needed and not (all_up and forwards(seen, item))
+    ]
+
+
+def forwards(seen: BaseObserved, deployment: DeploymentObserved) -> bool:
+    """Whether every pod of an old revision has applied a set in which nothing is routed locally any more."""
+    own = [pod for pod in seen.pods if pod.base_digest == deployment.base_digest and pod.reachable]
+    return all(not pod.active and not pod.versions for pod in own)
+
+
+def serving_revision(seen: BaseObserved, digest: str, build: Builders) -> ServingRevision:
+    """Return the status entry of one revision."""
+    manifest = seen.manifests[digest]
+    claim = manifest.location.persistent_volume_claim
+    name = build.deployment_name(seen.base.metadata.name, digest)
+    deployment = next((item for item in seen.deployments if item.name == name), None)
+    return ServingRevision(
+        digest=digest,
+        revision=manifest.revision,
+        deployment=name,
+        replicas=seen.base.spec.serving.replicas,
+        ready_replicas=deployment.ready_replicas if deployment else 0,
+        claim_name=claim.claim_name if claim else None,
+        claim_path=claim.path if claim else None,
+    )
+
+
+def wanted_of(
+    seen: BaseObserved,
+    revision: ServingRevision,
+    revisions: Sequence[ServingRevision],
+    resolved: ResolvedBase | None,
+    build: Builders,
+) -> dict[str, Any]:
+    """Return the wanted set of one revision; an old one sends requests for the base itself to the current one."""
+    namespace, name = seen.base.metadata.namespace, seen.base.metadata.name
+    urls = {item.digest: build.service_url(namespace, name, item.digest) for item in revisions}
+    current = next((item for item in revisions if resolved is not None and item.digest == resolved.digest), None)
+    current_is_up = current is not None and 0 < current.replicas <= current.ready_replicas
+    forward = urls[current.digest] if current and current_is_up and current.digest != revision.digest else None
+    return wanted_set(name, revision.digest, forward_base_to=forward, adapters=seen.adapters, service_urls=urls)
+
+
+def retirements(
+    seen: BaseObserved, revisions: Sequence[ServingRevision], resolved: ResolvedBase | None, build: Builders
+) -> list[Action]:
+    """Return the deletions of revisions that nobody needs; without a resolved base nothing is retired."""
+    if resolved is None:
+        return []
+    kept = {revision.deployment for revision in revisions}
+    gone = [item for item in seen.deployments if item.name not in kept and item.base_digest in seen.manifests]
+    return [
+        action
+        for item in gone
+        for action in (
+            DeleteObject("Deployment", item.name, item.uid),
+            DeleteObject("Service", item.name),
+            DeleteObject("ConfigMap", item.name),
+        )
+    ]
+
+
+def count_adapters(seen: BaseObserved) -> AdapterCounts:
+    """Count the adapters of the base by what they wait for."""
+    return AdapterCounts(
+        total=len(seen.adapters),
+        up_to_date=sum(adapter.up_to_date for adapter in seen.adapters),
+        readapting=sum(adapter.readapting for adapter in seen.adapters),
+        blocked=sum(adapter.stalled for adapter in seen.adapters),
+    )

@@ -1,0 +1,87 @@
+"""Resolving a base's source once and for all: an import Job, or what the registry already knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from graft_operator.api.base_model import ResolvedBase
+from graft_operator.api.conditions import Fact, no, yes
+from graft_operator.plan.actions import Action, DeleteObject
+from graft_operator.plan.observed import BaseObserved, JobObserved
+
+USER_ERRORS: Final = frozenset({"SourceNotFound", "SourceInvalid", "Forbidden", "InvalidConfig"})
+"""Failures of the import that trying again can't mend."""
+
+RETRY_SECONDS: Final = 60.0
+"""How long a failed import rests before it is tried again."""
+
+
+RESOLVED: Final = yes("Resolved")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportVerdict:
+    """What is known of the source, and whether an import Job is due."""
+
+    resolved: ResolvedBase | None
+    """The base to train on and serve; the one before while a new source is being resolved."""
+    fact: Fact = RESOLVED
+    stalled: bool = False
+    due: bool = False
+    actions: tuple[Action, ...] = ()
+    requeue_after: float | None = None
+
+
+def decide_import(seen: BaseObserved, now: datetime) -> ImportVerdict:
+    """Use what the registry knows of this source; else look at the import Job; else ask for one."""
+    old = seen.base.status.resolved
+    if seen.manifest is not None:
+        resolved = resolved_base(seen)
+        done = seen.import_job
+        tidy = (DeleteObject("Job", done.name, done.uid),) if done and done.recipe != seen.source_digest else ()
+        return ImportVerdict(resolved=resolved, fact=yes("Resolved", f"revision {resolved.revision}"), actions=tidy)
+    job = seen.import_job
+    if job is not None and job.recipe != seen.source_digest:
+        stale = DeleteObject("Job", job.name, job.uid)
+        return ImportVerdict(resolved=old, fact=no("Importing", "the source has changed"), due=True, actions=(stale,))
+    if job is None:
+        return ImportVerdict(resolved=old, fact=no("Importing", "the import Job is created"), due=True, requeue_after=3)
+    if job.state == "Failed":
+        return failed_import(seen, job, now)
+    detail = job.waiting or "resolving the source and computing its digest"
+    return ImportVerdict(resolved=old, fact=no("Importing", f"Job {job.name}: {detail}"), requeue_after=2)
+
+
+def failed_import(seen: BaseObserved, job: JobObserved, now: datetime) -> ImportVerdict:
+    """User errors stall and name the field; the rest rests and is tried again."""
+    old = seen.base.status.resolved
+    reason = job.outcome_reason or job.failure_reason or "ImportFailed"
+    message = job.outcome_message or f"Job {job.name} failed; see its pod's log"
+    if reason in USER_ERRORS:
+        fact = no(reason, f"{message}; to try again unchanged, delete Job {job.name}")
+        return ImportVerdict(resolved=old, fact=fact, stalled=True)
+    rest = RETRY_SECONDS - (now - job.failed_time).total_seconds() if job.failed_time else 0.0
+    if rest > 0:
+        fact = no(reason, f"{message}; tried again in {round(rest)} s")
+        return ImportVerdict(resolved=old, fact=fact, requeue_after=rest)
+    again = DeleteObject("Job", job.name, job.uid)
+    return ImportVerdict(resolved=old, fact=no(reason, message), actions=(again,), requeue_after=1)
+
+
+def resolved_base(seen: BaseObserved) -> ResolvedBase:
+    """Return the status entry of what the current source was resolved to."""
+    if seen.manifest is None:
+        raise ValueError("the source is not resolved")
+    manifest = seen.manifest
+    claim = manifest.location.persistent_volume_claim
+    return ResolvedBase(
+        digest=manifest.digest,
+        revision=manifest.revision,
+        source_digest=seen.source_digest,
+        parameters=manifest.parameters,
+        architecture=manifest.fingerprint.architecture,
+        claim_name=claim.claim_name if claim else None,
+        claim_path=claim.path if claim else None,
+    )

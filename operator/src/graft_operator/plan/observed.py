@@ -1,0 +1,135 @@
+"""Frozen snapshots of everything that one decision depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from graft_operator.api.adapter_status import ServedVersion
+from graft_operator.api.base_model import BaseModel
+from graft_operator.api.lora_adapter import LoraAdapter
+from graft_registry.documents import BaseManifest, Progress, StoredVersion
+
+JobState = Literal["Active", "Succeeded", "Failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobObserved:
+    """A Job of ours and what its newest pod says."""
+
+    name: str
+    uid: str
+    recipe: str
+    """Digest of what the Job does: the training recipe, or the source of a base."""
+    state: JobState
+    failed_time: datetime | None = None
+    failure_reason: str = ""
+    """Reason of the Job's Failed condition, such as BackoffLimitExceeded or DeadlineExceeded."""
+    outcome_reason: str = ""
+    """Reason in the termination message of the newest pod, such as BadDataset."""
+    outcome_message: str = ""
+    waiting: str = ""
+    """Why the pod does not run yet, such as ``Unschedulable: 0/3 nodes are available``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionOnPod:
+    """One version as one pod's agent sees it."""
+
+    number: int
+    digest: str
+    state: str
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodObserved:
+    """A serving pod and what its agent says of one adapter."""
+
+    name: str
+    base_digest: str
+    ready: bool
+    reachable: bool
+    wanted_digest: str | None = None
+    """Digest of the wanted set that the agent has applied."""
+    active: tuple[int, ...] = ()
+    """Numbers of the versions that the alias points to on this pod."""
+    versions: tuple[VersionOnPod, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterObserved:
+    """Everything that the next step of one adapter depends on."""
+
+    adapter: LoraAdapter
+    base: BaseModel | None
+    """None when the referenced BaseModel does not exist or can't be parsed."""
+    base_problem: str = ""
+    """Why ``base`` is None."""
+    dataset_digest: str | None = None
+    """Content digest of a ConfigMap's rows, or of ``dataset.s3.digest``; None where only the trainer can tell."""
+    dataset_problem: str = ""
+    """Why the dataset can't be used, as far as the operator can see it."""
+    recipe: str | None = None
+    """Recipe of the current spec on the current base; None while the base is not resolved."""
+    published: StoredVersion | None = None
+    """The version of ``recipe`` in the registry."""
+    pinned: StoredVersion | None = None
+    """The version that ``spec.version`` names, if it exists."""
+    live: StoredVersion | None = None
+    """The version that the alias was last told to point to."""
+    history: tuple[StoredVersion, ...] = ()
+    """The newest versions in the registry, read only when the status knows of none."""
+    jobs: tuple[JobObserved, ...] = ()
+    progress: Progress | None = None
+    """What the trainer last said about ``recipe``."""
+    readaptations: int = 0
+    """Other adapters of the base that are being re-adapted right now."""
+    pods: tuple[PodObserved, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterOfBase:
+    """What a base needs to know of one of its adapters."""
+
+    name: str
+    deleting: bool = False
+    target: ServedVersion | None = None
+    previous: ServedVersion | None = None
+    up_to_date: bool = False
+    readapting: bool = False
+    stalled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentObserved:
+    """A serving Deployment."""
+
+    name: str
+    uid: str
+    base_digest: str
+    replicas: int
+    ready_replicas: int
+    settled: bool
+    """Whether the newest spec is rolled out: updated and available on every replica."""
+    message: str = ""
+    """What stands in the way, as far as pods and conditions tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseObserved:
+    """Everything that the next step of one base depends on."""
+
+    base: BaseModel
+    source_digest: str
+    manifest: BaseManifest | None = None
+    """What the current source was resolved to, once it is in the registry."""
+    manifests: Mapping[str, BaseManifest] = field(default_factory=dict)
+    """Base manifests by digest, of every base that an adapter is or was served on."""
+    import_job: JobObserved | None = None
+    adapters: tuple[AdapterOfBase, ...] = ()
+    deployments: tuple[DeploymentObserved, ...] = ()
+    pods: tuple[PodObserved, ...] = ()

@@ -1,0 +1,108 @@
+"""Which version the alias should point to, and whether it really answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graft_operator.api.adapter_status import ServedVersion
+from graft_operator.api.base_model import BaseModel
+from graft_operator.plan.observed import PodObserved, StoredVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How many of the pods that should answer with a version do so."""
+
+    desired: int
+    loaded: int
+    failed: int
+    refused: bool = False
+    """Whether a pod has refused the version for good."""
+    message: str = ""
+    """What the first failing pod says."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every wanted replica answers with the version."""
+        return 0 < self.desired <= self.loaded
+
+
+NO_COVERAGE = Coverage(desired=0, loaded=0, failed=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """Where the alias should point, and what the pods say."""
+
+    target: ServedVersion | None
+    previous: ServedVersion | None
+    coverage: Coverage
+    previous_coverage: Coverage
+    refused: ServedVersion | None = None
+    """A version that was just given up because the pods refuse it."""
+    refusal: str = ""
+
+    @property
+    def answering(self) -> ServedVersion | None:
+        """The version that answers on every replica that it is wanted on."""
+        if self.coverage.complete:
+            return self.target
+        return self.previous if self.previous_coverage.complete else None
+
+
+def served(stored: StoredVersion) -> ServedVersion:
+    """Return the short form of a stored version for status."""
+    manifest = stored.manifest
+    return ServedVersion(number=manifest.number, digest=stored.digest, base_digest=manifest.base.digest)
+
+
+def coverage_of(version: ServedVersion | None, base: BaseModel | None, pods: tuple[PodObserved, ...]) -> Coverage:
+    """Count the pods that answer with ``version``, of the replicas of the base that it belongs to."""
+    if version is None or base is None:
+        return NO_COVERAGE
+    revision = next((item for item in base.status.serving if item.digest == version.base_digest), None)
+    own = [pod for pod in pods if pod.base_digest == version.base_digest]
+    failures = [
+        (pod.name, seen)
+        for pod in own
+        for seen in pod.versions
+        if seen.number == version.number and seen.state in ("Refused", "Failing")
+    ]
+    loaded = sum(pod.ready and version.number in pod.active for pod in own)
+    return Coverage(
+        desired=revision.replicas if revision else base.spec.serving.replicas,
+        loaded=loaded,
+        failed=len(failures),
+        refused=any(seen.state == "Refused" for _, seen in failures),
+        message=f"{failures[0][0]}: {failures[0][1].reason}: {failures[0][1].message}" if failures else "",
+    )
+
+
+def plan_rollout(
+    wanted: ServedVersion | None,
+    target: ServedVersion | None,
+    previous: ServedVersion | None,
+    base: BaseModel | None,
+    pods: tuple[PodObserved, ...],
+) -> Rollout:
+    """Move the alias towards ``wanted``; keep what answers until the new one does; go back when it is refused."""
+    if wanted is None and target is None:
+        return Rollout(target=None, previous=None, coverage=NO_COVERAGE, previous_coverage=NO_COVERAGE)
+    if wanted is not None and wanted != target:
+        answers_everywhere = coverage_of(target, base, pods).complete
+        previous = target if answers_everywhere or previous is None else previous
+        previous = None if previous == wanted else previous
+        target = wanted
+    coverage, before = coverage_of(target, base, pods), coverage_of(previous, base, pods)
+    if coverage.refused and previous is not None and not coverage.complete:
+        return Rollout(
+            target=previous,
+            previous=None,
+            coverage=before,
+            previous_coverage=NO_COVERAGE,
+            refused=target,
+            refusal=coverage.message,
+        )
+    if coverage.complete:
+        previous, before = None, NO_COVERAGE
+    return Rollout(target=target, previous=previous, coverage=coverage, previous_coverage=before)

@@ -1,0 +1,56 @@
+"""The Kubernetes events that a change of status is worth: transitions only, never heartbeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.conditions import Condition, find
+from graft_operator.plan.actions import EmitEvent
+
+SILENT: Final = frozenset({"Reconciling", "Ready"})
+"""Summaries: what they summarise has an event of its own."""
+
+TOLD_BY_MESSAGE: Final = frozenset({"Published", "Evaluated", "Resolved"})
+"""A new version or revision changes only the message of these."""
+
+
+def condition_events(old: Iterable[Condition], new: Iterable[Condition]) -> list[EmitEvent]:
+    """Return one event per condition whose status or reason has changed."""
+    before = tuple(old)
+    events = []
+    for condition in new:
+        previous = find(before, condition.type)
+        if condition.type in SILENT or not has_changed(previous, condition):
+            continue
+        if previous is None and condition.status != "True":
+            continue  # a first "not yet" is no news
+        if condition.type == "Stalled" and condition.status != "True":
+            continue
+        kind = "Warning" if condition.type == "Stalled" or condition.reason.endswith("Refused") else "Normal"
+        text = f"{condition.type}={condition.status}: {condition.message}" if condition.message else condition.type
+        events.append(EmitEvent("Warning" if kind == "Warning" else "Normal", condition.reason, text))
+    return events
+
+
+def has_changed(previous: Condition | None, condition: Condition) -> bool:
+    """Whether the condition says something new."""
+    if previous is None:
+        return True
+    if (previous.status, previous.reason) != (condition.status, condition.reason):
+        return True
+    return condition.type in TOLD_BY_MESSAGE and previous.message != condition.message
+
+
+def adapter_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[EmitEvent]:
+    """Return the events of an adapter's new status, with a line of its own for every move of the alias."""
+    events = condition_events(old.conditions, new.conditions)
+    if new.served_version is not None and new.served_version != old.served_version:
+        before = f", before it version {old.served_version}" if old.served_version is not None else ""
+        text = f"version {new.served_version} answers on every wanted replica{before}"
+        events.append(EmitEvent("Normal", "VersionServed", text))
+    if new.serving.target and old.serving.target and new.serving.target.number != old.serving.target.number:
+        text = f"the alias moves from version {old.serving.target.number} to {new.serving.target.number}"
+        events.append(EmitEvent("Normal", "RolloutStarted", text))
+    return events

@@ -1,0 +1,30 @@
+"""The outcome of one check of the chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from graft_operator.api.adapter_status import TrainingProgress
+from graft_operator.api.conditions import Fact, yes
+from graft_operator.plan.actions import Action
+from graft_registry.documents import StoredVersion
+
+ACCEPTED: Final = yes("Accepted", "the spec is valid and everything that it refers to exists")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the first check that had something to say has said."""
+
+    accepted: Fact = ACCEPTED
+    trained: Fact
+    current: StoredVersion | None = None
+    """The version that fulfils the spec, once there is one."""
+    waiting: Fact | None = None
+    """Work in progress or awaited: becomes Reconciling."""
+    stalled: Fact | None = None
+    """A person has to act."""
+    progress: TrainingProgress | None = None
+    actions: tuple[Action, ...] = ()
+    requeue_after: float | None = None

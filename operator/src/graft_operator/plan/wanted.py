@@ -1,0 +1,55 @@
+"""The wanted set of one serving revision: what its pods are to load, and where each alias points.
+
+During a base bump two revisions of one base stand side by side behind one Service. Each adapter is routed on the
+revision of its version; the other revision forwards requests for it, so a client never has to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graft_operator.api.adapter_status import ServedVersion
+from graft_operator.plan.observed import AdapterOfBase
+
+SCHEMA = "graft.dev/wanted/v1"
+
+
+def wanted_set(
+    base_name: str,
+    digest: str,
+    *,
+    forward_base_to: str | None,
+    adapters: Sequence[AdapterOfBase],
+    service_urls: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the document of docs/contracts.md §6 for the revision ``digest``.
+
+    ``service_urls`` maps the base digest of every revision that is served to the URL of its own Service.
+    """
+    entries = [adapter_entry(adapter, digest, service_urls) for adapter in sorted(adapters, key=lambda item: item.name)]
+    return {
+        "schema": SCHEMA,
+        "base": {"name": base_name, "digest": digest, "forwardTo": forward_base_to},
+        "adapters": [entry for entry in entries if entry is not None],
+    }
+
+
+def adapter_entry(adapter: AdapterOfBase, digest: str, service_urls: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return what the revision is to do with one adapter; None where the adapter is not to be known at all."""
+    if adapter.deleting or adapter.target is None:
+        return None
+    candidates = [version for version in (adapter.previous, adapter.target) if version is not None]
+    local = [version for version in candidates if version.base_digest == digest]
+    elsewhere = [version for version in candidates if version.base_digest != digest]
+    routed = local[-1:]  # the target where it belongs here, else what was served here before
+    return {
+        "name": adapter.name,
+        "versions": [_version(version) for version in local],
+        "route": [{"number": version.number, "weight": 100} for version in routed],
+        "forwardTo": next((service_urls.get(version.base_digest) for version in elsewhere), None),
+    }
+
+
+def _version(version: ServedVersion) -> dict[str, Any]:
+    return {"number": version.number, "manifestDigest": version.digest}

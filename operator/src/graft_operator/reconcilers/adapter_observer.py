@@ -1,0 +1,170 @@
+"""Reads everything that the next step of an adapter depends on, and nothing that it doesn't."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from graft_operator.agents.client import Agents
+from graft_operator.api.adapter_status import VERSIONS_KEPT, Version
+from graft_operator.api.base_model import BaseModel
+from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.artifacts.client import Artifacts
+from graft_operator.cluster.client import Cluster
+from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, PODS
+from graft_operator.manifests import labels, naming
+from graft_operator.plan.observed import AdapterObserved, JobObserved, PodObserved, StoredVersion
+from graft_operator.plan.recipe import recipe_digest
+from graft_operator.reconcilers.invalid import complaint
+from graft_operator.reconcilers.jobs import job_observed, job_state
+from graft_operator.reconcilers.serving_pods import pod_observed, serving_pods, short_digest
+from graft_registry.digests import sha256_digest
+from graft_registry.errors import NotFound as VersionNotFound
+
+Object = Mapping[str, Any]
+
+
+class AdapterObserver:
+    """Reads, for one adapter at a time."""
+
+    def __init__(self, cluster: Cluster, artifacts: Artifacts, agents: Agents) -> None:
+        self._cluster = cluster
+        self._artifacts = artifacts
+        self._agents = agents
+
+    async def observe(self, adapter: LoraAdapter) -> AdapterObserved:
+        """Return the snapshot. Raises what the cluster and the registry raise when they are away."""
+        base, base_problem = await self._base(adapter)
+        dataset_digest, dataset_problem = await self._dataset(adapter)
+        recipe = self._recipe(adapter, base, dataset_digest, dataset_problem)
+        jobs = await self._jobs(adapter)
+        published = await self._published(adapter, recipe)
+        live = await self._live(adapter)
+        training = published is None and recipe is not None
+        return AdapterObserved(
+            adapter=adapter,
+            base=base,
+            base_problem=base_problem,
+            dataset_digest=dataset_digest,
+            dataset_problem=dataset_problem,
+            recipe=recipe,
+            published=published,
+            pinned=await self._pinned(adapter),
+            live=live,
+            history=await self._history(adapter),
+            jobs=jobs,
+            progress=await self._progress(adapter, recipe) if training and recipe and jobs else None,
+            readaptations=await self._readaptations(adapter, base) if training and live and base else 0,
+            pods=await self._pods(adapter, base) if base else (),
+        )
+
+    async def _base(self, adapter: LoraAdapter) -> tuple[BaseModel | None, str]:
+        name = adapter.spec.base_model_ref.name
+        body = await self._cluster.get(BASE_MODELS, adapter.metadata.namespace, name)
+        if body is None:
+            return None, f"spec.baseModelRef.name: there is no BaseModel {name} in this namespace; apply it"
+        try:
+            return BaseModel.parse(body), ""
+        except ValidationError as error:
+            return None, f"BaseModel {name} is invalid: {complaint(error)}"
+
+    async def _dataset(self, adapter: LoraAdapter) -> tuple[str | None, str]:
+        """Return (digest, problem): the content's digest where the operator may read it, and what is wrong with it."""
+        sources = [adapter.spec.dataset, adapter.spec.dataset.evaluation]
+        digests = []
+        for source in sources:
+            if source is None:
+                continue
+            if source.s3 is not None and source.s3.digest is not None:
+                digests.append(source.s3.digest)
+            if source.config_map is None:
+                continue
+            name, key = source.config_map.name, source.config_map.key
+            body = await self._cluster.get(CONFIG_MAPS, adapter.metadata.namespace, name)
+            text = (body or {}).get("data", {}).get(key)
+            if text is None:
+                what = f"key {key} in ConfigMap {name}" if body else f"ConfigMap {name}"
+                return None, f"spec.dataset: there is no {what} in this namespace; apply it"
+            digests.append(sha256_digest(text.encode()))
+        return (digests[0] if len(digests) == 1 else sha256_digest(" ".join(digests).encode()) if digests else None), ""
+
+    def _recipe(
+        self, adapter: LoraAdapter, base: BaseModel | None, dataset_digest: str | None, problem: str
+    ) -> str | None:
+        if base is None or base.status.resolved is None or problem:
+            return None
+        return recipe_digest(adapter.spec, base_digest=base.status.resolved.digest, dataset_digest=dataset_digest)
+
+    async def _jobs(self, adapter: LoraAdapter) -> tuple[JobObserved, ...]:
+        metadata = adapter.metadata
+        selector = f"{labels.OWNER_UID}={metadata.uid}"
+        jobs = await self._cluster.list(JOBS, metadata.namespace, label_selector=selector)
+        jobs = [job for job in jobs if not job["metadata"].get("deletionTimestamp")]
+        pods = await self._cluster.list(PODS, metadata.namespace, label_selector=selector) if jobs else []
+        return tuple(job_observed(job, pods) for job in jobs)
+
+    async def _published(self, adapter: LoraAdapter, recipe: str | None) -> StoredVersion | None:
+        """Return the version of the recipe: by number when the status knows it, else by asking the registry."""
+        if recipe is None:
+            return None
+        known = next((version for version in adapter.status.versions if version.recipe == recipe), None)
+        if known is not None and (stored := await self._read(adapter, known)) is not None:
+            return stored
+        return await self._artifacts.find_version(adapter.metadata.namespace, adapter.metadata.name, recipe)
+
+    async def _read(self, adapter: LoraAdapter, version: Version) -> StoredVersion | None:
+        metadata = adapter.metadata
+        try:
+            return await self._artifacts.read_version(metadata.namespace, metadata.name, version.number, version.digest)
+        except VersionNotFound:
+            return None
+
+    async def _pinned(self, adapter: LoraAdapter) -> StoredVersion | None:
+        number = adapter.spec.version
+        if number is None:
+            return None
+        try:
+            return await self._artifacts.read_version(adapter.metadata.namespace, adapter.metadata.name, number)
+        except VersionNotFound:
+            return None
+
+    async def _live(self, adapter: LoraAdapter) -> StoredVersion | None:
+        target = adapter.status.serving.target
+        if target is None:
+            return None
+        metadata = adapter.metadata
+        try:
+            return await self._artifacts.read_version(metadata.namespace, metadata.name, target.number, target.digest)
+        except VersionNotFound:
+            return None
+
+    async def _history(self, adapter: LoraAdapter) -> tuple[StoredVersion, ...]:
+        """Return the newest versions of the registry, for an object that knows of none: a cluster built anew."""
+        if adapter.status.versions:
+            return ()
+        namespace, name = adapter.metadata.namespace, adapter.metadata.name
+        numbers = sorted(await self._artifacts.version_numbers(namespace, name), reverse=True)[:VERSIONS_KEPT]
+        return tuple([await self._artifacts.read_version(namespace, name, number) for number in numbers])
+
+    async def _progress(self, adapter: LoraAdapter, recipe: str) -> Any:
+        return await self._artifacts.progress(adapter.metadata.namespace, adapter.metadata.name, recipe)
+
+    async def _readaptations(self, adapter: LoraAdapter, base: BaseModel) -> int:
+        """Count the other adapters of the base that are being re-adapted now."""
+        selector = f"{labels.BASE_UID}={base.metadata.uid},{labels.REASON}=BaseModelChanged"
+        jobs = await self._cluster.list(JOBS, adapter.metadata.namespace, label_selector=selector)
+        return sum(
+            job_state(job)[0] == "Active" and job["metadata"]["labels"].get(labels.OWNER_UID) != adapter.metadata.uid
+            for job in jobs
+        )
+
+    async def _pods(self, adapter: LoraAdapter, base: BaseModel) -> tuple[PodObserved, ...]:
+        digests = {naming.short(revision.digest): revision.digest for revision in base.status.serving}
+        pods = await serving_pods(self._cluster, self._agents, base.metadata)
+        return tuple(
+            pod_observed(pod, digests[short_digest(pod.body)], adapter.metadata.name)
+            for pod in pods
+            if short_digest(pod.body) in digests
+        )

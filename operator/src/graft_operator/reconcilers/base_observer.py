@@ -1,0 +1,150 @@
+"""Reads everything that the next step of a base depends on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from graft_operator.agents.client import Agents
+from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.base_model import BaseModel
+from graft_operator.api.conditions import is_true
+from graft_operator.artifacts.client import Artifacts
+from graft_operator.cluster.client import Cluster
+from graft_operator.cluster.resources import DEPLOYMENTS, JOBS, LORA_ADAPTERS, PODS
+from graft_operator.manifests import labels
+from graft_operator.manifests.naming import short
+from graft_operator.plan.observed import AdapterOfBase, BaseObserved, DeploymentObserved, JobObserved
+from graft_operator.reconcilers.jobs import job_observed, pod_problem
+from graft_operator.reconcilers.serving_pods import ServingPod, pod_observed, serving_pods, short_digest
+from graft_registry.documents import BaseManifest, BaseSource
+from graft_registry.errors import NotFound as BaseNotFound
+
+Object = Mapping[str, Any]
+
+
+class BaseObserver:
+    """Reads, for one base at a time."""
+
+    def __init__(self, cluster: Cluster, artifacts: Artifacts, agents: Agents) -> None:
+        self._cluster = cluster
+        self._artifacts = artifacts
+        self._agents = agents
+
+    async def observe(self, base: BaseModel) -> BaseObserved:
+        """Return the snapshot. Raises what the cluster and the registry raise when they are away."""
+        source = BaseSource.model_validate(base.spec.source.to_wire())
+        manifest, adapters, deployments, pods, job = await asyncio.gather(
+            self._artifacts.resolved_base(base.metadata.namespace, base.metadata.name, source),
+            self._adapters(base),
+            self._deployments(base),
+            serving_pods(self._cluster, self._agents, base.metadata),
+            self._import_job(base),
+        )
+        manifests = await self._manifests(base, adapters, deployments)
+        if manifest is not None:
+            manifests[manifest.digest] = manifest
+        by_short = {short(digest): digest for digest in manifests}
+        return BaseObserved(
+            base=base,
+            source_digest=source.digest(),
+            manifest=manifest,
+            manifests=manifests,
+            import_job=job,
+            adapters=adapters,
+            deployments=tuple(deployment_observed(body, pods) for body in deployments),
+            pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
+        )
+
+    async def _adapters(self, base: BaseModel) -> tuple[AdapterOfBase, ...]:
+        selector = f"spec.baseModelRef.name={base.metadata.name}"
+        bodies = await self._cluster.list(LORA_ADAPTERS, base.metadata.namespace, field_selector=selector)
+        return tuple(adapter_of_base(body, base) for body in bodies)
+
+    async def _deployments(self, base: BaseModel) -> list[Object]:
+        selector = f"{labels.OWNER_UID}={base.metadata.uid},{labels.COMPONENT}=serving"
+        bodies = await self._cluster.list(DEPLOYMENTS, base.metadata.namespace, label_selector=selector)
+        return [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
+
+    async def _import_job(self, base: BaseModel) -> JobObserved | None:
+        selector = f"{labels.OWNER_UID}={base.metadata.uid},{labels.COMPONENT}=import"
+        jobs = await self._cluster.list(JOBS, base.metadata.namespace, label_selector=selector)
+        jobs = [job for job in jobs if not job["metadata"].get("deletionTimestamp")]
+        if not jobs:
+            return None
+        pods = await self._cluster.list(PODS, base.metadata.namespace, label_selector=selector)
+        newest = max(jobs, key=lambda job: str(job["metadata"].get("creationTimestamp", "")))
+        return job_observed(newest, pods)
+
+    async def _manifests(
+        self, base: BaseModel, adapters: Iterable[AdapterOfBase], deployments: Iterable[Object]
+    ) -> dict[str, BaseManifest]:
+        """Read the manifest of every base that is, or has to be, served; the artifacts' cache makes this cheap."""
+        digests = {
+            version.base_digest for adapter in adapters for version in (adapter.target, adapter.previous) if version
+        }
+        digests |= {base_digest(body) for body in deployments}
+        if base.status.resolved is not None:
+            digests.add(base.status.resolved.digest)
+        found: dict[str, BaseManifest] = {}
+        for digest in digests - {""}:
+            try:
+                found[digest] = await self._artifacts.base(base.metadata.namespace, base.metadata.name, digest)
+            except BaseNotFound:
+                continue
+        return found
+
+
+def adapter_of_base(body: Object, base: BaseModel) -> AdapterOfBase:
+    """Return what the base needs to know of an adapter; one with an unreadable status is as one without any."""
+    try:
+        status = LoraAdapterStatus.model_validate(body.get("status", {}))
+    except ValidationError:
+        status = LoraAdapterStatus()
+    resolved, target = base.status.resolved, status.serving.target
+    behind = target is not None and resolved is not None and target.base_digest != resolved.digest
+    return AdapterOfBase(
+        name=body["metadata"]["name"],
+        deleting="deletionTimestamp" in body["metadata"],
+        target=target,
+        previous=status.serving.previous,
+        up_to_date=is_true(status.conditions, "UpToDate"),
+        readapting=behind and status.training is not None,
+        stalled=is_true(status.conditions, "Stalled"),
+    )
+
+
+def base_digest(deployment: Object) -> str:
+    """Return the full digest of the base that a Deployment serves."""
+    return str(deployment["metadata"].get("annotations", {}).get(labels.RECIPE, ""))
+
+
+def deployment_observed(body: Object, pods: Iterable[ServingPod]) -> DeploymentObserved:
+    """Return the Deployment and the first thing that stands in its way."""
+    metadata, status = body["metadata"], body.get("status", {})
+    replicas = int(body["spec"].get("replicas", 1))
+    observed = status.get("observedGeneration", 0) >= metadata.get("generation", 1)
+    counts = {status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")}
+    own = [pod for pod in pods if short_digest(pod.body) == metadata.get("labels", {}).get(labels.BASE_DIGEST)]
+    return DeploymentObserved(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        base_digest=base_digest(body),
+        replicas=replicas,
+        ready_replicas=int(status.get("readyReplicas", 0)) if observed else 0,
+        settled=observed and counts == {replicas},
+        message=next((problem for pod in own if (problem := obstacle(pod))), ""),
+    )
+
+
+def obstacle(pod: ServingPod) -> str:
+    """Return why a serving pod is not ready, in its own words."""
+    if problem := pod_problem(pod.body):
+        return problem
+    state = pod.state
+    if state is not None and state.engine.state != "Ready":
+        return f"engine {state.engine.state}: {state.engine.message}".rstrip(": ")
+    return ""

@@ -1,0 +1,129 @@
+"""Carrying out a plan. Every action is safe to repeat; an error stops the rest, and the next pass goes on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, assert_never
+
+from graft_operator.api.meta import ApiModel, ObjectMeta
+from graft_operator.artifacts.client import Artifacts
+from graft_operator.cluster.client import Cluster
+from graft_operator.cluster.errors import AlreadyExists
+from graft_operator.cluster.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    JOBS,
+    POD_DISRUPTION_BUDGETS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    Resource,
+)
+from graft_operator.plan.actions import (
+    Action,
+    AddFinalizer,
+    ApplyObject,
+    CreateJob,
+    DeleteObject,
+    DeleteVersions,
+    EmitEvent,
+    RemoveFinalizer,
+)
+from graft_registry.digests import digest_of
+
+log = logging.getLogger(__name__)
+
+OWNED: Final[Mapping[str, Resource]] = {
+    resource.kind: resource
+    for resource in (
+        CONFIG_MAPS,
+        DEPLOYMENTS,
+        JOBS,
+        POD_DISRUPTION_BUDGETS,
+        ROLES,
+        ROLE_BINDINGS,
+        SERVICES,
+        SERVICE_ACCOUNTS,
+    )
+}
+
+REAPPLY_SECONDS: Final = 600.0
+"""An object that nobody of us has changed is applied again this often, in case somebody else has."""
+
+
+class Effects:
+    """Does what plans ask for, on behalf of one object at a time."""
+
+    def __init__(self, cluster: Cluster, artifacts: Artifacts) -> None:
+        self._cluster = cluster
+        self._artifacts = artifacts
+        self._applied: dict[tuple[str, str, str], tuple[str, float]] = {}
+
+    async def carry_out(self, owner: Resource, body: Mapping[str, Any], actions: Iterable[Action]) -> None:
+        """Carry out the actions in order. ``body`` is the owner as just read."""
+        for action in actions:
+            await self._do(action, owner, ObjectMeta.model_validate(body["metadata"]), body)
+
+    async def write_status(self, owner: Resource, metadata: ObjectMeta, old: ApiModel, new: ApiModel | None) -> bool:
+        """Write the status if it differs from what is stored; return whether it was written."""
+        if new is None or new == old:
+            return False
+        await self._cluster.apply_status(owner, metadata.namespace, metadata.name, new.to_wire(), uid=metadata.uid)
+        return True
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Apply the objects of that name again at the next opportunity, because one of them is missing."""
+        for key in [key for key in self._applied if key[1:] == (namespace, name)]:
+            del self._applied[key]
+
+    async def _do(self, action: Action, owner: Resource, metadata: ObjectMeta, body: Mapping[str, Any]) -> None:
+        match action:
+            case AddFinalizer(name):
+                await self._set_finalizers(owner, metadata, [*metadata.finalizers, name])
+            case RemoveFinalizer(name):
+                await self._set_finalizers(owner, metadata, [item for item in metadata.finalizers if item != name])
+            case CreateJob(manifest):
+                await self._create_job(manifest)
+            case ApplyObject(manifest):
+                await self._apply(manifest)
+            case DeleteObject(kind, name, uid):
+                self._applied.pop((kind, metadata.namespace, name), None)
+                await self._cluster.delete(OWNED[kind], metadata.namespace, name, uid=uid)
+            case DeleteVersions():
+                await self._artifacts.delete_adapter(metadata.namespace, metadata.name)
+            case EmitEvent(kind, reason, message):
+                await self._cluster.create_event(
+                    body, reason=reason, message=message, action="Reconcile", warning=kind == "Warning"
+                )
+            case _:
+                assert_never(action)
+
+    async def _set_finalizers(self, owner: Resource, metadata: ObjectMeta, finalizers: list[str]) -> None:
+        # The test makes a write against an object that has changed since it was read a Conflict, not a lost update.
+        patch: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata.resource_version},
+            {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
+        ]
+        await self._cluster.patch_json(owner, metadata.namespace, metadata.name, patch)
+
+    async def _create_job(self, manifest: dict[str, Any]) -> None:
+        name = manifest["metadata"]["name"]
+        try:
+            await self._cluster.create(JOBS, manifest)
+        except AlreadyExists:
+            # The name holds the recipe, so this is the Job that we want, or one that an owner of the same name has left
+            # behind and that the garbage collector is about to take; the next pass sees which.
+            log.info("job exists already", extra={"job": name})
+
+    async def _apply(self, manifest: dict[str, Any]) -> None:
+        metadata = manifest["metadata"]
+        key = (manifest["kind"], metadata["namespace"], metadata["name"])
+        digest, now = digest_of(manifest), time.monotonic()
+        known = self._applied.get(key)
+        if known is not None and known[0] == digest and now - known[1] < REAPPLY_SECONDS:
+            return
+        await self._cluster.apply(OWNED[manifest["kind"]], manifest)
+        self._applied[key] = (digest, now)

@@ -1,0 +1,93 @@
+"""The serving pods of a base and what their agents say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graft_operator.agents.client import Agents, Answer, PodAddress
+from graft_operator.agents.documents import AdapterState, AgentState
+from graft_operator.api.meta import ObjectMeta
+from graft_operator.cluster.client import Cluster
+from graft_operator.cluster.resources import PODS
+from graft_operator.manifests import labels
+from graft_operator.plan.observed import PodObserved, VersionOnPod
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingPod:
+    """A pod as the API server sees it, and the answer of its agent."""
+
+    body: Object
+    answer: Answer | None
+    """None while the pod has no address yet."""
+
+    @property
+    def state(self) -> AgentState | None:
+        """What the agent said, if it could be asked."""
+        return self.answer if isinstance(self.answer, AgentState) else None
+
+
+async def serving_pods(cluster: Cluster, agents: Agents, base: ObjectMeta) -> tuple[ServingPod, ...]:
+    """Return the base's pods that are not on their way out, each asked once."""
+    selector = f"{labels.OWNER_UID}={base.uid},{labels.COMPONENT}=serving"
+    bodies = [
+        body
+        for body in await cluster.list(PODS, base.namespace, label_selector=selector)
+        if not body["metadata"].get("deletionTimestamp")
+        and body.get("status", {}).get("phase") not in ("Failed", "Succeeded")
+    ]
+    addresses = {body["metadata"]["name"]: address for body in bodies if (address := address_of(body)) is not None}
+    answers = await agents.states(addresses.values())
+    return tuple(ServingPod(body=body, answer=answers.get(body["metadata"]["name"])) for body in bodies)
+
+
+def address_of(pod: Object) -> PodAddress | None:
+    """Return where the pod's agent is to be asked; None before the pod has an address."""
+    metadata, ip = pod["metadata"], pod.get("status", {}).get("podIP")
+    if not ip:
+        return None
+    return PodAddress(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"], ip=ip)
+
+
+def pod_observed(pod: ServingPod, digest: str, adapter: str | None) -> PodObserved:
+    """Return the pod as the plans see it: for one adapter, or for all of them when ``adapter`` is None."""
+    state = pod.state
+    adapters = [item for item in (state.adapters if state else ()) if adapter is None or item.name == adapter]
+    return PodObserved(
+        name=pod.body["metadata"]["name"],
+        base_digest=digest,
+        ready=is_ready(pod.body),
+        reachable=state is not None,
+        wanted_digest=state.wanted_digest if state else None,
+        active=tuple(share.number for item in adapters for share in item.active),
+        versions=tuple(version for item in adapters for version in versions_on_pod(item)),
+    )
+
+
+def versions_on_pod(adapter: AdapterState) -> list[VersionOnPod]:
+    """Return the versions of one adapter on one pod."""
+    return [
+        VersionOnPod(
+            number=version.number,
+            digest=version.manifest_digest,
+            state=version.state,
+            reason=version.reason,
+            message=version.message,
+        )
+        for version in adapter.versions
+    ]
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether Kubernetes sends requests to the pod."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+
+
+def short_digest(pod: Object) -> str:
+    """Return the first hex digits of the base that the pod serves."""
+    return str(pod["metadata"].get("labels", {}).get(labels.BASE_DIGEST, ""))
