@@ -1,0 +1,133 @@
+"""One table of specs that both the API server and the operator's models must refuse."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from graft_operator.api.base_model import RESERVED_ENGINE_ARGUMENTS, BaseModel
+from graft_operator.api.lora_adapter import LoraAdapter
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+PARSERS = {"BaseModel": BaseModel.parse, "LoraAdapter": LoraAdapter.parse}
+
+TWO_SOURCES = {"s3": {"uri": "s3://rows/a.jsonl"}, "configMap": {"name": "rows", "key": "a.jsonl"}}
+
+
+def example(kind: str) -> dict[str, Any]:
+    """Return the example manifest of a kind."""
+    manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{kind.lower()}.yaml").read_text())
+    return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class BadSpec:
+    """The example of a kind with one value replaced, and what the API server says to it."""
+
+    kind: str
+    path: str
+    value: Any
+    says: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}.{self.path}={self.value!r}"[:80]
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the whole bad object."""
+        body = deepcopy(example(self.kind))
+        *parents, last = self.path.split(".")
+        node = body
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = self.value
+        return body
+
+
+def _adapter(path: str, value: Any, says: str) -> BadSpec:
+    return BadSpec("LoraAdapter", path, value, says)
+
+
+def _base(path: str, value: Any, says: str) -> BadSpec:
+    return BadSpec("BaseModel", path, value, says)
+
+
+BAD_TOLERATIONS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"effect": "NoSchedule"}, "operator must be Exists when key is empty"),
+    ({"key": "gpu", "operator": "Exists", "value": "yes"}, "value must not be set with operator Exists"),
+    ({"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}, "effect must be NoExecute"),
+)
+
+REFUSED_BY_RULES = (
+    _adapter("metadata.name", "a" * 53, "metadata.name must be at most 52"),
+    _adapter("metadata.name", "support.v2", "metadata.name must be at most 52"),
+    _adapter("metadata.name", "qwen", "metadata.name must not equal spec.baseModelRef.name"),
+    _adapter("spec.dataset", {}, "exactly one of s3, configMap and persistentVolumeClaim"),
+    _adapter("spec.dataset", TWO_SOURCES, "exactly one of s3, configMap and persistentVolumeClaim"),
+    _adapter("spec.dataset.evaluation", {}, "exactly one of s3, configMap and persistentVolumeClaim"),
+    _adapter("spec.dataset.evaluation", TWO_SOURCES, "exactly one of s3, configMap and persistentVolumeClaim"),
+    _adapter("spec.lora.targetModules", ["all-linear", "q_proj"], "targetModules must not name other modules"),
+    _adapter("spec.lora.dropout", "1", "dropout must be below 1"),
+    _adapter("spec.lora.dropout", "1e1", "dropout must be below 1"),
+    _adapter("spec.training.learningRate", "0", "learningRate must be above 0"),
+    _adapter("spec.training.learningRate", "0.0e5", "learningRate must be above 0"),
+    _adapter("spec.training.learningRate", "1.5", "learningRate must be above 0"),
+    _adapter("spec.training.warmupRatio", "3", "warmupRatio must be at most 1"),
+    _adapter("spec.training.weightDecay", "1.01", "weightDecay must be at most 1"),
+    _adapter("spec.training.maxGradNorm", "0", "maxGradNorm must be above 0"),
+    _adapter("spec.evaluation.minImprovementOverBase", "10", "minImprovementOverBase must be below 1"),
+    _base("metadata.name", "b" * 41, "metadata.name must be at most 40"),
+    _base("metadata.name", "7b-base", "begin with a letter"),
+    _base("spec.source", {}, "exactly one of huggingFace, s3 and persistentVolumeClaim"),
+    _base("spec.source.s3", {"uri": "s3://models/qwen"}, "exactly one of huggingFace, s3 and persistentVolumeClaim"),
+    _base("spec.serving.maxLoadedAdapters", 3, "maxLoadedAdapters must not be below maxActiveAdapters"),
+    _base("spec.serving.engineArgs", ["--trust-remote"], "engineArgs must not contain, nor abbreviate"),
+    *(
+        BadSpec(kind, f"{pod}.tolerations", [toleration], says)
+        for kind, pod in (("LoraAdapter", "spec.pod"), ("BaseModel", "spec.serving"))
+        for toleration, says in BAD_TOLERATIONS
+    ),
+    *(
+        _base("spec.serving.engineArgs", [f"{argument}=x"], "engineArgs must not contain, nor abbreviate")
+        for argument in sorted(RESERVED_ENGINE_ARGUMENTS)
+    ),
+)
+"""Each breaks one CEL rule; ``says`` is the beginning of the rule's message."""
+
+REFUSED_BY_BOUNDS = (
+    _adapter("spec.lora.rank", 0, "should be greater than or equal to 1"),
+    _adapter("spec.lora.rank", 513, "should be less than or equal to 512"),
+    _adapter("spec.lora.rank", 8.5, "must be of type integer"),
+    _adapter("spec.lora.alpha", 1025, "should be less than or equal to 1024"),
+    _adapter("spec.lora.targetModules", [], "should have at least 1 items"),
+    _adapter("spec.lora.bias", "All", "supported values"),
+    _adapter("spec.method", "DoRA", "supported values"),
+    _adapter("spec.training.learningRate", 2e-4, "must be of type string"),
+    _adapter("spec.training.learningRate", "2e-4 ", "should match"),
+    _adapter("spec.training.learningRate", "-1", "should match"),
+    _adapter("spec.dataset.s3.uri", "https://rows/a.jsonl", "should match"),
+    _adapter("spec.dataset.s3.digest", "sha256:abc", "should match"),
+    _adapter("spec.dataset.evaluationPercent", 51, "should be less than or equal to 50"),
+    _adapter("spec.baseModelRef", {"name": "../secrets"}, "should match"),
+    _adapter("spec.evaluation.probes", [{"prompt": "", "expected": "x"}], "should be at least 1 chars"),
+    _adapter("spec.evaluation.probes", [{"prompt": "x"}], "Required value"),
+    _adapter("spec.pod.resources.limits", {"cpu": "many"}, "should match"),
+    _adapter("spec.version", 0, "should be greater than or equal to 1"),
+    _base("spec.serving.replicas", 65, "should be less than or equal to 64"),
+    _base("spec.serving.engineArgs", ["dtype=float32"], "should match"),
+    _base("spec.readaptation.policy", "Sometimes", "supported values"),
+    _base("spec.source.huggingFace.repo", "a/b/c", "should match"),
+)
+"""Each breaks one bound, type or pattern."""
+
+REFUSED_AS_UNKNOWN = (
+    _adapter("spec.lora.alfa", 32, "unknown field"),
+    _adapter("spec.baseModelRef.namespace", "team-b", "unknown field"),
+    _base("spec.serving.hostNetwork", True, "unknown field"),
+)
+"""The API server refuses these under strict validation, as kubectl asks for it; the models always do."""
+
+BAD_SPECS = (*REFUSED_BY_RULES, *REFUSED_BY_BOUNDS, *REFUSED_AS_UNKNOWN)

@@ -1,0 +1,62 @@
+"""Hypothesis strategies for what a pydantic model accepts, made from the JSON schema that it writes of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from pydantic import BaseModel as PydanticModel
+
+Schema = dict[str, Any]
+
+MOST_ITEMS = 3
+"""Longer lists and maps find nothing new and cost time."""
+
+
+def wire_forms(model: type[PydanticModel]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return JSON objects that satisfy the model's schema; its validators may still refuse them."""
+    schema = model.model_json_schema()
+    return _values(schema, schema.get("$defs", {}))
+
+
+def _values(node: Schema, definitions: Schema) -> st.SearchStrategy[Any]:
+    if "$ref" in node:
+        return _values(definitions[node["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in node:
+        return st.one_of([_values(branch, definitions) for branch in node["anyOf"] if branch != {"type": "null"}])
+    if "const" in node:
+        return st.just(node["const"])
+    if "enum" in node:
+        return st.sampled_from(node["enum"])
+    match node["type"]:
+        case "boolean":
+            return st.booleans()
+        case "integer":
+            return st.integers(node.get("minimum", -(2**53)), node.get("maximum", 2**53))
+        case "string":
+            return _texts(node)
+        case "array":
+            most = min(node.get("maxItems", MOST_ITEMS), MOST_ITEMS)
+            items = _values(node["items"], definitions)
+            return st.lists(items, min_size=node.get("minItems", 0), max_size=most)
+        case "object" if isinstance(node.get("additionalProperties"), dict):
+            values = _values(node["additionalProperties"], definitions)
+            return st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), values, max_size=MOST_ITEMS)
+        case "object":
+            required = set(node.get("required", []))
+            fields = {name: _values(child, definitions) for name, child in node["properties"].items()}
+            return st.fixed_dictionaries(
+                {name: values for name, values in fields.items() if name in required},
+                optional={name: values for name, values in fields.items() if name not in required},
+            )
+    raise NotImplementedError(f"no strategy for {node}")
+
+
+def _texts(node: Schema) -> st.SearchStrategy[str]:
+    longest = node.get("maxLength", 64)
+    if "pattern" in node:
+        matching = st.from_regex(
+            node["pattern"].removesuffix("$"), fullmatch=True, alphabet=st.characters(codec="ascii")
+        )
+        return matching.filter(lambda text: len(text) <= longest)
+    return st.text(st.characters(codec="utf-8"), min_size=node.get("minLength", 0), max_size=min(longest, 64))
