@@ -4,22 +4,21 @@ Only `on.event` is used, so Kopf writes nothing to any object: no finalizer, no 
 docs/adr for why. Handlers must not await anything slow, since they run on the loop that also reads the watches.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import kopf
 
 from graft_operator import routing
+from graft_operator.cluster.resources import BASE_MODELS, DEPLOYMENTS, JOBS, LORA_ADAPTERS, PODS, Resource
 from graft_operator.engine.keys import Key
 from graft_operator.engine.work_queue import WorkQueue
+from graft_operator.manifests.labels import MANAGED_BY, MANAGER
 from graft_operator.settings import Settings
 from graft_operator.telemetry import metrics
 
-GROUP: Final = "graft.dev"
-VERSION: Final = "v1alpha1"
-MANAGED_BY_GRAFT: Final = "app.kubernetes.io/managed-by=graft"
-
-_CHILDREN: Final = (("batch", "v1", "jobs"), ("", "v1", "pods"), ("apps", "v1", "deployments"))
+_CHILDREN: Final = (JOBS, PODS, DEPLOYMENTS)
 
 Body = Mapping[str, Any]
 
@@ -36,28 +35,55 @@ def register(
     """
 
     async def adapter_changed(event: Body, body: Body, **_: Any) -> None:
-        _count("loraadapters")
+        _count(LORA_ADAPTERS.plural)
         deleted = event.get("type") == "DELETED"
         for key in routing.keys_of_adapter(adapters, body, deleted=deleted):
             queue.add(key)
 
     async def base_changed(body: Body, **_: Any) -> None:
-        _count("basemodels")
+        _count(BASE_MODELS.plural)
         for key in routing.keys_of_base(adapters, body):
             queue.add(key)
 
     async def child_changed(body: Body, resource: kopf.Resource, **_: Any) -> None:
         _count(resource.plural)
-        if resource.plural == "pods" and routing.is_serving_pod(body):
+        if resource.plural == PODS.plural and routing.is_serving_pod(body):
             forget_pod(body["metadata"]["namespace"], body["metadata"]["name"])
         if (owner := routing.owner_key(body)) is not None:
             queue.add(owner)
 
     kopf.on.login(registry=registry)(_login)
-    kopf.on.event(GROUP, VERSION, "loraadapters", registry=registry)(adapter_changed)
-    kopf.on.event(GROUP, VERSION, "basemodels", registry=registry)(base_changed)
-    for group, version, plural in _CHILDREN:
-        kopf.on.event(group, version, plural, registry=registry)(child_changed)
+    for resource, handler in (
+        (LORA_ADAPTERS, adapter_changed),
+        (BASE_MODELS, base_changed),
+        *((child, child_changed) for child in _CHILDREN),
+    ):
+        kopf.on.event(*_selector(resource), registry=registry)(handler)
+
+
+async def watch(
+    queue: WorkQueue[Key],
+    adapters: routing.AdaptersByBase,
+    forget_pod: Callable[[str, str], None],
+    *,
+    settings: Settings,
+    stop: asyncio.Event,
+) -> None:
+    """Feed the queue from watches until `stop` is set or a signal comes. For the parameters see `register`.
+
+    Kopf takes over SIGTERM and SIGINT and, when it ends, cancels every task that was created after its start. Start
+    everything that should outlive it before.
+    """
+    registry = kopf.OperatorRegistry()
+    register(registry, queue, adapters, forget_pod)
+    await kopf.operator(
+        registry=registry,
+        settings=kopf_settings(settings),
+        clusterwide=not settings.watch_namespaces,
+        namespaces=settings.watch_namespaces,
+        standalone=True,
+        stop_flag=stop,
+    )
 
 
 def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
@@ -65,7 +91,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     tuned = kopf.OperatorSettings()
     # `labels=` of a handler filters on the client: every pod of the cluster would be streamed and parsed.
     for child in _CHILDREN:
-        tuned.watching.label_selectors[child] = MANAGED_BY_GRAFT
+        tuned.watching.label_selectors[_selector(child)] = f"{MANAGED_BY}={MANAGER}"
     tuned.watching.server_timeout = 240
     tuned.watching.client_timeout = 300
     tuned.watching.connect_timeout = 10
@@ -78,6 +104,10 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     tuned.posting.reporting_component = "graft-operator"
     tuned.posting.reporting_instance = settings.identity
     return tuned
+
+
+def _selector(resource: Resource) -> tuple[str, str, str]:
+    return resource.group, resource.version, resource.plural
 
 
 def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:

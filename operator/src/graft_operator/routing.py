@@ -5,11 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from graft_operator.engine.keys import AdapterKey, BaseKey, Key
-
-OWNER_KIND_LABEL: Final = "graft.dev/owner-kind"
-OWNER_NAME_ANNOTATION: Final = "graft.dev/owner-name"
-COMPONENT_LABEL: Final = "graft.dev/component"
-SERVING_COMPONENT: Final = "serving"
+from graft_operator.manifests import labels
+from graft_operator.manifests.serving import SERVING
 
 _KEY_TYPES: Final[Mapping[str, type[AdapterKey] | type[BaseKey]]] = {
     AdapterKey.kind: AdapterKey,
@@ -95,11 +92,11 @@ def owner_key(child: Mapping[str, Any]) -> Key | None:
     The name stands in an annotation because names may have 253 characters and label values only 63.
     """
     metadata = child["metadata"]
-    key_type = _KEY_TYPES.get((metadata.get("labels") or {}).get(OWNER_KIND_LABEL, ""))
-    name = (metadata.get("annotations") or {}).get(OWNER_NAME_ANNOTATION)
+    key_type = _KEY_TYPES.get((metadata.get("labels") or {}).get(labels.OWNER_KIND, ""))
+    name = (metadata.get("annotations") or {}).get(labels.OWNER_NAME)
     return key_type(metadata["namespace"], name) if key_type is not None and name else None
 
 
 def is_serving_pod(body: Mapping[str, Any]) -> bool:
     """Tell whether the pod runs a serving agent."""
-    return (body["metadata"].get("labels") or {}).get(COMPONENT_LABEL) == SERVING_COMPONENT
+    return (body["metadata"].get("labels") or {}).get(labels.COMPONENT) == SERVING

@@ -65,6 +65,8 @@ class Settings(BaseModel):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     engine_args: Json[tuple[str, ...]] = ()
     """JSON list of arguments for every engine, before those of the BaseModel."""
+    engine_env: Json[dict[str, str]] = Field(default_factory=dict)
+    """JSON object with the environment of every engine."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:

@@ -52,12 +52,12 @@ class Health:
         return stale
 
 
-async def heartbeat_forever(health: Health, *, every: float = HEARTBEAT_SECONDS) -> None:
-    """Beat each `every` seconds and measure how late the loop runs its callbacks, which shows a blocking call."""
+async def heartbeat_forever(health: Health) -> None:
+    """Beat once a second and measure how late the loop runs its callbacks, which shows a blocking call."""
     beat = health.watch("heartbeat", max_silence=30.0)
     while True:
-        expected = health.clock() + every
-        await asyncio.sleep(every)
+        expected = health.clock() + HEARTBEAT_SECONDS
+        await asyncio.sleep(HEARTBEAT_SECONDS)
         health.lag_seconds = max(0.0, health.clock() - expected)
         metrics.LOOP_LAG_SECONDS.set(health.lag_seconds)
         beat()

@@ -1,0 +1,68 @@
+import pytest
+
+from graft_operator.settings import Settings, SettingsError
+
+ENVIRONMENT = {
+    "GRAFT_LEASE_NAMESPACE": "graft-system",
+    "GRAFT_REGISTRY": '{"endpoint": "http://minio:9000", "bucket": "graft"}',
+    "GRAFT_TRAINER_IMAGE": "trainer:1",
+    "GRAFT_AGENT_IMAGE": "agent:1",
+    "GRAFT_REGISTRY_IMAGE": "registry:1",
+    "GRAFT_ENGINE_IMAGE": "engine:1",
+}
+
+
+def test_the_required_variables_are_enough() -> None:
+    settings = Settings.from_environment(ENVIRONMENT)
+    assert settings.registry.bucket == "graft"
+    assert (settings.workers, settings.resync_seconds, settings.watch_namespaces) == (4, 600, ())
+    assert (settings.registry_secret_name, settings.engine_args, settings.engine_env) == ("graft-registry", (), {})
+
+
+def test_every_process_has_an_identity_of_its_own() -> None:
+    assert Settings.from_environment(ENVIRONMENT).identity != Settings.from_environment(ENVIRONMENT).identity
+
+
+def test_lists_and_numbers_are_read() -> None:
+    settings = Settings.from_environment(
+        ENVIRONMENT
+        | {
+            "GRAFT_WATCH_NAMESPACES": "team-a, team-b,",
+            "GRAFT_WORKERS": "8",
+            "GRAFT_ENGINE_ARGS": '["--dtype", "float32"]',
+            "GRAFT_ENGINE_ENV": '{"VLLM_CPU_KVCACHE_SPACE": "1"}',
+        }
+    )
+    assert settings.watch_namespaces == ("team-a", "team-b")
+    assert settings.workers == 8
+    assert settings.engine_args == ("--dtype", "float32")
+    assert settings.engine_env == {"VLLM_CPU_KVCACHE_SPACE": "1"}
+
+
+def test_an_empty_variable_is_an_unset_one() -> None:
+    assert Settings.from_environment(ENVIRONMENT | {"GRAFT_WORKERS": ""}).workers == 4
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("GRAFT_LEASE_NAMESPACE", "", "GRAFT_LEASE_NAMESPACE is not set"),
+        ("GRAFT_REGISTRY", "", "GRAFT_REGISTRY is not set"),
+        ("GRAFT_REGISTRY", "{", "GRAFT_REGISTRY: Invalid JSON"),
+        ("GRAFT_REGISTRY", "{}", "GRAFT_REGISTRY (bucket): Field required"),
+        ("GRAFT_WORKERS", "0", "GRAFT_WORKERS: Input should be greater than or equal to 1"),
+        ("GRAFT_WATCH_NAMESPACES", "team-*", "GRAFT_WATCH_NAMESPACES (0): String should match"),
+        ("GRAFT_LOG_FORMAT", "xml", "GRAFT_LOG_FORMAT: Input should be 'console' or 'json'"),
+        ("GRAFT_ENGINE_ARGS", "--x", "GRAFT_ENGINE_ARGS: Invalid JSON"),
+        ("GRAFT_TRAINER_IMAGE", "a b", "GRAFT_TRAINER_IMAGE: String should match"),
+    ],
+)
+def test_bad_values_name_their_variable(variable: str, value: str, complaint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(ENVIRONMENT | {variable: value})
+    assert complaint in str(caught.value)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"GRAFT_WORKERS.*GRAFT_TRAINER_IMAGE is not set"):
+        Settings.from_environment(ENVIRONMENT | {"GRAFT_WORKERS": "x", "GRAFT_TRAINER_IMAGE": ""})
