@@ -1,7 +1,6 @@
 """What can go wrong at the registry. Nothing outside this package sees a boto3 exception."""
 
 # The names are the ones that S3 and Kubernetes clients are known by, and read as the answer they stand for.
-# ruff: noqa: N818
 
 
 class RegistryError(Exception):

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +11,9 @@ from graft_registry.digests import file_sha256, sha256_digest
 from graft_registry.documents import (
     Progress,
     RecipePointer,
+    StoredVersion,
     VersionDraft,
     VersionManifest,
-    engine_name,
     timestamp,
 )
 from graft_registry.durable import directory_appearing_whole
@@ -23,23 +22,12 @@ from graft_registry.layout import AdapterLayout
 from graft_registry.publishable import path_is_allowed, publishable_files
 from graft_registry.store import ObjectStore
 
+__all__ = ["AdapterRegistry", "StoredVersion"]
+
 log = logging.getLogger(__name__)
 
 _NUMBER_ATTEMPTS: Final = 100
 """Every lost race means that another publisher won a number, so this many attempts lose only to a broken store."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredVersion:
-    """A committed version, and the digest of its manifest's bytes as stored."""
-
-    manifest: VersionManifest
-    digest: str
-
-    @property
-    def engine_name(self) -> str:
-        """The name that the engine knows this version by."""
-        return engine_name(self.manifest.adapter, self.manifest.number, self.digest)
 
 
 class AdapterRegistry:

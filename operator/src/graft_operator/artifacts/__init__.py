@@ -2,6 +2,5 @@
 
 from graft_operator.artifacts.facade import Artifacts, RegistryUnavailable
 from graft_registry.errors import Corrupt, Forbidden, NotFound, RegistryError
-from graft_registry.versions import StoredVersion
 
 __all__ = ["Artifacts", "Corrupt", "Forbidden", "NotFound", "RegistryError", "RegistryUnavailable", "StoredVersion"]

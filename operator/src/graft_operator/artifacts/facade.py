@@ -9,10 +9,10 @@ from graft_operator.engine.controller import TransientError
 from graft_operator.telemetry import metrics
 from graft_registry.bases import BaseRegistry
 from graft_registry.config import RegistryConfig
-from graft_registry.documents import BaseManifest, BaseSource, Progress
+from graft_registry.documents import BaseManifest, BaseSource, Progress, StoredVersion
 from graft_registry.errors import Unavailable
 from graft_registry.store import ObjectStore
-from graft_registry.versions import AdapterRegistry, StoredVersion
+from graft_registry.versions import AdapterRegistry
 
 CACHED_VERSIONS: Final = 1024
 """Manifests have about 10 KiB each."""

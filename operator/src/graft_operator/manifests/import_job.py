@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.pods import Placement
@@ -18,6 +18,9 @@ from graft_operator.manifests.pods import (
     scratch,
     variable,
 )
+
+USER_ERROR_CODES: Final = [64, 65, 77]
+"""Exit codes of the import that trying again can't mend (see graft_registry.__main__)."""
 
 RETRIES = 2
 """The operator tries again after a rest, so the Job itself gives up soon."""
@@ -41,7 +44,7 @@ def import_job_manifest(base: BaseModel, source_digest: str, platform: Platform)
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
                     {
                         "action": "FailJob",
-                        "onExitCodes": {"containerName": "import", "operator": "In", "values": [64, 65, 66]},
+                        "onExitCodes": {"containerName": "import", "operator": "In", "values": USER_ERROR_CODES},
                     },
                 ]
             },
@@ -66,6 +69,8 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
         "name": base.metadata.name,
         "source": base.spec.source.to_wire(),
     }
+    if claim is not None:
+        request["path"] = f"{CLAIM_DIR}/{claim.path}"
     return pod_spec(
         Placement(),
         restartPolicy="Never",
@@ -76,12 +81,10 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
                 "import",
                 platform.registry_image,
                 platform,
-                args=["import-base"],
+                args=["import-base", "--workspace=/work"],
                 env=[
                     *registry_env(platform),
                     variable("GRAFT_BASE_IMPORT", json.dumps(request, sort_keys=True)),
-                    variable("GRAFT_CLAIM_DIR", CLAIM_DIR),
-                    variable("GRAFT_WORK_DIR", "/work"),
                     variable("HF_HOME", "/work/hf"),
                 ],
                 envFrom=[*registry_credentials(platform), *source_credentials(base)],

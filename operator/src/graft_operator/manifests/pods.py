@@ -101,6 +101,8 @@ def fetch_base_container(
 ) -> dict[str, Any]:
     """Return the init container that puts the verified files of the base into ``/base``."""
     wanted = {"namespace": namespace, "name": base_name, "digest": base.digest}
+    if base.claim_path:
+        wanted["path"] = f"{CLAIM_DIR}/{base.claim_path}"
     return container(
         "fetch-base",
         platform.registry_image,
@@ -109,7 +111,6 @@ def fetch_base_container(
         env=[
             *registry_env(platform),
             variable("GRAFT_BASE", json.dumps(wanted, sort_keys=True)),
-            variable("GRAFT_CLAIM_DIR", CLAIM_DIR),
         ],
         envFrom=registry_credentials(platform),
         volumeMounts=base_mounts(base, writable=True),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.api.base_model import BaseModel
-from graft_operator.plan.observed import PodObserved, StoredVersion
+from graft_operator.plan.observed import PodObserved
+from graft_registry.documents import StoredVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from graft_operator.agents.client import Agents
+from graft_operator.agents import Agents
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.api.meta import ObjectMeta
-from graft_operator.artifacts.client import Artifacts
+from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import LORA_ADAPTERS
 from graft_operator.engine.controller import Result

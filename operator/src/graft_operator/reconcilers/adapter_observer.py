@@ -7,20 +7,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from graft_operator.agents.client import Agents
+from graft_operator.agents import Agents
 from graft_operator.api.adapter_status import VERSIONS_KEPT, Version
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.lora_adapter import LoraAdapter
-from graft_operator.artifacts.client import Artifacts
+from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, PODS
 from graft_operator.manifests import labels, naming
-from graft_operator.plan.observed import AdapterObserved, JobObserved, PodObserved, StoredVersion
+from graft_operator.plan.observed import AdapterObserved, JobObserved, PodObserved
 from graft_operator.plan.recipe import recipe_digest
 from graft_operator.reconcilers.invalid import complaint
 from graft_operator.reconcilers.jobs import job_observed, job_state
 from graft_operator.reconcilers.serving_pods import pod_observed, serving_pods, short_digest
 from graft_registry.digests import sha256_digest
+from graft_registry.documents import StoredVersion
 from graft_registry.errors import NotFound as VersionNotFound
 
 Object = Mapping[str, Any]

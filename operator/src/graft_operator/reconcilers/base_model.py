@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from graft_operator.agents.client import Agents
+from graft_operator.agents import Agents
 from graft_operator.api.base_model import BaseModel, BaseModelStatus, ServingRevision
 from graft_operator.api.meta import ObjectMeta
-from graft_operator.artifacts.client import Artifacts
+from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import BASE_MODELS
 from graft_operator.engine.controller import Result

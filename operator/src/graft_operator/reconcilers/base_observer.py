@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from graft_operator.agents.client import Agents
+from graft_operator.agents import Agents
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import is_true
-from graft_operator.artifacts.client import Artifacts
+from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import DEPLOYMENTS, JOBS, LORA_ADAPTERS, PODS
 from graft_operator.manifests import labels

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from graft_operator.agents.client import Agents
-from graft_operator.artifacts.client import Artifacts
+from graft_operator.agents import Agents
+from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.engine.controller import Result
 from graft_operator.engine.keys import AdapterKey, BaseKey
@@ -28,7 +28,7 @@ def platform_of(settings: Settings) -> Platform:
         registry_image=settings.registry_image,
         engine_image=settings.engine_image,
         image_pull_policy=settings.image_pull_policy,
-        registry=settings.registry.to_wire(),
+        registry=settings.registry.to_dict(),
         registry_secret_name=settings.registry_secret_name,
         engine_args=settings.engine_args,
         engine_env=settings.engine_env,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, assert_never
 
 from graft_operator.api.meta import ApiModel, ObjectMeta
-from graft_operator.artifacts.client import Artifacts
+from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.errors import AlreadyExists
 from graft_operator.cluster.resources import (

@@ -1,5 +1,6 @@
 """Documents about one version of an adapter: what it was trained from, how good it is, what it consists of."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
@@ -118,3 +119,16 @@ def engine_name(adapter: str, number: int, manifest_digest: str) -> str:
     Unique per content, so that neither the engine's cache nor its prefix cache can mix two versions up.
     """
     return f"{adapter}--v{number}-{digest_hex(manifest_digest)[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A committed version, and the digest of its manifest's bytes as stored."""
+
+    manifest: VersionManifest
+    digest: str
+
+    @property
+    def engine_name(self) -> str:
+        """The name that the engine knows this version by."""
+        return engine_name(self.manifest.adapter, self.manifest.number, self.digest)
