@@ -1,0 +1,94 @@
+# Graft. `make help` lists everything; `make demo` and `make test` need nothing before them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export GRAFT_CACHE ?= $(HOME)/.cache/graft
+export UV_CACHE_DIR ?= $(GRAFT_CACHE)/uv
+export PYTHONPATH := operator/src:registry/src:serving_image/src:trainer_image/src:hack:.
+export PYTHONDONTWRITEBYTECODE := 1
+
+UV_VERSION := 0.13.9
+UV := $(GRAFT_CACHE)/uv-$(UV_VERSION)/bin/uv
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PYTEST := $(PYTHON) -m pytest
+SOURCES := operator/src registry/src serving_image/src trainer_image/src hack demo tests
+TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/src/graft_serving trainer_image/src/graft_trainer
+
+##@ The two commands
+
+include mk/*.mk
+
+.PHONY: test
+test: check test-trainer test-serving test-e2e ## Everything: lint, types, contracts, unit, wire, trainer, serving, end to end
+
+##@ Develop
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(VENV)/.installed ## Create .venv with everything pinned
+
+$(UV):
+	@echo "Installing uv $(UV_VERSION) into $(GRAFT_CACHE)"
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "Installing Debian's python3-venv"; apt-get update -qq && apt-get install -qq -y python3-venv; }
+	@python3 -m venv $(GRAFT_CACHE)/uv-$(UV_VERSION)
+	@$(GRAFT_CACHE)/uv-$(UV_VERSION)/bin/pip install -q uv==$(UV_VERSION)
+
+$(VENV)/.installed: constraints/dev.txt | $(UV)
+	@echo "Installing the pinned packages into $(VENV)"
+	@test -x $(PYTHON) || $(UV) venv -q --python python3.11 $(VENV)
+	@$(UV) pip sync -q --python $(PYTHON) constraints/dev.txt
+	@touch $@
+
+.PHONY: lock
+lock: $(UV) ## Pin the packages of pyproject.toml again
+	$(UV) pip compile pyproject.toml --all-extras --no-emit-index-url --no-header --no-annotate -q --upgrade --python-version 3.11 -o constraints/dev.txt
+
+.PHONY: format
+format: setup ## Format the code
+	$(VENV)/bin/ruff check --fix -q $(SOURCES)
+	$(VENV)/bin/ruff format -q $(SOURCES)
+
+##@ Test
+
+.PHONY: check
+check: lint types imports test-fast ## The fast part, under 2 minutes
+
+.PHONY: lint
+lint: setup ## Format and lint
+	$(VENV)/bin/ruff format --check -q $(SOURCES)
+	$(VENV)/bin/ruff check -q $(SOURCES)
+
+.PHONY: types
+types: setup ## mypy --strict
+	$(VENV)/bin/mypy $(TYPED)
+
+.PHONY: imports
+imports: setup ## Import contracts: who may know whom
+	$(VENV)/bin/lint-imports --no-cache
+
+.PHONY: test-fast
+test-fast: setup ## Unit, wire, contract and chart tests
+	$(PYTEST) -q tests/unit tests/wire tests/contract tests/chart
+
+.PHONY: test-trainer
+test-trainer: setup ## The real trainer on CPU
+	$(PYTEST) -q tests/trainer -m "not gpu"
+
+.PHONY: test-serving
+test-serving: setup ## The agent against an engine double
+	$(PYTEST) -q tests/serving
+
+.PHONY: test-e2e
+test-e2e: setup cluster-up images ## End to end on the kind cluster: real API server, S3, training and vLLM
+	$(PYTEST) -q -m e2e tests/e2e
+
+.PHONY: test-gpu
+test-gpu: setup ## What needs a CUDA GPU
+	$(PYTEST) -q -m gpu tests
