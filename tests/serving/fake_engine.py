@@ -1,0 +1,158 @@
+"""A stand-in for vLLM's OpenAI server with its manners, good and bad, as far as they are known from real runs.
+
+Answers depend on the bytes of the adapter that is loaded, so a test can tell which version really answered.
+"""
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+
+from aiohttp import web
+
+WORDS = ("alpha", "bravo", "carbon", "delta", "ember", "fjord", "gamma", "harbor")
+BASE_WEIGHTS = b"the base"
+
+
+def answer_token_ids(weights: bytes, prompt: object, length: int) -> list[int]:
+    """The greedy answer of a model with these weights."""
+    seed = hashlib.sha256(weights + json.dumps(prompt).encode()).digest()
+    return [seed[position % len(seed)] % len(WORDS) for position in range(length)]
+
+
+def answer_text(token_ids: list[int]) -> str:
+    return " ".join(WORDS[token] for token in token_ids)
+
+
+class FakeEngine:
+    """One engine on one port; `crash` and `start` as often as a test likes."""
+
+    def __init__(self, port: int, *, base_model: str = "tiny") -> None:
+        self.port = port
+        self.base_model = base_model
+        self.adapters: dict[str, str] = {}
+        self.refuses: set[str] = set()
+        """Adapter names (before `--`) whose load gets the engine's 500."""
+        self.load_seconds: dict[str, float] = {}
+        self.ignores: set[str] = set()
+        """Adapter names that load with 200 but are answered by the base's weights."""
+        self.seconds_per_token = 0.0
+        self.hangs = False
+        self.deaths: list[str] = []
+        self.loads: list[str] = []
+        self.unloads: list[str] = []
+        self.disconnected = 0
+        self.polls = 0
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        self.adapters = {}
+        app = web.Application()
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/load_lora_adapter", self._load)
+        app.router.add_post("/v1/unload_lora_adapter", self._unload)
+        for path in ("/v1/completions", "/v1/chat/completions"):
+            app.router.add_post(path, self._generate)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.01)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+
+    async def crash(self) -> None:
+        """Go away without a word; loaded adapters are lost."""
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            for connection in list(runner.server.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
+            await runner.cleanup()
+
+    async def _models(self, _: web.Request) -> web.Response:
+        self.polls += 1
+        if self.hangs:
+            await asyncio.sleep(3600)
+        cards = [{"id": self.base_model, "object": "model", "root": "/base", "parent": None}]
+        cards += [
+            {"id": name, "object": "model", "root": path, "parent": self.base_model}
+            for name, path in self.adapters.items()
+        ]
+        return web.json_response({"object": "list", "data": cards})
+
+    async def _load(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        name, path = body["lora_name"], body["lora_path"]
+        assert not body.get("load_inplace"), "load_inplace tears generations that are under way"
+        adapter = name.split("--")[0]
+        self.loads.append(name)
+        await asyncio.sleep(self.load_seconds.get(adapter, 0))
+        if name in self.adapters or name == self.base_model:
+            return _error(400, "InvalidUserInput", f"The lora adapter '{name}' has already been loaded.")
+        if not await asyncio.to_thread(Path(path).is_dir):
+            return _error(404, "NotFoundError", f"No adapter found for {path}")
+        if adapter in self.refuses:
+            return _error(500, "InternalServerError", "Call to add_lora method failed: does not yet support DoRA.")
+        self.adapters[name] = path
+        return web.Response(text=f"Success: LoRA adapter '{name}' added successfully.")
+
+    async def _unload(self, request: web.Request) -> web.Response:
+        name = (await request.json())["lora_name"]
+        self.unloads.append(name)
+        if name not in self.adapters:
+            return _error(404, "NotFoundError", f"The lora adapter '{name}' cannot be found.")
+        del self.adapters[name]
+        return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
+
+    def _weights(self, model: str) -> bytes | None:
+        if model == self.base_model:
+            return BASE_WEIGHTS
+        if model not in self.adapters:
+            return None
+        if model.split("--")[0] in self.ignores:
+            return BASE_WEIGHTS
+        return (Path(self.adapters[model]) / "adapter_model.safetensors").read_bytes()
+
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        model = body["model"]
+        try:
+            weights = self._weights(model)
+        except FileNotFoundError:
+            self.deaths.append(f"the files of {model} vanished while it was registered")
+            return _error(500, "InternalServerError", "EngineCore encountered an issue.")
+        if weights is None:
+            return _error(404, "NotFoundError", f"The model `{model}` does not exist.")
+        prompt = body.get("prompt", body.get("messages"))
+        token_ids = answer_token_ids(weights, prompt, body.get("max_tokens", 4))
+        if body.get("stream"):
+            return await self._stream(request, model, token_ids)
+        await asyncio.sleep(self.seconds_per_token * len(token_ids))
+        text = answer_text(token_ids)
+        choice = {"index": 0, "text": text, "message": {"role": "assistant", "content": text}, "token_ids": token_ids}
+        usage = {"prompt_tokens": 3, "total_tokens": 3 + len(token_ids), "completion_tokens": len(token_ids)}
+        return _compact({"id": "cmpl-1", "model": model, "choices": [choice], "usage": usage})
+
+    async def _stream(self, request: web.Request, model: str, token_ids: list[int]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        try:
+            for token in token_ids:
+                event = {"id": "cmpl-1", "model": model, "choices": [{"index": 0, "text": WORDS[token] + " "}]}
+                await response.write(f"data: {json.dumps(event, separators=(',', ':'))}\n\n".encode())
+                await asyncio.sleep(self.seconds_per_token)
+            await response.write(b"data: [DONE]\n\n")
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.disconnected += 1
+            raise
+        return response
+
+
+def _compact(document: dict[str, object]) -> web.Response:
+    return web.Response(body=json.dumps(document, separators=(",", ":")).encode(), content_type="application/json")
+
+
+def _error(status: int, kind: str, message: str) -> web.Response:
+    document = {"error": {"message": message, "type": kind, "param": None, "code": status}}
+    return web.json_response(document, status=status)

@@ -1,0 +1,140 @@
+"""Bad versions: refused with a reason, and nobody else suffers."""
+
+import pytest
+from tests.serving.conftest import Pod, eventually
+from tests.serving.published import base_manifest, wanted_adapter, wanted_set
+
+
+async def test_a_version_that_the_engine_refuses_leaves_the_former_one_and_its_siblings_serving(pod: Pod) -> None:
+    v1, sibling = pod.publisher.publish("support"), pod.publisher.publish("sales")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1]), wanted_adapter("sales", [sibling])))
+        await pod.until_ready()
+        pod.engine.refuses.add("support")
+        v2, next_sibling = pod.publisher.publish("support"), pod.publisher.publish("sales")
+        pod.want(
+            wanted_set(
+                pod.base,
+                wanted_adapter("support", [v1, v2]),
+                wanted_adapter("sales", [sibling, next_sibling]),
+            )
+        )
+        refused = await pod.until_state("support", 2, "Refused")
+        await pod.until_answered_by("sales", "sales@v2")
+        answer = await pod.ask("support")
+        ready = await pod.is_ready()
+    assert refused["reason"] == "EngineRefused"
+    assert "DoRA" in refused["message"]
+    assert answer.headers["X-Graft-Version"] == "support@v1"
+    assert answer.text == pod.expected("support", 1)
+    assert ready
+    assert pod.engine.loads.count(v2.engine_name) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "published"),
+    [
+        pytest.param("BaseDigestMismatch", {"base": base_manifest("another")}, id="trained on another base"),
+        pytest.param("RankTooHigh", {"rank": 64}, id="a rank above the engine's"),
+        pytest.param("NotFinite", {"value": float("nan")}, id="weights that are not numbers"),
+        pytest.param("MethodNotServable", {"servable": "Merged"}, id="meant for merged serving"),
+    ],
+)
+async def test_a_version_that_must_not_be_loaded_never_reaches_the_engine(
+    pod: Pod, reason: str, published: dict[str, object]
+) -> None:
+    bad = pod.publisher.publish("support", **published)  # type: ignore[arg-type]
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [bad])))
+        refused = await pod.until_state("support", 1, "Refused")
+        await pod.until_ready()
+        answer = await pod.ask("support")
+    assert refused["reason"] == reason
+    assert pod.engine.loads == []
+    assert answer.status == 503
+    assert answer.body["error"]["code"] == "model_unavailable"
+    assert answer.headers["Retry-After"]
+
+
+async def test_a_version_that_fails_its_proof_is_unloaded_and_the_alias_stays(pod: Pod) -> None:
+    v1 = pod.publisher.publish("support")
+    v2 = pod.publisher.publish("support", golden_of=b"other weights than those that are published")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], [(v1, 100)])))
+        await pod.until_ready()
+        refused = await pod.until_state("support", 2, "Refused")
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
+        answer = await pod.until_answered_by("support", "support@v1")
+    assert refused["reason"] == "ProofFailed"
+    assert "0 of 4 golden prompts" in refused["message"]
+    assert answer.text == pod.expected("support", 1)
+    assert list(pod.engine.adapters) == [v1.engine_name]
+
+
+async def test_an_adapter_that_the_engine_loads_but_does_not_apply_is_refused(pod: Pod) -> None:
+    v1 = pod.publisher.publish("support")
+    pod.engine.ignores.add("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        refused = await pod.until_state("support", 1, "Refused")
+    assert "not applied" in refused["message"]
+
+
+async def test_a_damaged_blob_in_the_registry_is_refused_by_its_digest(pod: Pod) -> None:
+    v1 = pod.publisher.publish("support")
+    blob = next(entry.key for entry in pod.store.list("team-a/adapters/support/blobs/"))
+    pod.store.put(blob, b"not what was published")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        refused = await pod.until_state("support", 1, "Refused")
+    assert refused["reason"] == "DigestMismatch"
+    assert pod.engine.loads == []
+
+
+async def test_a_missing_version_is_retried_and_does_not_keep_its_sibling_from_being_served(pod: Pod) -> None:
+    missing, sibling = pod.publisher.publish("support"), pod.publisher.publish("sales")
+    manifest = "team-a/adapters/support/versions/00000001/manifest.json"
+    content = pod.store.get(manifest)
+    pod.store.delete(manifest)
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [missing]), wanted_adapter("sales", [sibling])))
+        await pod.until_ready()
+        failing = await pod.until_state("support", 1, "Failing")
+        sales = await pod.ask("sales")
+        pod.store.put(manifest, content)
+        await pod.until_answered_by("support", "support@v1")
+    assert failing["reason"] == "VersionNotFound"
+    assert sales.status == 200
+
+
+async def test_a_slow_load_does_not_delay_another_adapter(pod: Pod) -> None:
+    slow, quick = pod.publisher.publish("slow"), pod.publisher.publish("quick")
+    pod.engine.load_seconds["slow"] = 3600
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("slow", [slow]), wanted_adapter("quick", [quick])))
+        await pod.until_answered_by("quick", "quick@v1")
+        assert (await pod.version_state("slow", 1))["state"] == "Loading"
+
+
+async def test_a_version_without_golden_prompts_has_to_generate_a_token(pod: Pod) -> None:
+    v1 = pod.publisher.publish("support", golden_count=0)
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_answered_by("support", "support@v1")
+
+
+async def test_a_wanted_set_for_another_base_is_rejected_and_the_former_stays_in_force(pod: Pod) -> None:
+    v1 = pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_ready()
+        applied = (await pod.state())["wantedDigest"]
+        pod.want(wanted_set(base_manifest("another")))
+        pod.want({"schema": "graft.dev/wanted/v1"})
+
+        async def complains() -> bool:
+            return "base" in (await pod.state())["message"]
+
+        await eventually(complains)
+        assert (await pod.state())["wantedDigest"] == applied
+        assert (await pod.ask("support")).status == 200

@@ -1,0 +1,130 @@
+"""Versions come, take over, and go, while users keep asking."""
+
+import asyncio
+import time
+
+from tests.serving.conftest import Pod, eventually
+from tests.serving.published import wanted_adapter, wanted_set
+
+from graft_registry.digests import sha256_digest
+
+
+async def test_a_wanted_adapter_is_served_and_answers_name_its_version(pod: Pod) -> None:
+    v1 = pod.publisher.publish("support")
+    async with pod.agent():
+        raw = pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_ready()
+        answer = await pod.ask("support")
+        state = await pod.state()
+    assert answer.status == 200
+    assert answer.text == pod.expected("support", 1)
+    assert answer.body["model"] == "support"
+    assert answer.headers["X-Graft-Version"] == "support@v1"
+    assert answer.headers["X-Graft-Base"] == pod.base.digest.removeprefix("sha256:")[:12]
+    assert state["wantedDigest"] == sha256_digest(raw)
+    assert state["ready"]
+    assert state["adapters"][0]["active"] == [{"number": 1, "weight": 100}]
+    assert state["adapters"][0]["versions"][0]["engineName"] == v1.engine_name
+
+
+async def test_a_swap_under_load_fails_no_request_and_never_answers_with_a_wrong_version(pod: Pod) -> None:
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
+    pod.engine.seconds_per_token = 0.002
+    outcomes: list[tuple[int, str, bool]] = []
+
+    async def keep_asking(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            answer = await pod.ask("support")
+            version = answer.headers["X-Graft-Version"]
+            right = answer.status == 200 and answer.text == pod.expected("support", int(version[-1]))
+            outcomes.append((answer.status, version, right))
+
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_ready()
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as users:
+            for _ in range(8):
+                users.create_task(keep_asking(stop))
+            await asyncio.sleep(0.2)
+            asked = time.monotonic()
+            pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
+            await pod.until_answered_by("support", "support@v2")
+            swap_seconds = time.monotonic() - asked
+            pod.want(wanted_set(pod.base, wanted_adapter("support", [v2])))
+            await pod.until_state("support", 1, None)
+            await asyncio.sleep(0.1)
+            stop.set()
+    assert all(right for _, _, right in outcomes)
+    assert {version for _, version, _ in outcomes} == {"support@v1", "support@v2"}
+    assert swap_seconds < 1.0
+    assert list(pod.engine.adapters) == [v2.engine_name]
+    assert not (pod.settings.adapters_dir / v1.digest.removeprefix("sha256:")).exists()
+
+
+async def test_a_canary_gets_its_weight_and_a_session_stays_with_its_version(pod: Pod) -> None:
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], [(v1, 75), (v2, 25)])))
+        await pod.until_ready()
+        asked = [await pod.ask("support", headers={"X-Graft-Session": f"user-{n}"}) for n in range(200)]
+        again = [await pod.ask("support", headers={"X-Graft-Session": f"user-{n}"}) for n in range(20)]
+    versions = [answer.headers["X-Graft-Version"] for answer in asked]
+    assert 25 <= versions.count("support@v2") <= 75
+    assert [answer.headers["X-Graft-Version"] for answer in again] == versions[:20]
+
+
+async def test_a_removed_adapter_is_unknown_but_its_stream_under_way_finishes(pod: Pod) -> None:
+    v1 = pod.publisher.publish("support")
+    pod.engine.seconds_per_token = 0.05
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_ready()
+        body = {"model": "support", "prompt": "hello", "max_tokens": 12, "stream": True}
+        async with pod.client.post(f"{pod.url}/v1/completions", json=body) as response:
+            first = await response.content.readline()
+            pod.want(wanted_set(pod.base))
+            await pod.until_state("support", 1, "Draining")
+            assert (await pod.ask("support")).status == 404
+            assert v1.engine_name in pod.engine.adapters
+            rest = await response.content.read()
+        await pod.until_state("support", 1, None)
+    assert b'"model":"support"' in first
+    assert rest.endswith(b"data: [DONE]\n\n")
+    assert rest.count(b'"model":"support"') == 11
+    assert pod.engine.adapters == {}
+
+
+async def test_a_version_that_is_wanted_again_while_it_drains_goes_on_serving(pod: Pod) -> None:
+    v1 = pod.publisher.publish("support")
+    pod.engine.seconds_per_token = 0.03
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_ready()
+        body = {"model": "support", "prompt": "hello", "max_tokens": 12, "stream": True}
+        async with pod.client.post(f"{pod.url}/v1/completions", json=body) as response:
+            await response.content.readline()
+            pod.want(wanted_set(pod.base))
+            await pod.until_state("support", 1, "Draining")
+            pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+            await pod.until_answered_by("support", "support@v1")
+            await response.content.read()
+    assert pod.engine.unloads == []
+
+
+async def test_loading_more_never_makes_a_ready_pod_unready(pod: Pod) -> None:
+    v1, other = pod.publisher.publish("support"), pod.publisher.publish("sales")
+    pod.engine.load_seconds["sales"] = 0.3
+    seen: list[bool] = []
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_ready()
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1]), wanted_adapter("sales", [other])))
+
+        async def sales_is_proven() -> bool:
+            seen.append(await pod.is_ready())
+            return (await pod.version_state("sales", 1))["state"] == "Proven"
+
+        await eventually(sales_is_proven)
+    assert len(seen) > 5
+    assert all(seen)
