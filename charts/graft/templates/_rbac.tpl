@@ -1,0 +1,46 @@
+{{/*
+What the operator does with tenants' objects, and nothing more. It never reads a Secret: pods mount those of their own
+namespace by name.
+*/}}
+{{- define "graft.tenantRules" -}}
+- apiGroups: [graft.dev]
+  resources: [basemodels, loraadapters]
+  # patch is for finalizers: the spec is the user's alone.
+  verbs: [get, list, watch, patch]
+- apiGroups: [graft.dev]
+  resources: [basemodels/status, loraadapters/status]
+  verbs: [patch]
+# Lets our objects block the deletion of their owner where the API server asks for it (OwnerReferencesPermissionEnforcement).
+- apiGroups: [graft.dev]
+  resources: [basemodels/finalizers, loraadapters/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list, watch, create, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [create, patch, delete]
+# get is for datasets in ConfigMaps; list and watch are passed on to the serving agents, and nobody may pass on what he
+# does not have.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [create, patch]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [create, patch, delete]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
