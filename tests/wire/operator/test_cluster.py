@@ -22,13 +22,18 @@ from graft_operator.cluster.transport import Transport
 from graft_operator.engine.controller import TransientError
 from graft_operator.telemetry import metrics
 
-ADAPTER = {
+ADAPTER: dict[str, Any] = {
     "apiVersion": "graft.dev/v1alpha1",
     "kind": "LoraAdapter",
     "metadata": {"namespace": "team-a", "name": "support", "uid": "u1", "resourceVersion": "7"},
 }
-JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"namespace": "team-a", "name": "j"}, "spec": {"new": 1}}
-STORED_JOB = {**JOB, "metadata": {**JOB["metadata"], "uid": "u2", "resourceVersion": "100"}}
+JOB: dict[str, Any] = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"namespace": "team-a", "name": "j"},
+    "spec": {"new": 1},
+}
+STORED_JOB: dict[str, Any] = {**JOB, "metadata": {**JOB["metadata"], "uid": "u2", "resourceVersion": "100"}}
 
 
 async def test_get_returns_the_object_as_it_is(server: ApiServer, cluster: Cluster) -> None:
@@ -128,7 +133,7 @@ async def test_apply_status_writes_only_the_status_of_the_object_it_was_computed
     }
 
 
-FINALIZER_OPS = [
+FINALIZER_OPS: list[dict[str, Any]] = [
     {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
     {"op": "add", "path": "/metadata/finalizers", "value": ["graft.dev/registry"]},
 ]

@@ -5,6 +5,7 @@ client's own schema and drop unknown fields on reads, so a newer pod field in a 
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -83,6 +84,8 @@ async def open_transport() -> AsyncIterator[Transport]:
     try:
         config.load_incluster_config(client_configuration=configuration)
     except config.ConfigException:
-        await config.load_kube_config(client_configuration=configuration, persist_config=False)
+        # The client reads the variable at its import only.
+        path = os.environ.get("KUBECONFIG")
+        await config.load_kube_config(path, client_configuration=configuration, persist_config=False)
     async with ApiClient(configuration) as api:
         yield Transport(api)

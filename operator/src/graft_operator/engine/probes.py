@@ -88,7 +88,12 @@ def _application(health: Health) -> web.Application:
     async def metrics_page(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def close_connection(_: web.Request, response: web.StreamResponse) -> None:
+        # A kept-alive connection is a task that the event source would wait for at shutdown.
+        response.force_close()
+
     application = web.Application()
+    application.on_response_prepare.append(close_connection)
     application.router.add_get("/healthz", healthz)
     application.router.add_get("/readyz", readyz)
     application.router.add_get("/metrics", metrics_page)
