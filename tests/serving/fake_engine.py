@@ -65,6 +65,7 @@ class FakeEngine:
         """Go away without a word; loaded adapters are lost."""
         if self._runner is not None:
             runner, self._runner = self._runner, None
+            assert runner.server is not None
             for connection in list(runner.server.connections):
                 if connection.transport is not None:
                     connection.transport.abort()

@@ -1,0 +1,71 @@
+"""When the engine's answers prove that a version is applied, case by case."""
+
+import pytest
+
+from graft_registry.documents import GoldenPrompt
+from graft_serving.proof import Generation, proof_failure
+
+ANSWER, BASE, OTHER = "red green", "blue", "grey"
+IDS = {ANSWER: (1, 2, 0), BASE: (3, 0), OTHER: (4, 0)}
+EOS = 0
+
+
+def golden(answer: str = ANSWER, base_answer: str | None = BASE) -> GoldenPrompt:
+    return GoldenPrompt(
+        prompt_token_ids=(7,),
+        prompt="?",
+        answer=answer,
+        answer_token_ids=IDS[answer],
+        base_answer=base_answer,
+    )
+
+
+def said(text: str, *, with_ids: bool = True, with_eos: bool = True) -> Generation:
+    ids = IDS[text] if with_eos else IDS[text][:-1]
+    return Generation(text=text, token_ids=ids if with_ids else None)
+
+
+CASES: dict[str, tuple[list[GoldenPrompt], list[Generation], str | None]] = {
+    "All answers agree.": ([golden()] * 4, [said(ANSWER)] * 4, None),
+    "Three of four agree, the other flipped at a near tie.": (
+        [golden()] * 4,
+        [said(ANSWER)] * 3 + [said(OTHER)],
+        None,
+    ),
+    "Two of four agree.": (
+        [golden()] * 4,
+        [said(ANSWER)] * 2 + [said(OTHER)] * 2,
+        "agrees with the trainer on 2 of 4",
+    ),
+    "The engine always gives the base's answer.": ([golden()] * 4, [said(BASE)] * 4, "not applied"),
+    "The adapter shows in one prompt only, and there the engine gives the base's answer.": (
+        [golden(BASE), golden(BASE), golden(BASE), golden()],
+        [said(BASE)] * 4,
+        "not applied",
+    ),
+    "An adapter that never differs from its base is proven by agreement.": (
+        [golden(BASE)] * 4,
+        [said(BASE)] * 4,
+        None,
+    ),
+    "The base's answers were not recorded.": ([golden(base_answer=None)] * 4, [said(ANSWER)] * 4, None),
+    "The engine leaves out the end-of-sequence token.": ([golden()] * 4, [said(ANSWER, with_eos=False)] * 4, None),
+    "The engine tells no token ids.": ([golden()] * 4, [said(ANSWER, with_ids=False)] * 4, None),
+    "The engine tells no token ids and says something else.": (
+        [golden()] * 4,
+        [said(OTHER, with_ids=False)] * 4,
+        "0 of 4",
+    ),
+    "The single golden prompt disagrees.": ([golden()], [said(OTHER)], "0 of 1"),
+    "There are no golden prompts.": ([], [], None),
+}
+
+
+@pytest.mark.parametrize(("recorded", "generated", "expected"), CASES.values(), ids=CASES.keys())
+def test_proof(recorded: list[GoldenPrompt], generated: list[Generation], expected: str | None) -> None:
+    failure = proof_failure(recorded, generated)
+    if expected is None:
+        assert failure is None
+    else:
+        assert failure is not None
+        assert expected in failure

@@ -1,0 +1,101 @@
+"""Who answers, case by case."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graft_serving.routing import (
+    Alias,
+    Decision,
+    Forward,
+    NotFound,
+    RoutingTable,
+    ToBase,
+    ToVersion,
+    Unavailable,
+    pick,
+    resolve,
+    session_bucket,
+)
+from graft_serving.versions import Share, VersionKey
+
+V1, V2 = (VersionKey("support", number, f"sha256:{number:064x}") for number in (1, 2))
+BLUE, PEER = "http://blue:8000", "http://tiny:8000"
+LIVE = Alias(live=(Share(V1, 90), Share(V2, 10)))
+
+
+def table(alias: Alias | None = None, **fields: object) -> RoutingTable:
+    aliases = {} if alias is None else {"support": alias}
+    return RoutingTable(**{"base_name": "tiny", "base_live": True, "aliases": aliases, **fields})  # type: ignore[arg-type]
+
+
+CASES: dict[str, tuple[RoutingTable, str, bool, type[Decision] | Decision]] = {
+    "An alias is answered by its version.": (table(LIVE), "support", False, ToVersion(V1)),
+    "The base is answered under its own name.": (table(LIVE), "tiny", False, ToBase()),
+    "An unknown name is not found.": (table(LIVE), "suport", False, NotFound),
+    "An unknown name is not sent to a peer either.": (table(LIVE, peer=PEER), "suport", False, NotFound),
+    "An engine's name of a version is not a model.": (table(LIVE), V1.engine_name, False, NotFound),
+    "An alias without a live version is unavailable, never the base.": (table(Alias()), "support", False, Unavailable),
+    "An alias without a live version is answered where it is said to be.": (
+        table(Alias(forward_to=BLUE)),
+        "support",
+        False,
+        Forward(BLUE),
+    ),
+    "A live version comes before any other Service.": (
+        table(Alias(live=LIVE.live, forward_to=BLUE)),
+        "support",
+        False,
+        ToVersion(V1),
+    ),
+    "An alias without a Service of its own is answered by a peer.": (
+        table(Alias(), peer=PEER),
+        "support",
+        False,
+        Forward(PEER),
+    ),
+    "The named Service comes before the peers.": (
+        table(Alias(forward_to=BLUE), peer=PEER),
+        "support",
+        False,
+        Forward(BLUE),
+    ),
+    "What was forwarded once is not forwarded again.": (
+        table(Alias(forward_to=BLUE), peer=PEER),
+        "support",
+        True,
+        Unavailable,
+    ),
+    "What was forwarded is answered if it can be.": (table(LIVE), "support", True, ToVersion(V1)),
+    "The base of an engine that is down is unavailable.": (table(base_live=False), "tiny", False, Unavailable),
+    "The base of an engine that is down is answered by the other revision.": (
+        table(base_live=False, base_forward_to=BLUE),
+        "tiny",
+        False,
+        Forward(BLUE),
+    ),
+}
+
+
+@pytest.mark.parametrize(("routes", "model", "forwarded", "expected"), CASES.values(), ids=CASES.keys())
+def test_decision(routes: RoutingTable, model: str, *, forwarded: bool, expected: type[Decision] | Decision) -> None:
+    decision = resolve(routes, model, bucket=0.5, forwarded=forwarded)
+    assert decision == expected or type(decision) is expected
+
+
+@pytest.mark.parametrize(("bucket", "version"), [(0.0, V1), (0.899, V1), (0.9, V2), (0.999999, V2)])
+def test_the_bucket_falls_into_the_part_of_a_version(bucket: float, version: VersionKey) -> None:
+    assert pick(LIVE.live, bucket) == version
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=5), st.floats(0, 1, exclude_max=True))
+def test_every_bucket_picks_a_version_of_the_route(weights: list[int], bucket: float) -> None:
+    route = tuple(Share(VersionKey("a", number, ""), weight) for number, weight in enumerate(weights, 1))
+    assert pick(route, bucket) in {share.version for share in route}
+
+
+@given(st.text())
+def test_a_session_has_one_bucket(session: str) -> None:
+    bucket = session_bucket("support", session)
+    assert 0 <= bucket < 1
+    assert bucket == session_bucket("support", session)
