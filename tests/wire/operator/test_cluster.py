@@ -94,26 +94,6 @@ async def test_apply_is_a_forced_server_side_apply(server: ApiServer, cluster: C
     assert request.query == {"fieldManager": "graft-operator", "force": "true"}
 
 
-async def test_apply_is_skipped_only_while_body_and_live_object_are_unchanged(
-    server: ApiServer, cluster: Cluster
-) -> None:
-    for _ in range(4):
-        server.respond(200, STORED_JOB)
-    changed_by_another = {**STORED_JOB, "metadata": {**STORED_JOB["metadata"], "resourceVersion": "101"}}
-    recreated = {**STORED_JOB, "metadata": {**STORED_JOB["metadata"], "uid": "u3"}}
-
-    await cluster.apply(JOBS, JOB, live=STORED_JOB)
-    assert len(server.requests) == 1, "nothing is known yet"
-    assert await cluster.apply(JOBS, JOB, live=STORED_JOB) == STORED_JOB
-    assert len(server.requests) == 1
-    await cluster.apply(JOBS, JOB, live=changed_by_another)
-    assert len(server.requests) == 2
-    await cluster.apply(JOBS, JOB, live=recreated)
-    assert len(server.requests) == 3
-    await cluster.apply(JOBS, {**JOB, "spec": {"new": 2}}, live=STORED_JOB)
-    assert len(server.requests) == 4
-
-
 async def test_apply_status_writes_only_the_status_of_the_object_it_was_computed_for(
     server: ApiServer, cluster: Cluster
 ) -> None:

@@ -1,18 +1,15 @@
 """Reads and writes of Kubernetes objects, as plain dicts."""
 
 import logging
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from graft_operator.cluster.applied import AppliedMemo
 from graft_operator.cluster.errors import ClusterError, Conflict, NotFound
 from graft_operator.cluster.resources import EVENTS, Resource
 from graft_operator.cluster.transport import APPLY_PATCH, JSON_PATCH, Transport, open_transport
-from graft_operator.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +31,6 @@ class Cluster:
     def __init__(self, transport: Transport, *, identity: str = FIELD_MANAGER) -> None:
         self._transport = transport
         self._identity = identity
-        self._applied = AppliedMemo(time.monotonic)
 
     @classmethod
     @asynccontextmanager
@@ -86,23 +82,15 @@ class Cluster:
             body=body,
         )
 
-    async def apply(
-        self, resource: Resource, body: Mapping[str, Any], *, live: Mapping[str, Any] | None = None
-    ) -> Object:
+    async def apply(self, resource: Resource, body: Mapping[str, Any]) -> Object:
         """Create or update by server-side apply. `body` is the whole object as we want it to be.
 
         Fields that an earlier apply set and this one leaves out are removed; fields of others stay. An apply that
-        changes nothing keeps the resourceVersion, so it causes no event. Pass the object as just read as `live` to
-        skip the request altogether when it cannot change anything.
+        changes nothing keeps the resourceVersion, so it causes no event.
 
         Raises Invalid, Forbidden; Conflict if `body` has a uid or resourceVersion that is not the live one.
         """
-        if live is not None and self._applied.makes_needless(resource, body, live):
-            metrics.APPLIES_SKIPPED.labels(resource.plural).inc()
-            return dict(live)
-        applied = await self._patch_by_apply("apply", resource, body)
-        self._applied.record(resource, body, applied)
-        return applied
+        return await self._patch_by_apply("apply", resource, body)
 
     async def apply_status(
         self, resource: Resource, namespace: str | None, name: str, status: Mapping[str, Any], *, uid: str | None = None

@@ -35,9 +35,6 @@ API_REQUEST_SECONDS = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
-APPLIES_SKIPPED = Counter(
-    "graft_applies_skipped_total", "Applies that cost no request: object unchanged.", ("resource",), registry=REGISTRY
-)
 REGISTRY_CALLS = Counter(
     "graft_registry_calls_total",
     "Calls to the artifact registry by operation and result (success, unavailable, error).",
