@@ -1,0 +1,169 @@
+"""The API server as a dict: what the reconcilers need of it, and a failpoint after every write."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from tests.builders import NAMESPACE, NOW
+
+from graft_operator.cluster.errors import AlreadyExists, Conflict, NotFound
+from graft_operator.cluster.resources import Resource
+
+Object = dict[str, Any]
+
+
+class OperatorKilledError(Exception):
+    """The operator dies right after a write reached the API server."""
+
+
+class ClusterInMemory:
+    """Objects by kind and name, in one namespace. Everything that goes in or out is a copy."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], Object] = {}
+        self.events: list[tuple[str, str, str]] = []
+        self.writes = 0
+        self.dies_after_write: int | None = None
+        self._versions = itertools.count(1)
+
+    # What the operator calls.
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        return copy.deepcopy(self.objects.get((resource.kind, name)))
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> list[Object]:
+        found = [body for body in self.of_kind(resource.kind) if _has_labels(body, label_selector)]
+        if field_selector is not None:
+            path, _, value = field_selector.partition("=")
+            found = [body for body in found if _at(body, path) == value]
+        return copy.deepcopy(found)
+
+    async def create(self, resource: Resource, body: Mapping[str, Any]) -> Object:
+        key = (resource.kind, body["metadata"]["name"])
+        if key in self.objects:
+            raise AlreadyExists(f"{key} exists")
+        self._store(key, dict(body))
+        self._written()
+        return copy.deepcopy(self.objects[key])
+
+    async def apply(self, resource: Resource, body: Mapping[str, Any]) -> Object:
+        key = (resource.kind, body["metadata"]["name"])
+        live = self.objects.get(key, {})
+        wanted = {name: value for name, value in body.items() if name != "metadata"}
+        unchanged = all(live.get(name) == value for name, value in wanted.items())
+        if not live or not unchanged:
+            self._store(key, copy.deepcopy(dict(live) | dict(body)), live=live)
+            self._written()
+        return copy.deepcopy(self.objects[key])
+
+    async def apply_status(
+        self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any], *, uid: str
+    ) -> Object:
+        body = self.objects.get((resource.kind, name))
+        if body is None:
+            raise NotFound(name)
+        if body["metadata"]["uid"] != uid:
+            raise Conflict(name)
+        body["status"] = copy.deepcopy(dict(status))
+        body["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._written()
+        return copy.deepcopy(body)
+
+    async def patch_json(self, resource: Resource, namespace: str, name: str, ops: list[dict[str, Any]]) -> Object:
+        body = self.objects.get((resource.kind, name))
+        if body is None:
+            raise NotFound(name)
+        test, add = ops
+        if body["metadata"]["resourceVersion"] != test["value"]:
+            raise Conflict(name)
+        body["metadata"]["finalizers"] = list(add["value"])
+        body["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._remove_if_released((resource.kind, name))
+        self._written()
+        return copy.deepcopy(body)
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, propagation: str = "Background"
+    ) -> bool:
+        body = self.objects.get((resource.kind, name))
+        if body is None or (uid is not None and body["metadata"]["uid"] != uid):
+            return False
+        self.remove((resource.kind, name))
+        self._written()
+        return True
+
+    async def create_event(
+        self, regarding: Mapping[str, Any], *, reason: str, message: str, action: str, warning: bool = False
+    ) -> None:
+        self.events.append((regarding["metadata"]["name"], reason, message))
+
+    # What the rest of the world does.
+
+    def of_kind(self, kind: str) -> list[Object]:
+        return [body for (key, _), body in sorted(self.objects.items()) if key == kind]
+
+    def put(self, kind: str, name: str, **fields: Any) -> None:
+        """Create or edit an object as a person or another controller does."""
+        body = self.objects.get((kind, name), {"kind": kind, "apiVersion": "graft.dev/v1alpha1", "metadata": {}})
+        wanted = copy.deepcopy(body | fields)
+        wanted["metadata"] = {"name": name, "namespace": NAMESPACE} | body["metadata"] | fields.get("metadata", {})
+        self._store((kind, name), wanted, live=body)
+
+    def ask_deletion(self, kind: str, name: str) -> None:
+        body = self.objects[kind, name]
+        body["metadata"]["deletionTimestamp"] = NOW.isoformat()
+        body["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._remove_if_released((kind, name))
+
+    def remove(self, key: tuple[str, str]) -> None:
+        """Remove the object and, as the garbage collector does, all that it owns."""
+        gone = self.objects.pop(key)["metadata"]["uid"]
+        for child, body in list(self.objects.items()):
+            owners = body["metadata"].get("ownerReferences", [])
+            if any(owner["uid"] == gone for owner in owners) and child in self.objects:
+                self.remove(child)
+
+    def _remove_if_released(self, key: tuple[str, str]) -> None:
+        metadata = self.objects[key]["metadata"]
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            self.remove(key)
+
+    def _store(self, key: tuple[str, str], body: Object, live: Mapping[str, Any] | None = None) -> None:
+        number = next(self._versions)
+        before = (live or {}).get("metadata", {})
+        changed = (live or {}).get("spec") != body.get("spec")
+        body["metadata"] = dict(body["metadata"]) | {
+            "uid": before.get("uid", f"uid-{number}"),
+            "generation": before.get("generation", 0) + changed,
+            "resourceVersion": str(number),
+            "creationTimestamp": before.get("creationTimestamp", (NOW + timedelta(seconds=number)).isoformat()),
+        }
+        self.objects[key] = body
+
+    def _written(self) -> None:
+        self.writes += 1
+        if self.writes == self.dies_after_write:
+            raise OperatorKilledError
+
+
+def _has_labels(body: Object, selector: str | None) -> bool:
+    wanted: Iterator[str] = filter(None, (selector or "").split(","))
+    labels = body["metadata"].get("labels", {})
+    return all(labels.get(part.partition("=")[0]) == part.partition("=")[2] for part in wanted)
+
+
+def _at(body: Object, path: str) -> Any:
+    value: Any = body
+    for step in path.split("."):
+        value = value.get(step, {})
+    return value

@@ -1,0 +1,124 @@
+"""A serving pod: the real agent's decisions, on an engine that loads a version in a few ticks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from graft_operator.agents.documents import AgentState
+from graft_registry.digests import sha256_digest
+from graft_serving import planning
+from graft_serving.documents import WantedSet, parse_wanted_set
+from graft_serving.routing import Alias, Decision, RoutingTable, resolve
+from graft_serving.versions import Route, VersionKey, VersionState
+
+TICKS_TO_START = 2
+TICKS_TO_LOAD = 2
+
+
+@dataclass(slots=True)
+class ServingPod:
+    """One pod of one revision."""
+
+    name: str
+    base_digest: str
+    refuses: set[tuple[str, int]]
+    """(adapter, number) of what its engine does not take; shared by all pods."""
+    age: int = 0
+    wanted: WantedSet | None = None
+    wanted_digest: str | None = None
+    routes: dict[str, Route] = field(default_factory=dict)
+    states: dict[VersionKey, VersionState] = field(default_factory=dict)
+    loading: dict[VersionKey, int] = field(default_factory=dict)
+    ready: bool = False
+
+    @property
+    def engine_is_ready(self) -> bool:
+        return self.age >= TICKS_TO_START
+
+    def tick(self, wanted: str | None) -> None:
+        """Take over the wanted set, if there is one, and go one step."""
+        self.age += 1
+        if wanted is not None and sha256_digest(wanted.encode()) != self.wanted_digest:
+            parsed = parse_wanted_set(wanted.encode())
+            assert parsed.base.digest == self.base_digest, "a pod was told the wanted set of another base"
+            self.wanted, self.wanted_digest = parsed, sha256_digest(wanted.encode())
+        if self.wanted is None:
+            return
+        seen = self._seen(self.wanted)
+        plan = planning.plan(seen)
+        self.routes = dict(plan.routes)
+        for step in plan.steps:
+            self._take(step)
+        self.ready = self.ready or (
+            self.engine_is_ready and planning.first_pass_is_complete(self._seen(self.wanted), self.routes)
+        )
+
+    def resolve(self, model: str, *, forwarded: bool) -> Decision:
+        """Decide who answers a request, as the real router does."""
+        table = RoutingTable(base_name="tiny", base_live=self.engine_is_ready)
+        if (wanted := self.wanted) is not None:
+            adapters = {item.name: item.forward_to for item in wanted.adapters}
+            table = RoutingTable(
+                base_name=wanted.base.name,
+                base_live=self.engine_is_ready,
+                base_forward_to=wanted.base.forward_to,
+                aliases={name: Alias(live=self._live(name), forward_to=url) for name, url in adapters.items()},
+            )
+        return resolve(table, model, bucket=0.0, forwarded=forwarded)
+
+    def state(self) -> AgentState:
+        """Return what the pod says of itself (docs/contracts.md §7)."""
+        names = {item.name for item in self.wanted.adapters} if self.wanted else set()
+        adapters = [
+            {
+                "name": name,
+                "active": [{"number": share.version.number, "weight": share.weight} for share in self._live(name)],
+                "versions": [
+                    {"number": key.number, "manifestDigest": key.manifest_digest, "state": str(state)}
+                    for key, state in self.states.items()
+                    if key.adapter == name
+                ],
+            }
+            for name in sorted(names | {key.adapter for key in self.states})
+        ]
+        return AgentState.model_validate(
+            {
+                "schema": "graft.dev/agent/v1",
+                "pod": self.name,
+                "wantedDigest": self.wanted_digest,
+                "engine": {"state": "Ready" if self.engine_is_ready else "Starting"},
+                "ready": self.ready,
+                "adapters": adapters,
+            }
+        )
+
+    def _live(self, adapter: str) -> Route:
+        route = self.routes.get(adapter, ())
+        return tuple(share for share in route if self.states.get(share.version) is VersionState.PROVEN)
+
+    def _seen(self, wanted: WantedSet) -> planning.Seen:
+        return planning.Seen(
+            wanted=wanted,
+            versions={
+                key: planning.VersionSeen(state=state, loaded=state is VersionState.PROVEN)
+                for key, state in self.states.items()
+            },
+            routes=self.routes,
+            engine_ready=self.engine_is_ready,
+            engine_names={},
+            directories=(),
+        )
+
+    def _take(self, step: planning.Step) -> None:
+        match step:
+            case planning.BringUp(key):
+                self.loading[key] = self.loading.get(key, 0) + self.engine_is_ready
+                done = self.loading[key] >= TICKS_TO_LOAD
+                refused = (key.adapter, key.number) in self.refuses
+                ended = VersionState.REFUSED if refused else VersionState.PROVEN
+                self.states[key] = ended if done else VersionState.LOADING
+            case planning.Drain(key):
+                self.states[key] = VersionState.DRAINING
+            case planning.Retire(key):
+                del self.states[key]
+                self.loading.pop(key, None)

@@ -1,0 +1,172 @@
+"""Drives the real reconcilers through a small world, and holds every single step to what users were promised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tests.builders import source_of
+from tests.kstatus import kstatus
+from tests.unit.reconcilers.cluster_in_memory import OperatorKilledError
+from tests.unit.reconcilers.serving_pod import ServingPod
+from tests.unit.reconcilers.world import World
+
+from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.conditions import find, is_true
+from graft_operator.engine.controller import TransientError
+from graft_operator.manifests import labels
+from graft_serving.routing import Forward, ToVersion
+
+NAMESPACE = "team-a"
+ADAPTER_CONDITIONS = {
+    "Stalled",
+    "Reconciling",
+    "Ready",
+    "Accepted",
+    "Trained",
+    "Evaluated",
+    "Published",
+    "Served",
+    "UpToDate",
+}
+ROUNDS_TO_SETTLE = 80
+"""Twice what the longest scenario takes."""
+
+
+class Simulation:
+    """A world with one base and its adapters, in which every step is checked."""
+
+    def __init__(self, *adapters: str, replicas: int = 1) -> None:
+        self.world = World()
+        self.answered: set[str] = set()
+        """Adapters that have answered, and therefore must go on answering."""
+        self.write_base("a", serving={"replicas": replicas})
+        for name in adapters or ("support",):
+            self.write_adapter(name)
+
+    # What people do.
+
+    def write_base(self, source: str | None = None, **spec: Any) -> None:
+        """Apply the BaseModel; ``source`` bumps it."""
+        live = self.world.cluster.objects.get(("BaseModel", "tiny"), {}).get("spec", {})
+        changed = {"source": source_of(source)} if source else {}
+        self.world.cluster.put("BaseModel", "tiny", spec=live | changed | spec)
+
+    def write_adapter(self, name: str = "support", **spec: Any) -> None:
+        """Apply a LoraAdapter; keywords replace fields of its spec, None removes one."""
+        defaults = {"baseModelRef": {"name": "tiny"}, "dataset": {"s3": {"uri": f"s3://data/{name}.jsonl"}}}
+        live = self.world.cluster.objects.get(("LoraAdapter", name), {}).get("spec", defaults)
+        wanted = {field: value for field, value in (live | spec).items() if value is not None}
+        self.world.cluster.put("LoraAdapter", name, spec=wanted)
+
+    def delete_adapter(self, name: str = "support") -> None:
+        """Ask for the adapter's deletion: from now on it need not answer."""
+        self.answered.discard(name)
+        self.world.cluster.ask_deletion("LoraAdapter", name)
+
+    # What time does.
+
+    async def round(self, order: Sequence[str] | None = None) -> int:
+        """Reconcile everything once, let the world go on for a moment, and return how much the operator wrote."""
+        before = self.world.cluster.writes
+        for name in order or ("tiny", *self.adapters()):
+            await self.reconcile(name)
+        self.world.tick()
+        self.check_answers()
+        return self.world.cluster.writes - before
+
+    async def reconcile(self, name: str) -> None:
+        """Run one pass over one object, as a worker does."""
+        reconciler = self.world.bases if name == "tiny" else self.world.adapters
+        try:
+            await reconciler.reconcile(NAMESPACE, name)
+        except TransientError:
+            return
+        except OperatorKilledError:
+            self.world.restart_operator()
+        self.check_answers()
+        self.check_status()
+
+    async def rounds(self, count: int) -> None:
+        """Let some time pass."""
+        for _ in range(count):
+            await self.round()
+
+    async def settle(self) -> None:
+        """Let time pass until the operator writes nothing any more."""
+        quiet = 0
+        for _ in range(ROUNDS_TO_SETTLE):
+            quiet = quiet + 1 if await self.round() == 0 else 0
+            if quiet == 20:
+                return
+        raise AssertionError("the operator never comes to rest")
+
+    # What is true.
+
+    def adapters(self) -> list[str]:
+        return [body["metadata"]["name"] for body in self.world.cluster.of_kind("LoraAdapter")]
+
+    def status(self, name: str = "support") -> LoraAdapterStatus:
+        body = self.world.cluster.objects["LoraAdapter", name]
+        return LoraAdapterStatus.model_validate(body.get("status", {}))
+
+    def reason(self, condition: str, name: str = "support") -> str:
+        found = find(self.status(name).conditions, condition)
+        return found.reason if found else ""
+
+    def health(self, kind: str = "LoraAdapter", name: str = "support") -> str:
+        return kstatus(self.world.cluster.objects[kind, name])
+
+    def jobs(self) -> list[str]:
+        return [body["metadata"]["name"] for body in self.world.cluster.of_kind("Job")]
+
+    def revisions(self) -> set[str]:
+        """Return the letters of the bases that have a Deployment."""
+        bases = {digest: item.revision[-1] for digest, item in self.world.registry.bases.items()}
+        deployments = self.world.cluster.of_kind("Deployment")
+        return {bases[body["metadata"]["annotations"][labels.RECIPE]] for body in deployments}
+
+    def answers(self, name: str = "support") -> set[str]:
+        """Return who answers requests for the adapter, over every pod that a client may hit: ``v1@a`` or ``nobody``."""
+        return {self._answer(pod, name) for pod in self.world.pods.values() if pod.ready}
+
+    def _answer(self, pod: ServingPod, name: str) -> str:
+        decision = pod.resolve(name, forwarded=False)
+        if isinstance(decision, Forward):
+            return self._forwarded(decision.url, name)
+        return self._label(pod, decision.key.number) if isinstance(decision, ToVersion) else "nobody"
+
+    def _forwarded(self, url: str, name: str) -> str:
+        """Return who answers behind the Service of another revision: any of its pods may be hit."""
+        service = url.removeprefix("http://").partition(".")[0]
+        exists = ("Service", service) in self.world.cluster.objects
+        peers = [peer for peer in self.world.pods.values() if peer.ready and peer.name.startswith(f"{service}-")]
+        decisions = [(peer, peer.resolve(name, forwarded=True)) for peer in peers if exists]
+        answers = [self._label(peer, found.key.number) for peer, found in decisions if isinstance(found, ToVersion)]
+        return answers[0] if answers and len(answers) == len(decisions) else "nobody"
+
+    def _label(self, pod: ServingPod, number: int) -> str:
+        return f"v{number}@{self.world.registry.bases[pod.base_digest].revision[-1].lower()}"
+
+    def check_answers(self) -> None:
+        """An adapter that has once answered everywhere always answers."""
+        for name in self.adapters():
+            answers = self.answers(name)
+            if answers and "nobody" not in answers:
+                self.answered.add(name)
+            if name in self.answered and answers:
+                assert "nobody" not in answers, f"{name} has stopped answering: {answers}"
+
+    def check_status(self) -> None:
+        """What the status says is so, and kstatus can read it."""
+        for name in self.adapters():
+            status = self.status(name)
+            if not status.conditions:
+                continue
+            types = [condition.type for condition in status.conditions]
+            assert set(types) == ADAPTER_CONDITIONS
+            assert types[:3] == ["Stalled", "Reconciling", "Ready"]
+            assert not (is_true(status.conditions, "Reconciling") and is_true(status.conditions, "Stalled"))
+            if is_true(status.conditions, "UpToDate") and status.served_version is not None:
+                assert is_true(status.conditions, "Ready")
+        assert len(set(self.world.trained)) == len(self.world.trained), "a recipe was trained twice"

@@ -1,0 +1,221 @@
+"""A small world around the reconcilers: Jobs train, versions get published, Deployments make pods, pods load.
+
+Nothing is patched: the real reconcilers read and write a cluster and a registry that happen to be in memory, and the
+pods decide with the serving agent's own pure functions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.builders import CREATED, NOW, PLATFORM, base_manifest, version
+from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
+from tests.unit.reconcilers.serving_pod import ServingPod
+
+from graft_operator.agents.client import PodAddress
+from graft_operator.agents.documents import AgentState
+from graft_operator.artifacts import RegistryUnavailable
+from graft_operator.manifests import labels
+from graft_operator.reconcilers.adapter import AdapterReconciler
+from graft_operator.reconcilers.base_model import BaseModelReconciler
+from graft_operator.reconcilers.effects import Effects
+from graft_registry.documents import BaseManifest, BaseSource, Progress, StoredVersion
+from graft_registry.errors import NotFound
+
+TICKS_TO_TRAIN = 3
+TICKS_TO_IMPORT = 2
+SECONDS_PER_TICK = 20
+
+
+class RegistryInMemory:
+    """What the operator asks of the artifact registry, and what the trainers and importers put there."""
+
+    def __init__(self) -> None:
+        self.versions: dict[tuple[str, int], StoredVersion] = {}
+        self.bases: dict[str, BaseManifest] = {}
+        self.sources: dict[str, str] = {}
+        self.is_away = False
+
+    async def find_version(self, namespace: str, adapter: str, recipe: str) -> StoredVersion | None:
+        self._require()
+        return self.of_recipe(adapter, recipe)
+
+    async def read_version(self, namespace: str, adapter: str, number: int, digest: str | None = None) -> StoredVersion:
+        self._require()
+        stored = self.versions.get((adapter, number))
+        if stored is None or digest not in (None, stored.digest):
+            raise NotFound(f"{adapter} {number}")
+        return stored
+
+    async def version_numbers(self, namespace: str, adapter: str) -> tuple[int, ...]:
+        self._require()
+        return tuple(sorted(number for name, number in self.versions if name == adapter))
+
+    async def progress(self, namespace: str, adapter: str, recipe: str) -> Progress | None:
+        self._require()
+        return Progress(recipe=recipe, state="Training", step=1, max_steps=2, updated_time=CREATED)
+
+    async def resolved_base(self, namespace: str, name: str, source: BaseSource) -> BaseManifest | None:
+        self._require()
+        return self.bases.get(self.sources.get(source.digest(), ""))
+
+    async def base(self, namespace: str, name: str, digest: str) -> BaseManifest:
+        self._require()
+        if digest not in self.bases:
+            raise NotFound(digest)
+        return self.bases[digest]
+
+    async def delete_adapter(self, namespace: str, adapter: str) -> None:
+        self._require()
+        self.versions = {key: stored for key, stored in self.versions.items() if key[0] != adapter}
+
+    def of_recipe(self, adapter: str, recipe: str) -> StoredVersion | None:
+        found = (stored for (name, _), stored in self.versions.items() if name == adapter)
+        return next((stored for stored in found if stored.manifest.recipe == recipe), None)
+
+    def import_base(self, letter: str) -> None:
+        manifest = base_manifest(letter)
+        self.bases[manifest.digest] = manifest
+        self.sources[manifest.source.digest()] = manifest.digest
+
+    def _require(self) -> None:
+        if self.is_away:
+            raise RegistryUnavailable("registry: away")
+
+
+class World:
+    """Everything but the operator. One :meth:`tick` is what happens between two looks of the operator."""
+
+    def __init__(self) -> None:
+        self.cluster = ClusterInMemory()
+        self.registry = RegistryInMemory()
+        self.pods: dict[str, ServingPod] = {}
+        self.refuses: set[tuple[str, int]] = set()
+        self.losses: dict[int, float] = {}
+        """Evaluation loss by version number; 1.0 where nothing is said."""
+        self.training_fails: str | None = None
+        """Reason in the termination message of every training that ends while it is set."""
+        self.trained: list[tuple[str, str]] = []
+        """(adapter, recipe) of every training that ran to its end."""
+        self.now = NOW
+        self._progress: dict[str, int] = {}
+        self.restart_operator()
+
+    def restart_operator(self) -> None:
+        """Begin anew with what is stored and nothing in memory."""
+        effects = Effects(self.cluster, self.registry)  # type: ignore[arg-type]
+        parts: Any = (self.cluster, self.registry, self, effects, PLATFORM, self._clock)
+        self.adapters = AdapterReconciler(*parts)
+        self.bases = BaseModelReconciler(*parts)
+
+    def _clock(self) -> datetime:
+        return self.now
+
+    async def states(self, pods: Iterable[PodAddress]) -> dict[str, AgentState]:
+        """Answer as the agents of the pods do."""
+        return {pod.name: self.pods[pod.name].state() for pod in pods}
+
+    def tick(self) -> None:
+        """Let every Job, Deployment and pod go one step."""
+        self.now += timedelta(seconds=SECONDS_PER_TICK)
+        for job in self.cluster.of_kind("Job"):
+            if not job.get("status"):
+                self._work(job)
+        self._run_deployments()
+        for pod_name, pod in self.pods.items():
+            deployment = self.cluster.objects["Pod", pod_name]["metadata"]["ownerReferences"][0]["name"]
+            config = self.cluster.objects.get(("ConfigMap", deployment))
+            pod.tick(config["data"]["wanted.json"] if config else None)
+        self._tell_of_pods()
+
+    def _work(self, job: dict[str, Any]) -> None:
+        uid = job["metadata"]["uid"]
+        done = self._progress[uid] = self._progress.get(uid, 0) + 1
+        trains = job["metadata"]["labels"][labels.COMPONENT] == "training"
+        if done < (TICKS_TO_TRAIN if trains else TICKS_TO_IMPORT):
+            return
+        if not trains:
+            container = job["spec"]["template"]["spec"]["containers"][0]
+            request = next(item for item in container["env"] if item["name"] == "GRAFT_BASE_IMPORT")
+            uri = json.loads(request["value"])["source"]["s3"]["uri"]
+            self.registry.import_base(uri[-1].upper())
+        elif self.training_fails:
+            self._end(job, "Failed", self.training_fails)
+            return
+        else:
+            self._publish(json.loads(job["spec"]["template"]["metadata"]["annotations"][labels.RUN]))
+        self._end(job, "Complete", "")
+
+    def _publish(self, run: dict[str, Any]) -> None:
+        name, recipe = run["adapter"], run["recipe"]
+        self.trained.append((name, recipe))
+        if self.registry.of_recipe(name, recipe) is not None:
+            return
+        number = max((number for adapter, number in self.registry.versions if adapter == name), default=0) + 1
+        letter = next(
+            item.revision[-1] for item in self.registry.bases.values() if item.digest == run["base"]["digest"]
+        )
+        stored = version(
+            number,
+            base=letter,
+            recipe=recipe,
+            loss=self.losses.get(number, 1.0),
+            adapter=name,
+            reason=run["reason"],
+            parent=run["parent"],
+        )
+        self.registry.versions[name, number] = stored
+
+    def _end(self, job: dict[str, Any], outcome: str, reason: str) -> None:
+        condition = {"type": outcome, "status": "True", "lastTransitionTime": self.now.isoformat()}
+        job["status"] = {"conditions": [condition]}
+        if reason:
+            said = json.dumps({"outcome": "Failed", "reason": reason, "message": "it went wrong"})
+            name = job["metadata"]["name"]
+            self.cluster.put(
+                "Pod",
+                f"{name}-0",
+                metadata={
+                    "labels": {**job["metadata"]["labels"], "job-name": name},
+                    "ownerReferences": [{"uid": job["metadata"]["uid"], "name": name}],
+                },
+                status={"containerStatuses": [{"state": {"terminated": {"message": said}}}]},
+            )
+
+    def _run_deployments(self) -> None:
+        for deployment in self.cluster.of_kind("Deployment"):
+            metadata = deployment["metadata"]
+            for index in range(64):
+                name = f"{metadata['name']}-{index}"
+                wanted, there = index < deployment["spec"]["replicas"], name in self.pods
+                if wanted and not there:
+                    self.pods[name] = ServingPod(name, metadata["annotations"][labels.RECIPE], self.refuses)
+                    owner = {"uid": metadata["uid"], "name": metadata["name"]}
+                    pod_labels = deployment["spec"]["template"]["metadata"]["labels"]
+                    self.cluster.put("Pod", name, metadata={"labels": pod_labels, "ownerReferences": [owner]})
+                elif there and not wanted:
+                    self.kill_pod(name)
+        self.pods = {name: pod for name, pod in self.pods.items() if ("Pod", name) in self.cluster.objects}
+
+    def kill_pod(self, name: str) -> None:
+        """Lose a pod; its Deployment makes another."""
+        self.cluster.remove(("Pod", name))
+        del self.pods[name]
+
+    def _tell_of_pods(self) -> None:
+        for name, pod in self.pods.items():
+            ready = {"type": "Ready", "status": str(pod.ready)}
+            self.cluster.objects["Pod", name]["status"] = {"podIP": "10.0.0.1", "conditions": [ready]}
+        for deployment in self.cluster.of_kind("Deployment"):
+            own = [pod for name, pod in self.pods.items() if name.rpartition("-")[0] == deployment["metadata"]["name"]]
+            ready_count = sum(pod.ready for pod in own)
+            deployment["status"] = {
+                "observedGeneration": deployment["metadata"]["generation"],
+                "replicas": len(own),
+                "updatedReplicas": len(own),
+                "availableReplicas": ready_count,
+                "readyReplicas": ready_count,
+            }
