@@ -1,0 +1,98 @@
+"""The operator's rights: what its code does, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+from tests.chart.conftest import Manifest, Render
+
+from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, PODS, Resource
+from graft_operator.handlers import _CHILDREN
+from graft_operator.plan.actions import Kind
+from graft_operator.reconcilers.effects import OWNED
+
+OPERATOR = "graft-operator"
+HOOK = "graft-release-finalizers"
+
+
+def rules_of(manifests: list[Manifest], account: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (namespace or "", rule) for everything that is bound to the account."""
+    roles = {(m["kind"], m["metadata"].get("namespace", ""), m["metadata"]["name"]): m for m in manifests}
+    for binding in manifests:
+        if binding["kind"] not in ("RoleBinding", "ClusterRoleBinding"):
+            continue
+        if account not in [subject["name"] for subject in binding["subjects"]]:
+            continue
+        namespace = binding["metadata"].get("namespace", "")
+        role = roles[binding["roleRef"]["kind"], namespace, binding["roleRef"]["name"]]
+        for rule in role["rules"]:
+            yield namespace, rule
+
+
+def verbs_on(manifests: list[Manifest], resource: Resource, *, subresource: str = "", namespace: str = "") -> set[str]:
+    name = f"{resource.plural}/{subresource}" if subresource else resource.plural
+    return {
+        verb
+        for where, rule in rules_of(manifests, OPERATOR)
+        if where == namespace and resource.group in rule["apiGroups"] and name in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+@pytest.mark.parametrize("account", [OPERATOR, HOOK])
+def test_no_secrets_no_wildcards_no_escalation(render: Render, account: str) -> None:
+    rules = list(rules_of(render(), account))
+    assert rules
+    for _, rule in rules:
+        assert "secrets" not in rule["resources"]
+        assert not any("exec" in resource for resource in rule["resources"])
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+        assert not {"bind", "escalate", "impersonate"} & set(rule["verbs"])
+
+
+def test_specs_of_users_are_never_replaced(render: Render) -> None:
+    for resource in (BASE_MODELS, LORA_ADAPTERS):
+        assert verbs_on(render(), resource) == {"get", "list", "watch", "patch"}
+        assert verbs_on(render(), resource, subresource="status") == {"patch"}
+
+
+@pytest.mark.parametrize("kind", OWNED)
+def test_operator_may_make_what_it_owns(render: Render, kind: str) -> None:
+    applied = {"create"} if kind == "Job" else {"create", "patch"}
+    deleted = {"delete"} if kind in get_args(Kind) else set()
+    verbs = verbs_on(render(), OWNED[kind])
+    assert verbs >= applied | deleted
+    assert verbs <= applied | deleted | {"get", "list", "watch"}
+
+
+@pytest.mark.parametrize("resource", [*_CHILDREN, PODS], ids=lambda resource: resource.plural)
+def test_operator_may_watch_what_it_listens_to(render: Render, resource: Resource) -> None:
+    assert verbs_on(render(), resource) >= {"list", "watch"}
+
+
+def test_operator_has_what_the_serving_role_passes_on(render: Render) -> None:
+    assert verbs_on(render(), OWNED["ConfigMap"]) >= {"get", "list", "watch"}
+
+
+def test_named_namespaces_need_no_cluster_wide_rights(render: Render) -> None:
+    manifests = render({"watchNamespaces": ["team-a", "team-b"]})
+    cluster_wide = {
+        resource for where, rule in rules_of(manifests, OPERATOR) if not where for resource in rule["resources"]
+    }
+    assert cluster_wide == {"customresourcedefinitions", "namespaces"}
+    for namespace in ("team-a", "team-b"):
+        assert "patch" in verbs_on(manifests, LORA_ADAPTERS, namespace=namespace)
+
+
+def test_lease_is_the_only_one_it_may_touch(render: Render) -> None:
+    rules = [(where, rule) for where, rule in rules_of(render(), OPERATOR) if "leases" in rule["resources"]]
+    assert {where for where, _ in rules} == {"graft-system"}
+    for _, rule in rules:
+        assert rule["verbs"] == ["create"] or rule["resourceNames"] == ["graft-operator"]
+
+
+def test_tenants_may_edit_specs_and_not_statuses(render: Render) -> None:
+    edit = [m for m in render() if m["kind"] == "ClusterRole" and m["metadata"]["name"].endswith("-edit")]
+    assert [rule["resources"] for role in edit for rule in role["rules"]] == [["basemodels", "loraadapters"]]
