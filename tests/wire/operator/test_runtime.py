@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-import yaml
+from tests.wire.operator.kubeconfig import write_kubeconfig
 from tests.wire.operator.watch_server import WatchServer, watch_server
 
 from graft_operator.agents import Agents
@@ -38,17 +38,7 @@ ENVIRONMENT = {
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[WatchServer]:
     async with watch_server() as running:
-        kubeconfig = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "fake",
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-            "clusters": [{"name": "fake", "cluster": {"server": running.url}}],
-            "users": [{"name": "fake", "user": {"token": "secret"}}],
-        }
-        path = tmp_path / "kubeconfig"
-        path.write_text(yaml.safe_dump(kubeconfig))
-        monkeypatch.setenv("KUBECONFIG", str(path))
+        monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path, running.url)))
         yield running
 
 
