@@ -86,6 +86,12 @@ class Lifecycle:
         """Plan again: something may have changed."""
         self._wake.set()
 
+    def went_idle(self, key: VersionKey) -> None:
+        """The last request under way on a version has ended; whoever waits for that is served now."""
+        record = self.records.get(key)
+        if record is not None and record.state is VersionState.DRAINING:
+            self.wake()
+
     def restore(self) -> None:
         """Apply the wanted set that an earlier life of the agent kept, until the operator's arrives."""
         if (raw := self._memory.wanted()) is not None:

@@ -43,9 +43,9 @@ class ServingPod:
         """The counters of a version that the table routes to."""
         return self._lifecycle.records[key].traffic
 
-    def went_idle(self) -> None:
-        """The last request of some version has ended."""
-        self._lifecycle.wake()
+    def went_idle(self, key: VersionKey) -> None:
+        """The last request under way on a version has ended."""
+        self._lifecycle.went_idle(key)
 
     def suspect_engine(self) -> None:
         """A request failed on the engine."""

@@ -18,7 +18,6 @@ _NOT_PASSED_BACK = frozenset(
     {
         "connection",
         "content-length",
-        "content-encoding",
         "date",
         "keep-alive",
         "proxy-authenticate",
@@ -80,17 +79,20 @@ async def relay(session: aiohttp.ClientSession, request: web.Request, call: Call
     Raises:
         UpstreamLostError: nothing has reached the client.
     """
-    try:
-        return await _relay_once(session, request, call)
-    except aiohttp.ServerDisconnectedError:
-        # An idle connection was closed under the request; a new one tells whether upstream is really gone.
-        pass
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise UpstreamLostError(str(error) or type(error).__name__) from error
-    try:
-        return await _relay_once(session, request, call)
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise UpstreamLostError(str(error) or type(error).__name__) from error
+    for attempts_left in (1, 0):
+        try:
+            return await _relay_once(session, request, call)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if not (attempts_left and _met_a_closing_connection(error)):
+                raise UpstreamLostError(str(error) or type(error).__name__) from error
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _met_a_closing_connection(error: Exception) -> bool:
+    """Whether an idle connection was closed under the request; a new one tells whether upstream is really gone."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return False
+    return isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError))
 
 
 async def _relay_once(session: aiohttp.ClientSession, request: web.Request, call: Call) -> Relayed:
@@ -123,18 +125,19 @@ async def _relay_stream(
     first = await anext(chunks, b"")
     first_byte_seconds = time.perf_counter() - started
     response = web.StreamResponse(status=upstream.status, headers=headers)
-    await response.prepare(request)
     usage: Usage | None = None
     complete = True
     try:
+        await response.prepare(request)
         async for chunk in _renamed(first, chunks, model_name):
             usage = usage_in(chunk) or usage
             await response.write(chunk)
         await response.write_eof()
     except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError):
-        complete = False
-        if request.transport is not None:
-            request.transport.abort()
+        client = request.transport
+        if client is not None and not client.is_closing():
+            complete = False
+            client.abort()
     return Relayed(
         response=response,
         status=upstream.status,

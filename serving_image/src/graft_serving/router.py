@@ -44,8 +44,8 @@ class Pod(Protocol):
     def traffic_of(self, key: VersionKey) -> Traffic:
         """The counters of a version that the table routes to."""
 
-    def went_idle(self) -> None:
-        """The last request of some version has ended; it may be waiting to be unloaded."""
+    def went_idle(self, key: VersionKey) -> None:
+        """The last request under way on a version has ended; it may be waiting to be unloaded."""
 
     def suspect_engine(self) -> None:
         """A request failed on the engine."""
@@ -53,8 +53,9 @@ class Pod(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What answers one request on this pod's engine."""
+    """What answers one request on this pod's engine; without a key it is the bare base."""
 
+    key: VersionKey | None = None
     engine_model: str
     label: str
     adapter: str
@@ -146,6 +147,7 @@ class Router:
             )
         key = decision.key
         return Target(
+            key=key,
             engine_model=key.engine_name,
             label=key.label,
             adapter=key.adapter,
@@ -162,6 +164,7 @@ class Router:
             body=json.dumps({**document, "model": target.engine_model}).encode(),
             headers={
                 "Content-Type": "application/json",
+                "Accept-Encoding": "identity",
                 **{name: value for name, value in request.headers.items() if name.lower() in _TO_ENGINE},
             },
             model_name=ModelName(target.engine_model, model) if target.engine_model != model else None,
@@ -218,8 +221,8 @@ class Router:
         finally:
             target.traffic.inflight -= 1
             gauge.dec()
-            if target.traffic.inflight == 0:
-                self._pod.went_idle()
+            if target.key is not None and target.traffic.inflight == 0:
+                self._pod.went_idle(target.key)
 
     def _record(self, target: Target, relayed: Relayed, seconds: float) -> None:
         labels = (target.adapter, target.version)
@@ -227,6 +230,7 @@ class Router:
         target.traffic.requests += 1
         if relayed.status >= 500 or not relayed.complete:
             target.traffic.errors += 1
+            self._pod.suspect_engine()
         self._metrics.requests.labels(*labels, status).inc()
         self._metrics.latency.labels(*labels).observe(seconds)
         self._metrics.first_byte.labels(*labels).observe(relayed.first_byte_seconds)
