@@ -1,0 +1,154 @@
+"""What the object store adds to S3, against real S3 servers."""
+
+from pathlib import Path
+
+import pytest
+from tests.wire.registry.faults import lose_answers_to_writes
+
+from graft_registry import store as store_module
+from graft_registry.config import RegistryConfig
+from graft_registry.digests import file_sha256
+from graft_registry.errors import Corrupt, Forbidden, NoSuchBucket, NotFound
+from graft_registry.store import ObjectStore
+
+
+def test_an_object_is_read_back_until_it_is_deleted(store: ObjectStore) -> None:
+    store.put("a/b", b"content")
+    assert store.get("a/b") == b"content"
+    assert store.exists("a/b")
+    store.delete("a/b")
+    store.delete("a/b")
+    assert not store.exists("a/b")
+    with pytest.raises(NotFound):
+        store.get("a/b")
+
+
+def test_the_prefix_is_part_of_every_key_and_of_no_answer(config: RegistryConfig, store: ObjectStore) -> None:
+    store.put("a/b", b"1")
+    whole_bucket = ObjectStore(config.model_copy(update={"prefix": ""}))
+    assert [entry.key for entry in whole_bucket.list("")] == ["registry/a/b"]
+    assert [(entry.key, entry.size) for entry in store.list("a/")] == [("a/b", 1)]
+
+
+def test_a_listing_has_all_pages(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        store.put(f"many/{number}", b"x")
+    list_page = store._client.list_objects_v2
+    paginator = store._client.get_paginator("list_objects_v2")
+    monkeypatch.setattr(store._client, "get_paginator", lambda _: paginator)
+    monkeypatch.setattr(paginator, "_method", lambda **request: list_page(**request, MaxKeys=2))
+    assert [entry.key for entry in store.list("many/")] == [f"many/{number}" for number in range(5)]
+
+
+def test_only_the_first_of_two_different_writes_takes_a_key(store: ObjectStore) -> None:
+    assert store.put_if_absent("key", b"first")
+    assert not store.put_if_absent("key", b"second")
+    assert store.get("key") == b"first"
+
+
+def test_the_same_write_again_counts_as_done(store: ObjectStore) -> None:
+    assert store.put_if_absent("key", b"first")
+    assert store.put_if_absent("key", b"first")
+
+
+@pytest.mark.parametrize("lost", [1, 4], ids=["the first answer is lost", "all answers are lost"])
+def test_a_conditional_write_without_an_answer_is_settled_by_reading(store: ObjectStore, lost: int) -> None:
+    lose_answers_to_writes(store, of="key", how_many=lost)
+    assert store.put_if_absent("key", b"mine")
+    assert store.get("key") == b"mine"
+
+
+def test_a_conditional_write_without_an_answer_that_lost_is_known_to_have_lost(store: ObjectStore) -> None:
+    store.put("key", b"theirs")
+    lose_answers_to_writes(store, of="key", how_many=4)
+    assert not store.put_if_absent("key", b"mine")
+
+
+def test_the_probe_sees_conditional_writes_and_leaves_nothing(store: ObjectStore) -> None:
+    assert store.probe_conditional_writes()
+    assert list(store.list("")) == []
+
+
+def test_the_probe_sees_a_store_that_ignores_the_condition(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def put_anyway(**request: object) -> None:
+        request.pop("IfNoneMatch", None)
+        put_object(**request)
+
+    put_object = store._client.put_object
+    monkeypatch.setattr(store._client, "put_object", put_anyway)
+    assert not store.probe_conditional_writes()
+
+
+@pytest.mark.parametrize("single_put_bytes", [64 << 20, 5 << 20], ids=["in one request", "in parts"])
+def test_a_file_survives_the_way_there_and_back(
+    config: RegistryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, single_put_bytes: int
+) -> None:
+    monkeypatch.setattr(store_module, "_SINGLE_PUT_BYTES", single_put_bytes)
+    store = ObjectStore(config)
+    source = tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * (6 << 12))
+    sha256 = file_sha256(source)
+    store.upload_file(source, "file", sha256=sha256, size=source.stat().st_size)
+    assert store.download_file("file", tmp_path / "there" / "copy", sha256=sha256) == sha256
+    assert (tmp_path / "there" / "copy").read_bytes() == source.read_bytes()
+
+
+def test_a_file_that_is_there_is_not_sent_again(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    store.upload_file(source, "file", sha256=file_sha256(source), size=7)
+    monkeypatch.setattr(store._client, "put_object", None)
+    store.upload_file(source, "file", sha256=file_sha256(source), size=7)
+
+
+def test_a_store_that_changes_what_it_is_given_is_found_out(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_something_else(**request: object) -> None:
+        put_object(Bucket=request["Bucket"], Key=request["Key"], Body=b"c0ntent")
+
+    put_object = store._client.put_object
+    monkeypatch.setattr(store._client, "put_object", put_something_else)
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    with pytest.raises(Corrupt, match="file is corrupt"):
+        store.upload_file(source, "file", sha256=file_sha256(source), size=7)
+
+
+def test_a_damaged_download_leaves_no_file(store: ObjectStore, tmp_path: Path) -> None:
+    store.put("file", b"content")
+    with pytest.raises(Corrupt, match="expected sha256 0000"):
+        store.download_file("file", tmp_path / "copy", sha256="0" * 64)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_deleting_by_prefix_spares_neighbours_with_the_same_beginning(store: ObjectStore) -> None:
+    for key in ("support/a", "support/b", "support-2/a"):
+        store.put(key, b"x")
+    store.delete_prefix("support/")
+    assert [entry.key for entry in store.list("")] == ["support-2/a"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "support"])
+def test_a_prefix_that_could_match_neighbours_is_refused(store: ObjectStore, prefix: str) -> None:
+    with pytest.raises(ValueError, match="must name a folder"):
+        store.delete_prefix(prefix)
+
+
+def test_a_missing_bucket_is_not_mistaken_for_a_missing_object(config: RegistryConfig) -> None:
+    store = ObjectStore(config.model_copy(update={"bucket": "no-such-bucket"}))
+    with pytest.raises(NoSuchBucket, match="create the bucket"):
+        store.get("key")
+    with pytest.raises(NoSuchBucket, match="create the bucket"):
+        list(store.list(""))
+
+
+def test_missing_credentials_are_forbidden_and_say_what_to_set(
+    config: RegistryConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(Forbidden, match="AWS_ACCESS_KEY_ID"):
+        ObjectStore(config).put_if_absent("key", b"data")

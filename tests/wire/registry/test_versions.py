@@ -1,0 +1,335 @@
+"""The promises of a published version, against real S3 servers."""
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.unit.registry.builders import version_draft, write_adapter
+from tests.wire.registry.faults import DyingStore, ProcessDiedError, lose_answers_to_writes
+
+from graft_registry.config import RegistryConfig
+from graft_registry.digests import digest_of
+from graft_registry.documents import Progress, StoredFile, timestamp
+from graft_registry.errors import Corrupt, NotFound, Unsafe, VersionConflict
+from graft_registry.layout import AdapterLayout
+from graft_registry.store import ObjectStore
+from graft_registry.versions import AdapterRegistry, StoredVersion
+
+LAYOUT = AdapterLayout("team-a", "support")
+PUBLISHERS = 16
+
+
+@pytest.fixture
+def registry(store: ObjectStore) -> AdapterRegistry:
+    return AdapterRegistry(store, "team-a", "support")
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    return write_adapter(tmp_path / "adapter")
+
+
+def keys(store: ObjectStore) -> set[str]:
+    return {entry.key for entry in store.list("")}
+
+
+def test_a_published_version_is_found_read_and_fetched_as_it_was(
+    registry: AdapterRegistry, adapter: Path, tmp_path: Path
+) -> None:
+    published = registry.publish(version_draft(), adapter)
+    assert published.manifest.number == 1
+    assert registry.find(version_draft().recipe) == published
+    assert registry.read(1, published.digest) == published
+    registry.fetch(published, tmp_path / "fetched")
+    fetched = {path.name: path.read_bytes() for path in (tmp_path / "fetched").iterdir()}
+    assert fetched == {path.name: path.read_bytes() for path in adapter.iterdir()}
+    assert published.engine_name == f"support--v1-{published.digest[7:15]}"
+
+
+def test_publishing_a_recipe_again_returns_the_first_version_and_writes_nothing(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path, tmp_path: Path
+) -> None:
+    first = registry.publish(version_draft(), adapter)
+    before = keys(store)
+    again = registry.publish(version_draft(seed=43), write_adapter(tmp_path / "other", fill=b"\1"))
+    assert again == first
+    assert keys(store) == before
+
+
+def race(store: ObjectStore, recipes: list[str], directories: list[Path]) -> list[StoredVersion]:
+    start = threading.Barrier(len(recipes))
+
+    def publish(recipe: str, directory: Path, publisher: int) -> StoredVersion:
+        registry = AdapterRegistry(store, "team-a", "support")
+        start.wait(timeout=30)
+        return registry.publish(version_draft(recipe, uid=f"publisher-{publisher}"), directory)
+
+    with ThreadPoolExecutor(len(recipes)) as pool:
+        return list(pool.map(publish, recipes, directories, range(len(recipes))))
+
+
+def test_racing_publishers_of_one_recipe_make_one_version(
+    store: ObjectStore, registry: AdapterRegistry, tmp_path: Path
+) -> None:
+    directories = [write_adapter(tmp_path / str(n), fill=bytes([n])) for n in range(PUBLISHERS)]
+    published = race(store, ["same"] * PUBLISHERS, directories)
+    assert registry.numbers() == (1,)
+    assert set(map(repr, published)) == {repr(registry.read(1))}
+
+
+def test_racing_publishers_of_different_recipes_get_dense_numbers(
+    store: ObjectStore, registry: AdapterRegistry, adapter: Path
+) -> None:
+    recipes = [f"recipe-{n}" for n in range(PUBLISHERS)]
+    published = race(store, recipes, [adapter] * PUBLISHERS)
+    assert registry.numbers() == tuple(range(1, PUBLISHERS + 1))
+    assert {version.manifest.recipe for version in published} == {digest_of(recipe) for recipe in recipes}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
+def test_a_publisher_that_dies_at_any_write_is_completed_by_the_next(
+    config: RegistryConfig, registry: AdapterRegistry, adapter: Path, tmp_path: Path, after: bool
+) -> None:
+    for at_write in range(1, 100):
+        draft = version_draft(f"dies at {at_write}")
+        dying = DyingStore(config, at_write=at_write, after=after)
+        try:
+            AdapterRegistry(dying, "team-a", "support").publish(draft, adapter)
+        except ProcessDiedError:
+            completed = registry.publish(draft, adapter)
+        else:
+            break
+        assert completed == registry.find(draft.recipe)
+        registry.fetch(completed, tmp_path / f"fetched-{at_write}")
+    # Two blobs, the manifest, the pointer: every write was a place to die, and no death cost or doubled a number.
+    assert at_write == 5
+    assert registry.numbers() == (1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    "lost", [1, 4], ids=["a repeated request meets its own first write", "no request is ever answered"]
+)
+def test_a_version_whose_commit_was_not_answered_is_still_published_once(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path, lost: int
+) -> None:
+    lose_answers_to_writes(store, of="manifest.json", how_many=lost)
+    published = registry.publish(version_draft(), adapter)
+    assert registry.numbers() == (1,)
+    assert registry.find(version_draft().recipe) == published
+
+
+def test_a_lost_pointer_is_found_by_scanning_and_repaired(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path
+) -> None:
+    registry.publish(version_draft("earlier"), adapter)
+    published = registry.publish(version_draft(), adapter)
+    pointer = LAYOUT.pointer(version_draft().recipe)
+    store.delete(pointer)
+    assert registry.find(version_draft().recipe) == published
+    assert store.exists(pointer)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(b"not JSON", id="a pointer that isn't JSON"),
+        pytest.param(b'{"schema": "graft.dev/recipe/v1"}', id="a pointer without its fields"),
+        pytest.param(
+            f'{{"recipe": "{digest_of("recipe")}", "number": 99, "manifestDigest": "{digest_of(1)}"}}'.encode(),
+            id="a pointer to a version that is gone",
+        ),
+    ],
+)
+def test_a_damaged_pointer_is_only_an_index_and_is_repaired(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path, damage: bytes
+) -> None:
+    published = registry.publish(version_draft(), adapter)
+    pointer = LAYOUT.pointer(version_draft().recipe)
+    intact = store.get(pointer)
+    store.put(pointer, damage)
+    assert registry.find(version_draft().recipe) == published
+    assert store.get(pointer) == intact
+
+
+def test_a_damaged_manifest_hides_no_other_version_and_keeps_its_number(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path
+) -> None:
+    registry.publish(version_draft("first"), adapter)
+    second = registry.publish(version_draft("second"), adapter)
+    store.put(LAYOUT.manifest(1), b"{}")
+    store.delete(LAYOUT.pointer(second.manifest.recipe))
+    assert registry.find(second.manifest.recipe) == second
+    assert registry.publish(version_draft("third"), adapter).manifest.number == 3
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[:-1], id="a blob that was cut short"),
+        pytest.param(lambda data: data[:-1] + b"\7", id="a blob with a changed byte"),
+        pytest.param(lambda data: data + b"\0", id="a blob that grew"),
+    ],
+)
+def test_a_damaged_blob_is_never_handed_out(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    published = registry.publish(version_draft(), adapter)
+    key = LAYOUT.blob(published.manifest.files[1].sha256)
+    store.put(key, damage(store.get(key)))
+    with pytest.raises(Corrupt, match=published.manifest.files[1].sha256):
+        registry.fetch(published, tmp_path / "fetched")
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"], "a failed fetch leaves nothing behind"
+
+
+def test_a_blob_that_is_gone_is_not_found(registry: AdapterRegistry, store: ObjectStore, adapter: Path) -> None:
+    published = registry.publish(version_draft(), adapter)
+    store.delete(LAYOUT.blob(published.manifest.files[0].sha256))
+    with pytest.raises(NotFound):
+        registry.fetch(published, adapter.parent / "fetched")
+
+
+def test_a_damaged_blob_of_the_right_size_is_replaced_by_the_next_publication(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path, tmp_path: Path
+) -> None:
+    first = registry.publish(version_draft("first"), adapter)
+    key = LAYOUT.blob(first.manifest.files[1].sha256)
+    store.put(key, b"\7" * first.manifest.files[1].size)
+    second = registry.publish(version_draft("second"), adapter)
+    registry.fetch(second, tmp_path / "second")
+    registry.fetch(first, tmp_path / "first")
+
+
+def test_a_manifest_with_another_digest_is_corrupt(registry: AdapterRegistry, adapter: Path) -> None:
+    registry.publish(version_draft(), adapter)
+    with pytest.raises(Corrupt, match=digest_of("another")):
+        registry.read(1, digest_of("another"))
+
+
+def test_a_manifest_of_another_adapter_is_corrupt(registry: AdapterRegistry, store: ObjectStore, adapter: Path) -> None:
+    sibling = AdapterRegistry(store, "team-a", "sales").publish(version_draft(adapter="sales"), adapter)
+    store.put(LAYOUT.manifest(1), sibling.manifest.to_bytes())
+    with pytest.raises(Corrupt, match="sales"):
+        registry.read(1)
+
+
+def test_a_version_that_is_not_there_is_not_found(registry: AdapterRegistry) -> None:
+    with pytest.raises(NotFound):
+        registry.read(1)
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside.safetensors", "/etc/passwd", "merged/../../outside.json", ".hidden", "a\\b", ""]
+)
+def test_a_manifest_that_names_a_path_outside_is_corrupt(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path, path: str
+) -> None:
+    published = registry.publish(version_draft(), adapter)
+    evil = published.manifest.to_dict()
+    evil["files"][0]["path"] = path
+    store.put(LAYOUT.manifest(1), json.dumps(evil).encode())
+    with pytest.raises(Corrupt, match="files"):
+        registry.read(1)
+
+
+def test_a_manifest_that_names_a_file_off_the_allow_list_is_not_fetched(
+    registry: AdapterRegistry, adapter: Path, tmp_path: Path
+) -> None:
+    published = registry.publish(version_draft(), adapter)
+    pickle = StoredFile(path="adapter_model.bin", size=1, sha256="0" * 64)
+    evil = published.manifest.model_copy(update={"files": (pickle,)})
+    with pytest.raises(Unsafe, match=r"adapter_model\.bin"):
+        registry.fetch(StoredVersion(evil, published.digest), tmp_path / "fetched")
+
+
+def test_fetching_twice_verifies_what_is_there(registry: AdapterRegistry, adapter: Path, tmp_path: Path) -> None:
+    published = registry.publish(version_draft(), adapter)
+    registry.fetch(published, tmp_path / "fetched")
+    registry.fetch(published, tmp_path / "fetched")
+    (tmp_path / "fetched" / "adapter_config.json").write_text("{}")
+    with pytest.raises(Corrupt, match=r"adapter_config\.json"):
+        registry.fetch(published, tmp_path / "fetched")
+
+
+def test_deleting_a_version_keeps_the_files_that_others_share(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path, tmp_path: Path
+) -> None:
+    first = registry.publish(version_draft("first"), adapter)
+    second = registry.publish(version_draft("second"), write_adapter(tmp_path / "second", fill=b"\2"))
+    registry.delete_version(1)
+    assert registry.numbers() == (2,)
+    assert registry.find(first.manifest.recipe) is None
+    registry.fetch(second, tmp_path / "fetched")
+    shared, own = (LAYOUT.blob(file.sha256) for file in first.manifest.files)
+    assert store.exists(shared)
+    assert not store.exists(own)
+
+
+def test_the_newest_version_cannot_be_deleted_since_its_number_would_be_used_again(
+    registry: AdapterRegistry, adapter: Path
+) -> None:
+    registry.publish(version_draft(), adapter)
+    with pytest.raises(VersionConflict, match="newest"):
+        registry.delete_version(1)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
+def test_a_deletion_that_dies_at_any_write_never_leaves_a_version_in_part(
+    config: RegistryConfig, registry: AdapterRegistry, adapter: Path, tmp_path: Path, after: bool
+) -> None:
+    for at_write in range(1, 100):
+        mine = write_adapter(tmp_path / str(at_write), fill=bytes([at_write]))
+        doomed = registry.publish(version_draft(f"doomed {at_write}"), mine)
+        registry.publish(version_draft(f"newer {at_write}"), adapter)
+        dying = DyingStore(config, at_write=at_write, after=after)
+        try:
+            AdapterRegistry(dying, "team-a", "support").delete_version(doomed.manifest.number)
+        except ProcessDiedError:
+            if (found := registry.find(doomed.manifest.recipe)) is not None:
+                registry.fetch(found, tmp_path / f"fetched-{at_write}")
+        else:
+            break
+    # Manifest, pointer, the one blob of its own.
+    assert at_write == 4
+
+
+def test_deleting_an_adapter_leaves_its_siblings_alone(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path
+) -> None:
+    registry.publish(version_draft(), adapter)
+    sibling = AdapterRegistry(store, "team-a", "support-2")
+    published = sibling.publish(version_draft(adapter="support-2"), adapter)
+    registry.delete_all()
+    assert registry.numbers() == ()
+    assert all(key.startswith("team-a/adapters/support-2/") for key in keys(store))
+    sibling.fetch(published, adapter.parent / "fetched")
+
+
+def test_a_draft_of_another_adapter_is_refused(registry: AdapterRegistry, adapter: Path) -> None:
+    with pytest.raises(ValueError, match="team-b"):
+        registry.publish(version_draft(namespace="team-b"), adapter)
+
+
+def test_nothing_unsafe_is_published_not_even_in_part(
+    registry: AdapterRegistry, store: ObjectStore, adapter: Path
+) -> None:
+    (adapter / "training_args.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(Unsafe, match=r"training_args\.bin"):
+        registry.publish(version_draft(), adapter)
+    assert keys(store) == set()
+
+
+def test_progress_is_replaced_and_read_back(registry: AdapterRegistry, store: ObjectStore) -> None:
+    recipe = version_draft().recipe
+    assert registry.read_progress(recipe) is None
+    for step in (1, 2):
+        registry.write_progress(
+            Progress(recipe=recipe, state="Training", step=step, loss=2.5, updated_time=timestamp())
+        )
+    progress = registry.read_progress(recipe)
+    assert progress is not None
+    assert (progress.step, progress.loss) == (2, 2.5)
+    store.put(LAYOUT.progress(recipe), b"half a docum")
+    assert registry.read_progress(recipe) is None
