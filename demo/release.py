@@ -1,0 +1,58 @@
+"""Installing Graft with its Helm chart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from demo.cluster import Cluster
+from demo.environment import PROGRAMS, Environment
+from demo.objects import REGISTRY_SECRET, namespace, registry_secret
+
+RELEASE = "graft"
+NAMESPACE = "graft-system"
+CHART = Path(__file__).resolve().parents[1] / "charts" / "graft"
+
+
+def chart_values(environment: Environment) -> dict[str, Any]:
+    """Return the chart's values for these images and this S3 store."""
+    storage = environment.storage
+    return {
+        "registry": {
+            "endpoint": storage.endpoint_in_cluster,
+            "bucket": storage.bucket,
+            "region": storage.region,
+            "existingSecret": REGISTRY_SECRET,
+            "tenantSecretName": REGISTRY_SECRET,
+        },
+        "images": {program: image_values(environment.images[program]) for program in PROGRAMS},
+        # One GiB for the KV cache of vLLM on a CPU; nothing reads it on a GPU.
+        "engine": {"env": {"VLLM_CPU_KVCACHE_SPACE": "1"}},
+    }
+
+
+def image_values(reference: str) -> dict[str, str]:
+    """Split an image reference into the chart's repository, tag and digest."""
+    name, _, digest = reference.partition("@")
+    repository, separator, tag = name.rpartition(":")
+    if not separator or "/" in tag:  # a colon before the last slash belongs to a port
+        repository, tag = name, ""
+    return {"repository": repository, "tag": tag, "digest": digest}
+
+
+def install(cluster: Cluster, environment: Environment) -> None:
+    """Install or upgrade the release and wait until the operator is ready."""
+    cluster.apply(namespace(NAMESPACE))
+    cluster.apply(registry_secret(NAMESPACE, environment.storage))
+    cluster.run(
+        *("helm", "upgrade", "--install", RELEASE, str(CHART)),
+        *("--namespace", NAMESPACE, "--values", "-", "--wait", "--timeout", "5m"),
+        stdin=json.dumps(chart_values(environment)),
+        timeout=330,
+    )
+
+
+def uninstall(cluster: Cluster) -> None:
+    """Remove the release; the CustomResourceDefinitions stay, and with them every object."""
+    cluster.run("helm", "uninstall", RELEASE, "-n", NAMESPACE, "--ignore-not-found", "--wait", timeout=330)

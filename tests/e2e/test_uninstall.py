@@ -1,0 +1,22 @@
+"""Removing the release while objects are there: they stay, and can be deleted without the operator."""
+
+from __future__ import annotations
+
+import pytest
+from demo import release
+from tests.e2e.tenant import ADAPTERS, BASE, BASES, Tenant
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+def test_uninstall_leaves_no_stuck_finalizer(tenant: Tenant) -> None:
+    tenant.apply(tenant.base(), tenant.adapter("topic", deletionPolicy="Delete", suspend=True))
+    tenant.wait_resolved()
+    tenant.wait_for_adapter("topic", lambda seen: bool(seen["metadata"].get("finalizers")), "holding a finalizer", 60)
+
+    release.uninstall(tenant.cluster)
+
+    assert tenant.read("topic")["metadata"].get("finalizers", []) == []
+    for kind, name in ((ADAPTERS, "topic"), (BASES, BASE)):
+        tenant.cluster.kubectl("delete", kind, name, "-n", tenant.namespace, "--timeout=30s")
+        assert tenant.cluster.get(kind, name, tenant.namespace) is None
