@@ -71,7 +71,7 @@ async def test_list_follows_the_chunks_and_gives_items_their_type(server: ApiSer
 
 
 async def test_list_without_a_namespace_is_clusterwide(server: ApiServer, cluster: Cluster) -> None:
-    server.respond(200, {"metadata": {}, "items": []})
+    server.respond(200, {"metadata": {}, "items": None})
     assert await cluster.list(JOBS) == []
     assert server.requests[0].path == "/apis/batch/v1/jobs"
 

@@ -65,7 +65,9 @@ class Cluster:
                 "list", "GET", resource.path(namespace), resource=resource.plural, query=query
             )
             # The server leaves the type of an item to the list's own kind.
-            found += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in chunk["items"]]
+            found += [
+                {"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in chunk.get("items") or ()
+            ]
             token = chunk.get("metadata", {}).get("continue")
             if not token:
                 return found
