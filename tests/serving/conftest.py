@@ -143,13 +143,26 @@ def s3_url() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def bucket(s3_url: str) -> str:
+    client = boto3.client(
+        "s3", endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    client.create_bucket(Bucket="graft")
+    return "graft"
+
+
 @pytest.fixture
-def store(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+def registry(s3_url: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> RegistryConfig:
+    """A registry that is empty at the start of each test."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    bucket = f"graft-{uuid.uuid4()}"
-    boto3.client("s3", endpoint_url=s3_url, region_name="us-east-1").create_bucket(Bucket=bucket)
-    return ObjectStore(RegistryConfig(endpoint=s3_url, bucket=bucket))
+    return RegistryConfig(endpoint=s3_url, bucket=bucket, prefix=str(uuid.uuid4()))
+
+
+@pytest.fixture
+def store(registry: RegistryConfig) -> ObjectStore:
+    return ObjectStore(registry)
 
 
 @pytest.fixture

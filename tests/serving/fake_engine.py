@@ -103,7 +103,9 @@ class FakeEngine:
         self.unloads.append(name)
         if name not in self.adapters:
             return _error(404, "NotFoundError", f"The lora adapter '{name}' cannot be found.")
-        del self.adapters[name]
+        path = self.adapters.pop(name)
+        if not await asyncio.to_thread(Path(path).is_dir):
+            self.deaths.append(f"the files of {name} were deleted before it was unloaded")
         return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
 
     def _weights(self, model: str) -> bytes | None:

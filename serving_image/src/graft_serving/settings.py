@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 PREFIX = "GRAFT_"
 
@@ -59,8 +59,14 @@ class Settings(BaseModel):
         """Read `GRAFT_<FIELD>` for every field; an empty value counts as unset.
 
         Raises:
-            pydantic.ValidationError: a value is missing or wrong; the error names the field.
+            ValueError: a value is missing or wrong; the message names the variable.
         """
-        return cls.model_validate(
-            {name: value for name in cls.model_fields if (value := environment.get(PREFIX + name.upper(), ""))}
-        )
+        values = {name: environment.get(PREFIX + name.upper(), "") for name in cls.model_fields}
+        try:
+            return cls.model_validate({name: value for name, value in values.items() if value})
+        except ValidationError as error:
+            problems = [
+                ": ".join((*(PREFIX + str(field).upper() for field in problem["loc"]), problem["msg"]))
+                for problem in error.errors()
+            ]
+            raise ValueError("; ".join(problems)) from error

@@ -70,3 +70,9 @@ def test_settings_need_one_source_of_the_wanted_set() -> None:
     environment = {"GRAFT_NAMESPACE": "team-a", "GRAFT_POD": "tiny-0"}
     with pytest.raises(ValueError, match="GRAFT_WANTED_CONFIGMAP and GRAFT_WANTED_FILE"):
         Settings.from_environment(environment)
+
+
+def test_a_bad_setting_is_named_as_the_variable_that_it_comes_from() -> None:
+    environment = {"GRAFT_POD": "tiny-0", "GRAFT_WANTED_FILE": "/x", "GRAFT_MAX_RANK": "many"}
+    with pytest.raises(ValueError, match="GRAFT_NAMESPACE: Field required; GRAFT_MAX_RANK: "):
+        Settings.from_environment(environment)

@@ -1,0 +1,72 @@
+"""The agent as its container runs it: a process with an environment, a signal and an exit code."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+
+from tests.serving.conftest import Pod, eventually
+from tests.serving.published import wanted_adapter, wanted_set
+
+from graft_registry.config import RegistryConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+async def start(environment: dict[str, str]) -> Process:
+    path = f"{ROOT / 'registry/src'}:{ROOT / 'serving_image/src'}"
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "graft_serving"),
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        stderr=PIPE,
+    )
+
+
+async def test_the_process_serves_what_its_file_wants_and_ends_cleanly_on_sigterm(
+    pod: Pod, registry: RegistryConfig, tmp_path: Path
+) -> None:
+    wanted = tmp_path / "wanted.json"
+    v1 = pod.publisher.publish("support")
+    document = wanted_set(pod.base, wanted_adapter("support", [v1]))
+    await asyncio.to_thread(wanted.write_text, json.dumps(document))
+    process = await start(
+        {
+            "GRAFT_NAMESPACE": "team-a",
+            "GRAFT_POD": "tiny-0",
+            "GRAFT_REGISTRY": registry.model_dump_json(by_alias=True),
+            "GRAFT_WANTED_FILE": str(wanted),
+            "GRAFT_ENGINE_URL": pod.engine.url,
+            "GRAFT_BASE_DIR": str(pod.settings.base_dir),
+            "GRAFT_ADAPTERS_DIR": str(pod.settings.adapters_dir),
+            "GRAFT_LISTEN": "127.0.0.1",
+            "GRAFT_API_PORT": str(pod.settings.api_port),
+            "GRAFT_ADMIN_PORT": str(pod.settings.admin_port),
+            "GRAFT_DRAIN_SECONDS": "0",
+        }
+    )
+
+    async def is_ready() -> bool:
+        try:
+            return await pod.is_ready()
+        except OSError:
+            return False
+
+    try:
+        await eventually(is_ready, seconds=30)
+        answer = await pod.ask("support")
+    finally:
+        process.terminate()
+        _, log = await process.communicate()
+    assert answer.text == pod.expected("support", 1)
+    assert process.returncode == 0, log.decode()
+    assert b"Traceback" not in log
+
+
+async def test_a_missing_setting_ends_the_process_with_the_name_of_the_variable() -> None:
+    process = await start({"GRAFT_NAMESPACE": "team-a", "GRAFT_POD": "tiny-0"})
+    _, log = await process.communicate()
+    assert process.returncode == 64
+    assert b"GRAFT_WANTED_CONFIGMAP" in log
