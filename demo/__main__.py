@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 
 from demo import release, story
@@ -18,7 +17,6 @@ EXPECTED = (
     EnvironmentIncompleteError,
     LookupError,
     WaitTimedOutError,
-    subprocess.CalledProcessError,
 )
 
 

@@ -13,7 +13,8 @@ import yaml
 from demo import objects
 from demo.bucket import Bucket
 from demo.client import Client
-from demo.cluster import Cluster, Object
+from demo.cluster import Cluster, CommandFailedError, Object
+from demo.display import say
 from demo.environment import Environment
 
 NAMESPACE = "graft-demo"
@@ -67,9 +68,13 @@ class Stage:
         return self.folder / "manifests"
 
     def build_models(self) -> None:
-        """Build bases and rows; the first time it takes minutes. Raises subprocess.CalledProcessError."""
-        command = [sys.executable, "-m", "demo.models.build", "--out", str(self.folder)]
-        subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+        """Build bases and rows; the first time it takes minutes. Raises CommandFailedError."""
+        command = [sys.executable, "-u", "-m", "demo.models.build", "--out", str(self.folder)]
+        with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout or ():
+                say(f"    {line.rstrip()}")
+        if process.returncode:
+            raise CommandFailedError(f"`python -m demo.models.build` failed with status {process.returncode}")
 
     def upload(self) -> int:
         """Bring bases and rows to S3; return how many files had to be sent."""
