@@ -79,6 +79,11 @@ REFUSED_BY_RULES = (
     _adapter("spec.training.weightDecay", "1.01", "weightDecay must be at most 1"),
     _adapter("spec.training.maxGradNorm", "0", "maxGradNorm must be above 0"),
     _adapter("spec.evaluation.minImprovementOverBase", "10", "minImprovementOverBase must be below 1"),
+    _adapter(
+        "spec.evaluation.probes",
+        [{"prompt": "p" * 4096, "expected": "e"}] * 4,
+        "probes must hold at most 16384 characters",
+    ),
     _base("metadata.name", "b" * 41, "metadata.name must be at most 40"),
     _base("metadata.name", "7b-base", "begin with a letter"),
     _base("spec.source", {}, "exactly one of huggingFace, s3 and persistentVolumeClaim"),

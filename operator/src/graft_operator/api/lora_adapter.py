@@ -28,6 +28,10 @@ ADAPTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?")
 """A DNS label, with room for the suffix of a training Job."""
 
 
+PROBE_CHARACTERS = 16_384
+"""Of all probes: they travel in an annotation, of which an object has 256 KiB, and JSON may escape one to 12 bytes."""
+
+
 class S3Dataset(ApiModel):
     """Rows in one object of an S3 bucket."""
 
@@ -162,6 +166,12 @@ class Evaluation(ApiModel):
     """Most that the evaluation loss may be relatively worse than the served version's, on the same rows."""
     probes: tuple[Probe, ...] = Field(default=(), max_length=64)
     """Further questions whose exact answers are counted and reported."""
+
+    @model_validator(mode="after")
+    def _probes_fit_into_an_annotation(self) -> Evaluation:
+        if sum(len(probe.prompt) + len(probe.expected) for probe in self.probes) > PROBE_CHARACTERS:
+            raise ValueError(f"probes must hold at most {PROBE_CHARACTERS} characters in all")
+        return self
 
 
 class TrainingPod(Placement):
