@@ -1,6 +1,7 @@
 """Commands for Jobs and init containers: ``python -m graft_registry import-base | fetch-base | verify``.
 
-``GRAFT_REGISTRY`` (JSON) says where the registry is; credentials come from the AWS variables or workload identity.
+``GRAFT_REGISTRY`` (JSON) says where the registry is; credentials come from the AWS variables or workload identity,
+and those of a source that needs others from ``SOURCE_…`` (see ``source_access``).
 The result is written as JSON to ``GRAFT_TERMINATION_LOG`` (default ``/dev/termination-log``) and to the log.
 
 ==== ============================================================
@@ -32,6 +33,7 @@ from graft_registry.documents.model import Digest, Document
 from graft_registry.fetching import provide_base
 from graft_registry.importing import import_base
 from graft_registry.outcome import FAILURES, Outcome, failure, write_outcome
+from graft_registry.source_access import SourceAccess
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 
@@ -49,7 +51,7 @@ class BaseImport(Document):
     namespace: str
     name: str
     source: BaseSource
-    path: Path = Path("/source")
+    path: Path = Path("/claim")
 
 
 class BaseFetch(Document):
@@ -58,7 +60,7 @@ class BaseFetch(Document):
     namespace: str
     name: str
     digest: Digest
-    path: Path = Path("/source")
+    path: Path = Path("/claim")
 
 
 def run_import(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
@@ -71,6 +73,7 @@ def run_import(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Out
             namespace=request.namespace,
             name=request.name,
             source=request.source,
+            access=SourceAccess.from_environment(environ),
             mount=request.path,
             workspace=Path(workspace),
         )

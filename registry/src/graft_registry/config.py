@@ -1,7 +1,8 @@
-"""Where the registry is. Credentials are never part of it: boto3 finds them in the environment."""
+"""Where the registry is. Credentials are never part of it: boto3 finds the registry's in the environment."""
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -9,6 +10,15 @@ from pydantic import AfterValidator, Field, ValidationError
 from graft_registry.documents.model import Document
 
 ENVIRONMENT_VARIABLE = "GRAFT_REGISTRY"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Keys of an S3 store, for where they aren't boto3's own to find."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
 
 
 def _without_outer_slashes(prefix: str) -> str:

@@ -1,6 +1,5 @@
 """Snapshots of Hugging Face repositories: the only module that knows huggingface_hub."""
 
-import os
 from pathlib import Path
 
 from graft_registry.documents import HuggingFaceSource
@@ -13,10 +12,16 @@ from graft_registry.source_files import (
 )
 
 
-def download_snapshot(source: HuggingFaceSource, directory: Path) -> str:
+def download_snapshot(source: HuggingFaceSource, directory: Path, *, endpoint: str | None, token: str | None) -> str:
     """Download the wanted files of a repository and return the 40-hex commit that its revision stands for.
 
-    Respects ``HF_ENDPOINT`` (a mirror) and ``HF_TOKEN``. Needs the ``hub`` extra.
+    Needs the ``hub`` extra.
+
+    Args:
+        source: the repository and revision.
+        directory: to download into.
+        endpoint: URL of a mirror, None for the public hub.
+        token: for gated and private repositories.
 
     Raises:
         SourceError: no such repository or revision, no access, only pickles, or the hub is away.
@@ -26,7 +31,7 @@ def download_snapshot(source: HuggingFaceSource, directory: Path) -> str:
 
     where = f"{source.repo}@{source.revision}"
     try:
-        hub = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+        hub = huggingface_hub.HfApi(endpoint=endpoint, token=token)
         info = hub.model_info(source.repo, revision=source.revision)
         names = [sibling.rfilename for sibling in info.siblings or ()]
         check_listing(names, where=where, field="spec.source.huggingFace.repo")

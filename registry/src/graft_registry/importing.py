@@ -4,7 +4,6 @@ Only what a server and a trainer read is brought (see ``source_files``); pickles
 """
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +21,11 @@ from graft_registry.documents import (
 from graft_registry.errors import Forbidden, InvalidModel, NoSuchBucket, NotFound, Unavailable
 from graft_registry.fingerprint import identify
 from graft_registry.hub import download_snapshot
+from graft_registry.source_access import SourceAccess
 from graft_registry.source_files import SourceError, SourceProblem, check_listing, wanted
 from graft_registry.store import ObjectStore
 
 log = logging.getLogger(__name__)
-
-SOURCE_ENDPOINT = "GRAFT_SOURCE_ENDPOINT"
-"""URL of the S3 store that sources are read from, where it isn't the registry's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,14 @@ class LocalSource:
 
 
 def import_base(
-    store: ObjectStore, *, namespace: str, name: str, source: BaseSource, mount: Path, workspace: Path
+    store: ObjectStore,
+    *,
+    namespace: str,
+    name: str,
+    source: BaseSource,
+    access: SourceAccess,
+    mount: Path,
+    workspace: Path,
 ) -> BaseManifest:
     """Resolve a source, once and for all, to a published base. Does nothing if that was done before.
 
@@ -50,6 +54,7 @@ def import_base(
         namespace: of the BaseModel.
         name: of the BaseModel.
         source: to import.
+        access: endpoints and credentials for it.
         mount: the model's directory in its claim, for a claim's source.
         workspace: an empty directory with room for the model, for the other sources.
 
@@ -62,7 +67,7 @@ def import_base(
     if known is not None:
         log.info("base known namespace=%s base=%s digest=%s", namespace, name, known.digest)
         return known
-    local = bring(source, store.config, mount=mount, workspace=workspace)
+    local = bring(source, access, store.config, mount=mount, workspace=workspace)
     try:
         identity = identify(local.directory)
     except InvalidModel as error:
@@ -85,7 +90,9 @@ def import_base(
     return registry.read(registry.record_source(source, published.digest))
 
 
-def bring(source: BaseSource, registry: RegistryConfig, *, mount: Path, workspace: Path) -> LocalSource:
+def bring(
+    source: BaseSource, access: SourceAccess, registry: RegistryConfig, *, mount: Path, workspace: Path
+) -> LocalSource:
     """Make the files of a source available locally.
 
     Raises:
@@ -93,10 +100,10 @@ def bring(source: BaseSource, registry: RegistryConfig, *, mount: Path, workspac
     """
     in_registry = BaseLocation(registry=True)
     if source.hugging_face is not None:
-        commit = download_snapshot(source.hugging_face, workspace)
+        commit = download_snapshot(source.hugging_face, workspace, endpoint=access.hub_endpoint, token=access.hub_token)
         return LocalSource(workspace, commit, in_registry)
     if source.s3 is not None:
-        _download_objects(source.s3, registry, workspace)
+        _download_objects(source.s3, access, registry, workspace)
         return LocalSource(workspace, None, in_registry)
     claim = source.persistent_volume_claim
     field = "spec.source.persistentVolumeClaim.path"
@@ -107,11 +114,10 @@ def bring(source: BaseSource, registry: RegistryConfig, *, mount: Path, workspac
     return LocalSource(mount, None, BaseLocation(persistent_volume_claim=claim))
 
 
-def _download_objects(source: S3Source, registry: RegistryConfig, directory: Path) -> None:
+def _download_objects(source: S3Source, access: SourceAccess, registry: RegistryConfig, directory: Path) -> None:
     field = "spec.source.s3.uri"
-    config, prefix = registry.for_uri(source.uri)
-    config = config.model_copy(update={"endpoint": os.environ.get(SOURCE_ENDPOINT) or registry.endpoint})
-    store = ObjectStore(config)
+    config, prefix = access.s3(registry).for_uri(source.uri)
+    store = ObjectStore(config, access.s3_credentials)
     folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     try:
         names = [entry.key.removeprefix(folder) for entry in store.list(folder)]

@@ -24,7 +24,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from graft_registry.config import RegistryConfig
+from graft_registry.config import Credentials, RegistryConfig
 from graft_registry.durable import fsync_directory
 from graft_registry.errors import Corrupt, NotFound, RegistryError, Unavailable
 from graft_registry.s3_errors import outcome_is_unknown, registry_error
@@ -56,10 +56,15 @@ class ObjectStore:
     ``AWS_REQUEST_CHECKSUM_CALCULATION=when_required``.
     """
 
-    def __init__(self, config: RegistryConfig) -> None:
+    def __init__(self, config: RegistryConfig, credentials: Credentials | None = None) -> None:
         self.config = config
         self._prefix = f"{config.prefix}/" if config.prefix else ""
-        self._client: Any = boto3.session.Session().client(
+        session = boto3.session.Session(
+            aws_access_key_id=credentials and credentials.access_key,
+            aws_secret_access_key=credentials and credentials.secret_key,
+            aws_session_token=credentials and credentials.session_token,
+        )
+        self._client: Any = session.client(
             "s3",
             endpoint_url=config.endpoint,
             region_name=config.region,

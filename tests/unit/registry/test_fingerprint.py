@@ -67,11 +67,11 @@ def test_the_same_model_in_an_older_spelling_is_the_same_base(tmp_path: Path, ol
 
 
 def test_scaled_rope_is_the_same_in_both_spellings(tmp_path: Path) -> None:
-    new = {"rope_parameters": {**LLAMA3_SCALING, "rope_type": "llama3", "rope_theta": 5e5}}
-    old = {"rope_parameters": ..., "rope_theta": 500000, "rope_scaling": {**LLAMA3_SCALING, "type": "llama3"}}
-    assert (
-        identify(write_model(tmp_path / "new", **new)).digest == identify(write_model(tmp_path / "old", **old)).digest
-    )
+    parameters = {**LLAMA3_SCALING, "rope_type": "llama3", "rope_theta": 5e5}
+    new = identify(write_model(tmp_path / "new", rope_parameters=parameters))
+    scaling = {**LLAMA3_SCALING, "type": "llama3"}
+    old = identify(write_model(tmp_path / "old", rope_parameters=..., rope_theta=500000, rope_scaling=scaling))
+    assert old.digest == new.digest
 
 
 def change_weights(directory: Path) -> None:

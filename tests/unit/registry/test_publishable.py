@@ -58,8 +58,8 @@ def test_files_are_listed_with_size_and_hash_sorted_by_path(tmp_path: Path) -> N
     assert all(file.size == (tmp_path / file.path).stat().st_size for file in files)
 
 
-def file(name: str, data: bytes) -> Callable[[Path], None]:
-    return lambda directory: (directory / name).write_bytes(data) and None
+def file(name: str, data: bytes) -> Callable[[Path], object]:
+    return lambda directory: (directory / name).write_bytes(data)
 
 
 def link(name: str, target: str) -> Callable[[Path], None]:
@@ -103,7 +103,7 @@ def replace_by_archive(directory: Path) -> None:
         ),
     ],
 )
-def test_anything_else_is_refused_by_name(tmp_path: Path, spoil: Callable[[Path], None], message: str) -> None:
+def test_anything_else_is_refused_by_name(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
     spoil(write_adapter(tmp_path / "adapter"))
     with pytest.raises(Unsafe, match=message):
         publishable_files(tmp_path / "adapter")

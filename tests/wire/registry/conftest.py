@@ -62,7 +62,7 @@ def _run_versitygw(directory: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-    command = [binary, "--port", f"127.0.0.1:{port}", "--quiet", "posix", directory]
+    command: list[str | Path] = [binary, "--port", f"127.0.0.1:{port}", "--quiet", "posix", directory]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         _wait_for_port(port, process)
         yield f"http://127.0.0.1:{port}"

@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
+TOKEN = "hf_token_of_a_reader"
+
 
 @dataclass
 class Repository:
@@ -49,7 +51,7 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
         repository = self.server.repositories.get(name)
         if repository is None:
             self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        elif repository.gated:
+        elif repository.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
         elif revision not in repository.revisions:
             self._answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.unit.registry.builders import version_draft, write_adapter, write_model
-from tests.wire.registry.hub import COMMIT, HubServer, Repository
+from tests.wire.registry.hub import COMMIT, TOKEN, HubServer, Repository
 
 from graft_registry.__main__ import main
 from graft_registry.config import RegistryConfig
@@ -20,13 +20,14 @@ from graft_registry.layout import AdapterLayout, BaseLayout
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 
+HUB = {"huggingFace": {"repo": "org/tiny", "revision": "main"}}
+
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+def hub() -> Iterator[HubServer]:
     with HubServer() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield server
         server.shutdown()
         thread.join()
@@ -52,9 +53,9 @@ class Container:
         code = main(argv, {**self._environ, **environ})
         return code, json.loads(Path(self._environ["GRAFT_TERMINATION_LOG"]).read_text())
 
-    def import_base(self, source: dict[str, Any], **more: Any) -> tuple[int, dict[str, Any]]:
-        request = {"namespace": "team-a", "name": "tiny", "source": source, **more}
-        return self.run("import-base", "--workspace", str(self._workspace), GRAFT_BASE_IMPORT=request)
+    def import_base(self, source: dict[str, Any], path: str = "/claim", **variables: str) -> tuple[int, dict[str, Any]]:
+        request = {"namespace": "team-a", "name": "tiny", "source": source, "path": path}
+        return self.run("import-base", "--workspace", str(self._workspace), GRAFT_BASE_IMPORT=request, **variables)
 
     def fetch_base(self, digest: str, destination: Path, **more: Any) -> tuple[int, dict[str, Any]]:
         request = {"namespace": "team-a", "name": "tiny", "digest": digest, **more}
@@ -117,7 +118,7 @@ def test_an_import_that_was_done_is_not_done_again(
 def test_a_base_of_the_hub_is_imported_at_its_commit(container: Container, hub: HubServer, model: Path) -> None:
     unwanted = {"pytorch_model.bin": b"\x80\x04.", "onnx/config.json": b"{}", "consolidated.safetensors": b"copy"}
     hub.repositories["org/tiny"] = Repository({**files_of(model), **unwanted})
-    code, message = container.import_base({"huggingFace": {"repo": "org/tiny", "revision": "main"}})
+    code, message = container.import_base(HUB, HF_ENDPOINT=hub.url)
     assert code == 0, message
     assert message["revision"] == COMMIT
     assert message["digest"] == identify(model).digest
@@ -157,9 +158,6 @@ def test_a_base_in_a_claim_that_has_changed_is_not_provided(container: Container
     assert (code, failure["outcome"], failure["reason"]) == (66, "Failed", "Corrupt")
     assert "model.safetensors" in failure["message"]
     assert not (tmp_path / "base" / ".graft").exists()
-
-
-HUB = {"huggingFace": {"repo": "org/tiny", "revision": "main"}}
 
 
 @pytest.mark.parametrize(
@@ -203,21 +201,24 @@ def test_a_bad_hub_source_is_explained(
 ) -> None:
     if repository is not None:
         hub.repositories["org/tiny"] = repository
-    actual, failure = container.import_base(source)
+    actual, failure = container.import_base(source, HF_ENDPOINT=hub.url)
     assert (actual, failure["outcome"], failure["reason"]) == (code, "Failed", reason), failure
     assert failure["field"] == f"spec.source.huggingFace.{field}"
     assert re.search(message, failure["message"])
     assert hub.downloaded == []
 
 
+def test_a_token_of_the_source_opens_a_gated_repository(container: Container, hub: HubServer, model: Path) -> None:
+    hub.repositories["org/tiny"] = Repository(files_of(model), gated=True)
+    code, message = container.import_base(HUB, SOURCE_HF_ENDPOINT=hub.url, SOURCE_HF_TOKEN=TOKEN)
+    assert code == 0, message
+
+
 @pytest.mark.parametrize("broken", [True, False], ids=["a hub that fails", "a hub that isn't there"])
-def test_a_hub_that_is_away_is_worth_a_retry(
-    container: Container, hub: HubServer, monkeypatch: pytest.MonkeyPatch, broken: bool
-) -> None:
+def test_a_hub_that_is_away_is_worth_a_retry(container: Container, hub: HubServer, broken: bool) -> None:
     hub.broken = broken
-    if not broken:
-        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    code, failure = container.import_base(HUB)
+    endpoint = hub.url if broken else "http://127.0.0.1:9"
+    code, failure = container.import_base(HUB, HF_ENDPOINT=endpoint)
     assert (code, failure["reason"]) == (68, "RegistryUnavailable")
 
 
@@ -257,13 +258,32 @@ def test_a_missing_directory_of_a_claim_is_the_users_to_correct(container: Conta
     assert failure["field"] == "spec.source.persistentVolumeClaim.path"
 
 
-def test_sources_may_be_in_another_store_than_the_registry(
-    container: Container, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GRAFT_SOURCE_ENDPOINT", "http://127.0.0.1:9")
-    code, failure = container.import_base({"s3": {"uri": "s3://models/tiny"}})
+@pytest.mark.parametrize("variable", ["SOURCE_AWS_ENDPOINT_URL", "GRAFT_SOURCE_ENDPOINT"])
+def test_sources_may_be_in_another_store_than_the_registry(container: Container, variable: str) -> None:
+    code, failure = container.import_base({"s3": {"uri": "s3://models/tiny"}}, **{variable: "http://127.0.0.1:9"})
     assert (code, failure["reason"]) == (68, "RegistryUnavailable")
     assert "127.0.0.1:9" in failure["message"]
+
+
+def test_a_source_has_credentials_of_its_own(
+    container: Container, bucket: ObjectStore, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_files(bucket, "tiny/", files_of(model))
+    source = {"s3": {"uri": f"s3://{bucket.config.bucket}/tiny"}}
+    used: list[str] = []
+    list_objects = ObjectStore.list
+
+    def list_and_note(store: ObjectStore, prefix: str) -> Any:
+        used.append(store._client._request_signer._credentials.access_key)
+        return list_objects(store, prefix)
+
+    monkeypatch.setattr(ObjectStore, "list", list_and_note)
+    own = {"SOURCE_AWS_ACCESS_KEY_ID": "source-key", "SOURCE_AWS_SECRET_ACCESS_KEY": "source-secret"}
+    container.import_base(source, **own)
+    assert used == ["source-key"]
+    code, failure = container.import_base(source, SOURCE_AWS_ACCESS_KEY_ID="source-key")
+    assert (code, failure["reason"]) == (64, "InvalidConfig")
+    assert "AWS_SECRET_ACCESS_KEY" in failure["message"]
 
 
 @pytest.mark.parametrize(
