@@ -1,0 +1,84 @@
+"""The command line: up, down, status, images, pins, kubeconfig, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from graft_cluster import doctor, facts, pins, status
+from graft_cluster.cache import Cache
+from graft_cluster.lifecycle import Lifecycle
+from graft_cluster.lock import only_one
+from graft_cluster.steps import StepFailed, format_seconds, say
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argparse.ArgumentParser(prog="graft_cluster", description=__doc__)
+    commands = made.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="make the cluster, or repair it")
+    images = commands.add_parser("images", help="build and push what changed")
+    for command in (up, images):
+        command.add_argument(
+            "--light", action="store_true", help="leave out everything built on torch"
+        )
+    commands.add_parser("down", help="delete the cluster, stop all processes")
+    commands.add_parser("status", help="say what is running")
+    commands.add_parser("pins", help="rewrite the constraints files")
+    commands.add_parser("kubeconfig", help="print the kubeconfig's path")
+    commands.add_parser("doctor", help="say what this machine offers and lacks")
+    return made
+
+
+def main() -> int:
+    """Run one command; a failed step ends with a message, not a traceback."""
+    arguments = parser().parse_args()
+    cache = Cache.from_environment()
+    started = time.monotonic()
+    try:
+        run(arguments, cache)
+    except StepFailed as failure:
+        say(f"✗ {failure}")
+        return 1
+    except KeyboardInterrupt:
+        say("✗ interrupted; run the same command again to go on")
+        return 130
+    if arguments.command in {"up", "down", "images"}:
+        say(f"Done in {format_seconds(time.monotonic() - started)}.")
+    return 0
+
+
+def run(arguments: argparse.Namespace, cache: Cache) -> None:
+    """Hand the command to whoever does it."""
+    if arguments.command == "kubeconfig":
+        print(cache.kubeconfig)
+    elif arguments.command == "doctor":
+        doctor.report(cache)
+    elif arguments.command == "status":
+        status.report(cache, Lifecycle(cache, CHECKOUT))
+    else:
+        with only_one(cache):
+            change(arguments, Lifecycle(cache, CHECKOUT))
+
+
+def change(arguments: argparse.Namespace, lifecycle: Lifecycle) -> None:
+    """The commands that change something; only one of them runs at a time."""
+    if arguments.command == "up":
+        lifecycle.up(light=arguments.light)
+        say(facts.for_people(lifecycle.cache.cluster_env.read_text()))
+        say(f"To use it: source {lifecycle.cache.cluster_env}")
+    elif arguments.command == "down":
+        lifecycle.down()
+    elif arguments.command == "images":
+        lifecycle.images(light=arguments.light)
+        print(lifecycle.cache.images_json.read_text(), end="")
+    elif arguments.command == "pins":
+        pins.compile_all(lifecycle, CHECKOUT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""Binaries built from Go modules, cached by version.
+
+Go's module proxy serves the sources of everything a cluster consists of, which
+makes it possible to have one where no container registry can be reached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from graft_cluster import versions
+from graft_cluster.cache import Cache
+from graft_cluster.steps import StepFailed, Steps
+
+
+OWN_SOURCES = Path(__file__).resolve().parents[1] / "go"
+
+
+@dataclass(frozen=True)
+class GoBuild:
+    """Some main packages of one module at one version.
+
+    Without packages it is a program of our own, hack/go/<name>/main.go, which
+    may use the module.
+    """
+
+    name: str
+    module: str
+    version: str
+    packages: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+    ldflags: str = ""
+
+    @property
+    def binaries(self) -> tuple[str, ...]:
+        """What the build leaves behind, by file name."""
+        return tuple(package.rsplit("/", 1)[-1] for package in self.packages)
+
+    @property
+    def source(self) -> Path | None:
+        """Our own main.go, if that is what is built."""
+        return None if self.packages else OWN_SOURCES / self.name / "main.go"
+
+    @property
+    def key(self) -> str:
+        """The build's name in the cache: its version, and our source if any."""
+        if self.source is None:
+            return f"{self.name}-{self.version}"
+        digest = hashlib.sha256(self.source.read_bytes()).hexdigest()[:8]
+        return f"{self.name}-{self.version}-{digest}"
+
+
+def _kubernetes() -> GoBuild:
+    version = versions.KUBERNETES
+    minor = version.split(".")[1]
+    stamps = {
+        "gitVersion": f"v{version}",
+        "gitMajor": "1",
+        "gitMinor": minor,
+        "gitTreeState": "clean",
+        "gitCommit": "local",
+        "buildDate": "2026-01-01T00:00:00Z",
+    }
+    targets = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    commands = (
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-proxy",
+        "kubectl",
+        "kubeadm",
+    )
+    return GoBuild(
+        name="kubernetes",
+        module="k8s.io/kubernetes",
+        version=version,
+        packages=tuple(f"k8s.io/kubernetes/cmd/{command}" for command in commands),
+        replaces=tuple(
+            f"k8s.io/{name}=k8s.io/{name}@v0.{version.split('.', 1)[1]}"
+            for name in versions.KUBERNETES_STAGING
+        ),
+        ldflags=" ".join(f"-X {t}.{k}={v}" for t in targets for k, v in stamps.items()),
+    )
+
+
+KUBERNETES = _kubernetes()
+KIND = GoBuild("kind", "sigs.k8s.io/kind", versions.KIND, ("sigs.k8s.io/kind",))
+_CONTAINERD = "github.com/containerd/containerd/v2"
+CONTAINERD = GoBuild(
+    "containerd",
+    _CONTAINERD,
+    versions.CONTAINERD,
+    tuple(
+        f"{_CONTAINERD}/cmd/{command}"
+        for command in ("containerd", "ctr", "containerd-shim-runc-v2")
+    ),
+    ldflags=f"-X {_CONTAINERD}/version.Version=v{versions.CONTAINERD}",
+)
+ETCD = GoBuild(
+    "etcd", "go.etcd.io/etcd/server/v3", versions.ETCD, ("go.etcd.io/etcd/server/v3",)
+)
+COREDNS = GoBuild("coredns", "github.com/coredns/coredns", versions.COREDNS)
+PAUSE = GoBuild("pause", "", versions.KUBEADM_PAUSE_TAG)
+HELM = GoBuild(
+    "helm",
+    "helm.sh/helm/v3",
+    versions.HELM,
+    ("helm.sh/helm/v3/cmd/helm",),
+    ldflags=f"-X helm.sh/helm/v3/internal/version.version=v{versions.HELM}",
+)
+VERSITYGW = GoBuild(
+    "versitygw",
+    "github.com/versity/versitygw",
+    versions.VERSITYGW,
+    ("github.com/versity/versitygw/cmd/versitygw",),
+)
+REGISTRY = GoBuild(
+    "registry",
+    "github.com/distribution/distribution/v3",
+    versions.DISTRIBUTION,
+    ("github.com/distribution/distribution/v3/cmd/registry",),
+)
+KUBECONFORM = GoBuild(
+    "kubeconform",
+    "github.com/yannh/kubeconform",
+    versions.KUBECONFORM,
+    ("github.com/yannh/kubeconform/cmd/kubeconform",),
+)
+
+#: Everything the cluster needs when nothing can be pulled.
+ALL = (
+    KIND,
+    CONTAINERD,
+    ETCD,
+    VERSITYGW,
+    REGISTRY,
+    KUBERNETES,
+    COREDNS,
+    PAUSE,
+    HELM,
+    KUBECONFORM,
+)
+
+
+#: Everything that is useful beside public images.
+TOOLS = (KIND, HELM, VERSITYGW, KUBECONFORM)
+
+
+def ensure(cache: Cache, steps: Steps, build: GoBuild) -> Path:
+    """Return the folder with the build's binaries, building them at most once."""
+    folder = cache.root / "go" / build.key
+    if not folder.is_dir():
+        _build(cache, steps, build, folder)
+    for path in folder.iterdir():
+        _link(cache.binaries / path.name, path)
+    return folder
+
+
+def _build(cache: Cache, steps: Steps, build: GoBuild, folder: Path) -> None:
+    if shutil.which("go") is None:
+        raise StepFailed(f"{build.name} has to be built, but Go is not installed")
+    work = cache.folder("go", f".{build.key}")
+    output = work / "out"
+    shutil.rmtree(work)
+    output.mkdir(parents=True)
+    env = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false"}
+    with steps.step(f"build {build.name} {build.version} from source") as step:
+        step.run(["go", "mod", "init", build.name], cwd=work, env=env)
+        for replace in build.replaces:
+            step.run(["go", "mod", "edit", f"-replace={replace}"], cwd=work)
+        if build.module:
+            get = f"{build.module}@v{build.version}"
+            step.run(["go", "get", get], cwd=work, env=env)
+        if build.source is not None:
+            shutil.copy(build.source, work)
+        ldflags = f"-s -w {build.ldflags}".strip()
+        flags = ["-trimpath", "-ldflags", ldflags, "-o", f"{output}/"]
+        step.run(["go", "build", *flags, *(build.packages or ["."])], cwd=work, env=env)
+    for path in output.iterdir():
+        if path.name == "server":  # etcd's main package is its module's root
+            path.rename(output / build.name)
+    output.rename(folder)
+    shutil.rmtree(work)
+
+
+def module_folder(steps: Steps, build: GoBuild) -> Path:
+    """Where Go keeps the unpacked sources of a module."""
+    with steps.step(f"find the sources of {build.name} {build.version}") as step:
+        step.run(["go", "mod", "download", f"{build.module}@v{build.version}"])
+        cached = step.read(["go", "env", "GOMODCACHE"]).strip()
+    return Path(cached) / f"{build.module}@v{build.version}"
+
+
+def _link(link: Path, target: Path) -> None:
+    """Point a link at a target, replacing what was there in one move."""
+    if link.is_symlink() and link.readlink() == target:
+        return
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.rename(link)

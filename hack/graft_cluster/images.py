@@ -1,0 +1,147 @@
+"""Graft's own images: what goes in, which tag that gives, and building them.
+
+A tag is a fingerprint of everything that goes in, so unchanged code means
+nothing to do, and a cluster never runs an image that is not what it says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from graft_cluster.cache import Cache
+from graft_cluster.context import BuildContext
+from graft_cluster.docker import Docker
+from graft_cluster.local_registry import ADDRESS
+from graft_cluster.steps import Steps, say
+
+
+@dataclass(frozen=True)
+class Image:
+    """One Dockerfile, the files it copies, and the image it starts from."""
+
+    name: str
+    folder: str
+    base: str
+    sources: tuple[str, ...] = ()
+    base_argument: str = "BASE"
+    target: str = ""
+    heavy: bool = False
+    pinned: bool = True
+
+    def context(self, checkout: Path) -> BuildContext:
+        """The files that go in."""
+        pins = (f"{self.folder}/constraints.txt",) if self.pinned else ()
+        return BuildContext(
+            f"{self.folder}/Dockerfile", checkout, (*pins, *self.sources)
+        )
+
+    def is_there(self, checkout: Path) -> bool:
+        """Whether the checkout has everything that this image needs."""
+        needed = (f"{self.folder}/Dockerfile", *self.sources)
+        return all((checkout / name).exists() for name in needed)
+
+
+_REGISTRY = "registry/src"
+#: Light ones first: the operator is wanted before anything can be trained.
+IMAGES = (
+    Image("python", "hack/images/python", "debian", pinned=False),
+    Image("operator", "operator", "python", (_REGISTRY, "operator/src")),
+    Image("agent", "serving_image", "python", (_REGISTRY, "serving_image/src")),
+    Image("registry", "registry", "python", (_REGISTRY,)),
+    Image("torch", "hack/images/torch", "python", heavy=True),
+    Image("engine", "hack/images/engine-cpu", "torch", heavy=True),
+    Image(
+        "trainer-base",
+        "trainer_image",
+        "torch",
+        base_argument="TORCH_BASE",
+        target="base",
+        heavy=True,
+    ),
+    Image(
+        "trainer",
+        "trainer_image",
+        "torch",
+        (_REGISTRY, "trainer_image/src"),
+        base_argument="TORCH_BASE",
+        heavy=True,
+    ),
+)
+
+#: What nodes have from the start. Nothing with code of ours in it: that changes.
+PREPARED = ("python", "torch", "engine", "trainer-base", "versitygw")
+
+
+def references(
+    checkout: Path, roots: Mapping[str, str], images: tuple[Image, ...] = IMAGES
+) -> dict[str, str]:
+    """The reference of every image whose sources and base are there.
+
+    A base's reference goes into the fingerprint of what is built on it.
+    """
+    known = dict(roots)
+    for image in images:
+        if image.base in known and image.is_there(checkout):
+            digest = image.context(checkout).digest(known[image.base])
+            known.setdefault(image.name, f"{ADDRESS}/graft/{image.name}:{digest}")
+    return known
+
+
+class ImageBuilder:
+    """Builds and pushes what is missing, and writes down what there is."""
+
+    def __init__(self, cache: Cache, steps: Steps, docker: Docker) -> None:
+        """Nothing is built yet."""
+        self._cache = cache
+        self._steps = steps
+        self._docker = docker
+
+    def ensure(
+        self, checkout: Path, roots: Mapping[str, str], *, light: bool
+    ) -> dict[str, str]:
+        """Build and push; return name → reference of Graft's programs."""
+        known = references(checkout, roots)
+        for image in IMAGES:
+            if image.name in roots:
+                continue
+            if light and image.heavy:
+                self._only_if_there(image, known)
+            elif image.name not in known:
+                say(f"! {image.name} is skipped: its sources are not in the checkout")
+            else:
+                self._ensure_one(image, checkout, known)
+        return known
+
+    def _only_if_there(self, image: Image, known: dict[str, str]) -> None:
+        """Do not promise an image that nobody built."""
+        if not self._docker.has_image(known.get(image.name, "none")):
+            known.pop(image.name, None)
+
+    def _ensure_one(
+        self, image: Image, checkout: Path, known: Mapping[str, str]
+    ) -> None:
+        reference = known[image.name]
+        pushed = self._cache.folder("pushed") / reference.rpartition(":")[2]
+        if not self._docker.has_image(reference):
+            pushed.unlink(missing_ok=True)
+            with self._steps.step(f"build the {image.name} image") as step:
+                arguments = {image.base_argument: known[image.base]}
+                context = image.context(checkout)
+                self._docker.build(
+                    step, context, reference, arguments, image.target
+                )
+        if not pushed.exists():
+            with self._steps.step(f"push the {image.name} image") as step:
+                self._docker.run(step, "push", "--quiet", reference)
+            pushed.touch()
+
+
+def write_references(cache: Cache, known: Mapping[str, str]) -> None:
+    """Write the mapping that the Helm install step reads."""
+    text = json.dumps(dict(sorted(known.items())), indent=2) + "\n"
+    fresh = cache.images_json.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.rename(cache.images_json)

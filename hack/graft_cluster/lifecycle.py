@@ -1,0 +1,157 @@
+"""`up`, `down` and `images`: the order in which things are done."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from graft_cluster import facts, golang, host, images, kind_config, local_registry
+from graft_cluster import system_images, ways
+from graft_cluster.cache import Cache
+from graft_cluster.cluster import Cluster
+from graft_cluster.debian import ensure_debian
+from graft_cluster.docker import Docker
+from graft_cluster.engine import Engine
+from graft_cluster.object_store import IN_CLUSTER, BUCKET, REGION, ObjectStore
+from graft_cluster.steps import StepFailed, Steps, say
+from graft_cluster.template import Template
+from graft_cluster.ways import Way
+
+PUBLIC_PYTHON = "python:3.11-slim-bookworm"
+#: What an image is called to the people who install the chart.
+PROGRAMS = ("operator", "agent", "registry", "engine", "trainer", "versitygw")
+
+
+class Lifecycle:
+    """One cluster from nothing to ready and back."""
+
+    def __init__(self, cache: Cache, checkout: Path) -> None:
+        """Choose the way; nothing is started yet."""
+        self.cache = cache
+        self.steps = Steps(cache)
+        self.way = ways.choose(cache)
+        self._checkout = checkout
+        self._engine = Engine(cache, self.steps)
+        path = {"PATH": f"{cache.binaries}:{os.environ['PATH']}"}
+        own = self.way is Way.OWN
+        self.docker = Docker(self._engine.environment if own else path)
+        self.cluster = Cluster(cache, self.steps, self.docker)
+
+    def up(self, *, light: bool) -> None:
+        """Make everything that is missing, and say how to use it."""
+        say(f"Using {self.way.value}.")
+        if self.way is Way.EXISTING:
+            facts.write(self.cache.cluster_env, self._existing_facts())
+            return
+        with ThreadPoolExecutor(max_workers=1) as compiling:
+            compiled = compiling.submit(self._compile)
+            self._start_daemon()
+            known = self._images(light=light)
+            compiled.result()
+        if not self.cluster.is_up():
+            self._create(known)
+        else:
+            self.cluster.connect(without_cni=self.way is Way.OWN)
+        store = ObjectStore(self.cache, self.steps, self.docker)
+        endpoint = store.apply(self.cluster, self._checkout / "hack" / "manifests")
+        facts.write(self.cache.cluster_env, self._facts(store, endpoint))
+
+    def images(self, *, light: bool) -> dict[str, str]:
+        """Build and push what changed, for a cluster that is up or will be."""
+        if self.way is Way.EXISTING:
+            raise StepFailed("images are built for local clusters only")
+        self._start_daemon()
+        return self._images(light=light)
+
+    def down(self) -> None:
+        """Delete the cluster and stop all that was started for it."""
+        if self.way is Way.EXISTING:
+            say("Nothing to do: that cluster is not ours.")
+            return
+        if self.way is Way.OWN and not self._engine.is_running():
+            self._engine.stop()
+            say("Nothing is running.")
+            return
+        self.cluster.delete()
+        with self.steps.step("stop what was started") as step:
+            self.docker.run(step, "rm", "--force", local_registry.CONTAINER)
+            if self.way is Way.OWN:
+                self.docker.run(step, "network", "rm", local_registry.NETWORK)
+                self._engine.stop()
+        self.cache.cluster_env.unlink(missing_ok=True)
+        ways.forget(self.cache)
+
+    def _start_daemon(self) -> None:
+        if self.way is Way.OWN:
+            self._engine.start()
+        elif not host.docker_answers({}):
+            raise StepFailed("this machine's Docker does not answer")
+        ways.remember(self.cache, self.way)
+
+    def _compile(self) -> None:
+        """Build the programs that this way needs; beside the images, for speed."""
+        builds = golang.ALL if self.way is Way.OWN else golang.TOOLS
+        for build in builds:
+            golang.ensure(self.cache, self.steps, build)
+
+    def _images(self, *, light: bool) -> dict[str, str]:
+        own = self.way is Way.OWN
+        local_registry.ensure_registry(
+            self.cache, self.steps, self.docker, can_pull=not own
+        )
+        if own:
+            roots = {"debian": ensure_debian(self.cache, self.steps, self.docker)}
+        else:
+            roots = {"python": PUBLIC_PYTHON}
+        builder = images.ImageBuilder(self.cache, self.steps, self.docker)
+        known = builder.ensure(self._checkout, roots, light=light)
+        store = ObjectStore(self.cache, self.steps, self.docker)
+        known["versitygw"] = store.ensure_image()
+        programs = {name: known[name] for name in PROGRAMS if name in known}
+        images.write_references(self.cache, programs)
+        return known
+
+    def _create(self, known: dict[str, str]) -> None:
+        self.cluster.delete()
+        if self.way is not Way.OWN:
+            self.cluster.create(ways.PUBLIC_NODE_IMAGE, {}, without_cni=False)
+            return
+        debian = ensure_debian(self.cache, self.steps, self.docker)
+        node_image = system_images.ensure_system_images(
+            self.cache, self.steps, self.docker, debian, self._checkout
+        )
+        template = Template(
+            self.cache,
+            self.steps,
+            self.docker,
+            system_images.ALL,
+            [known[name] for name in images.PREPARED if name in known],
+        )
+        filled = template.ensure(node_image)
+        stores = template.copies(filled, kind_config.NODES)
+        self.cluster.create(node_image, stores, without_cni=True)
+
+    def _facts(self, store: ObjectStore, endpoint: str) -> dict[str, str]:
+        return {
+            "KUBECONFIG": str(self.cache.kubeconfig),
+            "GRAFT_CACHE": str(self.cache.root),
+            "GRAFT_BIN": str(self.cache.binaries),
+            "GRAFT_IMAGES": str(self.cache.images_json),
+            "GRAFT_VOLUMES": str(self.cache.volumes),
+            "GRAFT_S3_ENDPOINT": endpoint,
+            "GRAFT_S3_ENDPOINT_IN_CLUSTER": IN_CLUSTER,
+            "GRAFT_S3_BUCKET": BUCKET,
+            "GRAFT_S3_REGION": REGION,
+            "GRAFT_S3_ACCESS_KEY": store.credentials.access_key,
+            "GRAFT_S3_SECRET_KEY": store.credentials.secret_key,
+            **({"DOCKER_HOST": self.docker.environment["DOCKER_HOST"]}
+               if self.way is Way.OWN else {}),
+        }
+
+    def _existing_facts(self) -> dict[str, str]:
+        """What the user's environment says about a cluster that is not ours."""
+        names = ("KUBECONFIG", "GRAFT_IMAGES", "GRAFT_S3_ENDPOINT")
+        more = ("IN_CLUSTER", "BUCKET", "REGION", "ACCESS_KEY", "SECRET_KEY")
+        every = (*names, "GRAFT_S3_ENDPOINT_IN_CLUSTER", *(f"GRAFT_S3_{m}" for m in more))
+        return {name: os.environ[name] for name in every if name in os.environ}

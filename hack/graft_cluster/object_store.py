@@ -1,0 +1,129 @@
+"""The S3 endpoint inside the cluster, its credentials and its first bucket."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from graft_cluster import golang, versions
+from graft_cluster.cache import Cache
+from graft_cluster.cluster import Cluster
+from graft_cluster.docker import Docker
+from graft_cluster.local_registry import ADDRESS
+from graft_cluster.sigv4 import signed_headers
+from graft_cluster.steps import Step, StepFailed, Steps
+from graft_cluster.system_images import import_program
+
+NAMESPACE = "graft-s3"
+BUCKET = "graft"
+REGION = "us-east-1"
+IN_CLUSTER = f"http://s3.{NAMESPACE}.svc:7070"
+NODE_PORT = 30070
+IMAGE = f"{ADDRESS}/graft/versitygw:{versions.VERSITYGW}"
+USER = 65532
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The root account of the endpoint, random and kept in the cache."""
+
+    access_key: str
+    secret_key: str
+
+    @classmethod
+    def ensure(cls, cache: Cache) -> Credentials:
+        """Read them, or make them."""
+        path = cache.folder() / "s3-credentials.json"
+        if not path.exists():
+            path.touch(mode=0o600)
+            made = cls(f"GRAFT{secrets.token_hex(8).upper()}", secrets.token_hex(20))
+            path.write_text(json.dumps(made.__dict__))
+        return cls(**json.loads(path.read_text()))
+
+
+class ObjectStore:
+    """versitygw, as a Deployment that `up` applies."""
+
+    def __init__(self, cache: Cache, steps: Steps, docker: Docker) -> None:
+        """Nothing is applied yet."""
+        self._cache = cache
+        self._steps = steps
+        self._docker = docker
+        self.credentials = Credentials.ensure(cache)
+
+    def ensure_image(self) -> str:
+        """Make and push the static image."""
+        pushed = self._cache.folder("pushed") / f"versitygw-{versions.VERSITYGW}"
+        golang.ensure(self._cache, self._steps, golang.VERSITYGW)
+        if not pushed.exists() or not self._docker.has_image(IMAGE):
+            with self._steps.step("make and push the image of versitygw") as step:
+                program = self._cache.binaries / "versitygw"
+                import_program(self._docker, step, program, IMAGE)
+                self._docker.run(step, "push", "--quiet", IMAGE)
+            pushed.touch()
+        return IMAGE
+
+    def apply(self, cluster: Cluster, manifests: Path) -> str:
+        """Apply it, wait until it answers, and return the address for this machine."""
+        data = self._cache.folder("volumes", "s3")
+        data.chmod(0o777)
+        text = (manifests / "s3.yaml").read_text().replace("$(IMAGE)", IMAGE)
+        with self._steps.step("start the S3 endpoint") as step:
+            cluster.kubectl(step, "apply", "-f", "-", stdin=self._secret())
+            cluster.kubectl(step, "apply", "-f", "-", stdin=text)
+            rollout = ("rollout", "status", "deployment/s3", "--timeout=120s")
+            cluster.kubectl(step, "-n", NAMESPACE, *rollout)
+            host = f"{cluster.address(step)}:{NODE_PORT}"
+            self._make_bucket(step, host)
+        return f"http://{host}"
+
+    def _secret(self) -> str:
+        namespace = {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": NAMESPACE},
+        }
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "credentials", "namespace": NAMESPACE},
+            "stringData": {
+                "ROOT_ACCESS_KEY": self.credentials.access_key,
+                "ROOT_SECRET_KEY": self.credentials.secret_key,
+            },
+        }
+        return json.dumps(
+            {"apiVersion": "v1", "kind": "List", "items": [namespace, secret]}
+        )
+
+    def _make_bucket(self, step: Step, host: str) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                status = self._put(host, f"/{BUCKET}")
+            except urllib.error.HTTPError as error:
+                status = error.code
+            except OSError as error:
+                step.note(f"{host}: {error}")
+                status = 0
+            if status in {200, 409}:  # made now, or there already
+                return
+            if time.monotonic() > deadline:
+                raise StepFailed(f"the bucket could not be made: status {status}")
+            time.sleep(0.5)
+
+    def _put(self, host: str, path: str) -> int:
+        keys = (self.credentials.access_key, self.credentials.secret_key)
+        headers = signed_headers("PUT", host, path, *keys, datetime.now(timezone.utc))
+        request = urllib.request.Request(
+            f"http://{host}{path}", method="PUT", headers=headers
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=5) as answer:
+            return int(answer.status)

@@ -1,0 +1,25 @@
+"""What is running right now."""
+
+from __future__ import annotations
+
+import subprocess
+
+from graft_cluster.cache import Cache
+from graft_cluster.lifecycle import Lifecycle
+from graft_cluster.processes import Daemon
+
+
+def report(cache: Cache, lifecycle: Lifecycle) -> None:
+    """Print the way, our processes, the nodes and the pods."""
+    print(f"way:     {lifecycle.way.value}")
+    print(f"cache:   {cache.root}")
+    for name in ("containerd", "dockerd"):
+        pid = Daemon(name, cache).running_pid()
+        print(f"{name + ':':<11}{f'pid {pid}' if pid else 'not running'}")
+    if not lifecycle.cluster.is_up():
+        print("cluster: down")
+        return
+    print(f"cluster: up, KUBECONFIG={cache.kubeconfig}")
+    kubectl = [str(cache.binaries / "kubectl"), f"--kubeconfig={cache.kubeconfig}"]
+    for what in (["nodes"], ["pods", "--all-namespaces", "--output=wide"]):
+        subprocess.run([*kubectl, "get", *what], check=False)

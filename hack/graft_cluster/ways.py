@@ -1,0 +1,74 @@
+"""Three ways to a cluster, and how one is chosen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from enum import Enum
+from pathlib import Path
+
+from graft_cluster import host
+from graft_cluster.cache import Cache
+from graft_cluster.steps import StepFailed, say
+
+#: The node image that this release of kind was made for.
+PUBLIC_NODE_IMAGE = "kindest/node:v1.37.0"
+PULL_PATIENCE_S = 600
+
+
+class Way(Enum):
+    """Where the cluster comes from."""
+
+    EXISTING = "the cluster that KUBECONFIG names"
+    DOCKER = "kind in this machine's Docker, with public images"
+    OWN = "kind in an own Docker Engine, with images built here"
+
+
+def choose(cache: Cache) -> Way:
+    """Take what was asked for, else what was used last, else what works here."""
+    asked = os.environ.get("GRAFT_CLUSTER_WAY", "").upper()
+    if os.environ.get("GRAFT_USE_EXISTING") == "1":
+        if not os.environ.get("KUBECONFIG"):
+            raise StepFailed("GRAFT_USE_EXISTING=1 needs KUBECONFIG")
+        return Way.EXISTING
+    if asked:
+        if asked not in Way.__members__:
+            raise StepFailed(f"GRAFT_CLUSTER_WAY must be one of {list(Way.__members__)}")
+        return Way[asked]
+    return remembered(cache) or _find()
+
+
+def remembered(cache: Cache) -> Way | None:
+    """The way of the cluster that is up, as far as we know."""
+    try:
+        return Way[_file(cache).read_text().strip()]
+    except (OSError, KeyError):
+        return None
+
+
+def remember(cache: Cache, way: Way) -> None:
+    """Keep the way for `down` and for the next `up`."""
+    _file(cache).write_text(way.name)
+
+
+def forget(cache: Cache) -> None:
+    """After `down` the choice is free again."""
+    _file(cache).unlink(missing_ok=True)
+
+
+def _file(cache: Cache) -> Path:
+    return cache.folder() / "way"
+
+
+def _find() -> Way:
+    if not host.docker_answers({}):
+        return Way.OWN
+    say(f"… ask this machine's Docker for {PUBLIC_NODE_IMAGE}")
+    try:
+        pull = ["docker", "pull", "--quiet", PUBLIC_NODE_IMAGE]
+        pulled = subprocess.run(
+            pull, capture_output=True, timeout=PULL_PATIENCE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Way.OWN
+    return Way.DOCKER if pulled.returncode == 0 else Way.OWN
