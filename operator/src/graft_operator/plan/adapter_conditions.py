@@ -20,7 +20,7 @@ from datetime import datetime
 from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, yes
 from graft_operator.plan.gate import GateVerdict
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.rollout import Rollout
+from graft_operator.plan.rollout import Rollout, answering_versions
 from graft_operator.plan.verdicts import Verdict
 
 
@@ -33,7 +33,7 @@ def adapter_conditions(
     facts = {
         "Stalled": stalled,
         "Reconciling": reconciling_fact(training, rollout, stalled),
-        "Ready": ready_fact(training, rollout) if serves else published_as_ready(training, gate),
+        "Ready": ready_fact(seen, training, rollout) if serves else published_as_ready(training, gate),
         "Accepted": training.accepted,
         "Trained": training.trained,
         "Evaluated": evaluated_fact(gate),
@@ -68,11 +68,14 @@ def reconciling_fact(training: Verdict, rollout: Rollout, stalled: Fact) -> Fact
     return no("Settled")
 
 
-def ready_fact(training: Verdict, rollout: Rollout) -> Fact:
+def ready_fact(seen: AdapterObserved, training: Verdict, rollout: Rollout) -> Fact:
     """Ready is about answers, not about intentions: an old version that answers is Ready, though not UpToDate."""
     answering = rollout.answering
     if answering is not None:
         return yes("Serving", f"version {answering.number} answers on every wanted replica")
+    if mixed := answering_versions(rollout, seen.base, seen.pods):
+        numbers = " or ".join(map(str, mixed))
+        return yes("Serving", f"version {numbers} answers on every wanted replica")
     if rollout.target is not None:
         return no("RollingOut", rolling_message(rollout))
     fact = training.stalled or training.waiting or training.trained

@@ -14,6 +14,9 @@ from graft_registry.documents import BaseManifest, Progress, StoredVersion
 
 JobState = Literal["Active", "Succeeded", "Failed"]
 
+Decision = tuple[int, int | None]
+"""Numbers of an adapter's target and previous version: which decision a wanted set carries out."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobObserved:
@@ -55,6 +58,8 @@ class PodObserved:
     reachable: bool
     wanted_digest: str | None = None
     """Digest of the wanted set that the agent has applied."""
+    decision: Decision | None = None
+    """The decision that this wanted set carries out for the adapter; None when that can't be told."""
     active: tuple[int, ...] = ()
     """Numbers of the versions that the alias points to on this pod."""
     versions: tuple[VersionOnPod, ...] = ()

@@ -61,7 +61,6 @@ def coverage_of(version: ServedVersion | None, base: BaseModel | None, pods: tup
     """Count the pods that answer with ``version``, of the replicas of the base that it belongs to."""
     if version is None or base is None:
         return NO_COVERAGE
-    revision = next((item for item in base.status.serving if item.digest == version.base_digest), None)
     own = [pod for pod in pods if pod.base_digest == version.base_digest]
     failures = [
         (pod.name, seen)
@@ -69,14 +68,49 @@ def coverage_of(version: ServedVersion | None, base: BaseModel | None, pods: tup
         for seen in pod.versions
         if seen.number == version.number and seen.state in ("Refused", "Failing")
     ]
-    loaded = sum(pod.ready and version.number in pod.active for pod in own)
     return Coverage(
-        desired=revision.replicas if revision else base.spec.serving.replicas,
-        loaded=loaded,
+        desired=wanted_replicas(base, version.base_digest),
+        loaded=sum(answers(pod, version) for pod in own),
         failed=len(failures),
         refused=any(seen.state == "Refused" for _, seen in failures),
         message=f"{failures[0][0]}: {failures[0][1].reason}: {failures[0][1].message}" if failures else "",
     )
+
+
+def wanted_replicas(base: BaseModel, base_digest: str) -> int:
+    """Return the number of pods that are to serve one revision of the base."""
+    revision = next((item for item in base.status.serving if item.digest == base_digest), None)
+    return revision.replicas if revision else base.spec.serving.replicas
+
+
+def answers(pod: PodObserved, version: ServedVersion) -> bool:
+    """Whether requests that reach the pod are answered with exactly this version."""
+    known = any((item.number, item.digest) == (version.number, version.digest) for item in pod.versions)
+    return pod.ready and known and version.number in pod.active
+
+
+def answering_versions(rollout: Rollout, base: BaseModel | None, pods: tuple[PodObserved, ...]) -> tuple[int, ...]:
+    """Return the versions that answer while every wanted replica of one revision answers with some version.
+
+    During a rollout some pods are ahead of others; clients are served all the same.
+    """
+    for version in (rollout.target, rollout.previous):
+        if version is None or base is None:
+            continue
+        own = [pod for pod in pods if pod.base_digest == version.base_digest and pod.ready and pod.active]
+        if 0 < wanted_replicas(base, version.base_digest) <= len(own):
+            return tuple(sorted({number for pod in own for number in pod.active}))
+    return ()
+
+
+def is_carried_out(target: ServedVersion, previous: ServedVersion, desired: int, pods: tuple[PodObserved, ...]) -> bool:
+    """Whether every wanted replica answers with the target *because of this decision*.
+
+    A pod may answer with the target because of an earlier decision, whose successor is just on its way to take the
+    target away (a base that is bumped back, for one). To give up ``previous`` then would leave nobody to answer.
+    """
+    decision = (target.number, previous.number)
+    return desired <= sum(answers(pod, target) and pod.decision == decision for pod in pods)
 
 
 def plan_rollout(
@@ -104,6 +138,6 @@ def plan_rollout(
             refused=target,
             refusal=coverage.message,
         )
-    if coverage.complete:
+    if target and previous and coverage.complete and is_carried_out(target, previous, coverage.desired, pods):
         previous, before = None, NO_COVERAGE
     return Rollout(target=target, previous=previous, coverage=coverage, previous_coverage=before)

@@ -47,7 +47,13 @@ def adapter_entry(adapter: AdapterOfBase, digest: str, service_urls: Mapping[str
         "name": adapter.name,
         "versions": [_version(version) for version in local],
         "route": [{"number": version.number, "weight": 100} for version in routed],
-        "forwardTo": next((service_urls.get(version.base_digest) for version in elsewhere), None),
+        "forwardTo": next(
+            (service_urls[item.base_digest] for item in elsewhere if item.base_digest in service_urls), None
+        ),
+        "decision": {
+            "target": adapter.target.number,
+            "previous": adapter.previous.number if adapter.previous else None,
+        },
     }
 
 

@@ -15,11 +15,11 @@ from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, PODS
 from graft_operator.manifests import labels, naming
-from graft_operator.plan.observed import AdapterObserved, JobObserved, PodObserved
+from graft_operator.plan.observed import AdapterObserved, Decision, JobObserved, PodObserved
 from graft_operator.plan.recipe import recipe_digest
 from graft_operator.reconcilers.invalid import complaint
 from graft_operator.reconcilers.jobs import job_observed, job_state
-from graft_operator.reconcilers.serving_pods import pod_observed, serving_pods, short_digest
+from graft_operator.reconcilers.serving_pods import decision_in, pod_observed, serving_pods, short_digest
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import StoredVersion
 from graft_registry.errors import NotFound as VersionNotFound
@@ -164,8 +164,20 @@ class AdapterObserver:
     async def _pods(self, adapter: LoraAdapter, base: BaseModel) -> tuple[PodObserved, ...]:
         digests = {naming.short(revision.digest): revision.digest for revision in base.status.serving}
         pods = await serving_pods(self._cluster, self._agents, base.metadata)
+        decisions = await self._decisions(adapter, base)
         return tuple(
-            pod_observed(pod, digests[short_digest(pod.body)], adapter.metadata.name)
+            pod_observed(pod, digests[short_digest(pod.body)], adapter.metadata.name, decisions)
             for pod in pods
             if short_digest(pod.body) in digests
         )
+
+    async def _decisions(self, adapter: LoraAdapter, base: BaseModel) -> dict[str, Decision]:
+        """Return what the present wanted sets decide for the adapter, by their digests; only a rollout asks for it."""
+        if adapter.status.serving.previous is None:
+            return {}
+        decisions = {}
+        for revision in base.status.serving:
+            body = await self._cluster.get(CONFIG_MAPS, adapter.metadata.namespace, revision.deployment)
+            if body is not None and (found := decision_in(body, adapter.metadata.name)) is not None:
+                decisions[found[0]] = found[1]
+        return decisions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,9 @@ from graft_operator.api.meta import ObjectMeta
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import PODS
 from graft_operator.manifests import labels
-from graft_operator.plan.observed import PodObserved, VersionOnPod
+from graft_operator.manifests.serving import WANTED_KEY
+from graft_operator.plan.observed import Decision, PodObserved, VersionOnPod
+from graft_registry.digests import sha256_digest
 
 Object = Mapping[str, Any]
 
@@ -53,8 +56,13 @@ def address_of(pod: Object) -> PodAddress | None:
     return PodAddress(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"], ip=ip)
 
 
-def pod_observed(pod: ServingPod, digest: str, adapter: str | None) -> PodObserved:
-    """Return the pod as the plans see it: for one adapter, or for all of them when ``adapter`` is None."""
+def pod_observed(
+    pod: ServingPod, digest: str, adapter: str | None, decisions: Mapping[str, Decision] | None = None
+) -> PodObserved:
+    """Return the pod as the plans see it: for one adapter, or for all of them when ``adapter`` is None.
+
+    ``decisions`` maps the digests of wanted sets to what they decide for that adapter.
+    """
     state = pod.state
     adapters = [item for item in (state.adapters if state else ()) if adapter is None or item.name == adapter]
     return PodObserved(
@@ -63,9 +71,21 @@ def pod_observed(pod: ServingPod, digest: str, adapter: str | None) -> PodObserv
         ready=is_ready(pod.body),
         reachable=state is not None,
         wanted_digest=state.wanted_digest if state else None,
+        decision=(decisions or {}).get(state.wanted_digest or "") if state else None,
         active=tuple(share.number for item in adapters for share in item.active),
         versions=tuple(version for item in adapters for version in versions_on_pod(item)),
     )
+
+
+def decision_in(config_map: Object, adapter: str) -> tuple[str, Decision] | None:
+    """Return the digest of the wanted set in a ConfigMap, and what it decides for the adapter."""
+    text = config_map.get("data", {}).get(WANTED_KEY, "")
+    try:
+        entries = json.loads(text)["adapters"]
+        decided = next(entry["decision"] for entry in entries if entry["name"] == adapter)
+        return sha256_digest(text.encode()), (decided["target"], decided["previous"])
+    except (ValueError, LookupError, TypeError, StopIteration):
+        return None  # an earlier release wrote it, or a person did: it is about to be written anew
 
 
 def versions_on_pod(adapter: AdapterState) -> list[VersionOnPod]:
