@@ -29,7 +29,7 @@
 {{- end }}
 
 {{- define "graft.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "graft.name" . }}
+app.kubernetes.io/name: graft
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
@@ -37,7 +37,7 @@ app.kubernetes.io/component: operator
 {{/* managed-by is Helm's; what the operator itself creates says "graft" there. */}}
 {{- define "graft.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/name: {{ include "graft.name" . }}
+app.kubernetes.io/name: graft
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}

@@ -1,0 +1,123 @@
+"""Operator ↔ serving agent (docs/contracts.md §6 and §7): the wanted set one way, the state the other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+from tests import builders
+
+from graft_operator.agents.client import AGENT_PORT
+from graft_operator.agents.documents import AgentState as StateAsRead
+from graft_operator.agents.documents import EngineStatus, LoadStatus
+from graft_operator.manifests import naming, serving
+from graft_operator.plan.wanted import wanted_set
+from graft_registry.config import RegistryConfig
+from graft_serving import documents, wanted_configmap
+from graft_serving.engine_monitor import EngineStateName
+from graft_serving.settings import Settings
+from graft_serving.versions import VersionState
+
+OTHER = "http://graft-tiny-12345678.team-a.svc:8000"
+
+
+def wanted(**fields: Any) -> dict[str, Any]:
+    urls = {builders.base_id("B"): OTHER}
+    adapters = [
+        builders.adapter_of_base("new"),
+        builders.adapter_of_base("steady", target=builders.served_version(1)),
+        builders.adapter_of_base("moving", previous=builders.served_version(1), target=builders.served_version(2)),
+        builders.adapter_of_base(
+            "readapted", previous=builders.served_version(1), target=builders.served_version(2, base="B")
+        ),
+        builders.adapter_of_base("elsewhere", target=builders.served_version(2, base="B")),
+        builders.adapter_of_base("going", target=builders.served_version(1), deleting=True),
+    ]
+    document = wanted_set("tiny", builders.base_id(), forward_base_to=None, adapters=adapters, service_urls=urls)
+    return document | fields
+
+
+def test_agent_understands_the_wanted_set() -> None:
+    read = documents.parse_wanted_set(json.dumps(wanted()).encode())
+    by_name = {adapter.name: adapter for adapter in read.adapters}
+    assert by_name.keys() == {"steady", "moving", "readapted", "elsewhere"}
+    assert [key.number for key in by_name["moving"].version_keys] == [1, 2]
+    assert [share.version.number for share in by_name["moving"].desired_route] == [2]
+    assert [share.version.number for share in by_name["readapted"].desired_route] == [1]
+    assert by_name["elsewhere"].desired_route == ()
+    assert by_name["elsewhere"].forward_to == OTHER
+
+
+def test_agent_finds_the_wanted_set_in_its_config_map() -> None:
+    revision = builders.serving_revision()
+    config_map = serving.wanted_config_map(builders.base_model(), revision, wanted())
+    assert config_map["data"].keys() == {wanted_configmap.KEY}
+    documents.parse_wanted_set(config_map["data"][wanted_configmap.KEY].encode())
+
+
+def agent_environment() -> dict[str, str]:
+    container = serving.agent_container(builders.base_model(), builders.serving_revision(), builders.PLATFORM)
+    given = {variable["name"]: variable.get("value", "pod-1") for variable in container["env"]}
+    return {name: str(value) for name, value in given.items()}
+
+
+def test_agent_understands_its_environment() -> None:
+    environ = agent_environment()
+    settings = Settings.from_environment(environ)
+    assert settings.wanted_configmap == builders.serving_revision().deployment
+    assert (settings.api_port, settings.admin_port) == (naming.API_PORT, naming.STATE_PORT)
+    assert settings.admin_port == AGENT_PORT
+    assert settings.max_rank == builders.base_model().spec.serving.max_rank
+    assert settings.peer_service_url == naming.service_url(builders.NAMESPACE, "tiny")
+    assert RegistryConfig.from_environment(environ).bucket == "graft"
+
+
+def test_agent_ignores_none_of_its_environment() -> None:
+    known = {f"GRAFT_{name.upper()}" for name in Settings.model_fields} | {"GRAFT_REGISTRY"}
+    given = {name for name in agent_environment() if name.startswith("GRAFT_")}
+    assert given <= known
+
+
+def state(**fields: Any) -> documents.AgentState:
+    version = documents.VersionStatus(
+        number=7,
+        manifest_digest=builders.digest("manifest"),
+        engine_name="support--v7-ab12cd34",
+        state="Proven",
+        reason="",
+        message="",
+        inflight=1,
+        requests=10,
+        errors=0,
+        load_seconds=0.25,
+    )
+    adapter = documents.AdapterStatus(
+        name="support", active=(documents.ShareState(number=7, weight=100),), versions=(version,)
+    )
+    told = {
+        "pod": "pod-1",
+        "wanted_digest": builders.digest("wanted"),
+        "message": "",
+        "base": documents.BaseState(name="tiny", digest=builders.base_id()),
+        "engine": documents.EngineState(state="Ready", starts=1, message=""),
+        "ready": True,
+        "adapters": (adapter,),
+    }
+    return documents.AgentState(**told | fields)
+
+
+def test_operator_understands_the_state() -> None:
+    told = state().to_dict()
+    read = StateAsRead.model_validate(told).model_dump(by_alias=True, mode="json")
+    assert {name: told[name] for name in read} == read
+
+
+def test_operator_knows_every_word_of_the_state() -> None:
+    assert set(get_args(LoadStatus)) == set(VersionState)
+    assert set(get_args(EngineStatus)) == set(get_args(EngineStateName))
+
+
+@pytest.mark.parametrize("digest", [None, builders.digest("wanted")])
+def test_state_before_the_first_wanted_set(digest: str | None) -> None:
+    assert StateAsRead.model_validate(state(wanted_digest=digest, adapters=()).to_dict()).wanted_digest == digest
