@@ -1,10 +1,12 @@
 """Composition root: settings → clients → one task group. No logic of its own."""
 
+import argparse
 import asyncio
 import logging
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from graft_operator.agents import Agents
@@ -15,12 +17,21 @@ from graft_operator.reconcilers import build
 from graft_operator.runtime import Operator
 from graft_operator.settings import Settings, SettingsError
 from graft_operator.telemetry import logs
+from graft_operator.uninstall import release_finalizers
 
 log = logging.getLogger("graft_operator")
 
 
-def main() -> int:
-    """Run the operator until a signal. Returns the exit status: 0 on a requested stop, 2 on bad settings."""
+def main(argv: Sequence[str] = ()) -> int:
+    """Run the operator until a signal, or one of its commands. Returns the exit status.
+
+    0 is a requested stop or a command that is done, 2 bad settings or arguments, 1 anything else.
+    """
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "release-finalizers":
+        logs.configure(log_format="console", level="INFO")
+        asyncio.run(release_finalizers(arguments.namespace, arguments.deployment))
+        return 0
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
@@ -52,6 +63,15 @@ async def serve(settings: Settings) -> None:
         heartbeat.cancel()
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m graft_operator", description="Without a command: the operator.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    release = commands.add_parser("release-finalizers", help="stop the operator and let all its objects go")
+    release.add_argument("--namespace", required=True, help="of the operator")
+    release.add_argument("--deployment", required=True, help="of the operator")
+    return parser
+
+
 def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,4 +84,4 @@ def _now() -> datetime:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -43,7 +43,9 @@ async def release_all(cluster: Cluster, resource: Resource) -> None:
         kept = [name for name in metadata.get("finalizers", []) if not name.startswith(f"{resource.group}/")]
         if len(kept) == len(metadata.get("finalizers", [])):
             continue
-        log.info("finalizers released", extra={"kind": resource.kind, "key": f"{metadata['namespace']}/{metadata['name']}"})
+        log.info(
+            "finalizers released", extra={"kind": resource.kind, "key": f"{metadata['namespace']}/{metadata['name']}"}
+        )
         patch = [{"op": "add", "path": "/metadata/finalizers", "value": kept}]
         try:
             await cluster.patch_json(resource, metadata["namespace"], metadata["name"], patch)
