@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from graft_operator.api.base_model import ResolvedBase
-from graft_operator.api.lora_adapter import DatasetSource, LoraAdapter
+from graft_operator.api.lora_adapter import DatasetSource, LoraAdapter, Training
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
@@ -28,6 +28,8 @@ RETRIES: Final = 4
 GRACE_SECONDS: Final = 120
 """Time for the checkpoint after SIGTERM; spot instances give 30 to 120 s."""
 RUN_FILE: Final = "run.json"
+LOGGING_STEPS: Final = 10
+"""As in Transformers' own examples: often enough for a progress line, seldom enough to cost nothing."""
 
 
 def run_document(
@@ -65,13 +67,15 @@ def run_document(
         },
         "method": spec.method,
         "lora": spec.lora.to_wire() | {"alpha": spec.lora.effective_alpha},
-        "training": {
-            name: value
-            for name, value in spec.training.to_wire().items()
-            if name != "deadlineSeconds"  # the Job's, not the trainer's
-        },
+        "training": training_document(spec.training),
         "evaluation": {"probes": [probe.to_wire() for probe in spec.evaluation.probes]},
     }
+
+
+def training_document(training: Training) -> dict[str, Any]:
+    """Return the hyperparameters: the user's without the Job's deadline, and those that we don't let users choose."""
+    chosen = {name: value for name, value in training.to_wire().items() if name != "deadlineSeconds"}
+    return chosen | {"packing": False, "loggingSteps": LOGGING_STEPS, "gradientCheckpointing": False}
 
 
 def source_document(source: DatasetSource, directory: str) -> dict[str, Any]:

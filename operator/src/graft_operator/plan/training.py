@@ -6,11 +6,11 @@ The first check that has something to say decides. The order matters and is expl
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from graft_operator.api.adapter_status import TrainingProgress, VersionReason
-from graft_operator.api.conditions import no, unknown, yes
+from graft_operator.api.conditions import Fact, no, unknown, yes
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.observed import AdapterObserved, JobObserved
 from graft_operator.plan.verdicts import Verdict
@@ -48,7 +48,8 @@ def version_is_pinned(seen: AdapterObserved, _: datetime) -> Verdict | None:
     if seen.pinned is None:
         fact = no("VersionNotFound", f"spec.version: version {number} is not in the registry; name one that is")
         return Verdict(accepted=fact, trained=unknown("VersionNotFound"), stalled=fact)
-    return Verdict(trained=yes("Pinned", f"spec.version pins version {number}"), current=seen.pinned)
+    fact = yes("Pinned", f"spec.version pins version {number}")
+    return Verdict(trained=fact, current=seen.pinned, actions=stopped_jobs(seen))
 
 
 def base_is_unresolved(seen: AdapterObserved, _: datetime) -> Verdict | None:
@@ -96,7 +97,7 @@ def base_moved_on_without_us(seen: AdapterObserved, _: datetime) -> Verdict | No
     if new_version_reason(seen) != "BaseModelChanged":
         return None
     message = f"BaseModel {seen.base.metadata.name} has changed and readaptation.policy is Never"
-    return Verdict(trained=yes("KeptOnOldBase", message), current=seen.live)
+    return Verdict(trained=yes("KeptOnOldBase", message), current=seen.live, actions=stopped_jobs(seen))
 
 
 def adapter_is_suspended(seen: AdapterObserved, _: datetime) -> Verdict | None:
@@ -104,8 +105,7 @@ def adapter_is_suspended(seen: AdapterObserved, _: datetime) -> Verdict | None:
     if not seen.adapter.spec.suspend:
         return None
     fact = no("Suspended", "spec.suspend is true: nothing is trained")
-    active = tuple(DeleteObject("Job", job.name, job.uid) for job in seen.jobs if job.state == "Active")
-    return Verdict(trained=fact, actions=active)
+    return Verdict(trained=fact, actions=stopped_jobs(seen))
 
 
 def training_has_failed(seen: AdapterObserved, now: datetime) -> Verdict | None:
@@ -117,15 +117,33 @@ def training_has_failed(seen: AdapterObserved, now: datetime) -> Verdict | None:
     if reason in USER_ERRORS or reason == "DeadlineExceeded":
         fact = no(reason, f"{message}; to try again unchanged, delete Job {job.name}")
         return Verdict(trained=fact, stalled=fact)
-    rest = RETRY_SECONDS - (now - job.failed_time).total_seconds() if job.failed_time else 0.0
-    fact = no(reason, f"{message}; tried again in {max(0, round(rest / 60))} min")
+    return begin_again(job, no(reason, f"{message}; tried again {after_rest(job)}"), now)
+
+
+def version_has_vanished(seen: AdapterObserved, now: datetime) -> Verdict | None:
+    """A Job succeeds only after its version is committed, and the registry was read after the Job: it is lost."""
+    job = job_of_recipe(seen)
+    if job is None or job.state != "Succeeded":
+        return None
+    message = f"Job {job.name} succeeded, but its version is not in the registry; trained again {after_rest(job)}"
+    return begin_again(job, no("VersionMissing", message), now)
+
+
+def begin_again(job: JobObserved, fact: Fact, now: datetime) -> Verdict:
+    """Let the ended Job rest, then delete it: the next pass creates it anew."""
+    rest = RETRY_SECONDS - (now - job.ended_time).total_seconds() if job.ended_time else 0.0
     if rest > 0:
         return Verdict(trained=fact, waiting=fact, requeue_after=rest)
     return Verdict(trained=fact, waiting=fact, actions=(DeleteObject("Job", job.name, job.uid),), requeue_after=1)
 
 
+def after_rest(job: JobObserved) -> str:
+    """Return when a Job has rested. A point in time: "in 4 minutes" would be a new status with every look."""
+    return f"after {job.ended_time + timedelta(seconds=RETRY_SECONDS):%H:%M:%S} UTC" if job.ended_time else "now"
+
+
 def training_is_running(seen: AdapterObserved, _: datetime) -> Verdict | None:
-    """The Job runs, or has just ended and its version will be in the registry at the next look."""
+    """The Job of the recipe runs, or waits for its pod."""
     job = job_of_recipe(seen)
     if job is None:
         return None
@@ -157,6 +175,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     base_moved_on_without_us,
     adapter_is_suspended,
     training_has_failed,
+    version_has_vanished,
     training_is_running,
     place_is_taken,  # last: only a Job that is about to be created needs a place
 )
@@ -165,6 +184,15 @@ CHECKS: Final[tuple[Check, ...]] = (
 def job_of_recipe(seen: AdapterObserved) -> JobObserved | None:
     """Return the Job that trains the current recipe, if there is one."""
     return next((job for job in seen.jobs if job.recipe == seen.recipe), None)
+
+
+def stopped_jobs(seen: AdapterObserved) -> tuple[DeleteObject, ...]:
+    """Return the deletion of the Job that runs; it goes on from its last checkpoint if it is asked for again."""
+    return tuple(
+        DeleteObject("Job", job.name, job.uid)
+        for job in seen.jobs
+        if job.state == "Active" and seen.recipe in (None, job.recipe)
+    )
 
 
 def superseded_jobs(seen: AdapterObserved) -> tuple[DeleteObject, ...]:
@@ -200,7 +228,7 @@ def progress_of(seen: AdapterObserved, job: JobObserved) -> TrainingProgress:
         recipe=job.recipe,
         state=said.state,
         step=said.step,
-        max_steps=said.max_steps,
+        max_steps=said.max_steps or 0,
         loss=None if said.loss is None else f"{said.loss:.4f}",
         eta_seconds=None if said.eta_seconds is None else round(said.eta_seconds),
     )

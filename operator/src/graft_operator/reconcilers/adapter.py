@@ -21,8 +21,9 @@ from graft_operator.cluster.resources import LORA_ADAPTERS
 from graft_operator.engine.controller import Result
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.training_job import run_document, training_job_manifest
-from graft_operator.plan.actions import Plan
+from graft_operator.plan.actions import Plan, RemoveFinalizer
 from graft_operator.plan.adapter import plan_adapter
+from graft_operator.plan.deletion import CLEANUP_FINALIZER
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.training import new_version_reason
 from graft_operator.plan.transitions import adapter_events
@@ -92,6 +93,10 @@ class AdapterReconciler:
     async def _refuse(self, body: Mapping[str, Any], error: ValidationError) -> Result:
         """Say what is wrong with the spec; a changed spec comes back by its own event."""
         metadata = ObjectMeta.model_validate(body["metadata"])
+        if metadata.is_deleting and CLEANUP_FINALIZER in metadata.finalizers:
+            # Nobody can tell what it asked for any more; holding it back would hold its namespace back.
+            await self._effects.carry_out(LORA_ADAPTERS, body, (RemoveFinalizer(CLEANUP_FINALIZER),))
+            return Result()
         old = LoraAdapterStatus.model_validate(body.get("status", {}))
         conditions = invalid_conditions(metadata, old.conditions, error, self._clock())
         new = old.model_copy(update={"observed_generation": metadata.generation, "conditions": conditions})

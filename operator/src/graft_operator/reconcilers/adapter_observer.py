@@ -38,6 +38,8 @@ class AdapterObserver:
     async def observe(self, adapter: LoraAdapter) -> AdapterObserved:
         """Return the snapshot. Raises what the cluster and the registry raise when they are away."""
         base, base_problem = await self._base(adapter)
+        if adapter.metadata.is_deleting:
+            return await self._observe_deletion(adapter, base)
         dataset_digest, dataset_problem = await self._dataset(adapter)
         recipe = self._recipe(adapter, base, dataset_digest, dataset_problem)
         jobs = await self._jobs(adapter)
@@ -58,6 +60,15 @@ class AdapterObserver:
             jobs=jobs,
             progress=await self._progress(adapter, recipe) if training and recipe and jobs else None,
             readaptations=await self._readaptations(adapter, base) if training and live and base else 0,
+            pods=await self._pods(adapter, base) if base else (),
+        )
+
+    async def _observe_deletion(self, adapter: LoraAdapter, base: BaseModel | None) -> AdapterObserved:
+        """Leave the registry alone: one that is away must not hold up a deletion."""
+        return AdapterObserved(
+            adapter=adapter,
+            base=base,
+            jobs=await self._jobs(adapter),
             pods=await self._pods(adapter, base) if base else (),
         )
 
@@ -102,7 +113,8 @@ class AdapterObserver:
         metadata = adapter.metadata
         selector = f"{labels.OWNER_UID}={metadata.uid}"
         jobs = await self._cluster.list(JOBS, metadata.namespace, label_selector=selector)
-        jobs = [job for job in jobs if not job["metadata"].get("deletionTimestamp")]
+        if not adapter.metadata.is_deleting:  # a deletion waits for Jobs to be gone for good
+            jobs = [job for job in jobs if not job["metadata"].get("deletionTimestamp")]
         pods = await self._cluster.list(PODS, metadata.namespace, label_selector=selector) if jobs else []
         return tuple(job_observed(job, pods) for job in jobs)
 

@@ -20,7 +20,8 @@ from graft_operator.manifests.access import access_manifests
 from graft_operator.manifests.import_job import import_job_manifest
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.serving import revision_manifests, shared_service
-from graft_operator.plan.base_model import Builders, plan_base_model
+from graft_operator.plan.actions import RemoveFinalizer
+from graft_operator.plan.base_model import IN_USE_FINALIZER, Builders, plan_base_model
 from graft_operator.plan.observed import BaseObserved
 from graft_operator.plan.transitions import condition_events
 from graft_operator.reconcilers.base_observer import BaseObserver
@@ -79,6 +80,10 @@ class BaseModelReconciler:
     async def _refuse(self, body: Mapping[str, Any], error: ValidationError) -> Result:
         """Say what is wrong with the spec; what is served stays served."""
         metadata = ObjectMeta.model_validate(body["metadata"])
+        if metadata.is_deleting and IN_USE_FINALIZER in metadata.finalizers:
+            # Nobody can tell what it asked for any more; holding it back would hold its namespace back.
+            await self._effects.carry_out(BASE_MODELS, body, (RemoveFinalizer(IN_USE_FINALIZER),))
+            return Result()
         old = BaseModelStatus.model_validate(body.get("status", {}))
         conditions = invalid_conditions(metadata, old.conditions, error, self._clock())
         new = old.model_copy(update={"observed_generation": metadata.generation, "conditions": conditions})

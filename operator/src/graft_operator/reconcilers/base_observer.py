@@ -37,6 +37,9 @@ class BaseObserver:
     async def observe(self, base: BaseModel) -> BaseObserved:
         """Return the snapshot. Raises what the cluster and the registry raise when they are away."""
         source = BaseSource.model_validate(base.spec.source.to_wire())
+        if base.metadata.is_deleting and not await self._adapters(base):
+            # Nothing more is read: a registry that is away must not hold up the deletion of an unused base.
+            return BaseObserved(base=base, source_digest=source.digest())
         manifest, adapters, deployments, pods, job = await asyncio.gather(
             self._artifacts.resolved_base(base.metadata.namespace, base.metadata.name, source),
             self._adapters(base),

@@ -91,7 +91,9 @@ class Effects:
                 await self._apply(manifest)
             case DeleteObject(kind, name, uid):
                 self._applied.pop((kind, metadata.namespace, name), None)
-                await self._cluster.delete(OWNED[kind], metadata.namespace, name, uid=uid)
+                # A Job stays until its pods are gone, so that a recipe never has two trainers.
+                propagation = "Foreground" if kind == "Job" else "Background"
+                await self._cluster.delete(OWNED[kind], metadata.namespace, name, uid=uid, propagation=propagation)
             case DeleteVersions():
                 await self._artifacts.delete_adapter(metadata.namespace, metadata.name)
             case EmitEvent(kind, reason, message):

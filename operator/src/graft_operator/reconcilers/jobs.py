@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +19,7 @@ WAITING_REASONS: Final = frozenset(
 """Reasons for which a container waits that a person wants to know of."""
 
 MESSAGE_LIMIT: Final = 600
+REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 
 
 def job_observed(job: Object, pods: Iterable[Object]) -> JobObserved:
@@ -25,28 +27,28 @@ def job_observed(job: Object, pods: Iterable[Object]) -> JobObserved:
     metadata = job["metadata"]
     own = [pod for pod in pods if pod["metadata"].get("labels", {}).get("job-name") == metadata["name"]]
     own.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
-    state, failed = job_state(job)
+    state, ended = job_state(job)
     outcome = next((said for pod in own if (said := termination_of(pod))), {})
     return JobObserved(
         name=metadata["name"],
         uid=metadata["uid"],
         recipe=metadata.get("annotations", {}).get(labels.RECIPE, ""),
         state=state,
-        failed_time=_time(failed.get("lastTransitionTime")) if failed else None,
-        failure_reason=str(failed.get("reason", "")) if failed else "",
-        outcome_reason=_text(outcome.get("reason")),
+        ended_time=_time(ended.get("lastTransitionTime")) if ended else None,
+        failure_reason=str(ended.get("reason", "")) if ended and state == "Failed" else "",
+        outcome_reason=_reason(outcome.get("reason")),
         outcome_message=_outcome_message(outcome),
         waiting=next((problem for pod in own[:1] if (problem := pod_problem(pod))), ""),
     )
 
 
 def job_state(job: Object) -> tuple[JobState, Object | None]:
-    """Return the state of a Job, and its Failed condition if it has failed."""
+    """Return the state of a Job, and the condition that ended it."""
     for condition in job.get("status", {}).get("conditions", []):
         if condition.get("status") == "True" and condition.get("type") in ("Failed", "FailureTarget"):
             return "Failed", condition
         if condition.get("status") == "True" and condition.get("type") == "Complete":
-            return "Succeeded", None
+            return "Succeeded", condition
     return "Active", None
 
 
@@ -59,7 +61,7 @@ def termination_of(pod: Object) -> Object:
                 continue
             try:
                 said = json.loads(message)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(said, dict) and "outcome" in said:
                 return said
@@ -87,6 +89,11 @@ def _container_statuses(pod: Object) -> list[Object]:
 def _outcome_message(outcome: Object) -> str:
     message, field = _text(outcome.get("message")), _text(outcome.get("field"))
     return f"{field}: {message}" if field and not message.startswith(field) else message
+
+
+def _reason(value: Any) -> str:
+    """Return a word that the API server takes for a condition's reason; empty when the pod said something else."""
+    return value if isinstance(value, str) and REASON.fullmatch(value) else ""
 
 
 def _text(value: Any) -> str:
