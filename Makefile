@@ -92,3 +92,7 @@ test-e2e: setup cluster-up images ## End to end on the kind cluster: real API se
 .PHONY: test-gpu
 test-gpu: setup ## What needs a CUDA GPU
 	$(PYTEST) -q -m gpu tests
+
+.PHONY: manifests
+manifests: setup ## Generate the CRDs from the models
+	$(PYTHON) hack/generate_crds.py
