@@ -68,11 +68,17 @@ def import_base(
         log.info("base known namespace=%s base=%s digest=%s", namespace, name, known.digest)
         return known
     local = bring(source, access, store.config, mount=mount, workspace=workspace)
+    manifest = _manifest(local, namespace, name, source)
+    published = registry.publish(manifest, local.directory)
+    return registry.read(registry.record_source(source, published.digest))
+
+
+def _manifest(local: LocalSource, namespace: str, name: str, source: BaseSource) -> BaseManifest:
     try:
         identity = identify(local.directory)
     except InvalidModel as error:
         raise SourceError(SourceProblem.INVALID, str(error)) from error
-    manifest = BaseManifest(
+    return BaseManifest(
         namespace=namespace,
         name=name,
         digest=identity.digest,
@@ -86,8 +92,6 @@ def import_base(
         files=identity.files,
         created_time=timestamp(),
     )
-    published = registry.publish(manifest, local.directory)
-    return registry.read(registry.record_source(source, published.digest))
 
 
 def bring(
