@@ -261,6 +261,7 @@ def seen(subject: LoraAdapter | None = None, **fields: Any) -> AdapterObserved:
             subject.spec,
             base_digest=base.status.resolved.digest,
             dataset_digest=fields.get("dataset_digest"),
+            evaluation_digest=fields.get("evaluation_digest"),
         )
     return AdapterObserved(adapter=subject, **fields)
 

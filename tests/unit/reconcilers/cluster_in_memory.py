@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tests.builders import NAMESPACE, NOW
@@ -119,9 +119,9 @@ class ClusterInMemory:
         wanted["metadata"] = {"name": name, "namespace": NAMESPACE} | body["metadata"] | fields.get("metadata", {})
         self._store((kind, name), wanted, live=body)
 
-    def ask_deletion(self, kind: str, name: str) -> None:
+    def ask_deletion(self, kind: str, name: str, now: datetime) -> None:
         body = self.objects[kind, name]
-        body["metadata"]["deletionTimestamp"] = NOW.isoformat()
+        body["metadata"]["deletionTimestamp"] = now.isoformat()
         body["metadata"]["resourceVersion"] = str(next(self._versions))
         self._remove_if_released((kind, name))
 

@@ -23,6 +23,8 @@ class ServingPod:
     base_digest: str
     refuses: set[tuple[str, int]]
     """(adapter, number) of what its engine does not take; shared by all pods."""
+    slowness: int = 0
+    """Ticks that a load takes longer here than on the fastest pod."""
     age: int = 0
     wanted: WantedSet | None = None
     wanted_digest: str | None = None
@@ -113,7 +115,7 @@ class ServingPod:
         match step:
             case planning.BringUp(key):
                 self.loading[key] = self.loading.get(key, 0) + self.engine_is_ready
-                done = self.loading[key] >= TICKS_TO_LOAD
+                done = self.loading[key] >= TICKS_TO_LOAD + self.slowness
                 refused = (key.adapter, key.number) in self.refuses
                 ended = VersionState.REFUSED if refused else VersionState.PROVEN
                 self.states[key] = ended if done else VersionState.LOADING

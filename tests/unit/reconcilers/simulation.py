@@ -31,6 +31,8 @@ ADAPTER_CONDITIONS = {
 }
 ROUNDS_TO_SETTLE = 80
 """Twice what the longest scenario takes."""
+QUIET_ROUNDS = 7
+"""So many rounds without a write mean that there is none to come: longer than any rest after a failure."""
 
 
 class Simulation:
@@ -61,8 +63,11 @@ class Simulation:
 
     def delete_adapter(self, name: str = "support") -> None:
         """Ask for the adapter's deletion: from now on it need not answer."""
-        self.answered.discard(name)
-        self.world.cluster.ask_deletion("LoraAdapter", name)
+        self.world.cluster.ask_deletion("LoraAdapter", name, self.world.now)
+
+    def delete_base(self) -> None:
+        """Ask for the base's deletion."""
+        self.world.cluster.ask_deletion("BaseModel", "tiny", self.world.now)
 
     # What time does.
 
@@ -97,7 +102,7 @@ class Simulation:
         quiet = 0
         for _ in range(ROUNDS_TO_SETTLE):
             quiet = quiet + 1 if await self.round() == 0 else 0
-            if quiet == 20:
+            if quiet == QUIET_ROUNDS:
                 return
         raise AssertionError("the operator never comes to rest")
 
@@ -150,7 +155,11 @@ class Simulation:
 
     def check_answers(self) -> None:
         """An adapter that has once answered everywhere always answers."""
-        for name in self.adapters():
+        for body in self.world.cluster.of_kind("LoraAdapter"):
+            name = body["metadata"]["name"]
+            if "deletionTimestamp" in body["metadata"] or body["spec"].get("serving", {}).get("mode") == "None":
+                self.answered.discard(name)
+                continue
             answers = self.answers(name)
             if answers and "nobody" not in answers:
                 self.answered.add(name)

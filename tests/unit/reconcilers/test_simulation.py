@@ -45,3 +45,272 @@ async def test_a_base_bump_moves_every_adapter_and_retires_the_old_base() -> Non
         assert run.answers(name) == {"v2@b"}
         assert run.health(name=name) == "Current"
     assert run.revisions() == {"B"}
+
+
+async def test_two_bumps_in_a_row_end_on_the_last_base() -> None:
+    run = Simulation("support", "sales", replicas=2)
+    await run.settle()
+    run.write_base("b")
+    await run.rounds(7)
+    run.write_base("c")
+    await run.settle()
+    for name in run.adapters():
+        assert {answer.partition("@")[2] for answer in run.answers(name)} == {"c"}
+    assert run.revisions() == {"C"}
+
+
+async def test_a_bump_back_needs_no_training() -> None:
+    run = Simulation()
+    await run.settle()
+    run.write_base("b")
+    await run.settle()
+    run.write_base("a")
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+    assert run.revisions() == {"A"}
+    assert len(run.world.trained) == 2
+
+
+async def test_a_bump_back_while_the_new_base_rolls_out_never_leaves_the_old_version() -> None:
+    for rounds in range(1, 14):
+        run = Simulation(replicas=2)
+        await run.settle()
+        run.write_base("b")
+        await run.rounds(rounds)
+        run.write_base("a")
+        await run.settle()
+        assert run.answers() == {"v1@a"}, f"bumped back after {rounds} rounds"
+        assert run.revisions() == {"A"}
+
+
+async def test_a_third_version_that_arrives_while_the_second_rolls_out_takes_its_place() -> None:
+    for rounds in range(4, 10):
+        run = Simulation(replicas=2)
+        await run.settle()
+        run.write_adapter(lora={"rank": 8})
+        await run.rounds(rounds)
+        run.write_adapter(lora={"rank": 4})
+        await run.settle()
+        assert run.status().serving.target == run.status().serving.target
+        assert run.health() == "Current"
+        assert run.status().served_version == max(number for _, number in run.world.registry.versions)
+
+
+async def test_a_revert_while_the_second_version_rolls_out_keeps_the_first() -> None:
+    for rounds in range(1, 10):
+        run = Simulation(replicas=2)
+        await run.settle()
+        run.write_adapter(lora={"rank": 8})
+        await run.rounds(rounds)
+        run.write_adapter(lora=None)
+        await run.settle()
+        assert run.answers() == {"v1@a"}
+        assert run.health() == "Current"
+
+
+async def test_a_version_that_pods_refuse_is_given_up_and_stays_given_up() -> None:
+    run = Simulation(replicas=2)
+    await run.settle()
+    run.world.refuses.add(("support", 2))
+    run.write_adapter(lora={"rank": 8})
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+    assert run.health() == "Failed"
+    assert run.reason("Stalled") == "VersionRefused"
+    assert run.reason("UpToDate") == "VersionRefused"
+
+
+async def test_a_first_version_that_pods_refuse_is_told_and_leaves_its_siblings_alone() -> None:
+    run = Simulation("support", "sales")
+    run.world.refuses.add(("support", 1))
+    await run.settle()
+    assert run.health() == "Failed"
+    assert run.answers("sales") == {"v1@a"}
+
+
+async def test_a_version_that_the_gate_rejects_is_stored_and_not_served() -> None:
+    run = Simulation()
+    run.world.losses[2] = 1.5
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+    assert run.reason("Stalled") == "WorseThanLive"
+    assert ("support", 2) in run.world.registry.versions
+
+
+async def test_a_revert_to_a_version_with_a_worse_loss_is_a_persons_word() -> None:
+    run = Simulation()
+    run.world.losses = {1: 1.5, 2: 1.0}
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    await run.settle()
+    run.write_adapter(lora=None)
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+
+
+async def test_a_pin_serves_the_named_version_and_stops_training() -> None:
+    run = Simulation()
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    await run.settle()
+    run.write_adapter(lora={"rank": 4})
+    await run.round()
+    run.write_adapter(version=1)
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+    assert len(run.world.trained) == 2
+    assert run.health() == "Current"
+
+
+async def test_at_most_max_parallel_adapters_are_readapted_at_once() -> None:
+    run = Simulation("legal", "sales", "support", "tax")
+    await run.settle()
+    run.write_base("b", readaptation={"maxParallel": 1})
+    most = 0
+    for _ in range(40):
+        await run.round()
+        jobs = [job for job in run.world.cluster.of_kind("Job") if not job.get("status")]
+        most = max(most, len(jobs))
+    await run.settle()
+    assert most == 1
+    assert all(run.answers(name) == {"v2@b"} for name in run.adapters())
+
+
+async def test_a_policy_of_never_leaves_the_adapter_on_its_base_and_says_so() -> None:
+    run = Simulation()
+    run.write_base(readaptation={"policy": "Never"})
+    await run.settle()
+    run.write_base("b", readaptation={"policy": "Never"})
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+    assert run.revisions() == {"A", "B"}
+    assert run.reason("UpToDate") == "KeptOnOldBase"
+    assert run.health() == "Current"
+
+
+async def test_a_training_that_fails_for_good_stalls_until_the_spec_is_mended() -> None:
+    run = Simulation()
+    run.world.training_fails = "BadDataset"
+    await run.settle()
+    assert run.health() == "Failed"
+    assert run.reason("Trained") == "BadDataset"
+    run.world.training_fails = None
+    run.write_adapter(dataset={"s3": {"uri": "s3://data/better.jsonl"}})
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+
+
+async def test_a_training_that_fails_for_now_is_tried_again() -> None:
+    run = Simulation()
+    run.world.training_fails = "RegistryUnavailable"
+    await run.rounds(10)
+    assert run.health() == "InProgress"
+    run.world.training_fails = None
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+
+
+async def test_a_job_that_is_reaped_after_its_success_is_not_missed() -> None:
+    run = Simulation()
+    await run.settle()
+    for name in run.jobs():
+        run.world.cluster.remove(("Job", name))
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+    assert len(run.world.trained) == 1
+
+
+async def test_a_lost_cluster_is_served_from_the_registry_without_training() -> None:
+    first = Simulation()
+    await first.settle()
+    second = Simulation()
+    second.world.registry = first.world.registry
+    second.world.restart_operator()
+    await second.settle()
+    assert second.answers() == {"v1@a"}
+    assert second.world.trained == []
+
+
+async def test_a_version_that_has_vanished_from_the_registry_is_trained_again() -> None:
+    run = Simulation()
+    await run.settle()
+    run.world.registry.versions.clear()
+    run.world.trained.clear()
+    await run.settle()
+    assert len(run.world.trained) == 1
+
+
+async def test_deletion_during_training_leaves_nothing_in_the_registry() -> None:
+    for rounds in range(1, 9):
+        run = Simulation()
+        await run.settle()
+        run.write_adapter(deletionPolicy="Delete", lora={"rank": 8})
+        await run.rounds(rounds)
+        run.delete_adapter()
+        await run.settle()
+        assert run.adapters() == []
+        assert run.jobs() == [] or all("import" in name for name in run.jobs())
+        assert run.world.registry.versions == {}
+
+
+async def test_deletion_does_not_wait_for_a_registry_that_is_gone() -> None:
+    run = Simulation()
+    run.write_adapter(deletionPolicy="Delete")
+    await run.settle()
+    run.world.registry.is_away = True
+    run.delete_adapter()
+    await run.rounds(40)
+    assert run.adapters() == []
+
+
+async def test_a_base_is_deleted_after_its_last_adapter_and_not_before() -> None:
+    run = Simulation()
+    await run.settle()
+    run.delete_base()
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+    run.world.registry.is_away = True
+    run.delete_adapter()
+    await run.settle()
+    assert ("BaseModel", "tiny") not in run.world.cluster.objects
+    assert run.world.cluster.of_kind("Deployment") == []
+
+
+async def test_an_adapter_of_mode_none_is_ready_when_it_is_published() -> None:
+    run = Simulation()
+    run.write_adapter(serving={"mode": "None"})
+    await run.settle()
+    assert run.health() == "Current"
+    assert run.answers() == {"nobody"}
+
+
+async def test_a_base_without_replicas_makes_nobody_busy() -> None:
+    run = Simulation(replicas=0)
+    await run.settle()
+    assert run.health() == "InProgress"
+    run.write_base(serving={"replicas": 2})
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+
+
+async def test_pods_that_die_come_back_with_their_adapters() -> None:
+    run = Simulation(replicas=2)
+    await run.settle()
+    run.world.kill_pod(next(iter(run.world.pods)))
+    await run.round()
+    assert run.health() == "InProgress"
+    await run.settle()
+    assert run.health() == "Current"
+
+
+async def test_ready_holds_through_a_rollout() -> None:
+    run = Simulation(replicas=3)
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    seen = set()
+    for _ in range(20):
+        await run.round()
+        seen |= {condition.status for condition in run.status().conditions if condition.type == "Ready"}
+    assert seen == {"True"}

@@ -27,7 +27,7 @@ from graft_registry.errors import NotFound
 
 TICKS_TO_TRAIN = 3
 TICKS_TO_IMPORT = 2
-SECONDS_PER_TICK = 20
+SECONDS_PER_TICK = 60
 
 
 class RegistryInMemory:
@@ -192,7 +192,9 @@ class World:
                 name = f"{metadata['name']}-{index}"
                 wanted, there = index < deployment["spec"]["replicas"], name in self.pods
                 if wanted and not there:
-                    self.pods[name] = ServingPod(name, metadata["annotations"][labels.RECIPE], self.refuses)
+                    self.pods[name] = ServingPod(
+                        name, metadata["annotations"][labels.RECIPE], self.refuses, slowness=index
+                    )
                     owner = {"uid": metadata["uid"], "name": metadata["name"]}
                     pod_labels = deployment["spec"]["template"]["metadata"]["labels"]
                     self.cluster.put("Pod", name, metadata={"labels": pod_labels, "ownerReferences": [owner]})

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from graft_registry.digests import sha256_digest
+
 SHORT: Final = 8
 """Hex digits of a digest in a name: enough within one adapter or base, short enough for 63 characters."""
+
+NAME_LIMIT: Final = 40
+"""Characters of an owner's name in the name of what it owns: suffixes need the other 23 of 63."""
 
 API_PORT: Final = 8000
 STATE_PORT: Final = 8090
@@ -19,7 +24,14 @@ def short(digest: str) -> str:
 
 def training_job_name(adapter: str, recipe: str) -> str:
     """Return the name of the Job that trains this recipe, at most 63 characters."""
-    return f"{adapter[:40].rstrip('-')}-train-{short(recipe)}"
+    return f"{shortened(adapter)}-train-{short(recipe)}"
+
+
+def shortened(name: str) -> str:
+    """Return a name of at most 40 characters; a digest keeps two long names with one beginning apart."""
+    if len(name) <= NAME_LIMIT:
+        return name
+    return f"{name[: NAME_LIMIT - SHORT - 1].rstrip('-')}-{short(sha256_digest(name.encode()))}"
 
 
 def import_job_name(base: str, source_digest: str) -> str:
@@ -29,7 +41,7 @@ def import_job_name(base: str, source_digest: str) -> str:
 
 def serving_name(base: str) -> str:
     """Return the name of what serves a base as a whole; the prefix keeps clear of the user's own Services."""
-    return f"graft-{base[:40].rstrip('-.')}".replace(".", "-")
+    return f"graft-{base}"
 
 
 def revision_name(base: str, base_digest: str) -> str:

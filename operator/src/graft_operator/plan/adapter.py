@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,9 @@ from graft_operator.plan.versions import entry_of, judged, known_versions, recor
 ROLLING_SECONDS = 0.5
 """How often the pods are asked while a version is on its way to them."""
 
+STARTING_SECONDS = 5.0
+"""How often they are asked while none of them is up: an engine takes minutes to start."""
+
 WATCHING_SECONDS = 30.0
 """How often they are asked when something that should answer does not."""
 
@@ -33,9 +36,17 @@ TrainingJob = Callable[[AdapterObserved], dict[str, Any]]
 class Judgement:
     """The version that fulfils the spec, and whether the gate lets it through."""
 
-    gate: GateVerdict | None
-    wanted: ServedVersion | None
+    current: int | None = None
+    gate: GateVerdict | None = None
+    wanted: ServedVersion | None = None
     versions: tuple[Version, ...]
+
+    @property
+    def refusal(self) -> str:
+        """Why the pods have refused the version that fulfils the spec; empty when they haven't."""
+        entry = entry_of(self.versions, self.current) if self.current is not None else None
+        refused = entry is not None and entry.state == "Refused"
+        return f"{entry.message}; it is tried again when the spec changes" if entry and refused else ""
 
 
 def plan_adapter(seen: AdapterObserved, now: datetime, *, training_job: TrainingJob) -> Plan:
@@ -48,14 +59,12 @@ def plan_adapter(seen: AdapterObserved, now: datetime, *, training_job: Training
     training = decide_training(seen, now) or training_is_due(seen, training_job)
     judgement = judge_current(seen, training)
     rollout = decide_rollout(seen, judgement)
-    versions = judgement.versions
     if rollout.refused is not None:
-        versions = refuse(versions, rollout.refused, rollout.refusal)
-    status = adapter_status(seen, training, judgement.gate, rollout, versions, now)
+        judgement = replace(judgement, versions=refuse(judgement.versions, rollout.refused, rollout.refusal))
     return Plan(
         actions=(*superseded_jobs(seen), *training.actions),
-        status=status,
-        requeue_after=soonest(training.requeue_after, rollout_requeue(rollout)),
+        status=adapter_status(seen, training, judgement, rollout, now),
+        requeue_after=soonest(training.requeue_after, rollout_requeue(rollout, seen)),
     )
 
 
@@ -71,17 +80,17 @@ def judge_current(seen: AdapterObserved, training: Verdict) -> Judgement:
     versions = known_versions(seen.adapter.status.versions, seen.history)
     current = training.current
     if current is None:
-        return Judgement(gate=None, wanted=None, versions=versions)
-    known = entry_of(versions, current.manifest.number)
+        return Judgement(versions=versions)
+    number = current.manifest.number
+    spec_has_changed = seen.adapter.metadata.generation != seen.adapter.status.observed_generation
+    known = None if spec_has_changed else entry_of(versions, number)
     if seen.adapter.spec.version is not None:
         gate = GateVerdict(True, "Pinned", "spec.version is a person's word")
-        return Judgement(
-            gate=gate, wanted=served(current), versions=record(versions, known or judged(current, gate, None))
-        )
-    gate = judge(current.manifest, seen.live.manifest if seen.live else None, seen.adapter.spec.evaluation)
+    else:
+        gate = judge(current.manifest, seen.live.manifest if seen.live else None, seen.adapter.spec.evaluation)
     entry = judged(current, gate, known)
     wanted = served(current) if entry.state == "Published" else None
-    return Judgement(gate=gate, wanted=wanted, versions=record(versions, entry))
+    return Judgement(current=number, gate=gate, wanted=wanted, versions=record(versions, entry))
 
 
 def decide_rollout(seen: AdapterObserved, judgement: Judgement) -> Rollout:
@@ -103,9 +112,8 @@ def refuse(versions: tuple[Version, ...], refused: ServedVersion, why: str) -> t
 def adapter_status(
     seen: AdapterObserved,
     training: Verdict,
-    gate: GateVerdict | None,
+    judgement: Judgement,
     rollout: Rollout,
-    versions: tuple[Version, ...],
     now: datetime,
 ) -> LoraAdapterStatus:
     """Return the whole status; what has not changed keeps its value, so that an equal status is not written."""
@@ -114,9 +122,9 @@ def adapter_status(
     rolling = rollout.target is not None and not coverage.complete
     return LoraAdapterStatus(
         observed_generation=seen.adapter.metadata.generation,
-        conditions=adapter_conditions(seen, training, gate, rollout, now),
+        conditions=adapter_conditions(seen, training, judgement.gate, rollout, judgement.refusal, now),
         recipe=seen.recipe,
-        versions=versions,
+        versions=judgement.versions,
         served_version=served_number(old, rollout),
         candidate_version=rollout.target.number if rolling and rollout.target else None,
         training=training.progress,
@@ -145,11 +153,15 @@ def served_number(old: LoraAdapterStatus, rollout: Rollout) -> int | None:
     return old.served_version if old.served_version in still else None
 
 
-def rollout_requeue(rollout: Rollout) -> float | None:
+def rollout_requeue(rollout: Rollout, seen: AdapterObserved) -> float | None:
     """Return seconds until the pods are asked again."""
-    if rollout.target is None or (rollout.coverage.complete and rollout.previous is None):
+    coverage, target = rollout.coverage, rollout.target
+    if target is None or (coverage.complete and rollout.previous is None):
         return None
-    return WATCHING_SECONDS if rollout.coverage.failed else ROLLING_SECONDS
+    if coverage.failed or coverage.desired == 0:
+        return WATCHING_SECONDS
+    up = any(pod.reachable for pod in seen.pods if pod.base_digest == target.base_digest)
+    return ROLLING_SECONDS if up else STARTING_SECONDS
 
 
 def soonest(*delays: float | None) -> float | None:

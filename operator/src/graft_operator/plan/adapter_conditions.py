@@ -25,11 +25,17 @@ from graft_operator.plan.verdicts import Verdict
 
 
 def adapter_conditions(
-    seen: AdapterObserved, training: Verdict, gate: GateVerdict | None, rollout: Rollout, now: datetime
+    seen: AdapterObserved,
+    training: Verdict,
+    gate: GateVerdict | None,
+    rollout: Rollout,
+    refusal: str,
+    now: datetime,
 ) -> tuple[Condition, ...]:
-    """Return all conditions of the adapter."""
+    """Return all conditions of the adapter. ``refusal`` says why the pods have refused the current version."""
     serves = seen.adapter.spec.serving.mode != "None"
-    stalled = stalled_fact(training, gate, rollout)
+    refusal = refusal if serves else ""
+    stalled = stalled_fact(training, gate, rollout, refusal)
     facts = {
         "Stalled": stalled,
         "Reconciling": reconciling_fact(training, rollout, stalled),
@@ -39,19 +45,19 @@ def adapter_conditions(
         "Evaluated": evaluated_fact(gate),
         "Published": published_fact(training),
         "Served": served_fact(rollout) if serves else no("NotWanted", "serving.mode is None"),
-        "UpToDate": up_to_date_fact(training, gate, rollout, serves),
+        "UpToDate": no("VersionRefused", refusal) if refusal else up_to_date_fact(training, gate, rollout, serves),
     }
     return merge(seen.adapter.status.conditions, facts, generation=seen.adapter.metadata.generation, now=now)
 
 
-def stalled_fact(training: Verdict, gate: GateVerdict | None, rollout: Rollout) -> Fact:
+def stalled_fact(training: Verdict, gate: GateVerdict | None, rollout: Rollout, refusal: str) -> Fact:
     """A user error, a version that fails the gate, or one that the pods refuse while nothing else is left."""
     if training.stalled is not None:
         return yes(training.stalled.reason, training.stalled.message)
     if gate is not None and not gate.passed:
         return yes(gate.reason, gate.message)
-    if rollout.refused is not None:
-        return yes("VersionRefused", rollout.refusal)
+    if refusal:
+        return yes("VersionRefused", refusal)
     if rollout.coverage.refused:
         return yes("VersionRefused", rollout.coverage.message)
     return no("Progressing")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from graft_operator.api.base_model import AdapterCounts, BaseModelStatus, ResolvedBase, ServingRevision
+from graft_operator.api.conditions import no
 from graft_operator.plan.actions import (
     Action,
     AddFinalizer,
@@ -18,7 +19,7 @@ from graft_operator.plan.actions import (
     RemoveFinalizer,
 )
 from graft_operator.plan.base_conditions import base_conditions
-from graft_operator.plan.importing import ImportVerdict, decide_import
+from graft_operator.plan.importing import RESOLVED, ImportVerdict, decide_import
 from graft_operator.plan.observed import BaseObserved, DeploymentObserved
 from graft_operator.plan.wanted import wanted_set
 
@@ -63,7 +64,8 @@ def plan_base_deletion(seen: BaseObserved, now: datetime, build: Builders) -> Pl
     if not seen.adapters:
         return Plan(actions=(RemoveFinalizer(IN_USE_FINALIZER),))
     resolved = seen.base.status.resolved
-    return serving_plan(seen, ImportVerdict(resolved=resolved), now, build, ())
+    fact = RESOLVED if resolved else no("NotResolved", "the base is being deleted: its source is not resolved any more")
+    return serving_plan(seen, ImportVerdict(resolved=resolved, fact=fact), now, build, ())
 
 
 def serving_plan(
@@ -77,7 +79,8 @@ def serving_plan(
         objects += [ApplyObject(manifest) for manifest in build.revision(seen, revision, wanted)]
     retired = retirements(seen, revisions, imported.resolved, build)
     unsettled = any(revision.ready_replicas < revision.replicas for revision in revisions)
-    leftover = len(seen.deployments) > len(revisions) or len(revisions) > 1
+    needed = needed_bases(seen, imported.resolved)
+    leftover = any(item.base_digest not in needed for item in seen.deployments)
     delays = [imported.requeue_after, SETTLING_SECONDS if unsettled or leftover else None]
     status = BaseModelStatus(
         observed_generation=seen.base.metadata.generation,
@@ -99,12 +102,17 @@ def wanted_revisions(seen: BaseObserved, resolved: ResolvedBase | None, build: B
 
     A revision whose manifest is not to be had keeps its Deployment as it is, and is told about by its pods.
     """
+    needed = needed_bases(seen, resolved)
+    retiring = [item.base_digest for item in still_needed_for_others(seen, needed)]
+    return [serving_revision(seen, digest, build) for digest in [*needed, *retiring] if digest in seen.manifests]
+
+
+def needed_bases(seen: BaseObserved, resolved: ResolvedBase | None) -> list[str]:
+    """Return the digests of the current base and of every base that an adapter is to be served on."""
     needed = [] if resolved is None else [resolved.digest]
     for adapter in seen.adapters:
         needed += [version.base_digest for version in (adapter.target, adapter.previous) if version is not None]
-    retiring = [item.base_digest for item in still_needed_for_others(seen, needed)]
-    ordered = list(dict.fromkeys([*needed, *retiring]))
-    return [serving_revision(seen, digest, build) for digest in ordered if digest in seen.manifests]
+    return list(dict.fromkeys(needed))
 
 
 def still_needed_for_others(seen: BaseObserved, needed: Sequence[str]) -> list[DeploymentObserved]:
@@ -167,9 +175,9 @@ def retirements(
         action
         for item in gone
         for action in (
-            DeleteObject("Deployment", item.name, item.uid),
             DeleteObject("Service", item.name),
             DeleteObject("ConfigMap", item.name),
+            DeleteObject("Deployment", item.name, item.uid),  # last: while it is there, the rest is tried again
         )
     ]
 

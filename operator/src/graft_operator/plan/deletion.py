@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from graft_operator.plan.actions import DeleteVersions, EmitEvent, Plan, RemoveFinalizer
+from graft_operator.plan.actions import DeleteObject, DeleteVersions, EmitEvent, Plan, RemoveFinalizer
 from graft_operator.plan.observed import AdapterObserved
 
 CLEANUP_FINALIZER: Final = "graft.dev/registry-cleanup"
@@ -22,7 +22,7 @@ CLEANUP_LIMIT: Final = timedelta(minutes=10)
 
 
 def plan_adapter_deletion(seen: AdapterObserved, now: datetime) -> Plan:
-    """Unload first, then delete the versions, then let the object go."""
+    """End training and unload first, then delete the versions, then let the object go."""
     metadata = seen.adapter.metadata
     if CLEANUP_FINALIZER not in metadata.finalizers:
         return Plan()
@@ -37,6 +37,9 @@ def plan_adapter_deletion(seen: AdapterObserved, now: datetime) -> Plan:
             "the registry could not be cleaned within 10 minutes; the versions stay in the bucket",
         )
         return Plan(actions=(gave_up, release))
+    if seen.jobs:
+        # A trainer would go on writing, and might publish, into what is being deleted.
+        return Plan(actions=tuple(DeleteObject("Job", job.name, job.uid) for job in seen.jobs), requeue_after=1)
     still_loaded = any(pod.versions or pod.active for pod in seen.pods if pod.reachable)
     if still_loaded and waited < UNLOAD_LIMIT:
         return Plan(requeue_after=1)

@@ -41,8 +41,11 @@ def judge(candidate: VersionManifest, live: VersionManifest | None, limits: Eval
 
 
 def _against_live(candidate: VersionManifest, live: VersionManifest | None, limits: Evaluation) -> GateVerdict | None:
-    """Return the refusal if the candidate is worse than the live version by more than the limit."""
-    if live is None or live.number == candidate.number:
+    """Return the refusal if the candidate is worse than the live version by more than the limit.
+
+    An older candidate is a way back that somebody chose, by a revert of the spec or of the base: it is not compared.
+    """
+    if live is None or candidate.number <= live.number:
         return None
     same_rows = live.dataset.eval_digest == candidate.dataset.eval_digest
     loss, live_loss = candidate.metrics.eval_loss, live.metrics.eval_loss

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from graft_operator.api.base_model import ResolvedBase
@@ -50,6 +50,9 @@ def decide_import(seen: BaseObserved, now: datetime) -> ImportVerdict:
         return ImportVerdict(resolved=old, fact=no("Importing", "the import Job is created"), due=True, requeue_after=3)
     if job.state == "Failed":
         return failed_import(seen, job, now)
+    if job.state == "Succeeded":
+        message = f"Job {job.name} succeeded, but the base is not in the registry; imported again {after_rest(job)}"
+        return import_again(old, job, no("BaseMissing", message), now)
     detail = job.waiting or "resolving the source and computing its digest"
     return ImportVerdict(resolved=old, fact=no("Importing", f"Job {job.name}: {detail}"), requeue_after=2)
 
@@ -62,12 +65,21 @@ def failed_import(seen: BaseObserved, job: JobObserved, now: datetime) -> Import
     if reason in USER_ERRORS:
         fact = no(reason, f"{message}; to try again unchanged, delete Job {job.name}")
         return ImportVerdict(resolved=old, fact=fact, stalled=True)
-    rest = RETRY_SECONDS - (now - job.failed_time).total_seconds() if job.failed_time else 0.0
+    return import_again(old, job, no(reason, f"{message}; tried again {after_rest(job)}"), now)
+
+
+def import_again(old: ResolvedBase | None, job: JobObserved, fact: Fact, now: datetime) -> ImportVerdict:
+    """Let the ended Job rest, then delete it: the next pass creates it anew."""
+    rest = RETRY_SECONDS - (now - job.ended_time).total_seconds() if job.ended_time else 0.0
     if rest > 0:
-        fact = no(reason, f"{message}; tried again in {round(rest)} s")
         return ImportVerdict(resolved=old, fact=fact, requeue_after=rest)
     again = DeleteObject("Job", job.name, job.uid)
-    return ImportVerdict(resolved=old, fact=no(reason, message), actions=(again,), requeue_after=1)
+    return ImportVerdict(resolved=old, fact=fact, actions=(again,), requeue_after=1)
+
+
+def after_rest(job: JobObserved) -> str:
+    """Return when a Job has rested. A point in time: "in 40 s" would be a new status with every look."""
+    return f"after {job.ended_time + timedelta(seconds=RETRY_SECONDS):%H:%M:%S} UTC" if job.ended_time else "now"
 
 
 def resolved_base(seen: BaseObserved) -> ResolvedBase:

@@ -27,7 +27,8 @@ class JobObserved:
     recipe: str
     """Digest of what the Job does: the training recipe, or the source of a base."""
     state: JobState
-    failed_time: datetime | None = None
+    ended_time: datetime | None = None
+    """When it failed or succeeded."""
     failure_reason: str = ""
     """Reason of the Job's Failed condition, such as BackoffLimitExceeded or DeadlineExceeded."""
     outcome_reason: str = ""
@@ -75,7 +76,9 @@ class AdapterObserved:
     base_problem: str = ""
     """Why ``base`` is None."""
     dataset_digest: str | None = None
-    """Content digest of a ConfigMap's rows, or of ``dataset.s3.digest``; None where only the trainer can tell."""
+    """Content digest of the training rows, of a ConfigMap or as given; None where only the trainer can tell."""
+    evaluation_digest: str | None = None
+    """The same of the rows of ``dataset.evaluation``."""
     dataset_problem: str = ""
     """Why the dataset can't be used, as far as the operator can see it."""
     recipe: str | None = None

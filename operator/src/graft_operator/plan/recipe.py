@@ -19,7 +19,9 @@ OPERATIONAL: Final = frozenset({"checkpointSeconds", "deadlineSeconds"})
 """Fields of ``training`` that don't decide the weights."""
 
 
-def recipe_inputs(spec: LoraAdapterSpec, *, base_digest: str, dataset_digest: str | None) -> dict[str, Any]:
+def recipe_inputs(
+    spec: LoraAdapterSpec, *, base_digest: str, dataset_digest: str | None, evaluation_digest: str | None
+) -> dict[str, Any]:
     """Return the effective training inputs, with defaults applied, as plain JSON."""
     lora = spec.lora.to_wire() | {"alpha": spec.lora.effective_alpha}
     training = {name: value for name, value in spec.training.to_wire().items() if name not in OPERATIONAL}
@@ -28,12 +30,17 @@ def recipe_inputs(spec: LoraAdapterSpec, *, base_digest: str, dataset_digest: st
         "base": base_digest,
         "dataset": spec.dataset.to_wire(),
         "datasetDigest": dataset_digest,
+        "evaluationDigest": evaluation_digest,
         "method": spec.method,
         "lora": lora,
         "training": training,
     }
 
 
-def recipe_digest(spec: LoraAdapterSpec, *, base_digest: str, dataset_digest: str | None) -> str:
-    """Return ``sha256:…`` of the training inputs."""
-    return digest_of(recipe_inputs(spec, base_digest=base_digest, dataset_digest=dataset_digest))
+def recipe_digest(
+    spec: LoraAdapterSpec, *, base_digest: str, dataset_digest: str | None, evaluation_digest: str | None = None
+) -> str:
+    """Return ``sha256:…`` of the training inputs; the digests of rows are None where only the trainer can tell."""
+    return digest_of(
+        recipe_inputs(spec, base_digest=base_digest, dataset_digest=dataset_digest, evaluation_digest=evaluation_digest)
+    )

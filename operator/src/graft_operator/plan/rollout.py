@@ -126,7 +126,8 @@ def plan_rollout(
     if wanted is not None and wanted != target:
         answers_everywhere = coverage_of(target, base, pods).complete
         previous = target if answers_everywhere or previous is None else previous
-        previous = None if previous == wanted else previous
+        # Numbers are given out anew after the loss of a registry; an agent can't hold two versions of one number.
+        previous = None if previous is not None and previous.number == wanted.number else previous
         target = wanted
     coverage, before = coverage_of(target, base, pods), coverage_of(previous, base, pods)
     if coverage.refused and previous is not None and not coverage.complete:

@@ -49,7 +49,10 @@ def entry_of(versions: Iterable[Version], number: int) -> Version | None:
 
 
 def judged(stored: StoredVersion, verdict: GateVerdict, known: Version | None) -> Version:
-    """Return the entry with the gate's verdict; what the pods have refused stays refused."""
+    """Return the entry with the gate's verdict; what the pods have refused stays refused.
+
+    ``known`` is what is remembered of the version; None gives it another chance.
+    """
     if known is not None and known.state == "Refused":
         return known
     if verdict.passed:

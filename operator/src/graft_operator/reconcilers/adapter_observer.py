@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from graft_operator.agents import Agents
 from graft_operator.api.adapter_status import VERSIONS_KEPT, Version
 from graft_operator.api.base_model import BaseModel
-from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.api.lora_adapter import DatasetSource, LoraAdapter
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, PODS
@@ -27,6 +28,14 @@ from graft_registry.errors import NotFound as VersionNotFound
 Object = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a dataset, as far as the operator can see them."""
+
+    digest: str | None = None
+    problem: str = ""
+
+
 class AdapterObserver:
     """Reads, for one adapter at a time."""
 
@@ -40,8 +49,9 @@ class AdapterObserver:
         base, base_problem = await self._base(adapter)
         if adapter.metadata.is_deleting:
             return await self._observe_deletion(adapter, base)
-        dataset_digest, dataset_problem = await self._dataset(adapter)
-        recipe = self._recipe(adapter, base, dataset_digest, dataset_problem)
+        rows = await self._rows(adapter, adapter.spec.dataset, "spec.dataset")
+        evaluation = await self._rows(adapter, adapter.spec.dataset.evaluation, "spec.dataset.evaluation")
+        recipe = self._recipe(adapter, base, rows, evaluation)
         jobs = await self._jobs(adapter)
         published = await self._published(adapter, recipe)
         live = await self._live(adapter)
@@ -50,8 +60,9 @@ class AdapterObserver:
             adapter=adapter,
             base=base,
             base_problem=base_problem,
-            dataset_digest=dataset_digest,
-            dataset_problem=dataset_problem,
+            dataset_digest=rows.digest,
+            evaluation_digest=evaluation.digest,
+            dataset_problem=rows.problem or evaluation.problem,
             recipe=recipe,
             published=published,
             pinned=await self._pinned(adapter),
@@ -82,32 +93,29 @@ class AdapterObserver:
         except ValidationError as error:
             return None, f"BaseModel {name} is invalid: {complaint(error)}"
 
-    async def _dataset(self, adapter: LoraAdapter) -> tuple[str | None, str]:
-        """Return (digest, problem): the content's digest where the operator may read it, and what is wrong with it."""
-        sources = [adapter.spec.dataset, adapter.spec.dataset.evaluation]
-        digests = []
-        for source in sources:
-            if source is None:
-                continue
-            if source.s3 is not None and source.s3.digest is not None:
-                digests.append(source.s3.digest)
-            if source.config_map is None:
-                continue
-            name, key = source.config_map.name, source.config_map.key
-            body = await self._cluster.get(CONFIG_MAPS, adapter.metadata.namespace, name)
-            text = (body or {}).get("data", {}).get(key)
-            if text is None:
-                what = f"key {key} in ConfigMap {name}" if body else f"ConfigMap {name}"
-                return None, f"spec.dataset: there is no {what} in this namespace; apply it"
-            digests.append(sha256_digest(text.encode()))
-        return (digests[0] if len(digests) == 1 else sha256_digest(" ".join(digests).encode()) if digests else None), ""
+    async def _rows(self, adapter: LoraAdapter, source: DatasetSource | None, field: str) -> Rows:
+        """Return the digest of the rows where the operator may read them, and what is wrong with them."""
+        if source is None:
+            return Rows()
+        if source.config_map is None:
+            return Rows(digest=source.s3.digest if source.s3 else None)
+        name, key = source.config_map.name, source.config_map.key
+        body = await self._cluster.get(CONFIG_MAPS, adapter.metadata.namespace, name)
+        text = (body or {}).get("data", {}).get(key)
+        if text is None:
+            what = f"key {key} in ConfigMap {name}" if body else f"ConfigMap {name}"
+            return Rows(problem=f"{field}: there is no {what} in this namespace; apply it")
+        return Rows(digest=sha256_digest(text.encode()))
 
-    def _recipe(
-        self, adapter: LoraAdapter, base: BaseModel | None, dataset_digest: str | None, problem: str
-    ) -> str | None:
-        if base is None or base.status.resolved is None or problem:
+    def _recipe(self, adapter: LoraAdapter, base: BaseModel | None, rows: Rows, evaluation: Rows) -> str | None:
+        if base is None or base.status.resolved is None or rows.problem or evaluation.problem:
             return None
-        return recipe_digest(adapter.spec, base_digest=base.status.resolved.digest, dataset_digest=dataset_digest)
+        return recipe_digest(
+            adapter.spec,
+            base_digest=base.status.resolved.digest,
+            dataset_digest=rows.digest,
+            evaluation_digest=evaluation.digest,
+        )
 
     async def _jobs(self, adapter: LoraAdapter) -> tuple[JobObserved, ...]:
         metadata = adapter.metadata
