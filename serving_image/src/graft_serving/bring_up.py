@@ -18,7 +18,6 @@ from graft_serving.versions import VersionRecord, VersionState
 
 logger = logging.getLogger(__name__)
 
-FETCHES_AT_ONCE = 8
 LOADS_AT_ONCE = 4
 PROOFS_AT_ONCE = 4
 PROMPT_WITHOUT_GOLDEN = (1,)
@@ -40,9 +39,8 @@ class LoadObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Lanes:
-    """Bounds on parallel work, so that a hundred new adapters don't starve the requests that are being served."""
+    """Bounds on work in the engine, so that a hundred new adapters don't starve the requests that it serves."""
 
-    fetch: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FETCHES_AT_ONCE))
     load: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOADS_AT_ONCE))
     proof: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROOFS_AT_ONCE))
 
@@ -71,6 +69,7 @@ class BringUpSequence:
         """Bring the version up and leave its record Proven, Refused or Failing, never anything else."""
         try:
             cached = await self._fetch(record)
+            record.state = VersionState.LOADING
             await self._monitor.wait_until_ready()
             await self._load(record, cached)
             await self._prove(record, cached.manifest)
@@ -89,16 +88,14 @@ class BringUpSequence:
             _settle(record, VersionState.PROVEN, "", "")
 
     async def _fetch(self, record: VersionRecord) -> CachedVersion:
-        async with self._lanes.fetch:
-            record.state = VersionState.FETCHING
-            cached = await self._cache.ensure(record.key)
-            await asyncio.to_thread(self._check, cached.path, cached.manifest)
-            return cached
+        record.state = VersionState.FETCHING
+        cached = await self._cache.ensure(record.key)
+        await asyncio.to_thread(self._check, cached.path, cached.manifest)
+        return cached
 
     async def _load(self, record: VersionRecord, cached: CachedVersion) -> None:
         name, path = record.key.engine_name, str(cached.path)
         async with self._lanes.load:
-            record.state = VersionState.LOADING
             if self._monitor.loaded.get(name) == path:
                 return
             started = time.perf_counter()

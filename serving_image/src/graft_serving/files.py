@@ -1,6 +1,8 @@
-"""Small files that must survive a crash of the agent: whole, or not there."""
+"""Small files that must survive a crash of the agent: whole, or not there.
 
-import os
+They live no longer than the pod, so nothing is forced to the disk: a crash of the node takes them all.
+"""
+
 from pathlib import Path
 
 
@@ -8,10 +10,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Replace the file's content in one step; its folder is made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     incoming = path.with_name(f".{path.name}.incoming")
-    with incoming.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
+    incoming.write_bytes(content)
     incoming.replace(path)
 
 

@@ -19,6 +19,8 @@ from graft_serving.versions import Route, VersionKey, VersionRecord, VersionStat
 logger = logging.getLogger(__name__)
 
 LONGEST_RETRY_SECONDS = 60.0
+MOST_DOUBLINGS = 10
+"""Far beyond the longest pause; without a bound the power would one day be too large for a float."""
 
 
 class LifecycleObserver(Protocol):
@@ -101,6 +103,7 @@ class Lifecycle:
         """Take over a wanted set. One that can't be applied leaves the former in force; `message` says why."""
         digest = sha256_digest(raw)
         if digest == self.wanted_digest:
+            self.message = ""
             return
         try:
             wanted = parse_wanted_set(raw)
@@ -240,7 +243,8 @@ class Lifecycle:
             self.wake()
 
     def _back_off(self, record: VersionRecord) -> None:
-        pause = min(self._retry_seconds * 2**record.attempts, LONGEST_RETRY_SECONDS)
+        doublings = min(record.attempts, MOST_DOUBLINGS)
+        pause = min(self._retry_seconds * 2**doublings, LONGEST_RETRY_SECONDS)
         record.attempts += 1
         record.retry_at = time.monotonic() + pause
 

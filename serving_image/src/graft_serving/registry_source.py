@@ -1,6 +1,7 @@
 """Versions from the registry, with its errors sorted into refusals and things that may pass."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from graft_registry.documents import VersionManifest
@@ -9,6 +10,8 @@ from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_serving.errors import RefusedError, RetryableError
 from graft_serving.versions import VersionKey
+
+FETCHES_AT_ONCE = 8
 
 _REFUSALS: dict[type[RegistryError], str] = {
     Corrupt: "DigestMismatch",
@@ -29,6 +32,8 @@ class RegistrySource:
         """Read from `store` what belongs to `namespace`."""
         self._store = store
         self._namespace = namespace
+        # Threads of their own: a store that hangs must not hold up what needs only the disk.
+        self._threads = ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch")
 
     async def fetch(self, key: VersionKey, destination: Path) -> VersionManifest:
         """Make `destination` the verified files of the version, and return its manifest.
@@ -38,7 +43,7 @@ class RegistrySource:
             RetryableError: the registry can't be reached, won't answer, or has no such version.
         """
         try:
-            return await asyncio.to_thread(self._fetch, key, destination)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetch, key, destination)
         except RegistryError as error:
             if reason := _REFUSALS.get(type(error)):
                 raise RefusedError(reason, str(error)) from error

@@ -27,6 +27,8 @@ PAUSE_BETWEEN_WATCHES_SECONDS = 0.1
 """No event is lost in it: a watch goes on from the last version that was seen."""
 SHORTEST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+MOST_DOUBLINGS = 10
+"""Far beyond the longest pause; without a bound the power would one day be too large for a float."""
 LONGEST_EVENT_BYTES = 8 * 1024 * 1024
 """A ConfigMap holds at most 1 MiB; in an event it is escaped JSON within JSON, with managed fields."""
 
@@ -146,5 +148,5 @@ def _content(configmap: Mapping[str, Any]) -> bytes | None:
 
 
 def _pause(failures: int) -> float:
-    longest: float = min(SHORTEST_PAUSE_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS)
+    longest: float = min(SHORTEST_PAUSE_SECONDS * 2 ** min(failures, MOST_DOUBLINGS), LONGEST_PAUSE_SECONDS)
     return random.uniform(longest / 2, longest)  # noqa: S311 - spreads load, guards nothing
