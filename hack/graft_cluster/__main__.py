@@ -23,9 +23,7 @@ def parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="make the cluster, or repair it")
     images = commands.add_parser("images", help="build and push what changed")
     for command in (up, images):
-        command.add_argument(
-            "--light", action="store_true", help="leave out everything built on torch"
-        )
+        command.add_argument("--light", action="store_true", help="leave out everything built on torch")
     commands.add_parser("down", help="delete the cluster, stop all processes")
     commands.add_parser("status", help="say what is running")
     commands.add_parser("pins", help="rewrite the constraints files")

@@ -28,13 +28,16 @@ class Docker:
 
     def succeeds(self, *arguments: str) -> bool:
         """Whether a docker command succeeds; its output is of no interest."""
-        return subprocess.run(
-            ["docker", *arguments],
-            env={**os.environ, **self.environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        ).returncode == 0
+        return (
+            subprocess.run(
+                ["docker", *arguments],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            ).returncode
+            == 0
+        )
 
     def has_image(self, reference: str) -> bool:
         """Whether the daemon has that image."""

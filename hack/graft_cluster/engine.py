@@ -98,9 +98,7 @@ class Engine:
         (folder / "daemon.json").write_text("{}\n")
         (folder / "dockerd.pid").unlink(missing_ok=True)
         self._dockerd.start(command, {**os.environ, "PATH": SYSTEM_PATH})
-        self._dockerd.wait_until(
-            lambda: self.socket.exists() and host.docker_answers(self.environment), 60
-        )
+        self._dockerd.wait_until(lambda: self.socket.exists() and host.docker_answers(self.environment), 60)
 
     def _runtime_options(self) -> list[str]:
         """Put the wrapper before runc, only where runc alone would fail."""

@@ -15,7 +15,6 @@ from graft_cluster import versions
 from graft_cluster.cache import Cache
 from graft_cluster.steps import StepFailed, Steps
 
-
 OWN_SOURCES = Path(__file__).resolve().parents[1] / "go"
 
 
@@ -80,8 +79,7 @@ def _kubernetes() -> GoBuild:
         version=version,
         packages=tuple(f"k8s.io/kubernetes/cmd/{command}" for command in commands),
         replaces=tuple(
-            f"k8s.io/{name}=k8s.io/{name}@v0.{version.split('.', 1)[1]}"
-            for name in versions.KUBERNETES_STAGING
+            f"k8s.io/{name}=k8s.io/{name}@v0.{version.split('.', 1)[1]}" for name in versions.KUBERNETES_STAGING
         ),
         ldflags=" ".join(f"-X {t}.{k}={v}" for t in targets for k, v in stamps.items()),
     )
@@ -94,15 +92,10 @@ CONTAINERD = GoBuild(
     "containerd",
     _CONTAINERD,
     versions.CONTAINERD,
-    tuple(
-        f"{_CONTAINERD}/cmd/{command}"
-        for command in ("containerd", "ctr", "containerd-shim-runc-v2")
-    ),
+    tuple(f"{_CONTAINERD}/cmd/{command}" for command in ("containerd", "ctr", "containerd-shim-runc-v2")),
     ldflags=f"-X {_CONTAINERD}/version.Version=v{versions.CONTAINERD}",
 )
-ETCD = GoBuild(
-    "etcd", "go.etcd.io/etcd/server/v3", versions.ETCD, ("go.etcd.io/etcd/server/v3",)
-)
+ETCD = GoBuild("etcd", "go.etcd.io/etcd/server/v3", versions.ETCD, ("go.etcd.io/etcd/server/v3",))
 COREDNS = GoBuild("coredns", "github.com/coredns/coredns", versions.COREDNS)
 PAUSE = GoBuild("pause", "", versions.KUBEADM_PAUSE_TAG)
 HELM = GoBuild(

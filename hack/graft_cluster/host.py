@@ -60,12 +60,15 @@ def docker_answers(environment: dict[str, str]) -> bool:
     """Whether a Docker daemon answers in that environment."""
     if shutil.which("docker") is None:
         return False
-    return subprocess.run(
-        ["docker", "info"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        check=False,
-    ).returncode == 0
+    return (
+        subprocess.run(
+            ["docker", "info"],
+            env={**os.environ, **environment},
+            capture_output=True,
+            check=False,
+        ).returncode
+        == 0
+    )
 
 
 def ensure_sysctl(wanted: dict[str, str]) -> None:

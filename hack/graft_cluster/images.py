@@ -34,9 +34,7 @@ class Image:
     def context(self, checkout: Path) -> BuildContext:
         """The files that go in."""
         pins = (f"{self.folder}/constraints.txt",) if self.pinned else ()
-        return BuildContext(
-            f"{self.folder}/Dockerfile", checkout, (*pins, *self.sources)
-        )
+        return BuildContext(f"{self.folder}/Dockerfile", checkout, (*pins, *self.sources))
 
     def is_there(self, checkout: Path) -> bool:
         """Whether the checkout has everything that this image needs."""
@@ -75,9 +73,7 @@ IMAGES = (
 PREPARED = ("python", "torch", "engine", "trainer-base", "versitygw")
 
 
-def references(
-    checkout: Path, roots: Mapping[str, str], images: tuple[Image, ...] = IMAGES
-) -> dict[str, str]:
+def references(checkout: Path, roots: Mapping[str, str], images: tuple[Image, ...] = IMAGES) -> dict[str, str]:
     """The reference of every image whose sources and base are there.
 
     A base's reference goes into the fingerprint of what is built on it.
@@ -99,9 +95,7 @@ class ImageBuilder:
         self._steps = steps
         self._docker = docker
 
-    def ensure(
-        self, checkout: Path, roots: Mapping[str, str], *, light: bool
-    ) -> dict[str, str]:
+    def ensure(self, checkout: Path, roots: Mapping[str, str], *, light: bool) -> dict[str, str]:
         """Build and push; return name → reference of Graft's programs."""
         known = references(checkout, roots)
         for image in IMAGES:
@@ -120,9 +114,7 @@ class ImageBuilder:
         if not self._docker.has_image(known.get(image.name, "none")):
             known.pop(image.name, None)
 
-    def _ensure_one(
-        self, image: Image, checkout: Path, known: Mapping[str, str]
-    ) -> None:
+    def _ensure_one(self, image: Image, checkout: Path, known: Mapping[str, str]) -> None:
         reference = known[image.name]
         pushed = self._cache.folder("pushed") / reference.rpartition(":")[2]
         if not self._docker.has_image(reference):
@@ -130,9 +122,7 @@ class ImageBuilder:
             with self._steps.step(f"build the {image.name} image") as step:
                 arguments = {image.base_argument: known[image.base]}
                 context = image.context(checkout)
-                self._docker.build(
-                    step, context, reference, arguments, image.target
-                )
+                self._docker.build(step, context, reference, arguments, image.target)
         if not pushed.exists():
             with self._steps.step(f"push the {image.name} image") as step:
                 self._docker.run(step, "push", "--quiet", reference)

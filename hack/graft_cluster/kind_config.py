@@ -35,16 +35,10 @@ nodes:
 """
 
 
-def render(
-    volumes: Path, containerd: dict[str, Path], node_image: str, *, without_cni: bool
-) -> str:
+def render(volumes: Path, containerd: dict[str, Path], node_image: str, *, without_cni: bool) -> str:
     """The configuration; `containerd` names a prepared store per node, if any."""
-    head = HEAD.format(
-        cluster=CLUSTER, pod_subnet=POD_SUBNET, without_cni=str(without_cni).lower()
-    )
-    return head + "".join(
-        _node(name, volumes, containerd.get(name), node_image) for name in NODES
-    )
+    head = HEAD.format(cluster=CLUSTER, pod_subnet=POD_SUBNET, without_cni=str(without_cni).lower())
+    return head + "".join(_node(name, volumes, containerd.get(name), node_image) for name in NODES)
 
 
 def _node(name: str, volumes: Path, containerd: Path | None, image: str) -> str:

@@ -6,14 +6,13 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from graft_cluster import facts, golang, host, images, kind_config, local_registry
-from graft_cluster import system_images, ways
+from graft_cluster import facts, golang, host, images, kind_config, local_registry, system_images, ways
 from graft_cluster.cache import Cache
 from graft_cluster.cluster import Cluster
 from graft_cluster.debian import ensure_debian
 from graft_cluster.docker import Docker
 from graft_cluster.engine import Engine
-from graft_cluster.object_store import IN_CLUSTER, BUCKET, REGION, ObjectStore
+from graft_cluster.object_store import BUCKET, IN_CLUSTER, REGION, ObjectStore
 from graft_cluster.steps import StepFailed, Steps, say
 from graft_cluster.template import Template
 from graft_cluster.ways import Way
@@ -97,13 +96,8 @@ class Lifecycle:
 
     def _images(self, *, light: bool) -> dict[str, str]:
         own = self.way is Way.OWN
-        local_registry.ensure_registry(
-            self.cache, self.steps, self.docker, can_pull=not own
-        )
-        if own:
-            roots = {"debian": ensure_debian(self.cache, self.steps, self.docker)}
-        else:
-            roots = {"python": PUBLIC_PYTHON}
+        local_registry.ensure_registry(self.cache, self.steps, self.docker, can_pull=not own)
+        roots = {"debian": ensure_debian(self.cache, self.steps, self.docker)} if own else {"python": PUBLIC_PYTHON}
         builder = images.ImageBuilder(self.cache, self.steps, self.docker)
         known = builder.ensure(self._checkout, roots, light=light)
         store = ObjectStore(self.cache, self.steps, self.docker)
@@ -118,9 +112,7 @@ class Lifecycle:
             self.cluster.create(ways.PUBLIC_NODE_IMAGE, {}, without_cni=False)
             return
         debian = ensure_debian(self.cache, self.steps, self.docker)
-        node_image = system_images.ensure_system_images(
-            self.cache, self.steps, self.docker, debian, self._checkout
-        )
+        node_image = system_images.ensure_system_images(self.cache, self.steps, self.docker, debian, self._checkout)
         template = Template(
             self.cache,
             self.steps,
@@ -145,8 +137,7 @@ class Lifecycle:
             "GRAFT_S3_REGION": REGION,
             "GRAFT_S3_ACCESS_KEY": store.credentials.access_key,
             "GRAFT_S3_SECRET_KEY": store.credentials.secret_key,
-            **({"DOCKER_HOST": self.docker.environment["DOCKER_HOST"]}
-               if self.way is Way.OWN else {}),
+            **({"DOCKER_HOST": self.docker.environment["DOCKER_HOST"]} if self.way is Way.OWN else {}),
         }
 
     def _existing_facts(self) -> dict[str, str]:

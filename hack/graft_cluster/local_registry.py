@@ -38,9 +38,7 @@ def ensure_network(steps: Steps, docker: Docker) -> None:
         docker.run(step, "network", "create", "-d=bridge", "-o", masquerade, NETWORK)
 
 
-def ensure_registry(
-    cache: Cache, steps: Steps, docker: Docker, *, can_pull: bool
-) -> None:
+def ensure_registry(cache: Cache, steps: Steps, docker: Docker, *, can_pull: bool) -> None:
     """Start the registry, its blobs in the cache."""
     if running(docker):
         return

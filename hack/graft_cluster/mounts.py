@@ -8,11 +8,7 @@ from pathlib import Path
 
 def mounts_below(folder: Path, mountinfo: str) -> list[Path]:
     """Mount points inside a folder, the deepest first."""
-    points = [
-        Path(line.split()[4].encode().decode("unicode_escape"))
-        for line in mountinfo.splitlines()
-        if line
-    ]
+    points = [Path(line.split()[4].encode().decode("unicode_escape")) for line in mountinfo.splitlines() if line]
     inside = [point for point in points if folder in point.parents]
     return sorted(inside, key=lambda point: len(point.parts), reverse=True)
 

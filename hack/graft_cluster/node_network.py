@@ -39,9 +39,7 @@ def conflist(pods: str) -> str:
         },
     }
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
-    return json.dumps(
-        {"cniVersion": "0.4.0", "name": "graft", "plugins": [link, ports]}
-    )
+    return json.dumps({"cniVersion": "0.4.0", "name": "graft", "plugins": [link, ports]})
 
 
 def script(node: Node, nodes: list[Node]) -> str:

@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from graft_cluster import golang, versions
@@ -98,9 +98,7 @@ class ObjectStore:
                 "ROOT_SECRET_KEY": self.credentials.secret_key,
             },
         }
-        return json.dumps(
-            {"apiVersion": "v1", "kind": "List", "items": [namespace, secret]}
-        )
+        return json.dumps({"apiVersion": "v1", "kind": "List", "items": [namespace, secret]})
 
     def _make_bucket(self, step: Step, host: str) -> None:
         deadline = time.monotonic() + 30
@@ -120,10 +118,8 @@ class ObjectStore:
 
     def _put(self, host: str, path: str) -> int:
         keys = (self.credentials.access_key, self.credentials.secret_key)
-        headers = signed_headers("PUT", host, path, *keys, datetime.now(timezone.utc))
-        request = urllib.request.Request(
-            f"http://{host}{path}", method="PUT", headers=headers
-        )
+        headers = signed_headers("PUT", host, path, *keys, datetime.now(UTC))
+        request = urllib.request.Request(f"http://{host}{path}", method="PUT", headers=headers)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=5) as answer:
             return int(answer.status)

@@ -42,9 +42,7 @@ def compile_all(lifecycle: Lifecycle, checkout: Path) -> None:
         compile_pins(lifecycle.steps, lifecycle.docker, image, checkout, checkout / folder)
 
 
-def compile_pins(
-    steps: Steps, docker: Docker, image: str, checkout: Path, folder: Path
-) -> None:
+def compile_pins(steps: Steps, docker: Docker, image: str, checkout: Path, folder: Path) -> None:
     """Write one folder's constraints.txt; an overrides.txt there has its say."""
     command = ["run", "--rm", "--network=host", "--user=0"]
     command += [f"--volume={checkout}:{checkout}", f"--workdir={folder}"]

@@ -32,7 +32,5 @@ def signed_headers(
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
     credential = f"Credential={access_key}/{scope}"
-    headers["Authorization"] = (
-        f"AWS4-HMAC-SHA256 {credential}, SignedHeaders={names}, Signature={signature}"
-    )
+    headers["Authorization"] = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders={names}, Signature={signature}"
     return headers

@@ -33,9 +33,7 @@ PROGRAMS = {
 ALL = (*PROGRAMS, KUBE_PROXY)
 
 
-def ensure_system_images(
-    cache: Cache, steps: Steps, docker: Docker, debian: str, checkout: Path
-) -> str:
+def ensure_system_images(cache: Cache, steps: Steps, docker: Docker, debian: str, checkout: Path) -> str:
     """Make the images where they are missing; return the node image's reference."""
     for reference, program in PROGRAMS.items():
         if not docker.has_image(reference):
@@ -67,9 +65,7 @@ def import_program(docker: Docker, step: Step, program: Path, reference: str) ->
     archive.unlink()
 
 
-def _ensure_node_image(
-    cache: Cache, steps: Steps, docker: Docker, debian: str, checkout: Path
-) -> str:
+def _ensure_node_image(cache: Cache, steps: Steps, docker: Docker, debian: str, checkout: Path) -> str:
     recipe = _context(checkout, "node", {}).digest(debian, versions.CONTAINERD)
     reference = f"graft/node:v{versions.KUBERNETES}-{recipe}"
     if docker.has_image(reference):

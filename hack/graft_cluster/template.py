@@ -50,9 +50,7 @@ class Template:
         with self._steps.step("look for the nodes' images") as step:
             inspect = ("image", "inspect", "--format={{.Id}}", *self._local)
             identities = self._docker.read(step, *inspect).split()
-        folder = self._cache.folder("templates") / self.key(
-            [*identities, *self._pulled]
-        )
+        folder = self._cache.folder("templates") / self.key([*identities, *self._pulled])
         if not folder.is_dir():
             fresh = folder.with_suffix(".new")
             shutil.rmtree(fresh, ignore_errors=True)

@@ -66,9 +66,7 @@ def _find() -> Way:
     say(f"… ask this machine's Docker for {PUBLIC_NODE_IMAGE}")
     try:
         pull = ["docker", "pull", "--quiet", PUBLIC_NODE_IMAGE]
-        pulled = subprocess.run(
-            pull, capture_output=True, timeout=PULL_PATIENCE_S, check=False
-        )
+        pulled = subprocess.run(pull, capture_output=True, timeout=PULL_PATIENCE_S, check=False)
     except subprocess.TimeoutExpired:
         return Way.OWN
     return Way.DOCKER if pulled.returncode == 0 else Way.OWN
