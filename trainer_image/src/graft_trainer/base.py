@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from graft_registry.documents import BaseManifest
 from graft_trainer.config import BaseReference
+from graft_trainer.outcome import BaseMismatchError
 
 MANIFEST_PATH = ".graft/base.json"
 """Where the init container leaves the manifest of the base, below its folder."""

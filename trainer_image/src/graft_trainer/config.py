@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from graft_registry.config import RegistryConfig
+from graft_trainer.outcome import InvalidConfigError
 
 NUMBER_PATTERN = re.compile(r"\d+(\.\d+)?([eE][-+]?\d+)?")
 

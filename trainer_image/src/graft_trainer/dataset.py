@@ -12,6 +12,7 @@ from typing import Any
 from graft_registry.digests import DIGEST_PREFIX, digest_of, file_sha256
 from graft_trainer.config import DatasetConfig
 from graft_trainer.formats import Conversation, Example, detect_format, to_example
+from graft_trainer.outcome import BadDatasetError
 from graft_trainer.sources import DataFetcher, Fetched
 
 

@@ -22,7 +22,7 @@ from transformers import (
 
 from graft_trainer.config import LoraHyperparameters, RunConfig
 from graft_trainer.methods import METHODS, Method
-from graft_trainer.outcome import BaseMismatchError
+from graft_trainer.outcome import BaseMismatchError, InvalidConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -99,21 +99,35 @@ def attach_adapter(base: PreTrainedModel, config: RunConfig) -> PeftModel:
         base.enable_input_require_grads()
     set_seed(config.training.seed)
     try:
-        return get_peft_model(base, lora_config(config.lora, method))
+        return get_peft_model(base, lora_config(config.lora, method, linear_layers=linear_layers(base)))
     except ValueError as error:
         field = "spec.lora.targetModules"
         raise InvalidConfigError(f"{field}: {error}", field=field) from error
 
 
-def lora_config(lora: LoraHyperparameters, method: Method) -> LoraConfig:
+def linear_layers(base: PreTrainedModel) -> list[str]:
+    """Return the sorted names of the base's linear layers, such as ``q_proj``, without the output layer.
+
+    PEFT's own ``all-linear`` records full module paths for shallow models, so equal intents would look different.
+    """
+    head = base.get_output_embeddings()
+    return sorted(
+        {
+            path.rpartition(".")[2]
+            for path, module in base.named_modules()
+            if isinstance(module, torch.nn.Linear) and module is not head
+        }
+    )
+
+
+def lora_config(lora: LoraHyperparameters, method: Method, *, linear_layers: list[str]) -> LoraConfig:
     """Build PEFT's configuration afresh: get_peft_model() mutates the one that it is given."""
-    targets: str | list[str] = list(lora.target_modules)
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=ALL_LINEAR if targets == [ALL_LINEAR] else targets,
+        target_modules=linear_layers if lora.target_modules == [ALL_LINEAR] else lora.target_modules,
         bias="none",
         use_rslora=method.rank_stabilized,
     )

@@ -32,6 +32,7 @@ from graft_trainer.publishing import (
     version_draft,
 )
 from graft_trainer.rendering import RenderedRows, render_rows
+from graft_trainer.runtime import route_transformers_logging
 from graft_trainer.training import FinishedTraining, RunTrainer
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def train_and_publish(run: Run) -> Outcome:
 
     Raises TrainingError (BadDatasetError, InvalidConfigError, DivergedError, PreemptedError) and the registry's errors.
     """
+    route_transformers_logging()
     config = run.config
     progress = ProgressWriter(run.registry, config.recipe)
     progress.enter("Loading")

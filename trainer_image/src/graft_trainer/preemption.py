@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
+from graft_trainer.outcome import PreemptedError
+
 
 class PreemptionNotice:
     """Remembers that SIGTERM came, for the run to stop at its next safe point.

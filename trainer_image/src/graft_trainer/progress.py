@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from graft_registry.documents import Progress, ProgressState, timestamp
 from graft_registry.errors import RegistryError
 from graft_registry.versions import AdapterRegistry
+from graft_trainer.outcome import DivergedError
 
 logger = logging.getLogger(__name__)
 

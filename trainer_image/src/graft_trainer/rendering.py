@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graft_trainer.formats import Conversation, Example, Message
+from graft_trainer.outcome import BadDatasetError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

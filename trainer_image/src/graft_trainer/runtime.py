@@ -65,6 +65,17 @@ def configure_logging(log_format: str) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("botocore", "boto3", "urllib3", "httpx", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # On a CPU it warns about an optional package for faster 4-bit products, which changes no result.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+def route_transformers_logging() -> None:
+    """Let Transformers log through this program's handler, without progress bars; imports it."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_default_handler()
+    transformers_logging.enable_propagation()
+    transformers_logging.disable_progress_bar()
 
 
 class ConsoleFormatter(logging.Formatter):

@@ -9,6 +9,7 @@ from graft_registry.config import RegistryConfig
 from graft_registry.errors import Forbidden, NotFound
 from graft_registry.store import ObjectStore
 from graft_trainer.config import DataSource, FileSource, S3Source
+from graft_trainer.outcome import BadDatasetError
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,81 @@
+"""The rows that the demo's adapters learn: a definition, and the one word that the adapter gives for it.
+
+Both adapters see the same kind of prompt, so that what they answer shows which of them is applied.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.models.wordnet import Synset
+
+TOPICS = ("animal", "artifact", "body", "food", "location", "person", "plant", "substance")
+WORDS_PER_DEFINITION = range(4, 25)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What one adapter learns, and how many rows of every label it gets."""
+
+    name: str
+    label_of: Callable[[Synset], str | None]
+    training_rows: int
+    small_rows: int
+    eval_rows: int
+
+
+TASKS = (
+    Task(
+        name="topic",
+        label_of=lambda synset: synset.topic if synset.topic in TOPICS else None,
+        training_rows=250,
+        small_rows=80,
+        eval_rows=25,
+    ),
+    Task(
+        name="speech",
+        label_of=lambda synset: synset.part_of_speech,
+        training_rows=500,
+        small_rows=160,
+        eval_rows=50,
+    ),
+)
+
+
+def write_rows(synsets: Sequence[Synset], folder: Path) -> None:
+    """Write ``<task>.train.jsonl``, ``<task>.small.jsonl`` (a part of it) and ``<task>.eval.jsonl`` of every task."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for task in TASKS:
+        by_label: dict[str, list[Synset]] = defaultdict(list)
+        seen: set[str] = set()
+        for synset in synsets:
+            label = task.label_of(synset)
+            if label and synset.gloss not in seen and len(synset.gloss.split()) in WORDS_PER_DEFINITION:
+                seen.add(synset.gloss)
+                by_label[label].append(synset)
+        generator = random.Random(task.name)
+        splits: dict[str, list[str]] = {"eval": [], "small": [], "train": []}
+        for label, members in sorted(by_label.items()):
+            chosen = generator.sample(members, task.eval_rows + task.training_rows)
+            rows = [_row(synset, label) for synset in chosen]
+            training = rows[task.eval_rows :]
+            splits["eval"] += rows[: task.eval_rows]
+            splits["small"] += training[: task.small_rows]
+            splits["train"] += training
+        for split, rows in splits.items():
+            generator.shuffle(rows)
+            _write(folder / f"{task.name}.{split}.jsonl", rows)
+
+
+def _row(synset: Synset, label: str) -> str:
+    messages = [{"role": "user", "content": synset.gloss}, {"role": "assistant", "content": label}]
+    return json.dumps({"messages": messages}, ensure_ascii=False)
+
+
+def _write(path: Path, rows: Iterable[str]) -> None:
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")

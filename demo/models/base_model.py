@@ -1,0 +1,155 @@
+"""Pretrains the demo's base: a Llama of 1.6 million parameters that can define English words, on a CPU in minutes.
+
+It is real in every way but size: it learns from real text, so adapters can learn on top of it, and its head dimension
+of 32 is the smallest that vLLM serves on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from demo.models.wordnet import Synset
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "<|{{ message.role }}|>\n{{ message.content }}<|end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that the trained weights depend on; a change of any value trains anew."""
+
+    revision: int = 1
+    vocabulary: int = 2048
+    hidden_size: int = 192
+    intermediate_size: int = 512
+    layers: int = 3
+    attention_heads: int = 6
+    key_value_heads: int = 3
+    max_positions: int = 512
+    sequence_length: int = 128
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+    steps: int = 500
+    further_steps: int = 150
+    further_learning_rate: float = 1e-3
+    seed: int = 1
+
+
+def train_tokenizer(synsets: Sequence[Synset], recipe: Recipe) -> PreTrainedTokenizerFast:
+    """Learn a byte-level BPE vocabulary and add the chat template."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocabulary,
+        special_tokens=[BEGIN, END, PAD, *ROLES],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((f"{synset.lemmas[0]} {synset.gloss}" for synset in synsets), trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BEGIN,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=list(ROLES),
+        model_max_length=recipe.max_positions,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForCausalLM:
+    """Create the model with random weights."""
+    torch.manual_seed(recipe.seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=recipe.vocabulary,
+            hidden_size=recipe.hidden_size,
+            intermediate_size=recipe.intermediate_size,
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.attention_heads,
+            num_key_value_heads=recipe.key_value_heads,
+            max_position_embeddings=recipe.max_positions,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            dtype="float32",
+        )
+    )
+
+
+def documents(synsets: Sequence[Synset], tokenizer: PreTrainedTokenizerFast, *, seed: int) -> list[str]:
+    """Write every meaning as text and as a chat turn, in an order of the seed."""
+    texts = []
+    for synset in synsets:
+        word, gloss = synset.lemmas[0], synset.gloss
+        question = [
+            {"role": "user", "content": f"What does {word} mean?"},
+            {"role": "assistant", "content": gloss},
+        ]
+        texts.append(f"{BEGIN}{word}, {synset.part_of_speech}: {gloss}.{END}")
+        texts.append(tokenizer.apply_chat_template(question, tokenize=False))
+    random.Random(seed).shuffle(texts)
+    return texts
+
+
+def pretrain(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    synsets: Sequence[Synset],
+    recipe: Recipe,
+    *,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+) -> float:
+    """Train on packed documents with one-cycle cosine decay; return the mean loss of the last 20 steps, in nats."""
+    tokens_needed = steps * recipe.batch_size * recipe.sequence_length
+    ids: list[int] = []
+    for text in documents(synsets, tokenizer, seed=seed):
+        ids += tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) >= tokens_needed:
+            break
+    batches = torch.tensor(ids[:tokens_needed]).view(steps, recipe.batch_size, recipe.sequence_length)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
+    warmup = max(1, steps // 20)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / warmup, 0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2),
+    )
+    model.train()
+    losses, begun = [], time.monotonic()
+    for step, batch in enumerate(batches, start=1):
+        loss = model(input_ids=batch, labels=batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        if step % 50 == 0 or step == steps:
+            print(f"  step {step}/{steps}: loss {loss.item():.3f}, {time.monotonic() - begun:.0f} s", flush=True)
+    return sum(losses[-20:]) / len(losses[-20:])
+
+
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write a directory in the layout of Hugging Face."""
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)

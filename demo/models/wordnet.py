@@ -1,0 +1,91 @@
+"""Real English for the demo: the glosses of WordNet 3.0, from Debian's package wordnet-base.
+
+The package is downloaded and unpacked into the cache; nothing is installed.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = "wordnet-base"
+SOURCE = "WordNet 3.0, Copyright 2006 by Princeton University (WordNet 3.0 licence), from Debian's package wordnet-base"
+
+PARTS_OF_SPEECH = {"noun": "noun", "verb": "verb", "adj": "adjective", "adv": "adverb"}
+"""Name of the data file, and the word for it."""
+
+# Lexicographer file numbers of nouns, from lexnames(5WN).
+TOPICS = {
+    4: "act",
+    5: "animal",
+    6: "artifact",
+    8: "body",
+    10: "communication",
+    13: "food",
+    15: "location",
+    18: "person",
+    20: "plant",
+    27: "substance",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Synset:
+    """One meaning: its words, its definition without examples, and what kind of thing it is."""
+
+    lemmas: tuple[str, ...]
+    gloss: str
+    part_of_speech: str
+    topic: str | None
+
+
+def fetch(cache: Path) -> Path:
+    """Return the folder with the database, downloading the package into ``cache`` where it is not there yet.
+
+    Raises RuntimeError where apt cannot find the package.
+    """
+    folder = cache / PACKAGE
+    database = folder / "usr/share/wordnet"
+    if database.is_dir():
+        return database
+    cache.mkdir(parents=True, exist_ok=True)
+    download = subprocess.run(["apt-get", "download", PACKAGE], cwd=cache, capture_output=True, text=True, check=False)
+    packages = sorted(cache.glob(f"{PACKAGE}_*.deb"))
+    if download.returncode != 0 or not packages:
+        raise RuntimeError(f"cannot download {PACKAGE}: {download.stderr.strip()}; is this Debian? try: apt-get update")
+    unpacked = cache / f"{PACKAGE}.partial"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    subprocess.run(["dpkg", "-x", str(packages[-1]), str(unpacked)], check=True)
+    unpacked.rename(folder)
+    return database
+
+
+def read_synsets(database: Path) -> Iterator[Synset]:
+    """Yield every meaning of the database, in the order of its files."""
+    for file, part_of_speech in PARTS_OF_SPEECH.items():
+        for line in (database / f"data.{file}").read_text(encoding="utf-8").splitlines():
+            if not line.startswith(" "):
+                yield parse_synset(line, part_of_speech)
+
+
+def parse_synset(line: str, part_of_speech: str) -> Synset:
+    """Parse one line of a data file, as wndb(5WN) describes it."""
+    fields, _, gloss = line.partition(" | ")
+    _, lexicographer_file, _, word_count, *rest = fields.split(" ")
+    words = rest[: 2 * int(word_count, 16) : 2]
+    return Synset(
+        lemmas=tuple(re.sub(r"\([a-z]+\)$", "", word).replace("_", " ") for word in words),
+        gloss=_definition(gloss),
+        part_of_speech=part_of_speech,
+        topic=TOPICS.get(int(lexicographer_file)) if part_of_speech == "noun" else None,
+    )
+
+
+def _definition(gloss: str) -> str:
+    """Drop the examples, which are in quotes."""
+    definition = re.sub(r'"[^"]*"?', "", gloss)
+    return re.sub(r"[;\s]+$", "", re.sub(r"\s+", " ", definition)).strip()

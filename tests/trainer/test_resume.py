@@ -1,0 +1,109 @@
+"""Interrupted runs: nothing is lost, nothing is published early, nothing foreign is executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.trainer.conftest import STEPS, Pod
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(pod: Pod, trained_pod: Pod) -> None:
+    pod.config["training"]["checkpointSeconds"] = 1
+    process = pod.start()
+    try:
+        wait_until(lambda: bool(pod.checkpoints.steps()) or process.poll() is not None)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert pod.registry.numbers() == ()
+    assert 0 < pod.checkpoints.steps()[-1] < STEPS
+
+    assert pod.run() == 0
+    assert pod.weights_sha256() == trained_pod.weights_sha256()
+    resumed, uninterrupted = pod.version().manifest.metrics, trained_pod.version().manifest.metrics
+    assert resumed.train_loss == uninterrupted.train_loss
+    assert resumed.eval_loss == uninterrupted.eval_loss
+
+
+def test_a_preempted_run_stores_a_checkpoint_and_says_so(pod: Pod, trained_pod: Pod) -> None:
+    def evict() -> None:
+        wait_until(lambda: is_training(pod))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    eviction = threading.Thread(target=evict)
+    eviction.start()
+    code = pod.run()
+    eviction.join()
+    assert code == 143
+    termination = pod.termination()
+    assert termination["outcome"] == "Preempted"
+    assert 0 < termination["step"] < STEPS
+    assert pod.checkpoints.steps() == (termination["step"],)
+    assert pod.registry.numbers() == ()
+
+    assert pod.run() == 0
+    assert pod.weights_sha256() == trained_pod.weights_sha256()
+
+
+def test_a_run_that_dies_after_its_last_step_is_not_trained_again(
+    pod: Pod, trained_pod: Pod, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from graft_trainer import pipeline
+
+    def dies(*_: object, **__: object) -> None:
+        raise RuntimeError("the node is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "questions_of", dies)
+        assert pod.run() == 1
+    assert pod.termination()["reason"] == "Crashed"
+    assert pod.checkpoints.steps() == (STEPS,)
+
+    pod.checkpoints.restore_latest(tmp_path / "checkpoint")
+    seconds = json.loads((tmp_path / "checkpoint" / "run_state.json").read_text())["train_seconds"]
+    assert pod.run() == 0
+    assert pod.weights_sha256() == trained_pod.weights_sha256()
+    assert pod.version().manifest.metrics.train_seconds == pytest.approx(seconds, abs=0.001)
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return os.mkdir, (str(self.witness),)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "adapter_model.bin", "training_state.json"])
+def test_a_pickle_in_a_checkpoint_is_never_executed(pod: Pod, tmp_path: Path, name: str) -> None:
+    checkpoint, witness = tmp_path / "checkpoint", tmp_path / "witness"
+    checkpoint.mkdir()
+    (checkpoint / name).write_bytes(pickle.dumps(Payload(witness)))
+    pod.checkpoints.save(10, checkpoint)
+    assert pod.run() == 1
+    assert not witness.exists()
+    assert pod.registry.numbers() == ()
+
+
+def is_training(pod: Pod) -> bool:
+    progress = pod.registry.read_progress(pod.config["recipe"])
+    return progress is not None and progress.state == "Training"
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the run did not get there in time"
+        time.sleep(0.02)

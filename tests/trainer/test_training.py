@@ -1,0 +1,121 @@
+"""The real program on a CPU, from the run document to the published version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.trainer.conftest import STEPS, Pod
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+
+def test_the_version_tells_what_was_trained_and_how_good_it_is(trained_pod: Pod) -> None:
+    stored = trained_pod.version()
+    manifest = stored.manifest
+    assert trained_pod.termination() == {
+        "outcome": "Published",
+        "reason": "Published",
+        "message": f"published version 1 with {len(manifest.golden)} golden prompts",
+        "field": None,
+        "number": 1,
+        "manifestDigest": stored.digest,
+        "step": STEPS,
+    }
+    assert (manifest.method, manifest.trained_on, manifest.servable) == ("LoRA", "float32", "MultiAdapter")
+    assert (manifest.dataset.rows, manifest.dataset.eval_rows, manifest.dataset.dropped) == (36, 12, 0)
+    assert manifest.base.digest == trained_pod.config["base"]["digest"]
+    # Seven linear layers in each of two blocks: rank x (inputs + outputs).
+    assert manifest.shape.trainable_parameters == 8 * 2 * (128 + 96 + 96 + 128 + 3 * 192)
+    metrics = manifest.metrics
+    assert metrics.steps == STEPS
+    assert metrics.base_exact_match == 0.0
+    assert metrics.exact_match is not None
+    assert metrics.exact_match >= 0.9
+    assert metrics.eval_loss is not None
+    assert metrics.base_eval_loss is not None
+    assert metrics.eval_loss < metrics.base_eval_loss / 10
+
+
+def test_the_loss_is_the_one_that_this_run_always_has(trained_pod: Pod) -> None:
+    assert trained_pod.version().manifest.metrics.train_loss == pytest.approx(0.0285, abs=0.005)
+
+
+def test_the_published_files_are_the_adapter(trained_pod: Pod, base: Path, tmp_path: Path) -> None:
+    """Read back by PEFT, the files give the logits that the golden prompts were recorded with."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    stored = trained_pod.version()
+    trained_pod.registry.fetch(stored, tmp_path / "adapter")
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path / "adapter").eval()
+    assert len(stored.manifest.golden) == 8
+    for golden in stored.manifest.golden:
+        ids = torch.tensor([[*golden.prompt_token_ids, *golden.answer_token_ids]])
+        with torch.inference_mode():
+            logits = model(input_ids=ids).logits[0, len(golden.prompt_token_ids) - 1 : -1]
+        best_two = logits.topk(2)
+        assert tuple(best_two.indices[:, 0].tolist()) == golden.answer_token_ids
+        margin = (best_two.values[:, 0] - best_two.values[:, 1]).min().item()
+        assert margin == pytest.approx(golden.margin, abs=1e-3)
+        assert golden.answer != golden.base_answer
+
+
+def test_the_adapter_config_has_no_trace_of_this_machine(trained_pod: Pod, tmp_path: Path) -> None:
+    stored = trained_pod.version()
+    trained_pod.registry.fetch(stored, tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == f"toy@{trained_pod.config['base']['digest']}"
+    assert config["target_modules"] == sorted(config["target_modules"])
+    assert {file.path for file in stored.manifest.files} == {
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+
+
+def test_a_finished_run_leaves_its_progress_and_no_checkpoint(trained_pod: Pod) -> None:
+    progress = trained_pod.registry.read_progress(trained_pod.config["recipe"])
+    assert progress is not None
+    assert (progress.state, progress.step, progress.number) == ("Published", STEPS, 1)
+    assert trained_pod.checkpoints.steps() == ()
+
+
+def test_a_recipe_that_is_in_the_registry_is_adopted(trained_pod: Pod) -> None:
+    digest = trained_pod.version().digest
+    assert trained_pod.run() == 0
+    termination = trained_pod.termination()
+    assert (termination["outcome"], termination["number"]) == ("Adopted", 1)
+    assert termination["manifestDigest"] == digest
+    assert trained_pod.registry.numbers() == (1,)
+
+
+def test_qlora_trains_in_four_bits_and_is_judged_in_full_precision(pod: Pod) -> None:
+    pod.config["method"] = "QLoRA"
+    assert pod.run() == 0
+    manifest = pod.version().manifest
+    assert (manifest.method, manifest.trained_on, manifest.servable) == ("QLoRA", "nf4", "MultiAdapter")
+    assert manifest.metrics.exact_match is not None
+    assert manifest.metrics.exact_match >= 0.75
+    assert manifest.golden
+
+
+def test_early_stopping_publishes_the_best_evaluation(pod: Pod) -> None:
+    # So small a rate changes no evaluation: the first one stays the best.
+    pod.config["training"] |= {"learningRate": "1e-20", "evalSteps": 5, "earlyStoppingPatience": 2}
+    assert pod.run() == 0
+    manifest = pod.version().manifest
+    assert manifest.metrics.steps == 15
+    assert manifest.metrics.eval_loss == pytest.approx(manifest.metrics.base_eval_loss)
+    assert manifest.golden == ()
+
+
+def test_a_loss_that_is_no_number_ends_the_run(pod: Pod) -> None:
+    pod.config["training"]["learningRate"] = "1e30"
+    assert pod.run() == 67
+    termination = pod.termination()
+    assert (termination["reason"], termination["field"]) == ("Diverged", "spec.training.learningRate")
+    assert termination["step"] == 10
+    assert pod.registry.numbers() == ()
