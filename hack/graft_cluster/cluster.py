@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from graft_cluster import kind_config, local_registry, node_network
 from graft_cluster.cache import Cache
@@ -27,11 +26,11 @@ class Cluster:
         running = all(self._docker.succeeds("exec", node, "true") for node in kind_config.NODES)
         return running and self._ready()
 
-    def create(self, node_image: str, containerd: dict[str, Path], *, without_cni: bool) -> None:
+    def create(self, node_image: str, stores: kind_config.Stores | None, *, without_cni: bool) -> None:
         """Create the cluster from nothing; what is left of an old one goes first."""
         config = self._cache.root / "kind.yaml"
         volumes = self._cache.volumes
-        config.write_text(kind_config.render(volumes, containerd, node_image, without_cni=without_cni))
+        config.write_text(kind_config.render(volumes, stores, node_image, without_cni=without_cni))
         with self._steps.step("create the kind cluster") as step:
             self._kind(step, "create", "cluster", f"--config={config}", "--wait=0s")
         self.connect(without_cni=without_cni)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 CLUSTER = "graft"
@@ -10,6 +11,7 @@ CONTROL_PLANE = f"{CLUSTER}-control-plane"
 NODES = (CONTROL_PLANE, f"{CLUSTER}-worker", f"{CLUSTER}-worker2")
 POD_SUBNET = "10.244.0.0/16"
 VOLUMES = "/var/graft/volumes"
+TEMPLATE = "/var/graft/template"
 
 # etcd keeps its data in the node's tmpfs: this cluster is thrown away, and a
 # small machine's disk is better spent on images. kubelet from 1.35 on refuses
@@ -35,19 +37,33 @@ nodes:
 """
 
 
-def render(volumes: Path, containerd: dict[str, Path], node_image: str, *, without_cni: bool) -> str:
-    """The configuration; `containerd` names a prepared store per node, if any."""
+@dataclass(frozen=True)
+class Stores:
+    """Prepared images: one template that all nodes see, one store per node."""
+
+    template: Path
+    by_node: dict[str, Path]
+
+
+def render(volumes: Path, stores: Stores | None, node_image: str, *, without_cni: bool) -> str:
+    """The configuration; without stores the nodes keep what their image brings."""
     head = HEAD.format(cluster=CLUSTER, pod_subnet=POD_SUBNET, without_cni=str(without_cni).lower())
-    return head + "".join(_node(name, volumes, containerd.get(name), node_image) for name in NODES)
+    return head + "".join(_node(name, volumes, stores, node_image) for name in NODES)
 
 
-def _node(name: str, volumes: Path, containerd: Path | None, image: str) -> str:
+def _node(name: str, volumes: Path, stores: Stores | None, image: str) -> str:
     role = "control-plane" if name == CONTROL_PLANE else "worker"
-    mounts = {VOLUMES: volumes}
-    if containerd is not None:
-        mounts["/var/lib/containerd"] = containerd
     lines = [f"  - role: {role}", f"    image: {image}", "    extraMounts:"]
-    for inside, outside in mounts.items():
-        lines.append(f'      - hostPath: "{outside}"')
-        lines.append(f"        containerPath: {inside}")
+    lines += _mount(volumes, VOLUMES)
+    if stores is not None:
+        lines += _mount(stores.template, TEMPLATE, read_only=True)
+        lines += _mount(stores.by_node[name], "/var/lib/containerd")
     return "\n".join(lines) + "\n"
+
+
+def _mount(outside: Path, inside: str, *, read_only: bool = False) -> list[str]:
+    return [
+        f'      - hostPath: "{outside}"',
+        f"        containerPath: {inside}",
+        f"        readOnly: {str(read_only).lower()}",
+    ]

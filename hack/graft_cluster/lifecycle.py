@@ -109,7 +109,7 @@ class Lifecycle:
     def _create(self, known: dict[str, str]) -> None:
         self.cluster.delete()
         if self.way is not Way.OWN:
-            self.cluster.create(ways.PUBLIC_NODE_IMAGE, {}, without_cni=False)
+            self.cluster.create(ways.PUBLIC_NODE_IMAGE, None, without_cni=False)
             return
         debian = ensure_debian(self.cache, self.steps, self.docker)
         node_image = system_images.ensure_system_images(self.cache, self.steps, self.docker, debian, self._checkout)
@@ -121,7 +121,7 @@ class Lifecycle:
             [known[name] for name in images.PREPARED if name in known],
         )
         filled = template.ensure(node_image)
-        stores = template.copies(filled, kind_config.NODES)
+        stores = kind_config.Stores(filled, template.stores(filled, kind_config.NODES))
         self.cluster.create(node_image, stores, without_cni=True)
 
     def _facts(self, store: ObjectStore, endpoint: str) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 Pulling and unpacking the engine's five gigabytes takes minutes per node. So it
 is done once: a container with the node image fills one containerd store, the
-template, and every new node gets a copy made of hard links. That is safe: an
-overlay never writes to a lower layer, and containerd's blobs are immutable.
-Only its databases are written in place, and those are copied for real.
+template. Every node sees the template read-only, and gets a store of its own
+that links to the template's unpacked layers. That is safe: an overlay never
+writes to a lower layer. Links, because copying (even as hard links) a hundred
+thousand files, and deleting them again, takes longer than the cluster itself.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from graft_cluster import local_registry
+from graft_cluster import kind_config, local_registry
 from graft_cluster.cache import Cache
 from graft_cluster.docker import Docker
 from graft_cluster.steps import Step, StepFailed, Steps
 
 BUILDER = "graft-template"
+SNAPSHOTTER = "io.containerd.snapshotter.v1.overlayfs"
 CTR = ("ctr", "--namespace=k8s.io", "images")
 
 
@@ -61,12 +63,12 @@ class Template:
             self._forget_others(folder)
         return folder
 
-    def copies(self, folder: Path, nodes: Sequence[str]) -> dict[str, Path]:
+    def stores(self, folder: Path, nodes: Sequence[str]) -> dict[str, Path]:
         """Make a store of its own for every node."""
         stores = {node: self._cache.folder("nodes", node) for node in nodes}
         with self._steps.step("prepare the nodes' stores") as step:
             for store in stores.values():
-                copy_store(step, folder, store / "containerd")
+                link_store(step, folder, store / "containerd")
         return {node: store / "containerd" for node, store in stores.items()}
 
     def _fill(self, step: Step, folder: Path, node_image: str) -> None:
@@ -108,14 +110,22 @@ class Template:
                 shutil.rmtree(old, ignore_errors=True)
 
 
-def copy_store(step: Step, template: Path, store: Path) -> None:
-    """Copy a containerd store: links for everything but the databases."""
+def link_store(step: Step, template: Path, store: Path) -> None:
+    """Make a containerd store: layers are links, blobs hard links, databases copies."""
     shutil.rmtree(store, ignore_errors=True)
-    step.run(["cp", "-al", template, store])
+    store.mkdir()
     databases = sorted(template.glob("io.containerd.*/*.db"))
     if not databases:
         raise StepFailed(f"{template} is not a containerd store")
+    for part in template.iterdir():
+        if part.name != SNAPSHOTTER:
+            step.run(["cp", "-al", part, store])
+    snapshots = store / SNAPSHOTTER / "snapshots"
+    snapshots.mkdir(parents=True, mode=0o700)
+    for layer in (template / SNAPSHOTTER / "snapshots").iterdir():
+        seen_from_node = Path(kind_config.TEMPLATE, SNAPSHOTTER, "snapshots", layer.name)
+        (snapshots / layer.name).symlink_to(seen_from_node)
     for path in databases:
         copy = store / path.relative_to(template)
-        copy.unlink()
+        copy.unlink(missing_ok=True)
         shutil.copy2(path, copy)
