@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
+import pickle
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,7 +33,7 @@ class ClusterInMemory:
     # What the operator calls.
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
-        return copy.deepcopy(self.objects.get((resource.kind, name)))
+        return _copy(self.objects.get((resource.kind, name)))
 
     async def list(
         self,
@@ -46,7 +46,7 @@ class ClusterInMemory:
         if field_selector is not None:
             path, _, value = field_selector.partition("=")
             found = [body for body in found if _at(body, path) == value]
-        return copy.deepcopy(found)
+        return _copy(found)
 
     async def create(self, resource: Resource, body: Mapping[str, Any]) -> Object:
         key = (resource.kind, body["metadata"]["name"])
@@ -54,7 +54,7 @@ class ClusterInMemory:
             raise AlreadyExists(f"{key} exists")
         self._store(key, dict(body))
         self._written()
-        return copy.deepcopy(self.objects[key])
+        return _copy(self.objects[key])
 
     async def apply(self, resource: Resource, body: Mapping[str, Any]) -> Object:
         key = (resource.kind, body["metadata"]["name"])
@@ -62,9 +62,9 @@ class ClusterInMemory:
         wanted = {name: value for name, value in body.items() if name != "metadata"}
         unchanged = all(live.get(name) == value for name, value in wanted.items())
         if not live or not unchanged:
-            self._store(key, copy.deepcopy(dict(live) | dict(body)), live=live)
+            self._store(key, _copy(dict(live) | dict(body)), live=live)
             self._written()
-        return copy.deepcopy(self.objects[key])
+        return _copy(self.objects[key])
 
     async def apply_status(
         self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any], *, uid: str
@@ -74,10 +74,10 @@ class ClusterInMemory:
             raise NotFound(name)
         if body["metadata"]["uid"] != uid:
             raise Conflict(name)
-        body["status"] = copy.deepcopy(dict(status))
+        body["status"] = _copy(dict(status))
         body["metadata"]["resourceVersion"] = str(next(self._versions))
         self._written()
-        return copy.deepcopy(body)
+        return _copy(body)
 
     async def patch_json(self, resource: Resource, namespace: str, name: str, ops: list[dict[str, Any]]) -> Object:
         body = self.objects.get((resource.kind, name))
@@ -90,7 +90,7 @@ class ClusterInMemory:
         body["metadata"]["resourceVersion"] = str(next(self._versions))
         self._remove_if_released((resource.kind, name))
         self._written()
-        return copy.deepcopy(body)
+        return _copy(body)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, propagation: str = "Background"
@@ -115,7 +115,7 @@ class ClusterInMemory:
     def put(self, kind: str, name: str, **fields: Any) -> None:
         """Create or edit an object as a person or another controller does."""
         body = self.objects.get((kind, name), {"kind": kind, "apiVersion": "graft.dev/v1alpha1", "metadata": {}})
-        wanted = copy.deepcopy(body | fields)
+        wanted = _copy(body | fields)
         wanted["metadata"] = {"name": name, "namespace": NAMESPACE} | body["metadata"] | fields.get("metadata", {})
         self._store((kind, name), wanted, live=body)
 
@@ -167,3 +167,7 @@ def _at(body: Object, path: str) -> Any:
     for step in path.split("."):
         value = value.get(step, {})
     return value
+
+
+def _copy(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))  # several times faster than copy.deepcopy, on plain JSON
