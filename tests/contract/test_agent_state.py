@@ -1,0 +1,69 @@
+"""The agent's state: what the agent writes is what the operator reads (docs/contracts.md §7)."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from graft_operator.agents.documents import AgentState as Read
+from graft_operator.agents.documents import EngineStatus, LoadStatus
+from graft_serving.documents import AdapterStatus, BaseState, EngineState, ShareState, VersionStatus
+from graft_serving.documents import AgentState as Written
+from graft_serving.versions import VersionState
+
+DIGEST = f"sha256:{'a' * 64}"
+
+
+def written(state: str = "Proven", engine: str = "Ready", wanted_digest: str | None = DIGEST) -> Written:
+    version = VersionStatus(
+        number=7,
+        manifest_digest=DIGEST,
+        engine_name="support--v7-aaaaaaaa",
+        state=state,
+        reason="RankTooHigh",
+        message="rank 128 is above 64",
+        inflight=1,
+        requests=2,
+        errors=3,
+        load_seconds=0.5,
+    )
+    return Written(
+        pod="pod-1",
+        wanted_digest=wanted_digest,
+        message="",
+        base=BaseState(name="tiny", digest=DIGEST),
+        engine=EngineState.model_validate({"state": engine, "starts": 1, "message": ""}),
+        ready=True,
+        adapters=(AdapterStatus(name="support", active=(ShareState(number=7, weight=100),), versions=(version,)),),
+    )
+
+
+def read(document: Written) -> Read:
+    return Read.model_validate_json(document.to_bytes())
+
+
+def test_the_operator_reads_every_field_that_it_decides_by() -> None:
+    state = read(written())
+    adapter = state.adapters[0]
+    assert (state.pod, state.wanted_digest, state.ready) == ("pod-1", DIGEST, True)
+    assert state.base is not None
+    assert state.base.digest == DIGEST
+    assert [(share.number, share.weight) for share in adapter.active] == [(7, 100)]
+    version = adapter.versions[0]
+    assert (version.number, version.manifest_digest, version.state) == (7, DIGEST, "Proven")
+    assert (version.reason, version.message) == ("RankTooHigh", "rank 128 is above 64")
+
+
+def test_an_agent_without_a_wanted_set_is_read() -> None:
+    assert read(written(wanted_digest=None)).wanted_digest is None
+
+
+@pytest.mark.parametrize("state", VersionState)
+def test_the_operator_knows_every_state_of_a_version(state: VersionState) -> None:
+    assert read(written(state=state)).adapters[0].versions[0].state == state
+
+
+def test_no_state_is_known_to_one_side_only() -> None:
+    assert set(get_args(LoadStatus)) == set(VersionState)
+    assert set(get_args(EngineStatus)) == set(get_args(EngineState.model_fields["state"].annotation))

@@ -1,0 +1,45 @@
+"""The wanted set: what the operator writes is what the agent reads (docs/contracts.md §6)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.builders import adapter_of_base, base_id, served_version
+
+from graft_operator.manifests.naming import service_url
+from graft_operator.plan.observed import AdapterOfBase
+from graft_operator.plan.wanted import wanted_set
+from graft_serving.documents import WantedSet, parse_wanted_set
+
+URLS = {base_id(letter): service_url("team-a", "tiny", base_id(letter)) for letter in "AB"}
+
+ADAPTERS: dict[str, list[AdapterOfBase]] = {
+    "no adapter": [],
+    "one that is served": [adapter_of_base(target=served_version(1))],
+    "one that rolls out": [adapter_of_base(target=served_version(2), previous=served_version(1))],
+    "one that moves to another base": [adapter_of_base(target=served_version(2, "B"), previous=served_version(1))],
+    "one that is served elsewhere": [adapter_of_base(target=served_version(2, "B"))],
+    "several": [adapter_of_base("a", target=served_version(1)), adapter_of_base("b", target=served_version(1, "B"))],
+    "one without a version": [adapter_of_base()],
+}
+
+
+def read(adapters: list[AdapterOfBase], forward_base_to: str | None = None) -> WantedSet:
+    written = wanted_set("tiny", base_id("A"), forward_base_to=forward_base_to, adapters=adapters, service_urls=URLS)
+    return parse_wanted_set(json.dumps(written).encode())
+
+
+@pytest.mark.parametrize("adapters", ADAPTERS.values(), ids=ADAPTERS)
+def test_the_agent_reads_every_wanted_set_that_the_operator_writes(adapters: list[AdapterOfBase]) -> None:
+    wanted = read(adapters)
+    assert [item.name for item in wanted.adapters] == [item.name for item in adapters if item.target]
+    for entry, item in zip(wanted.adapters, [item for item in adapters if item.target], strict=True):
+        local = [version for version in (item.previous, item.target) if version and version.base_digest == base_id("A")]
+        assert [key.manifest_digest for key in entry.version_keys] == [version.digest for version in local]
+        assert len(entry.desired_route) == bool(local)
+
+
+def test_the_agent_takes_the_urls_of_our_services() -> None:
+    wanted = read(ADAPTERS["one that is served elsewhere"], forward_base_to=URLS[base_id("B")])
+    assert wanted.base.forward_to == wanted.adapters[0].forward_to == URLS[base_id("B")]
