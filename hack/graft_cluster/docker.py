@@ -17,6 +17,8 @@ class Docker:
     """A daemon, reached through the environment its client needs."""
 
     environment: Mapping[str, str]
+    #: An own engine has no default bridge, so its builds use the machine's network.
+    host_network: bool = False
 
     def run(self, step: Step, *arguments: str | Path, stdin: str | None = None) -> None:
         """Run a docker command, its output going to the step's log."""
@@ -52,7 +54,9 @@ class Docker:
         target: str = "",
     ) -> None:
         """Build an image from exactly the files of a context."""
-        words = ["docker", "build", "--network=host", f"--tag={tag}"]
+        words = ["docker", "build", f"--tag={tag}"]
+        if self.host_network:
+            words.append("--network=host")
         for name, value in (arguments or {}).items():
             words.append(f"--build-arg={name}={value}")
         if target:

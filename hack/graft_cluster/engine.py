@@ -78,6 +78,8 @@ class Engine:
             f'[ttrpc]\n  address = "{address}.ttrpc"\n'
         )
         env = {**os.environ, "PATH": SYSTEM_PATH}
+        if self._containerd.running_pid() is None:
+            address.unlink(missing_ok=True)  # one left by a crash says nothing
         self._containerd.start(["/usr/bin/containerd", "--config", config], env)
         self._containerd.wait_until(address.exists)
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graft_cluster import versions
 from graft_cluster.cache import Cache
 from graft_cluster.steps import StepFailed, Steps
 
+# Builds run beside one another; two threads may want the same one.
+_building: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 OWN_SOURCES = Path(__file__).resolve().parents[1] / "go"
 
 
@@ -124,33 +128,31 @@ KUBECONFORM = GoBuild(
     ("github.com/yannh/kubeconform/cmd/kubeconform",),
 )
 
-#: Everything the cluster needs when nothing can be pulled.
-ALL = (
-    KIND,
-    CONTAINERD,
-    ETCD,
-    VERSITYGW,
-    REGISTRY,
-    KUBERNETES,
-    COREDNS,
-    PAUSE,
-    HELM,
-    KUBECONFORM,
-)
+KUBECTL = replace(KUBERNETES, name="kubectl", packages=("k8s.io/kubernetes/cmd/kubectl",))
 
-
-#: Everything that is useful beside public images.
-TOOLS = (KIND, HELM, VERSITYGW, KUBECONFORM)
+#: What nodes and control plane consist of.
+NODE_PARTS = (KUBERNETES, CONTAINERD, ETCD, COREDNS, PAUSE, KIND)
+#: What is needed or useful beside public images.
+TOOLS = (VERSITYGW, KIND, KUBECTL, HELM, KUBECONFORM)
+#: Everything, where nothing can be pulled; what images wait for comes first.
+ALL = (REGISTRY, VERSITYGW, *NODE_PARTS, HELM, KUBECONFORM)
 
 
 def ensure(cache: Cache, steps: Steps, build: GoBuild) -> Path:
     """Return the folder with the build's binaries, building them at most once."""
     folder = cache.root / "go" / build.key
-    if not folder.is_dir():
-        _build(cache, steps, build, folder)
+    with _building[build.key]:
+        if not folder.is_dir():
+            _build(cache, steps, build, folder)
     for path in folder.iterdir():
         _link(cache.binaries / path.name, path)
     return folder
+
+
+def is_on_path(cache: Cache, build: GoBuild) -> bool:
+    """Whether the user has these programs already, from elsewhere than the cache."""
+    found = [shutil.which(name) for name in build.binaries]
+    return all(path and Path(path).parent != cache.binaries for path in found)
 
 
 def _build(cache: Cache, steps: Steps, build: GoBuild, folder: Path) -> None:

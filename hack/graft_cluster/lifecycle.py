@@ -34,7 +34,7 @@ class Lifecycle:
         self._engine = Engine(cache, self.steps)
         path = {"PATH": f"{cache.binaries}:{os.environ['PATH']}"}
         own = self.way is Way.OWN
-        self.docker = Docker(self._engine.environment if own else path)
+        self.docker = Docker(self._engine.environment if own else path, host_network=own)
         self.cluster = Cluster(cache, self.steps, self.docker)
 
     def up(self, *, light: bool) -> None:
@@ -43,18 +43,22 @@ class Lifecycle:
         if self.way is Way.EXISTING:
             facts.write(self.cache.cluster_env, self._existing_facts())
             return
+        # Binaries are compiled while images are built: one waits for the
+        # processor, the other for network and disk.
         with ThreadPoolExecutor(max_workers=1) as compiling:
-            compiled = compiling.submit(self._compile)
-            self._start_daemon()
-            known = self._images(light=light)
-            compiled.result()
-        if not self.cluster.is_up():
-            self._create(known)
-        else:
-            self.cluster.connect(without_cni=self.way is Way.OWN)
-        store = ObjectStore(self.cache, self.steps, self.docker)
-        endpoint = store.apply(self.cluster, self._checkout / "hack" / "manifests")
-        facts.write(self.cache.cluster_env, self._facts(store, endpoint))
+            compiled = {build: compiling.submit(self._compile, build) for build in self._builds()}
+            try:
+                self._start_daemon()
+                known = self._images(light=light)
+                for build in golang.NODE_PARTS:
+                    if build in compiled:
+                        compiled[build].result()
+                self._start_cluster(known)
+            except BaseException:
+                compiling.shutdown(wait=False, cancel_futures=True)
+                raise
+            for compilation in compiled.values():
+                compilation.result()
 
     def images(self, *, light: bool) -> dict[str, str]:
         """Build and push what changed, for a cluster that is up or will be."""
@@ -81,6 +85,15 @@ class Lifecycle:
         self.cache.cluster_env.unlink(missing_ok=True)
         ways.forget(self.cache)
 
+    def _start_cluster(self, known: dict[str, str]) -> None:
+        if not self.cluster.is_up():
+            self._create(known)
+        else:
+            self.cluster.connect(without_cni=self.way is Way.OWN)
+        store = ObjectStore(self.cache, self.steps, self.docker)
+        endpoint = store.apply(self.cluster, self._checkout / "hack" / "manifests")
+        facts.write(self.cache.cluster_env, self._facts(store, endpoint))
+
     def _start_daemon(self) -> None:
         if self.way is Way.OWN:
             self._engine.start()
@@ -88,11 +101,14 @@ class Lifecycle:
             raise StepFailed("this machine's Docker does not answer")
         ways.remember(self.cache, self.way)
 
-    def _compile(self) -> None:
-        """Build the programs that this way needs; beside the images, for speed."""
-        builds = golang.ALL if self.way is Way.OWN else golang.TOOLS
-        for build in builds:
-            golang.ensure(self.cache, self.steps, build)
+    def _builds(self) -> list[golang.GoBuild]:
+        """The programs that this way needs and nobody has installed."""
+        if self.way is Way.OWN:
+            return list(golang.ALL)
+        return [build for build in golang.TOOLS if not golang.is_on_path(self.cache, build)]
+
+    def _compile(self, build: golang.GoBuild) -> None:
+        golang.ensure(self.cache, self.steps, build)
 
     def _images(self, *, light: bool) -> dict[str, str]:
         own = self.way is Way.OWN
@@ -137,7 +153,7 @@ class Lifecycle:
             "GRAFT_S3_REGION": REGION,
             "GRAFT_S3_ACCESS_KEY": store.credentials.access_key,
             "GRAFT_S3_SECRET_KEY": store.credentials.secret_key,
-            **({"DOCKER_HOST": self.docker.environment["DOCKER_HOST"]} if self.way is Way.OWN else {}),
+            **({"GRAFT_DOCKER_HOST": self.docker.environment["DOCKER_HOST"]} if self.way is Way.OWN else {}),
         }
 
     def _existing_facts(self) -> dict[str, str]:
