@@ -192,3 +192,22 @@ async def test_on_shutdown_the_pod_is_unready_yet_answers_until_the_drain_time_i
     assert new.status == long.status == 200
     assert new.headers["Connection"] == "close"
     assert time.monotonic() - stopped > 0.9, "the request that was under way at the end was not waited for"
+
+
+async def test_what_was_dropped_while_the_engine_was_down_goes_as_soon_as_it_is_back(pod: Pod) -> None:
+    v1 = pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_ready()
+        await pod.engine.crash()
+
+        async def is_unready() -> bool:
+            return not await pod.is_ready()
+
+        await eventually(is_unready)
+        pod.want(wanted_set(pod.base))
+        await pod.until_state("support", 1, "Draining")
+        assert (pod.settings.adapters_dir / v1.digest.removeprefix("sha256:")).exists()
+        await pod.engine.start()
+        await pod.until_state("support", 1, None)
+    assert not (pod.settings.adapters_dir / v1.digest.removeprefix("sha256:")).exists()

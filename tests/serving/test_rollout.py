@@ -123,7 +123,7 @@ async def test_loading_more_never_makes_a_ready_pod_unready(pod: Pod) -> None:
 
         async def sales_is_proven() -> bool:
             seen.append(await pod.is_ready())
-            return (await pod.version_state("sales", 1))["state"] == "Proven"
+            return bool((await pod.version_state("sales", 1))["state"] == "Proven")
 
         await eventually(sales_is_proven)
     assert len(seen) > 5

@@ -249,13 +249,11 @@ class Lifecycle:
         record.retry_at = time.monotonic() + pause
 
     def _seconds_until_next_retry(self) -> float | None:
-        due = [
-            record.retry_at
-            for key, record in self.records.items()
-            if key not in self._tasks
-            and (
-                record.state is VersionState.FAILING
-                or (record.state is VersionState.DRAINING and not record.traffic.inflight)
-            )
-        ]
+        due = [record.retry_at for record in self.records.values() if self._waits_for_its_retry(record)]
         return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _waits_for_its_retry(self, record: VersionRecord) -> bool:
+        if record.key in self._tasks:
+            return False
+        may_retire = record.state is VersionState.DRAINING and self._monitor.is_ready and not record.traffic.inflight
+        return may_retire or record.state is VersionState.FAILING

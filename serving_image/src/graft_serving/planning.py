@@ -128,7 +128,7 @@ def plan_steps(seen: Seen, routes: Mapping[str, Route]) -> tuple[Step, ...]:
         step = (
             _step_of_needed(key, version, engine_ready=seen.engine_ready)
             if key in needed
-            else _step_of_unneeded(key, version)
+            else _step_of_unneeded(key, version, engine_ready=seen.engine_ready)
         )
         if step is not None:
             steps.append(step)
@@ -152,12 +152,12 @@ def _step_of_needed(key: VersionKey, version: VersionSeen, *, engine_ready: bool
             return BringUp(key)
 
 
-def _step_of_unneeded(key: VersionKey, version: VersionSeen) -> Step | None:
+def _step_of_unneeded(key: VersionKey, version: VersionSeen, *, engine_ready: bool) -> Step | None:
     if version.state is not VersionState.DRAINING:
         return Cancel(key) if version.busy else Drain(key)
-    if version.busy or version.inflight or not version.retry_due:
-        return None
-    return Retire(key)
+    # An engine that doesn't answer can't confirm that it has forgotten the files.
+    may_go = engine_ready and version.retry_due and not version.inflight
+    return Retire(key) if may_go and not version.busy else None
 
 
 def _sweep(seen: Seen, known: Collection[VersionKey]) -> Sweep | None:

@@ -104,6 +104,10 @@ STEPS: dict[str, tuple[Seen, tuple[Step, ...]]] = {
         seen(versions={V1: version(VersionState.DRAINING, loaded=True)}),
         (Retire(V1),),
     ),
+    "A drained version stays on the disk while the engine can't confirm that it has forgotten it.": (
+        seen(versions={V1: version(VersionState.DRAINING)}, engine_ready=False),
+        (),
+    ),
     "A version is retired once.": (seen(versions={V1: version(VersionState.DRAINING, busy=True)}), ()),
     "A version that could not be unloaded waits for its next try.": (
         seen(versions={V1: version(VersionState.DRAINING, retry_due=False)}),
