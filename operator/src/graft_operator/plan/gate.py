@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from graft_operator.api.lora_adapter import Evaluation
 from graft_registry.documents import VersionManifest
+
+ROUNDING: Final = 1e-9
+"""Exactly at a limit passes: (1.05 - 1) / 1 is a little more than 0.05 in floating point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ def judge(candidate: VersionManifest, live: VersionManifest | None, limits: Eval
         return GateVerdict(False, "NotEvaluated", "the manifest holds no evaluation loss: train again")
     improvement = (base_loss - loss) / base_loss if base_loss else 0.0
     needed = float(limits.min_improvement_over_base)
-    if improvement < needed:
+    if improvement < needed - ROUNDING:
         return GateVerdict(
             False,
             "WorseThanBase",
@@ -53,7 +57,7 @@ def _against_live(candidate: VersionManifest, live: VersionManifest | None, limi
         return None
     regression = (loss - live_loss) / live_loss
     allowed = float(limits.max_regression)
-    if regression <= allowed:
+    if regression <= allowed + ROUNDING:
         return None
     return GateVerdict(
         False,

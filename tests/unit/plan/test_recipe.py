@@ -1,0 +1,68 @@
+"""The recipe digest: what makes another training, and what doesn't."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.builders import adapter, base_id, digest
+
+from graft_operator.plan.recipe import recipe_digest
+
+SAME: dict[str, dict[str, Any]] = {
+    "more memory": {"pod": {"resources": {"limits": {"memory": "64Gi"}}}},
+    "another node": {"pod": {"nodeSelector": {"gpu": "h100"}}},
+    "another service account": {"pod": {"serviceAccountName": "trainer"}},
+    "checkpoints more often": {"training": {"checkpointSeconds": 30}},
+    "a longer deadline": {"training": {"deadlineSeconds": 60}},
+    "a stricter gate": {"evaluation": {"minImprovementOverBase": "0.2", "maxRegression": "0"}},
+    "no serving": {"serving": {"mode": "None"}},
+    "a pin": {"version": 3},
+    "suspension": {"suspend": True},
+    "another deletion policy": {"deletionPolicy": "Delete"},
+    "the default of alpha, spelled out": {"lora": {"alpha": 32}},
+    "the default of the seed, spelled out": {"training": {"seed": 42}},
+}
+
+OTHER: dict[str, dict[str, Any]] = {
+    "another rank": {"lora": {"rank": 8}},
+    "another alpha": {"lora": {"alpha": 16}},
+    "other modules": {"lora": {"targetModules": ["q_proj"]}},
+    "another seed": {"training": {"seed": 43}},
+    "another learning rate": {"training": {"learningRate": "1e-4"}},
+    "another method": {"method": "RsLoRA"},
+    "other rows": {"dataset": {"s3": {"uri": "s3://data/other.jsonl"}}},
+    "more rows held out": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "evaluationPercent": 10}},
+}
+
+
+def recipe(
+    dataset_digest: str | None = None, evaluation_digest: str | None = None, base: str = "A", **spec: Any
+) -> str:
+    return recipe_digest(
+        adapter(**spec).spec,
+        base_digest=base_id(base),
+        dataset_digest=dataset_digest,
+        evaluation_digest=evaluation_digest,
+    )
+
+
+@pytest.mark.parametrize("spec", SAME.values(), ids=SAME)
+def test_the_recipe_stays_the_same_with(spec: dict[str, Any]) -> None:
+    assert recipe(**spec) == recipe()
+
+
+@pytest.mark.parametrize("spec", OTHER.values(), ids=OTHER)
+def test_the_recipe_changes_with(spec: dict[str, Any]) -> None:
+    assert recipe(**spec) != recipe()
+
+
+def test_the_recipe_changes_with_the_base_and_with_the_rows() -> None:
+    rows = digest("rows")
+    assert len({recipe(), recipe(base="B"), recipe(rows), recipe(None, rows), recipe(rows, rows)}) == 5
+
+
+def test_the_recipe_is_a_promise() -> None:
+    """Another value here trains every adapter of every user again: raise RECIPE_SCHEMA only for a reason."""
+    given = recipe_digest(adapter().spec, base_digest=digest("base"), dataset_digest=digest("rows"))
+    assert given == "sha256:ce6593daa4f6c4a9e937558f8e44a3655150e53115c317c397aeadf30f6e093e"

@@ -1,0 +1,177 @@
+"""Where the alias should point, and whether anybody answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from tests.builders import answering_pod, base_model, on_pod, pod, served_version
+
+from graft_operator.api.adapter_status import ServedVersion
+from graft_operator.api.base_model import BaseModel
+from graft_operator.plan.observed import PodObserved
+from graft_operator.plan.rollout import answering_versions, plan_rollout
+
+V1, V2, V3 = served_version(1), served_version(2), served_version(3)
+V2_ON_B = served_version(2, "B")
+TWO = base_model(replicas=2)
+BOTH_BASES = base_model(resolved="B", serving=("A", "B"))
+
+
+def decided(one: PodObserved, target: int, previous: int | None) -> PodObserved:
+    """The pod has applied a wanted set of this decision."""
+    return replace(one, decision=(target, previous))
+
+
+def on_two(first: ServedVersion, second: ServedVersion, *known: ServedVersion) -> tuple[PodObserved, ...]:
+    """Two pods that answer with these versions and have loaded the ``known`` ones beside."""
+    loaded = tuple(on_pod(version) for version in {item.number: item for item in (first, second, *known)}.values())
+    return (
+        pod("pod-1", *loaded, active=(first.number,)),
+        pod("pod-2", *loaded, active=(second.number,)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    wanted: ServedVersion | None = None
+    target: ServedVersion | None = None
+    previous: ServedVersion | None = None
+    base: BaseModel | None = TWO
+    pods: tuple[PodObserved, ...] = ()
+    expect: tuple[int | None, int | None]
+    """Numbers of target and previous afterwards."""
+    answering: int | None = None
+    refused: int | None = None
+
+
+CASES = {
+    "nothing is wanted and nothing is served": Case(expect=(None, None)),
+    "a first version becomes the target": Case(wanted=V1, expect=(1, None)),
+    "a target stays while nothing else is wanted": Case(target=V1, pods=on_two(V1, V1), expect=(1, None), answering=1),
+    "a second version keeps the first until it answers": Case(
+        wanted=V2, target=V1, pods=on_two(V1, V1), expect=(2, 1), answering=1
+    ),
+    "half of the pods are not everywhere": Case(wanted=V2, target=V2, previous=V1, pods=on_two(V1, V2), expect=(2, 1)),
+    "everywhere, by this decision: the first is given up": Case(
+        wanted=V2,
+        target=V2,
+        previous=V1,
+        pods=tuple(decided(one, 2, 1) for one in on_two(V2, V2)),
+        expect=(2, None),
+        answering=2,
+    ),
+    "everywhere, but by an earlier decision: both stay": Case(
+        wanted=V2,
+        target=V2,
+        previous=V1,
+        pods=tuple(decided(one, 2, None) for one in on_two(V2, V2)),
+        expect=(2, 1),
+        answering=2,
+    ),
+    "a pod that is not ready does not count": Case(
+        wanted=V1,
+        target=V1,
+        pods=(answering_pod(V1), replace(answering_pod(V1, "pod-2"), ready=False)),
+        expect=(1, None),
+    ),
+    "a pod that answers with other content of that number does not count": Case(
+        wanted=V1,
+        target=V1,
+        pods=(answering_pod(V1), answering_pod(served_version(1, recipe=V2.digest), "pod-2")),
+        expect=(1, None),
+    ),
+    "a third version takes the place of the second, and the first stays": Case(
+        wanted=V3, target=V2, previous=V1, pods=on_two(V1, V2), expect=(3, 1)
+    ),
+    "a third version after a second that never answered keeps what did": Case(
+        wanted=V3, target=V2, previous=V1, pods=on_two(V1, V1), expect=(3, 1), answering=1
+    ),
+    "a revert while rolling goes straight back": Case(
+        wanted=V1, target=V2, previous=V1, pods=on_two(V1, V2), expect=(1, None)
+    ),
+    "a revert after all pods moved keeps the second until the first is back": Case(
+        wanted=V1, target=V2, previous=V1, pods=on_two(V2, V2), expect=(1, 2), answering=2
+    ),
+    "a version that one pod refuses is given up everywhere": Case(
+        wanted=V2,
+        target=V2,
+        previous=V1,
+        pods=(answering_pod(V2), pod("pod-2", on_pod(V1), on_pod(V2, "Refused", reason="BadShape"), active=(1,))),
+        expect=(1, None),
+        refused=2,
+    ),
+    "a refused version stays when there is nothing else": Case(
+        wanted=V1, target=V1, pods=(pod("pod-1", on_pod(V1, "Refused", reason="BadShape")),), expect=(1, None)
+    ),
+    "a version that keeps failing is waited for": Case(
+        wanted=V2,
+        target=V2,
+        previous=V1,
+        pods=(
+            pod("pod-1", on_pod(V1), on_pod(V2, "Failing"), active=(1,)),
+            pod("pod-2", on_pod(V1), on_pod(V2, "Failing"), active=(1,)),
+        ),
+        expect=(2, 1),
+        answering=1,
+    ),
+    "the same number with other content takes the place at once": Case(
+        wanted=served_version(1, recipe=V2.digest), target=V1, pods=on_two(V1, V1), expect=(1, None)
+    ),
+    "a version on another base keeps the one on the base before": Case(
+        wanted=V2_ON_B, target=V1, base=BOTH_BASES, pods=(answering_pod(V1),), expect=(2, 1), answering=1
+    ),
+    "pods of the other base do not count for a version": Case(
+        wanted=V2_ON_B,
+        target=V2_ON_B,
+        previous=V1,
+        base=BOTH_BASES,
+        pods=(answering_pod(V1), pod("pod-b", on_pod(V2_ON_B, "Loading"), base="B")),
+        expect=(2, 1),
+        answering=1,
+    ),
+    "the last pod of the new base ends the rollout": Case(
+        wanted=V2_ON_B,
+        target=V2_ON_B,
+        previous=V1,
+        base=BOTH_BASES,
+        pods=(answering_pod(V1), decided(answering_pod(V2_ON_B, "pod-b", base="B"), 2, 1)),
+        expect=(2, None),
+        answering=2,
+    ),
+    "without replicas nothing answers, and nothing is given up": Case(
+        wanted=V2, target=V2, previous=V1, base=base_model(replicas=0), expect=(2, 1)
+    ),
+    "a base that is away changes nothing": Case(target=V2, previous=V1, base=None, expect=(2, 1)),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_rollout(case: Case) -> None:
+    rollout = plan_rollout(case.wanted, case.target, case.previous, case.base, case.pods)
+    numbers = tuple(version.number if version else None for version in (rollout.target, rollout.previous))
+    assert numbers == case.expect
+    assert (rollout.answering.number if rollout.answering else None) == case.answering
+    assert (rollout.refused.number if rollout.refused else None) == case.refused
+    if case.wanted is not None and case.refused is None:
+        assert rollout.target == case.wanted
+
+
+def test_the_coverage_tells_how_far_it_is_and_what_the_first_failing_pod_says() -> None:
+    failing = pod("pod-2", on_pod(V1, "Failing", reason="RegistryUnavailable", message="timeout"))
+    coverage = plan_rollout(V1, V1, None, TWO, (answering_pod(V1), failing)).coverage
+    assert (coverage.desired, coverage.loaded, coverage.failed, coverage.complete) == (2, 1, 1, False)
+    assert coverage.message == "pod-2: RegistryUnavailable: timeout"
+
+
+ANSWERING = {
+    "one pod ahead of the other": (on_two(V1, V2), (1, 2)),
+    "one pod without an answer": ((answering_pod(V1), pod("pod-2")), ()),
+    "a version that is neither target nor previous, from a decision before": (on_two(V3, V2), (2, 3)),
+}
+
+
+@pytest.mark.parametrize(("pods", "numbers"), ANSWERING.values(), ids=ANSWERING)
+def test_clients_are_answered_during_a_rollout(pods: tuple[PodObserved, ...], numbers: tuple[int, ...]) -> None:
+    rollout = plan_rollout(V2, V2, V1, TWO, pods)
+    assert answering_versions(rollout, TWO, pods) == numbers
