@@ -1,0 +1,239 @@
+"""The whole plan of an adapter: status, conditions and actions, over many states."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.builders import (
+    NOW,
+    adapter,
+    answering_pod,
+    base_model,
+    digest,
+    job,
+    on_pod,
+    pod,
+    recipe_of,
+    seen,
+    served_version,
+    version,
+)
+from tests.kstatus import kstatus
+
+from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus
+from graft_operator.api.conditions import find
+from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, Plan
+from graft_operator.plan.adapter import ROLLING_SECONDS, STARTING_SECONDS, WATCHING_SECONDS, plan_adapter
+from graft_operator.plan.observed import AdapterObserved
+from graft_operator.plan.versions import entry_of
+
+RECIPE = recipe_of(adapter())
+CURRENT = version(1, recipe=RECIPE)
+V1 = served_version(1, recipe=RECIPE)
+TYPES = ["Stalled", "Reconciling", "Ready", "Accepted", "Trained", "Evaluated", "Published", "Served", "UpToDate"]
+
+
+def plan(given: AdapterObserved, now: Any = NOW) -> Plan:
+    return plan_adapter(given, now, training_job=lambda _: {"metadata": {"name": "the-job"}})
+
+
+def status_of(given: AdapterObserved) -> LoraAdapterStatus:
+    status = plan(given).status
+    assert isinstance(status, LoraAdapterStatus)
+    return status
+
+
+def served_on(
+    *pods: Any, subject: Any = None, target: Any = V1, previous: Any = None, **fields: Any
+) -> AdapterObserved:
+    serving = {"target": target.to_wire(), "previous": previous.to_wire() if previous else None}
+    subject = subject or adapter(status={"serving": serving})
+    return seen(subject, **{"published": CURRENT, "live": CURRENT, "pods": pods} | fields)
+
+
+STATES: dict[str, tuple[AdapterObserved, str, str]] = {
+    "just created": (seen(), "InProgress", "JobCreated"),
+    "in training": (seen(jobs=(job(RECIPE),)), "InProgress", "Training"),
+    "served": (served_on(answering_pod(V1)), "Current", "Serving"),
+    "being loaded": (served_on(pod("pod-1", on_pod(V1, "Loading"))), "InProgress", "RollingOut"),
+    "failing for now": (served_on(pod("pod-1", on_pod(V1, "Failing"))), "InProgress", "RollingOut"),
+    "refused by the pods": (
+        served_on(pod("pod-1", on_pod(V1, "Refused", reason="WrongBase"))),
+        "Failed",
+        "RollingOut",
+    ),
+    "failed by the gate": (seen(published=version(1, recipe=RECIPE, loss=3.0)), "Failed", "Trained"),
+    "failed by its data": (seen(jobs=(job(RECIPE, "Failed", outcome_reason="BadDataset"),)), "Failed", "BadDataset"),
+    "resting after a failure": (
+        seen(jobs=(job(RECIPE, "Failed", outcome_reason="Crashed", ended_time=NOW),)),
+        "InProgress",
+        "Crashed",
+    ),
+    "without a base": (seen(base=None, base_problem="none"), "InProgress", "BaseModelNotFound"),
+    "pinned to nowhere": (seen(adapter(version=9)), "Failed", "VersionNotFound"),
+    "suspended before its first version": (seen(adapter(suspend=True)), "InProgress", "Suspended"),
+    "suspended and served": (
+        served_on(
+            answering_pod(V1),
+            published=None,
+            subject=adapter(suspend=True, lora={"rank": 8}, status={"serving": {"target": V1.to_wire()}}),
+        ),
+        "Current",
+        "Serving",
+    ),
+    "published and not to be served": (
+        seen(adapter(serving={"mode": "None"}), published=CURRENT),
+        "Current",
+        "Published",
+    ),
+    "served by an old version while a new one trains": (
+        served_on(answering_pod(V1), published=None, jobs=(job(RECIPE),)),
+        "InProgress",
+        "Serving",
+    ),
+    "on a base without replicas": (served_on(base=base_model(replicas=0)), "InProgress", "RollingOut"),
+}
+
+
+@pytest.mark.parametrize(("given", "health", "ready_reason"), STATES.values(), ids=STATES)
+def test_the_status_is_readable_and_true(given: AdapterObserved, health: str, ready_reason: str) -> None:
+    status = status_of(given)
+    assert [condition.type for condition in status.conditions] == TYPES
+    body = {"metadata": {"generation": given.adapter.metadata.generation}, "status": status.to_wire()}
+    assert kstatus(body) == health
+    states = {condition.type: condition.status for condition in status.conditions}
+    assert (states["Stalled"], states["Reconciling"]) != ("True", "True")
+    ready = find(status.conditions, "Ready")
+    assert ready is not None
+    assert ready.reason == ready_reason
+    assert all(condition.reason for condition in status.conditions)
+
+
+@pytest.mark.parametrize(("given", "health", "ready_reason"), STATES.values(), ids=STATES)
+def test_a_second_look_at_the_same_world_changes_nothing(
+    given: AdapterObserved, health: str, ready_reason: str
+) -> None:
+    first = status_of(given)
+    again = seen_again(given, first)
+    second = plan(again, NOW + timedelta(seconds=1)).status
+    assert second == status_of(again)
+    assert isinstance(second, LoraAdapterStatus)
+    if first.serving == given.adapter.status.serving:
+        assert second == first
+
+
+def seen_again(given: AdapterObserved, status: LoraAdapterStatus) -> AdapterObserved:
+    """The same world, after the status was written and read back."""
+    fields = {name: getattr(given, name) for name in given.__slots__} | {
+        "adapter": type(given.adapter).model_validate(given.adapter.to_wire() | {"status": status.to_wire()})
+    }
+    return AdapterObserved(**fields)
+
+
+def test_transition_times_move_only_when_a_status_flips() -> None:
+    before = status_of(seen(jobs=(job(RECIPE),)))
+    later = seen_again(served_on(answering_pod(V1)), before)
+    fields = {name: getattr(later, name) for name in later.__slots__}
+    subject = later.adapter.model_copy(
+        update={
+            "status": before.model_copy(update={"serving": adapter(status={"serving": {"target": V1}}).status.serving})
+        }
+    )
+    after = plan(AdapterObserved(**fields | {"adapter": subject}), NOW + timedelta(hours=1)).status
+    assert isinstance(after, LoraAdapterStatus)
+    moved = {new.type for old, new in zip(before.conditions, after.conditions, strict=True) if old.status != new.status}
+    assert moved == {"Reconciling", "Ready", "Trained", "Evaluated", "Published", "Served", "UpToDate"}
+    for new in after.conditions:
+        assert new.last_transition_time == (NOW + timedelta(hours=1) if new.type in moved else NOW), new.type
+
+
+def test_training_is_asked_for_by_one_job() -> None:
+    assert plan(seen()).actions == (CreateJob({"metadata": {"name": "the-job"}}),)
+
+
+def test_a_job_of_an_old_recipe_gives_way_to_the_new_one() -> None:
+    old = job(digest("old recipe"))
+    assert plan(seen(jobs=(old,))).actions[0] == DeleteObject("Job", old.name, old.uid)
+
+
+def test_the_finalizer_comes_before_everything_else() -> None:
+    given = seen(adapter(deletionPolicy="Delete"))
+    assert plan(given) == Plan(actions=(AddFinalizer("graft.dev/registry-cleanup"),), requeue_after=0)
+
+
+def test_an_adapter_that_keeps_its_versions_needs_no_finalizer() -> None:
+    assert not any(isinstance(action, AddFinalizer) for action in plan(seen()).actions)
+
+
+REFUSED = pod(
+    "pod-1", on_pod(V1), on_pod(served_version(2), "Refused", reason="BadShape", message="too wide"), active=(1,)
+)
+
+
+def test_a_refusal_is_remembered_until_the_spec_changes() -> None:
+    second = version(2)
+    given = served_on(REFUSED, target=served_version(2), previous=V1, published=second, live=second)
+    refused = status_of(given)
+    assert refused.serving.target == V1
+    entry = entry_of(refused.versions, 2)
+    assert entry is not None
+    assert entry.state == "Refused"
+
+    remembered = status_of(seen_again(given, refused))
+    assert remembered.serving.target == V1
+    stalled = find(remembered.conditions, "Stalled")
+    assert stalled is not None
+    assert (stalled.status, stalled.reason) == ("True", "VersionRefused")
+    assert "too wide" in stalled.message
+
+    again = seen_again(given, remembered)
+    touched = again.adapter.model_copy(update={"metadata": again.adapter.metadata.model_copy(update={"generation": 2})})
+    fields = {name: getattr(again, name) for name in again.__slots__} | {
+        "adapter": touched,
+        "pods": (answering_pod(V1),),
+    }
+    assert status_of(AdapterObserved(**fields)).serving.target == served_version(2)
+
+
+def test_the_registry_is_believed_when_the_status_was_lost() -> None:
+    history = tuple(version(number) for number in (3, 2, 1))
+    status = status_of(seen(history=history, jobs=(job(RECIPE),)))
+    assert [entry.number for entry in status.versions] == [3, 2, 1]
+
+
+def test_the_list_of_versions_is_bounded_and_holds_the_current_one() -> None:
+    history = tuple(version(number) for number in range(30, 30 - VERSIONS_KEPT, -1))
+    status = status_of(seen(history=history, published=version(5, recipe=RECIPE)))
+    assert len(status.versions) == VERSIONS_KEPT
+    assert status.versions[0].number == 30
+    assert status.versions[-1].number == 5
+
+
+REQUEUES = {
+    "nothing moves": (served_on(answering_pod(V1)), None),
+    "a pod loads": (served_on(pod("pod-1", on_pod(V1, "Loading"))), ROLLING_SECONDS),
+    "no pod is up yet": (served_on(), STARTING_SECONDS),
+    "a pod fails": (served_on(pod("pod-1", on_pod(V1, "Failing"))), WATCHING_SECONDS),
+    "no pod is wanted": (served_on(base=base_model(replicas=0)), WATCHING_SECONDS),
+}
+
+
+@pytest.mark.parametrize(("given", "seconds"), REQUEUES.values(), ids=REQUEUES)
+def test_pods_are_asked_as_often_as_it_makes_sense(given: AdapterObserved, seconds: float | None) -> None:
+    assert plan(given).requeue_after == seconds
+
+
+def test_the_last_version_that_answered_everywhere_is_told_while_any_replica_has_it() -> None:
+    subject = adapter(
+        status={"served_version": 1, "serving": {"target": served_version(2).to_wire(), "previous": V1.to_wire()}}
+    )
+    two = base_model(replicas=2)
+    second = version(2)
+    half = (answering_pod(V1), answering_pod(second, "pod-2"))
+    given = seen(subject, base=two, published=second, live=second, pods=half)
+    assert status_of(given).served_version == 1
+    assert status_of(given).candidate_version == 2
+    nobody = seen(subject, base=two, published=second, live=second)
+    assert status_of(nobody).served_version is None

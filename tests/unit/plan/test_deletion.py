@@ -1,0 +1,70 @@
+"""What holds a deletion back, and for how long."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.builders import NOW, adapter, answering_pod, job, pod, recipe_of, seen, version
+
+from graft_operator.plan.actions import DeleteObject, DeleteVersions, EmitEvent, Plan, RemoveFinalizer
+from graft_operator.plan.adapter import plan_adapter
+from graft_operator.plan.deletion import CLEANUP_FINALIZER, CLEANUP_LIMIT, SKIP_CLEANUP, UNLOAD_LIMIT
+from graft_operator.plan.observed import AdapterObserved
+
+RELEASE = RemoveFinalizer(CLEANUP_FINALIZER)
+JOB = job(recipe_of(adapter()))
+SECOND = timedelta(seconds=1)
+
+
+def deleted(
+    ago: timedelta = SECOND, *, policy: str = "Delete", finalizer: bool = True, **fields: Any
+) -> AdapterObserved:
+    meta = {
+        "deletionTimestamp": (NOW - ago).isoformat(),
+        "finalizers": (CLEANUP_FINALIZER,) if finalizer else (),
+        "annotations": fields.pop("annotations", {}),
+    }
+    return seen(adapter(meta=meta, deletionPolicy=policy), **fields)
+
+
+CASES: dict[str, tuple[AdapterObserved, tuple[Any, ...]]] = {
+    "without our finalizer there is nothing to do": (deleted(finalizer=False), ()),
+    "Retain lets go at once": (deleted(policy="Retain", jobs=(JOB,), pods=(answering_pod(version()),)), (RELEASE,)),
+    "the annotation lets go at once": (deleted(annotations={SKIP_CLEANUP: "true"}, jobs=(JOB,)), (RELEASE,)),
+    "another value of the annotation doesn't": (
+        deleted(annotations={SKIP_CLEANUP: "yes"}),
+        (DeleteVersions(), RELEASE),
+    ),
+    "training ends first": (
+        deleted(jobs=(JOB,), pods=(answering_pod(version()),)),
+        (DeleteObject("Job", JOB.name, JOB.uid),),
+    ),
+    "loaded versions are waited for": (deleted(pods=(answering_pod(version()),)), ()),
+    "a pod that can't be reached is not waited for": (
+        deleted(pods=(pod("pod-1", reachable=False),)),
+        (DeleteVersions(), RELEASE),
+    ),
+    "unloading is waited for only so long": (
+        deleted(UNLOAD_LIMIT + SECOND, pods=(answering_pod(version()),)),
+        (DeleteVersions(), RELEASE),
+    ),
+    "when all is quiet the versions go, and then the object": (deleted(), (DeleteVersions(), RELEASE)),
+}
+
+
+@pytest.mark.parametrize(("given", "actions"), CASES.values(), ids=CASES)
+def test_deletion(given: AdapterObserved, actions: tuple[Any, ...]) -> None:
+    plan = plan_adapter(given, NOW, training_job=lambda _: {})
+    assert plan.actions == actions
+    assert plan.status is None
+    assert (plan.requeue_after is not None) == (bool(given.adapter.metadata.finalizers) and RELEASE not in actions)
+
+
+def test_a_registry_that_is_gone_does_not_hold_a_namespace_for_ever() -> None:
+    plan: Plan = plan_adapter(deleted(CLEANUP_LIMIT + SECOND, jobs=(JOB,)), NOW, training_job=lambda _: {})
+    event, release = plan.actions
+    assert isinstance(event, EmitEvent)
+    assert event.reason == "RegistryNotCleaned"
+    assert release == RELEASE
