@@ -21,9 +21,9 @@ CASES: dict[str, tuple[AdapterOfBase, dict[str, tuple[list[int], list[int], str 
         adapter_of_base(target=served_version(2), previous=served_version(1)),
         {"A": ([1, 2], [2], None), "B": ([], [], "http://a")},
     ),
-    "moving to B: each base routes its own, and forwards while it can't": (
+    "moving to B: each base routes its own, and B forwards while it can't": (
         adapter_of_base(target=served_version(2, "B"), previous=served_version(1)),
-        {"A": ([1], [1], "http://b"), "B": ([2], [2], "http://a")},
+        {"A": ([1], [1], None), "B": ([2], [2], "http://a")},
     ),
     "moved to B: A only forwards": (
         adapter_of_base(target=served_version(2, "B")),

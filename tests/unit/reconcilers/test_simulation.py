@@ -305,6 +305,17 @@ async def test_pods_that_die_come_back_with_their_adapters() -> None:
     assert run.health() == "Current"
 
 
+async def test_more_replicas_during_a_base_bump_answer_from_their_first_moment() -> None:
+    for rounds in range(1, 12):
+        run = Simulation()
+        await run.settle()
+        run.write_base("b")
+        await run.rounds(rounds)
+        run.write_base(serving={"replicas": 3})
+        await run.settle()
+        assert run.answers() == {"v2@b"}
+
+
 async def test_ready_holds_through_a_rollout() -> None:
     run = Simulation(replicas=3)
     await run.settle()

@@ -41,20 +41,27 @@ def adapter_entry(adapter: AdapterOfBase, digest: str, service_urls: Mapping[str
         return None
     candidates = [version for version in (adapter.previous, adapter.target) if version is not None]
     local = [version for version in candidates if version.base_digest == digest]
-    elsewhere = [version for version in candidates if version.base_digest != digest]
     routed = local[-1:]  # the target where it belongs here, else what was served here before
     return {
         "name": adapter.name,
         "versions": [_version(version) for version in local],
         "route": [{"number": version.number, "weight": 100} for version in routed],
-        "forwardTo": next(
-            (service_urls[item.base_digest] for item in elsewhere if item.base_digest in service_urls), None
-        ),
+        "forwardTo": forward_to(candidates, digest, service_urls),
         "decision": {
             "target": adapter.target.number,
             "previous": adapter.previous.number if adapter.previous else None,
         },
     }
+
+
+def forward_to(candidates: Sequence[ServedVersion], digest: str, service_urls: Mapping[str, str]) -> str | None:
+    """Return where a revision without an answer sends requests: to the oldest candidate, which has proven itself.
+
+    A revision that holds the oldest one itself forwards to nobody. Were it to forward to the newer one while that
+    one is not loaded everywhere, two revisions might send the same request to each other.
+    """
+    oldest = next((item.base_digest for item in candidates if item.base_digest in service_urls), digest)
+    return service_urls.get(oldest) if oldest != digest else None
 
 
 def _version(version: ServedVersion) -> dict[str, Any]:
