@@ -106,7 +106,7 @@ class Cluster:
         only += [f"--selector={selector}"] if selector else []
         command = ["kubectl", "get", kind, "-n", namespace, *only, "--watch", "--output-watch-events", "-o", "json"]
         with self._streaming(command, timeout) as lines:
-            for document in _documents(lines):
+            for document in map(json.loads, lines):
                 yield Event(document["type"], document["object"], time.time())
 
     def wait_for(
@@ -154,16 +154,6 @@ class Cluster:
 
 def _scope(namespace: str) -> list[str]:
     return ["-n", namespace] if namespace else []
-
-
-def _documents(lines: Iterator[str]) -> Iterator[Object]:
-    """Split kubectl's indented JSON: only the end of a document is a brace in the first column."""
-    document: list[str] = []
-    for line in lines:
-        document.append(line)
-        if line.rstrip() == "}":
-            yield json.loads("".join(document))
-            document = []
 
 
 def condition(item: Object | None, kind: str) -> Object:

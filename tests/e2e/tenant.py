@@ -28,7 +28,6 @@ SMALL_TRAINING = {
     "maxSequenceLength": 96,
     "evalSteps": 30,
     "checkpointSeconds": 1,
-    "loggingSteps": 5,
 }
 
 
