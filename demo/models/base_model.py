@@ -1,7 +1,6 @@
 """Pretrains the demo's base: a Llama of 1.6 million parameters that can define English words, on a CPU in minutes.
 
-It is real in every way but size: it learns from real text, so adapters can learn on top of it, and its head dimension
-of 32 is the smallest that vLLM serves on a CPU.
+It is real in every way but size: it learns from real text, so adapters can learn on top of it.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from demo.models.recipe import Course, Recipe
 from demo.models.wordnet import Synset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -27,27 +26,6 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """Everything that the trained weights depend on; a change of any value trains anew."""
-
-    revision: int = 1
-    vocabulary: int = 2048
-    hidden_size: int = 192
-    intermediate_size: int = 512
-    layers: int = 3
-    attention_heads: int = 6
-    key_value_heads: int = 3
-    max_positions: int = 512
-    sequence_length: int = 128
-    batch_size: int = 16
-    learning_rate: float = 3e-3
-    steps: int = 500
-    further_steps: int = 150
-    further_learning_rate: float = 1e-3
-    seed: int = 1
 
 
 def train_tokenizer(synsets: Sequence[Synset], recipe: Recipe) -> PreTrainedTokenizerFast:
@@ -76,7 +54,7 @@ def train_tokenizer(synsets: Sequence[Synset], recipe: Recipe) -> PreTrainedToke
 
 def new_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForCausalLM:
     """Create the model with random weights."""
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(recipe.course.seed)
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=recipe.vocabulary,
@@ -112,38 +90,30 @@ def documents(synsets: Sequence[Synset], tokenizer: PreTrainedTokenizerFast, *, 
 
 def pretrain(
     model: LlamaForCausalLM,
+    texts: Sequence[str],
     tokenizer: PreTrainedTokenizerFast,
-    synsets: Sequence[Synset],
     recipe: Recipe,
-    *,
-    steps: int,
-    learning_rate: float,
-    seed: int,
+    course: Course,
 ) -> float:
     """Train on packed documents with one-cycle cosine decay; return the mean loss of the last 20 steps, in nats."""
-    tokens_needed = steps * recipe.batch_size * recipe.sequence_length
-    ids: list[int] = []
-    for text in documents(synsets, tokenizer, seed=seed):
-        ids += tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(ids) >= tokens_needed:
-            break
-    batches = torch.tensor(ids[:tokens_needed]).view(steps, recipe.batch_size, recipe.sequence_length)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
+    steps = course.steps
+    optimizer = torch.optim.AdamW(model.parameters(), lr=course.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
     warmup = max(1, steps // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min((step + 1) / warmup, 0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2),
     )
     model.train()
-    losses, begun = [], time.monotonic()
-    for step, batch in enumerate(batches, start=1):
+    losses: list[float] = []
+    begun = time.monotonic()
+    for step, batch in enumerate(_batches(texts, tokenizer, recipe, steps), start=1):
         loss = model(input_ids=batch, labels=batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        losses.append(loss.item())
+        losses.append(float(loss))
         if step % 50 == 0 or step == steps:
             print(f"  step {step}/{steps}: loss {loss.item():.3f}, {time.monotonic() - begun:.0f} s", flush=True)
     return sum(losses[-20:]) / len(losses[-20:])
@@ -153,3 +123,14 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     """Write a directory in the layout of Hugging Face."""
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
+
+
+def _batches(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, recipe: Recipe, count: int) -> torch.Tensor:
+    """Pack the texts into ``count`` batches of full sequences, one after the other."""
+    shape = (count, recipe.batch_size, recipe.sequence_length)
+    ids: list[int] = []
+    for text in texts:
+        ids += tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) >= math.prod(shape):
+            break
+    return torch.tensor(ids[: math.prod(shape)]).view(shape)

@@ -11,15 +11,14 @@ The first build takes some minutes on two cores; later ones copy from the cache 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from demo.models import adapter_rows, wordnet
+from demo.models.recipe import Recipe
 
 LORA = {"rank": 16, "alpha": 32, "dropout": "0.05", "targetModules": ["all-linear"]}
 TRAINING = {
@@ -48,7 +47,7 @@ def main() -> None:
     database = wordnet.fetch(cache)
     print(f"text: {wordnet.SOURCE}")
     synsets = list(wordnet.read_synsets(database))
-    bases = build_bases(synsets, cache)
+    bases = build_bases(synsets, cache, Recipe())
     for name in ("base-v1", "base-v2"):
         shutil.copytree(bases / name, out / name, dirs_exist_ok=True)
     adapter_rows.write_rows(synsets, out / "data")
@@ -58,39 +57,25 @@ def main() -> None:
     print(f"built {out}")
 
 
-def build_bases(synsets: list[wordnet.Synset], cache: Path) -> Path:
+def build_bases(synsets: list[wordnet.Synset], cache: Path, recipe: Recipe) -> Path:
     """Pretrain both bases unless the cache has those of this very recipe; return their folder."""
-    # Torch takes seconds to import, which a cached build does not need.
-    from demo.models.base_model import Recipe, new_model, pretrain, save, train_tokenizer
-
-    recipe = Recipe()
-    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
-    folder = cache / f"bases-{digest}"
+    folder = cache / f"bases-{recipe.digest}"
     if folder.is_dir():
         return folder
+    # Torch takes seconds to import, which a cached build does not need.
+    from demo.models.base_model import documents, new_model, pretrain, save, train_tokenizer
+
     partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     begun = time.monotonic()
     tokenizer = train_tokenizer(synsets, recipe)
     model = new_model(tokenizer, recipe)
-    print(f"pretraining base-v1 with {model.num_parameters():,} parameters")
-    loss = pretrain(
-        model, tokenizer, synsets, recipe, steps=recipe.steps, learning_rate=recipe.learning_rate, seed=recipe.seed
-    )
-    save(model, tokenizer, partial / "base-v1")
-    print(f"base-v1: loss {loss:.3f}; going on to base-v2")
-    loss = pretrain(
-        model,
-        tokenizer,
-        synsets,
-        recipe,
-        steps=recipe.further_steps,
-        learning_rate=recipe.further_learning_rate,
-        seed=recipe.seed + 1,
-    )
-    save(model, tokenizer, partial / "base-v2")
+    print(f"pretraining two bases of {model.num_parameters():,} parameters")
+    for name, course in (("base-v1", recipe.course), ("base-v2", recipe.further_course)):
+        loss = pretrain(model, documents(synsets, tokenizer, seed=course.seed), tokenizer, recipe, course)
+        save(model, tokenizer, partial / name)
+        print(f"{name}: loss {loss:.3f} after {time.monotonic() - begun:.0f} s")
     partial.rename(folder)
-    print(f"base-v2: loss {loss:.3f}; both took {time.monotonic() - begun:.0f} s")
     return folder
 
 

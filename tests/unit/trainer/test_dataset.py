@@ -1,0 +1,31 @@
+"""Holding rows out: seeded, disjoint, never empty."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graft_trainer.dataset import split
+from graft_trainer.formats import Example, Text
+
+ROWS: list[Example] = [Text(str(number)) for number in range(100)]
+
+
+@given(percent=st.integers(1, 50), seed=st.integers(0, 1000), count=st.integers(2, 100))
+def test_every_row_is_on_one_side_in_its_order(percent: int, seed: int, count: int) -> None:
+    rows = ROWS[:count]
+    training, held_out = split(rows, percent=percent, seed=seed)
+    assert sorted(training + held_out, key=rows.index) == rows
+    assert training == sorted(training, key=rows.index)
+    assert len(held_out) == max(1, round(count * percent / 100))
+
+
+def test_the_seed_decides() -> None:
+    assert split(ROWS, percent=10, seed=1) == split(ROWS, percent=10, seed=1)
+    assert split(ROWS, percent=10, seed=1) != split(ROWS, percent=10, seed=2)
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1]])
+def test_nothing_is_held_out_of_nothing(rows: list[Example]) -> None:
+    assert split(rows, percent=0, seed=1) == (rows, [])

@@ -1,0 +1,59 @@
+"""The process fits into its container, and every log record is one line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from graft_trainer.runtime import ConsoleFormatter, JsonFormatter, Settings, cpu_quota, prepare_environment
+
+
+@pytest.mark.parametrize(
+    ("content", "cpus"),
+    [("max 100000", None), ("400000 100000", 4), ("150000 100000", 1), ("50000 100000", 1), ("garbage", None)],
+)
+def test_the_quota_of_the_container(tmp_path: Path, content: str, cpus: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(content)
+    assert cpu_quota(tmp_path / "cpu.max") == cpus
+
+
+def test_no_quota_file_is_no_quota(tmp_path: Path) -> None:
+    assert cpu_quota(tmp_path / "absent") is None
+
+
+def test_caches_move_to_the_work_folder_and_the_hub_is_never_asked(tmp_path: Path) -> None:
+    environment = {"OMP_NUM_THREADS": "3"}
+    prepare_environment(environment, tmp_path)
+    assert environment["HF_HOME"] == str(tmp_path / "huggingface")
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    assert environment["OMP_NUM_THREADS"] == "3"
+
+
+def test_settings_default_to_the_pods_paths() -> None:
+    assert Settings.from_environment({}) == Settings(
+        run_config=Path("/etc/graft/run.json"),
+        work_folder=Path("/work"),
+        termination_log=Path("/dev/termination-log"),
+        log_format="console",
+    )
+    assert Settings.from_environment({"GRAFT_WORK_DIR": "/scratch"}).work_folder == Path("/scratch")
+
+
+def record_with_exception() -> logging.LogRecord:
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        return logging.LogRecord("n", logging.ERROR, "f", 1, "what %s", ("happened",), sys.exc_info())
+
+
+def test_a_record_is_one_line() -> None:
+    assert "\n" not in ConsoleFormatter().format(record_with_exception())
+    text = JsonFormatter().format(record_with_exception())
+    assert "\n" not in text
+    document = json.loads(text)
+    assert (document["level"], document["message"]) == ("ERROR", "what happened")
+    assert "ValueError: first\nsecond" in document["exception"]
