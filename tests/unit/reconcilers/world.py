@@ -21,13 +21,14 @@ from graft_operator.artifacts import RegistryUnavailable
 from graft_operator.manifests import labels
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
+from graft_operator.reconcilers.context import Context
 from graft_operator.reconcilers.effects import Effects
 from graft_registry.documents import BaseManifest, BaseSource, Progress, StoredVersion
 from graft_registry.errors import NotFound
 
 TICKS_TO_TRAIN = 3
 TICKS_TO_IMPORT = 2
-SECONDS_PER_TICK = 60
+SECONDS_PER_TICK = 100
 
 
 class RegistryInMemory:
@@ -108,8 +109,8 @@ class World:
         """Begin anew with what is stored and nothing in memory."""
         effects = Effects(self.cluster, self.registry)  # type: ignore[arg-type]
         parts: Any = (self.cluster, self.registry, self, effects, PLATFORM, self._clock)
-        self.adapters = AdapterReconciler(*parts)
-        self.bases = BaseModelReconciler(*parts)
+        self.adapters = AdapterReconciler(Context(*parts))
+        self.bases = BaseModelReconciler(Context(*parts))
 
     def _clock(self) -> datetime:
         return self.now

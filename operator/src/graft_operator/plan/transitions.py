@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import Condition, find
 from graft_operator.plan.actions import EmitEvent
 
@@ -54,3 +55,12 @@ def adapter_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[EmitE
         text = f"the alias moves from version {old.serving.target.number} to {new.serving.target.number}"
         events.append(EmitEvent("Normal", "RolloutStarted", text))
     return events
+
+
+def status_events(
+    old: LoraAdapterStatus | BaseModelStatus, new: LoraAdapterStatus | BaseModelStatus
+) -> list[EmitEvent]:
+    """Return the events of an object's new status."""
+    if isinstance(old, LoraAdapterStatus) and isinstance(new, LoraAdapterStatus):
+        return adapter_events(old, new)
+    return condition_events(old.conditions, new.conditions)

@@ -13,6 +13,7 @@ from graft_operator.engine.keys import AdapterKey, BaseKey
 from graft_operator.manifests.platform import Platform
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
+from graft_operator.reconcilers.context import Context
 from graft_operator.reconcilers.effects import Effects
 from graft_operator.settings import Settings
 
@@ -37,9 +38,8 @@ def platform_of(settings: Settings) -> Platform:
 
 def build(cluster: Cluster, artifacts: Artifacts, agents: Agents, settings: Settings, clock: Clock) -> Reconcile:
     """Return the function that reconciles any key."""
-    effects, platform = Effects(cluster, artifacts), platform_of(settings)
-    adapters = AdapterReconciler(cluster, artifacts, agents, effects, platform, clock)
-    bases = BaseModelReconciler(cluster, artifacts, agents, effects, platform, clock)
+    context = Context(cluster, artifacts, agents, Effects(cluster, artifacts), platform_of(settings), clock)
+    adapters, bases = AdapterReconciler(context), BaseModelReconciler(context)
 
     async def reconcile(key: AdapterKey | BaseKey) -> Result:
         match key:

@@ -1,0 +1,58 @@
+"""What every reconciler works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from graft_operator.agents import Agents
+from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.base_model import BaseModelStatus
+from graft_operator.api.meta import ObjectMeta
+from graft_operator.artifacts import Artifacts
+from graft_operator.cluster.client import Cluster
+from graft_operator.cluster.resources import Resource
+from graft_operator.manifests.platform import Platform
+from graft_operator.plan.actions import RemoveFinalizer
+from graft_operator.plan.transitions import status_events
+from graft_operator.reconcilers.effects import Effects
+from graft_operator.reconcilers.invalid import invalid_conditions
+
+Status = TypeVar("Status", LoraAdapterStatus, BaseModelStatus)
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The outside world, as reconcilers reach it."""
+
+    cluster: Cluster
+    artifacts: Artifacts
+    agents: Agents
+    effects: Effects
+    platform: Platform
+    clock: Callable[[], datetime]
+
+    async def tell(self, kind: Resource, body: Body, old: Status, new: Status) -> None:
+        """Write the status if it says something new, and post the events of what has changed."""
+        metadata = ObjectMeta.model_validate(body["metadata"])
+        if await self.effects.write_status(kind, metadata, old, new):
+            await self.effects.carry_out(kind, body, status_events(old, new))
+
+    async def refuse(
+        self, kind: Resource, body: Body, error: ValidationError, status: type[Status], finalizer: str
+    ) -> None:
+        """Say what is wrong with a spec; what runs and is served stays. A changed spec comes back by its own event."""
+        metadata = ObjectMeta.model_validate(body["metadata"])
+        if metadata.is_deleting and finalizer in metadata.finalizers:
+            # Nobody can tell what it asked for any more; holding it back would hold its namespace back.
+            await self.effects.carry_out(kind, body, (RemoveFinalizer(finalizer),))
+            return
+        old = status.model_validate(body.get("status", {}))
+        conditions = invalid_conditions(metadata, old.conditions, error, self.clock())
+        new = old.model_copy(update={"observed_generation": metadata.generation, "conditions": conditions})
+        await self.tell(kind, body, old, new)
