@@ -105,7 +105,7 @@ def base_id(base: str = "A") -> str:
 def resolved_base(base: str = "A", **fields: Any) -> ResolvedBase:
     """Return the status entry of a resolved base."""
     manifest = base_manifest(base)
-    defaults = {
+    defaults: dict[str, Any] = {
         "digest": manifest.digest,
         "revision": manifest.revision,
         "source_digest": manifest.source.digest(),
@@ -117,7 +117,7 @@ def resolved_base(base: str = "A", **fields: Any) -> ResolvedBase:
 
 def serving_revision(base: str = "A", *, replicas: int = 1, ready: int | None = None, **fields: Any) -> ServingRevision:
     """Return the status entry of a base that is served, by default on every replica."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "digest": base_id(base),
         "revision": f"revision-{base}",
         "deployment": naming.revision_name("tiny", base_id(base)),
@@ -135,7 +135,7 @@ def metadata(name: str, **fields: Any) -> dict[str, Any]:
 def base_model(
     *,
     resolved: str | None = "A",
-    serving: tuple[str, ...] = ("A",),
+    serves: tuple[str, ...] = ("A",),
     replicas: int = 1,
     meta: dict[str, Any] | None = None,
     status: dict[str, Any] | None = None,
@@ -145,9 +145,9 @@ def base_model(
     filled = BaseModelStatus(
         observed_generation=1,
         resolved=resolved_base(resolved) if resolved else None,
-        serving=tuple(serving_revision(base, replicas=replicas) for base in serving),
+        serving=tuple(serving_revision(base, replicas=replicas) for base in serves),
     ).model_copy(update=status or {})
-    defaults = {"source": source_of(resolved or "A"), "serving": {"replicas": replicas}}
+    defaults: dict[str, Any] = {"source": source_of(resolved or "A"), "serving": {"replicas": replicas}}
     return BaseModel.model_validate(
         {"metadata": metadata("tiny", **meta or {}), "spec": defaults | spec, "status": filled.to_wire()}
     )
@@ -161,7 +161,7 @@ def adapter(
     **spec: Any,
 ) -> LoraAdapter:
     """Return a LoraAdapter on ``tiny``; keywords are fields of its spec."""
-    defaults = {"baseModelRef": {"name": "tiny"}, "dataset": {"s3": {"uri": "s3://data/train.jsonl"}}}
+    defaults: dict[str, Any] = {"baseModelRef": {"name": "tiny"}, "dataset": {"s3": {"uri": "s3://data/train.jsonl"}}}
     filled = LoraAdapterStatus(**{"observed_generation": 1} | (status or {}))
     return LoraAdapter.model_validate(
         {"metadata": metadata(name, **meta or {}), "spec": defaults | spec, "status": filled.to_wire()}
@@ -226,13 +226,15 @@ def served_version(number: int = 1, base: str = "A", **fields: Any) -> ServedVer
 def job(recipe: str, state: str = "Active", **fields: Any) -> JobObserved:
     """Return a training Job of a recipe."""
     name = naming.training_job_name("support", recipe)
-    return JobObserved(**{"name": name, "uid": f"uid-of-{name}", "recipe": recipe, "state": state} | fields)
+    defaults: dict[str, Any] = {"name": name, "uid": f"uid-of-{name}", "recipe": recipe, "state": state}
+    return JobObserved(**defaults | fields)
 
 
 def on_pod(stored: StoredVersion | ServedVersion, state: str = "Proven", **fields: Any) -> VersionOnPod:
     """Return a version as a pod's agent tells of it."""
     short = served(stored) if isinstance(stored, StoredVersion) else stored
-    return VersionOnPod(**{"number": short.number, "digest": short.digest, "state": state} | fields)
+    defaults: dict[str, Any] = {"number": short.number, "digest": short.digest, "state": state}
+    return VersionOnPod(**defaults | fields)
 
 
 def pod(
@@ -243,7 +245,13 @@ def pod(
     **fields: Any,
 ) -> PodObserved:
     """Return a ready serving pod that knows the given versions and answers with ``active``."""
-    defaults = {"base_digest": base_id(base), "ready": True, "reachable": True, "active": active, "versions": versions}
+    defaults: dict[str, Any] = {
+        "base_digest": base_id(base),
+        "ready": True,
+        "reachable": True,
+        "active": active,
+        "versions": versions,
+    }
     return PodObserved(name=name, **defaults | fields)
 
 
@@ -270,7 +278,12 @@ def deployment(base: str = "A", *, replicas: int = 1, ready: int | None = None, 
     """Return a serving Deployment, by default rolled out on every replica."""
     name = naming.revision_name("tiny", base_id(base))
     up = replicas if ready is None else ready
-    defaults = {"uid": f"uid-of-{name}", "base_digest": base_id(base), "replicas": replicas, "settled": up == replicas}
+    defaults: dict[str, Any] = {
+        "uid": f"uid-of-{name}",
+        "base_digest": base_id(base),
+        "replicas": replicas,
+        "settled": up == replicas,
+    }
     return DeploymentObserved(name=name, ready_replicas=up, **defaults | fields)
 
 
@@ -284,7 +297,7 @@ def base_seen(subject: BaseModel | None = None, *, bases: str = "A", **fields: A
     subject = subject or base_model(meta={"finalizers": ("graft.dev/base-in-use",)})
     source = BaseSource.model_validate(subject.spec.source.to_wire())
     known = {letter: base_manifest(letter) for letter in bases}
-    defaults = {
+    defaults: dict[str, Any] = {
         "source_digest": source.digest(),
         "manifest": next((item for item in known.values() if item.source == source), None),
         "manifests": {item.digest: item for item in known.values()},

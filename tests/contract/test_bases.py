@@ -31,7 +31,7 @@ SECRET_KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "HF_TO
 
 
 def base(source: dict[str, Any]) -> BaseModel:
-    return builders.base_model(resolved=None, serving=(), source=source)
+    return builders.base_model(resolved=None, serves=(), source=source)
 
 
 def import_container(source: dict[str, Any]) -> dict[str, Any]:

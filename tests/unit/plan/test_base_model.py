@@ -74,7 +74,7 @@ def test_the_finalizer_comes_first() -> None:
 
 
 def test_a_new_base_is_imported_and_nothing_is_served() -> None:
-    given = base_seen(base_model(resolved=None, serving=(), meta=FINALIZER), bases="")
+    given = base_seen(base_model(resolved=None, serves=(), meta=FINALIZER), bases="")
     actions = plan(given).actions
     assert [type(action) for action in actions] == [CreateJob]
     assert status_of(given).resolved is None
@@ -234,7 +234,7 @@ def test_a_base_with_adapters_stays_serves_and_says_why() -> None:
 
 HEALTH: dict[str, tuple[BaseObserved, str, str]] = {
     "being imported": (
-        base_seen(base_model(resolved=None, serving=(), meta=FINALIZER), bases=""),
+        base_seen(base_model(resolved=None, serves=(), meta=FINALIZER), bases=""),
         "InProgress",
         "Importing",
     ),

@@ -15,7 +15,7 @@ from graft_operator.plan.rollout import answering_versions, plan_rollout
 V1, V2, V3 = served_version(1), served_version(2), served_version(3)
 V2_ON_B = served_version(2, "B")
 TWO = base_model(replicas=2)
-BOTH_BASES = base_model(resolved="B", serving=("A", "B"))
+BOTH_BASES = base_model(resolved="B", serves=("A", "B"))
 
 
 def decided(one: PodObserved, target: int, previous: int | None) -> PodObserved:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.builders import NOW, adapter, base_model, digest, job, recipe_of, seen, served_version, version
 
-from graft_operator.plan import training
+from graft_operator.api.adapter_status import TrainingProgress
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.training import CHECKS, RETRY_SECONDS, decide_training, superseded_jobs
+from graft_operator.plan.training import CHECKS, RETRY_SECONDS, decide_training, next_look, superseded_jobs
 
 RECIPE = recipe_of(adapter())
 SERVED = {"serving": {"target": served_version(1).to_wire()}}
@@ -35,7 +35,7 @@ class Case:
 
 def bumped(**fields: Any) -> AdapterObserved:
     """An adapter that is served on base A, while the base has become B."""
-    base = fields.pop("base", base_model(resolved="B", serving=("A", "B")))
+    base = fields.pop("base", base_model(resolved="B", serves=("A", "B")))
     return seen(fields.pop("subject", None), base=base, live=version(1), **fields)
 
 
@@ -262,5 +262,5 @@ LOOKS = {
 
 @pytest.mark.parametrize(("state", "eta", "seconds"), LOOKS.values(), ids=LOOKS)
 def test_the_next_look_comes_sooner_towards_the_end(state: str, eta: int | None, seconds: float) -> None:
-    progress = training.TrainingProgress(job="job", recipe=RECIPE, state=state, eta_seconds=eta)
-    assert training.next_look(progress) == seconds
+    progress = TrainingProgress(job="job", recipe=RECIPE, state=state, eta_seconds=eta)
+    assert next_look(progress) == seconds

@@ -6,7 +6,7 @@ import itertools
 import pickle
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.builders import NAMESPACE, NOW
 
@@ -14,6 +14,8 @@ from graft_operator.cluster.errors import AlreadyExists, Conflict, NotFound
 from graft_operator.cluster.resources import Resource
 
 Object = dict[str, Any]
+Objects = list[Object]
+T = TypeVar("T")
 
 
 class OperatorKilledError(Exception):
@@ -41,7 +43,7 @@ class ClusterInMemory:
         namespace: str,
         label_selector: str | None = None,
         field_selector: str | None = None,
-    ) -> list[Object]:
+    ) -> Objects:
         found = [body for body in self.of_kind(resource.kind) if _has_labels(body, label_selector)]
         if field_selector is not None:
             path, _, value = field_selector.partition("=")
@@ -79,7 +81,7 @@ class ClusterInMemory:
         self._written()
         return _copy(body)
 
-    async def patch_json(self, resource: Resource, namespace: str, name: str, ops: list[dict[str, Any]]) -> Object:
+    async def patch_json(self, resource: Resource, namespace: str, name: str, ops: Objects) -> Object:
         body = self.objects.get((resource.kind, name))
         if body is None:
             raise NotFound(name)
@@ -109,7 +111,7 @@ class ClusterInMemory:
 
     # What the rest of the world does.
 
-    def of_kind(self, kind: str) -> list[Object]:
+    def of_kind(self, kind: str) -> Objects:
         return [body for (key, _), body in sorted(self.objects.items()) if key == kind]
 
     def put(self, kind: str, name: str, **fields: Any) -> None:
@@ -169,5 +171,6 @@ def _at(body: Object, path: str) -> Any:
     return value
 
 
-def _copy(value: Any) -> Any:
-    return pickle.loads(pickle.dumps(value))  # several times faster than copy.deepcopy, on plain JSON
+def _copy(value: T) -> T:
+    copied: T = pickle.loads(pickle.dumps(value))
+    return copied  # several times faster than copy.deepcopy, on plain JSON

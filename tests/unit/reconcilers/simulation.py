@@ -31,7 +31,7 @@ ADAPTER_CONDITIONS = {
 }
 ROUNDS_TO_SETTLE = 80
 """Twice what the longest scenario takes."""
-QUIET_ROUNDS = 7
+QUIET_ROUNDS = 5
 """So many rounds without a write mean that there is none to come: longer than any rest after a failure."""
 
 
