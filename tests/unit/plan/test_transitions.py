@@ -1,0 +1,75 @@
+"""Events: one per transition, none for repetition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.builders import NOW, adapter, served_version
+
+from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.conditions import Fact, merge, no, unknown, yes
+from graft_operator.plan.transitions import adapter_events, condition_events
+
+
+def conditions(**facts: Fact) -> Any:
+    return merge((), facts, generation=1, now=NOW)
+
+
+CASES: dict[str, tuple[dict[str, Fact], dict[str, Fact], list[tuple[str, str]]]] = {
+    "nothing has changed": ({"Trained": yes("Trained", "v1")}, {"Trained": yes("Trained", "v1")}, []),
+    "a first 'not yet' is no news": ({}, {"Trained": no("Training")}, []),
+    "a first 'yes' is": ({}, {"Accepted": yes("Accepted")}, [("Normal", "Accepted")]),
+    "another reason is": ({"Trained": no("Training")}, {"Trained": no("Suspended")}, [("Normal", "Suspended")]),
+    "progress in the message isn't": ({"Trained": no("Training", "1")}, {"Trained": no("Training", "2")}, []),
+    "a new version is, though only the message tells": (
+        {"Published": yes("Published", "version 1")},
+        {"Published": yes("Published", "version 2")},
+        [("Normal", "Published")],
+    ),
+    "a stall warns": (
+        {"Stalled": no("Progressing")},
+        {"Stalled": yes("BadDataset", "row 3")},
+        [("Warning", "BadDataset")],
+    ),
+    "the end of a stall is told by what comes next": (
+        {"Stalled": yes("BadDataset")},
+        {"Stalled": no("Progressing")},
+        [],
+    ),
+    "summaries are silent": (
+        {"Ready": no("RollingOut"), "Reconciling": yes("RollingOut")},
+        {"Ready": yes("Serving"), "Reconciling": no("Settled")},
+        [],
+    ),
+    "a refusal warns": (
+        {"UpToDate": unknown("RollingOut")},
+        {"UpToDate": no("VersionRefused", "too wide")},
+        [("Warning", "VersionRefused")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "events"), CASES.values(), ids=CASES)
+def test_events(old: dict[str, Fact], new: dict[str, Fact], events: list[tuple[str, str]]) -> None:
+    found = condition_events(conditions(**old), conditions(**new))
+    assert [(event.type, event.reason) for event in found] == events
+
+
+def status(served: int | None, target: int | None) -> LoraAdapterStatus:
+    serving = {"target": served_version(target).to_wire()} if target else {}
+    return adapter(status={"served_version": served, "serving": serving}).status
+
+
+MOVES: dict[str, tuple[LoraAdapterStatus, LoraAdapterStatus, list[str]]] = {
+    "a first version answers": (status(None, 1), status(1, 1), ["VersionServed"]),
+    "a rollout starts": (status(1, 1), status(1, 2), ["RolloutStarted"]),
+    "a rollout ends": (status(1, 2), status(2, 2), ["VersionServed"]),
+    "nobody answers any more: conditions tell": (status(1, 1), status(None, 1), []),
+    "nothing moves": (status(1, 1), status(1, 1), []),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "reasons"), MOVES.values(), ids=MOVES)
+def test_moves_of_the_alias(old: LoraAdapterStatus, new: LoraAdapterStatus, reasons: list[str]) -> None:
+    assert [event.reason for event in adapter_events(old, new)] == reasons

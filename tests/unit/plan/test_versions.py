@@ -1,0 +1,65 @@
+"""The bounded list of versions in status."""
+
+from __future__ import annotations
+
+from tests.builders import version
+
+from graft_operator.api.adapter_status import VERSIONS_KEPT, Version
+from graft_operator.plan.gate import GateVerdict
+from graft_operator.plan.versions import entry_of, judged, known_versions, record, summary
+
+PASSED = GateVerdict(True, "Passed", "fine")
+FAILED = GateVerdict(False, "WorseThanBase", "too bad")
+
+
+def numbers(count: int) -> tuple[int, ...]:
+    versions: tuple[Version, ...] = ()
+    for number in range(1, count + 1):
+        versions = record(versions, summary(version(number)))
+    return tuple(entry.number for entry in versions)
+
+
+def test_newest_first() -> None:
+    assert numbers(3) == (3, 2, 1)
+
+
+def test_only_so_many_are_kept() -> None:
+    assert numbers(VERSIONS_KEPT + 5) == tuple(range(VERSIONS_KEPT + 5, 5, -1))
+
+
+def test_the_recorded_one_is_kept_however_old_it_is() -> None:
+    versions = tuple(summary(version(number)) for number in range(20, 20 - VERSIONS_KEPT, -1))
+    kept = record(versions, summary(version(1)))
+    assert len(kept) == VERSIONS_KEPT
+    assert kept[-1].number == 1
+
+
+def test_an_entry_takes_the_place_of_its_predecessor() -> None:
+    versions = record(record((), summary(version(1))), summary(version(1), "Rejected", "too bad"))
+    assert [(entry.number, entry.state) for entry in versions] == [(1, "Rejected")]
+
+
+def test_losses_are_told_to_four_digits() -> None:
+    entry = summary(version(1, loss=1.23456, base_loss=None))
+    assert (entry.eval_loss, entry.base_eval_loss) == ("1.2346", None)
+
+
+def test_the_gate_decides_the_state_unless_the_pods_have() -> None:
+    refused = summary(version(1), "Refused", "too wide")
+    assert judged(version(1), PASSED, None).state == "Published"
+    assert judged(version(1), FAILED, None).state == "Rejected"
+    assert judged(version(1), PASSED, refused) == refused
+    assert judged(version(1), PASSED, summary(version(1), "Rejected")).state == "Published"
+
+
+def test_the_registry_is_asked_only_when_the_status_knows_nothing() -> None:
+    history = (version(2), version(1))
+    assert [entry.number for entry in known_versions((), history)] == [2, 1]
+    known = (summary(version(1), "Refused"),)
+    assert known_versions(known, history) == known
+
+
+def test_entries_are_found_by_number() -> None:
+    versions = (summary(version(2)), summary(version(1)))
+    assert entry_of(versions, 1) == versions[1]
+    assert entry_of(versions, 3) is None
