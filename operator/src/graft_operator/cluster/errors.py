@@ -30,6 +30,10 @@ class Forbidden(ClusterError):
     """403: not permitted, or refused by admission or by a quota."""
 
 
+class NamespaceTerminating(Forbidden, TransientError):
+    """403: the namespace is on its way out, and our object with it. Passes by itself."""
+
+
 class Unavailable(ClusterError, TransientError):
     """No answer, 401 (a token is rotating), 408, 410 (a list went stale half-way), 429 or 5xx. May pass by itself."""
 
@@ -47,6 +51,8 @@ def error_from_response(request: str, status: int, body: str | None) -> ClusterE
             return Conflict(message)
         case ((400 | 422), _):
             return Invalid(message)
+        case 403, _ if _has_cause(answer, "NamespaceTerminating"):
+            return NamespaceTerminating(message)
         case 403, _:
             return Forbidden(message)
         case _ if status in (401, 408, 410, 429) or status >= 500:
@@ -62,6 +68,11 @@ def is_failed_test(status: int, body: str | None) -> bool:
     latter (apiserver `jsonPatcher.applyJSPatch` against `NewInvalid`).
     """
     return status == 422 and not (_status_object(body).get("details") or {}).get("causes")
+
+
+def _has_cause(answer: dict[str, Any], reason: str) -> bool:
+    causes = (answer.get("details") or {}).get("causes") or []
+    return any(cause.get("reason") == reason for cause in causes)
 
 
 def _status_object(body: str | None) -> dict[str, Any]:
