@@ -102,7 +102,7 @@ def is_training(pod: Pod) -> bool:
     return progress is not None and progress.state == "Training"
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 120.0) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float = 200.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the run did not get there in time"

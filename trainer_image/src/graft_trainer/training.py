@@ -146,7 +146,7 @@ def training_arguments(
         warmup_steps=min(hyperparameters.warmup_ratio, 0.999),
         weight_decay=hyperparameters.weight_decay,
         max_grad_norm=hyperparameters.max_grad_norm,
-        optim="paged_adamw_8bit" if method.quantized else "adamw_torch",
+        optim=optimizer_name(method),
         activation_checkpointing=hyperparameters.gradient_checkpointing,
         seed=hyperparameters.seed,
         data_seed=hyperparameters.seed,
@@ -166,6 +166,13 @@ def training_arguments(
         disable_tqdm=True,
         report_to="none",
     )
+
+
+def optimizer_name(method: Method) -> str:
+    """Choose AdamW, with 8-bit state beside a quantized base; only CUDA can page that state out (QLoRA §3)."""
+    if not method.quantized:
+        return "adamw_torch"
+    return "paged_adamw_8bit" if torch.cuda.is_available() else "adamw_bnb_8bit"
 
 
 def _features(rows: Sequence[Row]) -> list[dict[str, list[int]]]:
