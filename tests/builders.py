@@ -23,14 +23,11 @@ from graft_operator.plan.recipe import recipe_digest
 from graft_operator.plan.rollout import served
 from graft_registry.digests import digest_of, sha256_digest
 from graft_registry.documents import (
-    AdapterShape,
     BaseLocation,
     BaseManifest,
     BaseReference,
     BaseSource,
-    DatasetRecord,
     Fingerprint,
-    Metrics,
     StoredFile,
     StoredVersion,
     VersionManifest,
@@ -199,17 +196,21 @@ def version(
                 digest=base_id(base),
                 source=BaseSource.model_validate(source_of(base)),
             ),
-            "dataset": DatasetRecord(uri="s3://data/train.jsonl", digest=digest("rows"), eval_digest=eval_rows, rows=9),
+            "dataset": {"uri": "s3://data/train.jsonl", "digest": digest("rows"), "evalDigest": eval_rows, "rows": 9},
             "method": "LoRA",
             "trained_on": "float32",
             "servable": "MultiAdapter",
             "hyperparameters": {},
             "seed": 42,
-            "shape": AdapterShape(
-                rank=16, alpha=32, target_modules=("q_proj",), trainable_parameters=1, all_parameters=2
-            ),
+            "shape": {
+                "rank": 16,
+                "alpha": 32,
+                "targetModules": ["q_proj"],
+                "trainableParameters": 1,
+                "allParameters": 2,
+            },
             "libraries": {},
-            "metrics": Metrics(eval_loss=loss, base_eval_loss=base_loss),
+            "metrics": {"evalLoss": loss, "baseEvalLoss": base_loss},
             "files": (),
             "created_time": CREATED,
         }

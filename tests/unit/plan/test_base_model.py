@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,11 +13,9 @@ from tests.builders import (
     base_model,
     base_seen,
     deployment,
-    digest,
     job,
     on_pod,
     pod,
-    resolved_base,
     served_version,
     source_of,
 )
@@ -28,8 +25,7 @@ from graft_operator.api.base_model import BaseModel, BaseModelStatus
 from graft_operator.api.conditions import find
 from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, DeleteObject, Plan, RemoveFinalizer
 from graft_operator.plan.base_model import IN_USE_FINALIZER, plan_base_model
-from graft_operator.plan.importing import RETRY_SECONDS, decide_import
-from graft_operator.plan.observed import BaseObserved, JobObserved
+from graft_operator.plan.observed import BaseObserved
 from graft_operator.reconcilers.base_model import builders
 
 FINALIZER = {"finalizers": (IN_USE_FINALIZER,)}
@@ -284,74 +280,3 @@ def test_the_adapters_are_counted() -> None:
 def test_two_bases_side_by_side_need_no_polling() -> None:
     given = base_seen(bumped_to("B"), bases="AB", adapters=(ON_A,), deployments=(deployment("A"), deployment("B")))
     assert plan(given).requeue_after is None
-
-
-def importing(state: str, ago: float = 1, **fields: Any) -> BaseObserved:
-    subject = bumped_to("B")
-    source = base_seen(subject).source_digest
-    return base_seen(
-        subject, bases="A", import_job=job(source, state, ended_time=NOW - timedelta(seconds=ago), **fields)
-    )
-
-
-def stale() -> JobObserved:
-    return job(digest("another source"))
-
-
-IMPORTS: dict[str, tuple[BaseObserved, str, bool, bool, int]] = {
-    "nothing yet: a Job is due": (base_seen(bumped_to("B"), bases="A"), "Importing", True, False, 0),
-    "the Job runs": (importing("Active"), "Importing", False, False, 0),
-    "the source changed again: the Job gives way": (
-        base_seen(bumped_to("B"), bases="A", import_job=stale()),
-        "Importing",
-        True,
-        False,
-        1,
-    ),
-    "the registry knows it already": (base_seen(bumped_to("B"), bases="AB"), "Resolved", False, False, 0),
-    "the registry knows it and a Job of another source is left": (
-        base_seen(bumped_to("B"), bases="AB", import_job=stale()),
-        "Resolved",
-        False,
-        False,
-        1,
-    ),
-    "the source is not there": (importing("Failed", outcome_reason="SourceNotFound"), "SourceNotFound", False, True, 0),
-    "the registry is away": (
-        importing("Failed", outcome_reason="RegistryUnavailable"),
-        "RegistryUnavailable",
-        False,
-        False,
-        0,
-    ),
-    "it has rested": (
-        importing("Failed", RETRY_SECONDS + 1, failure_reason="BackoffLimitExceeded"),
-        "BackoffLimitExceeded",
-        False,
-        False,
-        1,
-    ),
-    "a success that left nothing rests": (importing("Succeeded"), "BaseMissing", False, False, 0),
-    "a success that left nothing is done again": (
-        importing("Succeeded", RETRY_SECONDS + 1),
-        "BaseMissing",
-        False,
-        False,
-        1,
-    ),
-}
-
-
-@pytest.mark.parametrize(("given", "reason", "due", "stalled", "deletes"), IMPORTS.values(), ids=IMPORTS)
-def test_import(given: BaseObserved, reason: str, due: bool, stalled: bool, deletes: int) -> None:
-    verdict = decide_import(given, NOW)
-    assert (verdict.fact.reason, verdict.due, verdict.stalled) == (reason, due, stalled)
-    assert len(verdict.actions) == deletes
-    resolved = resolved_base("B" if reason == "Resolved" else "A")
-    assert verdict.resolved is not None
-    assert verdict.resolved.digest == resolved.digest
-
-
-def test_a_rest_is_told_by_its_end_so_that_the_status_stays_the_same() -> None:
-    given = importing("Failed", outcome_reason="RegistryUnavailable")
-    assert decide_import(given, NOW).fact == decide_import(given, NOW + timedelta(seconds=5)).fact
