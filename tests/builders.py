@@ -74,10 +74,9 @@ def base_manifest(base: str = "A", *, name: str = "tiny") -> BaseManifest:
         quantization=None,
         dtype="float32",
         tokenizer_digest=digest("tokenizer"),
-        chat_template_digest=None,
         shapes_digest=digest("shapes"),
     )
-    weights = digest(f"weights of {base}")
+    weights = digest(base)
     return BaseManifest(
         namespace=NAMESPACE,
         name=name,
@@ -106,8 +105,6 @@ def resolved_base(base: str = "A", **fields: Any) -> ResolvedBase:
         "digest": manifest.digest,
         "revision": manifest.revision,
         "source_digest": manifest.source.digest(),
-        "parameters": manifest.parameters,
-        "architecture": manifest.fingerprint.architecture,
     }
     return ResolvedBase(**defaults | fields)
 
@@ -116,7 +113,6 @@ def serving_revision(base: str = "A", *, replicas: int = 1, ready: int | None = 
     """Return the status entry of a base that is served, by default on every replica."""
     defaults: dict[str, Any] = {
         "digest": base_id(base),
-        "revision": f"revision-{base}",
         "deployment": naming.revision_name("tiny", base_id(base)),
         "replicas": replicas,
         "ready_replicas": replicas if ready is None else ready,
@@ -239,11 +235,7 @@ def on_pod(stored: StoredVersion | ServedVersion, state: str = "Proven", **field
 
 
 def pod(
-    name: str = "pod-1",
-    *versions: VersionOnPod,
-    base: str = "A",
-    active: tuple[int, ...] = (),
-    **fields: Any,
+    name: str = "pod-1", *versions: VersionOnPod, base: str = "A", active: tuple[int, ...] = (), **fields: Any
 ) -> PodObserved:
     """Return a ready serving pod that knows the given versions and answers with ``active``."""
     defaults: dict[str, Any] = {
@@ -297,10 +289,10 @@ def base_seen(subject: BaseModel | None = None, *, bases: str = "A", **fields: A
     """Return what a base's plan sees: by default resolved to what its spec names, and ``bases`` in the registry."""
     subject = subject or base_model(meta={"finalizers": ("graft.dev/base-in-use",)})
     source = BaseSource.model_validate(subject.spec.source.to_wire())
-    known = {letter: base_manifest(letter) for letter in bases}
+    known = [base_manifest(letter) for letter in bases]
     defaults: dict[str, Any] = {
         "source_digest": source.digest(),
-        "manifest": next((item for item in known.values() if item.source == source), None),
-        "manifests": {item.digest: item for item in known.values()},
+        "manifest": next((item for item in known if item.source == source), None),
+        "manifests": {item.digest: item for item in known},
     }
     return BaseObserved(base=subject, **defaults | fields)
