@@ -74,6 +74,7 @@ def base_manifest(base: str = "A", *, name: str = "tiny") -> BaseManifest:
         quantization=None,
         dtype="float32",
         tokenizer_digest=digest("tokenizer"),
+        chat_template_digest=None,
         shapes_digest=digest("shapes"),
     )
     weights = digest(base)
