@@ -180,7 +180,6 @@ def first_pass_is_complete(seen: Seen, routes: Mapping[str, Route]) -> bool:
     answered = {adapter.name for adapter in adapters if _is_answered(seen, routes.get(adapter.name, ()))}
     return all(
         adapter.name in answered
-        or adapter.forward_to is not None
         or _is_refused(seen, adapter)
         or (answered and _keeps_failing(seen, adapter))
         for adapter in adapters

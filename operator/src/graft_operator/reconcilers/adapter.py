@@ -42,23 +42,26 @@ class AdapterReconciler:
         except ValidationError as error:
             await context.refuse(LORA_ADAPTERS, body, error, LoraAdapterStatus, CLEANUP_FINALIZER)
             return Result()
-        seen, plan = await self._decide(adapter)
-        if takes_a_place(seen, plan):
-            async with self._places[namespace, adapter.spec.base_model_ref.name]:
-                _, plan = await self._decide(adapter)
-                await context.effects.carry_out(LORA_ADAPTERS, body, plan.actions)
-        else:
-            await context.effects.carry_out(LORA_ADAPTERS, body, plan.actions)
-        await self._tell(body, adapter, plan)
+        async with context.registry_troubles_told(LORA_ADAPTERS, body, LoraAdapterStatus):
+            plan = await self._step(body, adapter)
+        if isinstance(plan.status, LoraAdapterStatus):
+            await context.tell(LORA_ADAPTERS, body, adapter.status, plan.status)
         return Result(requeue_after=plan.requeue_after)
+
+    async def _step(self, body: Body, adapter: LoraAdapter) -> Plan:
+        effects = self._context.effects
+        seen, plan = await self._decide(adapter)
+        if not takes_a_place(seen, plan):
+            await effects.carry_out(LORA_ADAPTERS, body, plan.actions)
+            return plan
+        async with self._places[adapter.metadata.namespace, adapter.spec.base_model_ref.name]:
+            _, plan = await self._decide(adapter)
+            await effects.carry_out(LORA_ADAPTERS, body, plan.actions)
+        return plan
 
     async def _decide(self, adapter: LoraAdapter) -> tuple[AdapterObserved, Plan]:
         seen = await self._observer.observe(adapter)
         return seen, plan_adapter(seen, self._context.clock(), training_job=self._training_job)
-
-    async def _tell(self, body: Body, adapter: LoraAdapter, plan: Plan) -> None:
-        if isinstance(plan.status, LoraAdapterStatus):
-            await self._context.tell(LORA_ADAPTERS, body, adapter.status, plan.status)
 
     def _training_job(self, seen: AdapterObserved) -> dict[str, Any]:
         base, platform = seen.base, self._context.platform

@@ -18,8 +18,8 @@ from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, POD
 from graft_operator.manifests import labels, naming
 from graft_operator.plan.observed import AdapterObserved, Decision, JobObserved, PodObserved
 from graft_operator.plan.recipe import recipe_digest
-from graft_operator.reconcilers.invalid import complaint
 from graft_operator.reconcilers.jobs import job_observed, job_state
+from graft_operator.reconcilers.obstacles import complaint
 from graft_operator.reconcilers.serving_pods import decision_in, pod_observed, serving_pods, short_digest
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import StoredVersion

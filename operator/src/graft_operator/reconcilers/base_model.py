@@ -40,10 +40,11 @@ class BaseModelReconciler:
         except ValidationError as error:
             await context.refuse(BASE_MODELS, body, error, BaseModelStatus, IN_USE_FINALIZER)
             return Result()
-        seen = await self._observer.observe(base)
-        self._forget_missing(seen)
-        plan = plan_base_model(seen, context.clock(), build=self._builders)
-        await context.effects.carry_out(BASE_MODELS, body, plan.actions)
+        async with context.registry_troubles_told(BASE_MODELS, body, BaseModelStatus):
+            seen = await self._observer.observe(base)
+            self._forget_missing(seen)
+            plan = plan_base_model(seen, context.clock(), build=self._builders)
+            await context.effects.carry_out(BASE_MODELS, body, plan.actions)
         if isinstance(plan.status, BaseModelStatus):
             await context.tell(BASE_MODELS, body, base.status, plan.status)
         return Result(requeue_after=plan.requeue_after)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -12,15 +13,16 @@ from pydantic import ValidationError
 from graft_operator.agents import Agents
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.base_model import BaseModelStatus
+from graft_operator.api.conditions import Fact
 from graft_operator.api.meta import ObjectMeta
-from graft_operator.artifacts import Artifacts
+from graft_operator.artifacts import Artifacts, RegistryError, RegistryUnavailable
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import Resource
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import RemoveFinalizer
 from graft_operator.plan.transitions import status_events
 from graft_operator.reconcilers.effects import Effects
-from graft_operator.reconcilers.invalid import invalid_conditions
+from graft_operator.reconcilers.obstacles import invalid_spec, obstructed, registry_trouble
 
 Status = TypeVar("Status", LoraAdapterStatus, BaseModelStatus)
 Body = Mapping[str, Any]
@@ -46,13 +48,29 @@ class Context:
     async def refuse(
         self, kind: Resource, body: Body, error: ValidationError, status: type[Status], finalizer: str
     ) -> None:
-        """Say what is wrong with a spec; what runs and is served stays. A changed spec comes back by its own event."""
+        """Say what is wrong with a spec. A changed spec comes back by its own event."""
         metadata = ObjectMeta.model_validate(body["metadata"])
         if metadata.is_deleting and finalizer in metadata.finalizers:
             # Nobody can tell what it asked for any more; holding it back would hold its namespace back.
             await self.effects.carry_out(kind, body, (RemoveFinalizer(finalizer),))
             return
+        await self._tell_obstacle(kind, body, status, invalid_spec(error))
+
+    @asynccontextmanager
+    async def registry_troubles_told(self, kind: Resource, body: Body, status: type[Status]) -> AsyncIterator[None]:
+        """Say on the object what is the matter with the registry; the worker gets the error and tries again."""
+        try:
+            yield
+        except RegistryUnavailable as error:
+            await self._tell_obstacle(kind, body, status, registry_trouble(error, passes=True))
+            raise
+        except RegistryError as error:
+            await self._tell_obstacle(kind, body, status, registry_trouble(error, passes=False))
+            raise
+
+    async def _tell_obstacle(self, kind: Resource, body: Body, status: type[Status], facts: Mapping[str, Fact]) -> None:
+        metadata = ObjectMeta.model_validate(body["metadata"])
         old = status.model_validate(body.get("status", {}))
-        conditions = invalid_conditions(metadata, old.conditions, error, self.clock())
+        conditions = obstructed(metadata, old.conditions, facts, self.clock())
         new = old.model_copy(update={"observed_generation": metadata.generation, "conditions": conditions})
         await self.tell(kind, body, old, new)
