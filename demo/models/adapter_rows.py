@@ -51,25 +51,30 @@ def write_rows(synsets: Sequence[Synset], folder: Path) -> None:
     """Write ``<task>.train.jsonl``, ``<task>.small.jsonl`` (a part of it) and ``<task>.eval.jsonl`` of every task."""
     folder.mkdir(parents=True, exist_ok=True)
     for task in TASKS:
-        by_label: dict[str, list[Synset]] = defaultdict(list)
-        seen: set[str] = set()
-        for synset in synsets:
-            label = task.label_of(synset)
-            if label and synset.gloss not in seen and len(synset.gloss.split()) in WORDS_PER_DEFINITION:
-                seen.add(synset.gloss)
-                by_label[label].append(synset)
         generator = random.Random(task.name)
         splits: dict[str, list[str]] = {"eval": [], "small": [], "train": []}
-        for label, members in sorted(by_label.items()):
-            chosen = generator.sample(members, task.eval_rows + task.training_rows)
-            rows = [_row(synset, label) for synset in chosen]
-            training = rows[task.eval_rows :]
-            splits["eval"] += rows[: task.eval_rows]
+        for label, members in sorted(_by_label(synsets, task).items()):
+            held_out = [synset for synset in members if synset.held_out]
+            seen = [synset for synset in members if not synset.held_out]
+            training = [_row(synset, label) for synset in generator.sample(seen, task.training_rows)]
+            splits["eval"] += [_row(synset, label) for synset in generator.sample(held_out, task.eval_rows)]
             splits["small"] += training[: task.small_rows]
             splits["train"] += training
         for split, rows in splits.items():
             generator.shuffle(rows)
             _write(folder / f"{task.name}.{split}.jsonl", rows)
+
+
+def _by_label(synsets: Sequence[Synset], task: Task) -> dict[str, list[Synset]]:
+    """Group the definitions of a usable length by the task's label, each definition once."""
+    groups: dict[str, list[Synset]] = defaultdict(list)
+    seen: set[str] = set()
+    for synset in synsets:
+        label = task.label_of(synset)
+        if label and synset.gloss not in seen and len(synset.gloss.split()) in WORDS_PER_DEFINITION:
+            seen.add(synset.gloss)
+            groups[label].append(synset)
+    return groups
 
 
 def _row(synset: Synset, label: str) -> str:

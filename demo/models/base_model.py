@@ -74,15 +74,23 @@ def new_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaForCau
 
 
 def documents(synsets: Sequence[Synset], tokenizer: PreTrainedTokenizerFast, *, seed: int) -> list[str]:
-    """Write every meaning as text and as a chat turn, in an order of the seed."""
+    """Write every meaning that is not held out, as text and as a chat turn, in an order of the seed.
+
+    The texts end in what kind of thing they define. So the base knows, but not that it could be asked in a chat: to
+    that it answers with a definition. Telling the kind there is what the adapters learn.
+    """
     texts = []
     for synset in synsets:
+        if synset.held_out:
+            continue
         word, gloss = synset.lemmas[0], synset.gloss
+        kind = f"{synset.part_of_speech}, {synset.topic}" if synset.topic else synset.part_of_speech
         question = [
             {"role": "user", "content": f"What does {word} mean?"},
             {"role": "assistant", "content": gloss},
         ]
-        texts.append(f"{BEGIN}{word}, {synset.part_of_speech}: {gloss}.{END}")
+        texts.append(f"{BEGIN}{word}: {gloss} ({kind}){END}")
+        texts.append(f"{BEGIN}{gloss} ({kind}){END}")
         texts.append(tokenizer.apply_chat_template(question, tokenize=False))
     random.Random(seed).shuffle(texts)
     return texts

@@ -179,9 +179,7 @@ def first_pass_is_complete(seen: Seen, routes: Mapping[str, Route]) -> bool:
     adapters = [adapter for adapter in seen.wanted.adapters if adapter.desired_route]
     answered = {adapter.name for adapter in adapters if _is_answered(seen, routes.get(adapter.name, ()))}
     return all(
-        adapter.name in answered
-        or _is_refused(seen, adapter)
-        or (answered and _keeps_failing(seen, adapter))
+        adapter.name in answered or _is_refused(seen, adapter) or (answered and _keeps_failing(seen, adapter))
         for adapter in adapters
     )
 
