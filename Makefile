@@ -14,7 +14,9 @@ UV_VERSION := 0.13.9
 UV := $(GRAFT_CACHE)/uv-$(UV_VERSION)/bin/uv
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-PYTEST := $(PYTHON) -m pytest
+PYTEST := $(PYTHON) -m pytest -q
+# Two processes: the tests that run this way share nothing, and every machine has two cores.
+PARALLEL := -n 2 --dist worksteal
 SOURCES := operator/src registry/src serving_image/src trainer_image/src hack demo tests
 TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/src/graft_serving trainer_image/src/graft_trainer
 
@@ -23,7 +25,7 @@ TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/s
 include mk/*.mk
 
 .PHONY: test
-test: check test-trainer test-serving test-e2e ## Everything: lint, types, contracts, unit, wire, trainer, serving, end to end
+test: check test-trainer test-serving test-s3 test-e2e ## Everything: lint, types, contracts, unit, wire, trainer, serving, end to end
 
 ##@ Develop
 
@@ -75,23 +77,27 @@ imports: setup ## Import contracts: who may know whom
 
 .PHONY: test-fast
 test-fast: setup ## Unit, wire, contract and chart tests
-	$(PYTEST) -q tests/unit tests/wire tests/contract tests/chart
+	$(PYTEST) $(PARALLEL) tests/unit tests/wire tests/contract tests/chart
 
 .PHONY: test-trainer
 test-trainer: setup ## The real trainer on CPU
-	$(PYTEST) -q tests/trainer -m "not gpu"
+	$(PYTEST) tests/trainer -m "not gpu"
 
 .PHONY: test-serving
 test-serving: setup ## The agent against an engine double
-	$(PYTEST) -q tests/serving
+	$(PYTEST) tests/serving
+
+.PHONY: test-s3
+test-s3: setup cluster-up ## The registry on a real S3 server
+	GRAFT_VERSITYGW=$(GRAFT_CACHE)/bin/versitygw $(PYTEST) $(PARALLEL) tests/wire/registry -k versitygw
 
 .PHONY: test-e2e
 test-e2e: setup cluster-up images ## End to end on the kind cluster: real API server, S3, training and vLLM
-	$(PYTEST) -q -m e2e tests/e2e
+	$(PYTEST) -m e2e tests/e2e
 
 .PHONY: test-gpu
 test-gpu: setup ## What needs a CUDA GPU
-	$(PYTEST) -q -m gpu tests
+	$(PYTEST) -m gpu tests
 
 .PHONY: manifests
 manifests: setup ## Generate the CRDs from the models
