@@ -46,7 +46,7 @@ def base_model(
                 "maxRank": 32,
                 "maxModelLength": 256,
                 "engineArgs": list(CPU_ENGINE_ARGUMENTS),
-                "resources": {"requests": {"cpu": "200m", "memory": "2Gi"}},
+                "resources": {"requests": {"cpu": "100m", "memory": "2Gi"}},
                 **(serving or {}),
             },
         },
@@ -62,7 +62,7 @@ def lora_adapter(namespace: str, name: str, base: str, dataset: Object, settings
         "spec": {
             "baseModelRef": {"name": base},
             "dataset": dataset,
-            "pod": {"resources": {"requests": {"cpu": "200m", "memory": "1Gi"}}},
+            "pod": {"resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}},
             **settings,
         },
     }

@@ -12,6 +12,12 @@ from demo.objects import REGISTRY_SECRET, namespace, registry_secret
 
 RELEASE = "graft"
 NAMESPACE = "graft-system"
+CPU_ENGINE_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
+}
+"""vLLM on a CPU: one GiB of KV cache, and one thread each, so that engines and trainers can share a small machine."""
 CHART = Path(__file__).resolve().parents[1] / "charts" / "graft"
 
 
@@ -27,8 +33,7 @@ def chart_values(environment: Environment) -> dict[str, Any]:
             "tenantSecretName": REGISTRY_SECRET,
         },
         "images": {program: image_values(environment.images[program]) for program in PROGRAMS},
-        # One GiB for the KV cache of vLLM on a CPU; nothing reads it on a GPU.
-        "engine": {"env": {"VLLM_CPU_KVCACHE_SPACE": "1"}},
+        "engine": {"env": CPU_ENGINE_ENVIRONMENT},
     }
 
 

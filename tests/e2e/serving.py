@@ -15,7 +15,7 @@ from tests.e2e.tenant import BASE, Tenant
 
 REPLICAS = 2
 ENGINE_SECONDS = 300.0
-RATE = 20.0
+RATE = 8.0
 """Requests per second under load, on a machine of two cores that trains at the same time."""
 
 

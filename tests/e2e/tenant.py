@@ -27,7 +27,7 @@ SMALL_TRAINING = {
     "learningRate": "3e-3",
     "maxSequenceLength": 96,
     "evalSteps": 30,
-    "checkpointSeconds": 1,
+    "checkpointSeconds": 10,
 }
 
 

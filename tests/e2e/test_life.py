@@ -127,7 +127,7 @@ def test_printer_columns(life: Life, serving: Serving) -> None:
 def test_events_tell_the_story(life: Life, serving: Serving) -> None:
     text = serving.tenant.cluster.kubectl("describe", "loraadapter", "topic", "-n", serving.tenant.namespace)
     events = text.partition("\nEvents:")[2]
-    for reason in ("JobCreated", "Published", "VersionServed"):
+    for reason in ("Training", "Published", "VersionServed"):
         assert reason in events, text
 
 

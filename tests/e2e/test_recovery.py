@@ -8,7 +8,7 @@ from demo.cluster import Object
 from tests.e2e.tenant import Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-LONGER = {"maxSteps": 120, "evalSteps": 60}
+LONGER = {"maxSteps": 120, "evalSteps": 60, "checkpointSeconds": 1}
 UNSERVED = {"mode": "None"}
 
 
