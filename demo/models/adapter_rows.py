@@ -14,7 +14,7 @@ from pathlib import Path
 
 from demo.models.wordnet import Synset
 
-TOPICS = ("animal", "artifact", "body", "food", "location", "person", "plant", "substance")
+TOPICS = ("animal", "artifact", "food", "location", "person", "plant")
 WORDS_PER_DEFINITION = range(4, 25)
 
 
@@ -33,9 +33,9 @@ TASKS = (
     Task(
         name="topic",
         label_of=lambda synset: synset.topic if synset.topic in TOPICS else None,
-        training_rows=250,
-        small_rows=80,
-        eval_rows=25,
+        training_rows=330,
+        small_rows=100,
+        eval_rows=33,
     ),
     Task(
         name="speech",

@@ -121,7 +121,7 @@ def pretrain(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         if step % 50 == 0 or step == steps:
             print(f"  step {step}/{steps}: loss {loss.item():.3f}, {time.monotonic() - begun:.0f} s", flush=True)
     return sum(losses[-20:]) / len(losses[-20:])

@@ -22,7 +22,7 @@ from demo.models.recipe import Recipe
 
 LORA = {"rank": 16, "alpha": 32, "dropout": "0.05", "targetModules": ["all-linear"]}
 TRAINING = {
-    "epochs": 3,
+    "epochs": 2,
     "batchSize": 16,
     "gradientAccumulation": 1,
     "learningRate": "3e-3",

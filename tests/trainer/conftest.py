@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import boto3
 import pytest
@@ -110,9 +111,8 @@ class Pod:
         """Run the trainer in this process, as ``python -m graft_trainer`` does."""
         self.prepare()
         handler, log_handlers = signal.getsignal(signal.SIGTERM), logging.root.handlers[:]
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment.items():
-                patch.setenv(name, value)
+        # The trainer sets variables of its own, which must not outlive it here.
+        with mock.patch.dict(os.environ, self.environment):
             try:
                 return main()
             finally:
