@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from tests.trainer.conftest import STEPS, Pod
 
+from graft_registry.compatibility import check_version
+from graft_registry.documents import BaseManifest
+from graft_registry.safetensors_header import read_header
+
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
@@ -74,6 +78,20 @@ def test_the_adapter_config_has_no_trace_of_this_machine(trained_pod: Pod, tmp_p
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+
+
+def test_the_published_files_fit_their_base(trained_pod: Pod, base: Path, tmp_path: Path) -> None:
+    """What a server checks before it loads a version."""
+    stored = trained_pod.version()
+    trained_pod.registry.fetch(stored, tmp_path / "adapter")
+    refusal = check_version(
+        stored.manifest,
+        json.loads((tmp_path / "adapter" / "adapter_config.json").read_text()),
+        read_header(tmp_path / "adapter" / "adapter_model.safetensors").tensors,
+        BaseManifest.from_bytes((base / ".graft" / "base.json").read_bytes()),
+        max_rank=16,
+    )
+    assert refusal is None
 
 
 def test_a_finished_run_leaves_its_progress_and_no_checkpoint(trained_pod: Pod) -> None:
