@@ -24,7 +24,7 @@ from tests.kstatus import kstatus
 
 from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus
 from graft_operator.api.conditions import find
-from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, Plan
+from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, EmitEvent, Plan
 from graft_operator.plan.adapter import ROLLING_SECONDS, STARTING_SECONDS, WATCHING_SECONDS, plan_adapter
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.versions import entry_of
@@ -150,7 +150,10 @@ def test_transition_times_move_only_when_a_status_flips() -> None:
 
 
 def test_training_is_asked_for_by_one_job() -> None:
-    assert plan(seen()).actions == (CreateJob({"metadata": {"name": "the-job"}}),)
+    assert plan(seen()).actions == (
+        CreateJob({"metadata": {"name": "the-job"}}),
+        EmitEvent("Normal", "TrainingJobCreated", "Job the-job is created: SpecChanged"),
+    )
 
 
 def test_a_job_of_an_old_recipe_gives_way_to_the_new_one() -> None:

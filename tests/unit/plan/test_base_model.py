@@ -23,7 +23,15 @@ from tests.kstatus import kstatus
 
 from graft_operator.api.base_model import BaseModel, BaseModelStatus
 from graft_operator.api.conditions import find
-from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, DeleteObject, Plan, RemoveFinalizer
+from graft_operator.plan.actions import (
+    AddFinalizer,
+    ApplyObject,
+    CreateJob,
+    DeleteObject,
+    EmitEvent,
+    Plan,
+    RemoveFinalizer,
+)
 from graft_operator.plan.base_model import IN_USE_FINALIZER, plan_base_model
 from graft_operator.plan.observed import BaseObserved
 from graft_operator.reconcilers.base_model import builders
@@ -72,7 +80,7 @@ def test_the_finalizer_comes_first() -> None:
 def test_a_new_base_is_imported_and_nothing_is_served() -> None:
     given = base_seen(base_model(resolved=None, serves=(), meta=FINALIZER), bases="")
     actions = plan(given).actions
-    assert [type(action) for action in actions] == [CreateJob]
+    assert [type(action) for action in actions] == [CreateJob, EmitEvent]
     assert status_of(given).resolved is None
 
 

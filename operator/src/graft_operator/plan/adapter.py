@@ -9,13 +9,13 @@ from typing import Any
 
 from graft_operator.api.adapter_status import LoraAdapterStatus, ServedVersion, Version
 from graft_operator.api.conditions import no
-from graft_operator.plan.actions import AddFinalizer, CreateJob, Plan
+from graft_operator.plan.actions import AddFinalizer, CreateJob, EmitEvent, Plan
 from graft_operator.plan.adapter_conditions import adapter_conditions
 from graft_operator.plan.deletion import CLEANUP_FINALIZER, plan_adapter_deletion
 from graft_operator.plan.gate import GateVerdict, judge
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rollout import Rollout, plan_rollout, served
-from graft_operator.plan.training import decide_training, superseded_jobs
+from graft_operator.plan.training import decide_training, new_version_reason, superseded_jobs
 from graft_operator.plan.verdicts import Verdict
 from graft_operator.plan.versions import entry_of, judged, known_versions, record
 
@@ -71,8 +71,10 @@ def plan_adapter(seen: AdapterObserved, now: datetime, *, training_job: Training
 def training_is_due(seen: AdapterObserved, training_job: TrainingJob) -> Verdict:
     """Nothing holds the recipe yet: create the Job, whose name holds it."""
     manifest = training_job(seen)
-    fact = no("JobCreated", f"Job {manifest['metadata']['name']} is created")
-    return Verdict(trained=fact, waiting=fact, actions=(CreateJob(manifest),), requeue_after=3)
+    created = f"Job {manifest['metadata']['name']} is created"
+    fact = no("JobCreated", created)
+    event = EmitEvent("Normal", "TrainingJobCreated", f"{created}: {new_version_reason(seen)}")
+    return Verdict(trained=fact, waiting=fact, actions=(CreateJob(manifest), event), requeue_after=3)
 
 
 def judge_current(seen: AdapterObserved, training: Verdict) -> Judgement:

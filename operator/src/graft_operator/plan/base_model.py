@@ -15,6 +15,7 @@ from graft_operator.plan.actions import (
     ApplyObject,
     CreateJob,
     DeleteObject,
+    EmitEvent,
     Plan,
     RemoveFinalizer,
 )
@@ -53,7 +54,9 @@ def plan_base_model(seen: BaseObserved, now: datetime, *, build: Builders) -> Pl
     imported = decide_import(seen, now)
     jobs: tuple[Action, ...] = imported.actions
     if imported.due:
-        jobs = (*jobs, CreateJob(build.import_job(seen)))
+        manifest = build.import_job(seen)
+        event = EmitEvent("Normal", "ImportJobCreated", f"Job {manifest['metadata']['name']} is created")
+        jobs = (*jobs, CreateJob(manifest), event)
     return serving_plan(seen, imported, now, build, jobs)
 
 

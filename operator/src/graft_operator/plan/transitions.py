@@ -29,9 +29,9 @@ def condition_events(old: Iterable[Condition], new: Iterable[Condition]) -> list
             continue  # a first "not yet" is no news
         if condition.type == "Stalled" and condition.status != "True":
             continue
-        kind = "Warning" if condition.type == "Stalled" or condition.reason.endswith("Refused") else "Normal"
+        is_trouble = condition.type == "Stalled" or condition.reason.endswith("Refused")
         text = f"{condition.type}={condition.status}: {condition.message}" if condition.message else condition.type
-        events.append(EmitEvent("Warning" if kind == "Warning" else "Normal", condition.reason, text))
+        events.append(EmitEvent("Warning" if is_trouble else "Normal", condition.reason, text))
     return events
 
 
