@@ -162,11 +162,11 @@ def _build(cache: Cache, steps: Steps, build: GoBuild, folder: Path) -> None:
     output = work / "out"
     shutil.rmtree(work)
     output.mkdir(parents=True)
-    env = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false"}
+    env = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", **go_folders(cache)}
     with steps.step(f"build {build.name} {build.version} from source") as step:
         step.run(["go", "mod", "init", build.name], cwd=work, env=env)
         for replace in build.replaces:
-            step.run(["go", "mod", "edit", f"-replace={replace}"], cwd=work)
+            step.run(["go", "mod", "edit", f"-replace={replace}"], cwd=work, env=env)
         if build.module:
             get = f"{build.module}@v{build.version}"
             step.run(["go", "get", get], cwd=work, env=env)
@@ -182,12 +182,20 @@ def _build(cache: Cache, steps: Steps, build: GoBuild, folder: Path) -> None:
     shutil.rmtree(work)
 
 
-def module_folder(steps: Steps, build: GoBuild) -> Path:
+def go_folders(cache: Cache) -> dict[str, str]:
+    """Go's environment, so that what it downloads and compiles stays in our cache."""
+    return {
+        "GOMODCACHE": str(cache.folder("go-modules")),
+        "GOCACHE": str(cache.folder("go-build")),
+    }
+
+
+def module_folder(cache: Cache, steps: Steps, build: GoBuild) -> Path:
     """Where Go keeps the unpacked sources of a module."""
+    env = go_folders(cache)
     with steps.step(f"find the sources of {build.name} {build.version}") as step:
-        step.run(["go", "mod", "download", f"{build.module}@v{build.version}"])
-        cached = step.read(["go", "env", "GOMODCACHE"]).strip()
-    return Path(cached) / f"{build.module}@v{build.version}"
+        step.run(["go", "mod", "download", f"{build.module}@v{build.version}"], env=env)
+    return Path(env["GOMODCACHE"]) / f"{build.module}@v{build.version}"
 
 
 def _link(link: Path, target: Path) -> None:

@@ -70,7 +70,7 @@ def _ensure_node_image(cache: Cache, steps: Steps, docker: Docker, debian: str, 
     reference = f"graft/node:v{versions.KUBERNETES}-{recipe}"
     if docker.has_image(reference):
         return reference
-    kind = golang.module_folder(steps, golang.KIND) / "images" / "base" / "files"
+    kind = golang.module_folder(cache, steps, golang.KIND) / "images" / "base" / "files"
     files = dict(_prefixed("kind", kind))
     for build in (golang.CONTAINERD, golang.KUBERNETES):
         for name in build.binaries:
