@@ -51,7 +51,9 @@ class Load:
     def finish(self) -> dict[str, Any]:
         """Stop sending and return the final report. Raises CommandFailedError."""
         if self._process.stdin:
-            self._process.stdin.close()
+            # A line rather than the end of the input: not every connection to a pod passes half a close on.
+            self._process.stdin.write("stop\n")
+            self._process.stdin.flush()
         self._reader.join(timeout=90)
         report = self.latest()
         if not report.get("final"):

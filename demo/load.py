@@ -7,7 +7,8 @@ The first line on standard input is the plan, as JSON:
      "concurrency": 4, "rate": 20, "once": false}
 
 With ``once`` every question is asked once and the answers are printed. Otherwise questions are asked at ``rate`` per
-second until standard input ends; every second a report of what happened so far is printed, as one line of JSON.
+second until another line, or the end, of standard input; every second a report of what happened so far is printed, as
+one line of JSON.
 Nothing is ever asked twice to hide a failure: whatever is not a complete answer with status 200 counts as failed.
 """
 
@@ -171,7 +172,7 @@ async def keep_asking(
 
 
 async def run_load(plan: Mapping[str, Any]) -> None:
-    """Ask until standard input ends. Half of the clients keep their connection, the others open one per question."""
+    """Ask until told to stop. Half of the clients keep their connection, the others open one per question."""
     stop, tally = asyncio.Event(), Tally()
     pairs = itertools.cycle(list(interleaved(plan["questions"])))
 
@@ -181,7 +182,7 @@ async def run_load(plan: Mapping[str, Any]) -> None:
             await asyncio.sleep(1)
 
     async def wait_for_end() -> None:
-        await asyncio.to_thread(sys.stdin.read)
+        await asyncio.to_thread(sys.stdin.readline)
         stop.set()
 
     async with asyncio.TaskGroup() as tasks:

@@ -20,12 +20,17 @@ def namespace(name: str) -> Object:
 
 
 def registry_secret(namespace: str, storage: ObjectStorage) -> Object:
-    """Return the Secret with the S3 credentials of a namespace."""
+    """Return the Secret with the S3 credentials of a namespace; all of it becomes the environment of its pods."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": REGISTRY_SECRET, "namespace": namespace},
-        "stringData": {"AWS_ACCESS_KEY_ID": storage.access_key, "AWS_SECRET_ACCESS_KEY": storage.secret_key},
+        "stringData": {
+            "AWS_ACCESS_KEY_ID": storage.access_key,
+            "AWS_SECRET_ACCESS_KEY": storage.secret_key,
+            # Threads of one trainer wait for one another at every operation, for long when other pods hold their cores.
+            "OMP_NUM_THREADS": "1",
+        },
     }
 
 

@@ -68,7 +68,7 @@ class Serving:
     def load(self, *models: str, rate: float = RATE) -> AbstractContextManager[Load]:
         """Return a block during which the models are asked continuously."""
         asked = {model: self.questions.get(model, self.questions["topic"]) for model in models}
-        return self.client.load(self.url, asked, rate=rate)
+        return self.client.load(self.url, asked, rate=rate, concurrency=8)
 
     def loaded_versions(self, adapter: str) -> list[list[int]]:
         """Return per pod the numbers of the versions of an adapter that it holds."""
