@@ -14,7 +14,7 @@ from demo.goals import serves_only_current
 from tests.e2e.tenant import BASE, Tenant
 
 REPLICAS = 2
-ENGINE_SECONDS = 300.0
+ENGINE_SECONDS = 480.0
 RATE = 8.0
 """Requests per second under load, on a machine of two cores that trains at the same time."""
 

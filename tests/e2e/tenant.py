@@ -18,7 +18,7 @@ ADAPTERS = "loraadapters.graft.dev"
 BASES = "basemodels.graft.dev"
 BASE = "tiny"
 SOURCES = "e2e-sources"
-TRAINING_SECONDS = 240.0
+TRAINING_SECONDS = 480.0
 """Patience for one training: two cores share everything."""
 SMALL_TRAINING = {
     "maxSteps": 30,
@@ -55,7 +55,7 @@ class Tenant:
         for kind in (ADAPTERS, BASES):
             for item in self.cluster.list(kind, self.namespace):
                 self.release(kind, item["metadata"]["name"])
-        self.cluster.kubectl("wait", "--for=delete", f"namespace/{self.namespace}", "--timeout=180s", timeout=200)
+        self.cluster.kubectl("wait", "--for=delete", f"namespace/{self.namespace}", "--timeout=300s", timeout=320)
 
     def release(self, kind: str, name: str) -> None:
         """Take the finalizers off an object that is being deleted."""
@@ -121,7 +121,7 @@ class Tenant:
         adapter = self.wait_for_adapter(name, lambda seen: holds(seen, "Stalled"), "stalled", timeout)
         return next(entry for entry in adapter["status"]["conditions"] if entry["type"] == "Stalled")
 
-    def wait_for_base(self, goal: Callable[[Object], bool], what: str, timeout: float = 300) -> Object:
+    def wait_for_base(self, goal: Callable[[Object], bool], what: str, timeout: float = TRAINING_SECONDS) -> Object:
         """Wait until the goal is true of the base; return it."""
 
         def reached(seen: Mapping[str, Object]) -> bool:

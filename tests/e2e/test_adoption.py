@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.figures import Figures
 from tests.e2e.tenant import ADAPTERS, BASE, BASES, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 def test_recreated_adapter_adopts_its_version(tenant: Tenant, figures: Figures) -> None:
@@ -17,11 +17,11 @@ def test_recreated_adapter_adopts_its_version(tenant: Tenant, figures: Figures) 
     first = tenant.wait_settled("topic")
     tenant.cluster.delete(ADAPTERS, "topic", tenant.namespace)
     tenant.cluster.delete(BASES, BASE, tenant.namespace)
-    tenant.cluster.kubectl("wait", "-n", tenant.namespace, "--for=delete", "jobs", "--all", "--timeout=60s")
+    tenant.cluster.kubectl("wait", "-n", tenant.namespace, "--for=delete", "jobs", "--all", "--timeout=180s")
 
     begun = time.monotonic()
     tenant.apply(*objects)
-    second = tenant.wait_settled("topic", timeout=60)
+    second = tenant.wait_settled("topic", timeout=180)
 
     figures.note("adapter re-created → version adopted", time.monotonic() - begun, "s")
     assert second["metadata"]["uid"] != first["metadata"]["uid"]

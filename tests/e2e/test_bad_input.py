@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.e2e.tenant import SOURCES, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +38,7 @@ def test_mended_dataset_trains(tenant: Tenant) -> None:
 
 def test_rank_above_the_base_names_both_fields(tenant: Tenant) -> None:
     tenant.apply(tenant.adapter("greedy", lora={"rank": 64}))
-    stalled = tenant.wait_stalled("greedy", timeout=30)
+    stalled = tenant.wait_stalled("greedy", timeout=120)
     assert stalled["reason"] == "RankTooHigh"
     assert "spec.lora.rank" in stalled["message"]
     assert "maxRank" in stalled["message"]

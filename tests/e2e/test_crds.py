@@ -39,7 +39,7 @@ def namespace() -> Iterator[None]:
     applied = kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", f"--filename={ROOT / 'crds'}")
     assert applied.returncode == 0, applied.stderr
     crds = ("crd/basemodels.graft.dev", "crd/loraadapters.graft.dev")
-    waited = kubectl("wait", "--for=condition=Established", "--timeout=30s", *crds)
+    waited = kubectl("wait", "--for=condition=Established", "--timeout=120s", *crds)
     assert waited.returncode == 0, waited.stderr
     kubectl("create", "namespace", NAMESPACE)
     yield

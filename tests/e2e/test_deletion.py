@@ -6,7 +6,7 @@ import pytest
 from demo.cluster import condition
 from tests.e2e.tenant import ADAPTERS, BASE, BASES, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 UNSERVED = {"mode": "None"}
 
 
@@ -46,5 +46,5 @@ def test_policy_retain_keeps_the_versions(tenant: Tenant) -> None:
 
 
 def test_base_goes_after_its_last_adapter(tenant: Tenant) -> None:
-    tenant.cluster.kubectl("wait", "-n", tenant.namespace, "--for=delete", f"{BASES}/{BASE}", "--timeout=60s")
+    tenant.cluster.kubectl("wait", "-n", tenant.namespace, "--for=delete", f"{BASES}/{BASE}", "--timeout=180s")
     assert tenant.cluster.get(BASES, BASE, tenant.namespace) is None

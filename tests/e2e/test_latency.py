@@ -11,7 +11,7 @@ from demo.cluster import Event
 from tests.e2e.figures import Figures
 from tests.e2e.tenant import ADAPTERS, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 ADAPTER_COUNT = 20
 NOWHERE = {"nodeSelector": {"graft.dev/no-such-node": "true"}}
 """Keeps the pods of the Jobs from starting: it is the operator that is measured."""
@@ -27,7 +27,7 @@ class Arrivals:
 
     def next(self) -> Event:
         """Return the next new object."""
-        return self._events.get(timeout=30)
+        return self._events.get(timeout=120)
 
     def _watch(self) -> None:
         for event in self._tenant.cluster.watch(self._kind, self._tenant.namespace, timeout=240):

@@ -13,7 +13,7 @@ from tests.e2e.figures import Figures
 from tests.e2e.serving import REPLICAS, Serving
 from tests.e2e.tenant import BASE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 JOB_SECONDS = 30.0
 
 

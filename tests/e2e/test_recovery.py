@@ -7,7 +7,7 @@ from demo import release
 from demo.cluster import Object
 from tests.e2e.tenant import Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 LONGER = {"maxSteps": 120, "evalSteps": 60, "checkpointSeconds": 1}
 UNSERVED = {"mode": "None"}
 

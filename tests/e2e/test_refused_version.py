@@ -6,7 +6,7 @@ import pytest
 from demo.cluster import condition
 from tests.e2e.serving import Serving
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 def test_tampered_version_is_refused_and_siblings_go_on(serving: Serving) -> None:

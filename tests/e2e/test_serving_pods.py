@@ -7,7 +7,7 @@ from demo.cluster import Object
 from demo.goals import serves_only_current
 from tests.e2e.serving import ENGINE_SECONDS, REPLICAS, Serving, assert_no_failures
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 def is_whole(adapter: Object) -> bool:

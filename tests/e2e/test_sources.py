@@ -10,7 +10,7 @@ import pytest
 from demo.cluster import Object
 from tests.e2e.tenant import BASE, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 VOLUME = "graft-e2e-models"
 NODE_FOLDER = "/var/graft/volumes"
 """Where every node of the local cluster shows ``volumes`` of the cache."""

@@ -6,7 +6,7 @@ import pytest
 from demo import release
 from tests.e2e.tenant import ADAPTERS, BASE, BASES, Tenant
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 def test_uninstall_leaves_no_stuck_finalizer(tenant: Tenant) -> None:
@@ -18,5 +18,5 @@ def test_uninstall_leaves_no_stuck_finalizer(tenant: Tenant) -> None:
 
     assert tenant.read("topic")["metadata"].get("finalizers", []) == []
     for kind, name in ((ADAPTERS, "topic"), (BASES, BASE)):
-        tenant.cluster.kubectl("delete", kind, name, "-n", tenant.namespace, "--timeout=30s")
+        tenant.cluster.kubectl("delete", kind, name, "-n", tenant.namespace, "--timeout=120s")
         assert tenant.cluster.get(kind, name, tenant.namespace) is None

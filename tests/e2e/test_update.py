@@ -10,7 +10,7 @@ from demo.goals import published_time
 from tests.e2e.figures import Figures
 from tests.e2e.serving import REPLICAS, Serving, answered_by, assert_no_failures
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 REQUESTS = 1000
 
 
@@ -27,7 +27,7 @@ def test_new_version_loses_no_request(first: Object, serving: Serving, figures: 
         tenant.apply(tenant.adapter("topic", lora={"rank": 16, "targetModules": ["all-linear"]}))
         second = tenant.wait_settled("topic")
         served = time.time()
-        load.wait_for_requests(REQUESTS, timeout=180)
+        load.wait_for_requests(REQUESTS, timeout=400)
         report = load.finish()
     assert_no_failures(report, REQUESTS)
     assert second["status"]["servedVersion"] == 2
