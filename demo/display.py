@@ -30,7 +30,7 @@ def duration(seconds: float) -> str:
     """Return seconds as people say them."""
     whole = round(seconds)
     if whole < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds} s" if isinstance(seconds, int) else f"{seconds:.1f} s"
     return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60:02d} s"
 
 

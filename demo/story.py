@@ -21,6 +21,7 @@ SCORED_ROWS = 60
 SHOWN_ROWS = 4
 RATE = 8.0
 """Requests per second while things change: enough to notice any gap, and leaves a small machine room to train."""
+REQUESTS_AFTERWARDS = 60
 PATIENCE_SECONDS = 1200.0
 
 
@@ -93,7 +94,7 @@ def new_version(stage: Stage) -> None:
         stage.apply("topic-v2")
         follow(stage.cluster, NAMESPACE, settled, ("topic",), what="topic serves version 2", timeout=PATIENCE_SECONDS)
         served = time.time()
-        report = load.finish()
+        report = finish_later(load)
     topic = stage.live_adapter("topic")
     number = topic["status"]["servedVersion"]
     published = published_time(topic, number)
@@ -114,7 +115,7 @@ def roll_back(stage: Stage) -> None:
         stage.apply("topic")
         follow(stage.cluster, NAMESPACE, settled, ("topic",), what="topic serves version 1", timeout=PATIENCE_SECONDS)
         took = time.monotonic() - begun
-        report = load.finish()
+        report = finish_later(load)
     number = stage.live_adapter("topic")["status"]["servedVersion"]
     new_jobs = len(stage.training_jobs() - before)
     say(f"✓ version {number} answers on every replica again after {duration(took)}, with {new_jobs} training Jobs")
@@ -134,7 +135,7 @@ def bump_base(stage: Stage) -> None:
         say(f"✓ {what} after {duration(time.monotonic() - begun)}")
         with step("retire the old base"):
             wait_for_base(stage)
-        report = load.finish()
+        report = finish_later(load)
     tell_report(report)
     ask_everyone_again(stage)
 
@@ -152,6 +153,12 @@ def requests(stage: Stage) -> AbstractContextManager[Load]:
     """Return a block during which the base and both adapters are asked continuously."""
     asked = {name: [row.question for row in held_out(stage, name, SCORED_ROWS)] for name in ADAPTERS}
     return stage.client.load(endpoint(stage), asked | {BASE: asked["topic"]}, rate=RATE)
+
+
+def finish_later(load: Load) -> dict[str, Any]:
+    """Let the requests go on for a while with nothing changing any more, then stop them; return the report."""
+    load.wait_for_requests(load.latest()["requests"] + REQUESTS_AFTERWARDS, timeout=120)
+    return load.finish()
 
 
 def tell_report(report: Mapping[str, Any]) -> None:
