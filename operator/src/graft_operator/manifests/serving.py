@@ -121,7 +121,7 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
     """Return the agent: it alone is reachable from outside the pod."""
     namespace, name = base.metadata.namespace, base.metadata.name
     pod_name = {"name": "GRAFT_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-    probe = {"periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 3}
+    alive = {"httpGet": {"path": "/healthz", "port": "state"}, "timeoutSeconds": 5}
     return container(
         "agent",
         platform.agent_image,
@@ -143,9 +143,16 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
             {"name": "api", "containerPort": naming.API_PORT},
             {"name": "state", "containerPort": naming.STATE_PORT},
         ],
-        readinessProbe={"httpGet": {"path": "/readyz", "port": "state"}, **probe},
-        livenessProbe={"httpGet": {"path": "/healthz", "port": "state"}, **probe, "periodSeconds": 10},
-        resources={"requests": {"cpu": "50m", "memory": "96Mi"}},
+        # A starved node is no reason to restart: the agent would only lose what it is about to say.
+        startupProbe={**alive, "periodSeconds": 2, "failureThreshold": 90},
+        livenessProbe={**alive, "periodSeconds": 10, "failureThreshold": 6},
+        readinessProbe={
+            "httpGet": {"path": "/readyz", "port": "state"},
+            "timeoutSeconds": 5,
+            "periodSeconds": 2,
+            "failureThreshold": 3,
+        },
+        resources={"requests": {"cpu": "100m", "memory": "96Mi"}},
         volumeMounts=[*base_mounts(revision), {"name": "adapters", "mountPath": "/adapters"}],
     )
 
