@@ -119,42 +119,47 @@ def serving_pod(
 
 def agent_container(base: BaseModel, revision: ServingRevision, platform: Platform) -> dict[str, Any]:
     """Return the agent: it alone is reachable from outside the pod."""
-    namespace, name = base.metadata.namespace, base.metadata.name
-    pod_name = {"name": "GRAFT_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-    alive = {"httpGet": {"path": "/healthz", "port": "state"}, "timeoutSeconds": 5}
     return container(
         "agent",
         platform.agent_image,
         platform,
-        env=[
-            *registry_env(platform),
-            pod_name,
-            variable("GRAFT_NAMESPACE", namespace),
-            variable("GRAFT_WANTED_CONFIGMAP", revision.deployment),
-            variable("GRAFT_ENGINE_URL", f"http://127.0.0.1:{naming.ENGINE_PORT}"),
-            variable("GRAFT_BASE_DIR", BASE_DIR),
-            variable("GRAFT_ADAPTERS_DIR", "/adapters"),
-            variable("GRAFT_MAX_RANK", str(base.spec.serving.max_rank)),
-            variable("GRAFT_DRAIN_SECONDS", str(DRAIN_SECONDS)),
-            variable("GRAFT_PEER_SERVICE_URL", naming.service_url(namespace, name)),
-        ],
+        env=[*registry_env(platform), *agent_environment(base, revision)],
         envFrom=registry_credentials(platform),
         ports=[
             {"name": "api", "containerPort": naming.API_PORT},
             {"name": "state", "containerPort": naming.STATE_PORT},
         ],
-        # A starved node is no reason to restart: the agent would only lose what it is about to say.
-        startupProbe={**alive, "periodSeconds": 2, "failureThreshold": 90},
-        livenessProbe={**alive, "periodSeconds": 10, "failureThreshold": 6},
-        readinessProbe={
-            "httpGet": {"path": "/readyz", "port": "state"},
-            "timeoutSeconds": 5,
-            "periodSeconds": 2,
-            "failureThreshold": 3,
-        },
+        **agent_probes(),
         resources={"requests": {"cpu": "100m", "memory": "96Mi"}},
         volumeMounts=[*base_mounts(revision), {"name": "adapters", "mountPath": "/adapters"}],
     )
+
+
+def agent_environment(base: BaseModel, revision: ServingRevision) -> list[dict[str, Any]]:
+    """Return what the agent is told: whose it is, where the engine is, and which wanted set is its own."""
+    namespace, name = base.metadata.namespace, base.metadata.name
+    return [
+        {"name": "GRAFT_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        variable("GRAFT_NAMESPACE", namespace),
+        variable("GRAFT_WANTED_CONFIGMAP", revision.deployment),
+        variable("GRAFT_ENGINE_URL", f"http://127.0.0.1:{naming.ENGINE_PORT}"),
+        variable("GRAFT_BASE_DIR", BASE_DIR),
+        variable("GRAFT_ADAPTERS_DIR", "/adapters"),
+        variable("GRAFT_MAX_RANK", str(base.spec.serving.max_rank)),
+        variable("GRAFT_DRAIN_SECONDS", str(DRAIN_SECONDS)),
+        variable("GRAFT_PEER_SERVICE_URL", naming.service_url(namespace, name)),
+    ]
+
+
+def agent_probes() -> dict[str, Any]:
+    """Return the probes. A starved node is no reason to restart: the agent would only lose what it is about to say."""
+    alive = {"httpGet": {"path": "/healthz", "port": "state"}, "timeoutSeconds": 5}
+    ready = {"httpGet": {"path": "/readyz", "port": "state"}, "timeoutSeconds": 5}
+    return {
+        "startupProbe": {**alive, "periodSeconds": 2, "failureThreshold": 90},
+        "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 6},
+        "readinessProbe": {**ready, "periodSeconds": 2, "failureThreshold": 3},
+    }
 
 
 def _metadata(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:
