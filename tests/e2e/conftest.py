@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -89,7 +90,15 @@ def environment() -> Environment:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cluster(environment: Environment) -> Cluster:
+def alone(environment: Environment) -> Iterator[None]:
+    """Wait until no other run of these tests uses the cluster: they share namespaces and the release."""
+    with (environment.cache / "e2e.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster(environment: Environment, alone: None) -> Cluster:
     """Return the cluster, with the release of the current images."""
     cluster = Cluster.of(environment)
     release.install(cluster, environment)
