@@ -22,8 +22,7 @@ class Life:
 
     def __init__(self, serving: Serving) -> None:
         tenant = serving.tenant
-        self.steps: list[tuple[int, int]] = []
-        self.states: set[str] = set()
+        self.trainings: list[Object] = []
         jobs: list[Event] = []
 
         def watch_jobs() -> None:
@@ -40,14 +39,13 @@ class Life:
         watcher.join()
         self.job_seconds = jobs[0].arrived - begun if jobs else JOB_SECONDS
         self.job = str(jobs[0].object["metadata"]["name"]) if jobs else ""
-        self.adapter = tenant.wait_for_adapter("topic", self._progresses_until_settled, "settled")
+        self.adapter = tenant.wait_for_adapter("topic", self._remembers_until_settled, "settled")
         self.seconds = time.time() - begun
 
-    def _progresses_until_settled(self, adapter: Object) -> bool:
+    def _remembers_until_settled(self, adapter: Object) -> bool:
         training = adapter.get("status", {}).get("training")
         if training:
-            self.steps.append((training["step"], training["maxSteps"]))
-            self.states.add(training["state"])
+            self.trainings.append(training)
         return settled(adapter)
 
 
@@ -63,9 +61,10 @@ def test_job_is_created_at_once(life: Life, figures: Figures) -> None:
     assert life.job_seconds < 10
 
 
-def test_progress_reaches_status(life: Life) -> None:
-    assert any(step > 0 for step, _ in life.steps), f"states seen: {life.states}"
-    assert {most for step, most in life.steps if step > 0} == {30}
+def test_training_shows_in_status(life: Life) -> None:
+    assert life.trainings[0]["job"] == life.job
+    assert {training["recipe"] for training in life.trainings} == {life.adapter["status"]["recipe"]}
+    assert life.adapter["status"].get("training") is None
 
 
 def test_status_is_truthful(life: Life, serving: Serving, figures: Figures) -> None:

@@ -36,7 +36,8 @@ def assert_trained_once(tenant: Tenant, name: str) -> None:
 def test_operator_killed_before_and_during_training(tenant: Tenant) -> None:
     tenant.apply(tenant.adapter("patient", training=LONGER, serving=UNSERVED))
     kill_operator(tenant)
-    tenant.wait_for_adapter("patient", is_training, "training")
+    training = tenant.wait_for_adapter("patient", is_training, "training")["status"]["training"]
+    assert (training["state"], training["maxSteps"]) == ("Training", LONGER["maxSteps"])
     kill_operator(tenant)
     tenant.wait_settled("patient")
     assert_trained_once(tenant, "patient")

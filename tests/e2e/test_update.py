@@ -56,5 +56,5 @@ def test_revert_needs_no_training(serving: Serving, figures: Figures) -> None:
     figures.note("revert applied → old version answers everywhere", time.monotonic() - begun, "s")
     assert reverted["status"]["servedVersion"] == 1
     assert serving.version_of("topic") == {"topic@v1"}
-    assert tenant.training_jobs("topic") == jobs
+    assert set(tenant.training_jobs("topic")) <= set(jobs)
     assert [manifest["number"] for manifest in tenant.versions("topic")] == [1, 2]
