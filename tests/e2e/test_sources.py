@@ -20,7 +20,9 @@ NODE_FOLDER = "/var/graft/volumes"
 def claim(tenant: Tenant, models: Path) -> Iterator[str]:
     """Return a claim on a read-only volume with the bases on it."""
     folder = tenant.environment.cache / "volumes" / VOLUME
-    shutil.copytree(models / "base-v1", folder / "base-v1", dirs_exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    # Contents without modes: safetensors writes files that only their owner may read, and pods run as somebody else.
+    shutil.copytree(models / "base-v1", folder / "base-v1", copy_function=shutil.copyfile)
     tenant.cluster.delete("persistentvolume", VOLUME)
     tenant.apply(*volume_and_claim(tenant.namespace))
     yield VOLUME
