@@ -115,6 +115,13 @@ def bring(
         raise SourceError(SourceProblem.NOT_FOUND, f"the claim has no directory {claim}", field)
     names = [path.name for path in mount.iterdir() if path.is_file()]
     check_listing(names, where="the claim's directory", field=field)
+    unreadable = sorted(name for name in names if wanted(name) and not os.access(mount / name, os.R_OK))
+    if unreadable:
+        raise SourceError(
+            SourceProblem.FORBIDDEN,
+            f"the claim's file {unreadable[0]} can't be read by user {os.getuid()}: make it readable for others",
+            field,
+        )
     return LocalSource(mount, None, BaseLocation(persistent_volume_claim=claim))
 
 

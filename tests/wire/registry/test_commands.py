@@ -317,3 +317,15 @@ def test_verifying_a_version_finds_damage(container: Container, store: ObjectSto
     store.put(AdapterLayout("team-a", "support").blob(published.manifest.files[0].sha256), b"{}")
     code, failure = container.run(*argv)
     assert (code, failure["reason"]) == (66, "Corrupt")
+
+
+def test_a_file_of_a_claim_that_may_not_be_read_is_the_users_to_correct(
+    container: Container, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may read everything, so what the kernel says to other users is said here.
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).suffix != ".safetensors")
+    source = {"persistentVolumeClaim": {"claimName": "models", "path": "tiny"}}
+    code, told = container.import_base(source, path=str(model))
+    assert (code, told["reason"]) == (77, "Forbidden")
+    assert told["field"] == "spec.source.persistentVolumeClaim.path"
+    assert "model.safetensors" in told["message"]
