@@ -4,6 +4,7 @@ Only what a server and a trainer read is brought (see ``source_files``); pickles
 """
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
