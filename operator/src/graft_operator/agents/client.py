@@ -16,7 +16,7 @@ from graft_operator.agents.documents import AgentState
 from graft_operator.telemetry import metrics
 
 AGENT_PORT = 8090
-TTL_SECONDS = 2.0
+TTL_SECONDS = 0.4
 """Adapters of one base are often reconciled together; this spares the pods the same question."""
 TIMEOUT_SECONDS = 2.0
 MAX_BYTES = 4 * 2**20
