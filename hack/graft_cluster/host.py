@@ -18,7 +18,6 @@ ENGINE_PACKAGES = {
     "iptables": "/usr/sbin/iptables",
     "debootstrap": "/usr/sbin/debootstrap",
 }
-CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def ensure_engine_packages(steps: Steps) -> None:

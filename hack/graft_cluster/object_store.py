@@ -26,7 +26,6 @@ REGION = "us-east-1"
 IN_CLUSTER = f"http://s3.{NAMESPACE}.svc:7070"
 NODE_PORT = 30070
 IMAGE = f"{ADDRESS}/graft/versitygw:{versions.VERSITYGW}"
-USER = 65532
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,8 @@ class BaseObserver:
             serving_pods(self._cluster, self._agents, base.metadata),
             self._import_job(base),
         )
-        manifests = await self._manifests(base, adapters, deployments)
-        if manifest is not None:
-            manifests[manifest.digest] = manifest
+        current = {manifest.digest: manifest} if manifest is not None else {}
+        manifests = current | await self._manifests(base, needed_digests(base, adapters, deployments) - current.keys())
         by_short = {short(digest): digest for digest in manifests}
         return BaseObserved(
             base=base,
@@ -82,23 +81,24 @@ class BaseObserver:
         newest = max(jobs, key=lambda job: str(job["metadata"].get("creationTimestamp", "")))
         return job_observed(newest, pods)
 
-    async def _manifests(
-        self, base: BaseModel, adapters: Iterable[AdapterOfBase], deployments: Iterable[Object]
-    ) -> dict[str, BaseManifest]:
-        """Read the manifest of every base that is, or has to be, served; the artifacts' cache makes this cheap."""
-        digests = {
-            version.base_digest for adapter in adapters for version in (adapter.target, adapter.previous) if version
-        }
-        digests |= {base_digest(body) for body in deployments}
-        if base.status.resolved is not None:
-            digests.add(base.status.resolved.digest)
+    async def _manifests(self, base: BaseModel, digests: Iterable[str]) -> dict[str, BaseManifest]:
+        """Read the manifests of these bases, as far as the registry has them."""
         found: dict[str, BaseManifest] = {}
-        for digest in digests - {""}:
+        for digest in digests:
             try:
                 found[digest] = await self._artifacts.base(base.metadata.namespace, base.metadata.name, digest)
             except BaseNotFound:
                 continue
         return found
+
+
+def needed_digests(base: BaseModel, adapters: Iterable[AdapterOfBase], deployments: Iterable[Object]) -> set[str]:
+    """Return the digest of every base that is, or has to be, served."""
+    digests = {version.base_digest for adapter in adapters for version in (adapter.target, adapter.previous) if version}
+    digests |= {base_digest(body) for body in deployments}
+    if base.status.resolved is not None:
+        digests.add(base.status.resolved.digest)
+    return digests - {""}
 
 
 def adapter_of_base(body: Object, base: BaseModel) -> AdapterOfBase:
