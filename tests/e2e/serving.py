@@ -70,6 +70,13 @@ class Serving:
         asked = {model: self.questions.get(model, self.questions["topic"]) for model in models}
         return self.client.load(self.url, asked, rate=rate, concurrency=8)
 
+    def wait_for_loaded_versions(self, adapter: str, wanted: list[int], timeout: float = 60.0) -> None:
+        """Wait until every pod holds these versions of an adapter and no other."""
+        begun = time.monotonic()
+        while (loaded := self.loaded_versions(adapter)) != [wanted] * REPLICAS:
+            assert time.monotonic() - begun < timeout, f"{adapter}: the pods hold {loaded}, not {wanted}"
+            time.sleep(0.5)
+
     def loaded_versions(self, adapter: str) -> list[list[int]]:
         """Return per pod the numbers of the versions of an adapter that it holds."""
         numbers = []

@@ -13,6 +13,8 @@ from tests.e2e.tenant import BASE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 REQUESTS = 1000
+RATE = 6.0
+"""The bump takes about three minutes: as many requests as are wanted, and no more beside the training."""
 BUMP_SECONDS = 900.0
 
 
@@ -23,7 +25,7 @@ def test_base_bump_readapts_without_a_lost_request(serving: Serving, figures: Fi
     old = tenant.wait_resolved()
     [old_deployment] = serving.deployments()
     begun = time.monotonic()
-    with serving.load("topic", "speech", BASE) as load:
+    with serving.load("topic", "speech", BASE, rate=RATE) as load:
         tenant.apply(tenant.base("base-v2", replicas=REPLICAS))
         new = tenant.wait_for_base(
             lambda base: base["status"].get("resolved", {}).get("digest") not in (None, old), "resolved anew"

@@ -38,5 +38,5 @@ def test_pod_killed_in_the_middle_of_a_rollout(serving: Serving) -> None:
     tenant.cluster.delete("pod", victim, tenant.namespace, "--grace-period=0", "--force")
     tenant.wait_for_base(serves_only_current, "served on both replicas again", ENGINE_SECONDS)
     tenant.wait_settled("topic", timeout=ENGINE_SECONDS)
-    assert serving.loaded_versions("topic") == [[2]] * REPLICAS
+    serving.wait_for_loaded_versions("topic", [2])
     assert serving.version_of("topic") == {"topic@v2"}

@@ -8,10 +8,11 @@ import pytest
 from demo.cluster import Object
 from demo.goals import published_time
 from tests.e2e.figures import Figures
-from tests.e2e.serving import REPLICAS, Serving, answered_by, assert_no_failures
+from tests.e2e.serving import Serving, answered_by, assert_no_failures
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 REQUESTS = 1000
+RATE = 12.0
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def first(serving: Serving) -> Object:
 
 def test_new_version_loses_no_request(first: Object, serving: Serving, figures: Figures) -> None:
     tenant = serving.tenant
-    with serving.load("topic") as load:
+    with serving.load("topic", rate=RATE) as load:
         tenant.apply(tenant.adapter("topic", lora={"rank": 16, "targetModules": ["all-linear"]}))
         second = tenant.wait_settled("topic")
         served = time.time()
@@ -43,7 +44,7 @@ def test_new_version_loses_no_request(first: Object, serving: Serving, figures: 
 
 
 def test_old_version_is_unloaded(serving: Serving) -> None:
-    assert serving.loaded_versions("topic") == [[2]] * REPLICAS
+    serving.wait_for_loaded_versions("topic", [2])
     assert serving.version_of("topic") == {"topic@v2"}
 
 
