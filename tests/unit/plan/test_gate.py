@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.builders import digest, version
 
-from graft_operator.api.lora_adapter import Evaluation
+from graft_operator.api.evaluation import Evaluation
 from graft_operator.plan.gate import judge
 from graft_registry.documents import StoredVersion
 

@@ -6,7 +6,9 @@ import json
 from typing import Any, Final
 
 from graft_operator.api.base_model import ResolvedBase
-from graft_operator.api.lora_adapter import DatasetSource, LoraAdapter, Training
+from graft_operator.api.dataset import DatasetSource
+from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.api.training import Training
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (

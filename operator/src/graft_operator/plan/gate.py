@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from graft_operator.api.lora_adapter import Evaluation
+from graft_operator.api.evaluation import Evaluation
 from graft_registry.documents import VersionManifest
 
 ROUNDING: Final = 1e-9

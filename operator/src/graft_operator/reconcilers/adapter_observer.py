@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from graft_operator.agents import Agents
 from graft_operator.api.adapter_status import VERSIONS_KEPT, Version
 from graft_operator.api.base_model import BaseModel
-from graft_operator.api.lora_adapter import DatasetSource, LoraAdapter
+from graft_operator.api.dataset import DatasetSource
+from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, PODS

@@ -1,0 +1,40 @@
+"""The gate: what a version has to show before it is served."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from graft_operator.api.meta import ApiModel, DecimalString, decimal_that
+
+PROBE_CHARACTERS = 16_384
+"""Of all probes: they travel in an annotation, of which an object has 256 KiB, and JSON may escape one to 12 bytes."""
+
+
+class Probe(ApiModel):
+    """A question with the one right answer."""
+
+    prompt: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    """The user's message."""
+    expected: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    """The answer that counts as right."""
+
+
+class Evaluation(ApiModel):
+    """The gate: a version that fails it is stored and never served."""
+
+    min_improvement_over_base: Annotated[
+        DecimalString, decimal_that(lambda value: value < 1, "must be below 1; 0.1 means 10 %")
+    ] = "0"
+    """Least relative improvement of the evaluation loss over the base alone: 0.1 is 10 %."""
+    max_regression: DecimalString = "0.05"
+    """Most that the evaluation loss may be relatively worse than the served version's, on the same rows."""
+    probes: tuple[Probe, ...] = Field(default=(), max_length=64)
+    """Further questions whose exact answers are counted and reported."""
+
+    @model_validator(mode="after")
+    def _probes_fit_into_an_annotation(self) -> Evaluation:
+        if sum(len(probe.prompt) + len(probe.expected) for probe in self.probes) > PROBE_CHARACTERS:
+            raise ValueError(f"probes must hold at most {PROBE_CHARACTERS} characters in all")
+        return self
