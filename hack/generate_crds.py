@@ -165,7 +165,7 @@ def custom_resource_definition(kind: str) -> dict[str, Any]:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
+        "subresources": {"status": {}, **{key: overlay[key] for key in ("scale",) if key in overlay}},
         "additionalPrinterColumns": overlay["additionalPrinterColumns"],
         **{key: overlay[key] for key in ("selectableFields",) if key in overlay},
         "schema": {"openAPIV3Schema": schema},

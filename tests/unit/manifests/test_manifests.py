@@ -14,7 +14,7 @@ from graft_operator.manifests import labels, naming
 from graft_operator.manifests.access import access_manifests
 from graft_operator.manifests.engine import ENGINE_RANKS, engine_arguments, engine_rank
 from graft_operator.manifests.import_job import import_job_manifest
-from graft_operator.manifests.serving import revision_manifests, shared_service
+from graft_operator.manifests.serving import pod_selector, revision_manifests, shared_service
 from graft_operator.manifests.training_job import run_document, training_job_manifest
 
 ROWS_ON_VOLUMES: dict[str, Any] = {
@@ -188,7 +188,7 @@ def test_a_pod_may_read_its_own_wanted_sets_and_nothing_else() -> None:
 
 
 def test_services_find_the_pods_of_their_revision() -> None:
-    config_map, service, deployment = revision()
+    config_map, service, _, deployment = revision()
     pod_labels = deployment["spec"]["template"]["metadata"]["labels"]
     for selector in (service["spec"]["selector"], shared_service(base_model())["spec"]["selector"]):
         assert selector.items() <= pod_labels.items()
@@ -199,6 +199,18 @@ def test_services_find_the_pods_of_their_revision() -> None:
 def test_no_pod_is_taken_away_before_its_successor_answers() -> None:
     strategy = revision()[-1]["spec"]["strategy"]["rollingUpdate"]
     assert strategy == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_drains_take_one_pod_at_a_time_and_broken_ones_always() -> None:
+    budget = next(item for item in revision() if item["kind"] == "PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert budget["spec"]["selector"] == revision()[-1]["spec"]["selector"]
+
+
+def test_the_scale_subresource_finds_the_pods() -> None:
+    selector = dict(pair.split("=") for pair in pod_selector(base_model(), serving_revision()).split(","))
+    assert selector == revision()[-1]["spec"]["selector"]["matchLabels"]
 
 
 def test_the_engine_listens_on_loopback_and_outlives_the_agent() -> None:
@@ -213,7 +225,7 @@ def test_the_wanted_set_changes_the_config_map_and_not_the_pods() -> None:
     base, one = base_model(), serving_revision()
     before = revision_manifests(base, one, WANTED, PLATFORM)
     after = revision_manifests(base, one, WANTED | {"adapters": [{"name": "support"}]}, PLATFORM)
-    assert [left == right for left, right in zip(before, after, strict=True)] == [False, True, True]
+    assert [left == right for left, right in zip(before, after, strict=True)] == [False, True, True, True]
 
 
 RANKS = {1: 1, 2: 8, 16: 16, 17: 32, 200: 256, 512: 512}

@@ -92,6 +92,7 @@ def test_a_resolved_base_is_served_by_its_own_objects() -> None:
         ("Service", "graft-tiny"),
         ("ConfigMap", name_of("A")),
         ("Service", name_of("A")),
+        ("PodDisruptionBudget", name_of("A")),
         ("Deployment", name_of("A")),
     ]
 
@@ -195,7 +196,7 @@ REVISIONS: dict[str, tuple[BaseObserved, str, list[str]]] = {
 def test_revisions(given: BaseObserved, serving: str, retired: list[str]) -> None:
     assert revisions(given) == serving
     # The Deployment goes last: while it is there, a pass that was cut short is made up for.
-    kinds = ("Service", "ConfigMap", "Deployment")
+    kinds = ("Service", "ConfigMap", "PodDisruptionBudget", "Deployment")
     assert deleted(given) == [(kind, name_of(letter)) for letter in retired for kind in kinds]
 
 

@@ -223,6 +223,10 @@ class BaseModelStatus(StatusModel):
     """The bases that are being served."""
     adapters: AdapterCounts = AdapterCounts()
     """The adapters of this base, counted."""
+    replicas: int = 0
+    """Pods of the current base that answer, for the scale subresource."""
+    selector: str | None = None
+    """Label selector of these pods, for the scale subresource."""
     endpoint: str | None = None
     """URL of the OpenAI API inside the cluster."""
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from graft_operator.api.base_model import BaseModel, ServingRevision
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.access import service_account_name
+from graft_operator.manifests.disruption import disruption_budget
 from graft_operator.manifests.engine import engine_container
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
@@ -34,10 +35,11 @@ GRACE_SECONDS: Final = 120
 def revision_manifests(
     base: BaseModel, revision: ServingRevision, wanted: dict[str, Any], platform: Platform
 ) -> list[dict[str, Any]]:
-    """Return ConfigMap, Service and Deployment of one revision, in the order in which they are needed."""
+    """Return ConfigMap, Service, PodDisruptionBudget and Deployment of one revision, in the order of their need."""
     return [
         wanted_config_map(base, revision, wanted),
         revision_service(base, revision),
+        disruption_budget(_metadata(base, revision), _selector(base, revision)),
         deployment(base, revision, platform),
     ]
 
@@ -160,6 +162,11 @@ def agent_probes() -> dict[str, Any]:
         "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 6},
         "readinessProbe": {**ready, "periodSeconds": 2, "failureThreshold": 3},
     }
+
+
+def pod_selector(base: BaseModel, revision: ServingRevision) -> str:
+    """Return the label selector of a revision's pods as a string, for the scale subresource."""
+    return ",".join(f"{name}={value}" for name, value in sorted(_selector(base, revision).items()))
 
 
 def _metadata(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:

@@ -39,7 +39,9 @@ class Builders:
     shared: Callable[[BaseObserved, Sequence[ServingRevision]], Sequence[dict[str, Any]]]
     """Service, ServiceAccount, Role and RoleBinding of the base as a whole."""
     revision: Callable[[BaseObserved, ServingRevision, dict[str, Any]], Sequence[dict[str, Any]]]
-    """ConfigMap with the wanted set, Service and Deployment of one revision."""
+    """ConfigMap with the wanted set, Service, PodDisruptionBudget and Deployment of one revision."""
+    pod_selector: Callable[[BaseObserved, ServingRevision], str]
+    """Label selector of a revision's pods, as a string."""
     deployment_name: Callable[[str, str], str]
     service_url: Callable[[str, str, str], str]
 
@@ -91,6 +93,8 @@ def serving_plan(
         resolved=imported.resolved,
         serving=tuple(revisions),
         adapters=count_adapters(seen),
+        replicas=revisions[0].ready_replicas if revisions else 0,
+        selector=build.pod_selector(seen, revisions[0]) if revisions else None,
         endpoint=build.service_url(seen.base.metadata.namespace, seen.base.metadata.name, "") if revisions else None,
     )
     return Plan(
@@ -180,6 +184,7 @@ def retirements(
         for action in (
             DeleteObject("Service", item.name),
             DeleteObject("ConfigMap", item.name),
+            DeleteObject("PodDisruptionBudget", item.name),
             DeleteObject("Deployment", item.name, item.uid),  # last: while it is there, the rest is tried again
         )
     ]

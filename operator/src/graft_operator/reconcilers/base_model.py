@@ -14,7 +14,7 @@ from graft_operator.manifests import naming
 from graft_operator.manifests.access import access_manifests
 from graft_operator.manifests.import_job import import_job_manifest
 from graft_operator.manifests.platform import Platform
-from graft_operator.manifests.serving import revision_manifests, shared_service
+from graft_operator.manifests.serving import pod_selector, revision_manifests, shared_service
 from graft_operator.plan.base_model import IN_USE_FINALIZER, Builders, plan_base_model
 from graft_operator.plan.observed import BaseObserved
 from graft_operator.reconcilers.base_observer import BaseObserver
@@ -70,10 +70,14 @@ def builders(platform: Platform) -> Builders:
     def revision(seen: BaseObserved, item: ServingRevision, wanted: dict[str, Any]) -> list[dict[str, Any]]:
         return revision_manifests(seen.base, item, wanted, platform)
 
+    def selector(seen: BaseObserved, item: ServingRevision) -> str:
+        return pod_selector(seen.base, item)
+
     return Builders(
         import_job=import_job,
         shared=shared,
         revision=revision,
+        pod_selector=selector,
         deployment_name=naming.revision_name,
         service_url=naming.service_url,
     )
