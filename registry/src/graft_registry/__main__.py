@@ -31,7 +31,7 @@ from graft_registry.config import RegistryConfig
 from graft_registry.documents import BaseSource
 from graft_registry.documents.model import Digest, Document
 from graft_registry.fetching import provide_base
-from graft_registry.importing import import_base
+from graft_registry.importing import PreviousBase, import_base
 from graft_registry.outcome import FAILURES, Outcome, failure, write_outcome
 from graft_registry.source_access import SourceAccess
 from graft_registry.store import ObjectStore
@@ -46,12 +46,23 @@ RequestT = TypeVar("RequestT", bound=Document)
 
 
 class BaseImport(Document):
-    """What ``GRAFT_BASE_IMPORT`` holds. ``path``: where the model's directory of a claim is mounted."""
+    """What ``GRAFT_BASE_IMPORT`` holds.
+
+    ``path``: where the model's directory of a claim is mounted. ``previous_digest``: the base before, from which the
+    drift is measured. ``previous_path``: its directory, where its files are in the same claim.
+    """
 
     namespace: str
     name: str
     source: BaseSource
     path: Path = Path("/claim")
+    previous_digest: Digest | None = None
+    previous_path: Path | None = None
+
+    @property
+    def previous(self) -> PreviousBase | None:
+        """The base before, if there is one."""
+        return PreviousBase(self.previous_digest, self.previous_path) if self.previous_digest else None
 
 
 class BaseFetch(Document):
@@ -76,6 +87,7 @@ def run_import(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Out
             access=SourceAccess.from_environment(environ),
             mount=request.path,
             workspace=Path(workspace),
+            previous=request.previous,
         )
     return Outcome(outcome="Imported", digest=manifest.digest, revision=manifest.revision)
 

@@ -1,5 +1,6 @@
 """The bases of one BaseModel: each source resolved once and for all, each content stored once."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -7,10 +8,12 @@ from typing import Final
 from pydantic import ValidationError
 
 from graft_registry.digests import file_sha256
-from graft_registry.documents import BaseManifest, BaseSource, BaseSourceRecord, StoredFile, timestamp
+from graft_registry.documents import BaseDrift, BaseManifest, BaseSource, BaseSourceRecord, StoredFile, timestamp
 from graft_registry.errors import Corrupt, NotFound, RegistryError
 from graft_registry.layout import BaseLayout
 from graft_registry.store import ObjectStore
+
+log = logging.getLogger(__name__)
 
 _PARALLEL_FILES: Final = 4
 
@@ -94,13 +97,36 @@ class BaseRegistry:
         if not manifest.location.registry:
             raise ValueError(f"the files of base {manifest.digest} are in a claim; mount it instead")
 
-        def fetch_file(file: StoredFile) -> None:
+        def fetch_missing(file: StoredFile) -> None:
             path = destination / file.path
             if not path.is_file() or path.stat().st_size != file.size or file_sha256(path) != file.sha256:
-                self._store.download_file(self._layout.blob(file.sha256), path, sha256=file.sha256)
+                self.fetch_file(file, path)
 
         with ThreadPoolExecutor(_PARALLEL_FILES) as pool:
-            list(pool.map(fetch_file, manifest.files))
+            list(pool.map(fetch_missing, manifest.files))
+
+    def fetch_file(self, file: StoredFile, path: Path) -> None:
+        """Download one file of a base, verified.
+
+        Raises:
+            NotFound, Corrupt: it is missing or damaged in the store.
+        """
+        self._store.download_file(self._layout.blob(file.sha256), path, sha256=file.sha256)
+
+    def record_drift(self, drift: BaseDrift) -> None:
+        """Store how far a base is from the one before."""
+        self._store.put(self._layout.drift(drift.digest, drift.previous), drift.to_bytes())
+
+    def drift(self, digest: str, previous: str) -> BaseDrift | None:
+        """Return how far a base is from the one before, None where that was not measured (or nothing readable)."""
+        key = self._layout.drift(digest, previous)
+        try:
+            return BaseDrift.from_bytes(self._store.get(key))
+        except NotFound:
+            return None
+        except ValidationError as error:
+            log.warning("drift ignored key=%s error=%s", key, error)
+            return None
 
     def _upload(self, files: tuple[StoredFile, ...], directory: Path) -> None:
         def upload_file(file: StoredFile) -> None:

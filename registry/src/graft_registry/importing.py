@@ -19,7 +19,8 @@ from graft_registry.documents import (
     StoredFile,
     timestamp,
 )
-from graft_registry.errors import Forbidden, InvalidModel, NoSuchBucket, NotFound, Unavailable
+from graft_registry.drift import compare
+from graft_registry.errors import Corrupt, Forbidden, InvalidModel, NoSuchBucket, NotFound, Unavailable
 from graft_registry.fingerprint import identify
 from graft_registry.hub import download_snapshot
 from graft_registry.source_access import SourceAccess
@@ -38,6 +39,14 @@ class LocalSource:
     location: BaseLocation
 
 
+@dataclass(frozen=True, slots=True)
+class PreviousBase:
+    """The base that the new one takes the place of. ``mount``: its directory, where its files are in a claim here."""
+
+    digest: str
+    mount: Path | None = None
+
+
 def import_base(
     store: ObjectStore,
     *,
@@ -47,6 +56,7 @@ def import_base(
     access: SourceAccess,
     mount: Path,
     workspace: Path,
+    previous: PreviousBase | None = None,
 ) -> BaseManifest:
     """Resolve a source, once and for all, to a published base. Does nothing if that was done before.
 
@@ -57,7 +67,8 @@ def import_base(
         source: to import.
         access: endpoints and credentials for it.
         mount: the model's directory in its claim, for a claim's source.
-        workspace: an empty directory with room for the model, for the other sources.
+        workspace: an empty directory with room for the model, for the other sources, and one more weight file.
+        previous: the base to measure the drift from, if there is one.
 
     Raises:
         SourceError: the source is the problem.
@@ -68,10 +79,30 @@ def import_base(
     if known is not None:
         log.info("base known namespace=%s base=%s digest=%s", namespace, name, known.digest)
         return known
-    local = bring(source, access, store.config, mount=mount, workspace=workspace)
+    model = workspace / "model"
+    model.mkdir()
+    local = bring(source, access, store.config, mount=mount, workspace=model)
     manifest = _manifest(local, namespace, name, source)
     published = registry.publish(manifest, local.directory)
+    if previous is not None:
+        _record_drift(registry, previous, published, local.directory, workspace)
+    # Last: whoever finds the source resolved finds the drift, too.
     return registry.read(registry.record_source(source, published.digest))
+
+
+def _record_drift(
+    registry: BaseRegistry, previous: PreviousBase, current: BaseManifest, directory: Path, workspace: Path
+) -> None:
+    """Measure the drift. Where that can't be done adapters are trained from nothing, so the import goes on."""
+    try:
+        before = registry.read(previous.digest)
+    except (NotFound, Corrupt) as error:
+        log.warning("drift not measured previous=%s: %s", previous.digest, error)
+        return
+    shards = workspace / "previous"
+    drift = compare(registry, before, current, directory, previous_mount=previous.mount, workspace=shards)
+    if drift is not None:
+        registry.record_drift(drift)
 
 
 def _manifest(local: LocalSource, namespace: str, name: str, source: BaseSource) -> BaseManifest:

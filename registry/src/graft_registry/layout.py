@@ -120,6 +120,10 @@ class BaseLayout:
         """Key of the manifest of the base with this base digest."""
         return f"{self.root}revisions/{digest_hex(digest)}/manifest.json"
 
+    def drift(self, digest: str, previous: str) -> str:
+        """Key of how far a base is from the one before."""
+        return f"{self.root}revisions/{digest_hex(digest)}/drift/{digest_hex(previous)}.json"
+
     def blob(self, sha256: str) -> str:
         """Key of a file by its content."""
         return f"{self.root}blobs/sha256/{sha256}"

@@ -27,14 +27,21 @@ Tensors = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def safetensors_bytes(tensors: Tensors, fill: bytes = b"\0", metadata: dict[str, str] | None = None) -> bytes:
+    sizes = {name: math.prod(shape) * ITEM_BYTES[dtype] for name, (dtype, shape) in tensors.items()}
+    filled = {name: (dtype, shape, fill * sizes[name]) for name, (dtype, shape) in tensors.items()}
+    return safetensors_file(filled, metadata)
+
+
+def safetensors_file(
+    tensors: dict[str, tuple[str, tuple[int, ...], bytes]], metadata: dict[str, str] | None = None
+) -> bytes:
     header: dict[str, Any] = {} if metadata is None else {"__metadata__": metadata}
     position = 0
-    for name, (dtype, shape) in tensors.items():
-        end = position + math.prod(shape) * ITEM_BYTES[dtype]
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, end]}
-        position = end
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, position + len(data)]}
+        position += len(data)
     encoded = json.dumps(header).encode()
-    return len(encoded).to_bytes(8, "little") + encoded + fill * position
+    return len(encoded).to_bytes(8, "little") + encoded + b"".join(data for _, _, data in tensors.values())
 
 
 def model_tensors(layers: int = LAYERS, *, tied: bool = True) -> Tensors:

@@ -10,6 +10,7 @@ from graft_registry.documents.base import (
     PersistentVolumeClaimSource,
     S3Source,
 )
+from graft_registry.documents.drift import BaseDrift, DriftVerdict
 from graft_registry.documents.model import Document, StoredFile, timestamp
 from graft_registry.documents.run import CheckpointManifest, Progress, ProgressState, RecipePointer
 from graft_registry.documents.version import (
@@ -23,11 +24,13 @@ from graft_registry.documents.version import (
     VersionDraft,
     VersionManifest,
     VersionReason,
+    WarmStart,
     engine_name,
 )
 
 __all__ = [
     "AdapterShape",
+    "BaseDrift",
     "BaseLocation",
     "BaseManifest",
     "BaseReference",
@@ -36,6 +39,7 @@ __all__ = [
     "CheckpointManifest",
     "DatasetRecord",
     "Document",
+    "DriftVerdict",
     "Fingerprint",
     "GoldenPrompt",
     "HuggingFaceSource",
@@ -51,6 +55,7 @@ __all__ = [
     "VersionDraft",
     "VersionManifest",
     "VersionReason",
+    "WarmStart",
     "engine_name",
     "timestamp",
 ]

@@ -26,16 +26,24 @@ class BaseReference(Document):
 
 
 class DatasetRecord(Document):
-    """The rows that a version was trained and evaluated on. Counts are rows after parsing."""
+    """The rows that a version was trained and evaluated on; the other counts are of both parts together."""
 
     uri: str
     digest: Digest
     eval_digest: Digest | None = None
     rows: int
+    """Rows that were trained on."""
     eval_rows: int = 0
+    """Rows that it was evaluated on."""
     dropped: int = 0
+    """Rows that could not be used, for any reason; ``dropped_by_reason`` adds up to it."""
+    dropped_by_reason: dict[str, int] = Field(default_factory=dict)
+    leaked: int = 0
+    """Evaluation rows that were left out because they are training rows, too."""
     truncated: int = 0
+    """Used rows that lost their end."""
     fully_masked: int = 0
+    """Dropped rows of which no answer was left after truncation."""
 
 
 class AdapterShape(Document):
@@ -80,6 +88,13 @@ class GoldenPrompt(Document):
     margin: FiniteFloat | None = None
 
 
+class WarmStart(Document):
+    """The older version whose weights a training began from, instead of from nothing."""
+
+    number: Annotated[int, Field(ge=1)]
+    manifest_digest: Digest
+
+
 class VersionDraft(Document):
     """Everything about a version that its publisher knows; number, files and time come with publication."""
 
@@ -88,6 +103,7 @@ class VersionDraft(Document):
     recipe: Digest
     reason: VersionReason
     parent: int | None = None
+    warm_start: WarmStart | None = None
     uid: str
     generation: int
     base: BaseReference
