@@ -21,6 +21,7 @@ from tests.serving.published import NAMESPACE, Publisher, base_manifest
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import BaseManifest
 from graft_registry.store import ObjectStore
+from graft_registry.versions import StoredVersion
 from graft_serving.agent import Agent
 from graft_serving.settings import Settings
 
@@ -83,6 +84,15 @@ class Pod:
     async def state(self) -> dict[str, Any]:
         async with self.client.get(f"{self.admin_url}/state") as response:
             return dict(await response.json())
+
+    def folder_of(self, stored: StoredVersion) -> Path:
+        return self.settings.adapters_dir / stored.digest.removeprefix("sha256:")
+
+    async def until_evicted(self, stored: StoredVersion) -> None:
+        async def is_gone() -> bool:
+            return not await asyncio.to_thread(self.folder_of(stored).exists)
+
+        await eventually(is_gone, what=f"eviction of {stored.engine_name}")
 
     async def is_ready(self) -> bool:
         async with self.client.get(f"{self.admin_url}/readyz") as response:
@@ -195,6 +205,7 @@ async def pod(tmp_path: Path, store: ObjectStore, client: aiohttp.ClientSession)
         shutdown_seconds=5,
         engine_poll_seconds=0.2,
         retry_seconds=0.1,
+        cache_bytes=0,
     )
     yield Pod(settings, store, engine, Publisher(store, tmp_path / "published", base), base, client)
     assert engine.deaths == []

@@ -43,6 +43,8 @@ class FakeEngine:
         self.unloads: list[str] = []
         self.disconnected = 0
         self.polls = 0
+        self.last_headers: dict[str, str] = {}
+        """Of the last request for a generation."""
         self._runner: web.AppRunner | None = None
 
     @property
@@ -118,6 +120,7 @@ class FakeEngine:
         return (Path(self.adapters[model]) / "adapter_model.safetensors").read_bytes()
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
+        self.last_headers = dict(request.headers)
         body = await request.json()
         model = body["model"]
         try:

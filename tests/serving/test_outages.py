@@ -118,7 +118,7 @@ async def test_a_file_that_was_damaged_on_the_disk_is_fetched_again(pod: Pod) ->
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
         await pod.until_ready()
     await pod.engine.crash()
-    cached = pod.settings.adapters_dir / v1.digest.removeprefix("sha256:") / "adapter_model.safetensors"
+    cached = pod.folder_of(v1) / "adapter_model.safetensors"
     cached.write_bytes(cached.read_bytes()[:-1])
     await pod.engine.start()
     async with pod.agent():
@@ -137,10 +137,7 @@ async def test_what_an_earlier_life_of_the_agent_left_is_unloaded_before_its_fil
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
         await pod.until_ready()
 
-        async def is_swept() -> bool:
-            return not (pod.settings.adapters_dir / gone.digest.removeprefix("sha256:")).exists()
-
-        await eventually(is_swept)
+        await pod.until_evicted(gone)
     assert list(pod.engine.adapters) == [v1.engine_name]
 
 
@@ -207,7 +204,7 @@ async def test_what_was_dropped_while_the_engine_was_down_goes_as_soon_as_it_is_
         await eventually(is_unready)
         pod.want(wanted_set(pod.base))
         await pod.until_state("support", 1, "Draining")
-        assert (pod.settings.adapters_dir / v1.digest.removeprefix("sha256:")).exists()
+        assert pod.folder_of(v1).exists()
         await pod.engine.start()
         await pod.until_state("support", 1, None)
-    assert not (pod.settings.adapters_dir / v1.digest.removeprefix("sha256:")).exists()
+        await pod.until_evicted(v1)

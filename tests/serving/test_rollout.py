@@ -52,14 +52,13 @@ async def test_a_swap_under_load_fails_no_request_and_never_answers_with_a_wrong
             await pod.until_answered_by("support", "support@v2")
             swap_seconds = time.monotonic() - asked
             pod.want(wanted_set(pod.base, wanted_adapter("support", [v2])))
-            await pod.until_state("support", 1, None)
+            await pod.until_evicted(v1)
             await asyncio.sleep(0.1)
             stop.set()
     assert all(right for _, _, right in outcomes)
     assert {version for _, version, _ in outcomes} == {"support@v1", "support@v2"}
     assert swap_seconds < 1.0
     assert list(pod.engine.adapters) == [v2.engine_name]
-    assert not (pod.settings.adapters_dir / v1.digest.removeprefix("sha256:")).exists()
 
 
 async def test_a_canary_gets_its_weight_and_a_session_stays_with_its_version(pod: Pod) -> None:
@@ -128,3 +127,47 @@ async def test_loading_more_never_makes_a_ready_pod_unready(pod: Pod) -> None:
         await eventually(sales_is_proven)
     assert len(seen) > 5
     assert all(seen)
+
+
+async def test_a_rollback_finds_its_files_on_the_disk_with_the_registry_away(pod: Pod) -> None:
+    pod.settings = pod.settings.model_copy(update={"cache_bytes": 10_000_000})
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_answered_by("support", "support@v1")
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v2])))
+        await pod.until_state("support", 1, None)
+        pod.store.delete("team-a/adapters/support/versions/00000001/manifest.json")
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        answer = await pod.until_answered_by("support", "support@v1")
+    assert answer.text == pod.expected("support", 1)
+    assert pod.engine.loads == [v1.engine_name, v2.engine_name, v1.engine_name]
+
+
+async def test_the_version_that_was_given_up_first_makes_room_even_after_a_restart(pod: Pod) -> None:
+    v1, v2, v3 = (pod.publisher.publish("support") for _ in range(3))
+    pod.settings = pod.settings.model_copy(update={"cache_bytes": 10_000_000})
+    async with pod.agent():
+        for stored in (v2, v1, v3):
+            pod.want(wanted_set(pod.base, wanted_adapter("support", [stored])))
+            await pod.until_answered_by("support", f"support@v{stored.manifest.number}")
+        await pod.until_state("support", 1, None)
+    size = sum(path.stat().st_size for path in pod.folder_of(v3).rglob("*") if path.is_file())
+    pod.settings = pod.settings.model_copy(update={"cache_bytes": 2 * size + 100})
+    async with pod.agent():
+        await pod.until_evicted(v2)
+        await pod.until_answered_by("support", "support@v3")
+        assert pod.folder_of(v1).exists()
+
+
+async def test_a_user_of_openai_s_own_field_is_a_session_too(pod: Pod) -> None:
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], [(v1, 50), (v2, 50)])))
+        await pod.until_ready()
+        asked = [await pod.ask("support", user=f"user-{n % 10}") for n in range(30)]
+        by_header = [await pod.ask("support", user="x", headers={"X-Graft-Session": f"user-{n}"}) for n in range(10)]
+    versions = [answer.headers["X-Graft-Version"] for answer in asked]
+    assert versions[:10] == versions[10:20] == versions[20:]
+    assert set(versions) == {"support@v1", "support@v2"}
+    assert [answer.headers["X-Graft-Version"] for answer in by_header] == versions[:10]

@@ -12,6 +12,7 @@ from aiohttp import web
 from graft_registry.documents import BaseManifest
 from graft_registry.store import ObjectStore
 from graft_serving.admin import admin_application
+from graft_serving.api_keys import ApiKeys
 from graft_serving.bring_up import BringUpSequence
 from graft_serving.cache import AdapterCache
 from graft_serving.checks import version_check
@@ -68,11 +69,13 @@ class Agent:
                 engine=engine,
                 monitor=self._monitor,
                 observer=metrics,
+                loads_at_once=settings.loads_at_once,
             ),
             monitor=self._monitor,
             memory=Memory(settings.adapters_dir / MEMORY_FOLDER),
             observer=metrics,
             retry_seconds=settings.retry_seconds,
+            cache_bytes=settings.cache_bytes,
             on_reconciled=lambda: self._pod.refresh(),
         )
         self._pod = ServingPod(
@@ -88,6 +91,7 @@ class Agent:
             engine_url=settings.engine_url,
             base_digest=base.digest,
             metrics=metrics,
+            keys=ApiKeys(settings.api_key_file) if settings.api_key_file else None,
         )
         self._admin = admin_application(
             state=self._pod.state, is_ready=lambda: self.is_ready, registry=metrics.registry

@@ -7,6 +7,7 @@ that a model wrote.
 import re
 from dataclasses import dataclass
 
+_EVENT = re.compile(rb"^data: \{", re.MULTILINE)
 _PROMPT_TOKENS = re.compile(rb'"prompt_tokens"\s*:\s*(\d+)')
 _COMPLETION_TOKENS = re.compile(rb'"completion_tokens"\s*:\s*(\d+)')
 
@@ -46,6 +47,55 @@ class Usage:
 
     prompt: int = 0
     completion: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What one answer of the engine was like. Times in seconds, from the moment at which the request was sent to it."""
+
+    status: int
+    seconds: float
+    first_token_seconds: float | None = None
+    """None for an answer that came in one piece."""
+    usage: Usage = Usage()
+    complete: bool = True
+    """False if the engine broke off in the middle; then the client's connection was cut, so that it can tell."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the engine failed, as opposed to a request that was wrong."""
+        return self.status >= 500 or not self.complete
+
+    @property
+    def seconds_per_token(self) -> float | None:
+        """The mean time of a token after the first one; None unless a stream of two or more came to its end."""
+        if self.first_token_seconds is None or not self.complete or self.usage.completion < 2:
+            return None
+        return (self.seconds - self.first_token_seconds) / (self.usage.completion - 1)
+
+
+class StreamedUsage:
+    """Counts the tokens of a stream, chunk by chunk.
+
+    Engines tell the usage of a stream only to clients that asked for it (`stream_options.include_usage`). For the
+    others the events are counted: vLLM sends one for each token, and in chats one before the first. The prompt's
+    tokens are unknown then.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing counted."""
+        self._events = 0
+        self._told: Usage | None = None
+
+    def add(self, chunk: bytes) -> None:
+        """Take the next chunk of whole lines into account."""
+        self._events += len(_EVENT.findall(chunk))
+        self._told = usage_in(chunk) or self._told
+
+    @property
+    def total(self) -> Usage:
+        """What the engine told, or what was counted."""
+        return self._told or Usage(completion=self._events)
 
 
 def usage_in(data: bytes) -> Usage | None:

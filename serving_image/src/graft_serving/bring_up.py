@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +17,6 @@ from graft_serving.versions import VersionRecord, VersionState
 
 logger = logging.getLogger(__name__)
 
-LOADS_AT_ONCE = 4
 PROOFS_AT_ONCE = 4
 PROMPT_WITHOUT_GOLDEN = (1,)
 """A version without golden prompts must at least generate a token; any token id serves as its prompt."""
@@ -37,16 +35,12 @@ class LoadObserver(Protocol):
         """A version was refused; the record has the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Lanes:
-    """Bounds on work in the engine, so that a hundred new adapters don't starve the requests that it serves."""
-
-    load: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOADS_AT_ONCE))
-    proof: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PROOFS_AT_ONCE))
-
-
 class BringUpSequence:
-    """Fetch, check, load, prove."""
+    """Fetch, check, load, prove.
+
+    Loads and proofs at the same time are bounded, so that a hundred new adapters don't starve the requests that the
+    engine serves.
+    """
 
     def __init__(
         self,
@@ -56,14 +50,16 @@ class BringUpSequence:
         engine: EngineClient,
         monitor: EngineMonitor,
         observer: LoadObserver,
+        loads_at_once: int,
     ) -> None:
-        """Compose the sequence of its parts."""
+        """Compose the sequence of its parts; the engine is asked for up to `loads_at_once` loads at the same time."""
         self._cache = cache
         self._check = check
         self._engine = engine
         self._monitor = monitor
         self._observer = observer
-        self._lanes = _Lanes()
+        self._loads = asyncio.Semaphore(loads_at_once)
+        self._proofs = asyncio.Semaphore(PROOFS_AT_ONCE)
 
     async def run(self, record: VersionRecord) -> None:
         """Bring the version up and leave its record Proven, Refused or Failing, never anything else."""
@@ -95,7 +91,7 @@ class BringUpSequence:
 
     async def _load(self, record: VersionRecord, cached: CachedVersion) -> None:
         name, path = record.key.engine_name, str(cached.path)
-        async with self._lanes.load:
+        async with self._loads:
             if self._monitor.loaded.get(name) == path:
                 return
             started = time.perf_counter()
@@ -121,7 +117,7 @@ class BringUpSequence:
 
     async def _prove(self, record: VersionRecord, manifest: VersionManifest) -> None:
         name = record.key.engine_name
-        async with self._lanes.proof:
+        async with self._proofs:
             record.state = VersionState.PROVING
             try:
                 failure = await self._proof_failure(name, manifest)

@@ -125,6 +125,15 @@ class ShareState(Document):
     weight: int
 
 
+class MeasuredState(Document):
+    """The answers of a version since its alias's present route came into force."""
+
+    requests: int = 0
+    errors: int = 0
+    latency: dict[int, int] = Field(default_factory=dict)
+    """Bucket of `traffic.latency_bucket` → number of complete 2xx answers."""
+
+
 class VersionStatus(Document):
     """One version on this pod."""
 
@@ -138,6 +147,7 @@ class VersionStatus(Document):
     requests: int
     errors: int
     load_seconds: float | None
+    measured: MeasuredState = MeasuredState()
 
 
 class AdapterStatus(Document):

@@ -9,7 +9,7 @@ from typing import Protocol
 from graft_registry.digests import sha256_digest
 from graft_serving import planning
 from graft_serving.bring_up import BringUpSequence
-from graft_serving.cache import AdapterCache
+from graft_serving.cache import DISK_FULL, AdapterCache
 from graft_serving.documents import WantedSet, parse_wanted_set
 from graft_serving.engine_monitor import EngineMonitor
 from graft_serving.errors import AgentError, WantedSetError
@@ -26,8 +26,8 @@ MOST_DOUBLINGS = 10
 class LifecycleObserver(Protocol):
     """Told about the alias moves and the end of versions."""
 
-    def swapped(self, adapter: str, seconds: float) -> None:
-        """An alias moved, so many seconds after the wanted set that asked for it arrived."""
+    def swapped(self, key: VersionKey, seconds: float) -> None:
+        """An alias points at a version, so many seconds after the wanted set that asked for it arrived."""
 
     def forgotten(self, key: VersionKey) -> None:
         """A version is gone from this pod."""
@@ -46,6 +46,7 @@ class Lifecycle:
         memory: Memory,
         observer: LifecycleObserver,
         retry_seconds: float,
+        cache_bytes: int,
         on_reconciled: Callable[[], None],
     ) -> None:
         """Start from what the memory holds; nothing happens before `run`.
@@ -58,6 +59,7 @@ class Lifecycle:
             memory: what outlives the agent.
             observer: told about alias moves and the end of versions.
             retry_seconds: the first pause after a failure; it doubles up to a minute.
+            cache_bytes: what versions may take on the disk; those that are needed may take more.
             on_reconciled: called after each time that the steps were taken.
         """
         self._base_digest = base_digest
@@ -67,6 +69,7 @@ class Lifecycle:
         self._memory = memory
         self._observer = observer
         self._retry_seconds = retry_seconds
+        self._cache_bytes = cache_bytes
         self._on_reconciled = on_reconciled
         self._wake = asyncio.Event()
         self._tasks: dict[VersionKey, asyncio.Task[None]] = {}
@@ -166,7 +169,8 @@ class Lifecycle:
             routes=self.routes,
             engine_ready=self._monitor.is_ready,
             engine_names=loaded,
-            directories=self._cache.directories(),
+            folders=self._cache.folders(),
+            cache_bytes=0 if self._disk_is_full() else self._cache_bytes,
             sweeping=self._sweep is not None,
         )
 
@@ -174,11 +178,19 @@ class Lifecycle:
         if routes == self.routes:
             return
         for adapter, route in routes.items():
-            if route != self.routes.get(adapter):
-                self._observer.swapped(adapter, time.perf_counter() - self._wanted_since)
+            former = self.routes.get(adapter, ())
+            if route != former:
+                self._count_move(route, former)
                 logger.info("alias=%s route=%s", adapter, [(s.version.label, s.weight) for s in route])
         self.routes = routes
         self._memory.keep_routes(routes)
+
+    def _count_move(self, route: Route, former: Route) -> None:
+        known = {share.version for share in former}
+        for share in route:
+            self.records[share.version].traffic.measure_anew()
+            if share.version not in known:
+                self._observer.swapped(share.version, time.perf_counter() - self._wanted_since)
 
     def _take(self, step: planning.Step, tasks: asyncio.TaskGroup) -> None:
         match step:
@@ -195,8 +207,13 @@ class Lifecycle:
                 self.wake()
             case planning.Retire(key):
                 self._start(key, self._retire(self.records[key]), tasks)
-            case planning.Sweep(names, directories):
-                self._sweep = tasks.create_task(self._sweep_strays(names, directories))
+            case planning.Sweep(names):
+                self._sweep = tasks.create_task(self._sweep_strays(names))
+            case planning.Evict(folders):
+                # At once, so that no version is found in a folder that is about to go.
+                self._cache.evict(folders)
+                logger.info("evicted folders=%s", folders)
+                tasks.create_task(self._cache.delete_evicted())
 
     def _start(self, key: VersionKey, work: Coroutine[None, None, None], tasks: asyncio.TaskGroup) -> None:
         task = tasks.create_task(work, name=key.engine_name)
@@ -223,24 +240,25 @@ class Lifecycle:
             record.message = f"can't be unloaded yet: {error}"
             self._back_off(record)
             return
-        await self._cache.delete(key.directory_name)
+        self._cache.release(key)
         del self.records[key]
         self._observer.forgotten(key)
-        logger.info("version=%s unloaded and deleted", key.label)
+        logger.info("version=%s unloaded", key.label)
 
-    async def _sweep_strays(self, names: tuple[str, ...], directories: tuple[str, ...]) -> None:
+    async def _sweep_strays(self, names: tuple[str, ...]) -> None:
         try:
             for name in names:
                 await self._monitor.unload(name)
-            for directory in directories:
-                await self._cache.delete(directory)
-            logger.info("swept strays names=%s directories=%s", names, directories)
+            logger.info("swept strays names=%s", names)
         except AgentError as error:
             logger.warning("strays can't be swept yet: %s", error)
             await asyncio.sleep(self._retry_seconds)
         finally:
             self._sweep = None
             self.wake()
+
+    def _disk_is_full(self) -> bool:
+        return any(record.reason == DISK_FULL for record in self.records.values())
 
     def _back_off(self, record: VersionRecord) -> None:
         doublings = min(record.attempts, MOST_DOUBLINGS)

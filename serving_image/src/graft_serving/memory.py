@@ -1,5 +1,9 @@
-"""What the agent must still know after a restart with the API away: the wanted set, and where the aliases pointed."""
+"""What the agent must still know after a restart with the API away: the wanted set, and where the aliases pointed.
 
+A disk that is full costs the memory, never the service.
+"""
+
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from graft_serving.files import read_if_there, write_atomically
 from graft_serving.versions import Route
+
+logger = logging.getLogger(__name__)
 
 _ROUTES: TypeAdapter[dict[str, Route]] = TypeAdapter(dict[str, Route])
 
@@ -25,7 +31,7 @@ class Memory:
 
     def keep_wanted(self, raw: bytes) -> None:
         """Remember a wanted set that was applied."""
-        write_atomically(self._wanted, raw)
+        _keep(self._wanted, raw)
 
     def routes(self) -> dict[str, Route]:
         """Where the aliases pointed; nothing if that can't be read: then each waits for its wanted route."""
@@ -37,4 +43,11 @@ class Memory:
 
     def keep_routes(self, routes: Mapping[str, Route]) -> None:
         """Remember where the aliases point."""
-        write_atomically(self._routes, _ROUTES.dump_json(dict(routes)))
+        _keep(self._routes, _ROUTES.dump_json(dict(routes)))
+
+
+def _keep(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        logger.error("what a restart needs can't be kept path=%s: %s", path, error)

@@ -1,11 +1,19 @@
-"""Prometheus metrics. Every series names an adapter and a version that is on this pod, and goes with the version."""
+"""Prometheus metrics, explained in docs/metrics.md.
+
+Labels are names of adapters that are on this pod, of its base, and words of this program; nothing that a client sends
+becomes a label. The series of a version go with the version.
+"""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from graft_serving.answers import Answered
 from graft_serving.versions import VersionKey, VersionRecord
 
-LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 """Seconds; from a one-token answer of a small model to a long generation of a large one."""
+TOKEN_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
+"""Seconds per token; people read at about 0.1."""
+TARGET = ("adapter", "version")
 BASE_VERSION = "base"
 
 
@@ -15,67 +23,91 @@ class Metrics:
     def __init__(self) -> None:
         """Register every metric."""
         self.registry = CollectorRegistry()
-        target = ("adapter", "version")
-        self.requests = Counter(
-            "graft_requests", "Answers by HTTP status class", (*target, "status"), registry=self.registry
+        self._requests = self._counter("graft_requests", "Answers by HTTP status class", *TARGET, "status")
+        self._tokens = self._counter("graft_tokens", "Tokens by kind", *TARGET, "kind")
+        self._request_seconds = self._histogram(
+            "graft_request_duration_seconds", "Time until the last byte of an answer", REQUEST_BUCKETS
         )
-        self.tokens = Counter(
-            "graft_tokens", "Tokens by kind, as the engine counts them", (*target, "kind"), registry=self.registry
+        self._first_token_seconds = self._histogram(
+            "graft_time_to_first_token_seconds", "Time until the first chunk of a streamed answer", REQUEST_BUCKETS
         )
-        self.latency = Histogram(
-            "graft_request_seconds",
-            "Time until the last byte of an answer",
-            target,
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
+        self._token_seconds = self._histogram(
+            "graft_time_per_output_token_seconds", "Time per token of a streamed answer after its first", TOKEN_BUCKETS
         )
-        self.first_byte = Histogram(
-            "graft_first_byte_seconds",
-            "Time until the first byte of an answer",
-            target,
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
+        self._inflight = self._gauge("graft_requests_in_flight", "Requests under way", *TARGET)
+        self._loads = self._counter("graft_loads", "Loads into the engine", *TARGET)
+        self._load_seconds = self._gauge("graft_load_seconds", "Time of the last load, without the proof", *TARGET)
+        self._swap_seconds = self._gauge(
+            "graft_swap_seconds", "Time from the arrival of a wanted set to the last move of an alias here", *TARGET
         )
-        self.inflight = Gauge("graft_inflight", "Requests under way", target, registry=self.registry)
-        self.load_seconds = Gauge("graft_load_seconds", "Time of the last load", target, registry=self.registry)
-        self.swap_seconds = Histogram(
-            "graft_swap_seconds",
-            "Time from the arrival of a wanted set to the move of an alias",
-            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
-            registry=self.registry,
+        self._refusals = self._counter("graft_refusals", "Versions refused", *TARGET, "reason")
+        self._forwards = self._counter("graft_forwards", "Requests sent to another Service", "outcome")
+        self._rejected = self._counter("graft_rejected", "Requests answered by the agent itself", "code")
+        self._of_target = (
+            *(self._requests, self._tokens, self._request_seconds, self._first_token_seconds, self._token_seconds),
+            *(self._inflight, self._loads, self._load_seconds, self._swap_seconds, self._refusals),
         )
-        self.loads = Counter("graft_loads", "Adapters loaded into the engine", registry=self.registry)
-        self.refusals = Counter("graft_refusals", "Versions refused", ("reason",), registry=self.registry)
-        self.forwards = Counter(
-            "graft_forwards", "Requests sent to another Service", ("outcome",), registry=self.registry
-        )
-        self.rejected = Counter(
-            "graft_rejected", "Requests answered by the agent itself", ("status",), registry=self.registry
-        )
+
+    def began(self, adapter: str, version: str) -> None:
+        """Count a request that the engine is asked."""
+        self._inflight.labels(adapter, version).inc()
+
+    def ended(self, adapter: str, version: str) -> None:
+        """Count the end of a request, however it ended."""
+        self._inflight.labels(adapter, version).dec()
+
+    def answered(self, adapter: str, version: str, answer: Answered) -> None:
+        """Count an answer of the engine."""
+        labels = (adapter, version)
+        self._requests.labels(*labels, f"{answer.status // 100}xx" if answer.complete else "broken").inc()
+        self._request_seconds.labels(*labels).observe(answer.seconds)
+        if answer.first_token_seconds is not None:
+            self._first_token_seconds.labels(*labels).observe(answer.first_token_seconds)
+        if answer.seconds_per_token is not None:
+            self._token_seconds.labels(*labels).observe(answer.seconds_per_token)
+        self._tokens.labels(*labels, "prompt").inc(answer.usage.prompt)
+        self._tokens.labels(*labels, "completion").inc(answer.usage.completion)
+
+    def lost(self, adapter: str, version: str) -> None:
+        """Count a request that the engine lost before the first byte of an answer."""
+        self._requests.labels(adapter, version, "lost").inc()
+
+    def forwarded(self, outcome: str) -> None:
+        """Count a request that was sent to another Service: `answered` or `failed`."""
+        self._forwards.labels(outcome).inc()
+
+    def rejected(self, code: str) -> None:
+        """Count an error that the agent itself answered with."""
+        self._rejected.labels(code).inc()
 
     def loaded(self, record: VersionRecord, seconds: float) -> None:
         """Count a load."""
-        self.loads.inc()
-        self.load_seconds.labels(record.key.adapter, f"v{record.key.number}").set(seconds)
+        labels = _labels(record.key)
+        self._loads.labels(*labels).inc()
+        self._load_seconds.labels(*labels).set(seconds)
 
     def refused(self, record: VersionRecord) -> None:
         """Count a refusal."""
-        self.refusals.labels(record.reason).inc()
+        self._refusals.labels(*_labels(record.key), record.reason).inc()
 
-    def swapped(self, adapter: str, seconds: float) -> None:
-        """Record how long it took until the alias moved. Not by adapter: ten buckets each would add up."""
-        del adapter
-        self.swap_seconds.observe(seconds)
+    def swapped(self, key: VersionKey, seconds: float) -> None:
+        """Record how long it took until the alias pointed at the version."""
+        self._swap_seconds.labels(*_labels(key)).set(seconds)
 
     def forgotten(self, key: VersionKey) -> None:
         """Drop every series of the version."""
-        labels = {"adapter": key.adapter, "version": f"v{key.number}"}
-        for metric in (
-            self.requests,
-            self.tokens,
-            self.latency,
-            self.first_byte,
-            self.inflight,
-            self.load_seconds,
-        ):
-            metric.remove_by_labels(labels)
+        for metric in self._of_target:
+            metric.remove_by_labels(dict(zip(TARGET, _labels(key), strict=True)))
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, TARGET, buckets=buckets, registry=self.registry)
+
+
+def _labels(key: VersionKey) -> tuple[str, str]:
+    return key.adapter, f"v{key.number}"

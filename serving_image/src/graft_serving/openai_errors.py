@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-_TYPES = {400: "invalid_request_error", 404: "invalid_request_error", 413: "invalid_request_error"}
+_CLIENT_ERROR, _SERVER_ERROR = "invalid_request_error", "server_error"
 
 
 def error_response(status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -16,5 +16,6 @@ def error_response(status: int, code: str, message: str, *, headers: Mapping[str
         message: what is wrong and how to fix it.
         headers: further headers.
     """
-    error = {"message": message, "type": _TYPES.get(status, "server_error"), "param": None, "code": code}
+    kind = _CLIENT_ERROR if status < 500 else _SERVER_ERROR
+    error = {"message": message, "type": kind, "param": None, "code": code}
     return web.json_response({"error": error}, status=status, headers=headers)

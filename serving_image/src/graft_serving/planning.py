@@ -5,10 +5,12 @@ Two decisions: where each alias points (`plan_routes`), and the next step of eac
 the next one.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from graft_serving.documents import WantedAdapter, WantedSet
+from graft_serving.eviction import CachedFolder, evictions
 from graft_serving.versions import Route, VersionKey, VersionState
 
 ATTEMPTS_BEFORE_SIBLINGS_GO_AHEAD = 3
@@ -40,8 +42,10 @@ class Seen:
     engine_ready: bool
     engine_names: Mapping[str, str]
     """Name → path of all adapters that the engine lists."""
-    directories: Collection[str]
-    """Names of the folders of versions on the disk."""
+    folders: Collection[CachedFolder]
+    """The versions on the disk."""
+    cache_bytes: int
+    """Bytes that they may take together; those that are needed may take more."""
     sweeping: bool = False
 
 
@@ -68,20 +72,26 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Unload the version, then delete its files, then forget it."""
+    """Unload the version, then forget it; its files stay until their room is needed."""
 
     key: VersionKey
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Unload names and then delete folders that belong to no known version: left by an earlier life of the agent."""
+    """Unload names that belong to no known version: left by an earlier life of the agent."""
 
     engine_names: tuple[str, ...]
-    directories: tuple[str, ...]
 
 
-Step = BringUp | Cancel | Drain | Retire | Sweep
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """Delete folders of versions that nobody needs and the engine doesn't know."""
+
+    folders: tuple[str, ...]
+
+
+Step = BringUp | Cancel | Drain | Retire | Sweep | Evict
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,10 @@ def plan(seen: Seen) -> Plan:
 
 
 def plan_routes(seen: Seen) -> dict[str, Route]:
-    """Point each alias at its wanted route once all of it is proven here; until then at its former route."""
+    """Point each alias at its wanted route once all of it is proven here; until then at its former route.
+
+    Without a former route (the pod is new) whatever is proven of the wanted one answers.
+    """
 
     def state_of(key: VersionKey) -> VersionState | None:
         found = seen.versions.get(key)
@@ -115,11 +128,13 @@ def plan_routes(seen: Seen) -> dict[str, Route]:
             routes[adapter.name] = desired
         elif former and all(state_of(share.version) is not VersionState.REFUSED for share in former):
             routes[adapter.name] = former
+        elif proven := tuple(share for share in desired if state_of(share.version) is VersionState.PROVEN):
+            routes[adapter.name] = proven
     return routes
 
 
 def plan_steps(seen: Seen, routes: Mapping[str, Route]) -> tuple[Step, ...]:
-    """The next step of each version, in a stable order, and at last the sweep of leftovers."""
+    """The next step of each version, in a stable order, and at last those that clear leftovers away."""
     needed = {key for adapter in seen.wanted.adapters for key in adapter.version_keys}
     needed |= {share.version for route in routes.values() for share in route}
     steps: list[Step] = []
@@ -132,9 +147,7 @@ def plan_steps(seen: Seen, routes: Mapping[str, Route]) -> tuple[Step, ...]:
         )
         if step is not None:
             steps.append(step)
-    if sweep := _sweep(seen, needed | seen.versions.keys()):
-        steps.append(sweep)
-    return tuple(steps)
+    return (*steps, *_clear_away(seen, needed | seen.versions.keys()))
 
 
 def _step_of_needed(key: VersionKey, version: VersionSeen, *, engine_ready: bool) -> Step | None:
@@ -160,14 +173,16 @@ def _step_of_unneeded(key: VersionKey, version: VersionSeen, *, engine_ready: bo
     return Retire(key) if may_go and not version.busy else None
 
 
-def _sweep(seen: Seen, known: Collection[VersionKey]) -> Sweep | None:
-    if seen.sweeping or not seen.engine_ready:
-        return None
-    names = {key.engine_name for key in known}
-    directories = {key.directory_name for key in known}
-    stray_names = tuple(sorted(seen.engine_names.keys() - names))
-    stray_directories = tuple(sorted(set(seen.directories) - directories))
-    return Sweep(stray_names, stray_directories) if stray_names or stray_directories else None
+def _clear_away(seen: Seen, known: Collection[VersionKey]) -> Iterator[Step]:
+    # Only an engine that answers can say which folders it may still read.
+    if not seen.engine_ready:
+        return
+    stray_names = sorted(seen.engine_names.keys() - {key.engine_name for key in known})
+    if stray_names and not seen.sweeping:
+        yield Sweep(tuple(stray_names))
+    kept = {key.directory_name for key in known} | {PurePath(path).name for path in seen.engine_names.values()}
+    if evicted := evictions(seen.folders, kept, seen.cache_bytes):
+        yield Evict(evicted)
 
 
 def first_pass_is_complete(seen: Seen, routes: Mapping[str, Route]) -> bool:

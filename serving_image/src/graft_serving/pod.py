@@ -6,13 +6,15 @@ from graft_serving.documents import (
     AgentState,
     BaseState,
     EngineState,
+    MeasuredState,
     ShareState,
     VersionStatus,
 )
 from graft_serving.engine_monitor import EngineMonitor
 from graft_serving.lifecycle import Lifecycle
 from graft_serving.routing import Alias, RoutingTable
-from graft_serving.versions import Route, Traffic, VersionKey, VersionRecord, VersionState
+from graft_serving.traffic import Measured, Traffic
+from graft_serving.versions import Route, VersionKey, VersionRecord, VersionState
 
 
 class ServingPod:
@@ -120,4 +122,9 @@ class ServingPod:
             requests=record.traffic.requests,
             errors=record.traffic.errors,
             load_seconds=record.load_seconds,
+            measured=_measured_state(record.traffic.measured),
         )
+
+
+def _measured_state(measured: Measured) -> MeasuredState:
+    return MeasuredState(requests=measured.requests, errors=measured.errors, latency=dict(measured.latency))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from graft_serving.answers import ModelName, Usage, usage_in
+from graft_serving.answers import Answered, ModelName, StreamedUsage, Usage, usage_in
 from graft_serving.errors import AgentError
 
 CONNECT_SECONDS = 2.0
@@ -49,16 +49,12 @@ class Call:
     """If upstream answers 404 and names this model, it has lost it: the request is right."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Relayed:
-    """An answer that went to the client."""
+    """An answer that went to the client, and what it was like: None if the client went away in the middle."""
 
     response: web.StreamResponse
-    status: int
-    first_byte_seconds: float
-    usage: Usage | None
-    complete: bool = True
-    """False if upstream broke off in the middle; then the client's connection was cut, so that it can tell."""
+    answered: Answered | None
 
 
 def upstream_session(request_timeout: float) -> aiohttp.ClientSession:
@@ -105,12 +101,12 @@ async def _relay_once(session: aiohttp.ClientSession, request: web.Request, call
         if upstream.content_type == "text/event-stream":
             return await _relay_stream(request, upstream, call.model_name, headers, started)
         body = await upstream.read()
-        first_byte_seconds = time.perf_counter() - started
-        usage = usage_in(body)
+        answered = Answered(
+            status=upstream.status, seconds=time.perf_counter() - started, usage=usage_in(body) or Usage()
+        )
         if call.model_name is not None:
             body = call.model_name.in_whole(body)
-        response = web.Response(body=body, status=upstream.status, headers=headers)
-        return Relayed(response=response, status=upstream.status, first_byte_seconds=first_byte_seconds, usage=usage)
+        return Relayed(web.Response(body=body, status=upstream.status, headers=headers), answered)
 
 
 async def _relay_stream(
@@ -123,28 +119,30 @@ async def _relay_stream(
     chunks = upstream.content.iter_any()
     # Until the first chunk is here the client gets nothing, so that another replica could still answer.
     first = await anext(chunks, b"")
-    first_byte_seconds = time.perf_counter() - started
+    first_token_seconds = time.perf_counter() - started
     response = web.StreamResponse(status=upstream.status, headers=headers)
-    usage: Usage | None = None
+    usage = StreamedUsage()
     complete = True
     try:
         await response.prepare(request)
         async for chunk in _renamed(first, chunks, model_name):
-            usage = usage_in(chunk) or usage
+            usage.add(chunk)
             await response.write(chunk)
         await response.write_eof()
     except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError):
         client = request.transport
-        if client is not None and not client.is_closing():
-            complete = False
-            client.abort()
-    return Relayed(
-        response=response,
+        if client is None or client.is_closing():
+            return Relayed(response, None)
+        complete = False
+        client.abort()
+    answered = Answered(
         status=upstream.status,
-        first_byte_seconds=first_byte_seconds,
-        usage=usage,
+        seconds=time.perf_counter() - started,
+        first_token_seconds=first_token_seconds,
+        usage=usage.total,
         complete=complete,
     )
+    return Relayed(response, answered)
 
 
 async def _renamed(first: bytes, others: AsyncIterator[bytes], model_name: ModelName | None) -> AsyncIterator[bytes]:

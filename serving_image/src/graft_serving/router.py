@@ -1,29 +1,34 @@
 """The OpenAI API of the pod: an allow-list of paths in front of the engine, and aliases in place of engine names."""
 
 import contextlib
-import json
 import random
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from graft_serving import routing
-from graft_serving.answers import ModelName
+from graft_serving.answers import Answered, ModelName
+from graft_serving.api_keys import ApiKeys
+from graft_serving.generation_request import GenerationRequest, InvalidBodyError, parse_generation_request
 from graft_serving.metrics import BASE_VERSION, Metrics
+from graft_serving.model_list import model_list
 from graft_serving.openai_errors import error_response
-from graft_serving.relay import Call, Relayed, UpstreamLostError, relay
+from graft_serving.relay import Call, UpstreamLostError, relay
 from graft_serving.routing import RoutingTable
-from graft_serving.versions import Traffic, VersionKey
+from graft_serving.traffic import Traffic
+from graft_serving.versions import VersionKey
 
 GENERATION_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 FORWARDED_HEADER = "X-Graft-Forwarded"
 SESSION_HEADER = "X-Graft-Session"
 VERSION_HEADER = "X-Graft-Version"
 BASE_HEADER = "X-Graft-Base"
+NO_VERSION = "none"
+"""The version that answers name which came from no version: errors of the agent, and the list of models."""
 _TO_ENGINE = frozenset({"accept", "traceparent", "tracestate", "x-request-id"})
 _NOT_FORWARDED = frozenset(
     {"connection", "content-encoding", "content-length", "expect", "host", "keep-alive", "te", "transfer-encoding"}
@@ -67,21 +72,32 @@ class Router:
     """Answers the clients of one pod."""
 
     def __init__(
-        self, *, pod: Pod, session: aiohttp.ClientSession, engine_url: str, base_digest: str, metrics: Metrics
+        self,
+        *,
+        pod: Pod,
+        session: aiohttp.ClientSession,
+        engine_url: str,
+        base_digest: str,
+        metrics: Metrics,
+        keys: ApiKeys | None,
     ) -> None:
-        """Route to the engine at `engine_url` and to other Services, both through `session`."""
+        """Route to the engine at `engine_url` and to other Services, both through `session`.
+
+        Without `keys` everybody may ask.
+        """
         self._pod = pod
         self._session = session
         self._engine_url = engine_url.rstrip("/")
-        self._base_label = base_digest.removeprefix("sha256:")[:12]
+        self._base_digest = base_digest
         self._metrics = metrics
+        self._keys = keys
         self._base_traffic = Traffic()
         self.is_stopping = False
         """Set at the end of the pod's life: clients are told to connect elsewhere the next time."""
 
     def application(self, *, max_body_bytes: int) -> web.Application:
         """The web application. Paths that it doesn't list never reach the engine."""
-        app = web.Application(client_max_size=max_body_bytes)
+        app = web.Application(client_max_size=max_body_bytes, middlewares=[self._authenticated] if self._keys else [])
         for path in GENERATION_PATHS:
             app.router.add_post(path, self._generate)
         app.router.add_get("/v1/models", self._list_models)
@@ -90,10 +106,23 @@ class Router:
         return app
 
     async def _mark(self, _: web.Request, response: web.StreamResponse) -> None:
-        response.headers.setdefault(BASE_HEADER, self._base_label)
+        response.headers.setdefault(VERSION_HEADER, NO_VERSION)
+        response.headers.setdefault(BASE_HEADER, self._base_digest.removeprefix("sha256:")[:12])
         if self.is_stopping:
             response.headers["Connection"] = "close"
             response.force_close()
+
+    @web.middleware
+    async def _authenticated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        assert self._keys is not None
+        if self._keys.accept(request.headers.get("Authorization")):
+            return await handler(request)
+        return self._reject(
+            401,
+            "invalid_api_key",
+            "Send one of this service's API keys in the header Authorization: Bearer <key>.",
+            {"WWW-Authenticate": "Bearer"},
+        )
 
     async def _unknown_path(self, request: web.Request) -> web.StreamResponse:
         served = ", ".join(f"POST {path}" for path in GENERATION_PATHS)
@@ -102,37 +131,26 @@ class Router:
         )
 
     async def _list_models(self, _: web.Request) -> web.StreamResponse:
-        table = self._pod.table
-        cards: list[dict[str, Any]] = [_card(table.base_name, root=f"{table.base_name}@base")]
-        for name, alias in sorted(table.aliases.items()):
-            if alias.live:
-                shares = [{"number": share.version.number, "weight": share.weight} for share in alias.live]
-                root = routing.heaviest(alias.live).version.label
-                cards.append(_card(name, root=root, parent=table.base_name, versions=shares))
-            elif alias.forward_to:
-                cards.append(_card(name, root=name, parent=table.base_name))
-        return web.json_response({"object": "list", "data": cards})
+        return web.json_response(model_list(self._pod.table, base_digest=self._base_digest))
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         try:
             body = await request.read()
+            asked = parse_generation_request(body)
         except web.HTTPRequestEntityTooLarge as error:
             return self._reject(413, "request_too_large", f"The request body is too large: {error.text}")
-        try:
-            document = json.loads(body)
-            model = document["model"]
-        except (ValueError, RecursionError):
-            return self._reject(400, "invalid_json", "The request body must be JSON.")
-        except (TypeError, KeyError):
-            model = None
-        if not isinstance(model, str):
-            return self._reject(400, "model_missing", "Set the field model to one of the names of GET /v1/models.")
+        except InvalidBodyError as error:
+            return self._reject(400, error.code, str(error))
         decision = routing.resolve(
-            self._pod.table, model, bucket=_bucket(request, model), forwarded=FORWARDED_HEADER in request.headers
+            self._pod.table,
+            asked.model,
+            session=request.headers.get(SESSION_HEADER) or asked.user or None,
+            draw=random.random(),  # noqa: S311 - not a secret
+            forwarded=FORWARDED_HEADER in request.headers,
         )
         match decision:
             case routing.ToVersion() | routing.ToBase():
-                return await self._ask_engine(request, document, body, self._target(decision, model))
+                return await self._ask_engine(request, asked, body, self._target(decision, asked.model))
             case _:
                 return await self._answer_elsewhere(request, body, decision)
 
@@ -156,31 +174,33 @@ class Router:
         )
 
     async def _ask_engine(
-        self, request: web.Request, document: dict[str, Any], body: bytes, target: Target
+        self, request: web.Request, asked: GenerationRequest, body: bytes, target: Target
     ) -> web.StreamResponse:
-        model = document["model"]
+        renamed = target.engine_model != asked.model
         call = Call(
             url=self._engine_url + _upstream_path(request),
-            body=json.dumps({**document, "model": target.engine_model}).encode(),
+            body=asked.body_for(target.engine_model) if renamed else body,
             headers={
                 "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
                 **{name: value for name, value in request.headers.items() if name.lower() in _TO_ENGINE},
             },
-            model_name=ModelName(target.engine_model, model) if target.engine_model != model else None,
+            model_name=ModelName(target.engine_model, asked.model) if renamed else None,
             added_headers={VERSION_HEADER: target.label},
             lost_model=target.engine_model,
         )
         with self._counted(target):
-            started = time.perf_counter()
             try:
                 relayed = await relay(self._session, request, call)
             except UpstreamLostError:
-                self._pod.suspect_engine()
+                self._record_lost(target)
             else:
-                self._record(target, relayed, time.perf_counter() - started)
+                if relayed.answered is not None:
+                    self._record(target, relayed.answered)
                 return relayed.response
-        elsewhere = routing.resolve_elsewhere(self._pod.table, model, forwarded=FORWARDED_HEADER in request.headers)
+        elsewhere = routing.resolve_elsewhere(
+            self._pod.table, asked.model, forwarded=FORWARDED_HEADER in request.headers
+        )
         return await self._answer_elsewhere(request, body, elsewhere)
 
     async def _answer_elsewhere(
@@ -206,49 +226,40 @@ class Router:
         try:
             relayed = await relay(self._session, request, call)
         except UpstreamLostError as error:
-            self._metrics.forwards.labels("failed").inc()
+            self._metrics.forwarded("failed")
             return self._unavailable(f"The model is not loaded here, and {url} can't be reached: {error}")
-        self._metrics.forwards.labels("answered").inc()
+        self._metrics.forwarded("answered")
         return relayed.response
 
     @contextlib.contextmanager
     def _counted(self, target: Target) -> Iterator[None]:
-        gauge = self._metrics.inflight.labels(target.adapter, target.version)
         target.traffic.inflight += 1
-        gauge.inc()
+        self._metrics.began(target.adapter, target.version)
         try:
             yield
         finally:
             target.traffic.inflight -= 1
-            gauge.dec()
+            self._metrics.ended(target.adapter, target.version)
             if target.key is not None and target.traffic.inflight == 0:
                 self._pod.went_idle(target.key)
 
-    def _record(self, target: Target, relayed: Relayed, seconds: float) -> None:
-        labels = (target.adapter, target.version)
-        status = f"{relayed.status // 100}xx" if relayed.complete else "broken"
-        target.traffic.requests += 1
-        if relayed.status >= 500 or not relayed.complete:
-            target.traffic.errors += 1
+    def _record(self, target: Target, answered: Answered) -> None:
+        target.traffic.count(answered)
+        if answered.failed:
             self._pod.suspect_engine()
-        self._metrics.requests.labels(*labels, status).inc()
-        self._metrics.latency.labels(*labels).observe(seconds)
-        self._metrics.first_byte.labels(*labels).observe(relayed.first_byte_seconds)
-        if relayed.usage is not None:
-            self._metrics.tokens.labels(*labels, "prompt").inc(relayed.usage.prompt)
-            self._metrics.tokens.labels(*labels, "completion").inc(relayed.usage.completion)
+        self._metrics.answered(target.adapter, target.version, answered)
+
+    def _record_lost(self, target: Target) -> None:
+        target.traffic.count_lost()
+        self._pod.suspect_engine()
+        self._metrics.lost(target.adapter, target.version)
 
     def _unavailable(self, message: str) -> web.Response:
         return self._reject(503, "model_unavailable", message, {"Retry-After": str(routing.RETRY_AFTER_SECONDS)})
 
     def _reject(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
-        self._metrics.rejected.labels(str(status)).inc()
+        self._metrics.rejected(code)
         return error_response(status, code, message, headers=headers)
-
-
-def _bucket(request: web.Request, model: str) -> float:
-    session = request.headers.get(SESSION_HEADER)
-    return routing.session_bucket(model, session) if session else random.random()  # noqa: S311 - not a secret
 
 
 def _upstream_path(request: web.Request) -> str:
@@ -256,7 +267,3 @@ def _upstream_path(request: web.Request) -> str:
     resource = request.match_info.route.resource
     assert resource is not None
     return resource.canonical
-
-
-def _card(name: str, **fields: Any) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "graft", **fields}

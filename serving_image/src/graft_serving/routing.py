@@ -1,9 +1,10 @@
-"""Who answers a request: decided from the model's name alone. Pure: no I/O, no clock, no randomness.
+"""Who answers a request: decided from the model's name and the session. Pure: no I/O, no clock, no randomness.
 
 The base never answers for an adapter: a name that is not known here is an error, however close it is.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -69,13 +70,14 @@ class Unavailable:
 Decision = ToVersion | ToBase | Forward | NotFound | Unavailable
 
 
-def resolve(table: RoutingTable, model: str, *, bucket: float, forwarded: bool) -> Decision:
+def resolve(table: RoutingTable, model: str, *, session: str | None, draw: float, forwarded: bool) -> Decision:
     """Decide who answers.
 
     Args:
         table: what is known right now.
         model: the request's `model`.
-        bucket: in [0, 1); picks the version by weight. The same bucket picks the same version.
+        session: requests of one session get the same version for as long as the weights allow; None for a single one.
+        draw: in [0, 1), at random; picks the version of a request without a session.
         forwarded: another agent sent the request here; then it is never sent on again.
     """
     if model == table.base_name:
@@ -84,7 +86,7 @@ def resolve(table: RoutingTable, model: str, *, bucket: float, forwarded: bool) 
     if alias is None:
         return NotFound(_unknown(table, model))
     if alias.live:
-        return ToVersion(pick(alias.live, bucket))
+        return ToVersion(pick(alias.live, draw) if session is None else pick_for_session(alias.live, session))
     return resolve_elsewhere(table, model, forwarded=forwarded)
 
 
@@ -101,9 +103,9 @@ def resolve_elsewhere(table: RoutingTable, model: str, *, forwarded: bool) -> Fo
     return Forward(url)
 
 
-def pick(route: Route, bucket: float) -> VersionKey:
-    """Pick the version whose part of the route's total weight holds the bucket in [0, 1)."""
-    point = bucket * sum(share.weight for share in route)
+def pick(route: Route, draw: float) -> VersionKey:
+    """Pick the version whose part of the route's total weight holds the draw from [0, 1)."""
+    point = draw * sum(share.weight for share in route)
     for share in route:
         point -= share.weight
         if point < 0:
@@ -111,11 +113,24 @@ def pick(route: Route, bucket: float) -> VersionKey:
     return route[-1].version
 
 
-def session_bucket(model: str, session: str) -> float:
-    """A bucket in [0, 1) that is the same on every pod for one session and model."""
-    digest = hashlib.sha256(f"{model}\0{session}".encode()).digest()
-    # 53 bits: more would round up to 1.0.
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+def pick_for_session(route: Route, session: str) -> VersionKey:
+    """Pick the version of a session: the same one on every pod, whatever the order of the route.
+
+    Weighted rendezvous hashing: a version whose part grows takes sessions over and loses none, and a version that
+    comes or goes moves no session between two others. Each version has its own exponentially distributed number for
+    the session, at the rate of its weight; the smallest one wins with the probability of its part of the weights
+    (Thaler and Ravishankar 1998; the weights as in Schindelhauer and Schomaker 2005).
+    """
+    if len(route) == 1:
+        return route[0].version
+    return min(route, key=lambda share: -math.log(_uniform(share.version, session)) / share.weight).version
+
+
+def _uniform(version: VersionKey, session: str) -> float:
+    """A number in (0, 1] that depends on the version and the session alone."""
+    digest = hashlib.sha256(f"{version.engine_name}\0{session}".encode("utf-8", "surrogatepass")).digest()
+    # 53 bits are all that a float holds.
+    return ((int.from_bytes(digest[:8], "big") >> 11) + 1) / 2**53
 
 
 def heaviest(route: Route) -> Share:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from graft_serving.api_keys import keys_in
 
 PREFIX = "GRAFT_"
 
@@ -29,6 +31,14 @@ class Settings(BaseModel):
     """Shared with the engine, at the same path in both containers."""
     max_rank: Annotated[int, Field(ge=1)] = 16
     """The engine's `--max-lora-rank`; 16 is vLLM's default."""
+    loads_at_once: Annotated[int, Field(ge=1, le=64)] = 4
+    """Loads that the engine is asked for at the same time. Each takes some of the time in which it would generate."""
+    cache_bytes: Annotated[int, Field(ge=0)] = 5 * 1024**3
+    """What versions may take on the disk. Those that are wanted stay even above it; of the others, kept for a
+    rollback without a download, the least recently used go first. 5 GiB hold thirty of 160 MB (rank 16 on all layers
+    of a model of 8 billion parameters)."""
+    api_key_file: Path | None = None
+    """A file with the keys that clients must know, one a line; every client may ask without it."""
     listen: str = "0.0.0.0"  # noqa: S104 - a pod's API is there to be reached from other pods
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     admin_port: Annotated[int, Field(ge=0, le=65535)] = 8090
@@ -53,6 +63,18 @@ class Settings(BaseModel):
         if (self.wanted_configmap is None) == (self.wanted_file is None):
             raise ValueError("set exactly one of GRAFT_WANTED_CONFIGMAP and GRAFT_WANTED_FILE")
         return self
+
+    @field_validator("api_key_file")
+    @classmethod
+    def _holds_a_key(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                keys = keys_in(path.read_text("utf-8", "surrogateescape"))
+            except OSError as error:
+                raise ValueError(f"{path} can't be read: {error.strerror}; mount a Secret that holds it") from error
+            if not keys:
+                raise ValueError(f"{path} holds no key; write one a line")
+        return path
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

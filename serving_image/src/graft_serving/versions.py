@@ -1,10 +1,11 @@
-"""The words that the agent's modules share: what a version is, which states it has, and what it has served."""
+"""The words that the agent's modules share: what a version is, which states it has, and where aliases point."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from graft_registry.digests import digest_hex
 from graft_registry.documents import engine_name
+from graft_serving.traffic import Traffic
 
 
 class VersionState(StrEnum):
@@ -53,15 +54,6 @@ class Share:
 
 
 Route = tuple[Share, ...]
-
-
-@dataclass(slots=True)
-class Traffic:
-    """What one target has answered so far, and how many answers are under way."""
-
-    inflight: int = 0
-    requests: int = 0
-    errors: int = 0
 
 
 @dataclass(slots=True)

@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from graft_serving.documents import WantedSet
+from graft_serving.eviction import CachedFolder
 from graft_serving.planning import (
     BringUp,
     Cancel,
     Drain,
+    Evict,
     Plan,
     Retire,
     Seen,
@@ -46,7 +48,8 @@ def seen(*adapters: dict[str, Any], **fields: Any) -> Seen:
         "routes": {},
         "engine_ready": True,
         "engine_names": {},
-        "directories": (),
+        "folders": (),
+        "cache_bytes": 0,
     }
     return Seen(wanted=wanted(*adapters), **{**defaults, **fields})
 
@@ -54,6 +57,12 @@ def seen(*adapters: dict[str, Any], **fields: Any) -> Seen:
 def version(state: VersionState, **fields: Any) -> VersionSeen:
     return VersionSeen(state=state, **fields)
 
+
+def folder(key: VersionKey) -> CachedFolder:
+    return CachedFolder(key.directory_name, size=100, used_at=1.0)
+
+
+OLD = folder(VersionKey("old", 1, f"sha256:{'f' * 64}"))
 
 STEPS: dict[str, tuple[Seen, tuple[Step, ...]]] = {
     "A version that is new is brought up.": (seen(entry(V1, route=V1)), (BringUp(V1),)),
@@ -129,28 +138,25 @@ STEPS: dict[str, tuple[Seen, tuple[Step, ...]]] = {
         seen(entry(V2, route=V2), versions={V2: version(VersionState.REFUSED)}, routes={"support": ROUTE_1}),
         (BringUp(V1),),
     ),
-    "Names and folders of unknown versions are swept.": (
-        seen(engine_names={"old--v1-00000000": "/adapters/f"}, directories=("f" * 64,)),
-        (Sweep(("old--v1-00000000",), ("f" * 64,)),),
+    "A name of an unknown version is swept, and its folder stays for as long as the engine has the name.": (
+        seen(engine_names={"old--v1-00000000": f"/adapters/{OLD.name}"}, folders=(OLD,)),
+        (Sweep(("old--v1-00000000",)),),
     ),
-    "Known versions are not swept.": (
-        seen(
-            entry(V1),
-            versions={V1: PROVEN},
-            engine_names={V1.engine_name: "/adapters/1"},
-            directories=(V1.directory_name,),
-        ),
-        (),
-    ),
-    "Wanted versions are not swept before they are known, so a restarted agent finds its files.": (
-        seen(entry(V1), engine_names={V1.engine_name: "/adapters/1"}, directories=(V1.directory_name,)),
+    "The folder of an unknown version is evicted when it has no room.": (seen(folders=(OLD,)), (Evict((OLD.name,)),)),
+    "It stays, for a rollback, while it has room.": (seen(folders=(OLD,), cache_bytes=OLD.size), ()),
+    "A folder of a known version is not evicted.": (seen(entry(V1), versions={V1: PROVEN}, folders=(folder(V1),)), ()),
+    "A wanted version's folder isn't either before the version is known, so a restarted agent finds its files.": (
+        seen(entry(V1), engine_names={V1.engine_name: f"/adapters/{V1.directory_name}"}, folders=(folder(V1),)),
         (BringUp(V1),),
     ),
-    "Nothing is swept while the engine can't say what it has.": (
-        seen(directories=("f" * 64,), engine_ready=False),
+    "Nothing is cleared away while the engine can't say what it has.": (
+        seen(folders=(OLD,), engine_names={"old--v1-00000000": "/adapters/f"}, engine_ready=False),
         (),
     ),
-    "One sweep at a time.": (seen(directories=("f" * 64,), sweeping=True), ()),
+    "One sweep at a time.": (
+        seen(engine_names={"old--v1-00000000": "/adapters/f"}, sweeping=True),
+        (),
+    ),
 }
 
 

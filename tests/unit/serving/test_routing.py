@@ -14,10 +14,10 @@ from graft_serving.routing import (
     ToVersion,
     Unavailable,
     pick,
+    pick_for_session,
     resolve,
-    session_bucket,
 )
-from graft_serving.versions import Share, VersionKey
+from graft_serving.versions import Route, Share, VersionKey
 
 V1, V2 = (VersionKey("support", number, f"sha256:{number:064x}") for number in (1, 2))
 BLUE, PEER = "http://blue:8000", "http://tiny:8000"
@@ -79,23 +79,60 @@ CASES: dict[str, tuple[RoutingTable, str, bool, type[Decision] | Decision]] = {
 
 @pytest.mark.parametrize(("routes", "model", "forwarded", "expected"), CASES.values(), ids=CASES.keys())
 def test_decision(routes: RoutingTable, model: str, *, forwarded: bool, expected: type[Decision] | Decision) -> None:
-    decision = resolve(routes, model, bucket=0.5, forwarded=forwarded)
+    decision = resolve(routes, model, session=None, draw=0.5, forwarded=forwarded)
     assert decision == expected or type(decision) is expected
 
 
-@pytest.mark.parametrize(("bucket", "version"), [(0.0, V1), (0.899, V1), (0.9, V2), (0.999999, V2)])
-def test_the_bucket_falls_into_the_part_of_a_version(bucket: float, version: VersionKey) -> None:
-    assert pick(LIVE.live, bucket) == version
+@pytest.mark.parametrize(("draw", "version"), [(0.0, V1), (0.899, V1), (0.9, V2), (0.999999, V2)])
+def test_the_draw_falls_into_the_part_of_a_version(draw: float, version: VersionKey) -> None:
+    assert pick(LIVE.live, draw) == version
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=5), st.floats(0, 1, exclude_max=True))
-def test_every_bucket_picks_a_version_of_the_route(weights: list[int], bucket: float) -> None:
+def test_every_draw_picks_a_version_of_the_route(weights: list[int], draw: float) -> None:
     route = tuple(Share(VersionKey("a", number, ""), weight) for number, weight in enumerate(weights, 1))
-    assert pick(route, bucket) in {share.version for share in route}
+    assert pick(route, draw) in {share.version for share in route}
 
 
-@given(st.text())
-def test_a_session_has_one_bucket(session: str) -> None:
-    bucket = session_bucket("support", session)
-    assert 0 <= bucket < 1
-    assert bucket == session_bucket("support", session)
+SESSIONS = [f"user-{number}" for number in range(2000)]
+
+
+def of_weights(*weights: int) -> Route:
+    return tuple(
+        Share(VersionKey("support", number, f"sha256:{number:064x}"), weight)
+        for number, weight in enumerate(weights, 1)
+        if weight
+    )
+
+
+def versions(route: Route) -> list[int]:
+    return [pick_for_session(route, session).number for session in SESSIONS]
+
+
+@pytest.mark.parametrize("weights", [(90, 10), (1, 1), (50, 30, 20)])
+def test_sessions_are_split_by_weight(weights: tuple[int, ...]) -> None:
+    picked = versions(of_weights(*weights))
+    for number, weight in enumerate(weights, 1):
+        expected = len(SESSIONS) * weight / sum(weights)
+        assert picked.count(number) == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "may_gain"),
+    [
+        pytest.param((90, 10), (50, 50), {2}, id="A canary that gets more takes sessions and gives none back."),
+        pytest.param((90, 10), (0, 100), {2}, id="Its sessions stay with it when it has won."),
+        pytest.param((50, 50), (100, 0), {1}, id="A canary that is rolled back gives its sessions back."),
+        pytest.param((90, 0, 10), (90, 5, 10), {2}, id="A third version moves no session between the other two."),
+    ],
+)
+def test_a_session_moves_only_to_a_version_that_gains(
+    before: tuple[int, ...], after: tuple[int, ...], may_gain: set[int]
+) -> None:
+    pairs = zip(versions(of_weights(*before)), versions(of_weights(*after)), strict=True)
+    assert {new for old, new in pairs if old != new} == may_gain
+
+
+@given(st.text(max_size=20), st.permutations(of_weights(60, 30, 10)))
+def test_a_session_has_one_version_whatever_the_order_of_the_route(session: str, route: list[Share]) -> None:
+    assert pick_for_session(tuple(route), session) == pick_for_session(of_weights(60, 30, 10), session)

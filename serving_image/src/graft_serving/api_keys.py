@@ -1,0 +1,56 @@
+"""The keys that clients of the API must know, read from a file that may change at any time (a mounted Secret)."""
+
+import hashlib
+import hmac
+import logging
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+SCHEME = "bearer"
+
+
+class ApiKeys:
+    """The keys in one file, one a line. While the file can't be read, or holds none, no key is right."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the keys from `path`, again whenever the file has changed."""
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._digests: tuple[bytes, ...] = ()
+
+    def accept(self, authorization: str | None) -> bool:
+        """Whether the header `Authorization: Bearer <key>` holds one of the keys.
+
+        Takes the same time for every wrong key: digests of one length are compared, and all of them.
+        """
+        self._reread_if_changed()
+        scheme, _, key = (authorization or "").partition(" ")
+        offered = _digest(key.strip())
+        matches = [hmac.compare_digest(offered, known) for known in self._digests]
+        return scheme.lower() == SCHEME and any(matches)
+
+    def _reread_if_changed(self) -> None:
+        # A look at the file's inode is a matter of microseconds; no watch could be lost or late.
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if seen == self._seen:
+                return
+            digests = tuple(_digest(key) for key in keys_in(self._path.read_text("utf-8", "surrogateescape")))
+        except OSError as error:
+            if self._digests or self._seen is None:
+                logger.error("no API key is accepted, since %s can't be read: %s", self._path, error)
+            self._seen, self._digests = (0, 0, 0), ()
+            return
+        self._seen, self._digests = seen, digests
+        logger.info("API keys read path=%s keys=%d", self._path, len(digests))
+
+
+def keys_in(text: str) -> tuple[str, ...]:
+    """The keys of a file's text: its lines without surrounding space; empty lines don't count."""
+    return tuple(key for line in text.splitlines() if (key := line.strip()))
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
