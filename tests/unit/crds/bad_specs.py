@@ -123,6 +123,8 @@ REFUSED_BY_BOUNDS = (
     _adapter("spec.version", 0, "should be greater than or equal to 1"),
     _base("spec.serving.replicas", 65, "should be less than or equal to 64"),
     _base("spec.serving.engineArgs", ["dtype=float32"], "should match"),
+    _base("spec.serving.apiKeySecretRef", {"name": "keys"}, "Required value"),
+    _base("spec.serving.apiKeySecretRef", {"name": "keys", "key": "a/b"}, "should match"),
     _base("spec.readaptation.policy", "Sometimes", "supported values"),
     _base("spec.source.huggingFace.repo", "a/b/c", "should match"),
 )

@@ -40,6 +40,9 @@ def import_job(**spec: Any) -> dict[str, Any]:
     return import_job_manifest(base_model(**spec), digest("source"), PLATFORM)
 
 
+WITH_KEYS = base_model(serving={"apiKeySecretRef": {"name": "tiny-keys", "key": "clients"}})
+
+
 def revision(**fields: Any) -> list[dict[str, Any]]:
     return revision_manifests(base_model(), serving_revision(**fields), WANTED, PLATFORM)
 
@@ -56,6 +59,7 @@ PODS = {
     "import from a claim": import_job(source={"persistentVolumeClaim": {"claimName": "models", "path": "tiny"}}),
     "serving": revision()[-1],
     "serving a base that was left in place": revision(**ON_CLAIM)[-1],
+    "serving with API keys": revision_manifests(WITH_KEYS, serving_revision(), WANTED, PLATFORM)[-1],
 }
 
 
@@ -219,6 +223,25 @@ def test_the_engine_listens_on_loopback_and_outlives_the_agent() -> None:
     assert "--host=127.0.0.1" in engine["args"]
     assert engine["restartPolicy"] == "Always"
     assert "ports" not in engine
+
+
+def test_api_keys_are_a_file_that_follows_the_secret_and_that_the_agent_alone_sees() -> None:
+    pod = pod_of(PODS["serving with API keys"])
+    [volume] = [volume for volume in pod["volumes"] if "secret" in volume]
+    [agent] = pod["containers"]
+    [mount] = [mount for mount in agent["volumeMounts"] if mount["name"] == volume["name"]]
+    environment = {item["name"]: item.get("value") for item in agent["env"]}
+    assert volume["secret"]["secretName"] == "tiny-keys"
+    assert volume["secret"]["items"] == [{"key": "clients", "path": "keys"}]
+    assert environment["GRAFT_API_KEY_FILE"] == f"{mount['mountPath']}/keys"
+    assert "subPath" not in mount
+    assert all(volume["name"] != mount["name"] for init in pod["initContainers"] for mount in init["volumeMounts"])
+
+
+def test_without_a_secret_nobody_needs_a_key() -> None:
+    pod = pod_of(PODS["serving"])
+    assert not [volume for volume in pod["volumes"] if "secret" in volume]
+    assert "GRAFT_API_KEY_FILE" not in {item["name"] for item in pod["containers"][0]["env"]}
 
 
 def test_the_wanted_set_changes_the_config_map_and_not_the_pods() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from graft_operator.api.base_shape import BaseShape
 from graft_operator.api.conditions import Condition
 from graft_operator.api.meta import (
     ApiModel,
@@ -14,6 +15,7 @@ from graft_operator.api.meta import (
     LocalObjectReference,
     ObjectMeta,
     ObjectName,
+    SecretKeyReference,
     StatusModel,
 )
 from graft_operator.api.pods import Placement, Resources
@@ -102,6 +104,10 @@ class BaseSource(ApiModel):
         return self
 
 
+ROLLOUT_HEADROOM = 2
+"""Versions that the engine can hold beyond ``maxLoadedAdapters``: so many adapters may roll out on a full base."""
+
+
 class BaseServing(Placement):
     """The engine that serves the base and all its adapters."""
 
@@ -112,7 +118,9 @@ class BaseServing(Placement):
     resources: Resources = Resources()
     """Resources of the engine's container."""
     max_loaded_adapters: int = Field(default=32, ge=2, le=1024)
-    """Adapter versions that a pod may hold in CPU memory (vLLM ``--max-cpu-loras``)."""
+    """Adapters that a pod serves: it holds so many versions in CPU memory, and two more for rollouts.
+
+    An adapter beyond it waits, with the reason NoFreeSlot."""
     max_active_adapters: int = Field(default=4, ge=1, le=256)
     """Adapters that one batch may mix (vLLM ``--max-loras``)."""
     max_rank: int = Field(default=64, ge=1, le=512)
@@ -121,6 +129,10 @@ class BaseServing(Placement):
     """Context length in tokens; the model's own when empty."""
     engine_args: tuple[EngineArgument, ...] = Field(default=(), max_length=64)
     """Further arguments of the engine, ``--name`` or ``--name=value``."""
+    api_key_secret_ref: SecretKeyReference | None = None
+    """Key of a Secret whose value holds the API keys that clients must send, one a line; without it nobody needs one.
+
+    A changed Secret takes effect within a minute or two, without a restart."""
 
     @model_validator(mode="after")
     def _consistent(self) -> BaseServing:
@@ -142,6 +154,9 @@ class Readaptation(ApiModel):
 
     policy: Literal["Auto", "Never"] = "Auto"
     """Auto trains each adapter again on the new base; Never leaves them on the old base, which keeps serving."""
+    strategy: Literal["Auto", "Cold"] = "Auto"
+    """Auto begins with the weights of the served version where the new base is near the old one, and with nothing where
+    the result fails its gate; Cold always begins with nothing."""
     max_parallel: int = Field(default=2, ge=1, le=100)
     """Adapters of this base that may be re-adapted at the same time."""
 
@@ -159,6 +174,17 @@ class BaseModelSpec(ApiModel):
     """What happens to the adapters when the base changes."""
 
 
+class Drift(StatusModel):
+    """How far a base is from the one before."""
+
+    previous: Digest
+    """Digest of the base before."""
+    verdict: Literal["Equal", "TokenizerOnly", "Near", "Different"]
+    """TokenizerOnly: the same weights; Near: the same shapes and weights that moved a little; Different: all else."""
+    relative_change: str | None = None
+    """Mean of ‖new - old‖ / ‖old‖ over the layers' linear weights, such as 0.154; empty where the shapes differ."""
+
+
 class ResolvedBase(StatusModel):
     """The immutable identity that the source was resolved to."""
 
@@ -172,10 +198,20 @@ class ResolvedBase(StatusModel):
     """Number of parameters of the base."""
     architecture: str = ""
     """Model class, such as LlamaForCausalLM."""
+    dtype: str = ""
+    """Number format of the weights, such as bfloat16."""
+    shape: BaseShape | None = None
+    """Dimensions of the base; empty until the operator has read its manifest."""
     claim_name: str | None = None
     """Claim that holds the files, when they were left in place."""
     claim_path: str | None = None
     """Directory on that claim."""
+    drift: Drift | None = None
+    """How far it is from the base before; empty for the first one, and where that could not be measured."""
+
+
+WAITING_KEPT = 1024
+"""Names in ``waiting``; as many adapters as a pod can hold."""
 
 
 class ServingRevision(StatusModel):
@@ -195,6 +231,8 @@ class ServingRevision(StatusModel):
     """Claim that holds the files, when they were left in place."""
     claim_path: str | None = None
     """Directory on that claim."""
+    waiting: tuple[str, ...] = Field(default=(), max_length=WAITING_KEPT)
+    """Adapters whose version has no place here: serving.maxLoadedAdapters are loaded."""
 
 
 class AdapterCounts(StatusModel):

@@ -64,6 +64,15 @@ class LocalObjectReference(ApiModel):
     """Name of the object."""
 
 
+class SecretKeyReference(ApiModel):
+    """A key of a Secret in the same namespace. Pods mount it; the operator itself never reads it."""
+
+    name: ObjectName
+    """Secret in the same namespace."""
+    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
+    """Key of the Secret."""
+
+
 class ObjectMeta(StatusModel):
     """The part of Kubernetes' object metadata that decisions depend on."""
 

@@ -28,6 +28,8 @@ SERVING: Final = "serving"
 WANTED_KEY: Final = "wanted.json"
 DRAIN_SECONDS: Final = 5
 """An endpoint stays known to kube-proxy for a moment after the pod is told to stop."""
+API_KEY_DIR: Final = "/etc/graft/api-keys"
+API_KEY_FILE: Final = "keys"
 GRACE_SECONDS: Final = 120
 """Time for streaming answers to end."""
 
@@ -111,6 +113,7 @@ def serving_pod(
         containers=[agent_container(base, revision, platform)],
         volumes=[
             *base_volumes(revision),
+            *api_key_volumes(base),
             scratch("tmp"),
             scratch("engine-tmp"),
             scratch("adapters"),
@@ -125,7 +128,7 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
         "agent",
         platform.agent_image,
         platform,
-        env=[*registry_env(platform), *agent_environment(base, revision)],
+        env=[*registry_env(platform), *agent_environment(base, revision), *api_key_environment(base)],
         envFrom=registry_credentials(platform),
         ports=[
             {"name": "api", "containerPort": naming.API_PORT},
@@ -133,8 +136,29 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
         ],
         **agent_probes(),
         resources={"requests": {"cpu": "100m", "memory": "96Mi"}},
-        volumeMounts=[*base_mounts(revision), {"name": "adapters", "mountPath": "/adapters"}],
+        volumeMounts=[*base_mounts(revision), *api_key_mounts(base), {"name": "adapters", "mountPath": "/adapters"}],
     )
+
+
+def api_key_volumes(base: BaseModel) -> list[dict[str, Any]]:
+    """Return the volume with the file of API keys, if the base's API asks for any."""
+    reference = base.spec.serving.api_key_secret_ref
+    if reference is None:
+        return []
+    items = [{"key": reference.key, "path": API_KEY_FILE}]
+    return [{"name": "api-keys", "secret": {"secretName": reference.name, "items": items, "defaultMode": 0o440}}]
+
+
+def api_key_mounts(base: BaseModel) -> list[dict[str, Any]]:
+    """Return the mount of :func:`api_key_volumes`. The whole volume: a file mounted by subPath would never change."""
+    mount = {"name": "api-keys", "mountPath": API_KEY_DIR, "readOnly": True}
+    return [mount] if base.spec.serving.api_key_secret_ref else []
+
+
+def api_key_environment(base: BaseModel) -> list[dict[str, Any]]:
+    """Return what tells the agent to ask for keys."""
+    named = variable("GRAFT_API_KEY_FILE", f"{API_KEY_DIR}/{API_KEY_FILE}")
+    return [named] if base.spec.serving.api_key_secret_ref else []
 
 
 def agent_environment(base: BaseModel, revision: ServingRevision) -> list[dict[str, Any]]:
