@@ -144,8 +144,8 @@ def ensure(cache: Cache, steps: Steps, build: GoBuild) -> Path:
     with _building[build.key]:
         if not folder.is_dir():
             _build(cache, steps, build, folder)
-    for path in folder.iterdir():
-        _link(cache.binaries / path.name, path)
+        for path in folder.iterdir():
+            _link(cache.binaries / path.name, path)
     return folder
 
 
