@@ -21,22 +21,14 @@ def lines(*rows: Any) -> str:
 
 LONG = {"messages": [{"role": "user", "content": "the " * 100}, {"role": "assistant", "content": "tree"}]}
 LONG_ANSWER = {"messages": [{"role": "user", "content": "the"}, {"role": "assistant", "content": "tree " * 100}]}
-QUESTION_ONLY = {"messages": [{"role": "user", "content": "what is the oak"}]}
-UNKNOWN_ROLE = {"messages": [{"role": "human", "content": "what"}, {"role": "gpt", "content": "tree"}]}
 
 BAD_DATASETS = {
-    "empty": ("", "spec.dataset", "has no rows; put one JSON object on each line"),
-    "not JSON": (lines(ROW, "{oops"), "spec.dataset", "line 2 is not JSON"),
-    "not an object": (lines(ROW, [1]), "spec.dataset", "line 2 must be a JSON object"),
-    "unknown keys": (
-        lines({"q": 1, "a": 2}),
-        "spec.dataset",
-        "line 1: cannot tell the format from the keys ['a', 'q']",
+    "too many broken rows": (lines(ROW, "{oops"), "spec.dataset", "bad.jsonl line 2: not JSON"),
+    "answers cut off": (
+        lines(*[LONG] * 4),
+        "spec.training.maxSequenceLength",
+        "bad.jsonl line 1: no token of an answer is among the first 64 tokens",
     ),
-    "mixed formats": (lines(ROW, {"text": "x"}), "spec.dataset", "line 2: format Messages needs the keys ['messages']"),
-    "unknown role": (lines(UNKNOWN_ROLE), "spec.dataset", "line 1: messages[0].role is 'human'; expected one of"),
-    "no answer": (lines(ROW, QUESTION_ONLY), "spec.dataset", "line 2: messages has no assistant turn"),
-    "answers cut off": (lines(*[LONG] * 4), "spec.training.maxSequenceLength", "4 of 4 rows have no answer token"),
     "rows cut short": (lines(*[LONG_ANSWER] * 4), "spec.training.maxSequenceLength", "4 of 4 rows are longer than 64"),
 }
 

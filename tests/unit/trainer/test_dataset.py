@@ -1,4 +1,4 @@
-"""Holding rows out: seeded, disjoint, never empty."""
+"""Holding rows out: seeded, disjoint, never empty, never known already."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_trainer.dataset import split
-from graft_trainer.formats import Example, Text
+from graft_trainer.conversation import Example, Text
+from graft_trainer.dataset import split, without_training_rows
+from graft_trainer.outcome import BadDatasetError
 
 ROWS: list[Example] = [Text(str(number)) for number in range(100)]
 
@@ -29,3 +30,14 @@ def test_the_seed_decides() -> None:
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:1]])
 def test_nothing_is_held_out_of_nothing(rows: list[Example]) -> None:
     assert split(rows, percent=0, seed=1) == (rows, [])
+
+
+def test_what_was_trained_on_is_not_evaluated_on() -> None:
+    assert without_training_rows(ROWS[:4], ROWS[2:]) == ROWS[:2]
+    assert without_training_rows([], ROWS) == []
+
+
+def test_an_evaluation_of_nothing_but_training_rows_is_refused() -> None:
+    with pytest.raises(BadDatasetError, match="each of the 3 evaluation rows is a training row, too") as raised:
+        without_training_rows(ROWS[:3], ROWS)
+    assert raised.value.field == "spec.dataset.evaluation"

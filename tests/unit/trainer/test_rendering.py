@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from graft_trainer.formats import Conversation, Message, Text
+from graft_trainer.conversation import Conversation, Message, Text
+from graft_trainer.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.outcome import BadDatasetError
-from graft_trainer.rendering import IGNORED, prompt_token_ids, render, render_rows
+from graft_trainer.rendering import IGNORED, RenderedRows, Segment, prompt_token_ids, render, render_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -27,6 +28,9 @@ RESTLESS = "{% for message in messages %}{{ message.content }} {% endfor %}{{ me
 STRICT = "{% if messages[0].role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}"
 
 ONE_TURN = Conversation((Message("user", "one two"), Message("assistant", "three four")))
+MASKED = Conversation((Message("user", "one " * 20), Message("assistant", "two")), place="x.jsonl line 4")
+LONG_ANSWER = Conversation((Message("user", "one"), Message("assistant", "two " * 20)))
+TOOL_FIRST = Conversation((Message("tool", "one"), Message("assistant", "two")))
 TWO_TURNS = Conversation((*ONE_TURN.messages, Message("user", "five"), Message("assistant", "six")))
 
 
@@ -68,7 +72,7 @@ def test_only_what_the_assistant_would_write_is_trained(
 def test_the_masked_part_is_the_prompt_that_a_server_renders(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = CHAT
     row = render(ONE_TURN, tokenizer, max_length=64)
-    prompt = prompt_token_ids(ONE_TURN.messages[:1], tokenizer)
+    prompt = prompt_token_ids(Conversation(ONE_TURN.messages[:1]), tokenizer)
     assert row.input_ids[: len(prompt)] == prompt
     assert row.labels[: len(prompt)] == [IGNORED] * len(prompt)
     assert row.labels[len(prompt) :] == row.input_ids[len(prompt) :]
@@ -84,23 +88,89 @@ def test_what_is_too_long_loses_its_end(tokenizer: PreTrainedTokenizerFast) -> N
     assert not render(Text("one two three"), tokenizer, max_length=4).truncated
 
 
+def rendered(*examples: Conversation, tokenizer: PreTrainedTokenizerFast, limit: int = 5) -> RenderedRows:
+    return render_rows(examples, tokenizer, max_length=12, max_dropped_percent=limit)
+
+
 def test_rows_without_an_answer_are_dropped_and_counted(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = CHAT
-    masked = Conversation((Message("user", "one " * 20), Message("assistant", "two")))
-    rendered = render_rows([ONE_TURN] * 39 + [masked], tokenizer, max_length=12)
-    assert (len(rendered.rows), rendered.truncated, rendered.fully_masked) == (39, 1, 1)
+    rows = rendered(*[ONE_TURN] * 38, MASKED, LONG_ANSWER, tokenizer=tokenizer)
+    assert (len(rows.rows), rows.truncated, rows.fully_masked, rows.dropped.total) == (39, 1, 1, 1)
+    assert rows.examples == (*[ONE_TURN] * 38, LONG_ANSWER)
+    assert str(rows) == "39 rows rendered, 1 of them truncated, 1 dropped: 1 FullyMasked (x.jsonl line 4)"
+
+
+def test_a_row_that_the_template_refuses_is_dropped_and_the_others_are_not(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = STRICT + CHAT
+    rows = rendered(*[ONE_TURN] * 19, TOOL_FIRST, tokenizer=tokenizer)
+    assert (len(rows.rows), rows.dropped.by_reason()) == (19, {"RefusedByTemplate": 1})
+
+
+@pytest.mark.parametrize(
+    ("conversation", "field", "message"),
+    [
+        (MASKED, "spec.training.maxSequenceLength", r"\(2 FullyMasked\): x.jsonl line 4: no token of an answer"),
+        (TOOL_FIRST, "spec.dataset", r"2 of 3 rows cannot be used, .* \(2 RefusedByTemplate\)"),
+        (LONG_ANSWER, "spec.training.maxSequenceLength", "2 of 3 rows are longer than 12 tokens"),
+    ],
+)
+def test_too_many_unusable_rows_end_the_run(
+    tokenizer: PreTrainedTokenizerFast, conversation: Conversation, field: str, message: str
+) -> None:
+    tokenizer.chat_template = STRICT + CHAT
+    with pytest.raises(BadDatasetError, match=message) as raised:
+        rendered(ONE_TURN, *[conversation] * 2, tokenizer=tokenizer)
+    assert raised.value.field == field
+
+
+def test_the_limit_of_dropped_rows_is_the_users(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = CHAT
+    assert len(rendered(ONE_TURN, MASKED, tokenizer=tokenizer, limit=50).rows) == 1
+    with pytest.raises(BadDatasetError, match="more than the 49 %"):
+        rendered(ONE_TURN, MASKED, tokenizer=tokenizer, limit=49)
+
+
+def test_samples_show_what_was_trained(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = CHAT
+    rows = [Conversation(ONE_TURN.messages, place=f"line {number}") for number in range(7)]
+    samples = render_rows(rows, tokenizer, max_length=64, max_dropped_percent=0).samples
+    assert [sample.place for sample in samples] == ["line 0", "line 2", "line 4"]
+    assert samples[0].segments == (
+        Segment("<bos> <user> one two <end> <assistant>", trained=False),
+        Segment("three four <end>", trained=True),
+    )
+    assert (samples[0].prompt, samples[0].answer) == ("<bos> <user> one two <end> <assistant>", "three four <end>")
+    (two_turns,) = render_rows([TWO_TURNS], tokenizer, max_length=64, max_dropped_percent=0).samples
+    assert [segment.trained for segment in two_turns.segments] == [False, True, False, True]
+
+
+def test_declared_tools_reach_the_template(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = "{% for tool in tools or [] %}{{ tool.name }} {% endfor %}" + CHAT
+    conversation = Conversation(ONE_TURN.messages, tools='[{"name": "six"}]')
+    assert tokenizer.decode(render(conversation, tokenizer, max_length=64).input_ids).startswith("six <bos> <user>")
+    prompt = Conversation(ONE_TURN.messages[:1], tools=conversation.tools)
+    assert tokenizer.decode(prompt_token_ids(prompt, tokenizer)).startswith("six <bos> <user>")
 
 
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (None, "the base has no chat template"),
         (RESTLESS, "renders answers differently within a conversation"),
         (STRICT, "refuses the roles"),
     ],
 )
-def test_templates_that_cannot_be_used(tokenizer: PreTrainedTokenizerFast, template: str | None, message: str) -> None:
+def test_a_row_that_the_template_cannot_render_is_told(
+    tokenizer: PreTrainedTokenizerFast, template: str, message: str
+) -> None:
     tokenizer.chat_template = template
-    conversation = Conversation((Message("tool", "one"), Message("assistant", "two")))
-    with pytest.raises(BadDatasetError, match=message):
-        render(conversation, tokenizer, max_length=64)
+    with pytest.raises(UnusableRowError, match=message) as raised:
+        render(TOOL_FIRST, tokenizer, max_length=64)
+    assert raised.value.reason is DropReason.REFUSED_BY_TEMPLATE
+
+
+def test_conversations_need_a_template_and_texts_do_not(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = None
+    with pytest.raises(BadDatasetError, match="the base has no chat template") as raised:
+        rendered(ONE_TURN, tokenizer=tokenizer)
+    assert raised.value.field == "spec.dataset.format"
+    assert len(render_rows([Text("one")], tokenizer, max_length=12, max_dropped_percent=0).rows) == 1

@@ -10,10 +10,20 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from graft_registry.config import RegistryConfig
+from graft_trainer.methods import METHODS, MethodName, can_be_merged
 from graft_trainer.outcome import InvalidConfigError
 
 NUMBER_PATTERN = re.compile(r"\d+(\.\d+)?([eE][-+]?\d+)?")
@@ -46,16 +56,26 @@ class BaseReference(_Document):
 
 
 class S3Source(_Document):
-    """One object of a bucket that the registry's credentials can read."""
+    """One object of a bucket that the registry's credentials can read, or all below a prefix that ends in ``/``."""
 
-    uri: str = Field(pattern=r"^s3://[^/]+/.+$")
+    uri: str = Field(pattern=r"^s3://[^/]+/.*$")
 
 
 class FileSource(_Document):
-    """A file that is mounted into the pod; ``uri`` tells where it comes from."""
+    """A file or folder that is mounted into the pod; ``uri`` tells where it comes from."""
 
     path: Path = Field(strict=False)
     uri: str
+
+
+class HubSource(_Document):
+    """One file of a dataset on a Hugging Face hub, or all files of a split (``train`` where neither is named)."""
+
+    repo: str = Field(min_length=1)
+    revision: str = "main"
+    file: str | None = None
+    split: str | None = None
+    endpoint: str | None = None
 
 
 class DataSource(_Document):
@@ -63,11 +83,12 @@ class DataSource(_Document):
 
     s3: S3Source | None = None
     file: FileSource | None = None
+    hugging_face: HubSource | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> DataSource:
-        if (self.s3 is None) == (self.file is None):
-            raise ValueError("set exactly one of s3 and file")
+        if sum(source is not None for source in (self.s3, self.file, self.hugging_face)) != 1:
+            raise ValueError("set exactly one of s3, file and huggingFace")
         return self
 
 
@@ -76,25 +97,41 @@ class HeldOut(_Document):
 
     split_percent: int | None = Field(default=None, ge=0, le=50)
     source: DataSource | None = None
+    digest: str | None = None
 
 
 class DatasetConfig(_Document):
-    """The rows. ``digest``, where set, is what their bytes have to hash to."""
+    """The rows. A ``digest``, where set, is what the bytes of its source have to hash to."""
 
     source: DataSource
     format: Literal["Auto", "Messages", "Alpaca", "ShareGPT", "PromptCompletion", "Text"] = "Auto"
+    file_type: Literal["Auto", "JSONL", "JSON", "Parquet", "CSV"] = "Auto"
+    max_dropped_percent: int = Field(default=5, ge=0, le=100)
     digest: str | None = None
     evaluation: HeldOut = HeldOut()
 
 
 class LoraHyperparameters(_Document):
-    """The shape of the adapter. ``target_modules`` of ``["all-linear"]`` means every linear layer but the head."""
+    """The shape of the adapter. ``target_modules`` of ``["all-linear"]`` means every linear layer but the head.
+
+    The patterns are by the end of a module's path and replace ``rank`` and ``alpha`` there. ``learning_rate_ratio`` is
+    LoRA+'s, of the matrices B to the matrices A.
+    """
 
     rank: int = Field(ge=1, le=512)
     alpha: int = Field(ge=1)
     dropout: Annotated[NumberString, Field(ge=0.0, lt=1.0)]
     target_modules: list[str] = Field(min_length=1)
+    rank_pattern: dict[str, Annotated[int, Field(ge=1, le=512)]] = {}
+    alpha_pattern: dict[str, Annotated[int, Field(ge=1)]] = {}
     bias: Literal["None"] = "None"
+    learning_rate_ratio: Annotated[NumberString, Field(ge=1.0)] = 16.0
+
+
+class PromptTuningHyperparameters(_Document):
+    """The shape of an adapter that is a prompt of its own: trained vectors before the first token."""
+
+    virtual_tokens: int = Field(default=20, ge=1, le=1024)
 
 
 class TrainingHyperparameters(_Document):
@@ -134,6 +171,38 @@ class EvaluationConfig(_Document):
     max_probe_rows: int = Field(default=64, ge=1, le=4096)
 
 
+class WarmStartConfig(_Document):
+    """The older version of the same adapter whose weights the training begins with."""
+
+    number: int = Field(ge=1)
+    manifest_digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class ServingConfig(_Document):
+    """How the version is to be served, as far as its files depend on it: a merged one holds a whole model."""
+
+    mode: Literal["MultiAdapter", "Merged", "None"] = "None"
+
+
+class WorkersConfig(_Document):
+    """The processes that train together, and the address of the first one's pod where they meet."""
+
+    nodes: int = Field(default=1, ge=1)
+    processes_per_node: int = Field(default=1, ge=1)
+    sharding: Literal["None", "FSDP"] = "None"
+    rendezvous: str = Field(default="127.0.0.1:29400", pattern=r"^[^:]+:\d+$")
+
+    @property
+    def count(self) -> int:
+        """Workers of all pods together."""
+        return self.nodes * self.processes_per_node
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the frozen weights are shared out; a worker alone has nobody to share with."""
+        return self.sharding == "FSDP" and self.count > 1
+
+
 class RunConfig(_Document):
     """One training run."""
 
@@ -149,10 +218,22 @@ class RunConfig(_Document):
     registry: RegistryConfig = Field(strict=False)
     base: BaseReference
     dataset: DatasetConfig
-    method: Literal["LoRA", "QLoRA", "RsLoRA"]
+    method: MethodName
     lora: LoraHyperparameters
+    prompt_tuning: PromptTuningHyperparameters = PromptTuningHyperparameters()
     training: TrainingHyperparameters
     evaluation: EvaluationConfig = EvaluationConfig()
+    workers: WorkersConfig = WorkersConfig()
+    serving: ServingConfig = ServingConfig()
+    warm_start: WarmStartConfig | None = None
+
+    @field_validator("serving")
+    @classmethod
+    def _method_can_be_merged(cls, serving: ServingConfig, info: ValidationInfo) -> ServingConfig:
+        method = info.data.get("method")
+        if serving.mode == "Merged" and method is not None and not can_be_merged(METHODS[method]):
+            raise ValueError(f"method {method} leaves the base's weights alone, so nothing can be merged; use mode None")
+        return serving
 
 
 def read_run_config(path: Path) -> RunConfig:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from graft_registry.digests import DIGEST_PREFIX, digest_of, file_sha256
-from graft_trainer.config import DatasetConfig
-from graft_trainer.formats import Conversation, Example, detect_format, to_example
+from graft_registry.digests import digest_of
+from graft_trainer.config import DatasetConfig, DataSource
+from graft_trainer.conversation import Example
+from graft_trainer.dropped_rows import DropTally, UnusableRowError, check_limit
+from graft_trainer.formats import detect_format, to_example
 from graft_trainer.outcome import BadDatasetError
+from graft_trainer.record_files import read_records
 from graft_trainer.sources import DataFetcher, Fetched
 
 
@@ -25,40 +25,60 @@ class Dataset:
     evaluation_digest: str
     training: tuple[Example, ...]
     evaluation: tuple[Example, ...]
+    dropped: DropTally = field(default_factory=DropTally)
+    """Rows of both parts that could not be read."""
+    leaked: int = 0
+    """Evaluation rows that were left out because they are training rows, too."""
+
+    def __str__(self) -> str:
+        """Say how many rows there are, in one line."""
+        parts = [f"{len(self.training)} training rows", f"{len(self.evaluation)} held out"]
+        if self.dropped.total:
+            parts.append(f"{self.dropped.total} dropped: {self.dropped}")
+        if self.leaked:
+            parts.append(f"{self.leaked} left out of the evaluation because they are training rows, too")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What was read from one source."""
+
+    fetched: Fetched
+    examples: list[Example]
+    dropped: DropTally
 
 
 def load_dataset(config: DatasetConfig, fetcher: DataFetcher, *, seed: int) -> Dataset:
     """Fetch, check and split the dataset.
 
-    Raises BadDatasetError where a row cannot be used, the digest differs or nothing is left to train on.
+    Raises BadDatasetError where a source cannot be read, too many rows cannot be used, a digest differs or nothing is
+    left to train on.
     """
-    fetched = fetcher.fetch(config.source, field="spec.dataset")
-    digest = DIGEST_PREFIX + file_sha256(fetched.path)
-    if config.digest is not None and config.digest != digest:
-        raise BadDatasetError(
-            f"{fetched.uri} has digest {digest} but the run was made for {config.digest}: the data changed in "
-            "between; the operator starts a new run when it sees the change",
-            field="spec.dataset",
-        )
-    rows = read_examples(fetched, config.format, field="spec.dataset")
+    rows = _load(config.source, config.digest, config, fetcher, field="spec.dataset")
+    dropped = rows.dropped
     if config.evaluation.source is not None:
-        held_out_file = fetcher.fetch(config.evaluation.source, field="spec.dataset.evaluation")
-        training = rows
-        held_out = read_examples(held_out_file, config.format, field="spec.dataset.evaluation")
+        own = _load(
+            config.evaluation.source, config.evaluation.digest, config, fetcher, field="spec.dataset.evaluation"
+        )
+        training, held_out, dropped = rows.examples, own.examples, dropped + own.dropped
     else:
-        training, held_out = split(rows, percent=config.evaluation.split_percent or 0, seed=seed)
+        training, held_out = split(rows.examples, percent=config.evaluation.split_percent or 0, seed=seed)
     if not training:
         raise BadDatasetError(
-            f"{fetched.uri} has {len(rows)} rows, which leaves none to train on; add rows or lower "
+            f"{rows.fetched.uri} has {len(rows.examples)} rows, which leaves none to train on; add rows or lower "
             "spec.dataset.evaluationPercent",
             field="spec.dataset",
         )
+    evaluation = without_training_rows(held_out, training)
     return Dataset(
-        uri=fetched.uri,
-        digest=digest,
-        evaluation_digest=digest_of([_as_json(example) for example in held_out]),
+        uri=rows.fetched.uri,
+        digest=rows.fetched.digest,
+        evaluation_digest=digest_of([example.content() for example in evaluation]),
         training=tuple(training),
-        evaluation=tuple(held_out),
+        evaluation=tuple(evaluation),
+        dropped=dropped,
+        leaked=len(held_out) - len(evaluation),
     )
 
 
@@ -74,52 +94,60 @@ def split(rows: Sequence[Example], *, percent: int, seed: int) -> tuple[list[Exa
     return training, held_out
 
 
-def read_examples(fetched: Fetched, format_name: str, *, field: str) -> list[Example]:
-    """Read a JSON Lines file; blank lines are skipped.
+def without_training_rows(held_out: Sequence[Example], training: Sequence[Example]) -> list[Example]:
+    """Leave out of the evaluation what was learned by heart: it would look better than anything new.
 
-    ``format_name`` of Auto takes the format of the first row for all of them.
-    Raises BadDatasetError with the line number of the first bad row.
+    Raises BadDatasetError where nothing would be left.
+    """
+    known = set(training) if held_out else set()
+    remaining = [row for row in held_out if row not in known]
+    if held_out and not remaining:
+        raise BadDatasetError(
+            f"each of the {len(held_out)} evaluation rows is a training row, too; give evaluation rows of their own, "
+            "or remove duplicates from the training rows",
+            field="spec.dataset.evaluation",
+        )
+    return remaining
+
+
+def read_examples(fetched: Fetched, *, format_name: str, file_type: str, field: str) -> tuple[list[Example], DropTally]:
+    """Read all rows of all files, leaving out those that cannot be used.
+
+    ``format_name`` of Auto takes the format of the first row that has one for all of them.
+    Raises BadDatasetError where a file as a whole cannot be read, or nothing is in them.
     """
     examples: list[Example] = []
-    for number, record in _records(fetched, field):
-        try:
-            if format_name == "Auto":
-                format_name = detect_format(record)
-            examples.append(to_example(record, format_name))
-        except ValueError as error:
-            raise BadDatasetError(f"{fetched.uri} line {number}: {error}", field=field) from error
-    if not examples:
+    dropped = DropTally()
+    for file in fetched.files:
+        for position, record in read_records(file, file_type, field=field):
+            place = f"{file.uri} {position}"
+            try:
+                if isinstance(record, UnusableRowError):
+                    raise record
+                if format_name == "Auto":
+                    format_name = detect_format(record)
+                examples.append(to_example(record, format_name, place=place))
+            except UnusableRowError as error:
+                dropped.add(place, error)
+    if not examples and not dropped.total:
         raise BadDatasetError(f"{fetched.uri} has no rows; put one JSON object on each line", field=field)
-    return examples
+    return examples, dropped
 
 
-def _records(fetched: Fetched, field: str) -> list[tuple[int, dict[str, Any]]]:
-    records = []
-    for number, line in enumerate(_lines(fetched.path, fetched.uri, field), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise BadDatasetError(
-                f"{fetched.uri} line {number} is not JSON ({error}); the file must be JSON Lines, one object per line",
-                field=field,
-            ) from error
-        if not isinstance(record, dict):
-            raise BadDatasetError(f"{fetched.uri} line {number} must be a JSON object", field=field)
-        records.append((number, record))
-    return records
-
-
-def _lines(path: Path, uri: str, field: str) -> list[str]:
-    try:
-        # Not splitlines(): JSON strings may hold U+2028, which it would cut at.
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise BadDatasetError(f"{uri} is not UTF-8 text ({error})", field=field) from error
-
-
-def _as_json(example: Example) -> Any:
-    if isinstance(example, Conversation):
-        return [message.as_dict() for message in example.messages]
-    return example.text
+def _load(source: DataSource, digest: str | None, config: DatasetConfig, fetcher: DataFetcher, *, field: str) -> _Part:
+    fetched = fetcher.fetch(source, field=field)
+    if digest is not None and digest != fetched.digest:
+        raise BadDatasetError(
+            f"{fetched.uri} has digest {fetched.digest} but the run was made for {digest}: the data changed in "
+            "between; correct the digest, or wait for the operator to see the change",
+            field=field,
+        )
+    examples, dropped = read_examples(fetched, format_name=config.format, file_type=config.file_type, field=field)
+    check_limit(
+        dropped,
+        len(examples) + dropped.total,
+        max_percent=config.max_dropped_percent,
+        field=field,
+        fix="Mend or remove the rows, or set spec.dataset.format or fileType to what they are",
+    )
+    return _Part(fetched, examples, dropped)

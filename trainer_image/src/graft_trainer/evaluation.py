@@ -17,7 +17,7 @@ from peft import PeftModel
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from graft_trainer.config import Probe
-from graft_trainer.formats import Conversation, Example, Message
+from graft_trainer.conversation import Conversation, Example, Message
 from graft_trainer.rendering import IGNORED, Row, prompt_token_ids
 
 Item = TypeVar("Item")
@@ -105,20 +105,23 @@ def questions_of(
     probes: Sequence[Probe], examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, *, limit: int
 ) -> list[Question]:
     """Choose at most ``limit`` questions: every probe first, then held-out rows whose last turn is a short answer."""
-    asked: list[tuple[tuple[Message, ...], str]] = [
-        ((Message("user", probe.prompt),), probe.expected) for probe in probes
-    ]
+    asked = [(Conversation((Message("user", probe.prompt),)), probe.expected) for probe in probes]
     for example in examples:
-        if isinstance(example, Conversation) and example.messages[-1].role == "assistant":
-            asked.append((example.messages[:-1], example.messages[-1].content))
+        if isinstance(example, Conversation) and is_answer(example.messages[-1]):
+            asked.append((Conversation(example.messages[:-1], example.tools), example.messages[-1].content))
     questions: list[Question] = []
-    for messages, expected in asked:
+    for prompt, expected in asked:
         if len(questions) == limit:
             break
         if len(tokenizer(expected, add_special_tokens=False)["input_ids"]) <= MAX_ANSWER_TOKENS:
-            ids = prompt_token_ids(messages, tokenizer)
+            ids = prompt_token_ids(prompt, tokenizer)
             questions.append(Question(ids, tokenizer.decode(ids), expected))
     return questions
+
+
+def is_answer(message: Message) -> bool:
+    """Whether a turn is nothing but words of the assistant, so that a generated text can equal it."""
+    return message.role == "assistant" and not message.tool_calls
 
 
 def mean_loss(
@@ -134,7 +137,8 @@ def mean_loss(
         between_batches()
         inputs = collate([{"input_ids": row.input_ids, "labels": row.labels} for row in batch])
         labels = inputs.pop("labels").to(model.device)
-        logits = model(**inputs.to(model.device), use_cache=False).logits[:, :-1].float()
+        # Trained prompts come before the row's own tokens, so these are counted from the end.
+        logits = model(**inputs.to(model.device)).logits[:, -labels.shape[1] : -1].float()
         targets = labels[:, 1:]
         total += torch.nn.functional.cross_entropy(
             logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
@@ -151,7 +155,9 @@ def greedy_answers(
 ) -> list[Answer]:
     """Answer every question greedily, with at most MAX_ANSWER_TOKENS new tokens."""
     answers: list[Answer] = []
-    for batch in _batches(questions):
+    # A trained prompt would come before the padding, further from the question than it was trained to be.
+    rows = 1 if model.active_peft_config.is_prompt_learning else BATCH_ROWS
+    for batch in _batches(questions, rows):
         between_batches()
         prompts = tokenizer.pad(
             {"input_ids": [question.prompt_token_ids for question in batch]},
@@ -187,6 +193,6 @@ def _end_tokens(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> set[int
     return {token for token in (*tokens, tokenizer.eos_token_id) if token is not None}
 
 
-def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), BATCH_ROWS):
-        yield items[start : start + BATCH_ROWS]
+def _batches(items: Sequence[Item], size: int = BATCH_ROWS) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

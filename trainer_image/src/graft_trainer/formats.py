@@ -7,16 +7,19 @@ renderer (`rendering.py`) sees one shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-ROLES = frozenset({"system", "user", "assistant", "tool"})
+from graft_trainer.conversation import Conversation, Example, Message, Text
+from graft_trainer.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.turns import parse_tools, parse_turns, text_of
 
 SHAREGPT_ROLES = {
     "system": "system",
     "human": "user",
     "user": "user",
     "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
     "assistant": "assistant",
     "tool": "tool",
     "observation": "tool",
@@ -25,115 +28,80 @@ SHAREGPT_ROLES = {
 Record = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn."""
-
-    role: str
-    content: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the shape that chat templates expect."""
-        return {"role": self.role, "content": self.content}
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """A row that is rendered with the base's chat template and trained on its assistant turns."""
-
-    messages: tuple[Message, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A row that is trained on as it is, every token."""
-
-    text: str
-
-
-Example = Conversation | Text
-
-
 def detect_format(record: Record) -> str:
     """Name the format of a record by its keys.
 
-    Raises ValueError where the keys fit no format.
+    Raises UnusableRowError where the keys fit no format.
     """
     for name, keys in SIGNATURES.items():
         if keys <= record.keys():
             return name
-    raise ValueError(
-        f"cannot tell the format from the keys {sorted(record)}; expected messages, conversations, "
-        "instruction and output, prompt and completion, or text"
+    raise UnusableRowError(
+        DropReason.WRONG_KEYS,
+        f"cannot tell the format from the keys {sorted(map(str, record))}; expected messages, conversations, "
+        "instruction and output, prompt and completion, or text",
     )
 
 
-def to_example(record: Record, format_name: str) -> Example:
-    """Convert one record of the named format.
+def to_example(record: Record, format_name: str, *, place: str = "") -> Example:
+    """Convert one record of the named format; ``place`` says where it is from.
 
-    Raises ValueError with what is wrong and where in the record.
+    Raises UnusableRowError with what is wrong and where in the record.
     """
     missing = SIGNATURES[format_name] - record.keys()
     if missing:
-        raise ValueError(f"format {format_name} needs the keys {sorted(missing)}")
-    return CONVERTERS[format_name](record)
+        raise UnusableRowError(DropReason.WRONG_KEYS, f"format {format_name} needs the keys {sorted(missing)}")
+    return CONVERTERS[format_name](record, place)
 
 
-def _from_messages(record: Record) -> Conversation:
-    return _conversation(record["messages"], "messages", role_key="role", content_key="content", roles=None)
+def _from_messages(record: Record, place: str) -> Conversation:
+    messages = parse_turns(record["messages"], "messages", role_key="role", content_key="content")
+    return _conversation(messages, record, place)
 
 
-def _from_sharegpt(record: Record) -> Conversation:
-    return _conversation(
+def _from_sharegpt(record: Record, place: str) -> Conversation:
+    messages = parse_turns(
         record["conversations"], "conversations", role_key="from", content_key="value", roles=SHAREGPT_ROLES
     )
+    return _conversation([*_system(record), *messages], record, place)
 
 
-def _from_alpaca(record: Record) -> Conversation:
-    instruction, extra = _string(record, "instruction"), record.get("input") or ""
-    question = f"{instruction}\n\n{extra}" if extra else instruction
-    return Conversation((Message("user", question), Message("assistant", _string(record, "output"))))
+def _from_alpaca(record: Record, place: str) -> Conversation:
+    instruction, extra = _non_empty(record, "instruction"), record.get("input") or ""
+    question = f"{instruction}\n\n{text_of(extra, 'input')}" if extra else instruction
+    answer = Message("assistant", _non_empty(record, "output"))
+    return Conversation((*_system(record), Message("user", question), answer), place=place)
 
 
-def _from_prompt_completion(record: Record) -> Conversation:
+def _from_prompt_completion(record: Record, place: str) -> Conversation:
     if isinstance(record["prompt"], list) and isinstance(record["completion"], list):
         turns = [*record["prompt"], *record["completion"]]
-        return _conversation(turns, "prompt/completion", role_key="role", content_key="content", roles=None)
-    return Conversation(
-        (Message("user", _string(record, "prompt")), Message("assistant", _string(record, "completion")))
-    )
+        messages = parse_turns(turns, "prompt/completion", role_key="role", content_key="content")
+        return _conversation(messages, record, place)
+    question = Message("user", _non_empty(record, "prompt"))
+    return Conversation((question, Message("assistant", _non_empty(record, "completion"))), place=place)
 
 
-def _from_text(record: Record) -> Text:
-    return Text(_string(record, "text"))
+def _from_text(record: Record, place: str) -> Text:
+    return Text(_non_empty(record, "text"), place=place)
 
 
-def _conversation(
-    turns: Any, key: str, *, role_key: str, content_key: str, roles: Mapping[str, str] | None
-) -> Conversation:
-    if not isinstance(turns, list) or not turns:
-        raise ValueError(f"{key} must be a list with at least one turn")
-    messages = []
-    for position, turn in enumerate(turns):
-        if not isinstance(turn, Mapping):
-            raise ValueError(f"{key}[{position}] must be an object")
-        role, content = turn.get(role_key), turn.get(content_key)
-        role = roles.get(role, role) if roles and isinstance(role, str) else role
-        if role not in ROLES:
-            raise ValueError(f"{key}[{position}].{role_key} is {role!r}; expected one of {sorted(ROLES)}")
-        if not isinstance(content, str):
-            raise ValueError(f"{key}[{position}].{content_key} must be a string")
-        messages.append(Message(role, content))
-    if all(message.role != "assistant" for message in messages):
-        raise ValueError(f"{key} has no assistant turn, so there is nothing to learn")
-    return Conversation(tuple(messages))
+def _conversation(messages: list[Message], record: Record, place: str) -> Conversation:
+    if not any(message.role == "assistant" and message.says_something for message in messages):
+        raise UnusableRowError(DropReason.NO_ANSWER, "no assistant turn says anything, so there is nothing to learn")
+    return Conversation(tuple(messages), tools=parse_tools(record.get("tools")), place=place)
 
 
-def _string(record: Record, key: str) -> str:
-    value = record[key]
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{key} must be a string that is not empty")
-    return value
+def _system(record: Record) -> list[Message]:
+    """Return the turn that some ShareGPT and Alpaca sets keep beside the others."""
+    return [Message("system", text_of(record["system"], "system"))] if record.get("system") else []
+
+
+def _non_empty(record: Record, key: str) -> str:
+    text = text_of(record[key], key)
+    if not text.strip():
+        raise UnusableRowError(DropReason.NO_ANSWER, f"{key} must not be empty")
+    return text
 
 
 SIGNATURES: dict[str, frozenset[str]] = {
@@ -145,7 +113,7 @@ SIGNATURES: dict[str, frozenset[str]] = {
 }
 """The keys that a record of each format must have, in the order in which Auto tries them."""
 
-CONVERTERS: dict[str, Callable[[Record], Example]] = {
+CONVERTERS: dict[str, Callable[[Record, str], Example]] = {
     "Messages": _from_messages,
     "ShareGPT": _from_sharegpt,
     "Alpaca": _from_alpaca,

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import gc
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from graft_registry.checkpoints import CheckpointStore
-from graft_registry.documents import BaseManifest
+from graft_registry.documents import BaseManifest, MergeRecord
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
-from graft_trainer import model
+from graft_trainer import model, principal_weights
+from graft_trainer.adapters import attach_adapter
 from graft_trainer.checkpoint import RunCheckpoints
 from graft_trainer.config import RunConfig
+from graft_trainer.conversation import Example
 from graft_trainer.dataset import Dataset
+from graft_trainer.distributed import Workers, free_memory
 from graft_trainer.evaluation import Comparison, compare, questions_of
 from graft_trainer.golden import golden_prompts
+from graft_trainer.merging import merge_adapter
 from graft_trainer.methods import METHODS
 from graft_trainer.outcome import Outcome, Reason
 from graft_trainer.preemption import PreemptionNotice
@@ -31,9 +34,10 @@ from graft_trainer.publishing import (
     model_card,
     version_draft,
 )
-from graft_trainer.rendering import RenderedRows, render_rows
+from graft_trainer.rendering import RenderedRows, Row, render_rows
 from graft_trainer.runtime import route_transformers_logging
 from graft_trainer.training import FinishedTraining, RunTrainer
+from graft_trainer.warm_start import begin_with_version
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,7 @@ class Run:
     registry: AdapterRegistry
     work_folder: Path
     notice: PreemptionNotice
+    workers: Workers
 
     def checkpoints(self) -> CheckpointStore:
         """Return where this recipe's checkpoints are stored."""
@@ -56,25 +61,29 @@ class Run:
 
 
 def train_and_publish(run: Run) -> Outcome:
-    """Train the adapter, judge it and publish it.
+    """Train the adapter with all workers, and judge and publish it with the first.
 
     Raises TrainingError (BadDatasetError, InvalidConfigError, DivergedError, PreemptedError) and the registry's errors.
     """
     route_transformers_logging()
     config = run.config
-    progress = ProgressWriter(run.registry, config.recipe)
+    progress = ProgressWriter(run.registry if run.workers.is_first else None, config.recipe)
     progress.enter("Loading")
     tokenizer = model.load_tokenizer(config.base.path)
-    max_length = config.training.max_sequence_length
-    training_rows = render_rows(run.dataset.training, tokenizer, max_length=max_length)
-    evaluation_rows = render_rows(run.dataset.evaluation, tokenizer, max_length=max_length)
+    training_rows, evaluation_rows = _render(run, tokenizer)
 
     training, parameters = _train(run, tokenizer, training_rows, evaluation_rows, progress)
+    free_memory()
+    if not run.workers.is_first:
+        return _wait_for_outcome(run, training)
     canonicalize_adapter_config(training.adapter / "adapter_config.json", run.base)
     run.notice.stop_if_requested(step=training.steps)
 
     progress.enter("Evaluating", step=training.steps, epoch=training.epochs, eta_seconds=None)
-    comparison = _judge(run, tokenizer, evaluation_rows, training)
+    # Without held-out rows the questions come from the training rows: they can still prove that the adapter is applied.
+    examples = evaluation_rows.examples or training_rows.examples
+    comparison = _judge(run, tokenizer, evaluation_rows, examples, training)
+    merge = _merge(run, evaluation_rows.rows or training_rows.rows, training)
     adapter = TrainedAdapter(
         base=run.base,
         dataset=run.dataset,
@@ -83,12 +92,34 @@ def train_and_publish(run: Run) -> Outcome:
         training=training,
         comparison=comparison,
         golden=golden_prompts(comparison, tokenizer),
+        merge=merge,
         trained_on=parameters.trained_on,
         trainable_parameters=parameters.trainable,
         all_parameters=parameters.total,
     )
     progress.enter("Publishing")
-    return _publish(run, adapter, progress)
+    outcome = _publish(run, adapter, progress)
+    run.workers.announce(outcome)
+    return outcome
+
+
+def _wait_for_outcome(run: Run, training: FinishedTraining) -> Outcome:
+    """Wait for the first worker, which judges and publishes: a pod that ended before could not start again with it."""
+    return run.workers.await_outcome(lambda: run.notice.stop_if_requested(step=training.steps))
+
+
+def _render(run: Run, tokenizer: PreTrainedTokenizerBase) -> tuple[RenderedRows, RenderedRows]:
+    """Render the training and the evaluation rows."""
+    limits = {
+        "max_length": run.config.training.max_sequence_length,
+        "max_dropped_percent": run.config.dataset.max_dropped_percent,
+    }
+    parts = []
+    for name, examples in (("training", run.dataset.training), ("evaluation", run.dataset.evaluation)):
+        rendered = render_rows(examples, tokenizer, **limits)
+        logger.info("%s: %s", name, rendered)
+        parts.append(rendered)
+    return parts[0], parts[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,24 +139,39 @@ def _train(
     config, method = run.config, METHODS[run.config.method]
     dtype = model.compute_dtype(config.base.path, config.training.precision)
     frozen = model.load_base(config.base.path, dtype=dtype, method=method)
-    trainable_model = model.attach_adapter(frozen, config)
+    checkpoints = RunCheckpoints(run.checkpoints(), run.work_folder / "checkpoints", run.workers)
+    resumed = checkpoints.restore()
+    trainable_model = attach_adapter(frozen, config, rows=rows.rows, checkpoints=checkpoints, resumed=resumed)
+    if config.warm_start is not None and resumed is None:
+        begin_with_version(trainable_model, config.warm_start, run.registry, run.work_folder)
     trainable, total = model.count_parameters(trainable_model)
     run.notice.stop_if_requested()
-    checkpoints = RunCheckpoints(run.checkpoints(), run.work_folder / "checkpoints")
-    trainer = RunTrainer(config.training, method, checkpoints, progress, run.notice)
-    training = trainer.train(trainable_model, tokenizer, rows.rows, evaluation_rows.rows)
+    trainer = RunTrainer(
+        config.training,
+        method,
+        checkpoints,
+        progress,
+        run.notice,
+        run.workers,
+        learning_rate_ratio=config.lora.learning_rate_ratio,
+    )
+    training = trainer.train(trainable_model, tokenizer, rows.rows, evaluation_rows.rows, resumed=resumed)
+    if method.initialization == "PrincipalWeights" and run.workers.is_first:
+        principal_weights.convert_to_lora(trainable_model, training.adapter, checkpoints.initial_adapter)
     return training, _Parameters(trainable=trainable, total=total, trained_on=model.trained_on(dtype, method))
 
 
-def _judge(run: Run, tokenizer: PreTrainedTokenizerBase, rows: RenderedRows, training: FinishedTraining) -> Comparison:
+def _judge(
+    run: Run,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: RenderedRows,
+    examples: Sequence[Example],
+    training: FinishedTraining,
+) -> Comparison:
     """Score the adapter's files on the serving base; the model that was trained is gone by now."""
-    gc.collect()
-    torch.cuda.empty_cache()
     path = run.config.base.path
     serving_base = model.load_base(path, dtype=model.compute_dtype(path, "Auto"))
     adapted = PeftModel.from_pretrained(serving_base, training.adapter)
-    # Without held-out rows the questions come from the training rows: they can still prove that the adapter is applied.
-    examples = run.dataset.evaluation or run.dataset.training
     evaluation = run.config.evaluation
     questions = questions_of(evaluation.probes, examples, tokenizer, limit=evaluation.max_probe_rows)
     comparison = compare(
@@ -138,6 +184,14 @@ def _judge(run: Run, tokenizer: PreTrainedTokenizerBase, rows: RenderedRows, tra
     for name, scores in (("adapter", comparison.adapter), ("base", comparison.base)):
         logger.info("%s: loss %s, exact match %s", name, scores.loss, scores.exact_match)
     return comparison
+
+
+def _merge(run: Run, rows: Sequence[Row], training: FinishedTraining) -> MergeRecord | None:
+    """Add the merged model to the version's files, where it is to be served merged."""
+    if run.config.serving.mode != "Merged":
+        return None
+    free_memory()
+    return merge_adapter(run.base, run.config.base.path, training.adapter, rows)
 
 
 def _publish(run: Run, adapter: TrainedAdapter, progress: ProgressWriter) -> Outcome:

@@ -7,6 +7,7 @@ import json
 import resource
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,8 +17,10 @@ from graft_registry.documents import (
     BaseReference,
     DatasetRecord,
     GoldenPrompt,
+    MergeRecord,
     Metrics,
     VersionDraft,
+    WarmStart,
 )
 from graft_trainer.checkpoint import ADAPTER_FILES
 from graft_trainer.config import RunConfig
@@ -41,6 +44,7 @@ class TrainedAdapter:
     training: FinishedTraining
     comparison: Comparison
     golden: tuple[GoldenPrompt, ...]
+    merge: MergeRecord | None
     trained_on: str
     trainable_parameters: int
     all_parameters: int
@@ -55,6 +59,7 @@ def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
         recipe=config.recipe,
         reason=config.reason,
         parent=config.parent,
+        warm_start=_warm_start(config),
         uid=config.uid,
         generation=config.generation,
         base=_base_reference(adapter.base),
@@ -64,20 +69,30 @@ def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
         servable=METHODS[config.method].servable,
         hyperparameters={
             "lora": config.lora.model_dump(mode="json", by_alias=True),
+            "promptTuning": config.prompt_tuning.model_dump(mode="json", by_alias=True),
             "training": config.training.model_dump(mode="json", by_alias=True),
         },
         seed=config.training.seed,
-        shape=AdapterShape(
-            rank=config.lora.rank,
-            alpha=config.lora.alpha,
-            target_modules=tuple(adapter_config["target_modules"]),
-            trainable_parameters=adapter.trainable_parameters,
-            all_parameters=adapter.all_parameters,
-        ),
+        shape=adapter_shape(adapter_config, trainable=adapter.trainable_parameters, total=adapter.all_parameters),
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
         image=config.image,
         metrics=metrics_of(adapter.training, adapter.comparison),
         golden=adapter.golden,
+        merge=adapter.merge,
+    )
+
+
+def adapter_shape(adapter_config: dict[str, Any], *, trainable: int, total: int) -> AdapterShape:
+    """Read the shape from PEFT's configuration: what was published may have other ranks than were asked for.
+
+    ``rank`` is the highest of any module, which a server has to have room for; 0 where the method has none.
+    """
+    return AdapterShape(
+        rank=max((adapter_config.get("r", 0), *adapter_config.get("rank_pattern", {}).values())),
+        alpha=adapter_config.get("lora_alpha", 0),
+        target_modules=tuple(adapter_config.get("target_modules") or ()),
+        trainable_parameters=trainable,
+        all_parameters=total,
     )
 
 
@@ -89,6 +104,7 @@ def metrics_of(training: FinishedTraining, comparison: Comparison) -> Metrics:
         exact_match=comparison.adapter.exact_match,
         base_exact_match=comparison.base.exact_match,
         train_loss=training.train_loss,
+        late_improvement=training.late_improvement,
         perplexity=comparison.adapter.perplexity,
         base_perplexity=comparison.base.perplexity,
         steps=training.steps,
@@ -102,11 +118,13 @@ def metrics_of(training: FinishedTraining, comparison: Comparison) -> Metrics:
 def canonicalize_adapter_config(path: Path, base: BaseManifest) -> None:
     """Rewrite PEFT's configuration so that equal adapters have equal bytes.
 
-    PEFT keeps ``target_modules`` as a set, whose order changes from process to process, and records the local path
+    PEFT keeps the names of modules as sets, whose order changes from process to process, and records the local path
     of the base, which means nothing elsewhere.
     """
     config = json.loads(path.read_text(encoding="utf-8"))
-    config["target_modules"] = sorted(config["target_modules"])
+    for name in ("target_modules", "feedforward_modules"):
+        if config.get(name):
+            config[name] = sorted(config[name])
     config["base_model_name_or_path"] = f"{base.name}@{base.digest}"
     config["revision"] = base.revision
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -153,18 +171,25 @@ def _base_reference(base: BaseManifest) -> BaseReference:
     )
 
 
+def _warm_start(config: RunConfig) -> WarmStart | None:
+    start = config.warm_start
+    return None if start is None else WarmStart(number=start.number, manifest_digest=start.manifest_digest)
+
+
 def _dataset_record(adapter: TrainedAdapter) -> DatasetRecord:
-    parts = (adapter.training_rows, adapter.evaluation_rows)
-    masked = sum(part.fully_masked for part in parts)
+    dataset, training, evaluation = adapter.dataset, adapter.training_rows, adapter.evaluation_rows
+    dropped = dataset.dropped + training.dropped + evaluation.dropped
     return DatasetRecord(
-        uri=adapter.dataset.uri,
-        digest=adapter.dataset.digest,
-        eval_digest=adapter.dataset.evaluation_digest,
-        rows=len(adapter.dataset.training),
-        eval_rows=len(adapter.dataset.evaluation),
-        dropped=masked,
-        truncated=sum(part.truncated for part in parts),
-        fully_masked=masked,
+        uri=dataset.uri,
+        digest=dataset.digest,
+        eval_digest=dataset.evaluation_digest,
+        rows=len(training.rows),
+        eval_rows=len(evaluation.rows),
+        dropped=dropped.total,
+        dropped_by_reason=dropped.by_reason(),
+        leaked=dataset.leaked,
+        truncated=training.truncated + evaluation.truncated,
+        fully_masked=training.fully_masked + evaluation.fully_masked,
     )
 
 

@@ -64,6 +64,8 @@ class Metrics(Document):
     exact_match: FiniteFloat | None = None
     base_exact_match: FiniteFloat | None = None
     train_loss: FiniteFloat | None = None
+    late_improvement: FiniteFloat | None = None
+    """Part by which the training loss fell from the third to the last quarter of the steps; about 0 on a plateau."""
     perplexity: FiniteFloat | None = None
     base_perplexity: FiniteFloat | None = None
     steps: int | None = None
@@ -95,6 +97,20 @@ class WarmStart(Document):
     manifest_digest: Digest
 
 
+class MergeRecord(Document):
+    """How close the model in ``merged/`` is to base and adapter apart, on answer tokens of held-out rows.
+
+    ``dtype`` is the base's own, which it was rounded to. ``mean_kl`` is in nats per token, ``argmax_agreement`` the
+    share of tokens for which both models predict the same.
+    """
+
+    dtype: str
+    tokens: int
+    mean_kl: FiniteFloat
+    max_logit_difference: FiniteFloat
+    argmax_agreement: FiniteFloat
+
+
 class VersionDraft(Document):
     """Everything about a version that its publisher knows; number, files and time come with publication."""
 
@@ -118,6 +134,7 @@ class VersionDraft(Document):
     image: str | None = None
     metrics: Metrics = Metrics()
     golden: tuple[GoldenPrompt, ...] = ()
+    merge: MergeRecord | None = None
 
 
 class VersionManifest(VersionDraft):

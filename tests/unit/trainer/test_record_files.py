@@ -1,0 +1,148 @@
+"""Files of rows: their types are found out, and their rows are the same whatever the type."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from graft_trainer.file_types import detect_file_type
+from graft_trainer.outcome import BadDatasetError
+from graft_trainer.record_files import DataFile, read_records
+
+ROWS = [{"prompt": "two\u2028lines", "completion": "a, b"}, {"prompt": 'say "x"\nnow', "completion": "ü"}]
+
+
+def as_json_lines(rows: list[dict[str, str]]) -> bytes:
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n\n" for row in rows).encode()
+
+
+def as_csv(rows: list[dict[str, str]]) -> bytes:
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    return "\r\n".join(",".join('"' + cell.replace('"', '""') + '"' for cell in line) for line in lines).encode()
+
+
+def as_parquet(rows: list[dict[str, str]]) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
+    return bytes(sink.getvalue())
+
+
+FILES: dict[str, tuple[str, bytes, str]] = {
+    "JSON Lines": ("rows.jsonl", as_json_lines(ROWS), "JSONL"),
+    "JSON Lines with a byte order mark and no name that helps": (
+        "rows",
+        b"\xef\xbb\xbf" + as_json_lines(ROWS),
+        "JSONL",
+    ),
+    "JSON Lines called .json, as many are": ("rows.json", as_json_lines(ROWS), "JSONL"),
+    "compressed JSON Lines": ("rows.jsonl.gz", gzip.compress(as_json_lines(ROWS)), "JSONL"),
+    "a list": ("rows.json", json.dumps(ROWS).encode(), "JSON"),
+    "a list called .jsonl": ("rows.jsonl", json.dumps(ROWS, indent=1).encode(), "JSON"),
+    "an object with one list": ("rows.json", json.dumps({"version": 1, "data": ROWS}, indent=2).encode(), "JSON"),
+    "an object with one list on one line": ("rows.json", json.dumps({"version": 1, "data": ROWS}).encode(), "JSON"),
+    "a table with a header": ("rows.csv", as_csv(ROWS), "CSV"),
+    "a table with a byte order mark": ("rows.csv", b"\xef\xbb\xbf" + as_csv(ROWS), "CSV"),
+    "Parquet": ("rows.parquet", as_parquet(ROWS), "Parquet"),
+    "Parquet under another name": ("rows.data", as_parquet(ROWS), "Parquet"),
+}
+
+
+def stored(folder: Path, name: str, content: bytes) -> DataFile:
+    path = folder / "rows"
+    path.write_bytes(content)
+    return DataFile(path, f"s3://data/{name}")
+
+
+@pytest.mark.parametrize(("name", "content", "file_type"), FILES.values(), ids=FILES)
+def test_the_same_rows_come_from_every_file(tmp_path: Path, name: str, content: bytes, file_type: str) -> None:
+    file = stored(tmp_path, name, content)
+    assert detect_file_type(file.path, file.uri, field="spec.dataset") == file_type
+    assert [record for _, record in read_records(file, "Auto", field="spec.dataset")] == ROWS
+    assert [record for _, record in read_records(file, file_type, field="spec.dataset")] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        (json.dumps({"messages": [{"role": "user", "content": "q"}]}).encode(), 1),
+        (json.dumps({"prompt": "q", "completion": "a", "tags": []}, indent=1).encode(), 1),
+        (b"", 0),
+        (b"\n\n", 0),
+    ],
+)
+def test_a_single_row_is_not_taken_for_a_list_of_rows(tmp_path: Path, content: bytes, rows: int) -> None:
+    assert len(list(read_records(stored(tmp_path, "rows.json", content), "Auto", field="spec.dataset"))) == rows
+
+
+def test_nested_values_of_parquet_become_plain_objects(tmp_path: Path) -> None:
+    rows = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}] * 3
+    file = stored(tmp_path, "rows.parquet", as_parquet(rows))  # type: ignore[arg-type]
+    assert list(read_records(file, "Auto", field="spec.dataset")) == [
+        (f"row {number}", rows[0]) for number in (1, 2, 3)
+    ]
+
+
+def test_a_cell_may_be_long(tmp_path: Path) -> None:
+    row = {"text": "x" * 1_000_000}
+    file = stored(tmp_path, "rows.csv", as_csv([row]))
+    assert list(read_records(file, "Auto", field="spec.dataset")) == [("line 2", row)]
+
+
+UNREADABLE: dict[str, tuple[str, bytes, str, str]] = {
+    "text that is no table of ours": ("rows.txt", b"hello", "Auto", "cannot tell the type of s3://data/rows.txt"),
+    "a pickle": ("rows.pkl", b"\x80\x04N.", "Auto", "set spec.dataset.fileType"),
+    "UTF-16, as spreadsheets save it": (
+        "rows.csv",
+        "text\nü".encode("utf-16"),
+        "Auto",
+        "is UTF-16 text; save it as UTF-8",
+    ),
+    "Latin-1": ("rows.csv", "text\nü".encode("latin-1"), "Auto", "is not UTF-8 text"),
+    "damaged gzip": ("rows.jsonl.gz", gzip.compress(as_json_lines(ROWS))[:-9], "Auto", "is damaged gzip"),
+    "gzip that is none": ("rows.jsonl.gz", b"\x1f\x8bnothing", "Auto", "is damaged gzip"),
+    "Parquet by name only": ("rows.parquet", as_json_lines(ROWS), "Auto", "cannot be read as Parquet"),
+    "Parquet that is cut short": ("rows.parquet", as_parquet(ROWS)[:-20], "Auto", "cannot be read as Parquet"),
+    "a list that is cut short": ("rows.json", b'[{"text": "x"}', "Auto", "cannot be read as JSON: it is not one JSON"),
+    "JSON nested beyond measure": ("rows.json", b"[" * 100_000, "Auto", "cannot be read as JSON"),
+    "an object with two lists": ("rows.json", b'{\n"a": [], "b": []}', "JSON", "holds 2 lists, and exactly one"),
+    "a number": ("rows.json", b"7", "Auto", "it must be a list of rows"),
+    "a table with an open quote": ("rows.csv", b'text\n"never closed', "Auto", "cannot be read as CSV: after line 1: unexpected end"),
+    "a type that it hasn't": ("rows.jsonl", as_json_lines(ROWS), "JSON", "cannot be read as JSON"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "file_type", "message"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_file_that_cannot_be_read_at_all_is_named(
+    tmp_path: Path, name: str, content: bytes, file_type: str, message: str
+) -> None:
+    with pytest.raises(BadDatasetError, match=message) as raised:
+        list(read_records(stored(tmp_path, name, content), file_type, field="spec.dataset"))
+    assert raised.value.field == "spec.dataset"
+    assert f"s3://data/{name}" in str(raised.value)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_one_broken_row_does_not_hide_the_others(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    lines = as_json_lines(ROWS).replace(b"\n\n", b"\n") + b'{oops\n[1]\n\xff\n{"text": "x"}'
+    records = list(read_records(stored(tmp_path, "rows.jsonl", compress(lines)), "Auto", field="spec.dataset"))
+    assert [place for place, _ in records] == [f"line {number}" for number in range(1, 7)]
+    assert [getattr(record, "reason", None) for _, record in records] == [
+        None,
+        None,
+        "NotJSON",
+        "NotAnObject",
+        "NotJSON",
+        None,
+    ]
+
+
+def test_a_row_of_a_table_has_as_many_cells_as_the_header(tmp_path: Path) -> None:
+    file = stored(tmp_path, "rows.csv", b"prompt,completion\na,b\na\na,b,c\n")
+    reasons = [getattr(record, "reason", None) for _, record in read_records(file, "Auto", field="spec.dataset")]
+    assert reasons == [None, "Malformed", "Malformed"]
