@@ -10,7 +10,10 @@ from fractions import Fraction
 from graft_registry.documents import GoldenPrompt
 
 REQUIRED_AGREEMENT = Fraction(3, 4)
-"""Share of golden prompts that must agree. Not all: engine and trainer round differently, and a near tie may flip."""
+"""Share of golden prompts that must agree. Not all: engine and trainer round differently."""
+COMFORTABLE_MARGIN = 0.3
+"""Nats between best and second-best token, below which an answer is a near tie and proves nothing. An adapter that was
+trained on a base in 4 bits and is served on the same base in full precision finds each logit shifted by up to 0.14."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,8 @@ def same_answer(recorded: GoldenPrompt, generated: Generation) -> bool:
 def proof_failure(recorded: Sequence[GoldenPrompt], generated: Sequence[Generation]) -> str | None:
     """Say why the engine's answers don't prove that the adapter is applied; None if they do.
 
-    Both sequences have the same order and length. Without golden prompts there is nothing to disagree with.
+    Both sequences have the same order and length. Without golden prompts there is nothing to disagree with. Near ties
+    count only where there are no other prompts.
     """
     pairs = list(zip(recorded, generated, strict=True))
     telling = [(golden, answer) for golden, answer in pairs if _differs_from_base(golden)]
@@ -41,13 +45,18 @@ def proof_failure(recorded: Sequence[GoldenPrompt], generated: Sequence[Generati
             f"on all {len(telling)} golden prompts where the adapter differs from its base the engine gave "
             "the base's answer: the adapter is not applied"
         )
-    agreeing = sum(same_answer(golden, answer) for golden, answer in pairs)
-    if agreeing < REQUIRED_AGREEMENT * len(pairs):
+    clear = [(golden, answer) for golden, answer in pairs if not _is_near_tie(golden)] or pairs
+    agreeing = sum(same_answer(golden, answer) for golden, answer in clear)
+    if agreeing < REQUIRED_AGREEMENT * len(clear):
         return (
-            f"the engine agrees with the trainer on {agreeing} of {len(pairs)} golden prompts, "
+            f"the engine agrees with the trainer on {agreeing} of {len(clear)} golden prompts, "
             f"at least {REQUIRED_AGREEMENT} are needed: the version or the base is not what it was trained as"
         )
     return None
+
+
+def _is_near_tie(recorded: GoldenPrompt) -> bool:
+    return recorded.margin is not None and recorded.margin < COMFORTABLE_MARGIN
 
 
 def _differs_from_base(recorded: GoldenPrompt) -> bool:

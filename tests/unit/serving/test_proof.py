@@ -10,14 +10,18 @@ IDS = {ANSWER: (1, 2, 0), BASE: (3, 0), OTHER: (4, 0)}
 EOS = 0
 
 
-def golden(answer: str = ANSWER, base_answer: str | None = BASE) -> GoldenPrompt:
+def golden(answer: str = ANSWER, base_answer: str | None = BASE, margin: float | None = None) -> GoldenPrompt:
     return GoldenPrompt(
         prompt_token_ids=(7,),
         prompt="?",
         answer=answer,
         answer_token_ids=IDS[answer],
         base_answer=base_answer,
+        margin=margin,
     )
+
+
+NEAR_TIE, CLEAR = golden(margin=0.1), golden(margin=2.0)
 
 
 def said(text: str, *, with_ids: bool = True, with_eos: bool = True) -> Generation:
@@ -27,10 +31,26 @@ def said(text: str, *, with_ids: bool = True, with_eos: bool = True) -> Generati
 
 CASES: dict[str, tuple[list[GoldenPrompt], list[Generation], str | None]] = {
     "All answers agree.": ([golden()] * 4, [said(ANSWER)] * 4, None),
-    "Three of four agree, the other flipped at a near tie.": (
+    "Three of four agree, the other one was rounded differently.": (
         [golden()] * 4,
         [said(ANSWER)] * 3 + [said(OTHER)],
         None,
+    ),
+    "All clear answers agree, and most near ties flipped.": (
+        [CLEAR, NEAR_TIE, NEAR_TIE, NEAR_TIE],
+        [said(ANSWER), said(OTHER), said(OTHER), said(OTHER)],
+        None,
+    ),
+    "A near tie that agrees doesn't make up for a clear answer that doesn't.": (
+        [CLEAR, NEAR_TIE, NEAR_TIE, NEAR_TIE],
+        [said(OTHER), said(ANSWER), said(ANSWER), said(ANSWER)],
+        "0 of 1 golden prompts",
+    ),
+    "Where all are near ties, they have to do.": ([NEAR_TIE] * 4, [said(OTHER)] * 4, "0 of 4 golden prompts"),
+    "A near tie where the engine gives the base's answer still tells that the adapter is not applied.": (
+        [NEAR_TIE] * 4,
+        [said(BASE)] * 4,
+        "not applied",
     ),
     "Two of four agree.": (
         [golden()] * 4,
