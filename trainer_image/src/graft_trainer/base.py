@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from graft_registry.documents import BaseManifest
-from graft_trainer.config import BaseReference
-from graft_trainer.outcome import BaseMismatchError
+from graft_trainer.config import BaseReference, ServingConfig
+from graft_trainer.outcome import BaseMismatchError, InvalidConfigError
 
 MANIFEST_PATH = ".graft/base.json"
 """Where the init container leaves the manifest of the base, below its folder."""
@@ -34,3 +34,18 @@ def check_base(reference: BaseReference) -> BaseManifest:
             field="spec.baseModelRef",
         )
     return manifest
+
+
+def check_mergeable(base: BaseManifest, serving: ServingConfig) -> None:
+    """Refuse to merge into a base whose own weights are quantized.
+
+    Raises InvalidConfigError.
+    """
+    quantization = base.fingerprint.quantization
+    if serving.mode == "Merged" and quantization is not None:
+        kind = quantization.get("quant_method", "quantized")
+        raise InvalidConfigError(
+            f"spec.serving.mode: base {base.name} is stored quantized ({kind}), and rounding a merged weight to that again "
+            "would lose what the adapter learnt; use a full-precision base, or mode MultiAdapter",
+            field="spec.serving.mode",
+        )

@@ -1,4 +1,4 @@
-"""Loads the base, frozen in the precision of the run, and attaches the adapter.
+"""Loads the base, in the precision of the run or of its own.
 
 Only local paths are loaded and no code that comes with a model is ever run.
 """
@@ -10,23 +10,19 @@ import logging
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    set_seed,
 )
 
-from graft_trainer.config import LoraHyperparameters, RunConfig
-from graft_trainer.methods import METHODS, Method
-from graft_trainer.outcome import BaseMismatchError, InvalidConfigError
+from graft_trainer.methods import Method
+from graft_trainer.outcome import BaseMismatchError
 
 logger = logging.getLogger(__name__)
-
-ALL_LINEAR = "all-linear"
 
 
 def device() -> torch.device:
@@ -80,57 +76,15 @@ def compute_dtype(path: Path, precision: str) -> torch.dtype:
     Auto takes the base's own, except that float16 becomes bfloat16: its range is too small to train in.
     """
     if precision == "Auto":
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        stored = config.get("dtype") or config.get("torch_dtype") or "float32"
-        return torch.float32 if stored == "float32" else torch.bfloat16
+        return torch.float32 if stored_dtype(path) == torch.float32 else torch.bfloat16
     return {"Float32": torch.float32, "BFloat16": torch.bfloat16}[precision]
 
 
-def attach_adapter(base: PreTrainedModel, config: RunConfig) -> PeftModel:
-    """Freeze the base and add a fresh adapter to it, initialised from the seed.
-
-    Raises InvalidConfigError where a target module does not exist.
-    """
-    method = METHODS[config.method]
-    if method.quantized:
-        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=config.training.gradient_checkpointing)
-    elif config.training.gradient_checkpointing:
-        # Checkpointed blocks only keep gradients where an input needs them; embeddings are frozen.
-        base.enable_input_require_grads()
-    set_seed(config.training.seed)
-    try:
-        return get_peft_model(base, lora_config(config.lora, method, linear_layers=linear_layers(base)))
-    except ValueError as error:
-        field = "spec.lora.targetModules"
-        raise InvalidConfigError(f"{field}: {error}", field=field) from error
-
-
-def linear_layers(base: PreTrainedModel) -> list[str]:
-    """Return the sorted names of the base's linear layers, such as ``q_proj``, without the output layer.
-
-    PEFT's own ``all-linear`` records full module paths for shallow models, so equal intents would look different.
-    """
-    head = base.get_output_embeddings()
-    return sorted(
-        {
-            path.rpartition(".")[2]
-            for path, module in base.named_modules()
-            if isinstance(module, torch.nn.Linear) and module is not head
-        }
-    )
-
-
-def lora_config(lora: LoraHyperparameters, method: Method, *, linear_layers: list[str]) -> LoraConfig:
-    """Build PEFT's configuration afresh: get_peft_model() mutates the one that it is given."""
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=linear_layers if lora.target_modules == [ALL_LINEAR] else lora.target_modules,
-        bias="none",
-        use_rslora=method.rank_stabilized,
-    )
+def stored_dtype(path: Path) -> torch.dtype:
+    """Return the number format that the base's files are in, as its configuration says."""
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    name = config.get("dtype") or config.get("torch_dtype") or "float32"
+    return {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(name, torch.float32)
 
 
 def count_parameters(model: PeftModel) -> tuple[int, int]:
