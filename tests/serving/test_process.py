@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
@@ -25,7 +26,7 @@ async def start(environment: dict[str, str]) -> Process:
     )
 
 
-async def test_the_process_serves_what_its_file_wants_and_ends_cleanly_on_sigterm(
+async def test_the_process_serves_what_its_file_wants_and_a_stream_survives_its_sigterm(
     pod: Pod, registry: RegistryConfig, tmp_path: Path
 ) -> None:
     wanted = tmp_path / "wanted.json"
@@ -57,10 +58,22 @@ async def test_the_process_serves_what_its_file_wants_and_ends_cleanly_on_sigter
     try:
         await eventually(is_ready, seconds=30)
         answer = await pod.ask("support")
+        pod.engine.seconds_per_token = 0.1
+        body = {"model": "support", "prompt": "hello", "max_tokens": 30, "stream": True}
+        async with pod.client.post(f"{pod.url}/v1/completions", json=body) as response:
+            events = [await response.content.readline()]
+            process.terminate()
+            stopped = time.monotonic()
+            events += [line async for line in response.content if line.strip()]
+            streamed_on = time.monotonic() - stopped
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         _, log = await process.communicate()
     assert answer.text == pod.expected("support", 1)
+    assert streamed_on > 2.5, "the stream was over before the process was told to end"
+    assert len(events) == 31
+    assert events[-1] == b"data: [DONE]\n"
     assert process.returncode == 0, log.decode()
     assert b"Traceback" not in log
 

@@ -1,0 +1,77 @@
+"""A disk that is full costs new versions, never those that are served."""
+
+import asyncio
+import errno
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from tests.serving.conftest import Pod
+from tests.serving.published import wanted_adapter, wanted_set
+
+from graft_registry.store import ObjectStore
+
+
+class FullDisk:
+    """The disk has room for nothing while `is_full`, unless the given folder has been deleted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_full = False
+        self.but_for: Path | None = None
+        download = ObjectStore.download_file
+
+        def download_file(store: ObjectStore, key: str, destination: Path, *, sha256: str | None) -> str:
+            if self.is_full and (self.but_for is None or self.but_for.exists()):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return download(store, key, destination, sha256=sha256)
+
+        monkeypatch.setattr(ObjectStore, "download_file", download_file)
+
+
+async def test_a_full_disk_is_told_and_tried_again_while_the_others_serve(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch)
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_ready()
+        disk.is_full = True
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
+        failing = await pod.until_state("support", 2, "Failing")
+        answer = await pod.ask("support")
+        assert await pod.is_ready()
+        disk.is_full = False
+        await pod.until_answered_by("support", "support@v2")
+    assert failing["reason"] == "DiskFull"
+    assert "No space left on device" in failing["message"]
+    assert answer.headers["X-Graft-Version"] == "support@v1"
+
+
+async def test_what_nobody_needs_makes_room_on_a_full_disk(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod.settings = pod.settings.model_copy(update={"cache_bytes": 10_000_000})
+    disk = FullDisk(monkeypatch)
+    v1, v2, v3 = (pod.publisher.publish("support") for _ in range(3))
+    async with pod.agent():
+        for stored in (v1, v2):
+            pod.want(wanted_set(pod.base, wanted_adapter("support", [stored])))
+            await pod.until_answered_by("support", f"support@v{stored.manifest.number}")
+        await pod.until_state("support", 1, None)
+        assert await asyncio.to_thread(pod.folder_of(v1).exists)
+        disk.is_full, disk.but_for = True, pod.folder_of(v1)
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v2, v3])))
+        await pod.until_answered_by("support", "support@v3")
+        assert await asyncio.to_thread(pod.folder_of(v2).exists)
+
+
+async def test_a_disk_that_can_hold_no_memory_doesn_t_end_the_agent(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(path: Path, content: bytes) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], [(v1, 1)])))
+        await pod.until_ready()
+        monkeypatch.setattr("graft_serving.memory.write_atomically", no_room)
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
+        await pod.until_answered_by("support", "support@v2")
