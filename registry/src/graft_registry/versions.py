@@ -133,6 +133,18 @@ class AdapterRegistry:
                 blob = self._layout.blob(file.sha256)
                 self._store.download_file(blob, staging / file.path, sha256=file.sha256)
 
+    def fetch_file(self, stored: StoredVersion, path: str, destination: Path) -> None:
+        """Download one file of a version, verified; ``path`` is its path in the manifest.
+
+        Raises:
+            NotFound: the version has no such file, or its blob is gone.
+            Corrupt: the file differs in the store.
+        """
+        file = next((file for file in stored.manifest.files if file.path == path), None)
+        if file is None:
+            raise NotFound(f"version {stored.manifest.number} has no {path}")
+        self._store.download_file(self._layout.blob(file.sha256), destination, sha256=file.sha256)
+
     def delete_version(self, number: int) -> None:
         """Delete a version that isn't the newest: manifest first, so that it never exists in part; then its files.
 
