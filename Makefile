@@ -95,6 +95,14 @@ test-s3: setup cluster-up ## The registry on a real S3 server
 test-e2e: setup cluster-up images ## End to end on the kind cluster: real API server, S3, training and vLLM
 	$(PYTEST) -m e2e tests/e2e
 
+.PHONY: test-engine
+test-engine: setup cluster-up images ## The engine's behaviour that serving relies on: run it before an upgrade of vLLM
+	$(PYTEST) -m engine tests/engine
+
+.PHONY: test-soak
+test-soak: setup cluster-up images ## Hundreds of swaps and deaths under load, every answer checked (GRAFT_SOAK_SWAPS, GRAFT_SOAK_KILLS)
+	$(PYTEST) -m soak tests/e2e
+
 .PHONY: test-gpu
 test-gpu: setup ## What needs a CUDA GPU
 	$(PYTEST) -m gpu tests

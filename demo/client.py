@@ -90,9 +90,18 @@ class Client:
         return {model: [Answer(**answer) for answer in answers] for model, answers in json.loads(text).items()}
 
     @contextmanager
-    def load(self, url: str, questions: Questions, *, rate: float, concurrency: int = 4) -> Iterator[Load]:
-        """Send ``rate`` requests per second while the block runs."""
+    def load(
+        self,
+        url: str,
+        questions: Questions,
+        *,
+        rate: float,
+        concurrency: int = 4,
+        expected: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> Iterator[Load]:
+        """Send ``rate`` requests per second while the block runs; ``expected`` is version → question → right answer."""
         plan = {"url": url, "questions": questions, "concurrency": concurrency, "rate": rate, "once": False}
+        plan["expected"] = expected or {}
         with subprocess.Popen(
             self._command(),
             env=self._cluster.environment,

@@ -7,6 +7,7 @@
 | GRAFT_IMAGES | JSON file: program → image reference |
 | GRAFT_S3_ENDPOINT | the S3 store as this machine reaches it |
 | GRAFT_S3_ENDPOINT_IN_CLUSTER | the same as pods reach it |
+| GRAFT_DOCKER_HOST | the Docker daemon that runs the local cluster's nodes, for tests that kill |
 | GRAFT_S3_BUCKET, GRAFT_S3_REGION, GRAFT_S3_ACCESS_KEY, GRAFT_S3_SECRET_KEY | bucket and credentials |
 
 For a cluster of your own set GRAFT_USE_EXISTING=1 and all of these before `make cluster-up`; GRAFT_IMAGES then names
@@ -50,6 +51,8 @@ class Environment:
     """Folder of kubectl and helm, or empty."""
     images: Mapping[str, str]
     storage: ObjectStorage
+    docker_host: str
+    """The Docker daemon of the local cluster's nodes; Docker's own default when empty."""
     cache: Path
     """Where things are kept between runs."""
 
@@ -75,6 +78,7 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
         programs=facts.get("GRAFT_BIN", ""),
         images=_images(Path(_needed(facts, "GRAFT_IMAGES"))),
         storage=storage,
+        docker_host=facts.get("GRAFT_DOCKER_HOST", ""),
         cache=cache,
     )
 

@@ -6,6 +6,9 @@ The first line on standard input is the plan, as JSON:
     {"url": "http://graft-tiny.demo.svc:8000", "questions": {"topic": ["…"]},
      "concurrency": 4, "rate": 20, "once": false}
 
+``expected`` may hold the right answers, version → question → text (``{"topic@v1": {"…": "…"}}``): an answer of such a
+version to such a question that reads differently counts as wrong.
+
 With ``once`` every question is asked once and the answers are printed. Otherwise questions are asked at ``rate`` per
 second until another line, or the end, of standard input; every second a report of what happened so far is printed, as
 one line of JSON.
@@ -19,7 +22,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -90,13 +93,18 @@ class Tally:
     failed: int = 0
     went_back: int = 0
     """Answers of a version on a connection that had already got answers of a later one: one connection is one pod."""
-    latencies: list[float] = field(default_factory=list)
+    expected: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    checked: int = 0
+    """Answers whose right text is known."""
+    wrong: list[dict[str, str]] = field(default_factory=list)
+    latencies: dict[str, list[float]] = field(default_factory=dict)
+    """Model → seconds."""
     versions: dict[str, Seen] = field(default_factory=dict)
 
-    def add(self, model: str, answer: Answer) -> None:
+    def add(self, model: str, question: str, answer: Answer) -> None:
         """Count one answer."""
         now = time.time()
-        self.latencies.append(answer.seconds)
+        self.latencies.setdefault(model, []).append(answer.seconds)
         if answer.status != 200:
             self.failed += 1
             if len(self.failures) < FAILURES_KEPT:
@@ -105,24 +113,38 @@ class Tally:
         seen = self.versions.setdefault(f"{answer.version} on {answer.base}", Seen(now, now))
         seen.count += 1
         seen.last = now
+        right = self.expected.get(answer.version, {}).get(question)
+        if right is not None:
+            self.checked += 1
+            if answer.text != right:
+                self.wrong.append({"version": answer.version, "said": answer.text, "right": right})
 
     def report(self) -> dict[str, Any]:
         """Return the counts as JSON; latencies in milliseconds."""
-        ordered = sorted(self.latencies) or [0.0]
+        ordered = sorted(itertools.chain.from_iterable(self.latencies.values())) or [0.0]
         return {
-            "requests": len(self.latencies),
+            "requests": sum(map(len, self.latencies.values())),
             "failed": self.failed,
             "failures": self.failures,
             "wentBack": self.went_back,
             "seconds": round(time.time() - self.begun, 1),
-            "p50": round(ordered[len(ordered) // 2] * 1000),
-            "p99": round(ordered[len(ordered) * 99 // 100] * 1000),
+            "checked": self.checked,
+            "wrong": len(self.wrong),
+            "wrongAnswers": self.wrong[:FAILURES_KEPT],
+            "p50": milliseconds(ordered, 50),
+            "p99": milliseconds(ordered, 99),
+            "p99Of": {model: milliseconds(sorted(seconds), 99) for model, seconds in self.latencies.items()},
             "slowest": round(ordered[-1] * 1000),
             "versions": {
                 name: {"count": seen.count, "first": seen.first, "last": seen.last}
                 for name, seen in sorted(self.versions.items())
             },
         }
+
+
+def milliseconds(ordered: Sequence[float], percent: int) -> int:
+    """Return a percentile of sorted seconds."""
+    return round(ordered[len(ordered) * percent // 100] * 1000)
 
 
 class Connection:
@@ -166,14 +188,14 @@ async def keep_asking(
             due = time.perf_counter() + pause
             model, question = next(questions)
             answer = await ask(session, plan["url"], model, question)
-            tally.add(model, answer)
+            tally.add(model, question, answer)
             tally.went_back += answer.status == 200 and connection.goes_back(model, answer.version)
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
 
 async def run_load(plan: Mapping[str, Any]) -> None:
     """Ask until told to stop. Half of the clients keep their connection, the others open one per question."""
-    stop, tally = asyncio.Event(), Tally()
+    stop, tally = asyncio.Event(), Tally(expected=plan.get("expected", {}))
     pairs = itertools.cycle(list(interleaved(plan["questions"])))
 
     async def report() -> None:

@@ -28,8 +28,6 @@ def registry_secret(namespace: str, storage: ObjectStorage) -> Object:
         "stringData": {
             "AWS_ACCESS_KEY_ID": storage.access_key,
             "AWS_SECRET_ACCESS_KEY": storage.secret_key,
-            # Threads of one trainer wait for one another at every operation, for long when other pods hold their cores.
-            "OMP_NUM_THREADS": "1",
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 from graft_cluster import kind_config, local_registry, node_network
@@ -51,7 +52,9 @@ class Cluster:
     def delete(self) -> None:
         """Delete the nodes and their prepared stores."""
         with self._steps.step("delete the kind cluster") as step:
-            self._kind(step, "delete", "cluster", f"--name={kind_config.CLUSTER}")
+            # A set-up that ended before kind was built has made no cluster.
+            if shutil.which("kind", path=self._docker.environment["PATH"]):
+                self._kind(step, "delete", "cluster", f"--name={kind_config.CLUSTER}")
             step.run(["rm", "-rf", self._cache.root / "nodes"])
         self._cache.kubeconfig.unlink(missing_ok=True)
 

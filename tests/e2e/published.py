@@ -1,0 +1,142 @@
+"""Versions that are published without training: random weights, and golden answers that are really theirs.
+
+What is tested is the way of a version to the replicas, again and again; training each would take hours and prove
+nothing more. Everything else is real: the files, the registry's commit, the trainer's own way to record golden prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from demo.load import MAX_TOKENS
+from peft import LoraConfig, PeftModel, get_peft_model
+from tests.e2e.tenant import BASE, Tenant
+from transformers import AutoModelForCausalLM
+
+from graft_registry.config import Credentials, RegistryConfig
+from graft_registry.digests import digest_of
+from graft_registry.documents import (
+    AdapterShape,
+    BaseManifest,
+    BaseReference,
+    DatasetRecord,
+    GoldenPrompt,
+    VersionDraft,
+)
+from graft_registry.store import ObjectStore
+from graft_registry.versions import AdapterRegistry
+from graft_trainer.conversation import Conversation, Message
+from graft_trainer.evaluation import Question, compare
+from graft_trainer.golden import golden_prompts
+from graft_trainer.model import load_tokenizer
+from graft_trainer.rendering import prompt_token_ids
+
+RANK = 8
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj")
+SAFE_MARGIN = 0.5
+"""Nats between best and second-best token all along an answer: far more than the rounding of another kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version in the registry, and its answers to the questions that it answers beyond doubt."""
+
+    adapter: str
+    number: int
+    answers: dict[str, str]
+    """Question → the first :data:`demo.load.MAX_TOKENS` tokens of the greedy answer."""
+
+
+@dataclass(slots=True)
+class Publisher:
+    """Publishes versions for one tenant's base."""
+
+    tenant: Tenant
+    models: Path
+    base_digest: str
+    registry: RegistryConfig
+    base_folder: str = "base-v1"
+    _base: Any = None
+    _manifest: BaseManifest | None = field(default=None)
+
+    @classmethod
+    def of(cls, tenant: Tenant, models: Path, base_digest: str) -> Publisher:
+        """Return the publisher for a tenant whose base is resolved."""
+        storage = tenant.environment.storage
+        registry = RegistryConfig(endpoint=storage.endpoint, bucket=storage.bucket, region=storage.region)
+        return cls(tenant, models, base_digest, registry)
+
+    def publish(self, adapter: str, seed: int, questions: Sequence[str], *, scale: float = 0.3) -> Published:
+        """Publish the next version of ``adapter``, with weights drawn from ``seed``."""
+        folder = self.models / self.base_folder
+        tokenizer = load_tokenizer(folder)
+        asked = [_question(text, tokenizer) for text in questions]
+        model = self._model(folder, seed, scale)
+        comparison = compare(model, tokenizer, (), asked)
+        with TemporaryDirectory() as directory:
+            model.save_pretrained(directory)
+            Path(directory, "README.md").unlink(missing_ok=True)
+            draft = self._draft(adapter, seed, golden_prompts(comparison, tokenizer))
+            stored = AdapterRegistry(self._store(), self.tenant.namespace, adapter).publish(draft, Path(directory))
+        self._base = model.unload()
+        sure = {
+            text: str(tokenizer.decode(answer.token_ids[:MAX_TOKENS], skip_special_tokens=True)).strip()
+            for text, answer in zip(questions, comparison.adapter.answers, strict=True)
+            if min(answer.margins[:MAX_TOKENS]) > SAFE_MARGIN
+        }
+        return Published(adapter, stored.manifest.number, sure)
+
+    def _model(self, folder: Path, seed: int, scale: float) -> PeftModel:
+        if self._base is None:
+            self._base = AutoModelForCausalLM.from_pretrained(folder)
+        torch.manual_seed(seed)
+        config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=list(MODULES), task_type="CAUSAL_LM")
+        model = get_peft_model(self._base, config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.normal_(std=scale)
+        return model
+
+    def _store(self) -> ObjectStore:
+        storage = self.tenant.environment.storage
+        return ObjectStore(self.registry, Credentials(storage.access_key, storage.secret_key))
+
+    def _draft(self, adapter: str, seed: int, golden: tuple[GoldenPrompt, ...]) -> VersionDraft:
+        base = self._read_base()
+        return VersionDraft(
+            namespace=self.tenant.namespace,
+            adapter=adapter,
+            recipe=digest_of([adapter, seed]),
+            reason="Imported",
+            uid="published-by-hand",
+            generation=1,
+            base=BaseReference(name=BASE, revision=base.revision, digest=base.digest, source=base.source),
+            dataset=DatasetRecord(uri="none:random-weights", digest=digest_of(seed), rows=1),
+            method="LoRA",
+            trained_on="float32",
+            servable="MultiAdapter",
+            hyperparameters={},
+            seed=seed,
+            shape=AdapterShape(
+                rank=RANK, alpha=2 * RANK, target_modules=MODULES, trainable_parameters=1, all_parameters=2
+            ),
+            libraries={},
+            golden=golden,
+        )
+
+    def _read_base(self) -> BaseManifest:
+        if self._manifest is None:
+            digest = self.base_digest.partition(":")[2]
+            key = f"{self.tenant.namespace}/bases/{BASE}/revisions/{digest}/manifest.json"
+            self._manifest = BaseManifest.model_validate(self.tenant.bucket.read_json(key))
+        return self._manifest
+
+
+def _question(text: str, tokenizer: Any) -> Question:
+    return Question(prompt_token_ids(Conversation((Message("user", text),)), tokenizer), text, "")

@@ -1,0 +1,114 @@
+"""What the agent relies on: each line is a fact of the engine that Graft's serving side was built upon.
+
+A failure after an upgrade of the engine is a decision to make, not a test to mend: the docstrings say what depends
+on it.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import httpx
+import pytest
+from tests.engine.conftest import MODEL, Engine
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+SERVED = ("plain", "stabilized", "patterned", "odd-rank")
+REFUSED = ("too-high", "decomposed", "principal", "with-head", "scaling")
+SILENTLY_ACCEPTED = ("narrow", "deep")
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded(engine: Engine) -> None:
+    for name in set(engine.models()) - {MODEL}:
+        engine.unload(name)
+
+
+@pytest.mark.parametrize("adapter", SERVED)
+def test_what_graft_publishes_is_served_and_changes_the_answer(engine: Engine, adapter: str) -> None:
+    """The servable methods in the trainer's table; ranks between the engine's steps are rounded up by the operator."""
+    assert engine.load(adapter, adapter).status_code == 200
+    assert engine.text(adapter) != engine.text(MODEL)
+
+
+@pytest.mark.parametrize("adapter", REFUSED)
+def test_what_cannot_be_served_is_refused_for_good(engine: Engine, adapter: str) -> None:
+    """The agent takes a 500 of a load as final, and the operator refuses these methods before any training."""
+    answer = engine.load(adapter, adapter)
+    assert answer.status_code == 500, answer.text
+    assert adapter not in engine.models()
+    assert engine.complete(MODEL).status_code == 200
+
+
+@pytest.mark.parametrize("adapter", SILENTLY_ACCEPTED)
+def test_an_adapter_of_another_shape_is_accepted_without_a_word(engine: Engine, adapter: str) -> None:
+    """Why the agent checks shapes by itself. Should this become an error, the check may be relaxed."""
+    assert engine.load(adapter, adapter).status_code == 200
+
+
+def test_a_name_is_loaded_once(engine: Engine) -> None:
+    """The agent takes 400 for a name that it finds listed with the right path as success."""
+    engine.load("one", "plain")
+    assert engine.load("one", "sibling").status_code == 400
+    assert engine.load(MODEL, "plain").status_code == 400
+
+
+def test_what_is_not_there_is_404(engine: Engine) -> None:
+    """Unknown models must never be answered by the base."""
+    assert engine.load("one", "nowhere").status_code == 404
+    assert engine.unload("one").status_code == 404
+    assert engine.complete("one").status_code == 404
+
+
+def test_the_list_tells_path_and_base(engine: Engine) -> None:
+    """The agent finds after its own restart what is loaded, by name and path."""
+    engine.load("one", "plain")
+    entry = engine.models()["one"]
+    assert (entry["root"], entry["parent"]) == ("/models/adapters/plain", MODEL)
+
+
+def test_a_request_under_way_outlives_the_unloading_of_its_name(engine: Engine) -> None:
+    """Draining may end late: a request that the router let through is still answered in full."""
+    engine.load("one", "plain")
+    answers: list[httpx.Response] = []
+    request = threading.Thread(target=lambda: answers.append(engine.complete("one", tokens=200)))
+    request.start()
+    while not answers and engine.unload("one").status_code != 200:
+        pass
+    request.join()
+    assert answers[0].status_code == 200
+    assert answers[0].json()["usage"]["completion_tokens"] > 8
+
+
+def test_two_adapters_answer_as_each_does_alone(engine: Engine) -> None:
+    """More adapters than places in a batch and in memory: answers stay right, whichever was evicted in between."""
+    names = ("plain", "sibling", "stabilized")
+    alone = {}
+    for name in names:
+        engine.load(name, name)
+        alone[name] = engine.text(name)
+    assert len(set(alone.values())) == len(names)
+    assert [engine.text(name) for name in names * 2] == [alone[name] for name in names * 2]
+
+
+def test_another_path_under_a_new_name_is_not_answered_from_the_old_cache(engine: Engine) -> None:
+    """Each version has its own name and path, so that no prefix computed by another one is taken for its own."""
+    engine.load("v1", "plain")
+    first = engine.text("v1")
+    engine.unload("v1")
+    engine.load("v2", "sibling")
+    second = engine.text("v2")
+    assert second != first
+    engine.unload("v2")
+    engine.load("v3", "sibling")
+    assert engine.text("v3") == second
+
+
+def test_the_key_of_the_api_does_not_guard_the_adapters(engine: Engine) -> None:
+    """Why the engine listens on loopback only and the router lets no such path through."""
+    with httpx.Client(base_url=engine.http.base_url, timeout=60) as stranger:
+        assert stranger.get("/v1/models").status_code == 401
+        body = {"name": "stranger", "src": "/models/adapters/plain"}
+        assert stranger.post("/adapters", json=body).status_code == 200
+        assert stranger.delete("/adapters/stranger").status_code == 200
