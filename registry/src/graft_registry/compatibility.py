@@ -80,7 +80,8 @@ def check_version(
     if manifest.base.digest != base.digest:
         return Refusal(
             RefusalReason.BASE_DIGEST_MISMATCH,
-            f"trained on base {manifest.base.digest}, but this is {base.digest}; re-adapt it to this base",
+            f"trained on base {manifest.base.digest}{_other_parts(manifest, base)}, but this is {base.digest}; "
+            "re-adapt it to this base",
         )
     if manifest.servable != "MultiAdapter":
         return Refusal(
@@ -88,6 +89,19 @@ def check_version(
             f"method {manifest.method} is servable as {manifest.servable}, not beside other adapters",
         )
     return check_adapter(config, tensors, base, max_rank=max_rank)
+
+
+def _other_parts(manifest: VersionManifest, base: BaseManifest) -> str:
+    """Name what is known to differ beside the weights: a base with another chat template is another base, too."""
+    recorded, fingerprint = manifest.base, base.fingerprint
+    if recorded.tokenizer_digest is None:
+        return ""
+    parts = (
+        ("tokenizer", recorded.tokenizer_digest, fingerprint.tokenizer_digest),
+        ("chat template", recorded.chat_template_digest, fingerprint.chat_template_digest),
+    )
+    differing = [name for name, theirs, ours in parts if theirs != ours]
+    return f" with another {' and '.join(differing)}" if differing else ""
 
 
 def check_adapter(

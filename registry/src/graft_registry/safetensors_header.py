@@ -63,8 +63,12 @@ class SafetensorsHeader:
     data_start: int
 
 
-def read_header(path: Path) -> SafetensorsHeader:
+def read_header(path: Path, *, max_bytes: int = MAX_HEADER_BYTES) -> SafetensorsHeader:
     """Read and check the header of a file.
+
+    Args:
+        path: of the file.
+        max_bytes: that the header may have; a longer one is refused before it is read.
 
     Raises:
         InvalidModel: not a valid safetensors file, or cut short.
@@ -72,6 +76,8 @@ def read_header(path: Path) -> SafetensorsHeader:
     size = path.stat().st_size
     with path.open("rb") as stream:
         length = _header_length(stream.read(_LENGTH_BYTES), size)
+        if length > max_bytes:
+            raise InvalidModel(f"header of {length} bytes, at most {max_bytes} are read")
         return _parse(stream.read(length), data_bytes=size - _LENGTH_BYTES - length)
 
 

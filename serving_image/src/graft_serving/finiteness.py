@@ -5,7 +5,7 @@ from pathlib import Path
 
 from graft_registry.safetensors_header import SafetensorsHeader
 
-CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
 """A multiple of every number's size. A search holds the interpreter's lock: between
 chunks the requests that are being served get their turn."""
 

@@ -1,0 +1,208 @@
+"""A corpus of versions that must never reach an engine, as files on the disk: each is refused for the right reason."""
+
+import json
+import pickle
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.registry.builders import (
+    HIDDEN,
+    Tensors,
+    adapter_config,
+    adapter_tensors,
+    base_manifest,
+    safetensors_bytes,
+    version_draft,
+    write_adapter,
+    write_model,
+)
+
+from graft_registry.documents import BaseManifest, VersionManifest, timestamp
+from graft_serving.checks import MAX_CONFIG_BYTES, MAX_HEADER_BYTES, version_check
+from graft_serving.errors import RefusedError
+
+Q0 = "base_model.model.model.layers.0.self_attn.q_proj"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> BaseManifest:
+    return base_manifest(write_model(tmp_path_factory.mktemp("base")))
+
+
+def version_on(base: BaseManifest, **fields: Any) -> VersionManifest:
+    draft = version_draft(**fields)
+    identity = {
+        "digest": base.digest,
+        "tokenizer_digest": base.fingerprint.tokenizer_digest,
+        "chat_template_digest": base.fingerprint.chat_template_digest,
+    }
+    reference = draft.base.model_copy(update=identity)
+    return VersionManifest(**{**dict(draft), "base": reference}, number=1, files=(), created_time=timestamp())
+
+
+def config(**fields: Any) -> Callable[[Path], None]:
+    """Write another adapter_config.json."""
+    return lambda folder: (folder / CONFIG).write_text(json.dumps(adapter_config(**fields))) and None
+
+
+def file(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(content) and None
+
+
+def tensors(tensors: Tensors, fill: bytes = b"\0") -> Callable[[Path], None]:
+    return file(WEIGHTS, safetensors_bytes(tensors, fill))
+
+
+def weights_of(*values: float, dtype: str = "F32", code: str = "f") -> Callable[[Path], None]:
+    """All weights finite, but for those at the end."""
+    shapes: Tensors = {name: (dtype, shape) for name, (_, shape) in adapter_tensors().items()}
+    end = struct.pack(f"<{len(values)}{code}", *values)
+    return file(WEIGHTS, safetensors_bytes(shapes)[: -len(end)] + end)
+
+
+def header(document: Any, data: bytes = bytes(8), length: int | None = None) -> Callable[[Path], None]:
+    encoded = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return file(WEIGHTS, struct.pack("<Q", len(encoded) if length is None else length) + encoded + data)
+
+
+def cut_short(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1])
+
+
+def missing(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+DORA: Tensors = {**adapter_tensors(), f"{Q0}.lora_magnitude_vector": ("F32", (HIDDEN,))}
+RENAMED: Tensors = {name.replace("base_model.model", "transformer"): entry for name, entry in adapter_tensors().items()}
+FULL_LAYER: Tensors = {**adapter_tensors(), "base_model.model.lm_head.modules_to_save.weight": ("F32", (32, HIDDEN))}
+
+FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "Narrower than the base.": (tensors(adapter_tensors(hidden=4)), "ShapeMismatch", "the base needs"),
+    "More layers than the base.": (tensors(adapter_tensors(layers=3)), "ModuleUnknown", "layers.2"),
+    "Fewer layers than the base.": (tensors(adapter_tensors(layers=1)), "MissingTensor", "layers.1"),
+    "Names of another architecture.": (tensors(RENAMED), "UnexpectedTensor", "transformer."),
+    "A higher rank than the engine's.": (config(r=32), "RankTooHigh", "rank 32 is above the 16"),
+    "A higher rank in a single layer.": (config(rank_pattern={"q_proj": 64}), "RankTooHigh", "rank 64"),
+    "DoRA by its config.": (config(use_dora=True), "MethodNotServable", "use_dora"),
+    "DoRA by its tensors alone.": (tensors(DORA), "UnexpectedTensor", "lora_magnitude_vector"),
+    "PiSSA that changed the base.": (config(init_lora_weights="pissa"), "MethodNotServable", "pissa"),
+    "Full layers by its config.": (config(modules_to_save=["lm_head"]), "MethodNotServable", "modules_to_save"),
+    "Full layers by its tensors alone.": (tensors(FULL_LAYER), "UnexpectedTensor", "modules_to_save"),
+    "A prompt tuning.": (config(peft_type="PROMPT_TUNING"), "MethodNotServable", "PROMPT_TUNING"),
+    "A class to be loaded.": (config(auto_mapping={"base_model_class": "x"}), "MethodNotServable", "auto_mapping"),
+    "A NaN at the end.": (weights_of(float("nan")), "NotFinite", "layers.1.self_attn.v_proj"),
+    "An infinity.": (weights_of(float("inf"), 0.0), "NotFinite", "not finite"),
+    "A negative infinity in half precision.": (
+        weights_of(float("-inf"), dtype="F16", code="e"),
+        "NotFinite",
+        "not finite",
+    ),
+    "Weights that were cut short.": (cut_short, "InvalidAdapter", "cut short"),
+    "No weights.": (missing(WEIGHTS), "InvalidAdapter", WEIGHTS),
+    "An empty file of weights.": (file(WEIGHTS, b""), "InvalidAdapter", "at least 8 bytes"),
+    "No config.": (missing(CONFIG), "InvalidAdapter", CONFIG),
+    "A pickle in place of the weights.": (file(WEIGHTS, pickle.dumps({"w": 1.0})), "InvalidAdapter", "not safetensors"),
+    "A pickle in place of the config.": (file(CONFIG, pickle.dumps({"r": 4})), "InvalidAdapter", "can't be read"),
+    "An archive of torch.save.": (file(WEIGHTS, b"PK\x03\x04" + bytes(60)), "InvalidAdapter", "not safetensors"),
+    "A config that is a list.": (file(CONFIG, b"[]"), "InvalidAdapter", "not a JSON object"),
+    "A config that is nested too deeply.": (file(CONFIG, b"[" * 100_000), "InvalidAdapter", "recursion"),
+    "A huge config.": (file(CONFIG, b" " * (MAX_CONFIG_BYTES + 1)), "InvalidAdapter", "at most 1048576 are read"),
+    "A header that is longer than the file.": (header({}, length=1 << 40), "InvalidAdapter", "cut short"),
+    "A header that is nested too deeply.": (header(b"[" * 100_000), "InvalidAdapter", "not JSON"),
+    "A huge header.": (header(b" " * (MAX_HEADER_BYTES + 1)), "InvalidAdapter", "at most 16777216 are read"),
+    "A tensor that begins before the data.": (
+        header({"a": {**TENSOR, "data_offsets": [-8, 0]}}),
+        "InvalidAdapter",
+        "data_offsets",
+    ),
+    "Two tensors over the same bytes.": (header({"a": TENSOR, "b": TENSOR}), "InvalidAdapter", "begins at 0"),
+    "A tensor beyond the end.": (header({"a": {**TENSOR, "data_offsets": [8, 16]}}), "InvalidAdapter", "begins at 8"),
+    "A shape whose size overflows.": (
+        header({"a": {**TENSOR, "shape": [1 << 62, 1 << 62]}}),
+        "InvalidAdapter",
+        "doesn't take",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "reason", "says"), FILES.values(), ids=FILES.keys())
+def test_bad_files_are_refused(
+    base: BaseManifest, tmp_path: Path, spoil: Callable[[Path], None], reason: str, says: str
+) -> None:
+    folder = write_adapter(tmp_path / "adapter")
+    spoil(folder)
+    with pytest.raises(RefusedError) as refused:
+        version_check(base, max_rank=16)(folder, version_on(base))
+    assert refused.value.reason == reason
+    assert says in str(refused.value)
+
+
+BASES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "Other weights of the same shapes.": ({"fill": b"\1"}, "", "[0-9a-f]{64}, but this is"),
+    "The same weights with another tokenizer.": ({}, "tokenizer.json", "another tokenizer,"),
+    "The same weights with another chat template.": ({}, "chat_template.jinja", "another chat template,"),
+}
+
+
+@pytest.mark.parametrize(("model", "changed", "says"), BASES.values(), ids=BASES.keys())
+def test_an_adapter_of_another_base_is_refused_although_it_fits(
+    base: BaseManifest, tmp_path: Path, model: dict[str, Any], changed: str, says: str
+) -> None:
+    folder = write_model(tmp_path / "other", **model)
+    if changed:
+        (folder / changed).write_text('{"model": {"type": "WordPiece"}}')
+    other = base_manifest(folder)
+    assert other.linear_modules == base.linear_modules
+    with pytest.raises(RefusedError, match=says) as refused:
+        version_check(base, max_rank=16)(write_adapter(tmp_path / "adapter"), version_on(other))
+    assert refused.value.reason == "BaseDigestMismatch"
+
+
+def test_the_adapter_that_all_others_were_made_from_is_accepted(base: BaseManifest, tmp_path: Path) -> None:
+    version_check(base, max_rank=16)(write_adapter(tmp_path), version_on(base))
+
+
+@dataclass(frozen=True)
+class LargeAdapter:
+    """A rank-1 adapter with the tensors of an 8 billion parameter model's: 32 layers of 7 modules, 2 halves each."""
+
+    layers: int = 32
+    modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+    def names(self) -> list[str]:
+        return [f"model.layers.{layer}.{module}" for layer in range(self.layers) for module in self.modules]
+
+    def write(self, folder: Path) -> None:
+        halves: Tensors = {}
+        for name in self.names():
+            halves[f"base_model.model.{name}.lora_A.weight"] = ("F32", (1, HIDDEN))
+            halves[f"base_model.model.{name}.lora_B.weight"] = ("F32", (HIDDEN, 1))
+        (folder / WEIGHTS).write_bytes(safetensors_bytes(halves))
+        (folder / CONFIG).write_text(json.dumps(adapter_config(r=1, target_modules="all-linear")))
+
+
+def test_the_check_costs_less_than_parsing_its_header_twenty_times(base: BaseManifest, tmp_path: Path) -> None:
+    large = LargeAdapter()
+    large.write(tmp_path)
+    check = version_check(
+        base.model_copy(update={"linear_modules": dict.fromkeys(large.names(), (HIDDEN, HIDDEN))}), max_rank=16
+    )
+    manifest, content = version_on(base), (tmp_path / WEIGHTS).read_bytes()
+    length = int.from_bytes(content[:8], "little")
+
+    def seconds(work: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    parsing = min(seconds(lambda: json.loads(content[8 : 8 + length])) for _ in range(10))
+    checking = min(seconds(lambda: check(tmp_path, manifest)) for _ in range(10))
+    assert checking < 20 * parsing

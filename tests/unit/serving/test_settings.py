@@ -1,0 +1,39 @@
+"""Settings from the environment: what is wrong is told by the variable's name."""
+
+from pathlib import Path
+
+import pytest
+
+from graft_serving.settings import Settings
+
+ENOUGH = {"GRAFT_NAMESPACE": "team-a", "GRAFT_POD": "tiny-0", "GRAFT_WANTED_FILE": "/wanted.json"}
+
+
+def test_a_few_variables_are_enough() -> None:
+    settings = Settings.from_environment(ENOUGH)
+    assert (settings.pod, settings.api_key_file, settings.loads_at_once) == ("tiny-0", None, 4)
+
+
+def test_a_file_with_keys_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("\n one \n")
+    assert Settings.from_environment({**ENOUGH, "GRAFT_API_KEY_FILE": str(path)}).api_key_file == path
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(None, "can't be read"), ("", "holds no key"), (" \n\n", "holds no key; write one a line")]
+)
+def test_a_file_without_keys_is_refused_by_the_variable_s_name(tmp_path: Path, content: str | None, says: str) -> None:
+    path = tmp_path / "keys"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=f"GRAFT_API_KEY_FILE.*{says}"):
+        Settings.from_environment({**ENOUGH, "GRAFT_API_KEY_FILE": str(path)})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("GRAFT_LOADS_AT_ONCE", "0"), ("GRAFT_CACHE_BYTES", "-1"), ("GRAFT_MAX_RANK", "high")]
+)
+def test_a_bad_value_is_refused_by_the_variable_s_name(variable: str, value: str) -> None:
+    with pytest.raises(ValueError, match=variable):
+        Settings.from_environment({**ENOUGH, variable: value})
