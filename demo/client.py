@@ -97,9 +97,9 @@ class Client:
         *,
         rate: float,
         concurrency: int = 4,
-        expected: Mapping[str, Mapping[str, str]] | None = None,
+        expected: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
     ) -> Iterator[Load]:
-        """Send ``rate`` requests per second while the block runs; ``expected`` is version → question → right answer."""
+        """Send ``rate`` requests per second while the block runs; ``expected``: version → question → right answers."""
         plan = {"url": url, "questions": questions, "concurrency": concurrency, "rate": rate, "once": False}
         plan["expected"] = expected or {}
         with subprocess.Popen(

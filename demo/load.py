@@ -6,8 +6,8 @@ The first line on standard input is the plan, as JSON:
     {"url": "http://graft-tiny.demo.svc:8000", "questions": {"topic": ["…"]},
      "concurrency": 4, "rate": 20, "once": false}
 
-``expected`` may hold the right answers, version → question → text (``{"topic@v1": {"…": "…"}}``): an answer of such a
-version to such a question that reads differently counts as wrong.
+``expected`` may hold the right answers, version → question → texts (``{"topic@v1": {"…": ["…"]}}``): any other answer
+of such a version to such a question counts as wrong.
 
 With ``once`` every question is asked once and the answers are printed. Otherwise questions are asked at ``rate`` per
 second until another line, or the end, of standard input; every second a report of what happened so far is printed, as
@@ -93,7 +93,7 @@ class Tally:
     failed: int = 0
     went_back: int = 0
     """Answers of a version on a connection that had already got answers of a later one: one connection is one pod."""
-    expected: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    expected: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     checked: int = 0
     """Answers whose right text is known."""
     wrong: list[dict[str, str]] = field(default_factory=list)
@@ -116,8 +116,8 @@ class Tally:
         right = self.expected.get(answer.version, {}).get(question)
         if right is not None:
             self.checked += 1
-            if answer.text != right:
-                self.wrong.append({"version": answer.version, "said": answer.text, "right": right})
+            if answer.text not in right:
+                self.wrong.append({"version": answer.version, "said": answer.text, "right": " | ".join(right)})
 
     def report(self) -> dict[str, Any]:
         """Return the counts as JSON; latencies in milliseconds."""

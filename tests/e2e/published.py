@@ -6,6 +6,7 @@ nothing more. Everything else is real: the files, the registry's commit, the tra
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +72,10 @@ class Publisher:
         registry = RegistryConfig(endpoint=storage.endpoint, bucket=storage.bucket, region=storage.region)
         return cls(tenant, models, base_digest, registry)
 
-    def publish(self, adapter: str, seed: int, questions: Sequence[str], *, scale: float = 0.3) -> Published:
-        """Publish the next version of ``adapter``, with weights drawn from ``seed``."""
+    def publish(
+        self, adapter: str, seed: int, questions: Sequence[str], *, scale: float = 0.3, keep_in: Path | None = None
+    ) -> Published:
+        """Publish the next version of ``adapter``, with weights drawn from ``seed``; keep a copy of its files."""
         folder = self.models / self.base_folder
         tokenizer = load_tokenizer(folder)
         asked = [_question(text, tokenizer) for text in questions]
@@ -81,6 +84,9 @@ class Publisher:
         with TemporaryDirectory() as directory:
             model.save_pretrained(directory)
             Path(directory, "README.md").unlink(missing_ok=True)
+            if keep_in is not None:
+                # Contents without modes: safetensors writes files that only their owner may read.
+                shutil.copytree(directory, keep_in, copy_function=shutil.copyfile)
             draft = self._draft(adapter, seed, golden_prompts(comparison, tokenizer))
             stored = AdapterRegistry(self._store(), self.tenant.namespace, adapter).publish(draft, Path(directory))
         self._base = model.unload()

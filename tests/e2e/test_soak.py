@@ -9,7 +9,7 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,10 @@ class Fleet:
         self.served = dict.fromkeys(NAMES, 0)
 
     @property
-    def expected(self) -> dict[str, dict[str, str]]:
-        """Version → question → right answer."""
+    def expected(self) -> dict[str, dict[str, list[str]]]:
+        """Version → question → right answers: one each."""
         every = itertools.chain.from_iterable(self.versions.values())
-        return {f"{version.adapter}@v{version.number}": version.answers for version in every}
+        return {f"{version.adapter}@v{version.number}": only(version.answers) for version in every}
 
     def serve(self, name: str, position: int, *, wait: bool = True) -> float:
         """Pin one of an adapter's versions; return the seconds until it answers on every replica."""
@@ -81,6 +81,11 @@ class Fleet:
             assert time.monotonic() - begun < timeout, "the pods do not hold what is wanted"
             time.sleep(1)
         return time.monotonic() - begun
+
+
+def only(answers: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return question → the one right answer, as the load wants it."""
+    return {question: [text] for question, text in answers.items()}
 
 
 def answers_with(number: int) -> Callable[[Object], bool]:
