@@ -97,6 +97,23 @@ def test_a_resolved_base_is_served_by_its_own_objects() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("honoured", "status", "reason"),
+    [
+        (True, "True", "ConditionalWrites"),
+        (False, "False", "ConditionalWritesIgnored"),
+        (None, "Unknown", "NotProbed"),
+    ],
+)
+def test_what_the_bucket_promises_is_said_and_changes_nothing_else(
+    honoured: bool | None, status: str, reason: str
+) -> None:
+    given = base_seen(conditional_writes=honoured)
+    said = next(item for item in status_of(given).conditions if item.type == "RegistrySafe")
+    assert (said.status, said.reason) == (status, reason)
+    assert applied(given) == applied(base_seen())
+
+
 def test_the_old_base_is_served_while_the_new_source_is_imported() -> None:
     given = base_seen(bumped_to("B"), bases="A", deployments=(deployment(),))
     assert revisions(given) == "A"
@@ -273,7 +290,7 @@ HEALTH: dict[str, tuple[BaseObserved, str, str]] = {
 def test_health(given: BaseObserved, health: str, reason: str) -> None:
     status = status_of(given)
     types = [condition.type for condition in status.conditions]
-    assert types == ["Stalled", "Reconciling", "Ready", "Resolved", "ServingReady", "AdaptersUpToDate"]
+    assert types == ["Stalled", "Reconciling", "Ready", "Resolved", "ServingReady", "AdaptersUpToDate", "RegistrySafe"]
     assert kstatus({"metadata": {"generation": 1}, "status": status.to_wire()}) == health
     ready = find(status.conditions, "Ready")
     assert ready is not None

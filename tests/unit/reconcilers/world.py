@@ -23,7 +23,7 @@ from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
 from graft_operator.reconcilers.context import Context
 from graft_operator.reconcilers.effects import Effects
-from graft_registry.documents import BaseManifest, BaseSource, Progress, StoredVersion
+from graft_registry.documents import BaseDrift, BaseManifest, BaseSource, DriftVerdict, Progress, StoredVersion
 from graft_registry.errors import NotFound
 
 TICKS_TO_TRAIN = 3
@@ -38,7 +38,14 @@ class RegistryInMemory:
         self.versions: dict[tuple[str, int], StoredVersion] = {}
         self.bases: dict[str, BaseManifest] = {}
         self.sources: dict[str, str] = {}
+        self.verdicts: dict[str, DriftVerdict] = {}
+        """How far the base of a letter will turn out to be from the one before; not measured where nothing is said."""
+        self.drifts: dict[tuple[str, str], BaseDrift] = {}
         self.is_away = False
+
+    async def honours_conditional_writes(self) -> bool | None:
+        self._require()
+        return True
 
     async def find_version(self, namespace: str, adapter: str, recipe: str) -> StoredVersion | None:
         self._require()
@@ -69,6 +76,10 @@ class RegistryInMemory:
             raise NotFound(digest)
         return self.bases[digest]
 
+    async def base_drift(self, namespace: str, name: str, digest: str, previous: str) -> BaseDrift | None:
+        self._require()
+        return self.drifts.get((digest, previous))
+
     async def delete_adapter(self, namespace: str, adapter: str) -> None:
         self._require()
         self.versions = {key: stored for key, stored in self.versions.items() if key[0] != adapter}
@@ -77,9 +88,13 @@ class RegistryInMemory:
         found = (stored for (name, _), stored in self.versions.items() if name == adapter)
         return next((stored for stored in found if stored.manifest.recipe == recipe), None)
 
-    def import_base(self, letter: str) -> None:
+    def import_base(self, letter: str, previous: str | None) -> None:
         manifest = base_manifest(letter)
         self.bases[manifest.digest] = manifest
+        if previous is not None and letter in self.verdicts:
+            self.drifts[manifest.digest, previous] = BaseDrift(
+                previous=previous, digest=manifest.digest, verdict=self.verdicts[letter], created_time=CREATED
+            )
         self.sources[manifest.source.digest()] = manifest.digest
 
     def _require(self) -> None:
@@ -95,6 +110,8 @@ class World:
         self.registry = RegistryInMemory()
         self.pods: dict[str, ServingPod] = {}
         self.refuses: set[tuple[str, int]] = set()
+        self.fails: set[tuple[str, int]] = set()
+        """(adapter, number) of what the pods load, and what then fails."""
         self.losses: dict[int, float] = {}
         """Evaluation loss by version number; 1.0 where nothing is said."""
         self.training_fails: str | None = None
@@ -141,8 +158,8 @@ class World:
         if not trains:
             container = job["spec"]["template"]["spec"]["containers"][0]
             request = next(item for item in container["env"] if item["name"] == "GRAFT_BASE_IMPORT")
-            uri = json.loads(request["value"])["source"]["s3"]["uri"]
-            self.registry.import_base(uri[-1].upper())
+            asked = json.loads(request["value"])
+            self.registry.import_base(asked["source"]["s3"]["uri"][-1].upper(), asked.get("previousDigest"))
         elif self.training_fails:
             self._end(job, "Failed", self.training_fails)
             return
@@ -167,6 +184,7 @@ class World:
             adapter=name,
             reason=run["reason"],
             parent=run["parent"],
+            warmStart=run["warmStart"],
         )
         self.registry.versions[name, number] = stored
 
@@ -194,7 +212,7 @@ class World:
                 wanted, there = index < deployment["spec"]["replicas"], name in self.pods
                 if wanted and not there:
                     self.pods[name] = ServingPod(
-                        name, metadata["annotations"][labels.RECIPE], self.refuses, slowness=index
+                        name, metadata["annotations"][labels.RECIPE], self.refuses, self.fails, slowness=index
                     )
                     owner = {"uid": metadata["uid"], "name": metadata["name"]}
                     pod_labels = deployment["spec"]["template"]["metadata"]["labels"]

@@ -32,6 +32,8 @@ RelativePath = Annotated[
     ),
 ]
 """A path below a volume's root: no leading slash, no segment that begins with a dot."""
+HubRepository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", max_length=192)]
+HubRevision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]+$", max_length=128)]
 EngineArgument = Annotated[str, StringConstraints(pattern=r"^--[a-z0-9][a-z0-9-]*(=.{0,512})?$", max_length=576)]
 
 RESERVED_ENGINE_ARGUMENTS = frozenset(
@@ -65,9 +67,9 @@ BASE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 class HuggingFaceSource(ApiModel):
     """A model repository on the Hugging Face hub, or on a mirror of it."""
 
-    repo: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", max_length=192)]
+    repo: HubRepository
     """Repository, such as ``mistralai/Mistral-7B-v0.3``."""
-    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]+$", max_length=128)] = "main"
+    revision: HubRevision = "main"
     """Branch, tag or commit. It is resolved once to a commit; change it to bump the base."""
 
 
@@ -198,6 +200,8 @@ class ResolvedBase(StatusModel):
     """Number of parameters of the base."""
     architecture: str = ""
     """Model class, such as LlamaForCausalLM."""
+    quantization: str = ""
+    """How the weights are stored quantized, such as gptq; empty at full precision."""
     dtype: str = ""
     """Number format of the weights, such as bfloat16."""
     shape: BaseShape | None = None
@@ -254,7 +258,7 @@ class BaseModelStatus(StatusModel):
     observed_generation: int = -1
     """Generation of the spec that this status is about."""
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16)
-    """Resolved, ServingReady, AdaptersUpToDate, Ready, Reconciling, Stalled."""
+    """Resolved, ServingReady, AdaptersUpToDate, RegistrySafe, Ready, Reconciling, Stalled."""
     resolved: ResolvedBase | None = None
     """The base that new versions are trained on."""
     serving: tuple[ServingRevision, ...] = Field(default=(), max_length=8)

@@ -9,8 +9,8 @@ from graft_operator.engine.controller import TransientError
 from graft_operator.telemetry import metrics
 from graft_registry.bases import BaseRegistry
 from graft_registry.config import RegistryConfig
-from graft_registry.documents import BaseManifest, BaseSource, Progress, StoredVersion
-from graft_registry.errors import Unavailable
+from graft_registry.documents import BaseDrift, BaseManifest, BaseSource, Progress, StoredVersion
+from graft_registry.errors import Forbidden, Unavailable
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 
@@ -34,6 +34,7 @@ class Artifacts:
 
     def __init__(self, config: RegistryConfig) -> None:
         self._store = ObjectStore(config)
+        self._conditional_writes: bool | None = None
         self._read_known = lru_cache(maxsize=CACHED_VERSIONS)(self._read)
 
     async def find_version(self, namespace: str, adapter: str, recipe: str) -> StoredVersion | None:
@@ -62,6 +63,12 @@ class Artifacts:
         """Return a base by its base digest. Raises NotFound, Corrupt."""
         return await self._call("base", lambda: BaseRegistry(self._store, namespace, name).read(digest))
 
+    async def base_drift(self, namespace: str, name: str, digest: str, previous: str) -> BaseDrift | None:
+        """Return how far a base is from the one before, None where that was not measured."""
+        return await self._call(
+            "base_drift", lambda: BaseRegistry(self._store, namespace, name).drift(digest, previous)
+        )
+
     async def delete_version(self, namespace: str, adapter: str, number: int) -> None:
         """Delete a version that isn't the newest, and its files. Raises VersionConflict if it is the newest."""
         await self._call("delete_version", lambda: self._versions(namespace, adapter).delete_version(number))
@@ -72,9 +79,17 @@ class Artifacts:
         await self._call("delete_adapter", lambda: self._versions(namespace, adapter).delete_all())
         self._read_known.cache_clear()
 
-    async def probe(self) -> bool:
-        """Return whether the bucket honours conditional writes, by writing one object twice."""
-        return await self._call("probe", self._store.probe_conditional_writes)
+    async def honours_conditional_writes(self) -> bool | None:
+        """Return whether the bucket honours conditional writes; None where this process may not try.
+
+        One object is written twice, once in the life of the process: a bucket does not learn it while it is in use.
+        """
+        if self._conditional_writes is None:
+            try:
+                self._conditional_writes = await self._call("probe", self._store.probe_conditional_writes)
+            except Forbidden:
+                return None
+        return self._conditional_writes
 
     def _versions(self, namespace: str, adapter: str) -> AdapterRegistry:
         return AdapterRegistry(self._store, namespace, adapter)

@@ -8,6 +8,7 @@
 | Resolved | normal | the source of the current spec has an immutable identity |
 | ServingReady | normal | every revision that is needed answers on every replica |
 | AdaptersUpToDate | normal | every adapter is served from its current spec on the current base |
+| RegistrySafe | normal | the registry's bucket honours conditional writes: no version can overwrite another |
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from graft_operator.api.base_model import ServingRevision
-from graft_operator.api.conditions import Condition, Fact, merge, no, yes
+from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, yes
 from graft_operator.plan.importing import ImportVerdict
 from graft_operator.plan.observed import BaseObserved
 
@@ -34,6 +35,7 @@ def base_conditions(
         "Resolved": imported.fact,
         "ServingReady": serving,
         "AdaptersUpToDate": adapters_fact(seen),
+        "RegistrySafe": registry_fact(seen.conditional_writes),
     }
     return merge(seen.base.status.conditions, facts, generation=seen.base.metadata.generation, now=now)
 
@@ -84,3 +86,16 @@ def adapters_fact(seen: BaseObserved) -> Fact:
         return yes("UpToDate", f"all {total} adapters are up to date")
     behind = sorted(adapter.name for adapter in seen.adapters if not adapter.up_to_date)[:5]
     return no("AdaptersBehind", f"{current} of {total} adapters are up to date; behind: {', '.join(behind)}")
+
+
+def registry_fact(conditional_writes: bool | None) -> Fact:
+    """Say whether the commit of a version can be relied upon: it is a write that must fail if the key is taken."""
+    if conditional_writes is None:
+        return unknown("NotProbed", "the operator may not write to the registry's bucket, so it could not try")
+    if conditional_writes:
+        return yes("ConditionalWrites", "the bucket honours If-None-Match")
+    return no(
+        "ConditionalWritesIgnored",
+        "the bucket ignores If-None-Match: two publishers at the same moment can overwrite each other's version; use a"
+        " store that honours conditional writes (AWS S3, MinIO, Ceph, versitygw)",
+    )

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from graft_operator.api.adapter_status import ServedVersion
-from graft_operator.api.base_model import BaseModel
+from graft_operator.api.adapter_status import RolloutProgress, ServedVersion, WarmStart
+from graft_operator.api.base_model import BaseModel, ResolvedBase
 from graft_operator.api.lora_adapter import LoraAdapter
-from graft_registry.documents import BaseManifest, Progress, StoredVersion
+from graft_operator.plan.measured import Measured
+from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVersion
 
 JobState = Literal["Active", "Succeeded", "Failed"]
 
-Decision = tuple[int, int | None]
-"""Numbers of an adapter's target and previous version: which decision a wanted set carries out."""
+Decision = tuple[int, int | None, int]
+"""Numbers of an adapter's target and previous version, and the target's weight: which decision a set carries out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,14 @@ class JobObserved:
     outcome_message: str = ""
     waiting: str = ""
     """Why the pod does not run yet, such as ``Unschedulable: 0/3 nodes are available``."""
+    suspended: bool = False
+    """Whether the Job is held, as Kueue does until there is quota for it."""
+    pods_ended: bool = False
+    """Whether every pod that it had has ended: the Job controller is about to make another."""
+    micro_batch: int | None = None
+    """Rows of one forward pass that a training was made with; None where the Job doesn't tell."""
+    pod_settings: str = ""
+    """Digest of the pod settings that a training was made with; empty where the Job doesn't tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +56,7 @@ class VersionOnPod:
     state: str
     reason: str = ""
     message: str = ""
+    measured: Measured = Measured()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +71,8 @@ class PodObserved:
     """Digest of the wanted set that the agent has applied."""
     decision: Decision | None = None
     """The decision that this wanted set carries out for the adapter; None when that can't be told."""
-    active: tuple[int, ...] = ()
-    """Numbers of the versions that the alias points to on this pod."""
+    active: Mapping[int, int] = field(default_factory=dict)
+    """Weights of the versions that the alias points to on this pod, by number."""
     versions: tuple[VersionOnPod, ...] = ()
 
 
@@ -75,6 +85,8 @@ class AdapterObserved:
     """None when the referenced BaseModel does not exist or can't be parsed."""
     base_problem: str = ""
     """Why ``base`` is None."""
+    kept_base: ResolvedBase | None = None
+    """The former base that versions are still trained on: readaptation.policy is Never, and the base has changed."""
     dataset_digest: str | None = None
     """Content digest of the training rows, of a ConfigMap or as given; None where only the trainer can tell."""
     evaluation_digest: str | None = None
@@ -82,7 +94,9 @@ class AdapterObserved:
     dataset_problem: str = ""
     """Why the dataset can't be used, as far as the operator can see it."""
     recipe: str | None = None
-    """Recipe of the current spec on the current base; None while the base is not resolved."""
+    """Recipe of the current spec on ``training_base``; None while the base is not resolved."""
+    warm_start: WarmStart | None = None
+    """The version that the training of ``recipe`` begins with; None for one that begins with nothing."""
     published: StoredVersion | None = None
     """The version of ``recipe`` in the registry."""
     pinned: StoredVersion | None = None
@@ -98,6 +112,11 @@ class AdapterObserved:
     """Other adapters of the base that are being re-adapted right now."""
     pods: tuple[PodObserved, ...] = ()
 
+    @property
+    def training_base(self) -> ResolvedBase | None:
+        """The base that a new version is trained on; None while it is not resolved."""
+        return self.kept_base or (self.base.status.resolved if self.base else None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterOfBase:
@@ -107,9 +126,15 @@ class AdapterOfBase:
     deleting: bool = False
     target: ServedVersion | None = None
     previous: ServedVersion | None = None
+    progress: RolloutProgress | None = None
     up_to_date: bool = False
     readapting: bool = False
     stalled: bool = False
+
+    @property
+    def weight(self) -> int:
+        """Percent of the requests that the target is to answer."""
+        return self.progress.weight if self.progress else 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +160,10 @@ class BaseObserved:
     source_digest: str
     manifest: BaseManifest | None = None
     """What the current source was resolved to, once it is in the registry."""
+    conditional_writes: bool | None = None
+    """Whether the registry's bucket honours conditional writes; None where that could not be tried."""
+    drift: BaseDrift | None = None
+    """How far ``manifest`` is from the base that the status knows, where that is another one and was measured."""
     manifests: Mapping[str, BaseManifest] = field(default_factory=dict)
     """Base manifests by digest, of every base that an adapter is or was served on."""
     import_job: JobObserved | None = None

@@ -20,7 +20,7 @@ from graft_operator.manifests.naming import short
 from graft_operator.plan.observed import AdapterOfBase, BaseObserved, DeploymentObserved, JobObserved
 from graft_operator.reconcilers.jobs import job_observed, pod_problem
 from graft_operator.reconcilers.serving_pods import ServingPod, pod_observed, serving_pods, short_digest
-from graft_registry.documents import BaseManifest, BaseSource
+from graft_registry.documents import BaseDrift, BaseManifest, BaseSource
 from graft_registry.errors import NotFound as BaseNotFound
 
 Object = Mapping[str, Any]
@@ -54,6 +54,8 @@ class BaseObserver:
             base=base,
             source_digest=source.digest(),
             manifest=manifest,
+            conditional_writes=await self._artifacts.honours_conditional_writes(),
+            drift=await self._drift(base, manifest),
             manifests=manifests,
             import_job=job,
             adapters=adapters,
@@ -80,6 +82,14 @@ class BaseObserver:
         pods = await self._cluster.list(PODS, base.metadata.namespace, label_selector=selector)
         newest = max(jobs, key=lambda job: str(job["metadata"].get("creationTimestamp", "")))
         return job_observed(newest, pods)
+
+    async def _drift(self, base: BaseModel, manifest: BaseManifest | None) -> BaseDrift | None:
+        """Ask how far a base is from the one that the status still knows: once, while the status moves to it."""
+        resolved = base.status.resolved
+        if manifest is None or resolved is None or manifest.digest == resolved.digest:
+            return None
+        namespace, name = base.metadata.namespace, base.metadata.name
+        return await self._artifacts.base_drift(namespace, name, manifest.digest, resolved.digest)
 
     async def _manifests(self, base: BaseModel, digests: Iterable[str]) -> dict[str, BaseManifest]:
         """Read the manifests of these bases, as far as the registry has them."""
@@ -114,6 +124,7 @@ def adapter_of_base(body: Object, base: BaseModel) -> AdapterOfBase:
         deleting="deletionTimestamp" in body["metadata"],
         target=target,
         previous=status.serving.previous,
+        progress=status.serving.rollout,
         up_to_date=is_true(status.conditions, "UpToDate"),
         readapting=behind and status.training is not None,
         stalled=is_true(status.conditions, "Stalled"),
