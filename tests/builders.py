@@ -19,6 +19,7 @@ from graft_operator.plan.observed import (
     PodObserved,
     VersionOnPod,
 )
+from graft_operator.plan.rank_doubling import with_effective_rank
 from graft_operator.plan.recipe import recipe_digest
 from graft_operator.plan.rollout import served
 from graft_registry.digests import digest_of, sha256_digest
@@ -238,12 +239,12 @@ def on_pod(stored: StoredVersion | ServedVersion, state: str = "Proven", **field
 def pod(
     name: str = "pod-1", *versions: VersionOnPod, base: str = "A", active: tuple[int, ...] = (), **fields: Any
 ) -> PodObserved:
-    """Return a ready serving pod that knows the given versions and answers with ``active``."""
+    """Return a ready serving pod that knows the given versions and answers all requests with the ``active`` one."""
     defaults: dict[str, Any] = {
         "base_digest": base_id(base),
         "ready": True,
         "reachable": True,
-        "active": active,
+        "active": dict.fromkeys(active, 100),
         "versions": versions,
     }
     return PodObserved(name=name, **defaults | fields)
@@ -260,8 +261,8 @@ def seen(subject: LoraAdapter | None = None, **fields: Any) -> AdapterObserved:
     base = fields.setdefault("base", base_model())
     if "recipe" not in fields and base is not None and base.status.resolved and not fields.get("dataset_problem"):
         fields["recipe"] = recipe_digest(
-            subject.spec,
-            base_digest=base.status.resolved.digest,
+            with_effective_rank(subject).spec,
+            base_digest=(fields.get("kept_base") or base.status.resolved).digest,
             dataset_digest=fields.get("dataset_digest"),
             evaluation_digest=fields.get("evaluation_digest"),
         )

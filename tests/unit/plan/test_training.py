@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.builders import NOW, adapter, base_model, digest, job, recipe_of, seen, served_version, version
+from tests.builders import NOW, adapter, base_model, digest, job, recipe_of, resolved_base, seen, served_version, version
+from tests.unit.registry.published_memory import LLAMA_2_7B
 
-from graft_operator.api.adapter_status import TrainingProgress
+from graft_operator.api.base_shape import BaseShape
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.training import CHECKS, RETRY_SECONDS, decide_training, next_look, superseded_jobs
+from graft_operator.plan.training import CHECKS, decide_training, superseded_jobs
 
 RECIPE = recipe_of(adapter())
 SERVED = {"serving": {"target": served_version(1).to_wire()}}
-JUST_NOW = NOW - timedelta(seconds=10)
-LONG_AGO = NOW - timedelta(seconds=RETRY_SECONDS + 1)
+
+
+QUANTIZED = base_model(status={"resolved": resolved_base(quantization="gptq")})
+NEVER = base_model(resolved="B", serves=("A", "B"), readaptation={"policy": "Never"})
+
+ON_SMALL_GPU = adapter(pod={"resources": {"limits": {"nvidia.com/gpu": "1"}}, "gpuMemory": "1Gi"})
+LARGE_BASE = resolved_base(parameters=LLAMA_2_7B.parameters, shape=BaseShape.of(LLAMA_2_7B))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +89,31 @@ CASES = {
     "a rank above the base's is fine for an adapter that is not served": Case(
         given=seen(adapter(lora={"rank": 65}, serving={"mode": "None"})), trained=None
     ),
+    "a module's own rank above the base's stalls too": Case(
+        given=seen(adapter(lora={"rankPattern": {"q_proj": 65}})),
+        trained=("Unknown", "RankTooHigh"),
+        stalls=True,
+        accepted=False,
+        says="spec.lora.rankPattern: 65",
+    ),
+    "PiSSA publishes twice the rank, which is above the base's": Case(
+        given=seen(adapter(method="PiSSA", lora={"rank": 33})),
+        trained=("Unknown", "RankTooHigh"),
+        stalls=True,
+        accepted=False,
+        says="publishes up to twice that",
+    ),
+    "a rank above the base's is fine for a merged model": Case(
+        given=seen(adapter(lora={"rank": 65}, serving={"mode": "Merged"})), trained=None
+    ),
+    "nothing is merged into a base that is stored quantized": Case(
+        given=seen(adapter(serving={"mode": "Merged"}), base=QUANTIZED),
+        trained=("Unknown", "BaseIsQuantized"),
+        stalls=True,
+        accepted=False,
+        says="stored quantized (gptq)",
+    ),
+    "an adapter is trained beside a base that is stored quantized": Case(given=seen(base=QUANTIZED), trained=None),
     "a published recipe needs no training": Case(
         given=seen(published=version(2, recipe=RECIPE)), trained=("True", "Trained"), current=2
     ),
@@ -101,53 +131,14 @@ CASES = {
     "suspension leaves a failed Job for people to look at": Case(
         given=seen(adapter(suspend=True), jobs=(job(RECIPE, "Failed"),)), trained=("False", "Suspended")
     ),
-    "bad data stalls and says how to go on": Case(
-        given=seen(jobs=(job(RECIPE, "Failed", outcome_reason="BadDataset", outcome_message="row 3 has no answer"),)),
+    "a Job that has failed for good stalls": Case(
+        given=seen(jobs=(job(RECIPE, "Failed", outcome_reason="BadDataset"),)),
         trained=("False", "BadDataset"),
         stalls=True,
-        says="row 3 has no answer; to try again unchanged, delete Job",
-    ),
-    "a Job beyond its deadline stalls": Case(
-        given=seen(jobs=(job(RECIPE, "Failed", failure_reason="DeadlineExceeded", outcome_reason="Preempted"),)),
-        trained=("False", "DeadlineExceeded"),
-        stalls=True,
-        says="spec.training.deadlineSeconds",
-    ),
-    "a registry that is away rests the Job": Case(
-        given=seen(jobs=(job(RECIPE, "Failed", outcome_reason="RegistryUnavailable", ended_time=JUST_NOW),)),
-        trained=("False", "RegistryUnavailable"),
-        waits=True,
-        says="tried again after 12:04:50 UTC",
-    ),
-    "a Job that has rested is deleted, and so created anew": Case(
-        given=seen(jobs=(job(RECIPE, "Failed", outcome_reason="Crashed", ended_time=LONG_AGO),)),
-        trained=("False", "Crashed"),
-        waits=True,
-        deletes=(job(RECIPE).name,),
-    ),
-    "a Job that failed without a word is told as the Job controller tells it": Case(
-        given=seen(jobs=(job(RECIPE, "Failed", failure_reason="BackoffLimitExceeded", ended_time=JUST_NOW),)),
-        trained=("False", "TrainingFailed"),
-        waits=True,
-        says="BackoffLimitExceeded",
-    ),
-    "a success without a version rests first, in case two registries disagree": Case(
-        given=seen(jobs=(job(RECIPE, "Succeeded", ended_time=JUST_NOW),)),
-        trained=("False", "VersionMissing"),
-        waits=True,
-    ),
-    "a success whose version stays away is trained again": Case(
-        given=seen(jobs=(job(RECIPE, "Succeeded", ended_time=LONG_AGO),)),
-        trained=("False", "VersionMissing"),
-        waits=True,
-        deletes=(job(RECIPE).name,),
     ),
     "a Job that runs is waited for": Case(given=seen(jobs=(job(RECIPE),)), trained=("False", "Training"), waits=True),
-    "a pod that can't be scheduled is told": Case(
-        given=seen(jobs=(job(RECIPE, waiting="Unschedulable: 0/3 nodes are available"),)),
-        trained=("False", "Unschedulable"),
-        waits=True,
-        says="0/3 nodes",
+    "a Job that ran out of memory makes way for one with a smaller batch": Case(
+        given=seen(jobs=(job(RECIPE, "Failed", outcome_reason="OutOfMemory"),)), trained=None
     ),
     "a Job of another recipe does not count": Case(given=seen(jobs=(job(digest("other")),)), trained=None),
     "nothing is there: a Job is due": Case(given=seen(), trained=None),
@@ -161,18 +152,13 @@ CASES = {
         trained=("False", "Training"),
         waits=True,
     ),
-    "with policy Never the adapter stays where it is": Case(
-        given=bumped(base=base_model(resolved="B", readaptation={"policy": "Never"})),
-        trained=("True", "KeptOnOldBase"),
+    "with policy Never the version on the former base is the current one": Case(
+        given=bumped(base=NEVER, kept_base=resolved_base("A"), published=version(1)),
+        trained=("True", "Trained"),
         current=1,
     ),
-    "with policy Never a re-adaptation that runs is stopped": Case(
-        given=bumped(
-            base=base_model(resolved="B", readaptation={"policy": "Never"}), jobs=(job(recipe_of(adapter(), "B")),)
-        ),
-        trained=("True", "KeptOnOldBase"),
-        current=1,
-        deletes=(job(recipe_of(adapter(), "B")).name,),
+    "with policy Never a changed spec is trained on the former base, and takes no place": Case(
+        given=bumped(base=NEVER, kept_base=resolved_base("A"), readaptations=9), trained=None
     ),
     "with policy Never a changed spec on the same base is trained": Case(
         given=seen(base=base_model(readaptation={"policy": "Never"}), live=version(1)), trained=None
@@ -203,11 +189,13 @@ class Everything:
     order: list[tuple[str, dict[str, Any]]] = field(
         default_factory=lambda: [
             ("place_is_taken", {"live": version(1, base="B"), "readaptations": 9}),
+            ("gpu_is_too_small", {"adapter": ON_SMALL_GPU, "base": base_model(status={"resolved": LARGE_BASE})}),
             ("training_is_running", {"jobs": (job(RECIPE),)}),
             ("training_has_failed", {"jobs": (job(RECIPE, "Failed"),)}),
+            ("job_is_outdated", {"jobs": (job(RECIPE, "Failed", pod_settings=digest("other settings")),)}),
             ("adapter_is_suspended", {"adapter": adapter(suspend=True)}),
-            ("base_moved_on_without_us", {"base": base_model(readaptation={"policy": "Never"})}),
             ("version_is_published", {"published": version(2)}),
+            ("base_cannot_be_merged_into", {"adapter": adapter(serving={"mode": "Merged"}), "base": QUANTIZED}),
             ("rank_exceeds_base", {"adapter": adapter(lora={"rank": 65})}),
             ("base_is_unresolved", {"recipe": None}),
             ("dataset_is_missing", {"dataset_problem": "gone"}),
@@ -233,15 +221,6 @@ def test_every_check_has_its_place_in_the_order() -> None:
     assert named == {check.__name__ for check in CHECKS}
 
 
-def test_a_verdict_changes_only_with_what_it_is_about() -> None:
-    """A message that counts the seconds down would be a new status, and so a new look, every second."""
-    failed = seen(jobs=(job(RECIPE, "Failed", outcome_reason="Crashed", ended_time=JUST_NOW),))
-    now, later = decide_training(failed, NOW), decide_training(failed, NOW + timedelta(seconds=1))
-    assert now is not None
-    assert later is not None
-    assert now.trained == later.trained
-
-
 def test_jobs_of_other_recipes_are_deleted() -> None:
     other = job(digest("other"), "Succeeded")
     assert superseded_jobs(seen(jobs=(job(RECIPE), other))) == (DeleteObject("Job", other.name, other.uid),)
@@ -249,18 +228,3 @@ def test_jobs_of_other_recipes_are_deleted() -> None:
 
 def test_no_job_is_superseded_while_the_recipe_is_unknown() -> None:
     assert superseded_jobs(seen(base=base_model(resolved=None), jobs=(job(RECIPE),))) == ()
-
-
-LOOKS = {
-    "nothing is known yet": ("Loading", None, 3.0),
-    "an hour is left": ("Training", 3600, 15.0),
-    "a minute is left": ("Training", 40, 10.0),
-    "a second is left": ("Training", 1, 1.0),
-    "it is about to publish": ("Publishing", 3600, 1.0),
-}
-
-
-@pytest.mark.parametrize(("state", "eta", "seconds"), LOOKS.values(), ids=LOOKS)
-def test_the_next_look_comes_sooner_towards_the_end(state: str, eta: int | None, seconds: float) -> None:
-    progress = TrainingProgress(job="job", recipe=RECIPE, state=state, eta_seconds=eta)
-    assert next_look(progress) == seconds

@@ -29,6 +29,8 @@ class Reason(StrEnum):
     DIVERGED = "Diverged"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
     OUT_OF_MEMORY = "OutOfMemory"
+    WORKER_LOST = "WorkerLost"
+    MERGE_MISMATCH = "MergeMismatch"
     PREEMPTED = "Preempted"
     CRASHED = "Crashed"
 
@@ -42,6 +44,8 @@ EXIT_CODES: dict[Reason, int] = {
     Reason.DIVERGED: 67,
     Reason.REGISTRY_UNAVAILABLE: 68,
     Reason.OUT_OF_MEMORY: 69,
+    Reason.WORKER_LOST: 70,
+    Reason.MERGE_MISMATCH: 71,
     Reason.PREEMPTED: 143,
     Reason.CRASHED: 1,
 }
@@ -80,9 +84,15 @@ class BaseMismatchError(TrainingError):
 
 
 class DivergedError(TrainingError):
-    """The loss is no longer a finite number."""
+    """The loss is no longer a finite number, or has left for good where it began."""
 
     reason = Reason.DIVERGED
+
+
+class MergeMismatchError(TrainingError):
+    """The merged model does not do what the adapter does."""
+
+    reason = Reason.MERGE_MISMATCH
 
 
 class PreemptedError(TrainingError):
@@ -144,7 +154,20 @@ def classify(error: BaseException, *, step: int = 0) -> Outcome:
             "gradientCheckpointing, use method QLoRA, or give the pod more memory."
         )
         return Outcome(reason=Reason.OUT_OF_MEMORY, message=message, field="spec.training.batchSize", step=step)
+    if lost_a_worker(error):
+        message = f"another worker of the run is gone ({error}); all start again from the last checkpoint"
+        return Outcome(reason=Reason.WORKER_LOST, message=message, step=step)
     return Outcome(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}", step=step)
+
+
+def lost_a_worker(error: BaseException) -> bool:
+    """Tell whether a collective operation failed because the other side has gone.
+
+    Gloo raises a plain RuntimeError that only its source file's name gives away; NCCL's have a class, whose name is
+    compared so that classifying an early failure does not import torch.
+    """
+    names = {type_.__name__ for type_ in type(error).__mro__}
+    return "DistError" in names or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import Counter
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -12,7 +13,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from graft_registry.documents import Progress, ProgressState, timestamp
 from graft_registry.errors import RegistryError
 from graft_registry.versions import AdapterRegistry
-from graft_trainer.outcome import DivergedError
 
 logger = logging.getLogger(__name__)
 
@@ -23,14 +23,24 @@ INTERVAL_SECONDS = 5.0
 class ProgressWriter:
     """Writes progress documents: at once when the state changes, else at most every ``interval`` seconds."""
 
-    def __init__(self, registry: AdapterRegistry, recipe: str, *, interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(self, registry: AdapterRegistry | None, recipe: str, *, interval: float = INTERVAL_SECONDS) -> None:
+        """``registry`` is None where another worker of the run writes."""
         self._registry = registry
         self._interval = interval
         self._progress = Progress(recipe=recipe, state="Loading", updated_time=timestamp())
         self._written_at = -math.inf
+        self._entered_at = time.monotonic()
+        self._seconds: Counter[ProgressState] = Counter()
+
+    def seconds_in(self, state: ProgressState) -> float:
+        """Return how long this process was in a state that it has left."""
+        return self._seconds[state]
 
     def enter(self, state: ProgressState, **fields: object) -> None:
         """Report a new state of the run, with whatever fields changed."""
+        now = time.monotonic()
+        self._seconds[self._progress.state] += now - self._entered_at
+        self._entered_at = now
         self._written_at = -math.inf
         self.update(state=state, **fields)
 
@@ -38,7 +48,7 @@ class ProgressWriter:
         """Report changed fields. A registry that is away for a moment does not stop the training."""
         self._progress = self._progress.model_copy(update={**fields, "updated_time": timestamp()})
         now = time.monotonic()
-        if now - self._written_at < self._interval:
+        if self._registry is None or now - self._written_at < self._interval:
             return
         self._written_at = now
         try:
@@ -48,7 +58,7 @@ class ProgressWriter:
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc] # Transformers is untyped here
-    """Logs and reports the Trainer's figures, and ends a run whose loss is no number."""
+    """Logs and reports the Trainer's figures."""
 
     def __init__(self, writer: ProgressWriter) -> None:
         self._writer = writer
@@ -77,16 +87,10 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc] # Transformers is
         logs: dict[str, float],
         **kwargs: Any,
     ) -> None:
-        """Log one line; raises DivergedError for a loss that is not finite."""
+        """Log one line."""
         loss = logs.get("loss", logs.get("eval_loss"))
         if loss is None:
             return
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"the loss became {loss} at step {state.global_step}; lower spec.training.learningRate",
-                field="spec.training.learningRate",
-                step=state.global_step,
-            )
         if "eval_loss" in logs:
             logger.info("step %d/%d: eval loss %.4f", state.global_step, state.max_steps, loss)
             self._writer.update(eval_loss=loss)

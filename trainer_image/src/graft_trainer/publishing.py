@@ -20,6 +20,7 @@ from graft_registry.documents import (
     MergeRecord,
     Metrics,
     VersionDraft,
+    VersionManifest,
     WarmStart,
 )
 from graft_trainer.checkpoint import ADAPTER_FILES
@@ -27,7 +28,10 @@ from graft_trainer.config import RunConfig
 from graft_trainer.dataset import Dataset
 from graft_trainer.evaluation import Comparison
 from graft_trainer.methods import METHODS
+from graft_trainer.model_card import model_card
+from graft_trainer.progress import ProgressWriter
 from graft_trainer.rendering import RenderedRows
+from graft_trainer.report import AnsweredQuestion, ReportInputs, report_page
 from graft_trainer.training import FinishedTraining
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers", "numpy")
@@ -130,27 +134,30 @@ def canonicalize_adapter_config(path: Path, base: BaseManifest) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def model_card(draft: VersionDraft) -> str:
-    """Render a short README for people who meet the files without the registry."""
-    metrics = draft.metrics
-    lines = [
-        f"# {draft.adapter}",
-        "",
-        f"{draft.method} adapter (rank {draft.shape.rank}, alpha {draft.shape.alpha}) for base "
-        f"`{draft.base.name}` `{draft.base.digest}`.",
-        "",
-        f"Trained on `{draft.dataset.uri}` (`{draft.dataset.digest}`): {draft.dataset.rows} rows, "
-        f"{metrics.steps} steps, seed {draft.seed}.",
-        "",
-        "| held-out rows | adapter | base alone |",
-        "|---|---|---|",
-        f"| loss (nats per token) | {_figure(metrics.eval_loss)} | {_figure(metrics.base_eval_loss)} |",
-        f"| perplexity | {_figure(metrics.perplexity)} | {_figure(metrics.base_perplexity)} |",
-        f"| exact match | {_figure(metrics.exact_match)} | {_figure(metrics.base_exact_match)} |",
-        "",
-        "The base's own tokenizer and chat template belong to this adapter: it was trained with them.",
-    ]
-    return "\n".join(lines) + "\n"
+def write_documents(
+    draft: VersionDraft, adapter: TrainedAdapter, *, previous: VersionManifest | None, progress: ProgressWriter
+) -> None:
+    """Write the version's model card and report beside its files; ``previous`` is what it is compared with."""
+    inputs = ReportInputs(
+        previous=previous,
+        history=adapter.training.history,
+        samples=adapter.training_rows.samples,
+        answers=answered_questions(adapter.comparison),
+        seconds={
+            "loading the base and rendering the rows": progress.seconds_in("Loading"),
+            "training, in all pods of the run": adapter.training.train_seconds,
+            "evaluation": progress.seconds_in("Evaluating"),
+        },
+    )
+    folder = adapter.training.adapter
+    (folder / "README.md").write_text(model_card(draft, previous), encoding="utf-8")
+    (folder / "report.html").write_text(report_page(draft, inputs), encoding="utf-8")
+
+
+def answered_questions(comparison: Comparison) -> tuple[AnsweredQuestion, ...]:
+    """Put the answers of adapter and base side by side."""
+    answers = zip(comparison.questions, comparison.adapter.answers, comparison.base.answers, strict=True)
+    return tuple(AnsweredQuestion(asked.prompt, asked.expected, own.text, base.text) for asked, own, base in answers)
 
 
 def peak_memory_bytes() -> int:
@@ -191,7 +198,3 @@ def _dataset_record(adapter: TrainedAdapter) -> DatasetRecord:
         truncated=training.truncated + evaluation.truncated,
         fully_masked=training.fully_masked + evaluation.fully_masked,
     )
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"

@@ -24,12 +24,17 @@ from graft_trainer.checkpoint import (
     ADAPTER_FILES,
     BEST_ADAPTER_FILE,
     TRAINER_STATE_FILE,
-    CheckpointCallback,
     RunCheckpoints,
     RunState,
 )
+from graft_trainer.checkpoint_callback import CheckpointCallback
 from graft_trainer.config import TrainingHyperparameters
+from graft_trainer.distributed import STEP_TIMEOUT, Workers
+from graft_trainer.divergence import DivergenceCallback
+from graft_trainer.history import TrainingHistory, history_of
 from graft_trainer.methods import Method
+from graft_trainer.optimizer import lora_plus_optimizer, optimizer_name
+from graft_trainer.plateau import late_improvement
 from graft_trainer.preemption import PreemptionNotice
 from graft_trainer.progress import ProgressCallback, ProgressWriter
 from graft_trainer.rendering import IGNORED, Row
@@ -53,6 +58,8 @@ class FinishedTraining:
     steps: int
     epochs: float
     train_loss: float | None
+    history: TrainingHistory
+    late_improvement: float | None
     train_seconds: float
     tokens: int
 
@@ -67,12 +74,17 @@ class RunTrainer:
         checkpoints: RunCheckpoints,
         progress: ProgressWriter,
         notice: PreemptionNotice,
+        workers: Workers,
+        *,
+        learning_rate_ratio: float,
     ) -> None:
         self._hyperparameters = hyperparameters
         self._method = method
         self._checkpoints = checkpoints
         self._progress = progress
         self._notice = notice
+        self._workers = workers
+        self._learning_rate_ratio = learning_rate_ratio
 
     def train(
         self,
@@ -80,12 +92,14 @@ class RunTrainer:
         tokenizer: PreTrainedTokenizerBase,
         rows: Sequence[Row],
         eval_rows: Sequence[Row],
+        *,
+        resumed: Path | None,
     ) -> FinishedTraining:
-        """Train to the end.
+        """Train to the end, from the restored checkpoint ``resumed`` if there is one.
 
-        Raises PreemptedError once SIGTERM came and the state is stored, and DivergedError where the loss is no number.
+        Every worker learns how it ended; the adapter's files are the first one's.
+        Raises PreemptedError once SIGTERM came and the state is stored, and DivergedError where the loss explodes.
         """
-        resumed = self._checkpoints.restore()
         state = RunState.load(resumed) if resumed else RunState()
         if resumed:
             logger.info("resuming from %s", resumed.name)
@@ -98,7 +112,7 @@ class RunTrainer:
                 raise RuntimeError(f"training ended at step {step} without being finished")
             resumed = self._checkpoints.step_folder(step)
         assert resumed is not None
-        return _finished(resumed, state)
+        return self._workers.from_first(_finished(resumed, state) if self._workers.is_first else None)
 
     def _trainer(
         self,
@@ -118,15 +132,23 @@ class RunTrainer:
             data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
             train_dataset=_features(rows),
             eval_dataset=_features(eval_rows),
+            optimizers=(self._optimizer(model), None),
             # The best adapter is chosen before a checkpoint is written, for the checkpoint to hold it.
             callbacks=[
+                DivergenceCallback(),
                 ProgressCallback(self._progress),
                 BestAdapterCallback(self._checkpoints, state, patience=patience),
-                CheckpointCallback(self._checkpoints, state, self._notice, interval=interval),
+                CheckpointCallback(self._checkpoints, state, self._notice, self._workers, interval=interval),
             ],
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
+
+    def _optimizer(self, model: PeftModel) -> torch.optim.Optimizer | None:
+        """Return the optimizer of a method that needs its own; None leaves it to the Trainer."""
+        if not self._method.faster_b:
+            return None
+        return lora_plus_optimizer(model, self._hyperparameters, ratio=self._learning_rate_ratio)
 
 
 def training_arguments(
@@ -163,16 +185,12 @@ def training_arguments(
         label_names=["labels"],
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
+        # Every trained weight takes part in every step, so nobody has to look for those that don't.
+        ddp_find_unused_parameters=False,
+        ddp_timeout=int(STEP_TIMEOUT.total_seconds()),
         disable_tqdm=True,
         report_to="none",
     )
-
-
-def optimizer_name(method: Method) -> str:
-    """Choose AdamW, with 8-bit state beside a quantized base; only CUDA can page that state out (QLoRA §3)."""
-    if not method.quantized:
-        return "adamw_torch"
-    return "paged_adamw_8bit" if torch.cuda.is_available() else "adamw_bnb_8bit"
 
 
 def _features(rows: Sequence[Row]) -> list[dict[str, list[int]]]:
@@ -188,6 +206,8 @@ def _finished(folder: Path, state: RunState) -> FinishedTraining:
         steps=trainer_state["global_step"],
         epochs=trainer_state["epoch"],
         train_loss=losses[-1] if losses else None,
+        history=history_of(trainer_state["log_history"]),
+        late_improvement=late_improvement(losses),
         train_seconds=state.train_seconds,
         tokens=trainer_state["num_input_tokens_seen"],
     )

@@ -14,7 +14,16 @@ VERSIONS_KEPT = 10
 """Entries of ``status.versions``; the registry holds the full history."""
 
 VersionReason = Literal["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled", "Imported"]
-VersionState = Literal["Published", "Rejected", "Refused"]
+VersionState = Literal["Published", "Rejected", "Refused", "RolledBack"]
+
+
+class WarmStart(StatusModel):
+    """The older version whose weights a training begins with, instead of with nothing."""
+
+    number: int
+    """Version number."""
+    digest: Digest
+    """Digest of the manifest."""
 
 
 class Version(StatusModel):
@@ -26,24 +35,34 @@ class Version(StatusModel):
     """Digest of the manifest."""
     recipe: Digest
     """Digest of the training inputs."""
+    spec_digest: Digest | None = None
+    """Digest of what the spec had to say on them, without the base and the content of the data."""
     base_digest: Digest
     """Base that it was trained on."""
     base_revision: str = ""
     """Revision of that base."""
     reason: VersionReason = "SpecChanged"
     """Why it was made."""
+    warm_start: WarmStart | None = None
+    """The version that its training began with; empty when it began with nothing."""
     state: VersionState = "Published"
-    """Published; Rejected by the gate; Refused by the serving pods."""
+    """Published; Rejected by the gate; Refused by the serving pods; RolledBack because of what it did there."""
     message: str = ""
-    """Why it was rejected or refused."""
+    """What the gate said of it, or why it was refused or rolled back."""
+    rank: int | None = None
+    """Rank that it was trained with."""
     eval_loss: str | None = None
     """Evaluation loss, nats per token."""
     base_eval_loss: str | None = None
     """Evaluation loss of the base alone on the same rows."""
     exact_match: str | None = None
-    """Part of the held-out rows that is answered exactly, 0 to 1."""
+    """Part of the probes and held-out rows that is answered exactly, 0 to 1."""
     base_exact_match: str | None = None
     """The same of the base alone."""
+    perplexity: str | None = None
+    """exp(evaluation loss)."""
+    base_perplexity: str | None = None
+    """Perplexity of the base alone on the same rows."""
     published_time: datetime | None = None
     """When its manifest was committed."""
 
@@ -55,6 +74,8 @@ class TrainingProgress(StatusModel):
     """Name of the Job."""
     recipe: Digest
     """Digest of the training inputs."""
+    warm_start: WarmStart | None = None
+    """The version that it begins with; empty when it begins with nothing."""
     state: str = "Pending"
     """Pending, Loading, Training, Evaluating, Publishing or Published."""
     step: int = 0
@@ -65,6 +86,32 @@ class TrainingProgress(StatusModel):
     """Training loss, nats per token."""
     eta_seconds: int | None = None
     """Estimated seconds to the end of training."""
+    batch_size: int | None = None
+    """Rows of one forward pass: below spec.training.batchSize after the trainer was out of memory."""
+    gradient_accumulation: int | None = None
+    """Forward passes per optimizer step: raised as batchSize is lowered, so that a step sees as many rows as ever."""
+
+
+class ChosenMethod(StatusModel):
+    """What method Auto has come to."""
+
+    method: str
+    """The method that versions are trained with."""
+    inputs_digest: Digest
+    """Digest of what it was chosen by: the base's shape, the hyperparameters and the GPU. Others are chosen for anew."""
+    message: str = ""
+    """Why it was chosen."""
+
+
+class RaisedRank(StatusModel):
+    """The rank that self-correction has chosen instead of spec.lora.rank."""
+
+    rank: int
+    """Rank that versions of this spec are trained with."""
+    spec_digest: Digest
+    """Digest of the spec that it was raised for; another one starts over from spec.lora.rank."""
+    message: str = ""
+    """Why it was raised."""
 
 
 class ServedVersion(StatusModel):
@@ -78,13 +125,26 @@ class ServedVersion(StatusModel):
     """Base that it is served on."""
 
 
+class RolloutProgress(StatusModel):
+    """How far requests have moved from the previous version to the target; it outlives the operator."""
+
+    weight: int = 100
+    """Percent of the requests that the target is to answer."""
+    start_time: datetime
+    """When the target became the target."""
+    step_time: datetime | None = None
+    """When every replica first split requests by this weight: the step, or the rollback window, began."""
+
+
 class AdapterServingStatus(StatusModel):
     """What the serving pods were told, and what they say."""
 
     target: ServedVersion | None = None
     """The version that the alias is to point to."""
     previous: ServedVersion | None = None
-    """The version before: it stays loaded until the target answers everywhere."""
+    """The version before: it stays loaded until the target answers everywhere and the rollback window is over."""
+    rollout: RolloutProgress | None = None
+    """How far the target has taken over; empty when that is over and done with."""
     desired: int = 0
     """Serving pods that are to answer with the target."""
     loaded: int = 0
@@ -112,5 +172,9 @@ class LoraAdapterStatus(StatusModel):
     """The version that is being rolled out."""
     training: TrainingProgress | None = None
     """The training Job that runs now."""
+    chosen_method: ChosenMethod | None = None
+    """What spec.method Auto has come to; empty with any other method."""
+    raised_rank: RaisedRank | None = None
+    """The rank that spec.training.rankDoubling has chosen; empty while spec.lora.rank is used."""
     serving: AdapterServingStatus = AdapterServingStatus()
     """What the serving pods were told, and what they say."""

@@ -30,8 +30,16 @@ class Evaluation(ApiModel):
     """Least relative improvement of the evaluation loss over the base alone: 0.1 is 10 %."""
     max_regression: DecimalString = "0.05"
     """Most that the evaluation loss may be relatively worse than the served version's, on the same rows."""
+    min_exact_match: (
+        Annotated[DecimalString, decimal_that(lambda value: value <= 1, "must be at most 1; 0.9 means 90 %")] | None
+    ) = None
+    """Least part of the probes and held-out rows that must be answered exactly: 0.9 is 90 %; no limit when empty."""
+    max_perplexity: (
+        Annotated[DecimalString, decimal_that(lambda value: value >= 1, "must be at least 1, that of certainty")] | None
+    ) = None
+    """Highest perplexity, exp(evaluation loss), on the held-out rows; no limit when empty."""
     probes: tuple[Probe, ...] = Field(default=(), max_length=64)
-    """Further questions whose exact answers are counted and reported."""
+    """Further questions whose exact answers are counted; versions that are trained already were not asked them."""
 
     @model_validator(mode="after")
     def _probes_fit_into_an_annotation(self) -> Evaluation:

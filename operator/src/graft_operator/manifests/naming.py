@@ -22,9 +22,18 @@ def short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:SHORT]
 
 
-def training_job_name(adapter: str, recipe: str) -> str:
-    """Return the name of the Job that trains this recipe, at most 63 characters."""
-    return f"{shortened(adapter)}-train-{short(recipe)}"
+def training_job_name(adapter: str, recipe: str, lowered_batch: int | None = None) -> str:
+    """Return the name of the Job that trains this recipe, at most 60 characters.
+
+    A micro-batch that was lowered for want of memory has a Job of its own, so that the one before can tell of it.
+    """
+    name = f"{shortened(adapter)}-train-{short(recipe)}"
+    return name if lowered_batch is None else f"{name}-b{lowered_batch}"
+
+
+def rendezvous_name(adapter: str) -> str:
+    """Return the name of the Service through which the pods of a training find one another, at most 54 characters."""
+    return f"{shortened(adapter)}-train-workers"
 
 
 def shortened(name: str) -> str:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from graft_operator.api.adapter_status import WarmStart
 from graft_operator.api.base_model import ResolvedBase
-from graft_operator.api.dataset import DatasetSource
-from graft_operator.api.lora_adapter import LoraAdapter
-from graft_operator.api.training import Training
+from graft_operator.api.lora_adapter import LoraAdapter, LoraAdapterSpec
+from graft_operator.api.training import LoraParameters, Training
 from graft_operator.manifests import labels, naming
+from graft_operator.manifests.dataset import dataset_document, dataset_volumes
+from graft_operator.manifests.distributed_job import (
+    indexed,
+    rendezvous_variables,
+    shared_memory,
+    shared_memory_mounts,
+    subdomain,
+    workers_document,
+)
+from graft_operator.manifests.exit_codes import failure_rules
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
     BASE_DIR,
@@ -23,13 +33,16 @@ from graft_operator.manifests.pods import (
     scratch,
     variable,
 )
+from graft_operator.manifests.trainer_resources import cpus_variable, trainer_resources
+from graft_operator.manifests.warm_start import warm_training
+from graft_registry.digests import digest_of
 
-USER_ERROR_CODES: Final = [64, 65, 66, 67]
-PREEMPTED_CODE: Final = 143
 RETRIES: Final = 4
 GRACE_SECONDS: Final = 120
 """Time for the checkpoint after SIGTERM; spot instances give 30 to 120 s."""
 RUN_FILE: Final = "run.json"
+NOT_THE_TRAINERS: Final = frozenset({"deadlineSeconds", "rankDoubling"})
+"""Fields of ``spec.training`` that are for the operator alone."""
 LOGGING_STEPS: Final = 10
 """As in Transformers' own examples: often enough for a progress line, seldom enough to cost nothing."""
 
@@ -41,7 +54,9 @@ def run_document(
     recipe: str,
     reason: str,
     dataset_digest: str | None,
+    evaluation_digest: str | None = None,
     platform: Platform,
+    warm_start: WarmStart | None = None,
 ) -> dict[str, Any]:
     """Return the trainer's configuration (docs/contracts.md §4)."""
     spec, metadata = adapter.spec, adapter.metadata
@@ -54,55 +69,31 @@ def run_document(
         "generation": metadata.generation,
         "recipe": recipe,
         "reason": reason,
-        "parent": newest,
+        "parent": warm_start.number if warm_start else newest,
         "image": platform.trainer_image,
         "registry": dict(platform.registry),
         "base": {"name": spec.base_model_ref.name, "digest": base.digest, "path": BASE_DIR},
-        "dataset": {
-            "source": source_document(spec.dataset, "/data"),
-            "format": spec.dataset.format,
-            "digest": dataset_digest,
-            "evaluation": {
-                "splitPercent": spec.dataset.evaluation_percent,
-                "source": source_document(spec.dataset.evaluation, "/eval-data") if spec.dataset.evaluation else None,
-            },
-        },
+        "dataset": dataset_document(spec.dataset, digest=dataset_digest, evaluation_digest=evaluation_digest),
         "method": spec.method,
-        "lora": spec.lora.to_wire() | {"alpha": spec.lora.effective_alpha},
-        "training": training_document(spec.training),
+        "lora": lora_document(spec.lora),
+        "promptTuning": spec.prompt_tuning.to_wire(),
+        "training": training_document(warm_training(spec.training) if warm_start else spec.training),
         "evaluation": {"probes": [probe.to_wire() for probe in spec.evaluation.probes]},
+        "warmStart": {"number": warm_start.number, "manifestDigest": warm_start.digest} if warm_start else None,
+        "workers": workers_document(spec.pod),
+        "serving": {"mode": spec.serving.mode},
     }
+
+
+def lora_document(lora: LoraParameters) -> dict[str, Any]:
+    """Return the adapter's shape with its defaults applied."""
+    return lora.to_wire() | {"alpha": lora.effective_alpha, "alphaPattern": lora.alpha_pattern}
 
 
 def training_document(training: Training) -> dict[str, Any]:
-    """Return the hyperparameters: the user's without the Job's deadline, and those that we don't let users choose."""
-    chosen = {name: value for name, value in training.to_wire().items() if name != "deadlineSeconds"}
-    return chosen | {"packing": False, "loggingSteps": LOGGING_STEPS, "gradientCheckpointing": False}
-
-
-def source_document(source: DatasetSource, directory: str) -> dict[str, Any]:
-    """Return where the trainer finds the rows: in S3, or in a file that the pod mounts below ``directory``."""
-    if source.s3 is not None:
-        return {"s3": {"uri": source.s3.uri}}
-    if source.config_map is not None:
-        name, key = source.config_map.name, source.config_map.key
-        return {"file": {"path": f"{directory}/{key}", "uri": f"configMap:{name}/{key}"}}
-    claim = source.persistent_volume_claim
-    if claim is None:
-        raise ValueError("a dataset source names one of s3, configMap and persistentVolumeClaim")
-    return {
-        "file": {"path": f"{directory}/{claim.path}", "uri": f"persistentVolumeClaim:{claim.claim_name}/{claim.path}"}
-    }
-
-
-def source_volume(source: DatasetSource | None, name: str) -> list[dict[str, Any]]:
-    """Return the volume of a source that is mounted; none for one in S3."""
-    if source is None or source.s3 is not None:
-        return []
-    if source.config_map is not None:
-        return [{"name": name, "configMap": {"name": source.config_map.name}}]
-    claim = source.persistent_volume_claim
-    return [{"name": name, "persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}}] if claim else []
+    """Return the hyperparameters: the user's without what is the operator's, and those that users don't choose."""
+    chosen = {name: value for name, value in training.to_wire().items() if name not in NOT_THE_TRAINERS}
+    return chosen | {"packing": False, "loggingSteps": LOGGING_STEPS}
 
 
 def training_job_manifest(
@@ -111,16 +102,26 @@ def training_job_manifest(
     base_uid: str,
     run: dict[str, Any],
     platform: Platform,
+    *,
+    lowered_batch: int | None = None,
+    readapts: bool = False,
 ) -> dict[str, Any]:
-    """Return the training Job. Its spec is immutable, so another recipe is another Job of another name."""
-    name = naming.training_job_name(adapter.metadata.name, run["recipe"])
+    """Return the training Job. Its spec is immutable, so another recipe is another Job of another name.
+
+    ``lowered_batch`` is the micro-batch of ``run`` where it is below the user's: another Job again, beside the one that
+    ran out of memory. ``readapts`` marks a Job that takes one of its base's places for re-adaptation.
+    """
     metadata = labels.object_meta(
         "LoraAdapter",
         adapter.metadata,
-        name=name,
+        name=naming.training_job_name(adapter.metadata.name, run["recipe"], lowered_batch),
         component="training",
-        labels={labels.BASE_UID: base_uid, labels.REASON: run["reason"]},
-        annotations={labels.RECIPE: run["recipe"]},
+        labels=job_labels(adapter, base_uid, run["reason"], readapts=readapts),
+        annotations={
+            labels.RECIPE: run["recipe"],
+            labels.MICRO_BATCH: str(run["training"]["batchSize"]),
+            labels.POD_SETTINGS: pod_settings_digest(adapter.spec),
+        },
     )
     annotations = metadata["annotations"] | {labels.RUN: json.dumps(run, sort_keys=True)}
     return {
@@ -128,37 +129,50 @@ def training_job_manifest(
         "kind": "Job",
         "metadata": metadata,
         "spec": {
-            "backoffLimit": RETRIES,
+            # Kueue's own hand: it lets the Job run, and may hold it again. Nothing of ours ever writes this field again.
+            "suspend": adapter.spec.pod.queue_name is not None,
+            # What makes one pod fail may make all of them fail at once.
+            "backoffLimit": RETRIES * adapter.spec.pod.workers.nodes,
+            **indexed(adapter.spec.pod),
             "activeDeadlineSeconds": adapter.spec.training.deadline_seconds,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": failure_rules()},
             "template": {
                 "metadata": {"labels": metadata["labels"], "annotations": annotations},
-                "spec": training_pod(adapter, base, run, platform),
+                "spec": training_pod(adapter, base, run, platform, job_name=metadata["name"]),
             },
         },
     }
 
 
-def failure_rules() -> list[dict[str, Any]]:
-    """Return how pod failures count: the first rule that matches wins, so a preemption never looks like an error."""
-    return [
-        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-        {
-            "action": "Ignore",
-            "onExitCodes": {"containerName": "trainer", "operator": "In", "values": [PREEMPTED_CODE]},
-        },
-        {
-            "action": "FailJob",
-            "onExitCodes": {"containerName": "trainer", "operator": "In", "values": USER_ERROR_CODES},
-        },
-    ]
+def job_labels(adapter: LoraAdapter, base_uid: str, reason: str, *, readapts: bool) -> dict[str, str]:
+    """Return the labels that training Jobs are found by, and that put them into a queue."""
+    found_by = {labels.BASE_UID: base_uid, labels.REASON: reason}
+    if readapts:
+        found_by[labels.READAPTATION] = "true"
+    queue = adapter.spec.pod.queue_name
+    return found_by | ({labels.KUEUE_QUEUE: queue} if queue else {})
 
 
-def training_pod(adapter: LoraAdapter, base: ResolvedBase, run: dict[str, Any], platform: Platform) -> dict[str, Any]:
+def pod_settings_digest(spec: LoraAdapterSpec) -> str:
+    """Return a digest of what decides whether, where and how long a Job's pods run, but not what they compute.
+
+    A Job that failed or waits is made anew when it changes: that is how more memory or a higher deadline gets to it.
+    """
+    settings = {
+        "pod": spec.pod.to_wire(),
+        "deadlineSeconds": spec.training.deadline_seconds,
+        "maxDroppedPercent": spec.dataset.max_dropped_percent,
+    }
+    return digest_of(settings)
+
+
+def training_pod(
+    adapter: LoraAdapter, base: ResolvedBase, run: dict[str, Any], platform: Platform, *, job_name: str
+) -> dict[str, Any]:
     """Return the trainer's pod: the tenant's own credentials, no API token, no root, a read-only root filesystem."""
     spec = adapter.spec
-    data = [*source_volume(spec.dataset, "data"), *source_volume(spec.dataset.evaluation, "eval-data")]
+    data = dataset_volumes(spec.dataset)
     trainer = container(
         "trainer",
         platform.trainer_image,
@@ -168,13 +182,16 @@ def training_pod(adapter: LoraAdapter, base: ResolvedBase, run: dict[str, Any], 
             variable("GRAFT_WORK_DIR", "/work"),
             variable("HF_HUB_OFFLINE", "1"),
             variable("HF_HOME", "/work/hf"),
+            *cpus_variable(spec.pod.resources),
+            *rendezvous_variables(adapter, job_name),
         ],
         envFrom=registry_credentials(platform),
-        resources=spec.pod.resources.to_wire(),
+        resources=trainer_resources(spec, base),
         volumeMounts=[
             *base_mounts(base),
             {"name": "work", "mountPath": "/work"},
             {"name": "run", "mountPath": "/etc/graft", "readOnly": True},
+            *shared_memory_mounts(spec.pod),
             *({"name": volume["name"], "mountPath": f"/{volume['name']}", "readOnly": True} for volume in data),
         ],
     )
@@ -186,7 +203,15 @@ def training_pod(adapter: LoraAdapter, base: ResolvedBase, run: dict[str, Any], 
         terminationGracePeriodSeconds=GRACE_SECONDS,
         initContainers=[fetch_base_container(adapter.metadata.namespace, run["base"]["name"], base, platform)],
         containers=[trainer],
-        volumes=[*base_volumes(base), scratch("tmp"), scratch("work"), run_volume(), *data],
+        volumes=[
+            *base_volumes(base),
+            scratch("tmp"),
+            scratch("work"),
+            run_volume(),
+            *shared_memory(spec.pod),
+            *data,
+        ],
+        **subdomain(adapter),
     )
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from graft_operator.api.adapter_status import LoraAdapterStatus, ServedVersion, Version
-from graft_operator.api.conditions import no
-from graft_operator.plan.actions import AddFinalizer, CreateJob, EmitEvent, Plan
+from graft_operator.api.adapter_status import LoraAdapterStatus, RolloutProgress, ServedVersion, Version
+from graft_operator.api.conditions import Fact, no
+from graft_operator.api.rollout import RolloutSpec
+from graft_operator.plan import canary
+from graft_operator.plan.actions import AddFinalizer, Plan
 from graft_operator.plan.adapter_conditions import adapter_conditions
 from graft_operator.plan.deletion import CLEANUP_FINALIZER, plan_adapter_deletion
 from graft_operator.plan.gate import GateVerdict, judge
+from graft_operator.plan.job_creation import TrainingJob, training_is_due
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.rollout import Rollout, plan_rollout, served
-from graft_operator.plan.training import decide_training, new_version_reason, superseded_jobs
+from graft_operator.plan.rank_doubling import correct_rank, raised_rank
+from graft_operator.plan.recipe import spec_digest
+from graft_operator.plan.rollout import ABORTED, Rollout, Setback, Situation, plan_rollout, served
+from graft_operator.plan.training import decide_training, superseded_jobs
 from graft_operator.plan.verdicts import Verdict
-from graft_operator.plan.versions import entry_of, judged, known_versions, record
+from graft_operator.plan.versions import as_first_told, entry_of, judged, known_versions, of_spec, record, summary
 
 ROLLING_SECONDS = 0.5
 """How often the pods are asked while a version is on its way to them."""
@@ -28,8 +31,8 @@ STARTING_SECONDS = 5.0
 WATCHING_SECONDS = 30.0
 """How often they are asked when something that should answer does not."""
 
-TrainingJob = Callable[[AdapterObserved], dict[str, Any]]
-"""Builds the manifest of the training Job; pure, and given by the caller so that plans know nothing of images."""
+CANARY_SECONDS = 2.0
+"""How often they are asked what they have measured, while a version is held to its limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +45,17 @@ class Judgement:
     versions: tuple[Version, ...]
 
     @property
-    def refusal(self) -> str:
-        """Why the pods have refused the version that fulfils the spec; empty when they haven't."""
+    def setback(self) -> Fact | None:
+        """Why the version that fulfils the spec was given up by the pods, or because of what it did there."""
         entry = entry_of(self.versions, self.current) if self.current is not None else None
-        refused = entry is not None and entry.state == "Refused"
-        return f"{entry.message}; it is tried again when the spec changes" if entry and refused else ""
+        if entry is None or entry.state not in ("Refused", "RolledBack"):
+            return None
+        if entry.message == ABORTED:
+            return no("RolledBack", f"version {entry.number} is rolled back: {ABORTED}")
+        if entry.state == "Refused":
+            return no("VersionRefused", f"{entry.message}; it is tried again when the spec changes")
+        again = "it is tried again when the spec changes, or when spec.serving.rollout.promote names it"
+        return no("RolledBack", f"version {entry.number} was rolled back: {entry.message}; {again}")
 
 
 def plan_adapter(seen: AdapterObserved, now: datetime, *, training_job: TrainingJob) -> Plan:
@@ -58,23 +67,15 @@ def plan_adapter(seen: AdapterObserved, now: datetime, *, training_job: Training
         return Plan(actions=(AddFinalizer(CLEANUP_FINALIZER),), requeue_after=0)
     training = decide_training(seen, now) or training_is_due(seen, training_job)
     judgement = judge_current(seen, training)
-    rollout = decide_rollout(seen, judgement)
-    if rollout.refused is not None:
-        judgement = replace(judgement, versions=refuse(judgement.versions, rollout.refused, rollout.refusal))
+    training = correct_rank(seen, training, judgement.gate)
+    rollout = decide_rollout(seen, judgement, now)
+    if rollout.setback is not None:
+        judgement = replace(judgement, versions=remember(judgement.versions, rollout.setback))
     return Plan(
         actions=(*superseded_jobs(seen), *training.actions),
         status=adapter_status(seen, training, judgement, rollout, now),
-        requeue_after=soonest(training.requeue_after, rollout_requeue(rollout, seen)),
+        requeue_after=soonest(training.requeue_after, rollout_requeue(rollout, seen, now)),
     )
-
-
-def training_is_due(seen: AdapterObserved, training_job: TrainingJob) -> Verdict:
-    """Nothing holds the recipe yet: create the Job, whose name holds it."""
-    manifest = training_job(seen)
-    created = f"Job {manifest['metadata']['name']} is created"
-    fact = no("JobCreated", created)
-    event = EmitEvent("Normal", "TrainingJobCreated", f"{created}: {new_version_reason(seen)}")
-    return Verdict(trained=fact, waiting=fact, actions=(CreateJob(manifest), event), requeue_after=3)
 
 
 def judge_current(seen: AdapterObserved, training: Verdict) -> Judgement:
@@ -90,25 +91,46 @@ def judge_current(seen: AdapterObserved, training: Verdict) -> Judgement:
         gate = GateVerdict(True, "Pinned", "spec.version is a person's word")
     else:
         gate = judge(current.manifest, seen.live.manifest if seen.live else None, seen.adapter.spec.evaluation)
-    entry = judged(current, gate, known)
+        gate = as_first_told(gate, entry_of(versions, number))
+    entry = summary(current, "RolledBack", ABORTED) if is_aborted(seen, number) else judged(current, gate, known)
     wanted = served(current) if entry.state == "Published" else None
+    entry = of_spec(entry, seen.recipe, spec_digest(seen.adapter.spec))
     return Judgement(current=number, gate=gate, wanted=wanted, versions=record(versions, entry))
 
 
-def decide_rollout(seen: AdapterObserved, judgement: Judgement) -> Rollout:
+def is_aborted(seen: AdapterObserved, number: int) -> bool:
+    """Whether a person wants the version rolled back; one that has long taken over has nothing to go back to."""
+    spec, serving = seen.adapter.spec, seen.adapter.status.serving
+    settled = serving.target is not None and serving.target.number == number and serving.previous is None
+    return spec.serving.rollout.abort == number and spec.version is None and not settled
+
+
+def decide_rollout(seen: AdapterObserved, judgement: Judgement, now: datetime) -> Rollout:
     """Decide where the alias should point; an adapter with mode None has no alias."""
-    serving = seen.adapter.status.serving
-    if seen.adapter.spec.serving.mode == "None":
-        return plan_rollout(None, None, None, seen.base, ())
-    return plan_rollout(judgement.wanted, serving.target, serving.previous, seen.base, seen.pods)
+    spec, serving = seen.adapter.spec, seen.adapter.status.serving
+    if spec.serving.mode == "None":
+        return Rollout()
+    return plan_rollout(
+        Situation(
+            wanted=judgement.wanted,
+            target=serving.target,
+            previous=serving.previous,
+            progress=serving.rollout,
+            spec=spec.serving.rollout,
+            pinned=spec.version is not None,
+            base=seen.base,
+            pods=seen.pods,
+            now=now,
+        )
+    )
 
 
-def refuse(versions: tuple[Version, ...], refused: ServedVersion, why: str) -> tuple[Version, ...]:
-    """Remember that the pods refuse a version, so that it is not tried again until the spec changes."""
-    known = entry_of(versions, refused.number)
+def remember(versions: tuple[Version, ...], setback: Setback) -> tuple[Version, ...]:
+    """Remember that a version was given up, so that it is not tried again until the spec changes."""
+    known = entry_of(versions, setback.version.number)
     if known is None:
         return versions
-    return record(versions, known.model_copy(update={"state": "Refused", "message": why}))
+    return record(versions, known.model_copy(update={"state": setback.state, "message": setback.message}))
 
 
 def adapter_status(
@@ -121,19 +143,22 @@ def adapter_status(
     """Return the whole status; what has not changed keeps its value, so that an equal status is not written."""
     old = seen.adapter.status
     coverage = rollout.coverage
-    rolling = rollout.target is not None and not coverage.complete
+    rolling = rollout.target is not None and not rollout.done
     return LoraAdapterStatus(
         observed_generation=seen.adapter.metadata.generation,
-        conditions=adapter_conditions(seen, training, judgement.gate, rollout, judgement.refusal, now),
+        conditions=adapter_conditions(seen, training, judgement.gate, rollout, judgement.setback, now),
         recipe=seen.recipe,
         versions=judgement.versions,
         served_version=served_number(old, rollout),
         candidate_version=rollout.target.number if rolling and rollout.target else None,
         training=training.progress,
+        chosen_method=old.chosen_method,
+        raised_rank=training.raised_rank or raised_rank(seen.adapter),
         serving=old.serving.model_copy(
             update={
                 "target": rollout.target,
                 "previous": rollout.previous,
+                "rollout": rollout.progress,
                 "desired": coverage.desired,
                 "loaded": coverage.loaded,
                 "failed": coverage.failed,
@@ -155,15 +180,24 @@ def served_number(old: LoraAdapterStatus, rollout: Rollout) -> int | None:
     return old.served_version if old.served_version in still else None
 
 
-def rollout_requeue(rollout: Rollout, seen: AdapterObserved) -> float | None:
+def rollout_requeue(rollout: Rollout, seen: AdapterObserved, now: datetime) -> float | None:
     """Return seconds until the pods are asked again."""
-    coverage, target = rollout.coverage, rollout.target
-    if target is None or (coverage.complete and rollout.previous is None):
+    coverage, target, progress = rollout.coverage, rollout.target, rollout.progress
+    if target is None or (rollout.done and progress is None):
         return None
+    if progress is not None and progress.step_time is not None:
+        return watch_seconds(seen.adapter.spec.serving.rollout, progress, now)
     if coverage.failed or coverage.desired == 0:
         return WATCHING_SECONDS
     up = any(pod.reachable for pod in seen.pods if pod.base_digest == target.base_digest)
     return ROLLING_SECONDS if up else STARTING_SECONDS
+
+
+def watch_seconds(spec: RolloutSpec, progress: RolloutProgress, now: datetime) -> float:
+    """Return seconds until the pods are asked during a step or a rollback window: at its end, or before by limits."""
+    left = canary.seconds_left(spec, progress, now) or CANARY_SECONDS
+    is_watched = progress.weight < canary.ALL or spec.effective_limits is not None
+    return min(left, CANARY_SECONDS) if is_watched else left
 
 
 def soonest(*delays: float | None) -> float | None:

@@ -18,9 +18,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, yes
+from graft_operator.plan.advice import advice
 from graft_operator.plan.gate import GateVerdict
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.rollout import Rollout, answering_versions
+from graft_operator.plan.rollout import Rollout
+from graft_operator.plan.rolling import answering_versions, rolling_fact, served_fact
 from graft_operator.plan.verdicts import Verdict
 
 
@@ -29,48 +31,49 @@ def adapter_conditions(
     training: Verdict,
     gate: GateVerdict | None,
     rollout: Rollout,
-    refusal: str,
+    setback: Fact | None,
     now: datetime,
 ) -> tuple[Condition, ...]:
-    """Return all conditions of the adapter. ``refusal`` says why the pods have refused the current version."""
+    """Return all conditions of the adapter. ``setback`` says why the current version was given up by the pods."""
     serves = seen.adapter.spec.serving.mode != "None"
-    refusal = refusal if serves else ""
-    stalled = stalled_fact(training, gate, rollout, refusal)
+    setback = setback if serves else None
+    stalled = stalled_fact(training, gate, rollout, setback)
     facts = {
         "Stalled": stalled,
-        "Reconciling": reconciling_fact(training, rollout, stalled),
+        "Reconciling": reconciling_fact(seen, training, rollout, stalled),
         "Ready": ready_fact(seen, training, rollout) if serves else published_as_ready(training, gate),
-        "Accepted": training.accepted,
+        "Accepted": accepted_fact(seen, training),
         "Trained": training.trained,
         "Evaluated": evaluated_fact(gate),
         "Published": published_fact(training),
-        "Served": served_fact(rollout) if serves else no("NotWanted", "serving.mode is None"),
-        "UpToDate": no("VersionRefused", refusal) if refusal else up_to_date_fact(training, gate, rollout, serves),
+        "Served": served_fact(seen, rollout, setback) if serves else no("NotWanted", "serving.mode is None"),
+        "UpToDate": setback or up_to_date_fact(seen, training, gate, rollout),
     }
     return merge(seen.adapter.status.conditions, facts, generation=seen.adapter.metadata.generation, now=now)
 
 
-def stalled_fact(training: Verdict, gate: GateVerdict | None, rollout: Rollout, refusal: str) -> Fact:
-    """A user error, a version that fails the gate, or one that the pods refuse while nothing else is left."""
+def stalled_fact(training: Verdict, gate: GateVerdict | None, rollout: Rollout, setback: Fact | None) -> Fact:
+    """A user error, a version that fails the gate or was given up, or one that is refused while there is no other."""
     if training.stalled is not None:
         return yes(training.stalled.reason, training.stalled.message)
-    if gate is not None and not gate.passed:
+    if gate is not None and not gate.passed and training.raised_rank is None:
         return yes(gate.reason, gate.message)
-    if refusal:
-        return yes("VersionRefused", refusal)
+    if setback is not None:
+        return yes(setback.reason, setback.message)
     if rollout.coverage.refused:
         return yes("VersionRefused", rollout.coverage.message)
     return no("Progressing")
 
 
-def reconciling_fact(training: Verdict, rollout: Rollout, stalled: Fact) -> Fact:
+def reconciling_fact(seen: AdapterObserved, training: Verdict, rollout: Rollout, stalled: Fact) -> Fact:
     """kstatus reads Reconciling before Stalled, so both are never True."""
     if stalled.status == "True":
         return no("Stalled")
     if training.waiting is not None:
         return yes(training.waiting.reason, training.waiting.message)
-    if rollout.target is not None and not rollout.coverage.complete:
-        return yes("RollingOut", rolling_message(rollout))
+    if rollout.target is not None and not rollout.done:
+        rolling = rolling_fact(seen, rollout)
+        return yes(rolling.reason, rolling.message)
     return no("Settled")
 
 
@@ -83,7 +86,7 @@ def ready_fact(seen: AdapterObserved, training: Verdict, rollout: Rollout) -> Fa
         numbers = " or ".join(map(str, mixed))
         return yes("Serving", f"version {numbers} answers on every wanted replica")
     if rollout.target is not None:
-        return no("RollingOut", rolling_message(rollout))
+        return rolling_fact(seen, rollout)
     fact = training.stalled or training.waiting or training.trained
     return no(fact.reason, fact.message)
 
@@ -109,34 +112,33 @@ def published_fact(training: Verdict) -> Fact:
     return yes("Published", f"version {training.current.manifest.number}")
 
 
-def served_fact(rollout: Rollout) -> Fact:
-    """Say whether the target answers everywhere."""
-    if rollout.target is None:
-        return no("NoVersion", "there is no version to serve yet")
-    if rollout.coverage.complete:
-        return yes("Served", f"version {rollout.target.number} on {rollout.coverage.loaded} replicas")
-    return no("RollingOut", rolling_message(rollout))
+def accepted_fact(seen: AdapterObserved, training: Verdict) -> Fact:
+    """Say what is wrong with the spec, or else what should be looked at again."""
+    sentences = advice(seen.adapter.spec)
+    if training.accepted.status != "True" or not sentences:
+        return training.accepted
+    return yes("AcceptedWithAdvice", "; ".join(sentences))
 
 
-def up_to_date_fact(training: Verdict, gate: GateVerdict | None, rollout: Rollout, serves: bool) -> Fact:
+def kept_on_old_base(seen: AdapterObserved) -> str:
+    """Say that the adapter stays behind its base, and why; empty when it doesn't."""
+    if seen.base is None or seen.kept_base is None:
+        return ""
+    return (
+        f"BaseModel {seen.base.metadata.name} has changed and its readaptation.policy is Never: the adapter is trained"
+        f" and served on revision {seen.kept_base.revision}"
+    )
+
+
+def up_to_date_fact(seen: AdapterObserved, training: Verdict, gate: GateVerdict | None, rollout: Rollout) -> Fact:
     """Say whether what answers is what the spec and the base ask for."""
     if training.current is None:
         return no(training.trained.reason, training.trained.message)
-    if training.trained.reason == "KeptOnOldBase":
-        return no("KeptOnOldBase", training.trained.message)
     if gate is not None and not gate.passed:
         return no(gate.reason, gate.message)
     number = training.current.manifest.number
+    serves = seen.adapter.spec.serving.mode != "None"
     if not serves or (rollout.answering is not None and rollout.answering.number == number):
-        return yes("UpToDate", f"version {number}")
+        kept = kept_on_old_base(seen)
+        return no("KeptOnOldBase", kept) if kept else yes("UpToDate", f"version {number}")
     return no("RollingOut", f"version {number} is not served everywhere yet")
-
-
-def rolling_message(rollout: Rollout) -> str:
-    """Return how far the rollout is, and what the first failing pod says."""
-    number = rollout.target.number if rollout.target else 0
-    coverage = rollout.coverage
-    if coverage.desired == 0:
-        return f"version {number}: serving.replicas of the base is 0"
-    text = f"version {number} answers on {coverage.loaded} of {coverage.desired} replicas"
-    return f"{text}; {coverage.message}" if coverage.message else text

@@ -1,7 +1,13 @@
-"""The gate: whether a version is good enough to be served."""
+"""The gate: whether a version is good enough to be served.
+
+Every limit is a small function that returns a refusal or None. All of them are asked, so that one message tells all
+that a version lacks. Figures come from the manifest, where the trainer measured adapter and base on the same rows, on
+the base that the version is served on.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +16,9 @@ from graft_registry.documents import VersionManifest
 
 ROUNDING: Final = 1e-9
 """Exactly at a limit passes: (1.05 - 1) / 1 is a little more than 0.05 in floating point."""
+
+LOSS_REASONS: Final = frozenset({"WorseThanBase", "WorseThanLive", "PerplexityTooHigh"})
+"""Refusals for what the loss is, which another training of the same rows may mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,42 +30,61 @@ class GateVerdict:
     message: str
 
 
-def judge(candidate: VersionManifest, live: VersionManifest | None, limits: Evaluation) -> GateVerdict:
-    """Compare the candidate with the base alone, and with the live version where both saw the same rows.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A version before the gate. Losses are nats per token on the held-out rows."""
 
-    Losses are nats per token on the held-out rows. Improvement is relative, ``(base - candidate) / base``, and so is
-    regression, ``(candidate - live) / live``.
+    candidate: VersionManifest
+    live: VersionManifest | None
+    limits: Evaluation
+
+
+Limit = Callable[[Trial], GateVerdict | None]
+
+
+def judge(candidate: VersionManifest, live: VersionManifest | None, limits: Evaluation) -> GateVerdict:
+    """Compare the candidate with its limits, with the base alone, and with the live version where that is possible.
+
+    Improvement is relative, ``(base - candidate) / base``, and so is regression, ``(candidate - live) / live``.
     """
-    loss, base_loss = candidate.metrics.eval_loss, candidate.metrics.base_eval_loss
-    if loss is None or base_loss is None:
+    trial = Trial(candidate=candidate, live=live, limits=limits)
+    refusals = [refusal for limit in LIMITS if (refusal := limit(trial)) is not None]
+    if refusals:
+        return GateVerdict(False, refusals[0].reason, "; ".join(refusal.message for refusal in refusals))
+    return GateVerdict(True, "Passed", "; ".join(filter(None, (figures(candidate), comparison_with_live(trial)))))
+
+
+def is_evaluated(trial: Trial) -> GateVerdict | None:
+    """Without held-out rows nobody knows how good the version is."""
+    metrics = trial.candidate.metrics
+    if metrics.eval_loss is None or metrics.base_eval_loss is None:
         return GateVerdict(False, "NotEvaluated", "the manifest holds no evaluation loss: train again")
-    improvement = (base_loss - loss) / base_loss if base_loss else 0.0
-    needed = float(limits.min_improvement_over_base)
-    if improvement < needed - ROUNDING:
-        return GateVerdict(
-            False,
-            "WorseThanBase",
-            f"evaluation loss {loss:.4f} improves the base's {base_loss:.4f} by {improvement:.1%},"
-            f" below evaluation.minImprovementOverBase {needed:.1%}",
-        )
-    return _against_live(candidate, live, limits) or GateVerdict(
-        True, "Passed", f"evaluation loss {loss:.4f}, {improvement:.1%} better than the base's {base_loss:.4f}"
+    return None
+
+
+def improves_the_base(trial: Trial) -> GateVerdict | None:
+    """An adapter that is hardly better than its base costs memory and gives nothing."""
+    metrics = trial.candidate.metrics
+    if metrics.eval_loss is None or metrics.base_eval_loss is None:
+        return None
+    gained, needed = improvement(trial.candidate), float(trial.limits.min_improvement_over_base)
+    if gained >= needed - ROUNDING:
+        return None
+    return GateVerdict(
+        False,
+        "WorseThanBase",
+        f"evaluation loss {metrics.eval_loss:.4f} improves the base's {metrics.base_eval_loss:.4f} by {gained:.1%},"
+        f" below evaluation.minImprovementOverBase {needed:.1%}",
     )
 
 
-def _against_live(candidate: VersionManifest, live: VersionManifest | None, limits: Evaluation) -> GateVerdict | None:
-    """Return the refusal if the candidate is worse than the live version by more than the limit.
-
-    An older candidate is a way back that somebody chose, by a revert of the spec or of the base: it is not compared.
-    """
-    if live is None or candidate.number <= live.number:
+def keeps_up_with_live(trial: Trial) -> GateVerdict | None:
+    """Users must not get worse answers than they have now."""
+    loss, live = trial.candidate.metrics.eval_loss, trial.live
+    live_loss = live.metrics.eval_loss if live else None
+    if loss is None or live is None or not live_loss or incomparable(trial):
         return None
-    same_rows = live.dataset.eval_digest == candidate.dataset.eval_digest
-    loss, live_loss = candidate.metrics.eval_loss, live.metrics.eval_loss
-    if not same_rows or not live_loss or loss is None:
-        return None
-    regression = (loss - live_loss) / live_loss
-    allowed = float(limits.max_regression)
+    regression, allowed = (loss - live_loss) / live_loss, float(trial.limits.max_regression)
     if regression <= allowed + ROUNDING:
         return None
     return GateVerdict(
@@ -65,3 +93,88 @@ def _against_live(candidate: VersionManifest, live: VersionManifest | None, limi
         f"evaluation loss {loss:.4f} is {regression:.1%} worse than version {live.number}'s {live_loss:.4f},"
         f" above evaluation.maxRegression {allowed:.1%}",
     )
+
+
+def is_sure_enough(trial: Trial) -> GateVerdict | None:
+    """An absolute bound on the perplexity, where the user sets one."""
+    perplexity, limit = trial.candidate.metrics.perplexity, trial.limits.max_perplexity
+    if limit is None:
+        return None
+    if perplexity is None:
+        return GateVerdict(False, "NotEvaluated", "evaluation.maxPerplexity: the manifest holds no perplexity")
+    if perplexity <= float(limit) + ROUNDING:
+        return None
+    over = (perplexity - float(limit)) / float(limit)
+    text = f"perplexity {perplexity:.2f} is {over:.1%} above evaluation.maxPerplexity {limit}"
+    return GateVerdict(False, "PerplexityTooHigh", text)
+
+
+def answers_exactly(trial: Trial) -> GateVerdict | None:
+    """An absolute bound on the part of probes and held-out rows that is answered word for word."""
+    matched, limit = trial.candidate.metrics.exact_match, trial.limits.min_exact_match
+    if limit is None:
+        return None
+    if matched is None:
+        text = "evaluation.minExactMatch: no question was asked; give evaluation.probes, or rows with short answers"
+        return GateVerdict(False, "NotEvaluated", text)
+    needed = float(limit)
+    if matched >= needed - ROUNDING:
+        return None
+    text = f"{matched:.1%} of the answers are exact, {needed - matched:.1%} below evaluation.minExactMatch {needed:.1%}"
+    return GateVerdict(False, "ExactMatchTooLow", text)
+
+
+LIMITS: Final[tuple[Limit, ...]] = (
+    is_evaluated,
+    improves_the_base,
+    keeps_up_with_live,
+    is_sure_enough,
+    answers_exactly,
+)
+
+
+def improvement(candidate: VersionManifest) -> float:
+    """Return by what part of the base's loss the candidate's is lower; 0 where the base makes no mistake."""
+    loss, base_loss = candidate.metrics.eval_loss, candidate.metrics.base_eval_loss
+    return (base_loss - loss) / base_loss if base_loss and loss is not None else 0.0
+
+
+def incomparable(trial: Trial) -> str:
+    """Return why candidate and live version can't be compared; empty when they can.
+
+    An older candidate is a way back that somebody chose, by a revert of the spec or of the base: it is not compared.
+    Losses per token say nothing about each other when the rows or the tokens are others.
+    """
+    candidate, live = trial.candidate, trial.live
+    if live is None or candidate.number <= live.number:
+        return "there is no earlier version"
+    if live.dataset.eval_digest != candidate.dataset.eval_digest:
+        return "its held-out rows are others"
+    tokenizers = (live.base.tokenizer_digest, candidate.base.tokenizer_digest)
+    if None not in tokenizers and tokenizers[0] != tokenizers[1]:
+        return "its base has another tokenizer"
+    return "" if live.metrics.eval_loss else "it has no evaluation loss"
+
+
+def figures(candidate: VersionManifest) -> str:
+    """Return the scores of a version beside its base's."""
+    metrics = candidate.metrics
+    text = (
+        f"evaluation loss {metrics.eval_loss or 0.0:.4f},"
+        f" {improvement(candidate):.1%} better than the base's {metrics.base_eval_loss or 0.0:.4f}"
+    )
+    if metrics.exact_match is not None and metrics.base_exact_match is not None:
+        text += f"; {metrics.exact_match:.1%} of the answers exact, the base {metrics.base_exact_match:.1%}"
+    return text
+
+
+def comparison_with_live(trial: Trial) -> str:
+    """Return how the candidate compares with the live version, or why it isn't compared."""
+    live, loss = trial.live, trial.candidate.metrics.eval_loss
+    if live is None or trial.candidate.number <= live.number:
+        return ""
+    if why := incomparable(trial):
+        return f"not compared with version {live.number}: {why}"
+    live_loss = live.metrics.eval_loss or 0.0
+    change = ((loss or 0.0) - live_loss) / live_loss
+    return f"{abs(change):.1%} {'worse' if change > 0 else 'better'} than version {live.number}'s {live_loss:.4f}"

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from graft_operator.api.base_model import ResolvedBase
+from graft_operator.api.base_model import Drift, ResolvedBase
+from graft_operator.api.base_shape import BaseShape
 from graft_operator.api.conditions import Fact, no, yes
 from graft_operator.plan.actions import Action, DeleteObject
 from graft_operator.plan.observed import BaseObserved, JobObserved
+from graft_registry.documents import BaseManifest
+from graft_registry.training_memory import ModelShape
 
 USER_ERRORS: Final = frozenset({"SourceNotFound", "SourceInvalid", "Forbidden", "InvalidConfig"})
 """Failures of the import that trying again can't mend."""
@@ -86,14 +89,32 @@ def resolved_base(seen: BaseObserved) -> ResolvedBase:
     """Return the status entry of what the current source was resolved to."""
     if seen.manifest is None:
         raise ValueError("the source is not resolved")
-    manifest = seen.manifest
+    return resolved_as(seen.manifest, seen.source_digest).model_copy(update={"drift": drift_of(seen)})
+
+
+def drift_of(seen: BaseObserved) -> Drift | None:
+    """Return how far the current base is from the one before; it is kept for as long as the base is current."""
+    old, found = seen.base.status.resolved, seen.drift
+    if old is not None and seen.manifest is not None and old.digest == seen.manifest.digest:
+        return old.drift
+    if found is None:
+        return None
+    change = None if found.relative_change is None else f"{found.relative_change:.4f}"
+    return Drift(previous=found.previous, verdict=found.verdict, relative_change=change)
+
+
+def resolved_as(manifest: BaseManifest, source_digest: str) -> ResolvedBase:
+    """Return the status entry of a base that the registry knows."""
     claim = manifest.location.persistent_volume_claim
     return ResolvedBase(
         digest=manifest.digest,
         revision=manifest.revision,
-        source_digest=seen.source_digest,
+        source_digest=source_digest,
         parameters=manifest.parameters,
         architecture=manifest.fingerprint.architecture,
+        quantization=str((manifest.fingerprint.quantization or {}).get("quant_method", "")),
+        dtype=manifest.fingerprint.dtype,
+        shape=BaseShape.of(ModelShape.of(manifest)),
         claim_name=claim.claim_name if claim else None,
         claim_path=claim.path if claim else None,
     )

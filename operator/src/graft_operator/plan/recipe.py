@@ -10,37 +10,108 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from graft_operator.api.adapter_status import WarmStart
+from graft_operator.api.dataset import Dataset
 from graft_operator.api.lora_adapter import LoraAdapterSpec
+from graft_operator.api.training import NOT_SERVED
 from graft_registry.digests import digest_of
 
 RECIPE_SCHEMA: Final = 1
 
-OPERATIONAL: Final = frozenset({"checkpointSeconds", "deadlineSeconds"})
-"""Fields of ``training`` that don't decide the weights."""
+OPERATIONAL: Final = frozenset({"checkpointSeconds", "deadlineSeconds", "rankDoubling"})
+"""Fields of ``training`` that don't decide the weights; a doubled rank is in ``lora``."""
 
 
 def recipe_inputs(
-    spec: LoraAdapterSpec, *, base_digest: str, dataset_digest: str | None, evaluation_digest: str | None
+    spec: LoraAdapterSpec,
+    *,
+    base_digest: str,
+    dataset_digest: str | None,
+    evaluation_digest: str | None,
+    warm_start: WarmStart | None = None,
 ) -> dict[str, Any]:
     """Return the effective training inputs, with defaults applied, as plain JSON."""
-    lora = spec.lora.to_wire() | {"alpha": spec.lora.effective_alpha}
     training = {name: value for name, value in spec.training.to_wire().items() if name not in OPERATIONAL}
+    if not spec.training.gradient_checkpointing:
+        del training["gradientCheckpointing"]
     return {
         "schema": RECIPE_SCHEMA,
         "base": base_digest,
-        "dataset": spec.dataset.to_wire(),
+        "dataset": dataset_inputs(spec.dataset),
         "datasetDigest": dataset_digest,
         "evaluationDigest": evaluation_digest,
         "method": spec.method,
-        "lora": lora,
+        "lora": lora_inputs(spec),
         "training": training,
+        **method_inputs(spec),
+        **({"workers": spec.pod.worker_count} if spec.pod.worker_count > 1 else {}),
+        **({"warmStart": warm_start.to_wire()} if warm_start else {}),
     }
 
 
+def dataset_inputs(dataset: Dataset) -> dict[str, Any]:
+    """Return where the rows are and how they are read. How many may be bad decides whether, not what, is trained."""
+    inputs = dataset.to_wire()
+    del inputs["maxDroppedPercent"]
+    if dataset.file_type == "Auto":
+        del inputs["fileType"]
+    return inputs
+
+
+def lora_inputs(spec: LoraAdapterSpec) -> dict[str, Any]:
+    """Return the adapter's shape, as far as the method looks at it."""
+    lora = spec.lora.to_wire() | {"alpha": spec.lora.effective_alpha}
+    if not spec.lora.rank_pattern:
+        del lora["rankPattern"]
+    if spec.method != "LoRAPlus":
+        del lora["learningRateRatio"]
+    return lora
+
+
+def method_inputs(spec: LoraAdapterSpec) -> dict[str, Any]:
+    """Return what only some specs have. A merged version has other files, though the adapter in it is the same."""
+    inputs: dict[str, Any] = {}
+    if spec.method in NOT_SERVED:
+        inputs["promptTuning"] = spec.prompt_tuning.to_wire()
+    if spec.serving.mode == "Merged":
+        inputs["merged"] = True
+    return inputs
+
+
 def recipe_digest(
-    spec: LoraAdapterSpec, *, base_digest: str, dataset_digest: str | None, evaluation_digest: str | None = None
+    spec: LoraAdapterSpec,
+    *,
+    base_digest: str,
+    dataset_digest: str | None,
+    evaluation_digest: str | None = None,
+    warm_start: WarmStart | None = None,
 ) -> str:
-    """Return ``sha256:…`` of the training inputs; the digests of rows are None where only the trainer can tell."""
+    """Return ``sha256:…`` of the training inputs.
+
+    The digests of rows are None where only the trainer can tell; ``warm_start`` is None for a training from nothing.
+    """
     return digest_of(
-        recipe_inputs(spec, base_digest=base_digest, dataset_digest=dataset_digest, evaluation_digest=evaluation_digest)
+        recipe_inputs(
+            spec,
+            base_digest=base_digest,
+            dataset_digest=dataset_digest,
+            evaluation_digest=evaluation_digest,
+            warm_start=warm_start,
+        )
     )
+
+
+def spec_digest(spec: LoraAdapterSpec) -> str:
+    """Return ``sha256:…`` of what the spec itself has to say on a training: without the base, and without the data's
+    content.
+    """
+    inputs = recipe_inputs(spec, base_digest="", dataset_digest=None, evaluation_digest=None)
+    return digest_of(inputs | {"dataset": _without_digests(inputs["dataset"])})
+
+
+def _without_digests(source: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_digests(value) if isinstance(value, dict) else value
+        for name, value in source.items()
+        if name != "digest"
+    }

@@ -6,20 +6,18 @@ The first check that has something to say decides. The order matters and is expl
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from graft_operator.api.adapter_status import TrainingProgress, VersionReason
-from graft_operator.api.conditions import Fact, no, unknown, yes
+from graft_operator.api.conditions import no, unknown, yes
 from graft_operator.plan.actions import DeleteObject
-from graft_operator.plan.observed import AdapterObserved, JobObserved
+from graft_operator.plan.failures import job_is_outdated, training_has_failed, version_has_vanished
+from graft_operator.plan.gpu_memory import gpu_is_too_small
+from graft_operator.plan.observed import AdapterObserved
+from graft_operator.plan.running import training_is_running
+from graft_operator.plan.servability import base_cannot_be_merged_into, rank_exceeds_base
 from graft_operator.plan.verdicts import Verdict
-
-USER_ERRORS: Final = frozenset({"InvalidConfig", "BadDataset", "BaseMismatch", "Diverged"})
-"""Failures that trying again can't mend (exit codes 64 to 67)."""
-
-RETRY_SECONDS: Final = 300.0
-"""How long a Job that has used up its own retries rests before it is created anew."""
+from graft_operator.plan.version_reason import is_readaptation
 
 SLOT_SECONDS: Final = 5.0
 """How often a waiting adapter looks whether a place to re-adapt is free."""
@@ -61,19 +59,6 @@ def base_is_unresolved(seen: AdapterObserved, _: datetime) -> Verdict | None:
     return Verdict(trained=fact, waiting=fact, requeue_after=60)
 
 
-def rank_exceeds_base(seen: AdapterObserved, _: datetime) -> Verdict | None:
-    """Refused before a GPU is taken: the engine would refuse it after."""
-    spec, base = seen.adapter.spec, seen.base
-    if base is None or spec.serving.mode == "None" or spec.lora.rank <= base.spec.serving.max_rank:
-        return None
-    fact = no(
-        "RankTooHigh",
-        f"spec.lora.rank: {spec.lora.rank} is above serving.maxRank {base.spec.serving.max_rank} of BaseModel"
-        f" {base.metadata.name}; lower the rank, raise maxRank, or set serving.mode None",
-    )
-    return Verdict(accepted=fact, trained=unknown("RankTooHigh"), stalled=fact)
-
-
 def dataset_is_missing(seen: AdapterObserved, _: datetime) -> Verdict | None:
     """A ConfigMap may be applied later than the adapter, so this waits rather than stalls."""
     if not seen.dataset_problem:
@@ -90,16 +75,6 @@ def version_is_published(seen: AdapterObserved, _: datetime) -> Verdict | None:
     return Verdict(trained=yes("Trained", f"version {number} holds this recipe"), current=seen.published)
 
 
-def base_moved_on_without_us(seen: AdapterObserved, _: datetime) -> Verdict | None:
-    """With policy Never the adapter stays on the base that it was trained on, and says that it is behind."""
-    if seen.base is None or seen.base.spec.readaptation.policy != "Never" or seen.live is None:
-        return None
-    if new_version_reason(seen) != "BaseModelChanged":
-        return None
-    message = f"BaseModel {seen.base.metadata.name} has changed and readaptation.policy is Never"
-    return Verdict(trained=yes("KeptOnOldBase", message), current=seen.live, actions=stopped_jobs(seen))
-
-
 def adapter_is_suspended(seen: AdapterObserved, _: datetime) -> Verdict | None:
     """Suspension stops new work; a Job that runs is stopped at its next checkpoint and goes on later."""
     if not seen.adapter.spec.suspend:
@@ -108,55 +83,9 @@ def adapter_is_suspended(seen: AdapterObserved, _: datetime) -> Verdict | None:
     return Verdict(trained=fact, actions=stopped_jobs(seen))
 
 
-def training_has_failed(seen: AdapterObserved, now: datetime) -> Verdict | None:
-    """User errors stall at once and name the field; everything else rests and is tried again."""
-    job = job_of_recipe(seen)
-    if job is None or job.state != "Failed":
-        return None
-    reason, message = failure_of(job)
-    if reason in USER_ERRORS or reason == "DeadlineExceeded":
-        fact = no(reason, f"{message}; to try again unchanged, delete Job {job.name}")
-        return Verdict(trained=fact, stalled=fact)
-    return begin_again(job, no(reason, f"{message}; tried again {after_rest(job)}"), now)
-
-
-def version_has_vanished(seen: AdapterObserved, now: datetime) -> Verdict | None:
-    """A Job succeeds only after its version is committed, and the registry was read after the Job: it is lost."""
-    job = job_of_recipe(seen)
-    if job is None or job.state != "Succeeded":
-        return None
-    message = f"Job {job.name} succeeded, but its version is not in the registry; trained again {after_rest(job)}"
-    return begin_again(job, no("VersionMissing", message), now)
-
-
-def begin_again(job: JobObserved, fact: Fact, now: datetime) -> Verdict:
-    """Let the ended Job rest, then delete it: the next pass creates it anew."""
-    rest = RETRY_SECONDS - (now - job.ended_time).total_seconds() if job.ended_time else 0.0
-    if rest > 0:
-        return Verdict(trained=fact, waiting=fact, requeue_after=rest)
-    return Verdict(trained=fact, waiting=fact, actions=(DeleteObject("Job", job.name, job.uid),), requeue_after=1)
-
-
-def after_rest(job: JobObserved) -> str:
-    """Return when a Job has rested. A point in time: "in 4 minutes" would be a new status with every look."""
-    return f"after {job.ended_time + timedelta(seconds=RETRY_SECONDS):%H:%M:%S} UTC" if job.ended_time else "now"
-
-
-def training_is_running(seen: AdapterObserved, _: datetime) -> Verdict | None:
-    """The Job of the recipe runs, or waits for its pod."""
-    job = job_of_recipe(seen)
-    if job is None:
-        return None
-    progress = progress_of(seen, job)
-    detail = job.waiting or f"{progress.state}, step {progress.step} of {progress.max_steps}"
-    reason = job.waiting.partition(":")[0] if job.waiting else "Training"
-    fact = no(reason, f"Job {job.name}: {detail}")
-    return Verdict(trained=fact, waiting=fact, progress=progress, requeue_after=next_look(progress))
-
-
 def place_is_taken(seen: AdapterObserved, _: datetime) -> Verdict | None:
     """A base bump must not start as many Jobs as there are adapters."""
-    if seen.base is None or new_version_reason(seen) != "BaseModelChanged":
+    if seen.base is None or not is_readaptation(seen):
         return None
     limit = seen.base.spec.readaptation.max_parallel
     if seen.readaptations < limit:
@@ -171,19 +100,16 @@ CHECKS: Final[tuple[Check, ...]] = (
     dataset_is_missing,  # before the recipe, which needs the dataset's digest
     base_is_unresolved,
     rank_exceeds_base,
+    base_cannot_be_merged_into,
     version_is_published,  # before suspend: what is published may be served
-    base_moved_on_without_us,
     adapter_is_suspended,
+    job_is_outdated,  # before the failures, which other pod settings may mend
     training_has_failed,
     version_has_vanished,
     training_is_running,
+    gpu_is_too_small,  # after the Job: one that runs anyway is not argued with
     place_is_taken,  # last: only a Job that is about to be created needs a place
 )
-
-
-def job_of_recipe(seen: AdapterObserved) -> JobObserved | None:
-    """Return the Job that trains the current recipe, if there is one."""
-    return next((job for job in seen.jobs if job.recipe == seen.recipe), None)
 
 
 def stopped_jobs(seen: AdapterObserved) -> tuple[DeleteObject, ...]:
@@ -200,44 +126,3 @@ def superseded_jobs(seen: AdapterObserved) -> tuple[DeleteObject, ...]:
     if seen.recipe is None:
         return ()
     return tuple(DeleteObject("Job", job.name, job.uid) for job in seen.jobs if job.recipe != seen.recipe)
-
-
-def new_version_reason(seen: AdapterObserved) -> VersionReason:
-    """Return why the version that is about to be trained is made."""
-    if seen.live is None or seen.base is None or seen.base.status.resolved is None:
-        return "SpecChanged"
-    on_current_base = seen.live.manifest.base.digest == seen.base.status.resolved.digest
-    return "SpecChanged" if on_current_base else "BaseModelChanged"
-
-
-def failure_of(job: JobObserved) -> tuple[str, str]:
-    """Return (reason, message) of a failed Job; the trainer's own words win over the Job's."""
-    if job.failure_reason == "DeadlineExceeded":
-        return "DeadlineExceeded", f"Job {job.name} took longer than spec.training.deadlineSeconds; raise it"
-    reason = job.outcome_reason or "TrainingFailed"
-    return reason, job.outcome_message or f"Job {job.name} failed ({job.failure_reason}); see its pod's log"
-
-
-def progress_of(seen: AdapterObserved, job: JobObserved) -> TrainingProgress:
-    """Return the progress for status: what the trainer last said, if it was about this recipe."""
-    said = seen.progress
-    if said is None or said.recipe != job.recipe:
-        return TrainingProgress(job=job.name, recipe=job.recipe)
-    return TrainingProgress(
-        job=job.name,
-        recipe=job.recipe,
-        state=said.state,
-        step=said.step,
-        max_steps=said.max_steps or 0,
-        loss=None if said.loss is None else f"{said.loss:.4f}",
-        eta_seconds=None if said.eta_seconds is None else round(said.eta_seconds),
-    )
-
-
-def next_look(progress: TrainingProgress) -> float:
-    """Return seconds until the trainer's progress is read again: often when it is about to publish."""
-    if progress.state in ("Evaluating", "Publishing", "Published"):
-        return 1.0
-    if progress.eta_seconds is None:
-        return 3.0
-    return min(15.0, max(1.0, progress.eta_seconds / 4))

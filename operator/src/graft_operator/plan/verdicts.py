@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from graft_operator.api.adapter_status import TrainingProgress
+from graft_operator.api.adapter_status import RaisedRank, TrainingProgress
 from graft_operator.api.conditions import Fact, yes
 from graft_operator.plan.actions import Action
 from graft_registry.documents import StoredVersion
@@ -26,5 +26,7 @@ class Verdict:
     stalled: Fact | None = None
     """A person has to act."""
     progress: TrainingProgress | None = None
+    raised_rank: RaisedRank | None = None
+    """The rank of the next version, where the current one failed its gate for want of rank."""
     actions: tuple[Action, ...] = ()
     requeue_after: float | None = None

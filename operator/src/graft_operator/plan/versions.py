@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from graft_operator.api.adapter_status import VERSIONS_KEPT, Version, VersionState
+from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus, Version, VersionState, WarmStart
 from graft_operator.plan.gate import GateVerdict
 from graft_registry.documents import StoredVersion
 
@@ -19,12 +20,16 @@ def summary(stored: StoredVersion, state: VersionState = "Published", message: s
         base_digest=manifest.base.digest,
         base_revision=manifest.base.revision,
         reason=manifest.reason,
+        warm_start=_warm_start(stored),
         state=state,
         message=message,
+        rank=manifest.shape.rank,
         eval_loss=_decimal(metrics.eval_loss),
         base_eval_loss=_decimal(metrics.base_eval_loss),
         exact_match=_decimal(metrics.exact_match),
         base_exact_match=_decimal(metrics.base_exact_match),
+        perplexity=_decimal(metrics.perplexity),
+        base_perplexity=_decimal(metrics.base_perplexity),
         published_time=manifest.created_time,
     )
 
@@ -37,6 +42,9 @@ def known_versions(old: Iterable[Version], history: Iterable[StoredVersion]) -> 
 
 def record(versions: Iterable[Version], entry: Version) -> tuple[Version, ...]:
     """Return the list with ``entry`` put in or replaced, newest first, bounded."""
+    before = entry_of(versions := tuple(versions), entry.number)
+    if before is not None and entry.spec_digest is None:
+        entry = entry.model_copy(update={"spec_digest": before.spec_digest})
     others = [version for version in versions if version.number != entry.number]
     newest_first = sorted([*others, entry], key=lambda version: version.number, reverse=True)
     kept = newest_first[:VERSIONS_KEPT]
@@ -48,16 +56,42 @@ def entry_of(versions: Iterable[Version], number: int) -> Version | None:
     return next((version for version in versions if version.number == number), None)
 
 
+def home_digest(status: LoraAdapterStatus, history: Iterable[StoredVersion]) -> str | None:
+    """Return the base that the adapter lives on: that of what is served, or else of its newest version."""
+    if status.serving.target is not None:
+        return status.serving.target.base_digest
+    versions = known_versions(status.versions, history)
+    return next((version.base_digest for version in versions if version.state == "Published"), None)
+
+
 def judged(stored: StoredVersion, verdict: GateVerdict, known: Version | None) -> Version:
-    """Return the entry with the gate's verdict; what the pods have refused stays refused.
+    """Return the entry with the gate's verdict; what the pods have refused or was rolled back stays so.
 
     ``known`` is what is remembered of the version; None gives it another chance.
     """
-    if known is not None and known.state == "Refused":
+    if known is not None and known.state in ("Refused", "RolledBack"):
         return known
-    if verdict.passed:
-        return summary(stored)
-    return summary(stored, "Rejected", verdict.message)
+    return summary(stored, "Published" if verdict.passed else "Rejected", verdict.message)
+
+
+def as_first_told(verdict: GateVerdict, known: Version | None) -> GateVerdict:
+    """Return the verdict on a version that passes, in the words of the first time.
+
+    Once it is live there is nothing to compare it with any more, and yet people ask how it came to be served.
+    """
+    if not verdict.passed or known is None or known.state != "Published" or not known.message:
+        return verdict
+    return replace(verdict, message=known.message)
+
+
+def of_spec(entry: Version, recipe: str | None, spec_digest: str) -> Version:
+    """Return the entry with the spec that asked for it, where that is the current one."""
+    return entry.model_copy(update={"spec_digest": spec_digest}) if entry.recipe == recipe else entry
+
+
+def _warm_start(stored: StoredVersion) -> WarmStart | None:
+    start = stored.manifest.warm_start
+    return None if start is None else WarmStart(number=start.number, digest=start.manifest_digest)
 
 
 def _decimal(value: float | None) -> str | None:

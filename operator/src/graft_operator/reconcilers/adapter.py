@@ -16,8 +16,10 @@ from graft_operator.manifests.training_job import run_document, training_job_man
 from graft_operator.plan.actions import CreateJob, Plan
 from graft_operator.plan.adapter import plan_adapter
 from graft_operator.plan.deletion import CLEANUP_FINALIZER
+from graft_operator.plan.job_creation import adapter_as_trained
+from graft_operator.plan.micro_batch import lowered_batch
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.training import new_version_reason
+from graft_operator.plan.version_reason import is_readaptation, new_version_reason
 from graft_operator.reconcilers.adapter_observer import AdapterObserver
 from graft_operator.reconcilers.context import Body, Context
 
@@ -64,21 +66,32 @@ class AdapterReconciler:
         return seen, plan_adapter(seen, self._context.clock(), training_job=self._training_job)
 
     def _training_job(self, seen: AdapterObserved) -> dict[str, Any]:
-        base, platform = seen.base, self._context.platform
-        if base is None or base.status.resolved is None or seen.recipe is None:
+        base, platform = seen.training_base, self._context.platform
+        if seen.base is None or base is None or seen.recipe is None:
             raise ValueError("a training Job needs a resolved base")
+        adapter = adapter_as_trained(seen)
         run = run_document(
-            seen.adapter,
-            base.status.resolved,
+            adapter,
+            base,
             recipe=seen.recipe,
             reason=new_version_reason(seen),
             dataset_digest=seen.dataset_digest,
+            evaluation_digest=seen.evaluation_digest,
             platform=platform,
+            warm_start=seen.warm_start,
         )
-        return training_job_manifest(seen.adapter, base.status.resolved, base.metadata.uid, run, platform)
+        return training_job_manifest(
+            adapter,
+            base,
+            seen.base.metadata.uid,
+            run,
+            platform,
+            lowered_batch=lowered_batch(seen),
+            readapts=is_readaptation(seen),
+        )
 
 
 def takes_a_place(seen: AdapterObserved, plan: Plan) -> bool:
     """Whether the plan starts a re-adaptation, of which a base allows only so many at a time."""
     starts = any(isinstance(action, CreateJob) for action in plan.actions)
-    return starts and new_version_reason(seen) == "BaseModelChanged"
+    return starts and is_readaptation(seen)

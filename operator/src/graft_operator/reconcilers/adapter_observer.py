@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
 from graft_operator.agents import Agents
 from graft_operator.api.adapter_status import VERSIONS_KEPT, Version
-from graft_operator.api.base_model import BaseModel
+from graft_operator.api.base_model import BaseModel, ResolvedBase
 from graft_operator.api.dataset import DatasetSource
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, PODS
 from graft_operator.manifests import labels, naming
+from graft_operator.plan.gpu_memory import with_chosen_method
+from graft_operator.plan.importing import resolved_as
 from graft_operator.plan.observed import AdapterObserved, Decision, JobObserved, PodObserved
+from graft_operator.plan.rank_doubling import with_effective_rank
+from graft_operator.plan.readaptation import Candidate, candidates, has_failed
 from graft_operator.plan.recipe import recipe_digest
+from graft_operator.plan.versions import home_digest, known_versions
 from graft_operator.reconcilers.jobs import job_observed, job_state
 from graft_operator.reconcilers.obstacles import complaint
 from graft_operator.reconcilers.serving_pods import decision_in, pod_observed, serving_pods, short_digest
@@ -52,23 +59,30 @@ class AdapterObserver:
             return await self._observe_deletion(adapter, base)
         rows = await self._rows(adapter, adapter.spec.dataset, "spec.dataset")
         evaluation = await self._rows(adapter, adapter.spec.dataset.evaluation, "spec.dataset.evaluation")
-        recipe = self._recipe(adapter, base, rows, evaluation)
+        history = await self._history(adapter)
+        kept_base = await self._kept_base(adapter, base, history) if base else None
+        if (trained_on := kept_base or (base.status.resolved if base else None)) is not None:
+            adapter = with_chosen_method(adapter, trained_on)
         jobs = await self._jobs(adapter)
-        published = await self._published(adapter, recipe)
         live = await self._live(adapter)
+        ways = self._ways(adapter, base, kept_base, rows, evaluation, live, history)
+        way, published = await self._first_that_may_do(adapter, ways, live)
+        recipe = way.recipe if way else None
         training = published is None and recipe is not None
         return AdapterObserved(
             adapter=adapter,
             base=base,
             base_problem=base_problem,
+            kept_base=kept_base,
             dataset_digest=rows.digest,
             evaluation_digest=evaluation.digest,
             dataset_problem=rows.problem or evaluation.problem,
             recipe=recipe,
+            warm_start=way.warm_start if way else None,
             published=published,
             pinned=await self._pinned(adapter),
             live=live,
-            history=await self._history(adapter),
+            history=history,
             jobs=jobs,
             progress=await self._progress(adapter, recipe) if training and recipe and jobs else None,
             readaptations=await self._readaptations(adapter, base) if training and live and base else 0,
@@ -102,21 +116,54 @@ class AdapterObserver:
             return Rows(digest=source.s3.digest if source.s3 else None)
         name, key = source.config_map.name, source.config_map.key
         body = await self._cluster.get(CONFIG_MAPS, adapter.metadata.namespace, name)
-        text = (body or {}).get("data", {}).get(key)
-        if text is None:
+        content = config_map_content(body or {}, key)
+        if content is None:
             what = f"key {key} in ConfigMap {name}" if body else f"ConfigMap {name}"
             return Rows(problem=f"{field}: there is no {what} in this namespace; apply it")
-        return Rows(digest=sha256_digest(text.encode()))
+        return Rows(digest=sha256_digest(content))
 
-    def _recipe(self, adapter: LoraAdapter, base: BaseModel | None, rows: Rows, evaluation: Rows) -> str | None:
-        if base is None or base.status.resolved is None or rows.problem or evaluation.problem:
+    async def _kept_base(
+        self, adapter: LoraAdapter, base: BaseModel, history: tuple[StoredVersion, ...]
+    ) -> ResolvedBase | None:
+        """Return the former base that policy Never keeps the adapter on. Raises NotFound where its manifest is gone."""
+        resolved, home = base.status.resolved, home_digest(adapter.status, history)
+        if base.spec.readaptation.policy != "Never" or resolved is None or home in (None, resolved.digest):
             return None
-        return recipe_digest(
-            adapter.spec,
-            base_digest=base.status.resolved.digest,
+        manifest = await self._artifacts.base(base.metadata.namespace, base.metadata.name, home)
+        return resolved_as(manifest, manifest.source.digest())
+
+    def _ways(
+        self,
+        adapter: LoraAdapter,
+        base: BaseModel | None,
+        kept_base: ResolvedBase | None,
+        rows: Rows,
+        evaluation: Rows,
+        live: StoredVersion | None,
+        history: tuple[StoredVersion, ...],
+    ) -> tuple[Candidate, ...]:
+        """Return the ways to fulfil the spec, the cheapest first; none while that can't be told."""
+        target = kept_base or (base.status.resolved if base else None)
+        if base is None or target is None or rows.problem or evaluation.problem:
+            return ()
+        recipe_of = partial(
+            recipe_digest,
+            with_effective_rank(adapter).spec,
             dataset_digest=rows.digest,
             evaluation_digest=evaluation.digest,
         )
+        return candidates(recipe_of, base, target, live, known_versions(adapter.status.versions, history))
+
+    async def _first_that_may_do(
+        self, adapter: LoraAdapter, ways: Iterable[Candidate], live: StoredVersion | None
+    ) -> tuple[Candidate | None, StoredVersion | None]:
+        """Return the first way that has not failed its gate, or the last one, and its version if there is one."""
+        way, published = None, None
+        for way in ways:
+            published = await self._published(adapter, way.recipe)
+            if not has_failed(published, live, adapter.spec.evaluation):
+                break
+        return way, published
 
     async def _jobs(self, adapter: LoraAdapter) -> tuple[JobObserved, ...]:
         metadata = adapter.metadata
@@ -175,7 +222,7 @@ class AdapterObserver:
 
     async def _readaptations(self, adapter: LoraAdapter, base: BaseModel) -> int:
         """Count the other adapters of the base that are being re-adapted now."""
-        selector = f"{labels.BASE_UID}={base.metadata.uid},{labels.REASON}=BaseModelChanged"
+        selector = f"{labels.BASE_UID}={base.metadata.uid},{labels.READAPTATION}=true"
         jobs = await self._cluster.list(JOBS, adapter.metadata.namespace, label_selector=selector)
         return sum(
             job_state(job)[0] == "Active" and job["metadata"]["labels"].get(labels.OWNER_UID) != adapter.metadata.uid
@@ -202,3 +249,11 @@ class AdapterObserver:
             if body is not None and (found := decision_in(body, adapter.metadata.name)) is not None:
                 decisions[found[0]] = found[1]
         return decisions
+
+
+def config_map_content(body: Object, key: str) -> bytes | None:
+    """Return the file that a pod would see under a key of a ConfigMap, None where there is none."""
+    if (text := body.get("data", {}).get(key)) is not None:
+        return str(text).encode()
+    binary = body.get("binaryData", {}).get(key)
+    return None if binary is None else base64.b64decode(binary)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from graft_operator.manifests import labels
+from graft_operator.manifests.exit_codes import KILLED_CODE, OUT_OF_MEMORY, REASONS, WORKER_LOST
 from graft_operator.plan.observed import JobObserved, JobState
 
 Object = Mapping[str, Any]
@@ -20,6 +21,9 @@ WAITING_REASONS: Final = frozenset(
 
 MESSAGE_LIMIT: Final = 600
 REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+COUNT: Final = re.compile(r"[1-9][0-9]{0,6}")
+EXIT_CODE: Final = re.compile(r"Container trainer for pod \S+ failed with exit code (?P<code>[0-9]{1,3}) ")
+"""The Job controller's message on a rule of podFailurePolicy that has ended the Job."""
 
 
 def job_observed(job: Object, pods: Iterable[Object]) -> JobObserved:
@@ -28,17 +32,24 @@ def job_observed(job: Object, pods: Iterable[Object]) -> JobObserved:
     own = [pod for pod in pods if pod["metadata"].get("labels", {}).get("job-name") == metadata["name"]]
     own.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
     state, ended = job_state(job)
-    outcome = next((said for pod in own if (said := termination_of(pod))), {})
+    # A pod that lost a worker knows less than the pod of that worker.
+    said = sorted(filter(None, map(outcome_of, own)), key=lambda outcome: outcome.get("reason") == WORKER_LOST)
+    outcome = next(iter(said), None) or job_outcome(ended)
+    annotations = metadata.get("annotations", {})
     return JobObserved(
         name=metadata["name"],
         uid=metadata["uid"],
-        recipe=metadata.get("annotations", {}).get(labels.RECIPE, ""),
+        recipe=annotations.get(labels.RECIPE, ""),
         state=state,
         ended_time=_time(ended.get("lastTransitionTime")) if ended else None,
         failure_reason=str(ended.get("reason", "")) if ended and state == "Failed" else "",
         outcome_reason=_reason(outcome.get("reason")),
         outcome_message=_outcome_message(outcome),
-        waiting=next((problem for pod in own[:1] if (problem := pod_problem(pod))), ""),
+        waiting=next((problem for pod in own if not has_ended(pod) and (problem := pod_problem(pod))), ""),
+        suspended=bool(job.get("spec", {}).get("suspend")),
+        pods_ended=bool(own) and all(map(has_ended, own)),
+        micro_batch=_count(annotations.get(labels.MICRO_BATCH)),
+        pod_settings=annotations.get(labels.POD_SETTINGS, ""),
     )
 
 
@@ -50,6 +61,38 @@ def job_state(job: Object) -> tuple[JobState, Object | None]:
         if condition.get("status") == "True" and condition.get("type") == "Complete":
             return "Succeeded", condition
     return "Active", None
+
+
+def outcome_of(pod: Object) -> Object:
+    """Return how the pod ended: what it said itself, or that the kernel killed it for want of memory."""
+    return termination_of(pod) or memory_kill(pod)
+
+
+def memory_kill(pod: Object) -> Object:
+    """Return the outcome of a pod whose main container was killed; empty where a person or a node took the pod away.
+
+    A kernel that ends a container within its own limit says OOMKilled; one whose node is out of memory leaves only 137.
+    """
+    conditions = pod.get("status", {}).get("conditions", [])
+    disrupted = any(item.get("type") == "DisruptionTarget" and item.get("status") == "True" for item in conditions)
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        ended = status.get("state", {}).get("terminated", {})
+        unasked = ended.get("exitCode") == KILLED_CODE and not disrupted and not _is_deleted(pod)
+        if unasked or ended.get("reason") == "OOMKilled":
+            name = status.get("name", "")
+            limit = _memory_limit(pod, name)
+            bound = f"its limit of {limit} (resources.limits.memory)" if limit else "the memory of its node"
+            message = f"the kernel killed container {name}, which needed more than {bound}"
+            return {"outcome": "Failed", "reason": OUT_OF_MEMORY, "message": message}
+    return {}
+
+
+def job_outcome(ended: Object | None) -> Object:
+    """Return what the Job controller knows of the exit code, which outlives the pod."""
+    message = str(ended.get("message", "")) if ended else ""
+    found = EXIT_CODE.search(message)
+    reason = REASONS.get(int(found["code"])) if found else None
+    return {"outcome": "Failed", "reason": reason, "message": message} if reason else {}
 
 
 def termination_of(pod: Object) -> Object:
@@ -79,6 +122,26 @@ def pod_problem(pod: Object) -> str:
             said = waiting.get("message") or status.get("lastState", {}).get("terminated", {}).get("message", "")
             return f"{waiting['reason']}: container {status.get('name')}: {_text(said)}"
     return ""
+
+
+def has_ended(pod: Object) -> bool:
+    """Whether the pod will never run again."""
+    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+
+
+def _is_deleted(pod: Object) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def _memory_limit(pod: Object, container: str) -> str:
+    containers = pod.get("spec", {}).get("containers", [])
+    own = next((item for item in containers if item.get("name") == container), {})
+    return str(own.get("resources", {}).get("limits", {}).get("memory", ""))
+
+
+def _count(value: Any) -> int | None:
+    """Return a positive number that an annotation holds; None when it is missing or was edited into something else."""
+    return int(value) if isinstance(value, str) and COUNT.fullmatch(value) else None
 
 
 def _container_statuses(pod: Object) -> list[Object]:

@@ -1,0 +1,108 @@
+"""How a training fails, and what becomes of it.
+
+| reason | seen by | what becomes of it |
+|---|---|---|
+| InvalidConfig, BadDataset, BaseMismatch, Diverged | exit 64 to 67 | stalls: only another spec, base or dataset helps |
+| MergeMismatch | exit 71 | stalls: the same weights would be merged again |
+| OutOfMemory | exit 69, or the kernel's 137 | another Job with a smaller micro-batch; stalls at one row |
+| DeadlineExceeded | the Job's activeDeadlineSeconds | stalls; a higher deadline goes on from the checkpoint |
+| RegistryUnavailable, Crashed, TrainingFailed | exit 68, or any other | the Job retries with growing pauses; then it rests |
+| VersionMissing | a Job that succeeded without a version | rests, then trains again |
+| Preempted, Unschedulable, ImagePullFailed, Queued | the Job is still active | waited for: see `running.py` |
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from graft_operator.api.conditions import Fact, no
+from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
+from graft_operator.manifests.training_job import pod_settings_digest
+from graft_operator.plan.actions import DeleteObject
+from graft_operator.plan.micro_batch import batch_of, job_of_recipe, smaller_batch
+from graft_operator.plan.observed import AdapterObserved, JobObserved
+from graft_operator.plan.verdicts import Verdict
+
+DEADLINE: Final = "DeadlineExceeded"
+
+FINAL: Final = frozenset({"InvalidConfig", "BadDataset", "BaseMismatch", "Diverged", "MergeMismatch", DEADLINE})
+"""Failures that trying again unchanged can't mend."""
+
+RETRY_SECONDS: Final = 300.0
+"""How long a Job that has used up its own retries rests before it is created anew."""
+
+
+def job_is_outdated(seen: AdapterObserved, _: datetime) -> Verdict | None:
+    """More memory, another node selector or a higher deadline are for the Job that got stuck without them."""
+    job, wanted = job_of_recipe(seen), pod_settings_digest(seen.adapter.spec)
+    if job is None or not is_stuck(job) or job.pod_settings in ("", wanted):
+        return None
+    old = [item for item in seen.jobs if item.recipe == seen.recipe and item.pod_settings != wanted]
+    fact = no("PodSettingsChanged", f"Job {job.name} is made anew, and goes on from its last checkpoint")
+    deletions = tuple(DeleteObject("Job", item.name, item.uid) for item in old)
+    return Verdict(trained=fact, waiting=fact, actions=deletions, requeue_after=1)
+
+
+def is_stuck(job: JobObserved) -> bool:
+    """Whether the Job has failed, or its pod waits for something that may never come."""
+    return job.state == "Failed" or (job.state == "Active" and bool(job.waiting or job.suspended))
+
+
+def training_has_failed(seen: AdapterObserved, now: datetime) -> Verdict | None:
+    """What can't be mended stalls and names the field; want of memory has its own way; the rest rests."""
+    job = job_of_recipe(seen)
+    if job is None or job.state != "Failed":
+        return None
+    reason, message = failure_of(job)
+    if reason == OUT_OF_MEMORY:
+        return memory_is_exhausted(seen, job)
+    if reason in FINAL:
+        fact = no(reason, f"{message}; to try again unchanged, delete Job {job.name}")
+        return Verdict(trained=fact, stalled=fact)
+    return begin_again(job, no(reason, f"{message}; tried again {after_rest(job)}"), now)
+
+
+def memory_is_exhausted(seen: AdapterObserved, job: JobObserved) -> Verdict | None:
+    """Stall where a forward pass can't get smaller; None where a Job with a smaller one is due."""
+    if smaller_batch(batch_of(seen, job)) is not None:
+        return None
+    fact = no(
+        OUT_OF_MEMORY,
+        f"spec.training.batchSize: one row per forward pass is too much ({job.outcome_message}); use method QLoRA, lower"
+        " spec.training.maxSequenceLength, or give more memory in spec.pod.resources",
+    )
+    return Verdict(trained=fact, stalled=fact)
+
+
+def version_has_vanished(seen: AdapterObserved, now: datetime) -> Verdict | None:
+    """A Job succeeds only after its version is committed, and the registry was read after the Job: it is lost."""
+    job = job_of_recipe(seen)
+    if job is None or job.state != "Succeeded":
+        return None
+    message = f"Job {job.name} succeeded, but its version is not in the registry; trained again {after_rest(job)}"
+    return begin_again(job, no("VersionMissing", message), now)
+
+
+def begin_again(job: JobObserved, fact: Fact, now: datetime) -> Verdict:
+    """Let the ended Job rest, then delete it: the next pass creates it anew."""
+    rest = RETRY_SECONDS - (now - job.ended_time).total_seconds() if job.ended_time else 0.0
+    if rest > 0:
+        return Verdict(trained=fact, waiting=fact, requeue_after=rest)
+    return Verdict(trained=fact, waiting=fact, actions=(DeleteObject("Job", job.name, job.uid),), requeue_after=1)
+
+
+def after_rest(job: JobObserved) -> str:
+    """Return when a Job has rested. A point in time: "in 4 minutes" would be a new status with every look."""
+    return f"after {job.ended_time + timedelta(seconds=RETRY_SECONDS):%H:%M:%S} UTC" if job.ended_time else "now"
+
+
+def failure_of(job: JobObserved) -> tuple[str, str]:
+    """Return (reason, message) of a failed Job; the trainer's own words win over the Job's, but for the deadline."""
+    if job.failure_reason == DEADLINE:
+        return DEADLINE, (
+            f"spec.training.deadlineSeconds: Job {job.name} took longer; raise it, and the training goes on from its"
+            " last checkpoint"
+        )
+    reason = job.outcome_reason or "TrainingFailed"
+    return reason, job.outcome_message or f"Job {job.name} failed ({job.failure_reason}); see its pod's log"

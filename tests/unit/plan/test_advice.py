@@ -1,0 +1,56 @@
+"""Advice on what is legal and seldom meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.builders import adapter, seen
+
+from graft_operator.api.conditions import yes
+from graft_operator.plan.adapter_conditions import accepted_fact
+from graft_operator.plan.advice import advice
+from graft_operator.plan.verdicts import Verdict
+
+ADVICE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "the defaults": ({}, ()),
+    "alpha of twice the rank, spelled out": ({"lora": {"rank": 8, "alpha": 16}}, ()),
+    "alpha of the rank": (
+        {"lora": {"rank": 8, "alpha": 8}},
+        ("spec.lora.alpha: 8 is not twice the rank; 16 is recommended",),
+    ),
+    "alpha of a method that scales otherwise": ({"method": "RsLoRA", "lora": {"rank": 8, "alpha": 8}}, ()),
+    "the learning rate of full fine-tuning": (
+        {"training": {"learningRate": "2e-5"}},
+        ("spec.training.learningRate: 2e-5 is low for LoRA; 2e-4 is recommended",),
+    ),
+    "a learning rate that explodes": (
+        {"method": "QLoRA", "training": {"learningRate": "0.01"}},
+        ("spec.training.learningRate: 0.01 is high for QLoRA; 2e-4 is recommended",),
+    ),
+    "learning rates at the edges": ({"training": {"learningRate": "5e-5"}}, ()),
+    "a step of 32 rows": ({"training": {"batchSize": 8, "gradientAccumulation": 4}}, ()),
+    "a step of 64 rows": (
+        {"training": {"batchSize": 8, "gradientAccumulation": 8}},
+        (
+            "spec.training.gradientAccumulation: 64 rows per optimizer step are many for an adapter; 4 with this"
+            " batchSize is recommended",
+        ),
+    ),
+    "one forward pass of 64 rows": (
+        {"training": {"batchSize": 64, "gradientAccumulation": 1}},
+        ("spec.training.batchSize: 64 rows per optimizer step are many for an adapter; 32 is recommended",),
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "sentences"), ADVICE.values(), ids=ADVICE)
+def test_advice(spec: dict[str, Any], sentences: tuple[str, ...]) -> None:
+    assert advice(adapter(**spec).spec) == sentences
+
+
+def test_advice_is_told_beside_acceptance_and_stops_nothing() -> None:
+    given = seen(adapter(lora={"rank": 8, "alpha": 8}, training={"learningRate": "1"}))
+    fact = accepted_fact(given, Verdict(trained=yes("Trained")))
+    assert (fact.status, fact.reason) == ("True", "AcceptedWithAdvice")
+    assert fact.message.count("is recommended") == 2
