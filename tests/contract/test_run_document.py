@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from tests.builders import PLATFORM, adapter, digest, resolved_base
 
+from graft_operator.api.adapter_status import WarmStart
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.api.training import NOT_SERVED, SERVED_MERGED_ONLY
 from graft_operator.manifests.training_job import run_document
 from graft_trainer.config import RunConfig, read_run_config
+from graft_trainer.methods import METHODS
 
 SPECS: dict[str, dict[str, Any]] = {
     "the shortest spec": {},
@@ -33,6 +36,7 @@ SPECS: dict[str, dict[str, Any]] = {
             "precision": "BFloat16",
             "evalSteps": 1,
             "earlyStoppingPatience": 1,
+            "gradientCheckpointing": True,
             "checkpointSeconds": 1,
             "deadlineSeconds": 60,
         },
@@ -44,9 +48,27 @@ SPECS: dict[str, dict[str, Any]] = {
             "evaluation": {"s3": {"uri": "s3://data/eval.jsonl"}},
         }
     },
+    "a split of a dataset on a hub, a file of it for evaluation": {
+        "dataset": {
+            "huggingFace": {"repo": "team/rows", "revision": "v1", "split": "main/train", "endpoint": "http://hub.lan"},
+            "evaluation": {"huggingFace": {"repo": "team/rows", "file": "main/test.parquet"}},
+        }
+    },
+    "tables below a prefix, of which any may be bad": {
+        "dataset": {
+            "s3": {"uri": "s3://data/rows/"},
+            "format": "Alpaca",
+            "fileType": "CSV",
+            "maxDroppedPercent": 100,
+        }
+    },
     "half of the rows are held out": {"dataset": {"s3": {"uri": "s3://data/x.jsonl"}, "evaluationPercent": 50}},
     "probes": {"evaluation": {"probes": [{"prompt": "2+2?", "expected": "4"}]}},
     "rank-stabilised": {"method": "RsLoRA"},
+    "modules with ranks of their own": {"lora": {"rank": 8, "rankPattern": {"q_proj": 64, "layers.0.mlp.up_proj": 4}}},
+    "LoRA+": {"method": "LoRAPlus", "lora": {"learningRateRatio": "8.5"}},
+    "merged": {"method": "DoRA", "serving": {"mode": "Merged"}},
+    "a trained prompt": {"method": "PromptTuning", "promptTuning": {"virtualTokens": 8}, "serving": {"mode": "None"}},
 }
 
 
@@ -69,11 +91,34 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert config.adapter == subject.metadata.name
     assert config.lora.alpha == lora.effective_alpha
     assert config.lora.target_modules == list(lora.target_modules)
+    assert config.lora.rank_pattern == lora.rank_pattern
+    assert config.lora.learning_rate_ratio == float(lora.learning_rate_ratio)
+    assert config.prompt_tuning.virtual_tokens == subject.spec.prompt_tuning.virtual_tokens
+    assert config.serving.mode == subject.spec.serving.mode
     assert config.training.learning_rate == float(training.learning_rate)
     assert config.training.max_steps == training.max_steps
     assert config.training.early_stopping_patience == training.early_stopping_patience
+    assert config.training.gradient_checkpointing == training.gradient_checkpointing
     assert len(config.evaluation.probes) == len(subject.spec.evaluation.probes)
-    assert (config.dataset.evaluation.source is None) == (subject.spec.dataset.evaluation is None)
+    dataset = subject.spec.dataset
+    assert (config.dataset.format, config.dataset.file_type) == (dataset.format, dataset.file_type)
+    assert config.dataset.max_dropped_percent == dataset.max_dropped_percent
+    assert (config.dataset.evaluation.source is None) == (dataset.evaluation is None)
+
+
+@pytest.mark.parametrize(("alpha", "alphas"), [(None, {"q_proj": 128}), (16, {})])
+def test_a_module_with_a_rank_of_its_own_keeps_the_scale(
+    alpha: int | None, alphas: dict[str, int], tmp_path: Path
+) -> None:
+    """Twice its rank by default, as for all; the alpha that is given for all where there is one."""
+    lora = {"rank": 8, "rankPattern": {"q_proj": 64}} | ({"alpha": alpha} if alpha else {})
+    assert read(tmp_path, document(adapter(lora=lora))).lora.alpha_pattern == alphas
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_both_programs_know_what_can_be_served_of_a_method(method: str) -> None:
+    expected = "Merged" if method in SERVED_MERGED_ONLY else "None" if method in NOT_SERVED else "MultiAdapter"
+    assert METHODS[method].servable == expected
 
 
 @pytest.mark.parametrize("reason", ["SpecChanged", "BaseModelChanged"])
@@ -83,7 +128,45 @@ def test_the_trainer_knows_every_reason(reason: str, tmp_path: Path) -> None:
 
 def test_a_mounted_file_is_where_the_pod_mounts_it(tmp_path: Path) -> None:
     spec = SPECS["rows in a ConfigMap"]
-    config = read(tmp_path, document(adapter(**spec), dataset_digest=digest("rows")))
+    digests = {"dataset_digest": digest("rows"), "evaluation_digest": digest("other rows")}
+    config = read(tmp_path, document(adapter(**spec), **digests))
     assert config.dataset.source.file is not None
     assert str(config.dataset.source.file.path) == "/data/train.jsonl"
-    assert config.dataset.digest == digest("rows")
+    assert (config.dataset.digest, config.dataset.evaluation.digest) == (digest("rows"), digest("other rows"))
+
+
+def test_a_dataset_on_a_hub_is_named_as_it_is(tmp_path: Path) -> None:
+    config = read(tmp_path, document(adapter(**SPECS["a split of a dataset on a hub, a file of it for evaluation"])))
+    source, evaluation = config.dataset.source.hugging_face, config.dataset.evaluation.source
+    assert source is not None
+    assert (source.repo, source.revision, source.file, source.split) == ("team/rows", "v1", None, "main/train")
+    assert source.endpoint == "http://hub.lan"
+    assert evaluation is not None
+    assert evaluation.hugging_face is not None
+    assert (evaluation.hugging_face.file, evaluation.hugging_face.revision) == ("main/test.parquet", "main")
+
+
+@pytest.mark.parametrize(
+    ("training", "epochs", "steps", "rate"),
+    [
+        pytest.param({}, 1, None, 1e-4, id="one epoch at half the rate"),
+        pytest.param({"maxSteps": 31, "learningRate": "3e-3"}, 1, 11, 1.5e-3, id="a third of the steps, rounded up"),
+        pytest.param({"maxSteps": 1, "learningRate": "1E-10"}, 1, 1, 5e-11, id="never less than a step"),
+    ],
+)
+def test_a_warm_start_names_its_version_and_trains_less(
+    training: dict[str, Any], epochs: int, steps: int | None, rate: float, tmp_path: Path
+) -> None:
+    start = WarmStart(number=6, digest=digest("version 6"))
+    config = read(tmp_path, document(adapter(training=training), warm_start=start))
+    assert config.warm_start is not None
+    assert (config.warm_start.number, config.warm_start.manifest_digest) == (start.number, start.digest)
+    assert config.parent == start.number
+    assert (config.training.epochs, config.training.max_steps) == (epochs, steps)
+    assert config.training.learning_rate == rate
+
+
+def test_without_a_warm_start_the_training_is_the_users(tmp_path: Path) -> None:
+    config = read(tmp_path, document(adapter()))
+    assert config.warm_start is None
+    assert config.training.epochs == adapter().spec.training.epochs

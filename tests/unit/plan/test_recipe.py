@@ -12,6 +12,8 @@ from graft_operator.plan.recipe import recipe_digest
 SAME: dict[str, dict[str, Any]] = {
     "more memory": {"pod": {"resources": {"limits": {"memory": "64Gi"}}}},
     "another node": {"pod": {"nodeSelector": {"gpu": "h100"}}},
+    "one GPU": {"pod": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+    "one worker, spelled out": {"pod": {"workers": {"nodes": 1, "processesPerNode": 1}}},
     "another service account": {"pod": {"serviceAccountName": "trainer"}},
     "checkpoints more often": {"training": {"checkpointSeconds": 30}},
     "a longer deadline": {"training": {"deadlineSeconds": 60}},
@@ -20,8 +22,16 @@ SAME: dict[str, dict[str, Any]] = {
     "a pin": {"version": 3},
     "suspension": {"suspend": True},
     "another deletion policy": {"deletionPolicy": "Delete"},
+    "another GPU": {"pod": {"gpuMemory": "80Gi"}},
+    "no gradient checkpointing, spelled out": {"training": {"gradientCheckpointing": False}},
+    "LoRA+'s ratio without LoRA+": {"lora": {"learningRateRatio": "8"}},
+    "the length of a prompt that is not trained": {"promptTuning": {"virtualTokens": 10}},
     "the default of alpha, spelled out": {"lora": {"alpha": 32}},
     "the default of the seed, spelled out": {"training": {"seed": 42}},
+    "more bad rows that are put up with": {
+        "dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "maxDroppedPercent": 50}
+    },
+    "a file type that is found out": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "fileType": "Auto"}},
 }
 
 OTHER: dict[str, dict[str, Any]] = {
@@ -30,8 +40,14 @@ OTHER: dict[str, dict[str, Any]] = {
     "other modules": {"lora": {"targetModules": ["q_proj"]}},
     "another seed": {"training": {"seed": 43}},
     "another learning rate": {"training": {"learningRate": "1e-4"}},
+    "gradient checkpointing": {"training": {"gradientCheckpointing": True}},
     "another method": {"method": "RsLoRA"},
+    "two GPUs, which are two workers": {"pod": {"resources": {"limits": {"nvidia.com/gpu": "2"}}}},
+    "two pods": {"pod": {"workers": {"nodes": 2}}},
+    "a module with a rank of its own": {"lora": {"rankPattern": {"q_proj": 32}}},
+    "a merged model among its files": {"serving": {"mode": "Merged"}},
     "other rows": {"dataset": {"s3": {"uri": "s3://data/other.jsonl"}}},
+    "rows that are read as another type": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "fileType": "JSON"}},
     "more rows held out": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "evaluationPercent": 10}},
 }
 
@@ -55,6 +71,19 @@ def test_the_recipe_stays_the_same_with(spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize("spec", OTHER.values(), ids=OTHER)
 def test_the_recipe_changes_with(spec: dict[str, Any]) -> None:
     assert recipe(**spec) != recipe()
+
+
+@pytest.mark.parametrize(
+    ("method", "field"),
+    [
+        ("LoRAPlus", {"lora": {"learningRateRatio": "8"}}),
+        ("PromptTuning", {"promptTuning": {"virtualTokens": 10}}),
+        ("PrefixTuning", {"promptTuning": {"virtualTokens": 10}}),
+    ],
+)
+def test_the_recipe_changes_with_what_the_method_looks_at(method: str, field: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"method": method, "serving": {"mode": "None"}}
+    assert recipe(**given) != recipe(**given, **field)
 
 
 def test_the_recipe_changes_with_the_base_and_with_the_rows() -> None:

@@ -53,7 +53,7 @@ def initialize(model: PeftModel, rows: Sequence[Row]) -> None:
 
 
 def _batches(rows: Sequence[Row], tokens: int) -> list[dict[str, torch.Tensor]]:
-    """Group rows so that each batch has at least so many tokens: PEFT waits for ever for a batch that is large enough."""
+    """Group rows so that each batch has at least so many tokens: for a larger batch PEFT would wait for ever."""
     batches: list[dict[str, torch.Tensor]] = []
     group: list[torch.Tensor] = []
     for row in rows:

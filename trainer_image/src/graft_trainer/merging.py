@@ -89,7 +89,7 @@ def save_merged(model: PreTrainedModel, base: BaseManifest, base_path: Path, fol
 
 
 def _embed_chat_template(base_path: Path, folder: Path) -> None:
-    """Put a template that the base keeps in a file of its own into the tokenizer's configuration: versions hold JSON."""
+    """Put a template that the base keeps in a file of its own into the tokenizer's JSON, the only text in ``merged``."""
     template = base_path / CHAT_TEMPLATE
     if template.exists():
         path = folder / "tokenizer_config.json"

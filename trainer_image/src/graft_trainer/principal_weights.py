@@ -1,8 +1,8 @@
 """PiSSA's beginning and end: the base's principal components leave the base, and come back as a plain LoRA adapter.
 
-The adapter begins as the largest singular triplets of each weight, W = W_residual + scale * B0 A0, and only the residual
-is frozen. What is published must fit the unchanged base, so it is the difference, scale * (B A - B0 A0): a LoRA adapter
-of twice the rank.
+The adapter begins as the largest singular triplets of each weight, W = W_residual + scale * B0 A0, and only the
+residual is frozen. What is published must fit the unchanged base, so it is the difference, scale * (B A - B0 A0): a
+LoRA adapter of twice the rank.
 """
 
 from __future__ import annotations

@@ -11,7 +11,17 @@ from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.dataset import Dataset
 from graft_operator.api.evaluation import Evaluation
 from graft_operator.api.meta import ApiModel, LocalObjectReference, ObjectMeta, StatusModel
-from graft_operator.api.training import LoraParameters, Method, Training, TrainingPod
+from graft_operator.api.rollout import RolloutSpec
+from graft_operator.api.training import (
+    NOT_SERVED,
+    SERVED_MERGED_ONLY,
+    WITH_ONE_RANK,
+    LoraParameters,
+    Method,
+    PromptTuning,
+    Training,
+    TrainingPod,
+)
 
 ADAPTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?")
 """A DNS label, with room for the suffix of a training Job."""
@@ -20,8 +30,10 @@ ADAPTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?")
 class AdapterServing(ApiModel):
     """How the adapter is served."""
 
-    mode: Literal["MultiAdapter", "None"] = "MultiAdapter"
-    """MultiAdapter: beside its siblings on the base's engine. None: trained and published only."""
+    mode: Literal["MultiAdapter", "Merged", "None"] = "MultiAdapter"
+    """MultiAdapter: beside its siblings on the base's engine. Merged: as a model of its own. None: published only."""
+    rollout: RolloutSpec = RolloutSpec()
+    """How a new version takes over from the one before."""
 
 
 class LoraAdapterSpec(ApiModel):
@@ -32,9 +44,12 @@ class LoraAdapterSpec(ApiModel):
     dataset: Dataset
     """The rows to learn from."""
     method: Method = "LoRA"
-    """LoRA; QLoRA trains on a 4-bit base (NF4, double quantisation); RsLoRA scales by alpha/√rank."""
+    """How the adapter learns; docs/methods.md compares. Auto takes LoRA, RsLoRA from rank 64 on, and QLoRA where the GPU
+    is too small for them. DoRA and IA3 are served merged, prompts not at all."""
     lora: LoraParameters = LoraParameters()
     """The adapter's shape."""
+    prompt_tuning: PromptTuning = PromptTuning()
+    """The shape of a trained prompt, with methods PromptTuning and PrefixTuning."""
     training: Training = Training()
     """How it is trained."""
     evaluation: Evaluation = Evaluation()
@@ -49,6 +64,23 @@ class LoraAdapterSpec(ApiModel):
     """What becomes of the published versions when this object is deleted."""
     suspend: bool = False
     """No new training starts while true; what is served stays served."""
+
+    @model_validator(mode="after")
+    def _serving_can_follow_the_method(self) -> LoraAdapterSpec:
+        mode = self.serving.mode
+        if self.method in NOT_SERVED and mode != "None":
+            raise ValueError(f"method {self.method} can neither be served nor merged by any engine; use serving.mode None")
+        if self.method in SERVED_MERGED_ONLY and mode == "MultiAdapter":
+            raise ValueError(
+                f"method {self.method} can't be served beside other adapters; use serving.mode Merged or None"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ranks_are_ours_to_choose(self) -> LoraAdapterSpec:
+        if self.method in WITH_ONE_RANK and self.lora.rank_pattern:
+            raise ValueError(f"lora.rankPattern must be empty with method {self.method}")
+        return self
 
 
 class LoraAdapter(StatusModel):

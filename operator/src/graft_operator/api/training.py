@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.meta import ApiModel, DecimalString, ObjectName, decimal_that
 from graft_operator.api.pods import Placement, Resources
+from graft_operator.api.workers import Workers
 
+MODULE_NAME = r"^[A-Za-z0-9_.-]{1,128}$"
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]
-Method = Literal["LoRA", "QLoRA", "RsLoRA"]
+ModuleRank = Annotated[int, Field(ge=1, le=512)]
+Method = Literal["Auto", "LoRA", "QLoRA", "RsLoRA", "DoRA", "LoRAPlus", "PiSSA", "EVA", "IA3", "PrefixTuning", "PromptTuning"]
+
+SERVED_MERGED_ONLY: Final = frozenset({"DoRA", "IA3"})
+"""Methods whose adapters no engine applies beside others; merged they are plain models."""
+NOT_SERVED: Final = frozenset({"PrefixTuning", "PromptTuning"})
+"""Methods whose adapters no engine applies, and that can't be merged: they leave the base's weights alone."""
+WITH_ONE_RANK: Final = frozenset({"EVA", "IA3", "PrefixTuning", "PromptTuning"})
+"""Methods that share out the ranks themselves, or have none."""
+DOUBLING_THE_RANK: Final = frozenset({"PiSSA", "EVA"})
+"""Methods whose published adapters may have twice the rank: PiSSA's conversion to plain LoRA doubles every rank, and
+EVA gives a module up to twice the rank that was asked for."""
+
+
+GpuMemory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(M|G|T|Mi|Gi|Ti)$", max_length=8)]
+"""A quantity of memory in whole units."""
+
+QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+"""A LocalQueue's name, which is also a label's value."""
 
 
 class LoraParameters(ApiModel):
     """The adapter's shape (Hu et al. 2021, arXiv:2106.09685)."""
 
     rank: int = Field(default=16, ge=1, le=512)
-    """Rank r of the update B·A."""
+    """Rank r of the update B·A; of no meaning to IA3, PrefixTuning and PromptTuning."""
     alpha: int | None = Field(default=None, ge=1, le=1024)
     """Scale of the update is alpha/rank; 2×rank when empty."""
     dropout: Annotated[DecimalString, decimal_that(lambda value: value < 1, "must be below 1")] = "0.05"
@@ -26,19 +47,56 @@ class LoraParameters(ApiModel):
         default=("q_proj", "k_proj", "v_proj", "o_proj"), min_length=1, max_length=64
     )
     """Modules that get an update: names of linear layers, or the single word ``all-linear``."""
+    rank_pattern: dict[str, ModuleRank] = Field(default_factory=dict, max_length=64)
+    """Ranks of single modules, by name or by the end of a path such as ``layers.0.self_attn.q_proj``."""
     bias: Literal["None"] = "None"
     """Which biases train. No engine serves trained biases, so there is one choice."""
+    learning_rate_ratio: Annotated[
+        DecimalString, decimal_that(lambda value: 1 <= value <= 1024, 'must be from 1 to 1024, such as "16"')
+    ] = "16"
+    """How much faster B learns than A, with method LoRAPlus (arXiv:2402.12354)."""
 
     @property
     def effective_alpha(self) -> int:
         """Return alpha with its default, 2×rank, applied."""
         return self.alpha if self.alpha is not None else 2 * self.rank
 
+    @property
+    def alpha_pattern(self) -> dict[str, int]:
+        """Return the alphas of the modules with ranks of their own: 2×rank, or ``alpha`` where that is given."""
+        return {} if self.alpha is not None else {module: 2 * rank for module, rank in self.rank_pattern.items()}
+
+    @property
+    def highest_rank(self) -> int:
+        """Return the highest rank of any module."""
+        return max((self.rank, *self.rank_pattern.values()))
+
+    @model_validator(mode="after")
+    def _module_names(self) -> LoraParameters:
+        for module in self.rank_pattern:
+            if not re.match(MODULE_NAME, module):
+                raise ValueError("rankPattern: each key must be the name of a module, or the end of its path")
+        return self
+
     @model_validator(mode="after")
     def _all_linear_stands_alone(self) -> LoraParameters:
         if "all-linear" in self.target_modules and len(self.target_modules) > 1:
             raise ValueError("targetModules must not name other modules beside all-linear, which means them all")
         return self
+
+
+class RankDoubling(ApiModel):
+    """Train again with twice the rank while a version fails its gate because its rank is too low."""
+
+    max_rank: int = Field(ge=2, le=512)
+    """Highest rank that is tried; the base's serving.maxRank holds as well."""
+
+
+class PromptTuning(ApiModel):
+    """The shape of a trained prompt, with methods PromptTuning (arXiv:2104.08691) and PrefixTuning (arXiv:2101.00190)."""
+
+    virtual_tokens: int = Field(default=20, ge=1, le=1024)
+    """Trained vectors before the first token; they take room in the context."""
 
 
 class Training(ApiModel):
@@ -74,6 +132,10 @@ class Training(ApiModel):
     """Steps between two evaluations; the best one is kept."""
     early_stopping_patience: int | None = Field(default=None, ge=1, le=1000)
     """Evaluations without improvement after which training ends."""
+    gradient_checkpointing: bool = False
+    """Computes activations again in the backward pass instead of keeping them: less memory for a fifth more time."""
+    rank_doubling: RankDoubling | None = None
+    """Doubles the rank of a version that fails its gate though its training loss has flattened; off when empty."""
     checkpoint_seconds: int = Field(default=300, ge=1, le=86_400)
     """At most this much work is lost when a pod dies, in seconds."""
     deadline_seconds: int = Field(default=86_400, ge=60, le=2_592_000)
@@ -84,6 +146,28 @@ class TrainingPod(Placement):
     """The pod that trains."""
 
     resources: Resources = Resources()
-    """Resources of the trainer's container; GPUs are asked for here."""
+    """Resources of the trainer's container; GPUs are asked for here. Without memory, Graft asks for what it expects."""
+    gpu_memory: GpuMemory | None = None
+    """Memory of one GPU of the pod, such as ``"24Gi"``: what can't fit is refused, and method Auto chooses by it. The
+    node selector ``nvidia.com/gpu.memory`` tells it, too."""
     service_account_name: ObjectName | None = None
     """ServiceAccount of the same namespace, for workload identity."""
+    queue_name: QueueName | None = None
+    """LocalQueue of Kueue that decides when the training may run; at once when empty."""
+    workers: Workers = Workers()
+    """The processes that train together."""
+
+    @property
+    def processes_per_node(self) -> int:
+        """Workers in each pod."""
+        return self.workers.processes_per_node or max(1, self.resources.gpus)
+
+    @property
+    def worker_count(self) -> int:
+        """Workers of all pods together."""
+        return self.workers.nodes * self.processes_per_node
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the base's weights are shared out; a worker alone has nobody to share with."""
+        return self.workers.sharding == "FSDP" and self.worker_count > 1

@@ -1,0 +1,51 @@
+"""Whether a base can serve what a spec would train: asked before a GPU is taken, since the engine would refuse it after.
+
+What concerns the spec alone, such as a method that nothing can serve, is refused by the API already.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from graft_operator.api.conditions import no, unknown
+from graft_operator.api.training import DOUBLING_THE_RANK, Method
+from graft_operator.plan.observed import AdapterObserved
+from graft_operator.plan.rank_doubling import with_effective_rank
+from graft_operator.plan.verdicts import Verdict
+
+
+def rank_exceeds_base(seen: AdapterObserved, _: datetime) -> Verdict | None:
+    """An engine reserves memory for ranks up to a limit; a merged model has none."""
+    spec, base = seen.adapter.spec, seen.base
+    rank = with_effective_rank(seen.adapter).spec.lora.highest_rank
+    if base is None or spec.serving.mode != "MultiAdapter":
+        return None
+    if published_rank(spec.method, rank) <= base.spec.serving.max_rank:
+        return None
+    doubled = f" (method {spec.method} publishes up to twice that)" if spec.method in DOUBLING_THE_RANK else ""
+    field = "spec.lora.rank" if rank > max(spec.lora.rank_pattern.values(), default=0) else "spec.lora.rankPattern"
+    fact = no(
+        "RankTooHigh",
+        f"{field}: {rank}{doubled} is above serving.maxRank {base.spec.serving.max_rank} of BaseModel"
+        f" {base.metadata.name}; lower the rank, raise maxRank, or set serving.mode Merged or None",
+    )
+    return Verdict(accepted=fact, trained=unknown("RankTooHigh"), stalled=fact)
+
+
+def base_cannot_be_merged_into(seen: AdapterObserved, _: datetime) -> Verdict | None:
+    """A merged weight that is rounded to a few bits again loses what the adapter has learnt."""
+    base = seen.base
+    resolved = base.status.resolved if base is not None else None
+    if base is None or resolved is None or not resolved.quantization or seen.adapter.spec.serving.mode != "Merged":
+        return None
+    fact = no(
+        "BaseIsQuantized",
+        f"spec.serving.mode: BaseModel {base.metadata.name} is stored quantized ({resolved.quantization}), so nothing"
+        " can be merged into it; use a full-precision base, or mode MultiAdapter",
+    )
+    return Verdict(accepted=fact, trained=unknown("BaseIsQuantized"), stalled=fact)
+
+
+def published_rank(method: Method, rank: int) -> int:
+    """Return the highest rank that the published adapter may have where ``rank`` is the highest that was asked for."""
+    return 2 * rank if method in DOUBLING_THE_RANK else rank
