@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.base_shape import BaseShape
+from graft_operator.api.concurrency import ConcurrencyResult, ConcurrencyTest
 from graft_operator.api.conditions import Condition
 from graft_operator.api.meta import (
     ApiModel,
@@ -136,6 +137,9 @@ class BaseServing(Placement):
 
     A changed Secret takes effect within a minute or two, without a restart."""
 
+    concurrency_test: ConcurrencyTest | None = None
+    """When set, all adapters are asked at once whenever their set, the base or the engine changes."""
+
     @model_validator(mode="after")
     def _consistent(self) -> BaseServing:
         # argparse takes an unambiguous beginning for the whole name: --trust-remote is --trust-remote-code.
@@ -258,13 +262,15 @@ class BaseModelStatus(StatusModel):
     observed_generation: int = -1
     """Generation of the spec that this status is about."""
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16)
-    """Resolved, ServingReady, AdaptersUpToDate, RegistrySafe, Ready, Reconciling, Stalled."""
+    """Resolved, ServingReady, AdaptersUpToDate, RegistrySafe, ConcurrencyTested, Ready, Reconciling, Stalled."""
     resolved: ResolvedBase | None = None
     """The base that new versions are trained on."""
     serving: tuple[ServingRevision, ...] = Field(default=(), max_length=8)
     """The bases that are being served."""
     adapters: AdapterCounts = AdapterCounts()
     """The adapters of this base, counted."""
+    concurrency: ConcurrencyResult | None = None
+    """What the last concurrency test has found."""
     replicas: int = 0
     """Pods of the current base that answer, for the scale subresource."""
     selector: str | None = None

@@ -6,17 +6,55 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from graft_operator.api.base_model import ClaimSource, S3Uri
+from graft_operator.api.base_model import HubRepository, HubRevision, RelativePath
 from graft_operator.api.meta import ApiModel, Digest, ObjectName
+
+S3Location = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/([A-Za-z0-9!_.*'()=+@-]+/)*[A-Za-z0-9!_.*'()=+@-]*$",
+        max_length=1024,
+    ),
+]
+"""An object, or a prefix that ends in a slash."""
+
+SplitName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$", max_length=256)
+]
+
+Url = Annotated[
+    str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/-]*)?$", max_length=512)
+]
 
 
 class S3Dataset(ApiModel):
-    """Rows in one object of an S3 bucket."""
+    """Rows in an object of an S3 bucket, or in all objects below a prefix."""
 
-    uri: S3Uri
-    """``s3://bucket/key`` of a JSONL file."""
+    uri: S3Location
+    """``s3://bucket/key`` of a file, or ``s3://bucket/prefix/`` for all files below it, in the order of their keys."""
     digest: Digest | None = None
-    """SHA-256 of the object; when given, other content is refused."""
+    """SHA-256 of the object; when given, other content is refused. Of a prefix, see docs/contracts.md."""
+
+
+class HuggingFaceDataset(ApiModel):
+    """Rows in a dataset on the Hugging Face hub, or on a mirror of it."""
+
+    repo: HubRepository
+    """Repository, such as ``openai/gsm8k``."""
+    revision: HubRevision = "main"
+    """Branch, tag or commit. A branch is resolved anew by every training, and the version records the commit."""
+    file: RelativePath | None = None
+    """Path of the file in the repository."""
+    split: SplitName | None = None
+    """Split, such as ``test`` or, where several folders have one, ``folder/test``; ``train`` if ``file`` is empty."""
+    endpoint: Url | None = None
+    """URL of a mirror, which gets no token. If empty, ``HF_ENDPOINT`` and ``HF_TOKEN`` of the registry's Secret hold."""
+
+    @model_validator(mode="after")
+    def _file_or_split(self) -> HuggingFaceDataset:
+        if self.file is not None and self.split is not None:
+            raise ValueError("file and split must not both be set")
+        return self
 
 
 class ConfigMapDataset(ApiModel):
@@ -25,32 +63,47 @@ class ConfigMapDataset(ApiModel):
     name: ObjectName
     """ConfigMap in the same namespace."""
     key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
-    """Key that holds the JSONL text."""
+    """Key that holds the file, in ``data`` or ``binaryData``."""
+
+
+class ClaimDataset(ApiModel):
+    """Rows on a PersistentVolumeClaim, which is mounted read-only."""
+
+    claim_name: ObjectName
+    """Claim in the same namespace; it must be mountable by the training pod."""
+    path: RelativePath
+    """File below the volume's root, or folder for all files below it, in the order of their paths."""
 
 
 class DatasetSource(ApiModel):
     """Where rows come from: exactly one of the fields."""
 
     s3: S3Dataset | None = None
-    """An object in an S3 bucket."""
+    """One or several objects in an S3 bucket."""
+    hugging_face: HuggingFaceDataset | None = None
+    """A dataset on the Hugging Face hub."""
     config_map: ConfigMapDataset | None = None
     """A key of a ConfigMap."""
-    persistent_volume_claim: ClaimSource | None = None
-    """A JSONL file on a volume."""
+    persistent_volume_claim: ClaimDataset | None = None
+    """One or several files on a volume."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> DatasetSource:
-        given = (self.s3, self.config_map, self.persistent_volume_claim)
+        given = (self.s3, self.hugging_face, self.config_map, self.persistent_volume_claim)
         if sum(source is not None for source in given) != 1:
-            raise ValueError("exactly one of s3, configMap and persistentVolumeClaim must be set")
+            raise ValueError("exactly one of s3, huggingFace, configMap and persistentVolumeClaim must be set")
         return self
 
 
 class Dataset(DatasetSource):
     """The training rows, their format, and what is held out for evaluation."""
 
-    format: Literal["Auto", "Messages", "PromptCompletion", "Text"] = "Auto"
+    format: Literal["Auto", "Messages", "Alpaca", "ShareGPT", "PromptCompletion", "Text"] = "Auto"
     """Row format; Auto tells it from the fields of the first row."""
+    file_type: Literal["Auto", "JSONL", "JSON", "Parquet", "CSV"] = "Auto"
+    """Type of the files; Auto tells it from content and name. JSONL, JSON and CSV may be compressed by gzip."""
+    max_dropped_percent: int = Field(default=5, ge=0, le=100)
+    """Rows that can't be used are left out and counted; above this percentage the training fails before it begins."""
     evaluation: DatasetSource | None = None
     """Rows of their own for evaluation; when empty a seeded part of the training rows is held out."""
     evaluation_percent: int = Field(default=5, ge=1, le=50)
