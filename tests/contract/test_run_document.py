@@ -65,6 +65,9 @@ SPECS: dict[str, dict[str, Any]] = {
     "half of the rows are held out": {"dataset": {"s3": {"uri": "s3://data/x.jsonl"}, "evaluationPercent": 50}},
     "probes": {"evaluation": {"probes": [{"prompt": "2+2?", "expected": "4"}]}},
     "rank-stabilised": {"method": "RsLoRA"},
+    "sharded over two pods of four workers": {
+        "pod": {"workers": {"nodes": 2, "processesPerNode": 4, "sharding": "FSDP"}}
+    },
     "modules with ranks of their own": {"lora": {"rank": 8, "rankPattern": {"q_proj": 64, "layers.0.mlp.up_proj": 4}}},
     "LoRA+": {"method": "LoRAPlus", "lora": {"learningRateRatio": "8.5"}},
     "merged": {"method": "DoRA", "serving": {"mode": "Merged"}},
@@ -99,6 +102,8 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert config.training.max_steps == training.max_steps
     assert config.training.early_stopping_patience == training.early_stopping_patience
     assert config.training.gradient_checkpointing == training.gradient_checkpointing
+    assert config.workers.count == subject.spec.pod.worker_count
+    assert config.workers.sharded == subject.spec.pod.is_sharded
     assert len(config.evaluation.probes) == len(subject.spec.evaluation.probes)
     dataset = subject.spec.dataset
     assert (config.dataset.format, config.dataset.file_type) == (dataset.format, dataset.file_type)

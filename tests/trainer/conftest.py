@@ -17,7 +17,7 @@ from unittest import mock
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+from tests.trainer.s3_server import S3Server
 from tests.trainer.toy_task import EVALUATION, TRAINING
 
 from graft_registry.checkpoints import CheckpointStore
@@ -35,21 +35,25 @@ STEPS = 120
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    """An S3 server with an empty bucket ``graft``; its address and credentials are in the environment."""
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server with an empty bucket ``graft``, whose credentials are in the environment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         # More threads than free cores make these tiny matrices slower.
         patch.setenv("OMP_NUM_THREADS", "1")
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server = S3Server()
         server.start()
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
-        boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket="graft")
-        yield endpoint
+        boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1").create_bucket(Bucket="graft")
+        yield server
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(s3_server: S3Server) -> str:
+    """The address of the S3 server."""
+    return s3_server.endpoint
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +92,8 @@ class Pod:
 
     config: dict[str, Any]
     folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    """Variables that Kubernetes or the operator would set besides."""
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -105,6 +111,7 @@ class Pod:
             "GRAFT_RUN_CONFIG": str(self.folder / "run.json"),
             "GRAFT_WORK_DIR": str(self.folder / "work"),
             "GRAFT_TERMINATION_LOG": str(self.folder / "termination"),
+            **self.variables,
         }
 
     def run(self) -> int:

@@ -4,6 +4,7 @@ The files are whatever the trainer writes; they belong to one run, are read only
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -16,6 +17,14 @@ from graft_registry.layout import AdapterLayout
 from graft_registry.store import ObjectStore
 
 log = logging.getLogger(__name__)
+
+
+Accept = Callable[[int, Path], None]
+"""Looks at the files of a step and raises ValueError where its user can't go on from them."""
+
+
+def anything(_step: int, _folder: Path) -> None:
+    """Accept whatever verifies."""
 
 
 class CheckpointStore:
@@ -45,7 +54,7 @@ class CheckpointStore:
         manifest = CheckpointManifest(recipe=self._recipe, step=step, files=tuple(files), created_time=timestamp())
         self._store.put(self._layout.checkpoint_manifest(self._recipe, step), manifest.to_bytes())
 
-    def restore_latest(self, destination: Path) -> int | None:
+    def restore_latest(self, destination: Path, accept: Accept = anything) -> int | None:
         """Make ``destination`` the newest checkpoint that verifies in full, and return its step.
 
         A damaged one is skipped for the one before it, with a warning. None: there is no usable checkpoint, and
@@ -57,37 +66,22 @@ class CheckpointStore:
         """
         for step in reversed(self.steps()):
             try:
-                self._restore(step, destination)
+                self.restore(step, destination, accept)
             except (NotFound, Corrupt) as error:
                 log.warning("checkpoint skipped step=%d error=%s", step, error)
                 continue
             return step
         return None
 
-    def steps(self) -> tuple[int, ...]:
-        """Return the steps of all complete checkpoints, ascending."""
-        entries = self._store.list(self._layout.checkpoints(self._recipe))
-        steps = (self._layout.checkpoint_step(self._recipe, entry.key) for entry in entries)
-        return tuple(sorted(step for step in steps if step is not None))
-
-    def prune(self, keep: int = 2) -> None:
-        """Delete all but the newest ``keep`` complete checkpoints. Two, so that one may turn out damaged.
+    def restore(self, step: int, destination: Path, accept: Accept = anything) -> None:
+        """Make ``destination`` the checkpoint of a step.
 
         Raises:
-            ValueError: ``keep`` is below 1.
+            NotFound: there is none, or a file of it is missing.
+            Corrupt: it does not verify, or isn't accepted.
+            Unavailable: the store is away.
+            OSError: ``destination`` exists and isn't empty.
         """
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, got {keep}; use clear() to delete all checkpoints")
-        for step in self.steps()[:-keep]:
-            self._delete(step)
-
-    def clear(self) -> None:
-        """Delete all checkpoints of the run."""
-        for step in self.steps():
-            self._delete(step)
-        self._store.delete_prefix(self._layout.checkpoints(self._recipe))
-
-    def _restore(self, step: int, destination: Path) -> None:
         key = self._layout.checkpoint_manifest(self._recipe, step)
         try:
             manifest = CheckpointManifest.from_bytes(self._store.get(key))
@@ -99,6 +93,39 @@ class CheckpointStore:
             for file in manifest.files:
                 stored = self._layout.checkpoint_file(self._recipe, step, file.path)
                 self._store.download_file(stored, staging / file.path, sha256=file.sha256)
+            try:
+                accept(step, staging)
+            except ValueError as error:
+                raise Corrupt(key, "a checkpoint of the trainer", str(error)) from error
+
+    def steps(self) -> tuple[int, ...]:
+        """Return the steps of all complete checkpoints, ascending."""
+        entries = self._store.list(self._layout.checkpoints(self._recipe))
+        steps = (self._layout.checkpoint_step(self._recipe, entry.key) for entry in entries)
+        return tuple(sorted(step for step in steps if step is not None))
+
+    def prune(self, keep: int = 2, *, newest: int | None = None) -> None:
+        """Delete all but the newest ``keep`` complete checkpoints. Two, so that one may turn out damaged.
+
+        Those after the step ``newest`` go as well: a run that has come to this step has skipped them, and they must not
+        take the places of whole ones.
+
+        Raises:
+            ValueError: ``keep`` is below 1.
+        """
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, got {keep}; use clear() to delete all checkpoints")
+        steps = self.steps()
+        kept = [step for step in steps if newest is None or step <= newest][-keep:]
+        for step in steps:
+            if step not in kept:
+                self._delete(step)
+
+    def clear(self) -> None:
+        """Delete all checkpoints of the run."""
+        for step in self.steps():
+            self._delete(step)
+        self._store.delete_prefix(self._layout.checkpoints(self._recipe))
 
     def _delete(self, step: int) -> None:
         """Delete one checkpoint, manifest first, so that it never seems complete when it isn't."""

@@ -14,7 +14,7 @@ import sys
 
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
-from graft_trainer.base import check_base
+from graft_trainer.base import check_base, check_mergeable
 from graft_trainer.config import read_run_config
 from graft_trainer.dataset import load_dataset
 from graft_trainer.outcome import Outcome, Reason, classify, report
@@ -30,7 +30,7 @@ def main() -> int:
     notice = PreemptionNotice()
     notice.listen()
     settings = Settings.from_environment(os.environ)
-    configure_logging(settings.log_format)
+    configure_logging(settings.log_format, quiet=settings.rank > 0)
     try:
         outcome = run(settings, notice)
     except Exception as error:
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
-    """Adopt the recipe's version if there is one, else train and publish it."""
+    """Adopt the recipe's version if there is one, else train and publish it; several workers are started first."""
     config = read_run_config(settings.run_config)
     store = ObjectStore(config.registry)
     registry = AdapterRegistry(store, config.namespace, config.adapter)
@@ -56,14 +56,20 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
             manifest_digest=adopted.digest,
             step=adopted.manifest.metrics.steps or 0,
         )
+    prepare_environment(os.environ, settings.work_folder, processes=config.workers.processes_per_node)
+    if config.workers.count > 1 and settings.local_rank is None:
+        from graft_trainer.launch import launch
+
+        return launch(config.workers, settings)
     base = check_base(config.base)
+    check_mergeable(base, config.serving)
     fetcher = DataFetcher(config.registry, settings.work_folder / "data")
     dataset = load_dataset(config.dataset, fetcher, seed=config.training.seed)
-    logger.info("%d training rows, %d held out", len(dataset.training), len(dataset.evaluation))
+    logger.info("%s", dataset)
     notice.stop_if_requested()
 
-    prepare_environment(os.environ, settings.work_folder)
     # Torch takes seconds to import, which nothing above needs to wait for.
+    from graft_trainer.distributed import join
     from graft_trainer.pipeline import Run, train_and_publish
 
     return train_and_publish(
@@ -75,9 +81,15 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
             registry=registry,
             work_folder=settings.work_folder,
             notice=notice,
+            workers=join(config.workers),
         )
     )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    if "LOCAL_RANK" in os.environ:
+        # A process group that has lost a member may never finish taking itself apart.
+        logging.shutdown()
+        os._exit(exit_code)
+    sys.exit(exit_code)

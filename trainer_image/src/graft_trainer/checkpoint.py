@@ -7,33 +7,36 @@ generator, the Trainer's own state and this program's. It is safetensors and JSO
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-import time
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import safe_globals
 
 from graft_registry.checkpoints import CheckpointStore
-from graft_trainer.preemption import PreemptionNotice
+from graft_registry.errors import InvalidModel
+from graft_registry.safetensors_header import read_header
+from graft_trainer.distributed import Workers
 from graft_trainer.state_tree import TENSORS_FILE, TREE_FILE, load_tree, save_tree
-
-logger = logging.getLogger(__name__)
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 BEST_ADAPTER_FILE = "best_adapter.safetensors"
+INITIAL_ADAPTER_FILE = "initial_adapter.safetensors"
+CARRIED_FILES = (BEST_ADAPTER_FILE, INITIAL_ADAPTER_FILE)
+"""Files that go from checkpoint to checkpoint, where a run has them."""
 TRAINER_STATE_FILE = "trainer_state.json"
 RUN_STATE_FILE = "run_state.json"
-TORCH_FILES = {"optimizer": "optimizer.pt", "scheduler": "scheduler.pt", "random": "rng_state.pth"}
+TORCH_FILES = {"optimizer": "optimizer.pt", "scheduler": "scheduler.pt"}
 """What the Trainer writes and reads as torch files, by its name in the state tree."""
+SHARDED_TORCH_FILES = {"optimizer": "optimizer.bin", "model": "pytorch_model_fsdp.bin", "scheduler": "scheduler.pt"}
+"""The same where the weights are sharded; ``model`` holds the trained ones."""
+RANDOM = "random"
+"""Name in the state tree of the states of the random generators, one of each worker."""
 
-STORED_FILES = frozenset(
-    {*ADAPTER_FILES, BEST_ADAPTER_FILE, TRAINER_STATE_FILE, RUN_STATE_FILE, TREE_FILE, TENSORS_FILE}
-)
+STORED_FILES = frozenset({*ADAPTER_FILES, *CARRIED_FILES, TRAINER_STATE_FILE, RUN_STATE_FILE, TREE_FILE, TENSORS_FILE})
 KEPT_CHECKPOINTS = 2
 """The newest one may turn out damaged; then the one before is used."""
 
@@ -62,109 +65,121 @@ class RunState:
 class RunCheckpoints:
     """The checkpoints of one recipe: in the registry, and unpacked below ``folder``."""
 
-    def __init__(self, store: CheckpointStore, folder: Path) -> None:
+    def __init__(self, store: CheckpointStore, folder: Path, workers: Workers, *, sharded: bool = False) -> None:
         self._store = store
         self.folder = folder
+        self._workers = workers
+        self._torch_files = SHARDED_TORCH_FILES if sharded else TORCH_FILES
 
     @property
     def best_adapter(self) -> Path:
         """Where the weights with the lowest evaluation loss so far are kept."""
         return self.folder / BEST_ADAPTER_FILE
 
+    @property
+    def initial_adapter(self) -> Path:
+        """Where the weights that the run began with are kept, if a method needs them again."""
+        return self.folder / INITIAL_ADAPTER_FILE
+
     def step_folder(self, step: int) -> Path:
         """Where the Trainer writes the checkpoint of a step."""
         return self.folder / f"checkpoint-{step}"
 
     def upload(self, step: int, state: RunState) -> None:
-        """Complete the Trainer's local checkpoint of ``step`` and store it; older ones are dropped after it."""
+        """Complete the Trainer's local checkpoint of ``step`` and store it; older ones are dropped after it.
+
+        The first worker stores it, and the others wait until it is safe.
+        """
         folder = self.step_folder(step)
-        state.save(folder)
-        if self.best_adapter.exists():
-            shutil.copyfile(self.best_adapter, folder / BEST_ADAPTER_FILE)
-        pack(folder)
-        self._store.save(step, folder)
-        self._store.prune(keep=KEPT_CHECKPOINTS)
+        random = self._workers.to_first(load_torch_file(folder / self._random_files()[self._workers.rank]))
+        if self._workers.is_first:
+            state.save(folder)
+            for name in CARRIED_FILES:
+                if (self.folder / name).exists():
+                    shutil.copyfile(self.folder / name, folder / name)
+            pack(folder, self._torch_files, random)
+            self._store.save(step, folder)
+            self._store.prune(keep=KEPT_CHECKPOINTS, newest=step)
+        self._workers.meet()
         for other in self.folder.glob("checkpoint-*"):
             if other != folder:
                 shutil.rmtree(other)
 
     def restore(self) -> Path | None:
-        """Bring back the newest checkpoint that verifies; return its folder, or None where there is none."""
+        """Bring back the newest checkpoint that verifies; return its folder, or None where there is none.
+
+        The first worker finds it, and the others take the same one.
+        """
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         incoming = self.folder / "incoming"
-        step = self._store.restore_latest(incoming)
+        found = self._store.restore_latest(incoming, self._unpack) if self._workers.is_first else None
+        step = self._workers.from_first(found)
         if step is None:
             return None
+        if not self._workers.is_first:
+            self._store.restore(step, incoming, self._unpack)
         folder = incoming.rename(self.step_folder(step))
-        unpack(folder)
-        if (folder / BEST_ADAPTER_FILE).exists():
-            shutil.copyfile(folder / BEST_ADAPTER_FILE, self.best_adapter)
+        for name in CARRIED_FILES:
+            if (folder / name).exists():
+                shutil.copyfile(folder / name, self.folder / name)
         return folder
 
+    def _unpack(self, step: int, folder: Path) -> None:
+        """Write the torch files that the Trainer resumes from, out of the state tree; raises ValueError."""
+        tree = read_checkpoint(folder, step=step, parts=self._torch_files, workers=self._workers.count)
+        for name, file in self._torch_files.items():
+            torch.save(tree[name], folder / file)
+        for state, file in zip(tree[RANDOM], self._random_files(), strict=True):
+            torch.save(state, folder / file)
 
-class CheckpointCallback(TrainerCallback):  # type: ignore[misc] # Transformers is untyped here
-    """Saves every ``interval`` seconds, at the last step and before the pod has to go.
-
-    It also measures the seconds of training, which add up over all pods of the run.
-    """
-
-    def __init__(
-        self, checkpoints: RunCheckpoints, state: RunState, notice: PreemptionNotice, *, interval: int
-    ) -> None:
-        self._checkpoints = checkpoints
-        self._state = state
-        self._notice = notice
-        self._interval = interval
-        self._saved_at = self._measured_at = time.monotonic()
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Start the clocks."""
-        self._saved_at = self._measured_at = time.monotonic()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Decide whether to save now and whether to stop."""
-        last = state.global_step >= state.max_steps
-        if last:
-            self._state.finished = True
-        if self._notice.requested:
-            control.should_training_stop = True
-        due = time.monotonic() - self._saved_at >= self._interval
-        control.should_save = control.should_save or last or due or self._notice.requested
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Upload what the Trainer has just written."""
-        now = time.monotonic()
-        self._state.train_seconds += now - self._measured_at
-        self._measured_at = now
-        self._checkpoints.upload(state.global_step, self._state)
-        self._saved_at = time.monotonic()
-        logger.info("checkpoint of step %d stored in %.1f s", state.global_step, self._saved_at - now)
+    def _random_files(self) -> list[str]:
+        """Return where the Trainer keeps the state of each worker's random generators."""
+        if self._workers.count == 1:
+            return ["rng_state.pth"]
+        return [f"rng_state_{rank}.pth" for rank in range(self._workers.count)]
 
 
-def pack(folder: Path) -> None:
+def pack(folder: Path, torch_files: Mapping[str, str], random: list[Any]) -> None:
     """Replace the Trainer's torch files by a state tree and delete whatever is not part of a checkpoint."""
-    # These files were written by this very process a moment ago.
-    with safe_globals():
-        tree = {
-            name: torch.load(folder / file, map_location="cpu", weights_only=True) for name, file in TORCH_FILES.items()
-        }
-    save_tree(tree, folder)
+    tree = {name: load_torch_file(folder / file) for name, file in torch_files.items()}
+    save_tree(tree | {RANDOM: random}, folder)
     for path in folder.iterdir():
         if path.name not in STORED_FILES:
             path.unlink()
 
 
-def unpack(folder: Path) -> None:
-    """Write the torch files that the Trainer resumes from, out of the state tree.
+def load_torch_file(path: Path) -> Any:
+    """Read a torch file that this very process wrote a moment ago, onto the CPU."""
+    with safe_globals():
+        return torch.load(path, map_location="cpu", weights_only=True)
 
-    Raises ValueError for a file that no checkpoint has.
+
+def read_checkpoint(folder: Path, *, step: int, parts: Collection[str], workers: int) -> dict[str, Any]:
+    """Return the state tree of a checkpoint's folder, once everything else in it has been looked at too.
+
+    Raises ValueError, saying what is wrong, for a folder that a run of these ``parts`` and so many workers would not
+    have stored at this step. Such a folder verifies: somebody else wrote it, or another version of this program.
     """
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in STORED_FILES)
-    if foreign:
-        raise ValueError(f"the checkpoint holds files that do not belong there: {foreign}")
-    tree = load_tree(folder)
-    for name, file in TORCH_FILES.items():
-        torch.save(tree[name], folder / file)
+    names = {path.name for path in folder.iterdir()}
+    if foreign := sorted(names - STORED_FILES):
+        raise ValueError(f"it holds files that do not belong there: {foreign}")
+    if missing := sorted(STORED_FILES.difference(CARRIED_FILES) - names):
+        raise ValueError(f"it lacks {missing}")
+    try:
+        for name in names:
+            if name.endswith(".safetensors"):
+                read_header(folder / name)
+        RunState.load(folder)
+        json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+        trainer_step = json.loads((folder / TRAINER_STATE_FILE).read_text(encoding="utf-8"))["global_step"]
+        tree = load_tree(folder)
+    except (InvalidModel, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"a file of it cannot be read: {type(error).__name__}: {error}") from error
+    if trainer_step != step:
+        raise ValueError(f"its trainer was at step {trainer_step}")
+    if not isinstance(tree, dict) or tree.keys() != {*parts, RANDOM}:
+        raise ValueError(f"its training state needs the parts {sorted({*parts, RANDOM})}")
+    if not isinstance(tree[RANDOM], list) or len(tree[RANDOM]) != workers:
+        raise ValueError(f"it was not written by {workers} workers")
+    return tree

@@ -185,12 +185,11 @@ class ServingConfig(_Document):
 
 
 class WorkersConfig(_Document):
-    """The processes that train together, and the address of the first one's pod where they meet."""
+    """The processes that train together."""
 
     nodes: int = Field(default=1, ge=1)
     processes_per_node: int = Field(default=1, ge=1)
     sharding: Literal["None", "FSDP"] = "None"
-    rendezvous: str = Field(default="127.0.0.1:29400", pattern=r"^[^:]+:\d+$")
 
     @property
     def count(self) -> int:

@@ -11,7 +11,8 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from graft_registry.checkpoints import CheckpointStore
-from graft_registry.documents import BaseManifest, MergeRecord
+from graft_registry.documents import BaseManifest, MergeRecord, VersionManifest
+from graft_registry.errors import Corrupt, NotFound
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_trainer import model, principal_weights
@@ -31,8 +32,8 @@ from graft_trainer.progress import ProgressWriter
 from graft_trainer.publishing import (
     TrainedAdapter,
     canonicalize_adapter_config,
-    model_card,
     version_draft,
+    write_documents,
 )
 from graft_trainer.rendering import RenderedRows, Row, render_rows
 from graft_trainer.runtime import route_transformers_logging
@@ -194,9 +195,18 @@ def _merge(run: Run, rows: Sequence[Row], training: FinishedTraining) -> MergeRe
     return merge_adapter(run.base, run.config.base.path, training.adapter, rows)
 
 
+def _previous(run: Run) -> VersionManifest | None:
+    """Return the version that this one is compared with, as far as the registry still has it."""
+    try:
+        return None if run.config.parent is None else run.registry.read(run.config.parent).manifest
+    except (NotFound, Corrupt) as error:
+        logger.warning("version %d is not compared with: %s", run.config.parent, error)
+        return None
+
+
 def _publish(run: Run, adapter: TrainedAdapter, progress: ProgressWriter) -> Outcome:
     draft = version_draft(run.config, adapter)
-    (adapter.training.adapter / "README.md").write_text(model_card(draft), encoding="utf-8")
+    write_documents(draft, adapter, previous=_previous(run), progress=progress)
     stored = run.registry.publish(draft, adapter.training.adapter)
     number, digest = stored.manifest.number, stored.digest
     progress.enter("Published", number=number, manifest_digest=digest)

@@ -21,6 +21,10 @@ class PreemptionNotice:
         """Start to watch for SIGTERM in this process; must be called on the main thread."""
         signal.signal(signal.SIGTERM, self._handle)
 
+    def request(self) -> None:
+        """Stop this run too, because another worker of it has been asked to."""
+        self.requested = True
+
     def stop_if_requested(self, *, step: int = 0) -> None:
         """Raise PreemptedError once SIGTERM has come; for the places where nothing can be lost."""
         if self.requested:

@@ -10,43 +10,79 @@ import json
 import logging
 import sys
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 CPU_QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
+LOCAL_RENDEZVOUS = "127.0.0.1:29400"
+"""Where the workers of a single pod meet, at the default port of ``torchrun``."""
+REPORTS_FOLDER = "reports"
+"""Where the workers of a pod leave their termination messages, by local rank, below the work folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Paths that the pod's environment decides."""
+    """Paths that the pod's environment decides, and which of its processes this is."""
 
     run_config: Path
     work_folder: Path
     termination_log: Path
     log_format: str
+    rendezvous: str = LOCAL_RENDEZVOUS
+    """Address of the Job's first pod, where all workers meet."""
+    node_rank: int = 0
+    """Which pod of the Job this is."""
+    rank: int = 0
+    """Which worker of the run this is."""
+    local_rank: int | None = None
+    """Which worker of the pod this is; None for the pod's own process."""
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> Settings:
-        """Read ``GRAFT_*`` variables, all of which have defaults that suit the pod."""
-        return cls(
+        """Read ``GRAFT_*`` variables, all of which have defaults that suit the pod.
+
+        The Job numbers its pods (``JOB_COMPLETION_INDEX``), and the launcher the workers of the run (``RANK``) and of a
+        pod (``LOCAL_RANK``), each of which works in a folder of its own and reports to the launcher.
+        """
+        settings = cls(
             run_config=Path(environ.get("GRAFT_RUN_CONFIG", "/etc/graft/run.json")),
             work_folder=Path(environ.get("GRAFT_WORK_DIR", "/work")),
             termination_log=Path(environ.get("GRAFT_TERMINATION_LOG", "/dev/termination-log")),
             log_format=environ.get("GRAFT_LOG_FORMAT", "console"),
+            rendezvous=environ.get("GRAFT_RENDEZVOUS", LOCAL_RENDEZVOUS),
+            node_rank=int(environ.get("JOB_COMPLETION_INDEX", "0")),
+            rank=int(environ.get("RANK", "0")),
+        )
+        if "LOCAL_RANK" not in environ:
+            return settings
+        rank = int(environ["LOCAL_RANK"])
+        return replace(
+            settings,
+            work_folder=settings.work_folder / f"worker-{rank}",
+            termination_log=settings.reports / str(rank),
+            local_rank=rank,
         )
 
+    @property
+    def reports(self) -> Path:
+        """Where the launcher reads what its workers report."""
+        return self.work_folder / REPORTS_FOLDER
 
-def prepare_environment(environ: MutableMapping[str, str], work_folder: Path) -> None:
-    """Set what libraries read when they are imported; call it before torch and transformers are."""
+
+def prepare_environment(environ: MutableMapping[str, str], work_folder: Path, *, processes: int = 1) -> None:
+    """Set what libraries read when they are imported; call it before torch and transformers are.
+
+    The CPUs of the pod are shared out among its ``processes``.
+    """
     for name, subfolder in {"HF_HOME": "huggingface", "TORCHINDUCTOR_CACHE_DIR": "inductor"}.items():
         environ.setdefault(name, str(work_folder / subfolder))
     environ["HF_HUB_OFFLINE"] = "1"
     environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    quota = cpu_quota(CPU_QUOTA_FILE)
-    if quota is not None:
-        # Torch counts the node's cores; more threads than the quota only throttle one another.
-        environ.setdefault("OMP_NUM_THREADS", str(quota))
+    cpus = int(environ["GRAFT_CPUS"]) if "GRAFT_CPUS" in environ else cpu_quota(CPU_QUOTA_FILE)
+    if cpus is not None:
+        # Torch counts the node's cores; more threads than the pod's share only throttle one another.
+        environ.setdefault("OMP_NUM_THREADS", str(max(1, cpus // processes)))
 
 
 def cpu_quota(path: Path) -> int | None:
@@ -58,11 +94,14 @@ def cpu_quota(path: Path) -> int | None:
     return None if quota == "max" else max(1, int(quota) // int(period))
 
 
-def configure_logging(log_format: str) -> None:
-    """Send every record to standard error as one line: ``json`` for machines, anything else for people."""
+def configure_logging(log_format: str, *, quiet: bool = False) -> None:
+    """Send every record to standard error as one line: ``json`` for machines, anything else for people.
+
+    ``quiet`` is for workers whose news would be what the first one says already: only warnings.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else ConsoleFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler], force=True)
     for noisy in ("botocore", "boto3", "urllib3", "httpx", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # On a CPU it warns about an optional package for faster 4-bit products, which changes no result.

@@ -38,7 +38,12 @@ def load_tree(folder: Path) -> Any:
     Raises ValueError for a document that save_tree() would not have written.
     """
     document = json.loads((folder / TREE_FILE).read_text(encoding="utf-8"))
-    return _decode(document, load_file(folder / TENSORS_FILE, device="cpu"))
+    try:
+        return _decode(document, load_file(folder / TENSORS_FILE, device="cpu"))
+    except KeyError as error:
+        raise ValueError(f"not a stored training state: there is no tensor {error}") from error
+    except TypeError as error:
+        raise ValueError(f"not a stored training state: {error}") from error
 
 
 def _encode(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:

@@ -25,6 +25,12 @@ class Resources(ApiModel):
     limits: dict[str, Quantity] = Field(default_factory=dict, max_length=16)
     """What the container may not exceed, such as ``{"nvidia.com/gpu": "1"}``."""
 
+    @property
+    def gpus(self) -> int:
+        """Whole GPUs of the container, of any vendor: extended resources such as ``nvidia.com/gpu``."""
+        amounts = {**self.requests, **self.limits}
+        return sum(int(amount) for name, amount in amounts.items() if name.endswith("/gpu") and amount.isdigit())
+
 
 class Toleration(ApiModel):
     """A Kubernetes toleration."""

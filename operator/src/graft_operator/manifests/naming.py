@@ -48,6 +48,11 @@ def import_job_name(base: str, source_digest: str) -> str:
     return f"{serving_name(base)}-import-{short(source_digest)}"
 
 
+def concurrency_job_name(base: str, digest: str) -> str:
+    """Return the name of the Job that asks all adapters of a base at once."""
+    return f"{serving_name(base)}-concurrency-{short(digest)}"
+
+
 def serving_name(base: str) -> str:
     """Return the name of what serves a base as a whole; the prefix keeps clear of the user's own Services."""
     return f"graft-{base}"

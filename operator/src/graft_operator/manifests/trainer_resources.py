@@ -60,7 +60,7 @@ def trainer_resources(spec: LoraAdapterSpec, base: ResolvedBase) -> dict[str, An
         return resources
     shape, setup = base.shape.with_parameters(base.parameters), training_setup(spec, base)
     needed = host_bytes_beside_gpu(shape, setup) if has_gpu(chosen) else estimate_cpu(shape, setup).total
-    mebibytes = math.ceil(needed * REQUEST_HEADROOM / MEBIBYTE)
+    mebibytes = math.ceil(needed * spec.pod.processes_per_node * REQUEST_HEADROOM / MEBIBYTE)
     return resources | {"requests": {**chosen.requests, "memory": f"{mebibytes}Mi"}}
 
 

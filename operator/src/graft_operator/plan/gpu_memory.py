@@ -36,8 +36,11 @@ Change = Callable[[LoraAdapterSpec], LoraAdapterSpec]
 
 
 def gpu_memory(pod: TrainingPod) -> int | None:
-    """Return the bytes of one GPU of the pod; None without a GPU, or where nothing tells."""
-    if not has_gpu(pod.resources):
+    """Return the bytes of one GPU of the pod; None without a GPU, or where nothing tells.
+
+    Sharded weights are no question of one GPU, and no estimate is made for them.
+    """
+    if not has_gpu(pod.resources) or pod.is_sharded:
         return None
     if pod.gpu_memory is not None:
         number = pod.gpu_memory.rstrip("MGTi")
