@@ -137,3 +137,17 @@ def test_a_loss_that_is_no_number_ends_the_run(pod: Pod) -> None:
     assert (termination["reason"], termination["field"]) == ("Diverged", "spec.training.learningRate")
     assert termination["step"] == 10
     assert pod.registry.numbers() == ()
+
+
+def test_the_version_has_a_report_and_a_model_card(trained_pod: Pod, tmp_path: Path) -> None:
+    stored = trained_pod.version()
+    trained_pod.registry.fetch(stored, tmp_path / "version")
+    page = (tmp_path / "version" / "report.html").read_text()
+    assert page.count("<polyline") == 3, "training loss, evaluation loss and learning rate"
+    # A point of the loss every 10 steps, one of the learning rate too, and an evaluation every 30.
+    assert page.count("<circle") == 2 * (STEPS // 10) + STEPS // 30
+    assert page.count('<pre class="sample">') == 3
+    assert "&lt;assistant&gt;" in page
+    card = (tmp_path / "version" / "README.md").read_text()
+    assert f"value: {stored.manifest.metrics.eval_loss}" in card
+    assert "library_name: peft" in card
