@@ -1,4 +1,6 @@
-"""Commands for Jobs and init containers: ``python -m graft_registry import-base | fetch-base | verify``.
+"""Commands for Jobs, init containers and people.
+
+    python -m graft_registry import-base | fetch-base | fetch-version | verify
 
 ``GRAFT_REGISTRY`` (JSON) says where the registry is; credentials come from the AWS variables or workload identity,
 and those of a source that needs others from ``SOURCE_…`` (see ``source_access``).
@@ -108,6 +110,18 @@ def run_fetch(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outc
     return Outcome(outcome="Fetched", digest=manifest.digest, revision=manifest.revision)
 
 
+def run_fetch_version(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
+    """Put the files of a version, all or only those that are named, into ``--destination``, verified."""
+    store = ObjectStore(RegistryConfig.from_environment(environ))
+    registry = AdapterRegistry(store, arguments.namespace, arguments.adapter)
+    stored = registry.read(arguments.number, arguments.digest)
+    if not arguments.file:
+        registry.fetch(stored, arguments.destination)
+    for path in arguments.file:
+        registry.fetch_file(stored, path, arguments.destination / path)
+    return Outcome(outcome="Fetched", digest=stored.digest, number=stored.manifest.number)
+
+
 def run_verify(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
     """Download every file of a version and compare it with the manifest."""
     store = ObjectStore(RegistryConfig.from_environment(environ))
@@ -142,13 +156,23 @@ def _parser() -> argparse.ArgumentParser:
     fetching.add_argument("--destination", type=Path, default=Path("/base"), help="default: /base")
     fetching.add_argument("--manifest-directory", type=Path, help="for base.json (default: DESTINATION/.graft)")
     fetching.set_defaults(command=run_fetch)
+    bringing = commands.add_parser("fetch-version", help="provide files of a version, such as its report.html")
+    _add_version(bringing)
+    bringing.add_argument("--file", action="append", default=[], help="bring only this one; may be given several times")
+    bringing.add_argument("--destination", type=Path, required=True, help="a directory; all files need a new one")
+    bringing.set_defaults(command=run_fetch_version)
     verifying = commands.add_parser("verify", help="re-hash every file of a version")
-    verifying.add_argument("--namespace", required=True)
-    verifying.add_argument("--adapter", required=True)
-    verifying.add_argument("--number", type=int, required=True)
-    verifying.add_argument("--digest", help="that the manifest must have")
+    _add_version(verifying)
     verifying.set_defaults(command=run_verify)
     return parser
+
+
+def _add_version(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a version."""
+    parser.add_argument("--namespace", required=True)
+    parser.add_argument("--adapter", required=True)
+    parser.add_argument("--number", type=int, required=True)
+    parser.add_argument("--digest", help="that the manifest must have")
 
 
 def _from_variable(kind: type[RequestT], variable: str, environ: Mapping[str, str]) -> RequestT:

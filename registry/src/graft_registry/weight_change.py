@@ -39,7 +39,7 @@ def stored_tensors(paths: Iterable[Path]) -> dict[str, StoredTensor]:
     Raises:
         InvalidModel: not a valid safetensors file.
     """
-    tensors = {}
+    tensors: dict[str, StoredTensor] = {}
     for path in paths:
         header = read_header(path)
         tensors |= {info.name: StoredTensor(path, header.data_start, info) for info in header.tensors}

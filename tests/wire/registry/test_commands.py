@@ -319,6 +319,21 @@ def test_verifying_a_version_finds_damage(container: Container, store: ObjectSto
     assert (code, failure["reason"]) == (66, "Corrupt")
 
 
+def test_a_version_is_brought_whole_or_file_by_file(container: Container, store: ObjectStore, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter")
+    (adapter / "report.html").write_text("<p>good</p>")
+    published = AdapterRegistry(store, "team-a", "support").publish(version_draft(), adapter)
+    argv = ["fetch-version", "--namespace", "team-a", "--adapter", "support", "--number", "1", "--destination"]
+    told = {"outcome": "Fetched", "digest": published.digest, "number": 1}
+    assert container.run(*argv, str(tmp_path / "whole")) == (0, told)
+    assert files_of(tmp_path / "whole") == files_of(adapter)
+    assert container.run(*argv, str(tmp_path / "part"), "--file", "report.html") == (0, told)
+    assert files_of(tmp_path / "part") == {"report.html": b"<p>good</p>"}
+    code, failure = container.run(*argv, str(tmp_path / "none"), "--file", "README.md")
+    assert (code, failure["reason"]) == (66, "NotFound")
+    assert "version 1 has no README.md" in failure["message"]
+
+
 def test_a_file_of_a_claim_that_may_not_be_read_is_the_users_to_correct(
     container: Container, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
