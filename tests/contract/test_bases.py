@@ -72,6 +72,36 @@ def test_import_finds_the_claim() -> None:
     assert request.path.parts[-2:] == ("tiny", "v1")
 
 
+IN_MODELS = {"claim_name": "models", "claim_path": "tiny/v0"}
+PREVIOUS: dict[str, tuple[dict[str, Any], dict[str, Any] | None, bool, str | None]] = {
+    "the first base has none": (SOURCES["bucket"], None, False, None),
+    "the one before is in the registry": (SOURCES["bucket"], {}, True, None),
+    "both are in one claim": (CLAIM, IN_MODELS, True, "tiny/v0"),
+    "the one before is in another claim": (CLAIM, IN_MODELS | {"claim_name": "old"}, True, None),
+    "the one before is in a claim, the new one is not": (SOURCES["bucket"], IN_MODELS, True, None),
+}
+
+
+@pytest.mark.parametrize(("source", "resolved", "named", "path"), PREVIOUS.values(), ids=PREVIOUS)
+def test_import_is_told_of_the_base_before(
+    source: dict[str, Any], resolved: dict[str, Any] | None, named: bool, path: str | None
+) -> None:
+    before = None if resolved is None else builders.resolved_base("A", **resolved)
+    subject = builders.base_model(resolved=None, serves=(), source=source, status={"resolved": before})
+    job = import_job.import_job_manifest(subject, builders.digest("source"), builders.PLATFORM)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    request = registry_program._from_variable(
+        registry_program.BaseImport, registry_program.IMPORT_VARIABLE, environment(container)
+    )
+    assert (request.previous is not None) == named
+    if request.previous is not None:
+        assert request.previous.digest == builders.base_id("A")
+        assert (request.previous.mount is not None) == (path is not None)
+    if path is not None:
+        assert str(request.previous_path).endswith(path)
+        assert covered(request.previous_path, container)
+
+
 @pytest.mark.parametrize("claim", [None, "models"])
 def test_fetch_understands_its_request(claim: str | None) -> None:
     resolved: ResolvedBase = builders.resolved_base(claim_name=claim, claim_path="tiny/v1" if claim else None)

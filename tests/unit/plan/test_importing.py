@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.builders import NOW, base_model, base_seen, digest, job, resolved_base, source_of
+from tests.builders import CREATED, NOW, base_id, base_model, base_seen, digest, job, resolved_base, source_of
 
+from graft_operator.api.base_model import BaseModel, Drift
 from graft_operator.plan.importing import RETRY_SECONDS, decide_import
 from graft_operator.plan.observed import BaseObserved, JobObserved
+from graft_registry.documents import BaseDrift
 
 BUMPED = base_model(source=source_of("B"))
 
@@ -82,3 +84,34 @@ def test_import(given: BaseObserved, reason: str, due: bool, stalled: bool, dele
 def test_a_rest_is_told_by_its_end_so_that_the_status_stays_the_same() -> None:
     given = importing("Failed", outcome_reason="RegistryUnavailable")
     assert decide_import(given, NOW).fact == decide_import(given, NOW + timedelta(seconds=5)).fact
+
+
+MEASURED = BaseDrift(
+    previous=base_id("A"), digest=base_id("B"), verdict="Near", relative_change=0.15372, created_time=CREATED
+)
+ON_STATUS = Drift(previous=base_id("A"), verdict="Near", relative_change="0.1537")
+
+
+def now_on_b(drift: Drift | None) -> BaseModel:
+    return base_model(resolved="B", status={"resolved": resolved_base("B", drift=drift)})
+
+
+DRIFTS: dict[str, tuple[BaseObserved, Drift | None]] = {
+    "a new base brings its drift along": (base_seen(BUMPED, bases="AB", drift=MEASURED), ON_STATUS),
+    "a drift that was not measured is not told": (base_seen(BUMPED, bases="AB"), None),
+    "other shapes have no change to tell": (
+        base_seen(
+            BUMPED, bases="AB", drift=MEASURED.model_copy(update={"verdict": "Different", "relative_change": None})
+        ),
+        Drift(previous=base_id("A"), verdict="Different"),
+    ),
+    "while the base is current its drift stays": (base_seen(now_on_b(ON_STATUS), bases="AB"), ON_STATUS),
+    "and nothing is made up for a base that had none": (base_seen(now_on_b(None), bases="AB"), None),
+}
+
+
+@pytest.mark.parametrize(("given", "drift"), DRIFTS.values(), ids=DRIFTS)
+def test_the_drift_of_the_current_base(given: BaseObserved, drift: Drift | None) -> None:
+    resolved = decide_import(given, NOW).resolved
+    assert resolved is not None
+    assert resolved.drift == drift

@@ -122,6 +122,11 @@ class Simulation:
     def health(self, kind: str = "LoraAdapter", name: str = "support") -> str:
         return kstatus(self.world.cluster.objects[kind, name])
 
+    def started_warm(self, name: str = "support") -> dict[int, int | None]:
+        """Return, by version, the version whose weights its training began with."""
+        versions = self.status(name).versions
+        return {version.number: version.warm_start.number if version.warm_start else None for version in versions}
+
     def jobs(self) -> list[str]:
         return [body["metadata"]["name"] for body in self.world.cluster.of_kind("Job")]
 

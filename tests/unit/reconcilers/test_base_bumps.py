@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from tests.unit.reconcilers.simulation import Simulation
 
 
@@ -76,6 +79,34 @@ async def test_a_policy_of_never_leaves_the_adapter_on_its_base_and_says_so() ->
     assert run.revisions() == {"A", "B"}
     assert run.reason("UpToDate") == "KeptOnOldBase"
     assert run.health() == "Current"
+    assert len(run.world.trained) == 1
+
+
+async def test_a_policy_of_never_trains_a_changed_spec_on_the_base_that_the_adapter_lives_on() -> None:
+    run = Simulation()
+    run.write_base(readaptation={"policy": "Never"})
+    await run.settle()
+    run.write_base("b")
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    await run.settle()
+    assert run.answers() == {"v2@a"}
+    assert (run.reason("Trained"), run.reason("UpToDate")) == ("Trained", "KeptOnOldBase")
+    run.write_base(readaptation={"policy": "Auto"})
+    await run.settle()
+    assert run.answers() == {"v3@b"}
+    assert run.revisions() == {"B"}
+
+
+async def test_a_policy_of_never_keeps_what_is_not_served_on_its_base_too() -> None:
+    run = Simulation()
+    run.write_base(readaptation={"policy": "Never"})
+    run.write_adapter(serving={"mode": "None"})
+    await run.settle()
+    run.write_base("b")
+    await run.settle()
+    assert len(run.world.trained) == 1
+    assert run.reason("UpToDate") == "KeptOnOldBase"
 
 
 async def test_a_base_is_deleted_after_its_last_adapter_and_not_before() -> None:
@@ -119,3 +150,83 @@ async def test_more_replicas_during_a_base_bump_answer_from_their_first_moment()
         run.write_base(serving={"replicas": 3})
         await run.settle()
         assert run.answers() == {"v2@b"}
+
+
+async def test_on_a_near_base_one_warm_start_is_enough() -> None:
+    run = Simulation()
+    await run.settle()
+    run.world.registry.verdicts["B"] = "Near"
+    run.write_base("b")
+    await run.settle()
+    assert run.answers() == {"v2@b"}
+    assert run.started_warm() == {1: None, 2: 1}
+    assert run.health() == "Current"
+
+
+async def test_a_warm_start_that_fails_its_gate_is_followed_by_a_training_from_nothing() -> None:
+    run = Simulation()
+    await run.settle()
+    run.world.registry.verdicts["B"] = "Near"
+    run.world.losses[2] = 1.5
+    run.write_base("b")
+    await run.settle()
+    assert run.answers() == {"v3@b"}
+    assert run.started_warm() == {1: None, 2: 1, 3: None}
+    assert run.revisions() == {"B"}
+    run.write_adapter(suspend=True)  # a changed spec asks the gate anew, which compares with version 3 now
+    await run.settle()
+    assert run.answers() == {"v3@b"}
+
+
+async def test_a_warm_start_is_served_again_after_the_base_went_back_and_came_again() -> None:
+    run = Simulation()
+    await run.settle()
+    run.world.registry.verdicts["B"] = "Near"
+    for source in ("b", "a", "b"):
+        run.write_base(source)
+        await run.settle()
+    assert run.answers() == {"v2@b"}
+    assert len(run.world.trained) == 2
+
+
+async def test_the_next_base_may_be_reached_from_a_warm_start() -> None:
+    run = Simulation()
+    await run.settle()
+    run.world.registry.verdicts |= {"B": "Near", "C": "TokenizerOnly"}
+    for source in ("b", "c"):
+        run.write_base(source)
+        await run.settle()
+    assert run.answers() == {"v3@c"}
+    assert run.started_warm() == {1: None, 2: 1, 3: 2}
+
+
+@pytest.mark.parametrize("spec", [{"readaptation": {"strategy": "Cold"}}, {}], ids=["strategy Cold", "another base"])
+async def test_without_a_warm_start_the_adapter_is_trained_from_nothing(spec: dict[str, Any]) -> None:
+    run = Simulation()
+    await run.settle()
+    run.world.registry.verdicts["B"] = "Near" if spec else "Different"
+    run.write_base("b", **spec)
+    await run.settle()
+    assert run.started_warm() == {1: None, 2: None}
+
+
+async def climbed(dies_after_write: int | None = None) -> Simulation:
+    """Return the end of a bump whose warm start failed its gate, where the operator died once meanwhile."""
+    run = Simulation()
+    await run.settle()
+    run.world.registry.verdicts["B"] = "Near"
+    run.world.losses[2] = 1.5
+    run.world.cluster.dies_after_write = dies_after_write
+    run.write_base("b")
+    await run.settle()
+    return run
+
+
+async def test_a_crash_after_any_write_skips_no_candidate_and_tries_none_twice() -> None:
+    before = Simulation()
+    await before.settle()
+    end = await climbed()
+    for write in range(before.world.cluster.writes + 1, end.world.cluster.writes + 1):
+        run = await climbed(dies_after_write=write)
+        assert run.answers() == {"v3@b"}, f"died after write {write}"
+        assert run.started_warm() == {1: None, 2: 1, 3: None}, f"died after write {write}"

@@ -116,6 +116,10 @@ class World:
         """Evaluation loss by version number; 1.0 where nothing is said."""
         self.training_fails: str | None = None
         """Reason in the termination message of every training that ends while it is set."""
+        self.rows_that_fit: int | None = None
+        """Rows per forward pass beyond which a training is out of memory."""
+        self.rank_that_learns: int | None = None
+        """Rank below which a training ends on a plateau, no better than the base."""
         self.trained: list[tuple[str, str]] = []
         """(adapter, recipe) of every training that ran to its end."""
         self.now = NOW
@@ -140,7 +144,7 @@ class World:
         """Let every Job, Deployment and pod go one step."""
         self.now += timedelta(seconds=SECONDS_PER_TICK)
         for job in self.cluster.of_kind("Job"):
-            if not job.get("status"):
+            if not job.get("status") and not job["spec"].get("suspend"):
                 self._work(job)
         self._run_deployments()
         for pod_name, pod in self.pods.items():
@@ -160,12 +164,18 @@ class World:
             request = next(item for item in container["env"] if item["name"] == "GRAFT_BASE_IMPORT")
             asked = json.loads(request["value"])
             self.registry.import_base(asked["source"]["s3"]["uri"][-1].upper(), asked.get("previousDigest"))
-        elif self.training_fails:
-            self._end(job, "Failed", self.training_fails)
+            self._end(job, "Complete", "")
             return
-        else:
-            self._publish(json.loads(job["spec"]["template"]["metadata"]["annotations"][labels.RUN]))
+        run = json.loads(job["spec"]["template"]["metadata"]["annotations"][labels.RUN])
+        if failure := self._failure_of(run):
+            self._end(job, "Failed", failure)
+            return
+        self._publish(run)
         self._end(job, "Complete", "")
+
+    def _failure_of(self, run: dict[str, Any]) -> str | None:
+        fits = self.rows_that_fit is None or run["training"]["batchSize"] <= self.rows_that_fit
+        return self.training_fails or (None if fits else "OutOfMemory")
 
     def _publish(self, run: dict[str, Any]) -> None:
         name, recipe = run["adapter"], run["recipe"]
@@ -176,15 +186,21 @@ class World:
         letter = next(
             item.revision[-1] for item in self.registry.bases.values() if item.digest == run["base"]["digest"]
         )
+        rank, loss = run["lora"]["rank"], self.losses.get(number, 1.0)
+        if self.rank_that_learns is not None and rank < self.rank_that_learns:
+            loss = 2.1
         stored = version(
             number,
             base=letter,
             recipe=recipe,
-            loss=self.losses.get(number, 1.0),
             adapter=name,
             reason=run["reason"],
             parent=run["parent"],
             warmStart=run["warmStart"],
+            hyperparameters={"training": run["training"]},
+            shape={"rank": rank, "alpha": 2 * rank, "targetModules": ["q_proj"]}
+            | {"trainableParameters": 1, "allParameters": 2},
+            metrics={"evalLoss": loss, "baseEvalLoss": 2.0, "trainLoss": loss, "lateImprovement": 0.0},
         )
         self.registry.versions[name, number] = stored
 

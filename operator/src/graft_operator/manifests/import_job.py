@@ -64,13 +64,14 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
     if claim is not None:
         volumes.append({"name": "claim", "persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}})
         mounts.append({"name": "claim", "mountPath": CLAIM_DIR, "readOnly": True})
-    request = {
+    request: dict[str, Any] = {
         "namespace": base.metadata.namespace,
         "name": base.metadata.name,
         "source": base.spec.source.to_wire(),
     }
     if claim is not None:
         request["path"] = f"{CLAIM_DIR}/{claim.path}"
+    request |= previous_base(base)
     return pod_spec(
         Placement(),
         restartPolicy="Never",
@@ -94,6 +95,22 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
             )
         ],
     )
+
+
+def previous_base(base: BaseModel) -> dict[str, Any]:
+    """Return which base the drift is measured from: the one that is resolved now, if there is one.
+
+    The files of a base that was left in another claim are not to be had: mounting a claim that may be gone by now would
+    keep the pod from ever starting.
+    """
+    resolved, claim = base.status.resolved, base.spec.source.persistent_volume_claim
+    if resolved is None:
+        return {}
+    same_claim = claim is not None and resolved.claim_name == claim.claim_name
+    return {
+        "previousDigest": resolved.digest,
+        "previousPath": f"{CLAIM_DIR}/{resolved.claim_path}" if same_claim else None,
+    }
 
 
 def source_credentials(base: BaseModel) -> list[dict[str, Any]]:

@@ -167,6 +167,7 @@ class BaseObserved:
     manifests: Mapping[str, BaseManifest] = field(default_factory=dict)
     """Base manifests by digest, of every base that an adapter is or was served on."""
     import_job: JobObserved | None = None
+    concurrency_job: JobObserved | None = None
     adapters: tuple[AdapterOfBase, ...] = ()
     deployments: tuple[DeploymentObserved, ...] = ()
     pods: tuple[PodObserved, ...] = ()

@@ -40,12 +40,13 @@ class BaseObserver:
         if base.metadata.is_deleting and not await self._adapters(base):
             # Nothing more is read: a registry that is away must not hold up the deletion of an unused base.
             return BaseObserved(base=base, source_digest=source.digest())
-        manifest, adapters, deployments, pods, job = await asyncio.gather(
+        manifest, adapters, deployments, pods, import_job, concurrency_job = await asyncio.gather(
             self._artifacts.resolved_base(base.metadata.namespace, base.metadata.name, source),
             self._adapters(base),
             self._deployments(base),
             serving_pods(self._cluster, self._agents, base.metadata),
-            self._import_job(base),
+            self._job(base, "import"),
+            self._job(base, "concurrency-test"),
         )
         current = {manifest.digest: manifest} if manifest is not None else {}
         manifests = current | await self._manifests(base, needed_digests(base, adapters, deployments) - current.keys())
@@ -57,7 +58,8 @@ class BaseObserver:
             conditional_writes=await self._artifacts.honours_conditional_writes(),
             drift=await self._drift(base, manifest),
             manifests=manifests,
-            import_job=job,
+            import_job=import_job,
+            concurrency_job=concurrency_job,
             adapters=adapters,
             deployments=tuple(deployment_observed(body, pods) for body in deployments),
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
@@ -73,8 +75,8 @@ class BaseObserver:
         bodies = await self._cluster.list(DEPLOYMENTS, base.metadata.namespace, label_selector=selector)
         return [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
 
-    async def _import_job(self, base: BaseModel) -> JobObserved | None:
-        selector = f"{labels.OWNER_UID}={base.metadata.uid},{labels.COMPONENT}=import"
+    async def _job(self, base: BaseModel, component: str) -> JobObserved | None:
+        selector = f"{labels.OWNER_UID}={base.metadata.uid},{labels.COMPONENT}={component}"
         jobs = await self._cluster.list(JOBS, base.metadata.namespace, label_selector=selector)
         jobs = [job for job in jobs if not job["metadata"].get("deletionTimestamp")]
         if not jobs:

@@ -1,0 +1,114 @@
+"""How an adapter gets onto a changed base: the cheapest candidate first, and the next one where its gate fails.
+
+| drift of the base | candidates, in this order |
+|---|---|
+| Equal | none is needed: the base digest is the same, so the recipe is |
+| TokenizerOnly, Near | warm start, cold |
+| Different, not measured, or readaptation.strategy Cold | cold |
+
+A warm start begins with the weights of the version that is served and trains for a third of the time (see
+``manifests.warm_start``). Using the old version as it is has no place here: see docs/adr/0007.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from graft_operator.api.adapter_status import Version, WarmStart
+from graft_operator.api.base_model import BaseModel, ResolvedBase
+from graft_operator.api.evaluation import Evaluation
+from graft_operator.plan.gate import judge
+from graft_registry.documents import StoredVersion
+
+WARM_VERDICTS: Final = frozenset({"TokenizerOnly", "Near"})
+"""What may have become of a base for its adapters to be worth starting from."""
+
+
+BOUND_TO_BASE: Final = frozenset({"PiSSA", "EVA"})
+"""Methods whose initialisation is computed from the base: what they publish is no beginning on another one."""
+
+
+class RecipeOf(Protocol):
+    """Computes the recipe of the adapter's present spec and rows on some base, cold or from some version."""
+
+    def __call__(self, *, base_digest: str, warm_start: WarmStart | None = None) -> str:
+        """Return the recipe digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to fulfil the spec. ``warm_start`` is the version to begin with, None to begin with nothing."""
+
+    recipe: str
+    warm_start: WarmStart | None = None
+
+
+def candidates(
+    recipe_of: RecipeOf,
+    base: BaseModel,
+    target: ResolvedBase,
+    live: StoredVersion | None,
+    known: Sequence[Version],
+) -> tuple[Candidate, ...]:
+    """Return the ways to fulfil the spec on ``target``, the cheapest first; the last one always begins with nothing.
+
+    Args:
+        recipe_of: computes recipes of the present spec.
+        base: the BaseModel, whose spec says what is allowed.
+        target: the base to train on.
+        live: the version that the alias was last told to point to.
+        known: the versions that the adapter's status remembers.
+    """
+    cold = Candidate(recipe_of(base_digest=target.digest))
+    published = {version.recipe for version in known} | ({live.manifest.recipe} if live else set())
+    if cold.recipe in published:
+        # A warm start was tried before it, if ever, and its gate would be a lower one beside this version.
+        return (cold,)
+    warm = remembered_start(recipe_of, target, known) or fresh_start(recipe_of, base, target, live)
+    return (cold,) if warm is None else (warm, cold)
+
+
+def remembered_start(recipe_of: RecipeOf, target: ResolvedBase, known: Sequence[Version]) -> Candidate | None:
+    """Return the warm start that a version of the present spec on this base was trained with, if there is one.
+
+    So it stays the answer to the spec once it is served, and after spec or base have gone elsewhere and come back.
+    """
+    for version in known:
+        start = version.warm_start
+        if start is None or version.base_digest != target.digest:
+            continue
+        if recipe_of(base_digest=target.digest, warm_start=start) == version.recipe:
+            return Candidate(version.recipe, start)
+    return None
+
+
+def fresh_start(
+    recipe_of: RecipeOf, base: BaseModel, target: ResolvedBase, live: StoredVersion | None
+) -> Candidate | None:
+    """Return a warm start from the version that is served, where that is worth a try."""
+    drift = target.drift
+    if live is None or drift is None or base.spec.readaptation.strategy == "Cold":
+        return None
+    if drift.previous != live.manifest.base.digest or drift.verdict not in WARM_VERDICTS:
+        return None
+    if live.manifest.method in BOUND_TO_BASE or not fulfils(recipe_of, live):
+        return None
+    start = WarmStart(number=live.manifest.number, digest=live.digest)
+    return Candidate(recipe_of(base_digest=target.digest, warm_start=start), start)
+
+
+def fulfils(recipe_of: RecipeOf, live: StoredVersion) -> bool:
+    """Whether only the base has changed since a version was trained: not its shape, nor its method, nor its rows."""
+    manifest = live.manifest
+    known = manifest.warm_start
+    start = WarmStart(number=known.number, digest=known.manifest_digest) if known else None
+    return recipe_of(base_digest=manifest.base.digest, warm_start=start) == manifest.recipe
+
+
+def has_failed(stored: StoredVersion | None, live: StoredVersion | None, limits: Evaluation) -> bool:
+    """Whether a candidate was trained and its gate has said no, so that the next one is due."""
+    if stored is None:
+        return False
+    return not judge(stored.manifest, live.manifest if live else None, limits).passed
