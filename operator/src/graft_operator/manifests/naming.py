@@ -58,6 +58,16 @@ def serving_name(base: str) -> str:
     return f"graft-{base}"
 
 
+def merged_name(adapter: str) -> str:
+    """Return the name of what serves an adapter's merged model, at most 53 characters."""
+    return f"graft-{shortened(adapter)}-merged"
+
+
+def merged_url(namespace: str, adapter: str) -> str:
+    """Return the URL of the OpenAI API of an adapter's merged model, inside the cluster."""
+    return f"http://{merged_name(adapter)}.{namespace}.svc:{API_PORT}"
+
+
 def revision_name(base: str, base_digest: str) -> str:
     """Return the name of what serves one revision of a base."""
     return f"{serving_name(base)}-{short(base_digest)}"

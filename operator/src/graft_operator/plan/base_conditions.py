@@ -8,6 +8,7 @@
 | Resolved | normal | the source of the current spec has an immutable identity |
 | ServingReady | normal | every revision that is needed answers on every replica |
 | AdaptersUpToDate | normal | every adapter is served from its current spec on the current base |
+| ConcurrencyTested | normal | all adapters at once were answered within the limit; only where a test is asked for |
 | RegistrySafe | normal | the registry's bucket honours conditional writes: no version can overwrite another |
 """
 
@@ -18,12 +19,17 @@ from datetime import datetime
 
 from graft_operator.api.base_model import ServingRevision
 from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, yes
+from graft_operator.plan.concurrency import ConcurrencyVerdict
 from graft_operator.plan.importing import ImportVerdict
 from graft_operator.plan.observed import BaseObserved
 
 
 def base_conditions(
-    seen: BaseObserved, imported: ImportVerdict, revisions: Sequence[ServingRevision], now: datetime
+    seen: BaseObserved,
+    imported: ImportVerdict,
+    revisions: Sequence[ServingRevision],
+    tested: ConcurrencyVerdict,
+    now: datetime,
 ) -> tuple[Condition, ...]:
     """Return all conditions of the base."""
     serving = serving_fact(seen, revisions)
@@ -37,6 +43,8 @@ def base_conditions(
         "AdaptersUpToDate": adapters_fact(seen),
         "RegistrySafe": registry_fact(seen.conditional_writes),
     }
+    if tested.fact is not None:
+        facts["ConcurrencyTested"] = tested.fact
     return merge(seen.base.status.conditions, facts, generation=seen.base.metadata.generation, now=now)
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from graft_operator.api.base_model import AdapterCounts, BaseModelStatus, ResolvedBase, ServingRevision
+from graft_operator.api.base_model import (
+    WAITING_KEPT,
+    AdapterCounts,
+    BaseModelStatus,
+    ResolvedBase,
+    ServingRevision,
+)
 from graft_operator.api.conditions import no
 from graft_operator.plan.actions import (
     Action,
@@ -20,8 +26,10 @@ from graft_operator.plan.actions import (
     RemoveFinalizer,
 )
 from graft_operator.plan.base_conditions import base_conditions
+from graft_operator.plan.concurrency import decide_concurrency_test, served_adapters
 from graft_operator.plan.importing import RESOLVED, ImportVerdict, decide_import
 from graft_operator.plan.observed import BaseObserved, DeploymentObserved
+from graft_operator.plan.slots import place
 from graft_operator.plan.wanted import wanted_set
 
 IN_USE_FINALIZER: Final = "graft.dev/base-in-use"
@@ -36,6 +44,8 @@ class Builders:
     """The manifests that a plan puts together; pure, and given by the caller so that plans know nothing of images."""
 
     import_job: Callable[[BaseObserved], dict[str, Any]]
+    concurrency_job: Callable[[BaseObserved, str, list[str]], dict[str, Any]]
+    """The Job that tests what the digest is of, with these adapters."""
     shared: Callable[[BaseObserved, Sequence[ServingRevision]], Sequence[dict[str, Any]]]
     """Service, ServiceAccount, Role and RoleBinding of the base as a whole."""
     revision: Callable[[BaseObserved, ServingRevision, dict[str, Any]], Sequence[dict[str, Any]]]
@@ -85,20 +95,24 @@ def serving_plan(
     retired = retirements(seen, revisions, imported.resolved, build)
     unsettled = any(revision.ready_replicas < revision.replicas for revision in revisions)
     needed = needed_bases(seen, imported.resolved)
+    tested = decide_concurrency_test(seen, imported.resolved)
+    if tested.due is not None:
+        objects.append(CreateJob(build.concurrency_job(seen, tested.due, served_adapters(seen))))
     leftover = any(item.base_digest not in needed for item in seen.deployments)
     delays = [imported.requeue_after, SETTLING_SECONDS if unsettled or leftover else None]
     status = BaseModelStatus(
         observed_generation=seen.base.metadata.generation,
-        conditions=base_conditions(seen, imported, revisions, now),
+        conditions=base_conditions(seen, imported, revisions, tested, now),
         resolved=imported.resolved,
         serving=tuple(revisions),
         adapters=count_adapters(seen),
+        concurrency=tested.result,
         replicas=revisions[0].ready_replicas if revisions else 0,
         selector=build.pod_selector(seen, revisions[0]) if revisions else None,
         endpoint=build.service_url(seen.base.metadata.namespace, seen.base.metadata.name, "") if revisions else None,
     )
     return Plan(
-        actions=(*actions, *objects, *retired),
+        actions=(*actions, *objects, *tested.actions, *retired),
         status=status,
         requeue_after=min((delay for delay in delays if delay is not None), default=None),
     )
@@ -151,6 +165,7 @@ def serving_revision(seen: BaseObserved, digest: str, build: Builders) -> Servin
         ready_replicas=deployment.ready_replicas if deployment else 0,
         claim_name=claim.claim_name if claim else None,
         claim_path=claim.path if claim else None,
+        waiting=place(seen.adapters, digest, seen.base.spec.serving.max_loaded_adapters).waiting[:WAITING_KEPT],
     )
 
 
@@ -167,7 +182,14 @@ def wanted_of(
     current = next((item for item in revisions if resolved is not None and item.digest == resolved.digest), None)
     current_is_up = current is not None and 0 < current.replicas <= current.ready_replicas
     forward = urls[current.digest] if current and current_is_up and current.digest != revision.digest else None
-    return wanted_set(name, revision.digest, forward_base_to=forward, adapters=seen.adapters, service_urls=urls)
+    return wanted_set(
+        name,
+        revision.digest,
+        forward_base_to=forward,
+        adapters=seen.adapters,
+        service_urls=urls,
+        places=seen.base.spec.serving.max_loaded_adapters,
+    )
 
 
 def retirements(

@@ -12,6 +12,7 @@ from graft_operator.cluster.resources import BASE_MODELS
 from graft_operator.engine.controller import Result
 from graft_operator.manifests import naming
 from graft_operator.manifests.access import access_manifests
+from graft_operator.manifests.concurrency_job import concurrency_job_manifest
 from graft_operator.manifests.import_job import import_job_manifest
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.serving import pod_selector, revision_manifests, shared_service
@@ -63,6 +64,9 @@ def builders(platform: Platform) -> Builders:
     def import_job(seen: BaseObserved) -> dict[str, Any]:
         return import_job_manifest(seen.base, seen.source_digest, platform)
 
+    def concurrency_job(seen: BaseObserved, digest: str, adapters: list[str]) -> dict[str, Any]:
+        return concurrency_job_manifest(seen.base, digest, adapters, platform)
+
     def shared(seen: BaseObserved, revisions: Sequence[ServingRevision]) -> list[dict[str, Any]]:
         names = [revision.deployment for revision in revisions]
         return [*access_manifests(seen.base, names), shared_service(seen.base)]
@@ -75,6 +79,7 @@ def builders(platform: Platform) -> Builders:
 
     return Builders(
         import_job=import_job,
+        concurrency_job=concurrency_job,
         shared=shared,
         revision=revision,
         pod_selector=selector,

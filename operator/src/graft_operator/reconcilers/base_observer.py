@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from graft_operator.agents import Agents
-from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import is_true
 from graft_operator.artifacts import Artifacts
@@ -119,14 +119,17 @@ def adapter_of_base(body: Object, base: BaseModel) -> AdapterOfBase:
         status = LoraAdapterStatus.model_validate(body.get("status", {}))
     except ValidationError:
         status = LoraAdapterStatus()
+    # A merged model stands on its own: the base's engine has nothing to load for it.
+    merged = body.get("spec", {}).get("serving", {}).get("mode") == "Merged"
+    serving = AdapterServingStatus() if merged else status.serving
     resolved, target = base.status.resolved, status.serving.target
     behind = target is not None and resolved is not None and target.base_digest != resolved.digest
     return AdapterOfBase(
         name=body["metadata"]["name"],
         deleting="deletionTimestamp" in body["metadata"],
-        target=target,
-        previous=status.serving.previous,
-        progress=status.serving.rollout,
+        target=serving.target,
+        previous=serving.previous,
+        progress=serving.rollout,
         up_to_date=is_true(status.conditions, "UpToDate"),
         readapting=behind and status.training is not None,
         stalled=is_true(status.conditions, "Stalled"),

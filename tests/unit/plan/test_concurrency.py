@@ -1,0 +1,107 @@
+"""When all adapters of a base are tested at once, and what becomes of the finding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.builders import NOW, adapter_of_base, base_model, base_seen, deployment, resolved_base, served_version
+
+from graft_operator.api.concurrency import ConcurrencyResult
+from graft_operator.plan.actions import DeleteObject
+from graft_operator.plan.concurrency import decide_concurrency_test, identity_of_test
+from graft_operator.plan.observed import BaseObserved, JobObserved
+
+TESTED = {"concurrencyTest": {"requests": 50}}
+SERVED = adapter_of_base(target=served_version(1), up_to_date=True)
+
+
+def seen(*adapters: Any, serving: Any = None, **fields: Any) -> BaseObserved:
+    subject = base_model(serving=TESTED if serving is None else serving)
+    return base_seen(subject, adapters=adapters or (SERVED,), deployments=(deployment(),), **fields)
+
+
+def job(given: BaseObserved, state: str, reason: str = "", message: str = "", digest: str = "") -> JobObserved:
+    return JobObserved(
+        name="graft-tiny-concurrency-1",
+        uid="uid-of-job",
+        recipe=digest or identity_of_test(given, resolved_base()),
+        state=state,  # type: ignore[arg-type]
+        ended_time=NOW,
+        outcome_reason=reason,
+        outcome_message=message,
+    )
+
+
+def decide(given: BaseObserved) -> tuple[str | None, str | None, bool]:
+    """Return status and reason of the condition, and whether a test is due."""
+    verdict = decide_concurrency_test(given, resolved_base())
+    fact = verdict.fact
+    return (fact.status if fact else None, fact.reason if fact else None, verdict.due is not None)
+
+
+WAITING = {
+    "without the field nothing is tested": (seen(serving={}), (None, None, False)),
+    "a settled base is tested": (seen(), ("Unknown", "Testing", True)),
+    "a base without adapters waits": (
+        replace(seen(), adapters=()),
+        ("Unknown", "NotSettled", False),
+    ),
+    "an adapter that is still being trained is waited for": (
+        seen(SERVED, adapter_of_base(name="late", target=None)),
+        ("Unknown", "NotSettled", False),
+    ),
+    "a pod that is not ready is waited for": (
+        replace(seen(), deployments=(deployment(ready=0),)),
+        ("Unknown", "NotSettled", False),
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), WAITING.values(), ids=WAITING)
+def test_when_a_test_is_due(given: BaseObserved, expected: tuple[str | None, str | None, bool]) -> None:
+    assert decide(given) == expected
+
+
+FOUND = {
+    "a test that runs is waited for": (("Active", "", ""), ("Unknown", "Testing")),
+    "a passed test is told": (("Succeeded", "Passed", "p95 is 120 %"), ("True", "Passed")),
+    "a slow base is told": (("Failed", "TooSlow", "p95 is 900 %"), ("False", "NotPassed")),
+    "failed requests are told": (("Failed", "RequestsFailed", "3 of 50"), ("False", "NotPassed")),
+    "a test that could not run is not passed": (("Failed", "", ""), ("False", "NotPassed")),
+}
+
+
+@pytest.mark.parametrize(("ended", "expected"), FOUND.values(), ids=FOUND)
+def test_what_is_said_of_a_job(ended: tuple[str, str, str], expected: tuple[str, str]) -> None:
+    given = seen()
+    assert decide(replace(given, concurrency_job=job(given, *ended)))[:2] == expected
+
+
+def test_a_known_result_is_kept_and_its_job_goes() -> None:
+    given = seen()
+    done = job(given, "Succeeded", "Passed", "p95 is 120 %")
+    result = decide_concurrency_test(replace(given, concurrency_job=done), resolved_base()).result
+    assert isinstance(result, ConcurrencyResult)
+    status = given.base.status.model_copy(update={"concurrency": result})
+    known = replace(given, base=given.base.model_copy(update={"status": status}), concurrency_job=done)
+    verdict = decide_concurrency_test(known, resolved_base())
+    assert (verdict.result, verdict.due) == (result, None)
+    assert verdict.actions == (DeleteObject("Job", done.name, done.uid),)
+
+
+def test_another_adapter_makes_another_test_and_another_version_does_not() -> None:
+    alone = identity_of_test(seen(), resolved_base())
+    newer = adapter_of_base(target=served_version(2), up_to_date=True)
+    assert identity_of_test(seen(newer), resolved_base()) == alone
+    second = adapter_of_base(name="second", target=served_version(1), up_to_date=True)
+    assert identity_of_test(seen(SERVED, second), resolved_base()) != alone
+
+
+def test_a_job_for_other_adapters_is_stopped() -> None:
+    given = seen()
+    stale = job(given, "Active", digest="sha256:" + "0" * 64)
+    verdict = decide_concurrency_test(replace(given, concurrency_job=stale), resolved_base())
+    assert verdict.actions == (DeleteObject("Job", stale.name, stale.uid),)
+    assert verdict.due is None
