@@ -8,8 +8,10 @@ import pytest
 
 from graft_operator.agents.documents import AgentState as Read
 from graft_operator.agents.documents import EngineStatus, LoadStatus
-from graft_serving.documents import AdapterStatus, BaseState, EngineState, ShareState, VersionStatus
+from graft_operator.plan.measured import Measured
+from graft_serving.documents import AdapterStatus, BaseState, EngineState, MeasuredState, ShareState, VersionStatus
 from graft_serving.documents import AgentState as Written
+from graft_serving.traffic import latency_bucket
 from graft_serving.versions import VersionState
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -27,6 +29,7 @@ def written(state: str = "Proven", engine: str = "Ready", wanted_digest: str | N
         requests=2,
         errors=3,
         load_seconds=0.5,
+        measured=MeasuredState(requests=4, errors=1, latency={-27: 2, 0: 1}),
     )
     return Written(
         pod="pod-1",
@@ -53,6 +56,15 @@ def test_the_operator_reads_every_field_that_it_decides_by() -> None:
     version = adapter.versions[0]
     assert (version.number, version.manifest_digest, version.state) == (7, DIGEST, "Proven")
     assert (version.reason, version.message) == ("RankTooHigh", "rank 128 is above 64")
+    measured = version.measured
+    assert (measured.requests, measured.errors, measured.latency) == (4, 1, {-27: 2, 0: 1})
+
+
+@pytest.mark.parametrize("seconds", [0.0001, 0.09, 1.0, 1.01, 75.0])
+def test_both_sides_mean_the_same_time_by_a_bucket(seconds: float) -> None:
+    bucket = latency_bucket(seconds)
+    upper_end = Measured(requests=1, latency={bucket: 1}).slow_seconds()
+    assert seconds <= upper_end < seconds * 1.0906
 
 
 def test_an_agent_without_a_wanted_set_is_read() -> None:

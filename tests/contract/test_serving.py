@@ -11,6 +11,7 @@ from tests import builders
 from graft_operator.agents.client import AGENT_PORT
 from graft_operator.agents.documents import AgentState as StateAsRead
 from graft_operator.agents.documents import EngineStatus, LoadStatus
+from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.manifests import naming, serving
 from graft_operator.plan.wanted import wanted_set
 from graft_registry.config import RegistryConfig
@@ -27,14 +28,21 @@ def wanted(**fields: Any) -> dict[str, Any]:
     adapters = [
         builders.adapter_of_base("new"),
         builders.adapter_of_base("steady", target=builders.served_version(1)),
-        builders.adapter_of_base("moving", previous=builders.served_version(1), target=builders.served_version(2)),
+        builders.adapter_of_base(
+            "moving",
+            previous=builders.served_version(1),
+            target=builders.served_version(2),
+            progress=RolloutProgress(weight=10, start_time=builders.NOW),
+        ),
         builders.adapter_of_base(
             "readapted", previous=builders.served_version(1), target=builders.served_version(2, base="B")
         ),
         builders.adapter_of_base("elsewhere", target=builders.served_version(2, base="B")),
         builders.adapter_of_base("going", target=builders.served_version(1), deleting=True),
     ]
-    document = wanted_set("tiny", builders.base_id(), forward_base_to=None, adapters=adapters, service_urls=urls)
+    document = wanted_set(
+        "tiny", builders.base_id(), forward_base_to=None, adapters=adapters, service_urls=urls, places=8
+    )
     return document | fields
 
 
@@ -43,7 +51,7 @@ def test_agent_understands_the_wanted_set() -> None:
     by_name = {adapter.name: adapter for adapter in read.adapters}
     assert by_name.keys() == {"steady", "moving", "readapted", "elsewhere"}
     assert [key.number for key in by_name["moving"].version_keys] == [1, 2]
-    assert [share.version.number for share in by_name["moving"].desired_route] == [2]
+    assert [(share.version.number, share.weight) for share in by_name["moving"].desired_route] == [(1, 90), (2, 10)]
     assert [share.version.number for share in by_name["readapted"].desired_route] == [1]
     assert by_name["elsewhere"].desired_route == ()
     assert by_name["elsewhere"].forward_to == OTHER

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.builders import adapter_of_base, base_id, served_version
+from tests.builders import NOW, adapter_of_base, base_id, served_version
 
+from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.manifests.naming import service_url
 from graft_operator.plan.observed import AdapterOfBase
 from graft_operator.plan.wanted import wanted_set
@@ -18,6 +19,13 @@ ADAPTERS: dict[str, list[AdapterOfBase]] = {
     "no adapter": [],
     "one that is served": [adapter_of_base(target=served_version(1))],
     "one that rolls out": [adapter_of_base(target=served_version(2), previous=served_version(1))],
+    "one in a canary": [
+        adapter_of_base(
+            target=served_version(2),
+            previous=served_version(1),
+            progress=RolloutProgress(weight=10, start_time=NOW),
+        )
+    ],
     "one that moves to another base": [adapter_of_base(target=served_version(2, "B"), previous=served_version(1))],
     "one that is served elsewhere": [adapter_of_base(target=served_version(2, "B"))],
     "several": [adapter_of_base("a", target=served_version(1)), adapter_of_base("b", target=served_version(1, "B"))],
@@ -26,7 +34,9 @@ ADAPTERS: dict[str, list[AdapterOfBase]] = {
 
 
 def read(adapters: list[AdapterOfBase], forward_base_to: str | None = None) -> WantedSet:
-    written = wanted_set("tiny", base_id("A"), forward_base_to=forward_base_to, adapters=adapters, service_urls=URLS)
+    written = wanted_set(
+        "tiny", base_id("A"), forward_base_to=forward_base_to, adapters=adapters, service_urls=URLS, places=4
+    )
     return parse_wanted_set(json.dumps(written).encode())
 
 
@@ -37,7 +47,8 @@ def test_the_agent_reads_every_wanted_set_that_the_operator_writes(adapters: lis
     for entry, item in zip(wanted.adapters, [item for item in adapters if item.target], strict=True):
         local = [version for version in (item.previous, item.target) if version and version.base_digest == base_id("A")]
         assert [key.manifest_digest for key in entry.version_keys] == [version.digest for version in local]
-        assert len(entry.desired_route) == bool(local)
+        weights = [share.weight for share in entry.desired_route]
+        assert weights == ([90, 10] if item.weight == 10 else [100] * bool(local))
 
 
 def test_the_agent_takes_the_urls_of_our_services() -> None:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
-from tests.builders import answering_pod, base_model, on_pod, pod, served_version
+from tests.builders import NOW, answering_pod, base_model, on_pod, pod, served_version
 
-from graft_operator.api.adapter_status import ServedVersion
+from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.base_model import BaseModel
+from graft_operator.api.rollout import RolloutSpec
+from graft_operator.plan.coverage import coverage_of
 from graft_operator.plan.observed import PodObserved
-from graft_operator.plan.rollout import answering_versions, plan_rollout
+from graft_operator.plan.rolling import answering_versions
+from graft_operator.plan.rollout import Rollout, Situation, plan_rollout
 
 V1, V2, V3 = served_version(1), served_version(2), served_version(3)
 V2_ON_B = served_version(2, "B")
 TWO = base_model(replicas=2)
 BOTH_BASES = base_model(resolved="B", serves=("A", "B"))
+AT_ONCE = RolloutSpec(rollback_window_seconds=0)
 
 
 def decided(one: PodObserved, target: int, previous: int | None) -> PodObserved:
     """The pod has applied a wanted set of this decision."""
-    return replace(one, decision=(target, previous))
+    return replace(one, decision=(target, previous, 100))
 
 
 def on_two(first: ServedVersion, second: ServedVersion, *known: ServedVersion) -> tuple[PodObserved, ...]:
@@ -32,11 +38,17 @@ def on_two(first: ServedVersion, second: ServedVersion, *known: ServedVersion) -
     )
 
 
+V2_EVERYWHERE = tuple(decided(one, 2, 1) for one in on_two(V2, V2, V1))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     wanted: ServedVersion | None = None
     target: ServedVersion | None = None
     previous: ServedVersion | None = None
+    spec: RolloutSpec = AT_ONCE
+    since: int | None = None
+    """Seconds since the target answered everywhere; None before that was seen."""
     base: BaseModel | None = TWO
     pods: tuple[PodObserved, ...] = ()
     expect: tuple[int | None, int | None]
@@ -53,13 +65,8 @@ CASES = {
         wanted=V2, target=V1, pods=on_two(V1, V1), expect=(2, 1), answering=1
     ),
     "half of the pods are not everywhere": Case(wanted=V2, target=V2, previous=V1, pods=on_two(V1, V2), expect=(2, 1)),
-    "everywhere, by this decision: the first is given up": Case(
-        wanted=V2,
-        target=V2,
-        previous=V1,
-        pods=tuple(decided(one, 2, 1) for one in on_two(V2, V2)),
-        expect=(2, None),
-        answering=2,
+    "everywhere, by this decision, and no rollback window: the first is given up": Case(
+        wanted=V2, target=V2, previous=V1, pods=V2_EVERYWHERE, expect=(2, None), answering=2
     ),
     "everywhere, but by an earlier decision: both stay": Case(
         wanted=V2,
@@ -68,6 +75,51 @@ CASES = {
         pods=tuple(decided(one, 2, None) for one in on_two(V2, V2)),
         expect=(2, 1),
         answering=2,
+    ),
+    "everywhere: the first is kept for the rollback window": Case(
+        wanted=V2,
+        target=V2,
+        previous=V1,
+        spec=RolloutSpec(),
+        pods=V2_EVERYWHERE,
+        expect=(2, 1),
+        answering=2,
+    ),
+    "a second before the end of the window the first is still there": Case(
+        wanted=V2,
+        target=V2,
+        previous=V1,
+        spec=RolloutSpec(),
+        since=299,
+        pods=V2_EVERYWHERE,
+        expect=(2, 1),
+        answering=2,
+    ),
+    "at the end of the window the first is given up": Case(
+        wanted=V2,
+        target=V2,
+        previous=V1,
+        spec=RolloutSpec(),
+        since=300,
+        pods=V2_EVERYWHERE,
+        expect=(2, None),
+        answering=2,
+    ),
+    "the pods had no room for the first: there is nothing to go back to quickly": Case(
+        wanted=V2,
+        target=V2,
+        previous=V1,
+        spec=RolloutSpec(),
+        since=10,
+        pods=tuple(decided(one, 2, 1) for one in on_two(V2, V2)),
+        expect=(2, None),
+        answering=2,
+    ),
+    "a revert in the window goes back to what is still loaded": Case(
+        wanted=V1, target=V2, previous=V1, spec=RolloutSpec(), since=10, pods=V2_EVERYWHERE, expect=(1, 2), answering=2
+    ),
+    "a third version in the window keeps the second and lets the first go": Case(
+        wanted=V3, target=V2, previous=V1, spec=RolloutSpec(), since=10, pods=V2_EVERYWHERE, expect=(3, 2), answering=2
     ),
     "a pod that is not ready does not count": Case(
         wanted=V1,
@@ -130,10 +182,11 @@ CASES = {
         expect=(2, 1),
         answering=1,
     ),
-    "the last pod of the new base ends the rollout": Case(
+    "the last pod of the new base ends the rollout, and no window holds the old base": Case(
         wanted=V2_ON_B,
         target=V2_ON_B,
         previous=V1,
+        spec=RolloutSpec(),
         base=BOTH_BASES,
         pods=(answering_pod(V1), decided(answering_pod(V2_ON_B, "pod-b", base="B"), 2, 1)),
         expect=(2, None),
@@ -146,20 +199,38 @@ CASES = {
 }
 
 
+def planned(**fields: Any) -> Rollout:
+    return plan_rollout(Situation(**{"spec": AT_ONCE, "base": TWO, "now": NOW} | fields))
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_rollout(case: Case) -> None:
-    rollout = plan_rollout(case.wanted, case.target, case.previous, case.base, case.pods)
+    begun = None if case.since is None else NOW - timedelta(seconds=case.since)
+    rollout = planned(
+        wanted=case.wanted,
+        target=case.target,
+        previous=case.previous,
+        progress=RolloutProgress(start_time=NOW - timedelta(hours=1), step_time=begun) if case.previous else None,
+        spec=case.spec,
+        base=case.base,
+        pods=case.pods,
+    )
     numbers = tuple(version.number if version else None for version in (rollout.target, rollout.previous))
     assert numbers == case.expect
     assert (rollout.answering.number if rollout.answering else None) == case.answering
-    assert (rollout.refused.number if rollout.refused else None) == case.refused
+    assert (rollout.setback.version.number if rollout.setback else None) == case.refused
     if case.wanted is not None and case.refused is None:
         assert rollout.target == case.wanted
 
 
+def test_a_rollout_that_an_earlier_release_began_goes_on() -> None:
+    rollout = planned(wanted=V2, target=V2, previous=V1, pods=on_two(V1, V2))
+    assert (rollout.target, rollout.previous, rollout.weight) == (V2, V1, 100)
+
+
 def test_the_coverage_tells_how_far_it_is_and_what_the_first_failing_pod_says() -> None:
     failing = pod("pod-2", on_pod(V1, "Failing", reason="RegistryUnavailable", message="timeout"))
-    coverage = plan_rollout(V1, V1, None, TWO, (answering_pod(V1), failing)).coverage
+    coverage = coverage_of(V1, TWO, (answering_pod(V1), failing))
     assert (coverage.desired, coverage.loaded, coverage.failed, coverage.complete) == (2, 1, 1, False)
     assert coverage.message == "pod-2: RegistryUnavailable: timeout"
 
@@ -173,5 +244,5 @@ ANSWERING = {
 
 @pytest.mark.parametrize(("pods", "numbers"), ANSWERING.values(), ids=ANSWERING)
 def test_clients_are_answered_during_a_rollout(pods: tuple[PodObserved, ...], numbers: tuple[int, ...]) -> None:
-    rollout = plan_rollout(V2, V2, V1, TWO, pods)
+    rollout = planned(wanted=V2, target=V2, previous=V1, pods=pods)
     assert answering_versions(rollout, TWO, pods) == numbers

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.builders import adapter_of_base, base_id, served_version
+from tests.builders import NOW, adapter_of_base, base_id, served_version
 
+from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.plan.observed import AdapterOfBase
 from graft_operator.plan.wanted import wanted_set
 
 URLS = {base_id("A"): "http://a", base_id("B"): "http://b"}
+BEGUN = RolloutProgress(start_time=NOW)
 
 CASES: dict[str, tuple[AdapterOfBase, dict[str, tuple[list[int], list[int], str | None] | None]]] = {
     "served on A": (
@@ -18,11 +20,11 @@ CASES: dict[str, tuple[AdapterOfBase, dict[str, tuple[list[int], list[int], str 
         {"A": ([1], [1], None), "B": ([], [], "http://a")},
     ),
     "rolling out on A: the old one stays loaded, the new one is routed": (
-        adapter_of_base(target=served_version(2), previous=served_version(1)),
+        adapter_of_base(target=served_version(2), previous=served_version(1), progress=BEGUN),
         {"A": ([1, 2], [2], None), "B": ([], [], "http://a")},
     ),
     "moving to B: each base routes its own, and B forwards while it can't": (
-        adapter_of_base(target=served_version(2, "B"), previous=served_version(1)),
+        adapter_of_base(target=served_version(2, "B"), previous=served_version(1), progress=BEGUN),
         {"A": ([1], [1], None), "B": ([2], [2], "http://a")},
     ),
     "moved to B: A only forwards": (
@@ -30,11 +32,11 @@ CASES: dict[str, tuple[AdapterOfBase, dict[str, tuple[list[int], list[int], str 
         {"A": ([], [], "http://b"), "B": ([2], [2], None)},
     ),
     "moving to C from A: B forwards to where it answers": (
-        adapter_of_base(target=served_version(2, "C"), previous=served_version(1)),
+        adapter_of_base(target=served_version(2, "C"), previous=served_version(1), progress=BEGUN),
         {"B": ([], [], "http://a")},
     ),
     "moving from C, which is served no more: B forwards to the other": (
-        adapter_of_base(target=served_version(2, "A"), previous=served_version(1, "C")),
+        adapter_of_base(target=served_version(2, "A"), previous=served_version(1, "C"), progress=BEGUN),
         {"B": ([], [], "http://a")},
     ),
     "without a version": (adapter_of_base(), {"A": None, "B": None}),
@@ -42,9 +44,13 @@ CASES: dict[str, tuple[AdapterOfBase, dict[str, tuple[list[int], list[int], str 
 }
 
 
-def entry(adapter: AdapterOfBase, base: str) -> dict[str, Any] | None:
-    document = wanted_set("tiny", base_id(base), forward_base_to=None, adapters=[adapter], service_urls=URLS)
-    return document["adapters"][0] if document["adapters"] else None
+def document(*adapters: AdapterOfBase, base: str = "A", places: int = 4) -> dict[str, Any]:
+    return wanted_set("tiny", base_id(base), forward_base_to=None, adapters=adapters, service_urls=URLS, places=places)
+
+
+def entry(adapter: AdapterOfBase, base: str, *siblings: AdapterOfBase, places: int = 4) -> dict[str, Any] | None:
+    entries: list[dict[str, Any]] = document(adapter, *siblings, base=base, places=places)["adapters"]
+    return next((found for found in entries if found["name"] == adapter.name), None)
 
 
 @pytest.mark.parametrize(("adapter", "expected"), CASES.values(), ids=CASES)
@@ -62,17 +68,41 @@ def test_entry(adapter: AdapterOfBase, expected: dict[str, tuple[list[int], list
 
 
 def test_every_revision_tells_which_decision_it_carries_out() -> None:
-    moving = adapter_of_base(target=served_version(2, "B"), previous=served_version(1))
+    moving = adapter_of_base(target=served_version(2, "B"), previous=served_version(1), progress=BEGUN)
     for base in "AB":
         found = entry(moving, base)
         assert found is not None
-        assert found["decision"] == {"target": 2, "previous": 1}
+        assert found["decision"] == {"target": 2, "previous": 1, "weight": 100}
+
+
+CANARY = BEGUN.model_copy(update={"weight": 10})
+WINDOW = BEGUN.model_copy(update={"step_time": NOW})
+OTHERS = tuple(adapter_of_base(name, target=served_version(1)) for name in ("a", "b", "c", "d"))
+
+
+@pytest.mark.parametrize(
+    ("progress", "siblings", "loaded", "route"),
+    [
+        pytest.param(CANARY, (), [1, 2], [(1, 90), (2, 10)], id="a step of a canary"),
+        pytest.param(WINDOW, (), [1, 2], [(2, 100)], id="the rollback window: the one before stays loaded"),
+        pytest.param(CANARY, OTHERS, [1], [(1, 100)], id="no place for the candidate: the one before answers"),
+        pytest.param(WINDOW, OTHERS, [2], [(2, 100)], id="no place for a way back"),
+    ],
+)
+def test_requests_are_split_as_far_as_there_are_places(
+    progress: RolloutProgress,
+    siblings: tuple[AdapterOfBase, ...],
+    loaded: list[int],
+    route: list[tuple[int, int]],
+) -> None:
+    moving = adapter_of_base(target=served_version(2), previous=served_version(1), progress=progress)
+    found = entry(moving, "A", *siblings, places=3)
+    assert found is not None
+    assert [item["number"] for item in found["versions"]] == loaded
+    assert [(item["number"], item["weight"]) for item in found["route"]] == route
+    assert found["decision"]["weight"] == progress.weight
 
 
 def test_the_order_of_adapters_does_not_depend_on_the_listing() -> None:
     names = [adapter_of_base(name, target=served_version(1)) for name in ("b", "a")]
-    sets = [
-        wanted_set("tiny", base_id("A"), forward_base_to=None, adapters=order, service_urls=URLS)
-        for order in (names, names[::-1])
-    ]
-    assert sets[0] == sets[1]
+    assert document(*names) == document(*names[::-1])

@@ -13,6 +13,8 @@ from graft_serving.versions import Route, VersionKey, VersionState
 
 TICKS_TO_START = 2
 TICKS_TO_LOAD = 2
+REQUESTS_PER_TICK = 100
+"""Of each adapter on each pod."""
 
 
 @dataclass(slots=True)
@@ -23,6 +25,8 @@ class ServingPod:
     base_digest: str
     refuses: set[tuple[str, int]]
     """(adapter, number) of what its engine does not take; shared by all pods."""
+    fails: set[tuple[str, int]]
+    """(adapter, number) of what answers every request with an error; shared by all pods."""
     slowness: int = 0
     """Ticks that a load takes longer here than on the fastest pod."""
     age: int = 0
@@ -31,6 +35,8 @@ class ServingPod:
     routes: dict[str, Route] = field(default_factory=dict)
     states: dict[VersionKey, VersionState] = field(default_factory=dict)
     loading: dict[VersionKey, int] = field(default_factory=dict)
+    measured: dict[VersionKey, tuple[int, int]] = field(default_factory=dict)
+    """Requests and errors since the route of the version's alias last changed."""
     ready: bool = False
 
     @property
@@ -48,9 +54,13 @@ class ServingPod:
             return
         seen = self._seen(self.wanted)
         plan = planning.plan(seen)
+        for name, route in plan.routes.items():
+            if route != self.routes.get(name):
+                self.measured |= {share.version: (0, 0) for share in route}
         self.routes = dict(plan.routes)
         for step in plan.steps:
             self._take(step)
+        self._answer_requests()
         self.ready = self.ready or (
             self.engine_is_ready and planning.first_pass_is_complete(self._seen(self.wanted), self.routes)
         )
@@ -66,7 +76,7 @@ class ServingPod:
                 base_forward_to=wanted.base.forward_to,
                 aliases={name: Alias(live=self._live(name), forward_to=url) for name, url in adapters.items()},
             )
-        return resolve(table, model, bucket=0.0, forwarded=forwarded)
+        return resolve(table, model, session=None, draw=0.0, forwarded=forwarded)
 
     def state(self) -> AgentState:
         """Return what the pod says of itself (docs/contracts.md §7)."""
@@ -76,7 +86,12 @@ class ServingPod:
                 "name": name,
                 "active": [{"number": share.version.number, "weight": share.weight} for share in self._live(name)],
                 "versions": [
-                    {"number": key.number, "manifestDigest": key.manifest_digest, "state": str(state)}
+                    {
+                        "number": key.number,
+                        "manifestDigest": key.manifest_digest,
+                        "state": str(state),
+                        "measured": self._measured(key),
+                    }
                     for key, state in self.states.items()
                     if key.adapter == name
                 ],
@@ -94,6 +109,17 @@ class ServingPod:
             }
         )
 
+    def _measured(self, key: VersionKey) -> dict[str, object]:
+        requests, errors = self.measured.get(key, (0, 0))
+        return {"requests": requests, "errors": errors, "latency": {-16: requests - errors}}
+
+    def _answer_requests(self) -> None:
+        for share in (share for name in self.routes for share in self._live(name)):
+            key, count = share.version, REQUESTS_PER_TICK * share.weight // 100
+            requests, errors = self.measured.get(key, (0, 0))
+            failed = count if (key.adapter, key.number) in self.fails else 0
+            self.measured[key] = (requests + count, errors + failed)
+
     def _live(self, adapter: str) -> Route:
         route = self.routes.get(adapter, ())
         return tuple(share for share in route if self.states.get(share.version) is VersionState.PROVEN)
@@ -108,7 +134,8 @@ class ServingPod:
             routes=self.routes,
             engine_ready=self.engine_is_ready,
             engine_names={},
-            directories=(),
+            folders=(),
+            cache_bytes=0,
         )
 
     def _take(self, step: planning.Step) -> None:

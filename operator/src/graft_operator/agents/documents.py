@@ -39,6 +39,15 @@ class Share(_Document):
     weight: int
 
 
+class Measurement(_Document):
+    """Answers of one version since its alias's route last changed."""
+
+    requests: int = 0
+    errors: int = 0
+    latency: dict[int, int] = Field(default_factory=dict)
+    """Complete 2xx answers by bucket: bucket i ends at 2^((i+1)/8) seconds."""
+
+
 class LoadedVersion(_Document):
     """One version that the pod was asked to load, or still drains."""
 
@@ -52,6 +61,7 @@ class LoadedVersion(_Document):
     requests: int = 0
     errors: int = 0
     load_seconds: float | None = None
+    measured: Measurement = Measurement()
 
 
 class AdapterState(_Document):

@@ -145,6 +145,8 @@ class AdapterServingStatus(StatusModel):
     """The version before: it stays loaded until the target answers everywhere and the rollback window is over."""
     rollout: RolloutProgress | None = None
     """How far the target has taken over; empty when that is over and done with."""
+    endpoint: str | None = None
+    """URL of the OpenAI API of the merged model, with serving.mode Merged; all others are behind the base's endpoint."""
     desired: int = 0
     """Serving pods that are to answer with the target."""
     loaded: int = 0

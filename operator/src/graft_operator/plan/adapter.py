@@ -14,6 +14,13 @@ from graft_operator.plan.adapter_conditions import adapter_conditions
 from graft_operator.plan.deletion import CLEANUP_FINALIZER, plan_adapter_deletion
 from graft_operator.plan.gate import GateVerdict, judge
 from graft_operator.plan.job_creation import TrainingJob, training_is_due
+from graft_operator.plan.merged import (
+    MergedModel,
+    fits_mode,
+    merged_actions,
+    merged_endpoint,
+    plan_merged_rollout,
+)
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rank_doubling import correct_rank, raised_rank
 from graft_operator.plan.recipe import spec_digest
@@ -58,7 +65,9 @@ class Judgement:
         return no("RolledBack", f"version {entry.number} was rolled back: {entry.message}; {again}")
 
 
-def plan_adapter(seen: AdapterObserved, now: datetime, *, training_job: TrainingJob) -> Plan:
+def plan_adapter(
+    seen: AdapterObserved, now: datetime, *, training_job: TrainingJob, merged_model: MergedModel
+) -> Plan:
     """Decide the next step for one adapter. Pure: no I/O, no clock, no randomness."""
     adapter = seen.adapter
     if adapter.metadata.is_deleting:
@@ -72,7 +81,7 @@ def plan_adapter(seen: AdapterObserved, now: datetime, *, training_job: Training
     if rollout.setback is not None:
         judgement = replace(judgement, versions=remember(judgement.versions, rollout.setback))
     return Plan(
-        actions=(*superseded_jobs(seen), *training.actions),
+        actions=(*superseded_jobs(seen), *training.actions, *merged_actions(seen, rollout, merged_model)),
         status=adapter_status(seen, training, judgement, rollout, now),
         requeue_after=soonest(training.requeue_after, rollout_requeue(rollout, seen, now)),
     )
@@ -93,7 +102,7 @@ def judge_current(seen: AdapterObserved, training: Verdict) -> Judgement:
         gate = judge(current.manifest, seen.live.manifest if seen.live else None, seen.adapter.spec.evaluation)
         gate = as_first_told(gate, entry_of(versions, number))
     entry = summary(current, "RolledBack", ABORTED) if is_aborted(seen, number) else judged(current, gate, known)
-    wanted = served(current) if entry.state == "Published" else None
+    wanted = served(current) if entry.state == "Published" and fits_mode(seen, current) else None
     entry = of_spec(entry, seen.recipe, spec_digest(seen.adapter.spec))
     return Judgement(current=number, gate=gate, wanted=wanted, versions=record(versions, entry))
 
@@ -110,6 +119,8 @@ def decide_rollout(seen: AdapterObserved, judgement: Judgement, now: datetime) -
     spec, serving = seen.adapter.spec, seen.adapter.status.serving
     if spec.serving.mode == "None":
         return Rollout()
+    if spec.serving.mode == "Merged":
+        return plan_merged_rollout(seen, judgement.wanted)
     return plan_rollout(
         Situation(
             wanted=judgement.wanted,
@@ -159,6 +170,7 @@ def adapter_status(
                 "target": rollout.target,
                 "previous": rollout.previous,
                 "rollout": rollout.progress,
+                "endpoint": merged_endpoint(seen, rollout),
                 "desired": coverage.desired,
                 "loaded": coverage.loaded,
                 "failed": coverage.failed,

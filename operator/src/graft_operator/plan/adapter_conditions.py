@@ -21,8 +21,8 @@ from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, y
 from graft_operator.plan.advice import advice
 from graft_operator.plan.gate import GateVerdict
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.rollout import Rollout
 from graft_operator.plan.rolling import answering_versions, rolling_fact, served_fact
+from graft_operator.plan.rollout import Rollout
 from graft_operator.plan.verdicts import Verdict
 
 

@@ -1,52 +1,104 @@
-"""Which version the alias should point to, and whether it really answers."""
+"""Where the alias should point: from one version to the next, step by step, and back when the next one fails."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
 
-from graft_operator.api.adapter_status import ServedVersion
+from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.base_model import BaseModel
+from graft_operator.api.rollout import RolloutLimits, RolloutSpec
+from graft_operator.plan import canary
+from graft_operator.plan.coverage import NO_COVERAGE, Coverage, carries_out, coverage_of, holds, measured_on
 from graft_operator.plan.observed import PodObserved
 from graft_registry.documents import StoredVersion
 
+ABORTED = "spec.serving.rollout.abort names it"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
-    """How many of the pods that should answer with a version do so."""
+class Situation:
+    """All that the next step of a rollout depends on."""
 
-    desired: int
-    loaded: int
-    failed: int
-    refused: bool = False
-    """Whether a pod has refused the version for good."""
-    message: str = ""
-    """What the first failing pod says."""
+    wanted: ServedVersion | None = None
+    """The version that fulfils the spec and may be served."""
+    target: ServedVersion | None = None
+    previous: ServedVersion | None = None
+    progress: RolloutProgress | None = None
+    spec: RolloutSpec = RolloutSpec()
+    pinned: bool = False
+    base: BaseModel | None
+    pods: tuple[PodObserved, ...] = ()
+    now: datetime
 
     @property
-    def complete(self) -> bool:
-        """Whether every wanted replica answers with the version."""
-        return 0 < self.desired <= self.loaded
+    def weight(self) -> int:
+        """Percent of the requests that the target is to answer."""
+        return self.progress.weight if self.progress else canary.ALL
+
+    @property
+    def coverage(self) -> Coverage:
+        """How many pods answer with the target: with nothing else, once it is to answer all requests."""
+        return coverage_of(self.target, self.base, self.pods, alone=self.weight == canary.ALL)
+
+    @property
+    def deciding(self) -> tuple[PodObserved, ...]:
+        """The pods that split requests between target and previous version as decided."""
+        target, previous = self.target, self.previous
+        if target is None or previous is None:
+            return ()
+        return tuple(pod for pod in self.pods if carries_out(pod, target, previous, self.weight))
+
+    @property
+    def limits(self) -> RolloutLimits | None:
+        """The limits that the target has to keep to.
+
+        None for what a person has chosen (a pin, a promotion, a way back), and where there is nothing to compare with
+        on the same pods.
+        """
+        target, previous = self.target, self.previous
+        if target is None or previous is None or self.pinned or self.spec.promote == target.number:
+            return None
+        comparable = previous.number < target.number and previous.base_digest == target.base_digest
+        return self.spec.effective_limits if comparable else None
 
 
-NO_COVERAGE = Coverage(desired=0, loaded=0, failed=0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setback:
+    """A version that is given up, to be remembered."""
+
+    version: ServedVersion
+    state: Literal["Refused", "RolledBack"]
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """Where the alias should point, and what the pods say."""
 
-    target: ServedVersion | None
-    previous: ServedVersion | None
-    coverage: Coverage
-    previous_coverage: Coverage
-    refused: ServedVersion | None = None
-    """A version that was just given up because the pods refuse it."""
-    refusal: str = ""
+    target: ServedVersion | None = None
+    previous: ServedVersion | None = None
+    progress: RolloutProgress | None = None
+    coverage: Coverage = NO_COVERAGE
+    previous_coverage: Coverage = NO_COVERAGE
+    setback: Setback | None = None
+    """What has just been given up."""
+
+    @property
+    def weight(self) -> int:
+        """Percent of the requests that the target is to answer."""
+        return self.progress.weight if self.progress else canary.ALL
+
+    @property
+    def done(self) -> bool:
+        """Whether the target answers every request, on every wanted replica."""
+        return self.weight == canary.ALL and self.coverage.complete
 
     @property
     def answering(self) -> ServedVersion | None:
-        """The version that answers on every replica that it is wanted on."""
-        if self.coverage.complete:
+        """The version that answers on every replica that it is wanted on; during a canary the one before."""
+        if self.done:
             return self.target
         return self.previous if self.previous_coverage.complete else None
 
@@ -57,88 +109,82 @@ def served(stored: StoredVersion) -> ServedVersion:
     return ServedVersion(number=manifest.number, digest=stored.digest, base_digest=manifest.base.digest)
 
 
-def coverage_of(version: ServedVersion | None, base: BaseModel | None, pods: tuple[PodObserved, ...]) -> Coverage:
-    """Count the pods that answer with ``version``, of the replicas of the base that it belongs to."""
-    if version is None or base is None:
-        return NO_COVERAGE
-    own = [pod for pod in pods if pod.base_digest == version.base_digest]
-    failures = [
-        (pod.name, seen)
-        for pod in own
-        for seen in pod.versions
-        if seen.number == version.number and seen.state in ("Refused", "Failing")
-    ]
-    return Coverage(
-        desired=wanted_replicas(base, version.base_digest),
-        loaded=sum(answers(pod, version) for pod in own),
-        failed=len(failures),
-        refused=any(seen.state == "Refused" for _, seen in failures),
-        message=f"{failures[0][0]}: {failures[0][1].reason}: {failures[0][1].message}" if failures else "",
+def plan_rollout(at: Situation) -> Rollout:
+    """Move the alias towards what is wanted; keep what answers until the new one does; go back when that fails."""
+    at = begun(at)
+    if at.target is None:
+        return Rollout()
+    setback = setback_of(at)
+    if setback is not None and at.previous is not None:
+        back = replace(at, target=at.previous, previous=None, progress=None)
+        return Rollout(target=back.target, coverage=back.coverage, setback=setback)
+    at = advanced(at)
+    return Rollout(
+        target=at.target,
+        previous=at.previous,
+        progress=at.progress,
+        coverage=at.coverage,
+        previous_coverage=coverage_of(at.previous, at.base, at.pods),
     )
 
 
-def wanted_replicas(base: BaseModel, base_digest: str) -> int:
-    """Return the number of pods that are to serve one revision of the base."""
-    revision = next((item for item in base.status.serving if item.digest == base_digest), None)
-    return revision.replicas if revision else base.spec.serving.replicas
+def begun(at: Situation) -> Situation:
+    """Make what is wanted the target, beside what answers now."""
+    wanted, previous = at.wanted, at.previous
+    if wanted is None or wanted == at.target:
+        adopted = previous is not None and at.progress is None  # from a release that kept no progress
+        return replace(at, progress=RolloutProgress(start_time=at.now)) if adopted else at
+    answers_everywhere = at.weight == canary.ALL and at.coverage.complete
+    previous = at.target if answers_everywhere or previous is None else previous
+    # Numbers are given out anew after the loss of a registry; an agent can't hold two versions of one number.
+    previous = None if previous is not None and previous.number == wanted.number else previous
+    weight = canary.ALL if at.pinned else canary.first_weight(at.spec, wanted, previous)
+    return replace(at, target=wanted, previous=previous, progress=RolloutProgress(weight=weight, start_time=at.now))
 
 
-def answers(pod: PodObserved, version: ServedVersion) -> bool:
-    """Whether requests that reach the pod are answered with exactly this version."""
-    known = any((item.number, item.digest) == (version.number, version.digest) for item in pod.versions)
-    return pod.ready and known and version.number in pod.active
+def setback_of(at: Situation) -> Setback | None:
+    """Return why the target has to be given up for the version before."""
+    target, previous = at.target, at.previous
+    if target is None or previous is None:
+        return None
+    coverage = at.coverage
+    if coverage.refused and not coverage.complete:
+        return Setback(version=target, state="Refused", message=coverage.message)
+    if at.spec.abort == target.number and not at.pinned:
+        return Setback(version=target, state="RolledBack", message=ABORTED)
+    if at.limits is None:
+        return None
+    pods, names = at.deciding, (target.number, previous.number)
+    broken = canary.breach(at.limits, measured_on(pods, target), measured_on(pods, previous), names)
+    return Setback(version=target, state="RolledBack", message=broken) if broken else None
 
 
-def answering_versions(rollout: Rollout, base: BaseModel | None, pods: tuple[PodObserved, ...]) -> tuple[int, ...]:
-    """Return the versions that answer while every wanted replica of one revision answers with some version.
-
-    During a rollout some pods are ahead of others; clients are served all the same.
-    """
-    for version in (rollout.target, rollout.previous):
-        if version is None or base is None:
-            continue
-        own = [pod for pod in pods if pod.base_digest == version.base_digest and pod.ready and pod.active]
-        if 0 < wanted_replicas(base, version.base_digest) <= len(own):
-            return tuple(sorted({number for pod in own for number in pod.active}))
-    return ()
-
-
-def is_carried_out(target: ServedVersion, previous: ServedVersion, desired: int, pods: tuple[PodObserved, ...]) -> bool:
-    """Whether every wanted replica answers with the target *because of this decision*.
-
-    A pod may answer with the target because of an earlier decision, whose successor is just on its way to take the
-    target away (a base that is bumped back, for one). To give up ``previous`` then would leave nobody to answer.
-    """
-    decision = (target.number, previous.number)
-    return desired <= sum(answers(pod, target) and pod.decision == decision for pod in pods)
+def advanced(at: Situation) -> Situation:
+    """Begin the next step when this one is over; give the previous version up when the rollback window is."""
+    progress, target, previous = at.progress, at.target, at.previous
+    if progress is None or target is None:
+        return at
+    if previous is None:
+        return replace(at, progress=None) if at.coverage.complete else at
+    if progress.weight < canary.ALL and (at.pinned or at.spec.promote == target.number):
+        return replace(at, progress=progress.model_copy(update={"weight": canary.ALL, "step_time": None}))
+    if progress.step_time is None and 0 < at.coverage.desired <= len(at.deciding):
+        progress = progress.model_copy(update={"step_time": at.now})
+        at = replace(at, progress=progress)
+    if progress.weight < canary.ALL:
+        candidate = measured_on(at.deciding, target)
+        if not canary.step_is_over(at.spec, progress, candidate, at.now):
+            return at
+        weight = canary.next_weight(at.spec, progress.weight)
+        return replace(at, progress=progress.model_copy(update={"weight": weight, "step_time": None}))
+    return replace(at, previous=None, progress=None) if window_is_over(at, progress) else at
 
 
-def plan_rollout(
-    wanted: ServedVersion | None,
-    target: ServedVersion | None,
-    previous: ServedVersion | None,
-    base: BaseModel | None,
-    pods: tuple[PodObserved, ...],
-) -> Rollout:
-    """Move the alias towards ``wanted``; keep what answers until the new one does; go back when it is refused."""
-    if wanted is None and target is None:
-        return Rollout(target=None, previous=None, coverage=NO_COVERAGE, previous_coverage=NO_COVERAGE)
-    if wanted is not None and wanted != target:
-        answers_everywhere = coverage_of(target, base, pods).complete
-        previous = target if answers_everywhere or previous is None else previous
-        # Numbers are given out anew after the loss of a registry; an agent can't hold two versions of one number.
-        previous = None if previous is not None and previous.number == wanted.number else previous
-        target = wanted
-    coverage, before = coverage_of(target, base, pods), coverage_of(previous, base, pods)
-    if coverage.refused and previous is not None and not coverage.complete:
-        return Rollout(
-            target=previous,
-            previous=None,
-            coverage=before,
-            previous_coverage=NO_COVERAGE,
-            refused=target,
-            refusal=coverage.message,
-        )
-    if target and previous and coverage.complete and is_carried_out(target, previous, coverage.desired, pods):
-        previous, before = None, NO_COVERAGE
-    return Rollout(target=target, previous=previous, coverage=coverage, previous_coverage=before)
+def window_is_over(at: Situation, progress: RolloutProgress) -> bool:
+    """Whether the previous version may go: the time is up, its base has to go, or the pods have no room for it."""
+    target, previous, begun_at = at.target, at.previous, progress.step_time
+    if target is None or previous is None or begun_at is None:
+        return False
+    # Another base takes another engine: it is not kept for what may never happen.
+    kept = previous.base_digest == target.base_digest and any(holds(pod, previous) for pod in at.pods)
+    return not kept or at.now >= begun_at + timedelta(seconds=at.spec.rollback_window_seconds)

@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import Condition, find
+from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
 from graft_operator.plan.actions import EmitEvent
+
+TROUBLES: Final = frozenset(
+    {
+        OUT_OF_MEMORY,
+        "RegistryUnavailable",
+        "Crashed",
+        "TrainingFailed",
+        "VersionMissing",
+        "Unschedulable",
+        "ImagePullFailed",
+    }
+)
+"""What goes wrong without a stall: it passes by itself, or by what we do about it, and people still want to know."""
 
 SILENT: Final = frozenset({"Reconciling", "Ready"})
 """Summaries: what they summarise has an event of its own."""
@@ -29,7 +43,7 @@ def condition_events(old: Iterable[Condition], new: Iterable[Condition]) -> list
             continue  # a first "not yet" is no news
         if condition.type == "Stalled" and condition.status != "True":
             continue
-        is_trouble = condition.type == "Stalled" or condition.reason.endswith("Refused")
+        is_trouble = condition.type == "Stalled" or condition.reason in TROUBLES or condition.reason.endswith("Refused")
         text = f"{condition.type}={condition.status}: {condition.message}" if condition.message else condition.type
         events.append(EmitEvent("Warning" if is_trouble else "Normal", condition.reason, text))
     return events
@@ -54,7 +68,22 @@ def adapter_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[EmitE
     if new.serving.target and old.serving.target and new.serving.target.number != old.serving.target.number:
         text = f"the alias moves from version {old.serving.target.number} to {new.serving.target.number}"
         events.append(EmitEvent("Normal", "RolloutStarted", text))
-    return events
+    return [*events, *rank_events(old, new), *canary_events(old.serving, new.serving)]
+
+
+def rank_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[EmitEvent]:
+    """Return the event of a rank that was raised."""
+    if new.raised_rank is None or new.raised_rank == old.raised_rank:
+        return []
+    return [EmitEvent("Normal", "RankDoubled", new.raised_rank.message)]
+
+
+def canary_events(old: AdapterServingStatus, new: AdapterServingStatus) -> list[EmitEvent]:
+    """Return the event of a canary's next step."""
+    before, after, target = old.rollout, new.rollout, new.target
+    if before is None or after is None or target is None or old.target != target or before.weight == after.weight:
+        return []
+    return [EmitEvent("Normal", "CanaryStep", f"version {target.number} is to answer {after.weight} % of the requests")]
 
 
 def status_events(

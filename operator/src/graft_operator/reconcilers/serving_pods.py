@@ -14,6 +14,7 @@ from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.serving import WANTED_KEY
+from graft_operator.plan.measured import Measured
 from graft_operator.plan.observed import Decision, PodObserved, VersionOnPod
 from graft_registry.digests import sha256_digest
 
@@ -72,7 +73,7 @@ def pod_observed(
         reachable=state is not None,
         wanted_digest=state.wanted_digest if state else None,
         decision=(decisions or {}).get(state.wanted_digest or "") if state else None,
-        active=tuple(share.number for item in adapters for share in item.active),
+        active={share.number: share.weight for item in adapters for share in item.active},
         versions=tuple(version for item in adapters for version in versions_on_pod(item)),
     )
 
@@ -83,7 +84,7 @@ def decision_in(config_map: Object, adapter: str) -> tuple[str, Decision] | None
     try:
         entries = json.loads(text)["adapters"]
         decided = next(entry["decision"] for entry in entries if entry["name"] == adapter)
-        return sha256_digest(text.encode()), (decided["target"], decided["previous"])
+        return sha256_digest(text.encode()), (decided["target"], decided["previous"], decided["weight"])
     except (ValueError, LookupError, TypeError, StopIteration):
         return None  # an earlier release wrote it, or a person did: it is about to be written anew
 
@@ -97,6 +98,7 @@ def versions_on_pod(adapter: AdapterState) -> list[VersionOnPod]:
             state=version.state,
             reason=version.reason,
             message=version.message,
+            measured=Measured(version.measured.requests, version.measured.errors, version.measured.latency),
         )
         for version in adapter.versions
     ]

@@ -1,0 +1,91 @@
+"""How far a rollout is, in the words of the adapter's conditions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from graft_operator.api.adapter_status import RolloutProgress
+from graft_operator.api.base_model import BaseModel
+from graft_operator.api.conditions import Fact, no, yes
+from graft_operator.api.rollout import RolloutSpec
+from graft_operator.plan import canary
+from graft_operator.plan.coverage import wanted_replicas
+from graft_operator.plan.observed import AdapterObserved, PodObserved
+from graft_operator.plan.rollout import Rollout
+
+
+def answering_versions(rollout: Rollout, base: BaseModel | None, pods: tuple[PodObserved, ...]) -> tuple[int, ...]:
+    """Return the versions that answer while every wanted replica of one revision answers with some version.
+
+    During a rollout some pods are ahead of others; clients are served all the same.
+    """
+    for version in (rollout.target, rollout.previous):
+        if version is None or base is None:
+            continue
+        own = [pod for pod in pods if pod.base_digest == version.base_digest and pod.ready and pod.active]
+        if 0 < wanted_replicas(base, version.base_digest) <= len(own):
+            return tuple(sorted({number for pod in own for number in pod.active}))
+    return ()
+
+
+def served_fact(seen: AdapterObserved, rollout: Rollout, setback: Fact | None) -> Fact:
+    """Say whether the target answers everywhere, and what it stands in for."""
+    if rollout.target is None:
+        return no("NoVersion", "there is no version to serve yet")
+    if not rollout.done:
+        return rolling_fact(seen, rollout)
+    message = f"version {rollout.target.number} on {rollout.coverage.loaded} replicas"
+    if setback is not None and setback.reason == "RolledBack":
+        return yes("RolledBack", f"{message}; {setback.message}")
+    return yes("Served", message)
+
+
+def rolling_fact(seen: AdapterObserved, rollout: Rollout) -> Fact:
+    """Say what a rollout waits for: a place, pods, or the end of a canary's step."""
+    number = rollout.target.number if rollout.target else 0
+    if waits_for_a_place(seen, rollout):
+        return no("NoFreeSlot", no_place_message(seen, number))
+    progress = rollout.progress
+    if progress is not None and progress.weight < canary.ALL and progress.step_time is not None:
+        return no("Canary", canary_message(seen.adapter.spec.serving.rollout, number, progress))
+    return no("RollingOut", rolling_message(rollout, number))
+
+
+def rolling_message(rollout: Rollout, number: int) -> str:
+    """Return how far the pods are, and what the first failing one says."""
+    coverage = rollout.coverage
+    if coverage.desired == 0:
+        return f"version {number}: serving.replicas of the base is 0"
+    part = f" {rollout.weight} % of the requests" if rollout.weight < canary.ALL else ""
+    text = f"version {number} answers{part} on {coverage.loaded} of {coverage.desired} replicas"
+    return f"{text}; {coverage.message}" if coverage.message else text
+
+
+def canary_message(spec: RolloutSpec, number: int, progress: RolloutProgress) -> str:
+    """Return which step the canary is in, and until when. What is counted is left out: it changes all the time."""
+    step, begun = canary.step_of(spec, progress.weight), progress.step_time
+    text = f"version {number} answers {progress.weight} % of the requests"
+    if step is None or begun is None:
+        return text
+    until = begun + timedelta(seconds=step.seconds)
+    position = f"step {spec.effective_steps.index(step) + 1} of {len(spec.effective_steps)}"
+    limits = spec.effective_limits
+    enough = f" and {limits.min_requests} requests" if limits else ""
+    return f"{text}, {position}: until {until:%Y-%m-%dT%H:%M:%SZ}{enough}"
+
+
+def waits_for_a_place(seen: AdapterObserved, rollout: Rollout) -> bool:
+    """Whether the base has no room for the target beside what it serves already."""
+    revisions = seen.base.status.serving if seen.base else ()
+    name, target = seen.adapter.metadata.name, rollout.target
+    return any(target and item.digest == target.base_digest and name in item.waiting for item in revisions)
+
+
+def no_place_message(seen: AdapterObserved, number: int) -> str:
+    """Return what to do about a base that is full."""
+    base = seen.base
+    name, places = (base.metadata.name, base.spec.serving.max_loaded_adapters) if base else ("", 0)
+    return (
+        f"version {number} waits for a place: the {places} of serving.maxLoadedAdapters of BaseModel {name} are taken;"
+        " raise it, or delete an adapter"
+    )
