@@ -171,8 +171,8 @@ def kill(serving: Serving, victim: str, chance: random.Random) -> None:
     pods = [pod for pod in tenant.pods("serving") if "deletionTimestamp" not in pod["metadata"]]
     pod = chance.choice(sorted(pods, key=lambda item: str(item["metadata"]["name"])))
     if victim == "pod":
-        gone = ("--grace-period=0", "--force", "--wait=false")
-        cluster.delete("pod", pod["metadata"]["name"], tenant.namespace, *gone)
+        name = pod["metadata"]["name"]
+        cluster.delete("pod", name, tenant.namespace, "--grace-period=0", "--force", "--wait=false")
         return
     # From inside, the first process of a container can't be killed: the node does it.
     container = container_id(pod, victim)
