@@ -87,6 +87,7 @@ class Tenant:
             "lora": {"rank": 8, "targetModules": ["all-linear"]},
             "training": SMALL_TRAINING | (training or {}),
             "evaluation": {"maxRegression": "2"},
+            "serving": {"rollout": {"rollbackWindowSeconds": 0}},  # no test waits for minutes to see a version unloaded
             **spec,
         }
         dataset = settings.pop("dataset", {"s3": {"uri": self.bucket.uri(f"{SOURCES}/data/{rows}.small.jsonl")}})
