@@ -7,13 +7,24 @@ import re
 from typing import Any
 
 import pytest
-from tests.builders import PLATFORM, adapter, base_id, base_model, digest, recipe_of, resolved_base, serving_revision
+from tests.builders import (
+    PLATFORM,
+    adapter,
+    base_id,
+    base_model,
+    digest,
+    recipe_of,
+    resolved_base,
+    served_version,
+    serving_revision,
+)
 from tests.unit.manifests.pod_security import violations
 
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.access import access_manifests
 from graft_operator.manifests.engine import ENGINE_RANKS, engine_arguments, engine_rank
 from graft_operator.manifests.import_job import import_job_manifest
+from graft_operator.manifests.merged_model import merged_model_manifests
 from graft_operator.manifests.serving import pod_selector, revision_manifests, shared_service
 from graft_operator.manifests.training_job import run_document, training_job_manifest
 
@@ -110,7 +121,7 @@ def test_the_same_recipe_is_the_same_job_whatever_is_around_it() -> None:
 def test_a_user_error_fails_the_job_at_once_and_a_preemption_never_counts() -> None:
     rules = training_job()["spec"]["podFailurePolicy"]["rules"]
     actions = [(rule["action"], rule.get("onExitCodes", {}).get("values")) for rule in rules]
-    assert actions == [("Ignore", None), ("Ignore", [143]), ("FailJob", [64, 65, 66, 67])]
+    assert actions == [("Ignore", None), ("Ignore", [70, 143]), ("FailJob", [64, 65, 66, 67, 69, 71, 137])]
     assert pod_of(training_job())["restartPolicy"] == "Never", "podFailurePolicy demands it"
     assert training_job()["spec"]["podReplacementPolicy"] == "Failed", "podFailurePolicy demands it"
 
@@ -147,6 +158,7 @@ NAMES = {
     "import Job": naming.import_job_name(LONGEST_BASE, digest("source")),
     "serving": naming.serving_name(LONGEST_BASE),
     "revision": naming.revision_name(LONGEST_BASE, digest("base")),
+    "merged model": naming.merged_name(LONGEST_ADAPTER),
     "shortest": naming.training_job_name("a", digest("recipe")),
 }
 
@@ -166,7 +178,8 @@ def test_long_names_with_one_beginning_stay_apart() -> None:
 def every_manifest() -> list[dict[str, Any]]:
     base = base_model()
     shared = [*access_manifests(base, ["graft-tiny-1"]), shared_service(base)]
-    return [*PODS.values(), *shared, *revision()]
+    merged = merged_model_manifests(adapter(), base, served_version(), PLATFORM)
+    return [*PODS.values(), *shared, *revision(), *merged]
 
 
 @pytest.mark.parametrize("manifest", every_manifest(), ids=lambda item: f"{item['kind']} {item['metadata']['name']}")

@@ -56,14 +56,14 @@ CASES: dict[str, tuple[AdapterObserved, tuple[Any, ...]]] = {
 
 @pytest.mark.parametrize(("given", "actions"), CASES.values(), ids=CASES)
 def test_deletion(given: AdapterObserved, actions: tuple[Any, ...]) -> None:
-    plan = plan_adapter(given, NOW, training_job=lambda _: {})
+    plan = plan_adapter(given, NOW, training_job=lambda _: {}, merged_model=lambda *_: [])
     assert plan.actions == actions
     assert plan.status is None
     assert (plan.requeue_after is not None) == (bool(given.adapter.metadata.finalizers) and RELEASE not in actions)
 
 
 def test_a_registry_that_is_gone_does_not_hold_a_namespace_for_ever() -> None:
-    plan: Plan = plan_adapter(deleted(CLEANUP_LIMIT + SECOND, jobs=(JOB,)), NOW, training_job=lambda _: {})
+    plan: Plan = plan_adapter(deleted(CLEANUP_LIMIT + SECOND, jobs=(JOB,)), NOW, training_job=lambda _: {}, merged_model=lambda *_: [])
     event, release = plan.actions
     assert isinstance(event, EmitEvent)
     assert event.reason == "RegistryNotCleaned"

@@ -18,6 +18,7 @@ RECIPE = recipe_of(adapter())
 SERVED = {"serving": {"target": served_version(1).to_wire()}}
 
 
+WITH_KEYS = base_model(serving={"apiKeySecretRef": {"name": "tiny-keys", "key": "clients"}})
 QUANTIZED = base_model(status={"resolved": resolved_base(quantization="gptq")})
 NEVER = base_model(resolved="B", serves=("A", "B"), readaptation={"policy": "Never"})
 
@@ -76,6 +77,13 @@ CASES = {
         current=3,
         deletes=(job(RECIPE).name,),
     ),
+    "a pin to a version that holds no merged model stalls in mode Merged": Case(
+        given=seen(adapter(version=3, serving={"mode": "Merged"}), pinned=version(3)),
+        trained=("Unknown", "VersionNotMerged"),
+        stalls=True,
+        accepted=False,
+        says="spec.version: version 3 holds no merged model",
+    ),
     "a pin wins over a dataset that is missing": Case(
         given=seen(adapter(version=3), pinned=version(3), dataset_problem="gone"), trained=("True", "Pinned"), current=3
     ),
@@ -112,6 +120,13 @@ CASES = {
         stalls=True,
         accepted=False,
         says="stored quantized (gptq)",
+    ),
+    "a merged model would not ask for the keys of its base": Case(
+        given=seen(adapter(serving={"mode": "Merged"}), base=WITH_KEYS),
+        trained=("Unknown", "ApiKeysNotSupported"),
+        stalls=True,
+        accepted=False,
+        says="serving.apiKeySecretRef",
     ),
     "an adapter is trained beside a base that is stored quantized": Case(given=seen(base=QUANTIZED), trained=None),
     "a published recipe needs no training": Case(
@@ -195,11 +210,16 @@ class Everything:
             ("job_is_outdated", {"jobs": (job(RECIPE, "Failed", pod_settings=digest("other settings")),)}),
             ("adapter_is_suspended", {"adapter": adapter(suspend=True)}),
             ("version_is_published", {"published": version(2)}),
+            ("merged_api_would_be_open", {"adapter": adapter(serving={"mode": "Merged"}), "base": WITH_KEYS}),
             ("base_cannot_be_merged_into", {"adapter": adapter(serving={"mode": "Merged"}), "base": QUANTIZED}),
             ("rank_exceeds_base", {"adapter": adapter(lora={"rank": 65})}),
             ("base_is_unresolved", {"recipe": None}),
             ("dataset_is_missing", {"dataset_problem": "gone"}),
             ("version_is_pinned", {"adapter": adapter(version=3)}),
+            (
+                "pinned_version_is_not_merged",
+                {"adapter": adapter(version=3, serving={"mode": "Merged"}), "pinned": version(3)},
+            ),
             ("base_is_missing", {"base": None}),
         ]
     )

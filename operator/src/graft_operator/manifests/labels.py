@@ -29,6 +29,8 @@ POD_SETTINGS: Final = f"{GROUP}/pod-settings"
 """Annotation of training Jobs: digest of the pod settings and the deadline that they were made with."""
 KUEUE_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 """On training Jobs: the LocalQueue that decides when they run."""
+VERSION: Final = f"{GROUP}/version"
+"""Annotation of a merged model's pods: the version that they serve."""
 RUN: Final = f"{GROUP}/run"
 """Annotation of a trainer pod: its configuration, mounted as a file."""
 

@@ -24,6 +24,7 @@ from graft_operator.plan.merged import (
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rank_doubling import correct_rank, raised_rank
 from graft_operator.plan.recipe import spec_digest
+from graft_operator.plan.readaptation import with_rejected
 from graft_operator.plan.rollout import ABORTED, Rollout, Setback, Situation, plan_rollout, served
 from graft_operator.plan.training import decide_training, superseded_jobs
 from graft_operator.plan.verdicts import Verdict
@@ -90,6 +91,7 @@ def plan_adapter(
 def judge_current(seen: AdapterObserved, training: Verdict) -> Judgement:
     """Run the gate over the version that fulfils the spec; a pinned one needs no gate."""
     versions = known_versions(seen.adapter.status.versions, seen.history)
+    versions = with_rejected(versions, seen.rejected, seen.live, seen.adapter.spec.evaluation)
     current = training.current
     if current is None:
         return Judgement(versions=versions)

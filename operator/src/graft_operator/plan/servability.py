@@ -1,4 +1,4 @@
-"""Whether a base can serve what a spec would train: asked before a GPU is taken, since the engine would refuse it after.
+"""Whether a base can serve what a spec would train: asked before a GPU is taken, as the engine would refuse it after.
 
 What concerns the spec alone, such as a method that nothing can serve, is refused by the API already.
 """
@@ -44,6 +44,32 @@ def base_cannot_be_merged_into(seen: AdapterObserved, _: datetime) -> Verdict | 
         " can be merged into it; use a full-precision base, or mode MultiAdapter",
     )
     return Verdict(accepted=fact, trained=unknown("BaseIsQuantized"), stalled=fact)
+
+
+def merged_api_would_be_open(seen: AdapterObserved, _: datetime) -> Verdict | None:
+    """The agent asks for a base's keys, and a merged model has none."""
+    base = seen.base
+    if base is None or base.spec.serving.api_key_secret_ref is None or seen.adapter.spec.serving.mode != "Merged":
+        return None
+    fact = no(
+        "ApiKeysNotSupported",
+        f"spec.serving.mode: BaseModel {base.metadata.name} asks its clients for keys (serving.apiKeySecretRef), which"
+        " the API of a merged model does not; use mode MultiAdapter or None, or a BaseModel without keys behind a gateway",
+    )
+    return Verdict(accepted=fact, trained=unknown("ApiKeysNotSupported"), stalled=fact)
+
+
+def pinned_version_is_not_merged(seen: AdapterObserved, _: datetime) -> Verdict | None:
+    """A version is merged when it is published, or never."""
+    pinned = seen.pinned
+    if pinned is None or pinned.manifest.merge is not None or seen.adapter.spec.serving.mode != "Merged":
+        return None
+    fact = no(
+        "VersionNotMerged",
+        f"spec.version: version {pinned.manifest.number} holds no merged model; pin one that does, or use"
+        " serving.mode MultiAdapter",
+    )
+    return Verdict(accepted=fact, trained=unknown("VersionNotMerged"), stalled=fact)
 
 
 def published_rank(method: Method, rank: int) -> int:

@@ -15,7 +15,12 @@ from graft_operator.plan.failures import job_is_outdated, training_has_failed, v
 from graft_operator.plan.gpu_memory import gpu_is_too_small
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.running import training_is_running
-from graft_operator.plan.servability import base_cannot_be_merged_into, rank_exceeds_base
+from graft_operator.plan.servability import (
+    base_cannot_be_merged_into,
+    merged_api_would_be_open,
+    pinned_version_is_not_merged,
+    rank_exceeds_base,
+)
 from graft_operator.plan.verdicts import Verdict
 from graft_operator.plan.version_reason import is_readaptation
 
@@ -96,11 +101,13 @@ def place_is_taken(seen: AdapterObserved, _: datetime) -> Verdict | None:
 
 CHECKS: Final[tuple[Check, ...]] = (
     base_is_missing,
+    pinned_version_is_not_merged,
     version_is_pinned,  # a pin wins over everything that concerns training
     dataset_is_missing,  # before the recipe, which needs the dataset's digest
     base_is_unresolved,
     rank_exceeds_base,
     base_cannot_be_merged_into,
+    merged_api_would_be_open,
     version_is_published,  # before suspend: what is published may be served
     adapter_is_suspended,
     job_is_outdated,  # before the failures, which other pod settings may mend

@@ -8,10 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.adapter_status import LoraAdapterStatus, ServedVersion
+from graft_operator.api.base_model import BaseModel
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.cluster.resources import LORA_ADAPTERS
 from graft_operator.engine.controller import Result
+from graft_operator.manifests.merged_model import merged_model_manifests
 from graft_operator.manifests.training_job import run_document, training_job_manifest
 from graft_operator.plan.actions import CreateJob, Plan
 from graft_operator.plan.adapter import plan_adapter
@@ -63,7 +65,12 @@ class AdapterReconciler:
 
     async def _decide(self, adapter: LoraAdapter) -> tuple[AdapterObserved, Plan]:
         seen = await self._observer.observe(adapter)
-        return seen, plan_adapter(seen, self._context.clock(), training_job=self._training_job)
+        return seen, plan_adapter(
+            seen, self._context.clock(), training_job=self._training_job, merged_model=self._merged_model
+        )
+
+    def _merged_model(self, seen: AdapterObserved, base: BaseModel, version: ServedVersion) -> list[dict[str, Any]]:
+        return merged_model_manifests(seen.adapter, base, version, self._context.platform)
 
     def _training_job(self, seen: AdapterObserved) -> dict[str, Any]:
         base, platform = seen.training_base, self._context.platform

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,10 +23,11 @@ from graft_operator.plan.gpu_memory import with_chosen_method
 from graft_operator.plan.importing import resolved_as
 from graft_operator.plan.observed import AdapterObserved, Decision, JobObserved, PodObserved
 from graft_operator.plan.rank_doubling import with_effective_rank
-from graft_operator.plan.readaptation import Candidate, candidates, has_failed
+from graft_operator.plan.readaptation import Candidate, Choice, candidates, has_failed
 from graft_operator.plan.recipe import recipe_digest
 from graft_operator.plan.versions import home_digest, known_versions
 from graft_operator.reconcilers.jobs import job_observed, job_state
+from graft_operator.reconcilers.merged_pods import merged_pods
 from graft_operator.reconcilers.obstacles import complaint
 from graft_operator.reconcilers.serving_pods import decision_in, pod_observed, serving_pods, short_digest
 from graft_registry.digests import sha256_digest
@@ -65,10 +66,10 @@ class AdapterObserver:
             adapter = with_chosen_method(adapter, trained_on)
         jobs = await self._jobs(adapter)
         live = await self._live(adapter)
-        ways = self._ways(adapter, base, kept_base, rows, evaluation, live, history)
-        way, published = await self._first_that_may_do(adapter, ways, live)
-        recipe = way.recipe if way else None
-        training = published is None and recipe is not None
+        ways = ways_to_fulfil(adapter, base, trained_on, (rows, evaluation), live, history)
+        choice = await self._choose(adapter, ways, live)
+        recipe = choice.candidate.recipe if choice.candidate else None
+        training = choice.published is None and recipe is not None
         return AdapterObserved(
             adapter=adapter,
             base=base,
@@ -78,8 +79,9 @@ class AdapterObserver:
             evaluation_digest=evaluation.digest,
             dataset_problem=rows.problem or evaluation.problem,
             recipe=recipe,
-            warm_start=way.warm_start if way else None,
-            published=published,
+            warm_start=choice.candidate.warm_start if choice.candidate else None,
+            published=choice.published,
+            rejected=choice.rejected,
             pinned=await self._pinned(adapter),
             live=live,
             history=history,
@@ -132,38 +134,15 @@ class AdapterObserver:
         manifest = await self._artifacts.base(base.metadata.namespace, base.metadata.name, home)
         return resolved_as(manifest, manifest.source.digest())
 
-    def _ways(
-        self,
-        adapter: LoraAdapter,
-        base: BaseModel | None,
-        kept_base: ResolvedBase | None,
-        rows: Rows,
-        evaluation: Rows,
-        live: StoredVersion | None,
-        history: tuple[StoredVersion, ...],
-    ) -> tuple[Candidate, ...]:
-        """Return the ways to fulfil the spec, the cheapest first; none while that can't be told."""
-        target = kept_base or (base.status.resolved if base else None)
-        if base is None or target is None or rows.problem or evaluation.problem:
-            return ()
-        recipe_of = partial(
-            recipe_digest,
-            with_effective_rank(adapter).spec,
-            dataset_digest=rows.digest,
-            evaluation_digest=evaluation.digest,
-        )
-        return candidates(recipe_of, base, target, live, known_versions(adapter.status.versions, history))
-
-    async def _first_that_may_do(
-        self, adapter: LoraAdapter, ways: Iterable[Candidate], live: StoredVersion | None
-    ) -> tuple[Candidate | None, StoredVersion | None]:
-        """Return the first way that has not failed its gate, or the last one, and its version if there is one."""
-        way, published = None, None
+    async def _choose(self, adapter: LoraAdapter, ways: Sequence[Candidate], live: StoredVersion | None) -> Choice:
+        """Choose the first way that has not failed its gate, or else the last one."""
+        rejected: tuple[StoredVersion, ...] = ()
         for way in ways:
             published = await self._published(adapter, way.recipe)
-            if not has_failed(published, live, adapter.spec.evaluation):
-                break
-        return way, published
+            if published is None or way == ways[-1] or not has_failed(published, live, adapter.spec.evaluation):
+                return Choice(way, published, rejected)
+            rejected = (*rejected, published)
+        return Choice()
 
     async def _jobs(self, adapter: LoraAdapter) -> tuple[JobObserved, ...]:
         metadata = adapter.metadata
@@ -230,6 +209,8 @@ class AdapterObserver:
         )
 
     async def _pods(self, adapter: LoraAdapter, base: BaseModel) -> tuple[PodObserved, ...]:
+        if adapter.spec.serving.mode == "Merged":
+            return await merged_pods(self._cluster, adapter.metadata)
         digests = {naming.short(revision.digest): revision.digest for revision in base.status.serving}
         pods = await serving_pods(self._cluster, self._agents, base.metadata)
         decisions = await self._decisions(adapter, base)
@@ -257,3 +238,24 @@ def config_map_content(body: Object, key: str) -> bytes | None:
         return str(text).encode()
     binary = body.get("binaryData", {}).get(key)
     return None if binary is None else base64.b64decode(binary)
+
+
+def ways_to_fulfil(
+    adapter: LoraAdapter,
+    base: BaseModel | None,
+    trained_on: ResolvedBase | None,
+    data: tuple[Rows, Rows],
+    live: StoredVersion | None,
+    history: tuple[StoredVersion, ...],
+) -> tuple[Candidate, ...]:
+    """Return the ways to fulfil the spec with training and evaluation rows; none while that can't be told."""
+    rows, evaluation = data
+    if base is None or trained_on is None or rows.problem or evaluation.problem:
+        return ()
+    recipe_of = partial(
+        recipe_digest,
+        with_effective_rank(adapter).spec,
+        dataset_digest=rows.digest,
+        evaluation_digest=evaluation.digest,
+    )
+    return candidates(recipe_of, base, trained_on, live, known_versions(adapter.status.versions, history))

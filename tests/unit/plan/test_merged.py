@@ -1,0 +1,160 @@
+"""The rollout of a merged model: what its Deployment is told, and what the adapter's status says meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.builders import (
+    NOW,
+    adapter,
+    answering_pod,
+    base_model,
+    on_pod,
+    pod,
+    recipe_of,
+    seen,
+    version,
+)
+
+from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.conditions import find
+from graft_operator.manifests import naming
+from graft_operator.plan.actions import ApplyObject, DeleteObject, Plan
+from graft_operator.plan.adapter import plan_adapter
+from graft_operator.plan.observed import AdapterObserved
+from graft_operator.plan.rollout import served
+from graft_registry.documents import StoredVersion
+
+MERGED: dict[str, Any] = {"serving": {"mode": "Merged"}}
+RECIPE = recipe_of(adapter(**MERGED))
+PARITY = {"dtype": "float32", "tokens": 9, "mean_kl": 0.0, "max_logit_difference": 0.0, "argmax_agreement": 1.0}
+V1, V2 = version(1, merge=PARITY), version(2, recipe=RECIPE, merge=PARITY)
+UNMERGED = version(1)
+TWO = base_model(replicas=2)
+ENDPOINT = naming.merged_url("team-a", "support")
+
+
+def subject(
+    target: StoredVersion | None = None, previous: StoredVersion | None = None, spec: Any = None, **serving: Any
+) -> Any:
+    """The adapter, with what its status says is served."""
+    serving |= {name: served(item).to_wire() for name, item in (("target", target), ("previous", previous)) if item}
+    return adapter(status={"serving": serving}, **(MERGED if spec is None else spec))
+
+
+def plan(given: AdapterObserved) -> Plan:
+    return plan_adapter(
+        given,
+        NOW,
+        training_job=lambda _: {"metadata": {"name": "the-job"}},
+        merged_model=lambda _seen, _base, wanted: [{"kind": "Deployment", "version": wanted.number}],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    given: AdapterObserved
+    applies: int | None = None
+    """Version that the Deployment is told to serve."""
+    ready: tuple[str, str]
+    served: str
+    number: int | None = None
+    """status.servedVersion."""
+    endpoint: str | None = ENDPOINT
+
+
+CASES: dict[str, Case] = {
+    "nothing is served before a version is published": Case(
+        given=seen(subject()), ready=("False", "JobCreated"), served="NoVersion", endpoint=None
+    ),
+    "a published version gets its Deployment": Case(
+        given=seen(subject(), published=V2), applies=2, ready=("False", "RollingOut"), served="RollingOut"
+    ),
+    "it is served when its pod answers": Case(
+        given=seen(subject(V2), published=V2, live=V2, pods=(answering_pod(V2),)),
+        applies=2,
+        ready=("True", "Serving"),
+        served="Served",
+        number=2,
+    ),
+    "one pod of two is not enough": Case(
+        given=seen(subject(V2), published=V2, live=V2, pods=(answering_pod(V2),), base=TWO),
+        applies=2,
+        ready=("False", "RollingOut"),
+        served="RollingOut",
+    ),
+    "the version before is ready while its pods are replaced": Case(
+        given=seen(subject(V1), published=V2, live=V1, pods=(answering_pod(V1),)),
+        applies=2,
+        ready=("True", "Serving"),
+        served="RollingOut",
+        number=1,
+    ),
+    "old and new pods together answer on every replica": Case(
+        given=seen(
+            subject(V2, V1),
+            published=V2,
+            live=V2,
+            pods=(answering_pod(V1, "old"), answering_pod(V2, "new")),
+            base=TWO,
+        ),
+        applies=2,
+        ready=("True", "Serving"),
+        served="RollingOut",
+    ),
+    "a pod that fails says why": Case(
+        given=seen(
+            subject(V2), published=V2, live=V2, pods=(pod("p", on_pod(V2, "Failing", reason="ImagePullBackOff")),)
+        ),
+        applies=2,
+        ready=("False", "RollingOut"),
+        served="RollingOut",
+    ),
+    "what was trained for another mode is not served": Case(
+        given=seen(subject(UNMERGED), live=UNMERGED), ready=("False", "JobCreated"), served="NoVersion", endpoint=None
+    ),
+    "a pin to a version that is not merged serves nothing": Case(
+        given=seen(subject(spec=MERGED | {"version": 1}), pinned=UNMERGED),
+        ready=("False", "VersionNotMerged"),
+        served="NoVersion",
+        endpoint=None,
+    ),
+    "a merged version stays served while the next one is trained": Case(
+        given=seen(subject(V1), live=V1, pods=(answering_pod(V1),)),
+        applies=1,
+        ready=("True", "Serving"),
+        served="Served",
+        number=1,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_is_applied_and_said(case: Case) -> None:
+    result = plan(case.given)
+    status = result.status
+    assert isinstance(status, LoraAdapterStatus)
+    applied = [action.manifest["version"] for action in result.actions if isinstance(action, ApplyObject)]
+    assert applied == ([] if case.applies is None else [case.applies])
+    ready, serves = find(status.conditions, "Ready"), find(status.conditions, "Served")
+    assert ready is not None
+    assert serves is not None
+    assert (ready.status, ready.reason) == case.ready
+    assert serves.reason == case.served
+    assert status.served_version == case.number
+    assert status.serving.endpoint == case.endpoint
+
+
+@pytest.mark.parametrize("mode", ["MultiAdapter", "None"])
+def test_another_mode_ends_the_deployment_once(mode: str) -> None:
+    spec = {"serving": {"mode": mode}}
+    before = plan(seen(subject(V1, spec=spec, endpoint=ENDPOINT), live=V1))
+    deleted = [action.kind for action in before.actions if isinstance(action, DeleteObject)]
+    assert deleted == ["Service", "Deployment", "PodDisruptionBudget"]
+    assert isinstance(before.status, LoraAdapterStatus)
+    assert before.status.serving.endpoint is None
+    assert not [
+        action for action in plan(seen(subject(V1, spec=spec), live=V1)).actions if isinstance(action, DeleteObject)
+    ]
