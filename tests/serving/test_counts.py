@@ -91,7 +91,7 @@ async def test_a_request_that_the_engine_lost_is_an_error_of_its_version(pod: Po
         asking = asyncio.create_task(pod.ask("support"))
 
         async def is_under_way() -> bool:
-            return (await pod.version_state("support", 1))["inflight"] == 1
+            return bool((await pod.version_state("support", 1))["inflight"] == 1)
 
         await eventually(is_under_way)
         await pod.engine.crash()
@@ -116,7 +116,7 @@ async def test_a_client_that_goes_away_is_neither_an_answer_nor_an_error(pod: Po
         response.close()
 
         async def is_over() -> bool:
-            return (await pod.version_state("support", 1))["inflight"] == 0
+            return bool((await pod.version_state("support", 1))["inflight"] == 0)
 
         await eventually(is_over)
         version = await pod.version_state("support", 1)

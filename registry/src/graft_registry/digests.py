@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 DIGEST_PREFIX = "sha256:"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def sha256_digest(data: bytes) -> str:
@@ -40,8 +42,6 @@ def digest_hex(digest: str) -> str:
     Raises:
         ValueError: not a SHA-256 digest.
     """
-    hex_digits = digest.removeprefix(DIGEST_PREFIX)
-    well_formed = len(hex_digits) == 64 and all(character in "0123456789abcdef" for character in hex_digits)
-    if not digest.startswith(DIGEST_PREFIX) or not well_formed:
+    if _DIGEST.fullmatch(digest) is None:
         raise ValueError(f"not a digest of the form sha256:<64 lowercase hex>: {digest!r}")
-    return hex_digits
+    return digest.removeprefix(DIGEST_PREFIX)

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
+
+import uvloop
 
 from graft_registry.config import RegistryConfig
 from graft_registry.store import ObjectStore
@@ -45,8 +48,10 @@ def main() -> int:
     except ValueError as error:
         logging.getLogger(__name__).error("the configuration is not usable: %s", error)
         return CONFIGURATION_ERROR
+    # What has been imported stays until the end: without it a full collection is over before a client notices.
+    gc.freeze()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(settings, store))
+        uvloop.run(serve(settings, store))
     return 0
 
 

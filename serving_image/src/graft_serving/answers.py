@@ -4,6 +4,7 @@ Inside a JSON string every quote is escaped, so the bytes `"model":"x"` can only
 that a model wrote.
 """
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -17,16 +18,18 @@ class ModelName:
 
     def __init__(self, engine_name: str, asked: str) -> None:
         """Replace `engine_name` by `asked`."""
-        self._engine_name = engine_name.encode()
-        self._pattern = re.compile(rb'("model"\s*:\s*)"' + re.escape(self._engine_name) + rb'"')
-        self._replacement = rb'\1"' + asked.encode().replace(b"\\", rb"\\") + b'"'
+        # With and without a space: that is how JSON is written.
+        self._pairs = [
+            (f'"model":{space}"{engine_name}"'.encode(), f'"model":{space}{json.dumps(asked)}'.encode())
+            for space in ("", " ")
+        ]
         self._held = b""
 
     def in_whole(self, body: bytes) -> bytes:
         """Replace the name in a complete answer."""
-        if self._engine_name not in body:
-            return body
-        return self._pattern.sub(self._replacement, body)
+        for written, wanted in self._pairs:
+            body = body.replace(written, wanted)
+        return body
 
     def in_stream(self, chunk: bytes) -> bytes:
         """Replace the name in the complete lines so far; the rest of the chunk waits for the end of its line."""

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_SPACE = re.compile(r"[ \t\n\r]*")
+_BEGIN, _COLON, _COMMA, _END = (re.compile(rf"[ \t\n\r]*{mark}[ \t\n\r]*") for mark in (r"\{", ":", ",", r"\}"))
 _DECODER = json.JSONDecoder()
 
 
@@ -70,33 +70,26 @@ def _members(text: str) -> dict[str, tuple[Any, int, int]]:
         ValueError: the text is not a JSON object, or a name comes twice.
     """
     members: dict[str, tuple[Any, int, int]] = {}
-    position = _after(text, 0, "{")
-    closed = text.startswith("}", position)
-    while not closed:
+    position = _after(_BEGIN, text, 0)
+    end = _END.match(text, position)
+    while end is None:
         name, position = _DECODER.raw_decode(text, position)
         if not isinstance(name, str) or name in members:
             raise ValueError(f"{name!r} is not the name of a member, or comes twice")
-        begin = _after(text, position, ":")
-        value, end = _DECODER.raw_decode(text, begin)
-        members[name] = (value, begin, end)
-        position = _skip_space(text, end)
-        closed = text.startswith("}", position)
-        if not closed:
-            position = _after(text, position, ",")
-    if text[position + 1 :].strip(" \t\n\r"):
-        raise ValueError("something follows the object")
+        begin = _after(_COLON, text, position)
+        value, position = _DECODER.raw_decode(text, begin)
+        members[name] = (value, begin, position)
+        end = _END.match(text, position)
+        if end is None:
+            position = _after(_COMMA, text, position)
+    if end.end() != len(text):
+        raise ValueError(f"something follows the object at {end.end()}")
     return members
 
 
-def _after(text: str, position: int, mark: str) -> int:
+def _after(mark: re.Pattern[str], text: str, position: int) -> int:
     """The position of what follows the mark, which must come next."""
-    position = _skip_space(text, position)
-    if not text.startswith(mark, position):
-        raise ValueError(f"{mark!r} expected at {position}")
-    return _skip_space(text, position + 1)
-
-
-def _skip_space(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    assert match is not None, "the pattern matches nothing, too"
-    return match.end()
+    found = mark.match(text, position)
+    if found is None:
+        raise ValueError(f"unexpected text at {position}")
+    return found.end()

@@ -128,7 +128,7 @@ def pick_for_session(route: Route, session: str) -> VersionKey:
 
 def _uniform(version: VersionKey, session: str) -> float:
     """A number in (0, 1] that depends on the version and the session alone."""
-    digest = hashlib.sha256(f"{version.engine_name}\0{session}".encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(f"{version.manifest_digest}\0{session}".encode("utf-8", "surrogatepass")).digest()
     # 53 bits are all that a float holds.
     return ((int.from_bytes(digest[:8], "big") >> 11) + 1) / 2**53
 

@@ -46,27 +46,27 @@ def version_on(base: BaseManifest, **fields: Any) -> VersionManifest:
     return VersionManifest(**{**dict(draft), "base": reference}, number=1, files=(), created_time=timestamp())
 
 
-def config(**fields: Any) -> Callable[[Path], None]:
+def config(**fields: Any) -> Callable[[Path], object]:
     """Write another adapter_config.json."""
-    return lambda folder: (folder / CONFIG).write_text(json.dumps(adapter_config(**fields))) and None
+    return lambda folder: (folder / CONFIG).write_text(json.dumps(adapter_config(**fields)))
 
 
-def file(name: str, content: bytes) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes(content) and None
+def file(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
 
 
-def tensors(tensors: Tensors, fill: bytes = b"\0") -> Callable[[Path], None]:
+def tensors(tensors: Tensors, fill: bytes = b"\0") -> Callable[[Path], object]:
     return file(WEIGHTS, safetensors_bytes(tensors, fill))
 
 
-def weights_of(*values: float, dtype: str = "F32", code: str = "f") -> Callable[[Path], None]:
+def weights_of(*values: float, dtype: str = "F32", code: str = "f") -> Callable[[Path], object]:
     """All weights finite, but for those at the end."""
     shapes: Tensors = {name: (dtype, shape) for name, (_, shape) in adapter_tensors().items()}
     end = struct.pack(f"<{len(values)}{code}", *values)
     return file(WEIGHTS, safetensors_bytes(shapes)[: -len(end)] + end)
 
 
-def header(document: Any, data: bytes = bytes(8), length: int | None = None) -> Callable[[Path], None]:
+def header(document: Any, data: bytes = bytes(8), length: int | None = None) -> Callable[[Path], object]:
     encoded = document if isinstance(document, bytes) else json.dumps(document).encode()
     return file(WEIGHTS, struct.pack("<Q", len(encoded) if length is None else length) + encoded + data)
 
@@ -75,7 +75,7 @@ def cut_short(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1])
 
 
-def missing(name: str) -> Callable[[Path], None]:
+def missing(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).unlink()
 
 
@@ -84,7 +84,7 @@ DORA: Tensors = {**adapter_tensors(), f"{Q0}.lora_magnitude_vector": ("F32", (HI
 RENAMED: Tensors = {name.replace("base_model.model", "transformer"): entry for name, entry in adapter_tensors().items()}
 FULL_LAYER: Tensors = {**adapter_tensors(), "base_model.model.lm_head.modules_to_save.weight": ("F32", (32, HIDDEN))}
 
-FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
+FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "Narrower than the base.": (tensors(adapter_tensors(hidden=4)), "ShapeMismatch", "the base needs"),
     "More layers than the base.": (tensors(adapter_tensors(layers=3)), "ModuleUnknown", "layers.2"),
     "Fewer layers than the base.": (tensors(adapter_tensors(layers=1)), "MissingTensor", "layers.1"),
@@ -135,7 +135,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
 
 @pytest.mark.parametrize(("spoil", "reason", "says"), FILES.values(), ids=FILES.keys())
 def test_bad_files_are_refused(
-    base: BaseManifest, tmp_path: Path, spoil: Callable[[Path], None], reason: str, says: str
+    base: BaseManifest, tmp_path: Path, spoil: Callable[[Path], object], reason: str, says: str
 ) -> None:
     folder = write_adapter(tmp_path / "adapter")
     spoil(folder)
