@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import signal
 import threading
 import time
@@ -35,7 +36,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(pod: Pod, trained_pod: Pod) -> N
     assert resumed.eval_loss == uninterrupted.eval_loss
 
 
-def test_a_preempted_run_stores_a_checkpoint_and_says_so(pod: Pod, trained_pod: Pod) -> None:
+def test_a_preempted_run_stores_a_checkpoint_and_says_so(pod: Pod, trained_pod: Pod, tmp_path: Path) -> None:
     def evict() -> None:
         wait_until(lambda: is_training(pod))
         os.kill(os.getpid(), signal.SIGTERM)
@@ -53,6 +54,7 @@ def test_a_preempted_run_stores_a_checkpoint_and_says_so(pod: Pod, trained_pod: 
 
     assert pod.run() == 0
     assert pod.weights_sha256() == trained_pod.weights_sha256()
+    assert curves(pod, tmp_path / "resumed") == curves(trained_pod, tmp_path / "uninterrupted")
 
 
 def test_a_run_that_dies_after_its_last_step_is_not_trained_again(
@@ -95,6 +97,12 @@ def test_a_pickle_in_a_checkpoint_is_never_executed(pod: Pod, tmp_path: Path, na
     assert pod.run() == 1
     assert not witness.exists()
     assert pod.registry.numbers() == ()
+
+
+def curves(pod: Pod, report: Path) -> list[str]:
+    """Return the points of every curve in the report of a version."""
+    pod.registry.fetch_file(pod.version(), "report.html", report)
+    return re.findall('<polyline .* points="(.*)"', report.read_text())
 
 
 def is_training(pod: Pod) -> bool:

@@ -12,7 +12,7 @@ from tests.builders import adapter, base_id, base_model, recipe_of, resolved_bas
 from graft_operator.api.adapter_status import Version, WarmStart
 from graft_operator.api.base_model import BaseModel, Drift, ResolvedBase
 from graft_operator.api.evaluation import Evaluation
-from graft_operator.plan.readaptation import Candidate, candidates, has_failed
+from graft_operator.plan.readaptation import Candidate, candidates, has_failed, with_rejected
 from graft_operator.plan.recipe import recipe_digest
 from graft_operator.plan.versions import summary
 from graft_registry.documents import StoredVersion
@@ -118,8 +118,7 @@ def test_candidates(case: Case) -> None:
     assert candidates(_recipe, case.base, case.target, case.live, case.known) == case.expected
 
 
-FAILED: dict[str, tuple[StoredVersion | None, bool]] = {
-    "what is not trained yet has not failed": (None, False),
+FAILED: dict[str, tuple[StoredVersion, bool]] = {
     "as good as the served one passes": (warmed(2, LIVE), False),
     "a regression beyond the limit fails": (warmed(2, LIVE, loss=1.2), True),
     "worse than the base alone fails": (warmed(2, LIVE, loss=2.1), True),
@@ -127,5 +126,13 @@ FAILED: dict[str, tuple[StoredVersion | None, bool]] = {
 
 
 @pytest.mark.parametrize(("stored", "failed"), FAILED.values(), ids=FAILED)
-def test_the_next_candidate_is_due_when_the_gate_says_no(stored: StoredVersion | None, failed: bool) -> None:
+def test_the_next_candidate_is_due_when_the_gate_says_no(stored: StoredVersion, failed: bool) -> None:
     assert has_failed(stored, LIVE, Evaluation()) == failed
+
+
+def test_a_candidate_that_failed_is_told_of_with_the_reason() -> None:
+    worse = warmed(2, LIVE, loss=1.2)
+    newest, oldest = with_rejected((summary(LIVE),), (worse,), LIVE, Evaluation())
+    assert (newest.number, newest.state, newest.warm_start) == (2, "Rejected", start(LIVE))
+    assert "20.0% worse than version 1's" in newest.message
+    assert oldest == summary(LIVE)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.builders import NOW, adapter, served_version
+from tests.builders import NOW, adapter, digest, served_version, version
 
-from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.adapter_status import LoraAdapterStatus, RaisedRank
 from graft_operator.api.conditions import Fact, merge, no, unknown, yes
 from graft_operator.plan.transitions import adapter_events, condition_events
+from graft_operator.plan.versions import summary
 
 
 def conditions(**facts: Fact) -> Any:
@@ -36,6 +37,21 @@ CASES: dict[str, tuple[dict[str, Fact], dict[str, Fact], list[tuple[str, str]]]]
         {"Stalled": yes("BadDataset")},
         {"Stalled": no("Progressing")},
         [],
+    ),
+    "a training that is out of memory warns": (
+        {"Trained": no("Training")},
+        {"Trained": no("OutOfMemory", "batchSize 2")},
+        [("Warning", "OutOfMemory")],
+    ),
+    "what one condition tells the others don't repeat": (
+        {"Stalled": no("Progressing"), "Trained": no("Training", "step 1"), "UpToDate": no("Training", "step 1")},
+        {"Stalled": yes("Diverged", "too high"), "Trained": no("Diverged", "too high"), "UpToDate": no("Diverged", "too high")},
+        [("Warning", "Diverged")],
+    ),
+    "a preemption is no trouble": (
+        {"Trained": no("Training")},
+        {"Trained": no("Preempted")},
+        [("Normal", "Preempted")],
     ),
     "summaries are silent": (
         {"Ready": no("RollingOut"), "Reconciling": yes("RollingOut")},
@@ -73,3 +89,20 @@ MOVES: dict[str, tuple[LoraAdapterStatus, LoraAdapterStatus, list[str]]] = {
 @pytest.mark.parametrize(("old", "new", "reasons"), MOVES.values(), ids=MOVES)
 def test_moves_of_the_alias(old: LoraAdapterStatus, new: LoraAdapterStatus, reasons: list[str]) -> None:
     assert [event.reason for event in adapter_events(old, new)] == reasons
+
+
+def test_a_raised_rank_is_told_once() -> None:
+    before, after = LoraAdapterStatus(), LoraAdapterStatus(raised_rank=RaisedRank(rank=32, spec_digest=digest("spec"), message="32"))
+    assert [(event.type, event.reason, event.message) for event in adapter_events(before, after)] == [
+        ("Normal", "RankDoubled", "32")
+    ]
+    assert adapter_events(after, after) == []
+
+
+def test_a_warm_start_that_was_not_good_enough_is_told_once() -> None:
+    start = {"number": 1, "manifestDigest": digest("version 1")}
+    rejected = summary(version(2, warmStart=start), "Rejected", "too bad")
+    before, after = LoraAdapterStatus(), LoraAdapterStatus(versions=(rejected,))
+    [event] = adapter_events(before, after)
+    assert (event.reason, event.message) == ("WarmStartRejected", "version 2: too bad; trained from nothing")
+    assert adapter_events(after, after) == []

@@ -172,6 +172,7 @@ async def test_a_warm_start_that_fails_its_gate_is_followed_by_a_training_from_n
     await run.settle()
     assert run.answers() == {"v3@b"}
     assert run.started_warm() == {1: None, 2: 1, 3: None}
+    assert [version.state for version in run.status().versions] == ["Published", "Rejected", "Published"]
     assert run.revisions() == {"B"}
     run.write_adapter(suspend=True)  # a changed spec asks the gate anew, which compares with version 3 now
     await run.settle()

@@ -99,6 +99,8 @@ class AdapterObserved:
     """The version that the training of ``recipe`` begins with; None for one that begins with nothing."""
     published: StoredVersion | None = None
     """The version of ``recipe`` in the registry."""
+    rejected: tuple[StoredVersion, ...] = ()
+    """Warm starts that were tried before ``recipe`` and have failed their gate."""
     pinned: StoredVersion | None = None
     """The version that ``spec.version`` names, if it exists."""
     live: StoredVersion | None = None

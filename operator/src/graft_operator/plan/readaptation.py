@@ -12,14 +12,15 @@ A warm start begins with the weights of the version that is served and trains fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from graft_operator.api.adapter_status import Version, WarmStart
 from graft_operator.api.base_model import BaseModel, ResolvedBase
 from graft_operator.api.evaluation import Evaluation
-from graft_operator.plan.gate import judge
+from graft_operator.plan.gate import GateVerdict, judge
+from graft_operator.plan.versions import judged, record
 from graft_registry.documents import StoredVersion
 
 WARM_VERDICTS: Final = frozenset({"TokenizerOnly", "Near"})
@@ -43,6 +44,15 @@ class Candidate:
 
     recipe: str
     warm_start: WarmStart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The first candidate that has not failed, its version if there is one, and the versions of those before it."""
+
+    candidate: Candidate | None = None
+    published: StoredVersion | None = None
+    rejected: tuple[StoredVersion, ...] = ()
 
 
 def candidates(
@@ -107,8 +117,22 @@ def fulfils(recipe_of: RecipeOf, live: StoredVersion) -> bool:
     return recipe_of(base_digest=manifest.base.digest, warm_start=start) == manifest.recipe
 
 
-def has_failed(stored: StoredVersion | None, live: StoredVersion | None, limits: Evaluation) -> bool:
-    """Whether a candidate was trained and its gate has said no, so that the next one is due."""
-    if stored is None:
-        return False
-    return not judge(stored.manifest, live.manifest if live else None, limits).passed
+def has_failed(stored: StoredVersion, live: StoredVersion | None, limits: Evaluation) -> bool:
+    """Whether the gate says no to what a candidate has come to, so that the next one is due."""
+    return not _verdict(stored, live, limits).passed
+
+
+def with_rejected(
+    versions: tuple[Version, ...],
+    rejected: Iterable[StoredVersion],
+    live: StoredVersion | None,
+    limits: Evaluation,
+) -> tuple[Version, ...]:
+    """Return the list with the candidates that have failed put in: people ask what became of them, and why."""
+    for stored in rejected:
+        versions = record(versions, judged(stored, _verdict(stored, live, limits), None))
+    return versions
+
+
+def _verdict(stored: StoredVersion, live: StoredVersion | None, limits: Evaluation) -> GateVerdict:
+    return judge(stored.manifest, live.manifest if live else None, limits)

@@ -32,9 +32,10 @@ TOLD_BY_MESSAGE: Final = frozenset({"Published", "Evaluated", "Resolved"})
 
 
 def condition_events(old: Iterable[Condition], new: Iterable[Condition]) -> list[EmitEvent]:
-    """Return one event per condition whose status or reason has changed."""
+    """Return one event per condition whose status or reason has changed; what one has told, others don't repeat."""
     before = tuple(old)
-    events = []
+    events: list[EmitEvent] = []
+    told: set[tuple[str, str]] = set()
     for condition in new:
         previous = find(before, condition.type)
         if condition.type in SILENT or not has_changed(previous, condition):
@@ -43,6 +44,9 @@ def condition_events(old: Iterable[Condition], new: Iterable[Condition]) -> list
             continue  # a first "not yet" is no news
         if condition.type == "Stalled" and condition.status != "True":
             continue
+        if condition.message and (condition.reason, condition.message) in told:
+            continue
+        told.add((condition.reason, condition.message))
         is_trouble = condition.type == "Stalled" or condition.reason in TROUBLES or condition.reason.endswith("Refused")
         text = f"{condition.type}={condition.status}: {condition.message}" if condition.message else condition.type
         events.append(EmitEvent("Warning" if is_trouble else "Normal", condition.reason, text))
@@ -68,7 +72,22 @@ def adapter_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[EmitE
     if new.serving.target and old.serving.target and new.serving.target.number != old.serving.target.number:
         text = f"the alias moves from version {old.serving.target.number} to {new.serving.target.number}"
         events.append(EmitEvent("Normal", "RolloutStarted", text))
-    return [*events, *rank_events(old, new), *canary_events(old.serving, new.serving)]
+    return [
+        *events,
+        *rank_events(old, new),
+        *warm_start_events(old, new),
+        *canary_events(old.serving, new.serving),
+    ]
+
+
+def warm_start_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[EmitEvent]:
+    """Return the events of warm starts that were not good enough, each of which another training follows."""
+    known = {version.number for version in old.versions}
+    return [
+        EmitEvent("Normal", "WarmStartRejected", f"version {version.number}: {version.message}; trained from nothing")
+        for version in new.versions
+        if version.number not in known and version.warm_start is not None and version.state == "Rejected"
+    ]
 
 
 def rank_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[EmitEvent]:
