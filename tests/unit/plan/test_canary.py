@@ -31,9 +31,10 @@ def measured(requests: int = 0, errors: int = 0, bucket: int = FAST) -> Measured
 
 
 GOOD = measured(100)
+NOTHING = Measured()
 
 
-def splitting(weight: int, candidate: Measured = Measured(), stable: Measured = GOOD) -> tuple[PodObserved, ...]:
+def splitting(weight: int, candidate: Measured = NOTHING, stable: Measured = GOOD) -> tuple[PodObserved, ...]:
     """Two pods that carry out the decision to give version 2 this weight; each has measured half of it all."""
     active = {1: 100 - weight, 2: weight} if weight < 100 else {2: 100}
     parts = [halved(item) for item in (stable, candidate)]

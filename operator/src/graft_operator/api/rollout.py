@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -57,7 +58,7 @@ class RolloutSpec(ApiModel):
     @model_validator(mode="after")
     def _weights_rise(self) -> RolloutSpec:
         weights = [step.weight for step in self.steps]
-        if any(later <= earlier for earlier, later in zip(weights, weights[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(weights)):
             raise ValueError("steps must have rising weights, such as 10 and then 50")
         if self.promote is not None and self.promote == self.abort:
             raise ValueError("promote and abort must not name the same version; remove one")

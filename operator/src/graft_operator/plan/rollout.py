@@ -26,7 +26,7 @@ class Situation:
     target: ServedVersion | None = None
     previous: ServedVersion | None = None
     progress: RolloutProgress | None = None
-    spec: RolloutSpec = RolloutSpec()
+    spec: RolloutSpec
     pinned: bool = False
     base: BaseModel | None
     pods: tuple[PodObserved, ...] = ()

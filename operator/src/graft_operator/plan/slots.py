@@ -1,8 +1,8 @@
 """Which versions one revision of a base may hold, when there are more than it has places for.
 
-Places are given in this order, and within it first come, first served, so that nobody who has one loses it to a newcomer:
-what is served already; adapters that are not served yet; versions that roll out beside the one that they replace; and
-versions that are kept for a rollback. Only the last two may use the headroom that the engine has on top.
+Places are given in this order: what is served already; adapters that are not served yet; versions that roll out beside
+the one that they replace; and versions that are kept for a rollback. Only the last two may use the headroom that the
+engine has on top. Among equals it is first come, first served, so that nobody loses a place to a newcomer.
 """
 
 from __future__ import annotations
