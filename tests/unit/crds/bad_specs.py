@@ -88,6 +88,13 @@ REFUSED_BY_RULES = (
         example("LoraAdapter")["spec"] | {"method": "EVA", "lora": {"rankPattern": {"q_proj": 8}}},
         "lora.rankPattern must be empty",
     ),
+    BadSpec(
+        "LoraAdapter",
+        "spec",
+        example("LoraAdapter")["spec"]
+        | {"method": "PromptTuning", "serving": {"mode": "None"}, "training": {"packing": True}},
+        "training.packing must be false",
+    ),
     _adapter("spec.lora.dropout", "1", "dropout must be below 1"),
     _adapter("spec.lora.dropout", "1e1", "dropout must be below 1"),
     _adapter("spec.training.learningRate", "0", "learningRate must be above 0"),

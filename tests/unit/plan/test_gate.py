@@ -11,6 +11,18 @@ from graft_registry.documents import StoredVersion
 
 LIVE = version(1, loss=1.0)
 
+
+def tokenized(stored: StoredVersion, tokenizer: str) -> StoredVersion:
+    """The version on a base with this tokenizer."""
+    base = stored.manifest.base.model_copy(update={"tokenizer_digest": digest(tokenizer)})
+    return StoredVersion(stored.manifest.model_copy(update={"base": base}), stored.digest)
+
+
+def scored(**metrics: float) -> StoredVersion:
+    """A version with these scores, better than its base."""
+    return version(1, metrics={"evalLoss": 1.0, "baseEvalLoss": 2.0} | metrics)
+
+
 CASES: dict[str, tuple[StoredVersion, StoredVersion | None, dict[str, str], str]] = {
     "better than the base passes": (version(1, loss=1.9), None, {}, "Passed"),
     "as good as the base passes when nothing is asked": (version(1, loss=2.0), None, {}, "Passed"),
@@ -38,6 +50,35 @@ CASES: dict[str, tuple[StoredVersion, StoredVersion | None, dict[str, str], str]
     ),
     "the live version is not compared with itself": (version(1, loss=1.0), LIVE, {"maxRegression": "0"}, "Passed"),
     "a way back to an older version is a person's word": (version(1, loss=1.5), version(2, loss=1.0), {}, "Passed"),
+    "exactly the wanted part of exact answers passes": (
+        scored(exactMatch=0.9),
+        None,
+        {"minExactMatch": "0.9"},
+        "Passed",
+    ),
+    "fewer exact answers fail": (scored(exactMatch=0.89), None, {"minExactMatch": "0.9"}, "ExactMatchTooLow"),
+    "no question asked fails where a part was wanted": (scored(), None, {"minExactMatch": "0.1"}, "NotEvaluated"),
+    "exactly the highest perplexity passes": (scored(perplexity=3.0), None, {"maxPerplexity": "3"}, "Passed"),
+    "a higher perplexity fails": (scored(perplexity=3.1), None, {"maxPerplexity": "3"}, "PerplexityTooHigh"),
+    "no perplexity fails where there is a limit": (scored(), None, {"maxPerplexity": "3"}, "NotEvaluated"),
+    "the first of several refusals gives the reason": (
+        scored(evalLoss=2.5, perplexity=9.0, exactMatch=0.0),
+        None,
+        {"maxPerplexity": "3", "minExactMatch": "0.5"},
+        "WorseThanBase",
+    ),
+    "losses over other tokens can't be compared": (
+        tokenized(version(2, loss=1.9, base="B"), "other"),
+        tokenized(LIVE, "tokens"),
+        {},
+        "Passed",
+    ),
+    "losses over the same tokens are, whatever the base": (
+        tokenized(version(2, loss=1.9, base="B"), "tokens"),
+        tokenized(LIVE, "tokens"),
+        {},
+        "WorseThanLive",
+    ),
     "a live version without a loss can't be compared": (version(2), version(1, loss=None), {}, "Passed"),
 }
 
@@ -54,3 +95,41 @@ def test_the_message_names_the_numbers_and_the_field() -> None:
     assert verdict.message == (
         "evaluation loss 1.5000 is 50.0% worse than version 1's 1.0000, above evaluation.maxRegression 5.0%"
     )
+
+
+def says(candidate: StoredVersion, live: StoredVersion | None = None, **limits: str) -> str:
+    return judge(candidate.manifest, live.manifest if live else None, Evaluation.model_validate(limits)).message
+
+
+def test_a_refusal_names_everything_that_is_missing_and_by_how_much() -> None:
+    message = says(
+        scored(evalLoss=1.9, perplexity=6.0, exactMatch=0.4),
+        minImprovementOverBase="0.1",
+        maxPerplexity="5",
+        minExactMatch="0.5",
+    )
+    assert message == (
+        "evaluation loss 1.9000 improves the base's 2.0000 by 5.0%, below evaluation.minImprovementOverBase 10.0%;"
+        " perplexity 6.00 is 20.0% above evaluation.maxPerplexity 5;"
+        " 40.0% of the answers are exact, 10.0% below evaluation.minExactMatch 50.0%"
+    )
+
+
+def test_a_version_that_passes_is_told_beside_base_and_live_version() -> None:
+    assert says(version(2, loss=0.9), LIVE) == (
+        "evaluation loss 0.9000, 55.0% better than the base's 2.0000; 10.0% better than version 1's 1.0000"
+    )
+    assert says(scored(exactMatch=0.75, baseExactMatch=0.25)) == (
+        "evaluation loss 1.0000, 50.0% better than the base's 2.0000; 75.0% of the answers exact, the base 25.0%"
+    )
+
+
+NOT_COMPARED = {
+    "not compared with version 1: its held-out rows are others": version(2, eval_rows=digest("other rows")),
+    "not compared with version 1: its base has another tokenizer": tokenized(version(2), "other"),
+}
+
+
+@pytest.mark.parametrize(("why", "candidate"), NOT_COMPARED.items())
+def test_a_comparison_that_is_left_out_is_told(why: str, candidate: StoredVersion) -> None:
+    assert says(candidate, tokenized(LIVE, "tokens")).endswith(why)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from tests.builders import version
+import pytest
+from tests.builders import base_id, digest, served_version, version
 
-from graft_operator.api.adapter_status import VERSIONS_KEPT, Version
+from graft_operator.api.adapter_status import VERSIONS_KEPT, AdapterServingStatus, LoraAdapterStatus, Version
 from graft_operator.plan.gate import GateVerdict
-from graft_operator.plan.versions import entry_of, judged, known_versions, record, summary
+from graft_operator.plan.versions import (
+    as_first_told,
+    entry_of,
+    home_digest,
+    judged,
+    known_versions,
+    of_spec,
+    record,
+    summary,
+)
+from graft_registry.documents import StoredVersion
 
 PASSED = GateVerdict(True, "Passed", "fine")
 FAILED = GateVerdict(False, "WorseThanBase", "too bad")
@@ -57,6 +68,50 @@ def test_the_registry_is_asked_only_when_the_status_knows_nothing() -> None:
     assert [entry.number for entry in known_versions((), history)] == [2, 1]
     known = (summary(version(1), "Refused"),)
     assert known_versions(known, history) == known
+
+
+def test_a_version_that_passed_keeps_the_words_of_its_first_verdict() -> None:
+    """Once it is live itself there is nothing to compare it with."""
+    first = summary(version(2), "Published", "10 % better than version 1's")
+    later = GateVerdict(True, "Passed", "fine")
+    assert as_first_told(later, first).message == "10 % better than version 1's"
+    assert as_first_told(FAILED, first) == FAILED
+    assert as_first_told(later, summary(version(2), "Rejected", "too bad")) == later
+    assert as_first_told(later, summary(version(2))) == later
+    assert as_first_told(later, None) == later
+
+
+def test_an_entry_remembers_its_spec_while_another_one_is_asked_for() -> None:
+    stored = version(1)
+    entry = of_spec(summary(stored), stored.manifest.recipe, digest("spec"))
+    assert entry.spec_digest == digest("spec")
+    other = of_spec(summary(stored), digest("another recipe"), digest("another spec"))
+    assert record((entry,), other)[0].spec_digest == digest("spec")
+
+
+HOMES: dict[str, tuple[LoraAdapterStatus, tuple[StoredVersion, ...], str | None]] = {
+    "nowhere yet": (LoraAdapterStatus(), (), None),
+    "where it is served": (
+        LoraAdapterStatus(
+            serving=AdapterServingStatus(target=served_version(1, "A")), versions=(summary(version(2, base="B")),)
+        ),
+        (),
+        "A",
+    ),
+    "where its newest good version was trained": (
+        LoraAdapterStatus(versions=(summary(version(3, base="B"), "Rejected"), summary(version(2, base="A")))),
+        (),
+        "A",
+    ),
+    "where the registry's newest version was trained": (LoraAdapterStatus(), (version(2, base="B"),), "B"),
+}
+
+
+@pytest.mark.parametrize(("status", "history", "base"), HOMES.values(), ids=HOMES)
+def test_the_base_that_an_adapter_lives_on(
+    status: LoraAdapterStatus, history: tuple[StoredVersion, ...], base: str | None
+) -> None:
+    assert home_digest(status, history) == (base_id(base) if base else None)
 
 
 def test_entries_are_found_by_number() -> None:

@@ -73,6 +73,72 @@ def test_a_container_that_was_started_again_is_heard() -> None:
     assert job_observed(JOB, [restarted]).outcome_reason == "BadDataset"
 
 
+def killed(code: int = 137, reason: str = "Error", **fields: Any) -> dict[str, Any]:
+    """A pod whose trainer was killed by the kernel, or by whoever has deleted or disrupted it."""
+    body = pod(None, containerStatuses=[{"name": "trainer", "state": {"terminated": {"exitCode": code, "reason": reason}}}])
+    body["metadata"] |= fields.get("metadata", {})
+    body["status"] |= fields.get("status", {})
+    return body | {"spec": {"containers": [{"name": "trainer", "resources": {"limits": fields.get("limits", {})}}]}}
+
+
+DISRUPTED = {"conditions": [{"type": "DisruptionTarget", "status": "True"}]}
+
+KILLS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
+    "by its limit": (
+        killed(reason="OOMKilled", limits={"memory": "8Gi"}),
+        (
+            "OutOfMemory",
+            "the kernel killed container trainer, which needed more than its limit of 8Gi (resources.limits.memory)",
+        ),
+    ),
+    "without a limit": (
+        killed(),
+        ("OutOfMemory", "the kernel killed container trainer, which needed more than the memory of its node"),
+    ),
+    "by an eviction": (killed(status=DISRUPTED), ("", "")),
+    "by a person": (killed(metadata={"deletionTimestamp": "now"}), ("", "")),
+    "of its own": (killed(1), ("", "")),
+}
+
+
+@pytest.mark.parametrize(("body", "outcome"), KILLS.values(), ids=KILLS)
+def test_a_container_that_was_killed(body: dict[str, Any], outcome: tuple[str, str]) -> None:
+    seen = job_observed(JOB, [body, pod(said(reason="Preempted", message="earlier"), created="0")])
+    expected = outcome if outcome[0] else ("Preempted", "earlier")
+    assert (seen.outcome_reason, seen.outcome_message) == expected
+
+
+CODES = {69: "OutOfMemory", 137: "OutOfMemory", 64: "InvalidConfig", 65: "BadDataset", 66: "BaseMismatch", 67: "Diverged", 1: ""}
+
+
+@pytest.mark.parametrize(("code", "reason"), CODES.items())
+def test_the_exit_code_outlives_the_pod(code: int, reason: str) -> None:
+    message = f"Container trainer for pod team-a/support-train-1-x failed with exit code {code} matching FailJob rule at index 2"
+    ended = condition("Failed", reason="PodFailurePolicy") | {"message": message}
+    assert job_observed(JOB | {"status": {"conditions": [ended]}}, []).outcome_reason == reason
+
+
+def test_what_a_job_was_made_with_is_read_from_it() -> None:
+    annotations = {"graft.dev/micro-batch": "2", "graft.dev/pod-settings": "sha256:p"}
+    body = {"metadata": JOB["metadata"] | {"annotations": annotations}, "spec": {"suspend": True}}
+    seen = job_observed(body, [])
+    assert (seen.micro_batch, seen.pod_settings, seen.suspended) == (2, "sha256:p", True)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1e3", "", "9" * 9])
+def test_a_batch_that_somebody_has_edited_is_none(text: str) -> None:
+    body = {"metadata": JOB["metadata"] | {"annotations": {"graft.dev/micro-batch": text}}}
+    assert job_observed(body, []).micro_batch is None
+
+
+def test_a_pod_that_has_ended_waits_for_nothing() -> None:
+    evicted = pod(None, phase="Failed", **PROBLEMS["no node takes it"][0])
+    assert job_observed(JOB, [evicted]).waiting == ""
+    assert job_observed(JOB, [evicted]).pods_ended
+    assert not job_observed(JOB, [evicted, pod(None, phase="Running")]).pods_ended
+    assert not job_observed(JOB, []).pods_ended
+
+
 def condition(kind: str, status: str = "True", reason: str = "BackoffLimitExceeded") -> dict[str, Any]:
     when = NOW.isoformat().replace("+00:00", "Z")
     return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": when}

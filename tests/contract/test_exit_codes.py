@@ -1,0 +1,34 @@
+"""Exit codes and reasons: the trainer's, and what the operator makes of them (docs/contracts.md §4)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from graft_operator.manifests.exit_codes import KILLED_CODE, REASONS, RETRIED, failure_rules
+from graft_operator.plan.failures import FINAL
+from graft_trainer.outcome import EXIT_CODES, Reason
+
+CONTRACT = Path(__file__).resolve().parents[2] / "docs/contracts.md"
+SUCCESSES = {Reason.PUBLISHED, Reason.ADOPTED}
+
+
+def test_the_operator_knows_every_exit_code_of_the_trainer() -> None:
+    told = {code: reason.value for reason, code in EXIT_CODES.items() if reason not in SUCCESSES | {Reason.CRASHED}}
+    assert {code: reason for code, reason in REASONS.items() if code != KILLED_CODE} == told
+
+
+def test_the_contract_lists_every_exit_code() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\w+)", CONTRACT.read_text(), flags=re.MULTILINE)
+    listed = {int(code): reason for code, reason in rows if code != "0"}
+    assert listed == {code: reason for code, reason in REASONS.items() if code != KILLED_CODE}
+
+
+def test_every_failure_ends_its_job_or_is_tried_again_by_it() -> None:
+    ignored, failing = (
+        {code for rule in failure_rules() if rule["action"] == action for code in rule.get("onExitCodes", {"values": ()})["values"]}
+        for action in ("Ignore", "FailJob")
+    )
+    assert not ignored & failing
+    assert {REASONS[code] for code in ignored} <= RETRIED
+    assert {reason for reason in REASONS.values() if reason in FINAL} <= {REASONS[code] for code in failing}
