@@ -1,4 +1,4 @@
-"""A Hugging Face hub in small: the API paths that a snapshot download uses, over real HTTP."""
+"""A Hugging Face hub in small: the API paths that downloads of models and datasets use, over real HTTP."""
 
 import hashlib
 import http.server
@@ -13,6 +13,8 @@ TOKEN = "hf_token_of_a_reader"
 
 @dataclass
 class Repository:
+    """A model, or a dataset where it is filed as ``datasets/<name>``."""
+
     files: dict[str, bytes]
     revisions: dict[str, str] = field(default_factory=lambda: {"main": COMMIT, COMMIT: COMMIT})
     gated: bool = False
@@ -40,6 +42,10 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
             self._answer(503, b"")
         elif parts[:2] == ["api", "models"]:
             self._api("/".join(parts[2:4]), parts[4:])
+        elif parts[:2] == ["api", "datasets"]:
+            self._api("/".join(parts[1:4]), parts[4:])
+        elif len(parts) >= 6 and parts[0] == "datasets" and parts[3] == "resolve":
+            self._file("/".join(parts[:3]), parts[4], "/".join(parts[5:]))
         elif len(parts) >= 5 and parts[2] == "resolve":
             self._file("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         else:

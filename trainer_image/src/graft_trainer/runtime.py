@@ -102,7 +102,7 @@ def configure_logging(log_format: str, *, quiet: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else ConsoleFormatter())
     logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler], force=True)
-    for noisy in ("botocore", "boto3", "urllib3", "httpx", "filelock"):
+    for noisy in ("botocore", "boto3", "urllib3", "httpx", "httpx2", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # On a CPU it warns about an optional package for faster 4-bit products, which changes no result.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

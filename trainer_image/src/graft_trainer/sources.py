@@ -70,7 +70,7 @@ class DataFetcher:
         names = rows_files(entry.key.removeprefix(key) for entry in store.list(key))
         if not names:
             raise BadDatasetError(f"there are no files below {uri}; check bucket and prefix", field=field)
-        # Keys may hold "..", so they name no local files.
+        # Keys are no paths: "a" and "a/b" may both be objects.
         paths = [folder / str(number) for number in range(len(names))]
         hashes = [store.download_file(key + name, path, sha256=None) for name, path in zip(names, paths, strict=True)]
         return _folder(uri, names, paths, hashes)

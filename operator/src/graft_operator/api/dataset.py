@@ -48,7 +48,7 @@ class HuggingFaceDataset(ApiModel):
     split: SplitName | None = None
     """Split, such as ``test`` or, where several folders have one, ``folder/test``; ``train`` if ``file`` is empty."""
     endpoint: Url | None = None
-    """URL of a mirror, which gets no token. If empty, ``HF_ENDPOINT`` and ``HF_TOKEN`` of the registry's Secret hold."""
+    """URL of a mirror, which gets no token. Empty:, ``HF_ENDPOINT`` and ``HF_TOKEN`` of the registry's Secret."""
 
     @model_validator(mode="after")
     def _file_or_split(self) -> HuggingFaceDataset:
