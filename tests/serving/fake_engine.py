@@ -34,6 +34,9 @@ class FakeEngine:
         self.refuses: set[str] = set()
         """Adapter names (before `--`) whose load gets the engine's 500."""
         self.load_seconds: dict[str, float] = {}
+        self.loading = 0
+        self.most_loading = 0
+        """The most loads that were ever under way at the same time."""
         self.ignores: set[str] = set()
         """Adapter names that load with 200 but are answered by the base's weights."""
         self.seconds_per_token = 0.0
@@ -90,7 +93,12 @@ class FakeEngine:
         assert not body.get("load_inplace"), "load_inplace tears generations that are under way"
         adapter = name.split("--")[0]
         self.loads.append(name)
-        await asyncio.sleep(self.load_seconds.get(adapter, 0))
+        self.loading += 1
+        self.most_loading = max(self.loading, self.most_loading)
+        try:
+            await asyncio.sleep(self.load_seconds.get(adapter, 0))
+        finally:
+            self.loading -= 1
         if name in self.adapters or name == self.base_model:
             return _error(400, "InvalidUserInput", f"The lora adapter '{name}' has already been loaded.")
         if not await asyncio.to_thread(Path(path).is_dir):

@@ -171,3 +171,14 @@ async def test_a_user_of_openai_s_own_field_is_a_session_too(pod: Pod) -> None:
     assert versions[:10] == versions[10:20] == versions[20:]
     assert set(versions) == {"support@v1", "support@v2"}
     assert [answer.headers["X-Graft-Version"] for answer in by_header] == versions[:10]
+
+
+async def test_adapters_are_loaded_side_by_side_but_never_more_than_the_setting_says(pod: Pod) -> None:
+    pod.settings = pod.settings.model_copy(update={"loads_at_once": 2})
+    names = [f"topic-{number}" for number in range(6)]
+    pod.engine.load_seconds = dict.fromkeys(names, 0.1)
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, *(wanted_adapter(name, [pod.publisher.publish(name)]) for name in names)))
+        await pod.until_ready()
+    assert len(pod.engine.loads) == 6
+    assert pod.engine.most_loading == 2

@@ -5,6 +5,7 @@ looks for the files of a registered adapter and doesn't find them dies, with all
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -104,7 +105,8 @@ class AdapterCache:
             self._verified = {key: found for key, found in self._verified.items() if key.directory_name != name}
             self._folders.pop(name, None)
             # A new name each time, without another folder: the disk may be full.
-            (self._root / name).rename(self._root / EVICTED / f"{name}-{time.monotonic_ns()}")
+            with contextlib.suppress(FileNotFoundError):
+                (self._root / name).rename(self._root / EVICTED / f"{name}-{time.monotonic_ns()}")
 
     async def delete_evicted(self) -> None:
         """Give the disk the room of what was evicted."""
