@@ -33,7 +33,7 @@ class AdapterServing(ApiModel):
     mode: Literal["MultiAdapter", "Merged", "None"] = "MultiAdapter"
     """MultiAdapter: beside its siblings on the base's engine. Merged: as a model of its own. None: published only."""
     rollout: RolloutSpec = RolloutSpec()
-    """How a new version takes over from the one before."""
+    """How a new version takes over from the one before, with mode MultiAdapter."""
 
 
 class LoraAdapterSpec(ApiModel):
@@ -80,6 +80,12 @@ class LoraAdapterSpec(ApiModel):
     def _ranks_are_ours_to_choose(self) -> LoraAdapterSpec:
         if self.method in WITH_ONE_RANK and self.lora.rank_pattern:
             raise ValueError(f"lora.rankPattern must be empty with method {self.method}")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_can_be_kept_apart(self) -> LoraAdapterSpec:
+        if self.method in NOT_SERVED and self.training.packing:
+            raise ValueError(f"training.packing must be false with method {self.method}: each row needs its own prompt")
         return self
 
 
