@@ -98,6 +98,7 @@ def test_import_is_told_of_the_base_before(
         assert request.previous.digest == builders.base_id("A")
         assert (request.previous.mount is not None) == (path is not None)
     if path is not None:
+        assert request.previous_path is not None
         assert str(request.previous_path).endswith(path)
         assert covered(request.previous_path, container)
 
