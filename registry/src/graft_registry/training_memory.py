@@ -16,8 +16,8 @@ adapter         ``r·Σ(in + out)`` parameters of 16 bytes: fp32 weight, gradien
 activations     ``T·L·block``, where autograd keeps for each token of a Llama-like block ``8h`` (inputs of the two
                 norms, fp32), ``4a·b`` (queries, repeated keys and values, attention's output), ``3i·b`` (the gated
                 MLP), ``s·b`` (the attention mask, where several rows are padded), and for each adapted layer
-                ``4r + 4·in`` (its input in fp32) and the dropout's mask. With gradient checkpointing ``T·(L·h·b + block)``: the
-                blocks' inputs, and one block that is computed again
+                ``4r + 4·in`` (its input in fp32) and the dropout's mask. With gradient checkpointing
+                ``T·(L·h·b + block)``: the blocks' inputs, and one block that is computed again
 logits          ``12·T·V``: log-probabilities, their gradient and that of the logits, all fp32
 overhead        of the process: 0.8 GB for the CUDA context and the allocator's rounding; on a CPU what
                 Python and its libraries take

@@ -54,7 +54,7 @@ LLAMA_2_70B = llama(hidden=8192, intermediate=28_672, layers=80, heads=64, kv_he
 
 
 def setup(**fields: Any) -> TrainingSetup:
-    """Return what those measurements have in common: all linear layers, bfloat16, gradient checkpointing, no dropout."""
+    """Return what they have in common: all linear layers, bfloat16, gradient checkpointing, no dropout."""
     defaults: dict[str, Any] = {
         "rank": 8,
         "target_modules": ("all-linear",),

@@ -33,6 +33,13 @@ def test_caches_move_to_the_work_folder_and_the_hub_is_never_asked(tmp_path: Pat
     assert environment["OMP_NUM_THREADS"] == "3"
 
 
+@pytest.mark.parametrize(("processes", "threads"), [(1, "8"), (4, "2"), (16, "1")])
+def test_the_cpus_that_the_pod_was_told_of_are_shared_out(tmp_path: Path, processes: int, threads: str) -> None:
+    environment = {"GRAFT_CPUS": "8"}
+    prepare_environment(environment, tmp_path, processes=processes)
+    assert environment["OMP_NUM_THREADS"] == threads
+
+
 def test_settings_default_to_the_pods_paths() -> None:
     assert Settings.from_environment({}) == Settings(
         run_config=Path("/etc/graft/run.json"),
