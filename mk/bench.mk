@@ -6,3 +6,13 @@ memory-table: setup ## Compare the memory estimator with published measurements 
 .PHONY: bench-router
 bench-router: setup ## Measure what the router adds to a request, at 500 a second (docs/benchmarks.md)
 	@$(PYTHON) -m tests.bench.router_overhead
+
+BENCH = PYTHONPATH=$(PYTHONPATH) GRAFT_VERSITYGW=$(GRAFT_CACHE)/bin/versitygw $(PYTHON) -m
+
+.PHONY: bench-train bench-transfer
+bench-train: setup ## Train against a bare PEFT loop and TRL, and transfer against plain boto3 (docs/benchmarks.md)
+	@$(BENCH) tests.bench.training
+	@$(BENCH) tests.bench.transfer
+
+bench-transfer: setup ## Only the second: publish and fetch against plain boto3
+	@$(BENCH) tests.bench.transfer

@@ -28,7 +28,7 @@ LEARNING_RATE = 1e-2
 
 def build_base(folder: Path) -> None:
     """Pretrain the base, in seconds on one core, and save it in the layout of Hugging Face."""
-    tokenizer = _tokenizer()
+    tokenizer = word_tokenizer()
     torch.manual_seed(0)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -73,7 +73,8 @@ def _sentence(generator: random.Random) -> str:
     )
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer of whole words, with a chat template."""
     words = [*SPECIAL_TOKENS, *WORDS, *KINDS, *(noun for nouns in KINDS.values() for noun in nouns)]
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

@@ -1,0 +1,199 @@
+"""One training in a process of its own: ``python -m tests.bench.contestants NAME FOLDER`` prints what it measured.
+
+All of them train the same model on the same rows with the same hyperparameters, those of the run document in FOLDER.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.bench.meter import Meter
+
+if TYPE_CHECKING:
+    from graft_trainer.config import RunConfig
+
+
+def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
+    """The training part of the trainer's pipeline, checkpoint and progress in the registry included."""
+    with meter.phase("imports"):
+        from graft_registry.checkpoints import CheckpointStore
+        from graft_registry.store import ObjectStore
+        from graft_registry.versions import AdapterRegistry
+        from graft_trainer import model
+        from graft_trainer.adapters import attach_adapter
+        from graft_trainer.checkpoint import RunCheckpoints
+        from graft_trainer.dataset import load_dataset
+        from graft_trainer.distributed import Workers
+        from graft_trainer.methods import METHODS
+        from graft_trainer.preemption import PreemptionNotice
+        from graft_trainer.progress import ProgressWriter
+        from graft_trainer.rendering import render_rows
+        from graft_trainer.sources import DataFetcher
+        from graft_trainer.training import RunTrainer
+
+    method, workers, work = METHODS[config.method], Workers(), folder / f"work-{os.getpid()}"
+    with meter.phase("render"):
+        tokenizer = model.load_tokenizer(config.base.path)
+        dataset = load_dataset(config.dataset, DataFetcher(config.registry, work / "data"), seed=config.training.seed)
+        rows = render_rows(
+            dataset.training,
+            tokenizer,
+            max_length=config.training.max_sequence_length,
+            max_dropped_percent=config.dataset.max_dropped_percent,
+        ).rows
+    with meter.phase("load base"):
+        store = ObjectStore(config.registry)
+        saved = CheckpointStore(store, config.namespace, config.adapter, config.recipe)
+        checkpoints = RunCheckpoints(saved, work / "checkpoints", workers)
+        base = model.load_base(config.base.path, dtype=model.compute_dtype(config.base.path, "Auto"), method=method)
+        adapted = attach_adapter(base, config, rows=rows, checkpoints=checkpoints, resumed=checkpoints.restore())
+    progress = ProgressWriter(AdapterRegistry(store, config.namespace, config.adapter), config.recipe)
+    trainer = RunTrainer(
+        config.training, method, checkpoints, progress, PreemptionNotice(), workers, learning_rate_ratio=16.0
+    )
+    meter.watch(adapted)
+    trainer.train(adapted, tokenizer, rows, (), resumed=None)
+
+
+def bare_loop(folder: Path, meter: Meter, config: RunConfig) -> None:
+    """PEFT and Transformers with a training loop as in their documentation."""
+    with meter.phase("imports"):
+        import torch
+        from peft import LoraConfig, get_peft_model
+        from torch.utils.data import DataLoader
+        from transformers import (
+            AutoModelForCausalLM,
+            AutoTokenizer,
+            DataCollatorForSeq2Seq,
+            get_cosine_schedule_with_warmup,
+            set_seed,
+        )
+
+    training, lora = config.training, config.lora
+    with meter.phase("render"):
+        tokenizer = AutoTokenizer.from_pretrained(config.base.path)
+        features = [_masked(row, tokenizer) for row in _messages(config)]
+    with meter.phase("load base"):
+        set_seed(training.seed)
+        base = AutoModelForCausalLM.from_pretrained(config.base.path)
+        base.config.use_cache = False
+        model = get_peft_model(
+            base,
+            LoraConfig(
+                task_type="CAUSAL_LM",
+                r=lora.rank,
+                lora_alpha=lora.alpha,
+                lora_dropout=lora.dropout,
+                target_modules="all-linear",
+            ),
+        )
+    collate = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100)
+    loader = DataLoader(features, batch_size=training.batch_size, shuffle=True, collate_fn=collate)
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
+    steps = training.max_steps or 0
+    schedule = get_cosine_schedule_with_warmup(optimizer, int(training.warmup_ratio * steps), steps)
+    meter.watch(model)
+    model.train()
+    done = 0
+    while done < steps:
+        for batch in loader:
+            model(**batch).loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, training.max_grad_norm)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            done += 1
+            if done == steps:
+                break
+    model.save_pretrained(folder / f"bare-{os.getpid()}")
+
+
+def trl(folder: Path, meter: Meter, config: RunConfig) -> None:
+    """TRL's SFTTrainer, which renders and masks the rows itself."""
+    with meter.phase("imports"):
+        from datasets import Dataset
+        from peft import LoraConfig
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from trl import SFTConfig, SFTTrainer
+
+    training, lora = config.training, config.lora
+    with meter.phase("load base"):
+        tokenizer = AutoTokenizer.from_pretrained(config.base.path)
+        base = AutoModelForCausalLM.from_pretrained(config.base.path)
+        base.config.use_cache = False
+    with meter.phase("render"):
+        rows = [{"prompt": row[:-1], "completion": row[-1:]} for row in _messages(config)]
+        trainer = SFTTrainer(
+            model=base,
+            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(rows),
+            peft_config=LoraConfig(
+                task_type="CAUSAL_LM",
+                r=lora.rank,
+                lora_alpha=lora.alpha,
+                lora_dropout=lora.dropout,
+                target_modules="all-linear",
+            ),
+            args=SFTConfig(
+                output_dir=str(folder / f"trl-{os.getpid()}"),
+                max_steps=training.max_steps or -1,
+                per_device_train_batch_size=training.batch_size,
+                gradient_accumulation_steps=training.gradient_accumulation,
+                learning_rate=training.learning_rate,
+                lr_scheduler_type="cosine",
+                warmup_steps=training.warmup_ratio,
+                max_grad_norm=training.max_grad_norm,
+                max_length=training.max_sequence_length,
+                packing=training.packing,
+                seed=training.seed,
+                logging_steps=training.logging_steps,
+                activation_checkpointing=False,
+                dataloader_pin_memory=False,
+                bf16=False,
+                use_cpu=True,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+            ),
+        )
+    meter.watch(trainer.model)
+    trainer.train()
+    trainer.save_model()
+
+
+def _messages(config: RunConfig) -> list[list[dict[str, str]]]:
+    source = config.dataset.source.file
+    assert source is not None
+    return [json.loads(line)["messages"] for line in source.path.read_text().splitlines()]
+
+
+def _masked(messages: list[dict[str, str]], tokenizer: Any) -> dict[str, list[int]]:
+    """Render a conversation of one question and mask the question."""
+    question = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    prompt = tokenizer(question, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return {"input_ids": ids, "labels": [-100] * len(prompt) + ids[len(prompt) :]}
+
+
+CONTESTANTS: dict[str, Callable[[Path, Meter, RunConfig], None]] = {"Graft": graft, "bare loop": bare_loop, "TRL": trl}
+
+
+def main() -> None:
+    """Run one contestant and print its result as JSON."""
+    from graft_trainer.config import read_run_config
+
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    meter = Meter()
+    CONTESTANTS[name](folder, meter, read_run_config(folder / "run.json"))
+    print(json.dumps(meter.result().to_dict()))
+
+
+if __name__ == "__main__":
+    main()
