@@ -26,7 +26,12 @@ def test_the_contract_lists_every_exit_code() -> None:
 
 def test_every_failure_ends_its_job_or_is_tried_again_by_it() -> None:
     ignored, failing = (
-        {code for rule in failure_rules() if rule["action"] == action for code in rule.get("onExitCodes", {"values": ()})["values"]}
+        {
+            code
+            for rule in failure_rules()
+            if rule["action"] == action
+            for code in rule.get("onExitCodes", {"values": ()})["values"]
+        }
         for action in ("Ignore", "FailJob")
     )
     assert not ignored & failing

@@ -110,13 +110,15 @@ def test_a_recipe_that_is_in_the_registry_is_adopted(trained_pod: Pod) -> None:
     assert trained_pod.registry.numbers() == (1,)
 
 
-def test_qlora_trains_in_four_bits_and_is_judged_in_full_precision(pod: Pod) -> None:
+def test_qlora_trains_in_four_bits_and_is_judged_in_full_precision(pod: Pod, trained_pod: Pod) -> None:
     pod.config["method"] = "QLoRA"
     assert pod.run() == 0
     manifest = pod.version().manifest
     assert (manifest.method, manifest.trained_on, manifest.servable) == ("QLoRA", "nf4", "MultiAdapter")
     assert manifest.metrics.exact_match is not None
     assert manifest.metrics.exact_match >= 0.75
+    # In four bits the base's loss would be another one: it is the same as beside an adapter of full precision.
+    assert manifest.metrics.base_eval_loss == pytest.approx(trained_pod.version().manifest.metrics.base_eval_loss)
     assert manifest.golden
 
 

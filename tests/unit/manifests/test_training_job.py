@@ -15,7 +15,12 @@ from graft_operator.manifests.training_job import pod_settings_digest, run_docum
 def training_job(*, lowered_batch: int | None = None, readapts: bool = False, **spec: Any) -> dict[str, Any]:
     subject = adapter(**spec)
     run = run_document(
-        subject, resolved_base(), recipe=recipe_of(subject), reason="SpecChanged", dataset_digest=None, platform=PLATFORM
+        subject,
+        resolved_base(),
+        recipe=recipe_of(subject),
+        reason="SpecChanged",
+        dataset_digest=None,
+        platform=PLATFORM,
     )
     return training_job_manifest(
         subject, resolved_base(), "uid-of-tiny", run, PLATFORM, lowered_batch=lowered_batch, readapts=readapts

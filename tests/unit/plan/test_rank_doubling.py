@@ -12,7 +12,13 @@ from graft_operator.api.conditions import yes
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.gate import GateVerdict
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.rank_doubling import correct_rank, effective_rank, rank_is_too_low, with_effective_rank, with_rank
+from graft_operator.plan.rank_doubling import (
+    correct_rank,
+    effective_rank,
+    rank_is_too_low,
+    with_effective_rank,
+    with_rank,
+)
 from graft_operator.plan.recipe import spec_digest
 from graft_operator.plan.verdicts import Verdict
 from graft_operator.plan.version_reason import new_version_reason

@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.builders import NOW, adapter, base_model, digest, job, recipe_of, resolved_base, seen, served_version, version
+from tests.builders import (
+    NOW,
+    adapter,
+    base_model,
+    digest,
+    job,
+    recipe_of,
+    resolved_base,
+    seen,
+    served_version,
+    version,
+)
 from tests.unit.registry.published_memory import LLAMA_2_7B
 
 from graft_operator.api.base_shape import BaseShape

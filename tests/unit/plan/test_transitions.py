@@ -45,7 +45,11 @@ CASES: dict[str, tuple[dict[str, Fact], dict[str, Fact], list[tuple[str, str]]]]
     ),
     "what one condition tells the others don't repeat": (
         {"Stalled": no("Progressing"), "Trained": no("Training", "step 1"), "UpToDate": no("Training", "step 1")},
-        {"Stalled": yes("Diverged", "too high"), "Trained": no("Diverged", "too high"), "UpToDate": no("Diverged", "too high")},
+        {
+            "Stalled": yes("Diverged", "too high"),
+            "Trained": no("Diverged", "too high"),
+            "UpToDate": no("Diverged", "too high"),
+        },
         [("Warning", "Diverged")],
     ),
     "a preemption is no trouble": (
@@ -72,8 +76,10 @@ def test_events(old: dict[str, Fact], new: dict[str, Fact], events: list[tuple[s
     assert [(event.type, event.reason) for event in found] == events
 
 
-def status(served: int | None, target: int | None) -> LoraAdapterStatus:
-    serving = {"target": served_version(target).to_wire()} if target else {}
+def status(served: int | None, target: int | None, weight: int | None = None) -> LoraAdapterStatus:
+    serving: dict[str, Any] = {"target": served_version(target).to_wire()} if target else {}
+    if weight is not None:
+        serving["rollout"] = {"weight": weight, "startTime": NOW.isoformat()}
     return adapter(status={"served_version": served, "serving": serving}).status
 
 
@@ -81,6 +87,10 @@ MOVES: dict[str, tuple[LoraAdapterStatus, LoraAdapterStatus, list[str]]] = {
     "a first version answers": (status(None, 1), status(1, 1), ["VersionServed"]),
     "a rollout starts": (status(1, 1), status(1, 2), ["RolloutStarted"]),
     "a rollout ends": (status(1, 2), status(2, 2), ["VersionServed"]),
+    "a canary's next step begins": (status(1, 2, 10), status(1, 2, 50), ["CanaryStep"]),
+    "a canary's last step ends": (status(1, 2, 50), status(1, 2, 100), ["CanaryStep"]),
+    "a canary's step goes on": (status(1, 2, 10), status(1, 2, 10), []),
+    "another version's canary begins": (status(1, 2, 50), status(1, 3, 10), ["RolloutStarted"]),
     "nobody answers any more: conditions tell": (status(1, 1), status(None, 1), []),
     "nothing moves": (status(1, 1), status(1, 1), []),
 }
@@ -92,7 +102,10 @@ def test_moves_of_the_alias(old: LoraAdapterStatus, new: LoraAdapterStatus, reas
 
 
 def test_a_raised_rank_is_told_once() -> None:
-    before, after = LoraAdapterStatus(), LoraAdapterStatus(raised_rank=RaisedRank(rank=32, spec_digest=digest("spec"), message="32"))
+    before, after = (
+        LoraAdapterStatus(),
+        LoraAdapterStatus(raised_rank=RaisedRank(rank=32, spec_digest=digest("spec"), message="32")),
+    )
     assert [(event.type, event.reason, event.message) for event in adapter_events(before, after)] == [
         ("Normal", "RankDoubled", "32")
     ]

@@ -75,7 +75,9 @@ def test_a_container_that_was_started_again_is_heard() -> None:
 
 def killed(code: int = 137, reason: str = "Error", **fields: Any) -> dict[str, Any]:
     """A pod whose trainer was killed by the kernel, or by whoever has deleted or disrupted it."""
-    body = pod(None, containerStatuses=[{"name": "trainer", "state": {"terminated": {"exitCode": code, "reason": reason}}}])
+    body = pod(
+        None, containerStatuses=[{"name": "trainer", "state": {"terminated": {"exitCode": code, "reason": reason}}}]
+    )
     body["metadata"] |= fields.get("metadata", {})
     body["status"] |= fields.get("status", {})
     return body | {"spec": {"containers": [{"name": "trainer", "resources": {"limits": fields.get("limits", {})}}]}}
@@ -108,12 +110,20 @@ def test_a_container_that_was_killed(body: dict[str, Any], outcome: tuple[str, s
     assert (seen.outcome_reason, seen.outcome_message) == expected
 
 
-CODES = {69: "OutOfMemory", 137: "OutOfMemory", 64: "InvalidConfig", 65: "BadDataset", 66: "BaseMismatch", 67: "Diverged", 1: ""}
+CODES = {
+    69: "OutOfMemory",
+    137: "OutOfMemory",
+    64: "InvalidConfig",
+    65: "BadDataset",
+    66: "BaseMismatch",
+    67: "Diverged",
+    1: "",
+}
 
 
 @pytest.mark.parametrize(("code", "reason"), CODES.items())
 def test_the_exit_code_outlives_the_pod(code: int, reason: str) -> None:
-    message = f"Container trainer for pod team-a/support-train-1-x failed with exit code {code} matching FailJob rule at index 2"
+    message = f"Container trainer for pod team-a/x-1 failed with exit code {code} matching FailJob rule at index 2"
     ended = condition("Failed", reason="PodFailurePolicy") | {"message": message}
     assert job_observed(JOB | {"status": {"conditions": [ended]}}, []).outcome_reason == reason
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.builders import CREATED, NOW, PLATFORM, base_manifest, version
 from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
+from tests.unit.reconcilers.merged_deployment import is_merged, run_merged_deployments
 from tests.unit.reconcilers.serving_pod import ServingPod
 
 from graft_operator.agents.client import PodAddress
@@ -26,6 +27,7 @@ from graft_operator.reconcilers.effects import Effects
 from graft_registry.documents import BaseDrift, BaseManifest, BaseSource, DriftVerdict, Progress, StoredVersion
 from graft_registry.errors import NotFound
 
+PARITY = {"dtype": "float32", "tokens": 9, "meanKl": 0.0, "maxLogitDifference": 0.0, "argmaxAgreement": 1.0}
 TICKS_TO_TRAIN = 3
 TICKS_TO_IMPORT = 2
 SECONDS_PER_TICK = 100
@@ -200,6 +202,7 @@ class World:
             hyperparameters={"training": run["training"]},
             shape={"rank": rank, "alpha": 2 * rank, "targetModules": ["q_proj"]}
             | {"trainableParameters": 1, "allParameters": 2},
+            merge=PARITY if run["serving"]["mode"] == "Merged" else None,
             metrics={"evalLoss": loss, "baseEvalLoss": 2.0, "trainLoss": loss, "lateImprovement": 0.0},
         )
         self.registry.versions[name, number] = stored
@@ -220,8 +223,12 @@ class World:
                 status={"containerStatuses": [{"state": {"terminated": {"message": said}}}]},
             )
 
+    def _base_deployments(self) -> list[dict[str, Any]]:
+        return [body for body in self.cluster.of_kind("Deployment") if not is_merged(body)]
+
     def _run_deployments(self) -> None:
-        for deployment in self.cluster.of_kind("Deployment"):
+        run_merged_deployments(self.cluster)
+        for deployment in self._base_deployments():
             metadata = deployment["metadata"]
             for index in range(64):
                 name = f"{metadata['name']}-{index}"
@@ -246,7 +253,7 @@ class World:
         for name, pod in self.pods.items():
             ready = {"type": "Ready", "status": str(pod.ready)}
             self.cluster.objects["Pod", name]["status"] = {"podIP": "10.0.0.1", "conditions": [ready]}
-        for deployment in self.cluster.of_kind("Deployment"):
+        for deployment in self._base_deployments():
             own = [pod for name, pod in self.pods.items() if name.rpartition("-")[0] == deployment["metadata"]["name"]]
             ready_count = sum(pod.ready for pod in own)
             deployment["status"] = {

@@ -25,8 +25,8 @@ def is_exploding(losses: Sequence[float]) -> bool:
 
     ``losses`` are all the training losses that were logged so far, in nats per token. Training from a pretrained base
     begins near the best that the base can do, so a loss far above its beginning is worse than not to have trained.
-    The rule needs nothing but these losses, so a resumed run decides as an uninterrupted one does. Its numbers are ours,
-    chosen to end only what is hopeless.
+    The rule needs nothing but these losses, so a resumed run decides as an uninterrupted one does. Its numbers are
+    ours, chosen to end only what is hopeless.
     """
     if len(losses) <= PATIENCE:
         return False

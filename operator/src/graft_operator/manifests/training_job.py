@@ -93,7 +93,7 @@ def lora_document(lora: LoraParameters) -> dict[str, Any]:
 def training_document(training: Training) -> dict[str, Any]:
     """Return the hyperparameters: the user's without what is the operator's, and those that users don't choose."""
     chosen = {name: value for name, value in training.to_wire().items() if name not in NOT_THE_TRAINERS}
-    return chosen | {"packing": False, "loggingSteps": LOGGING_STEPS}
+    return chosen | {"loggingSteps": LOGGING_STEPS}
 
 
 def training_job_manifest(
@@ -129,7 +129,7 @@ def training_job_manifest(
         "kind": "Job",
         "metadata": metadata,
         "spec": {
-            # Kueue's own hand: it lets the Job run, and may hold it again. Nothing of ours ever writes this field again.
+            # From here on the field is Kueue's: it lets the Job run, and may hold it again. Nothing of ours writes it.
             "suspend": adapter.spec.pod.queue_name is not None,
             # What makes one pod fail may make all of them fail at once.
             "backoffLimit": RETRIES * adapter.spec.pod.workers.nodes,

@@ -23,8 +23,8 @@ from graft_operator.plan.merged import (
 )
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rank_doubling import correct_rank, raised_rank
-from graft_operator.plan.recipe import spec_digest
 from graft_operator.plan.readaptation import with_rejected
+from graft_operator.plan.recipe import spec_digest
 from graft_operator.plan.rollout import ABORTED, Rollout, Setback, Situation, plan_rollout, served
 from graft_operator.plan.training import decide_training, superseded_jobs
 from graft_operator.plan.verdicts import Verdict
@@ -66,9 +66,7 @@ class Judgement:
         return no("RolledBack", f"version {entry.number} was rolled back: {entry.message}; {again}")
 
 
-def plan_adapter(
-    seen: AdapterObserved, now: datetime, *, training_job: TrainingJob, merged_model: MergedModel
-) -> Plan:
+def plan_adapter(seen: AdapterObserved, now: datetime, *, training_job: TrainingJob, merged_model: MergedModel) -> Plan:
     """Decide the next step for one adapter. Pure: no I/O, no clock, no randomness."""
     adapter = seen.adapter
     if adapter.metadata.is_deleting:

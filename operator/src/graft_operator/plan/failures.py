@@ -6,9 +6,9 @@
 | MergeMismatch | exit 71 | stalls: the same weights would be merged again |
 | OutOfMemory | exit 69, or the kernel's 137 | another Job with a smaller micro-batch; stalls at one row |
 | DeadlineExceeded | the Job's activeDeadlineSeconds | stalls; a higher deadline goes on from the checkpoint |
-| RegistryUnavailable, Crashed, TrainingFailed | exit 68, or any other | the Job retries with growing pauses; then it rests |
+| RegistryUnavailable, Crashed, TrainingFailed | exit 68, or any other | its Job retries ever later, then rests |
 | VersionMissing | a Job that succeeded without a version | rests, then trains again |
-| Preempted, Unschedulable, ImagePullFailed, Queued | the Job is still active | waited for: see `running.py` |
+| Preempted, WorkerLost, Unschedulable, ImagePullFailed, Queued | an active Job | waited for: see `running.py` |
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def memory_is_exhausted(seen: AdapterObserved, job: JobObserved) -> Verdict | No
         return None
     fact = no(
         OUT_OF_MEMORY,
-        f"spec.training.batchSize: one row per forward pass is too much ({job.outcome_message}); use method QLoRA, lower"
-        " spec.training.maxSequenceLength, or give more memory in spec.pod.resources",
+        f"spec.training.batchSize: one row per forward pass is too much ({job.outcome_message}); use method QLoRA,"
+        " lower spec.training.maxSequenceLength, or give more memory in spec.pod.resources",
     )
     return Verdict(trained=fact, stalled=fact)
 

@@ -47,7 +47,7 @@ def rank_is_too_low(manifest: VersionManifest, gate: GateVerdict) -> bool:
 
 
 def correct_rank(seen: AdapterObserved, training: Verdict, gate: GateVerdict | None) -> Verdict:
-    """Return what is done about a version that failed its gate for want of rank: one with twice the rank, or a stall."""
+    """Return what is done about a version that failed its gate for want of rank: twice the rank, or a stall."""
     version, doubling, rank = training.current, seen.adapter.spec.training.rank_doubling, effective_rank(seen.adapter)
     if version is None or gate is None or doubling is None or version.manifest.recipe != seen.recipe:
         return training
@@ -56,9 +56,10 @@ def correct_rank(seen: AdapterObserved, training: Verdict, gate: GateVerdict | N
     if limit := doubling_limit(seen, rank):
         fact = no(gate.reason, f"{gate.message}; the rank of {rank} is too low, but {limit}")
         return replace(training, stalled=fact)
+    number = version.manifest.number
     message = (
-        f"version {version.manifest.number} of rank {rank} has learnt all it could and failed its gate ({gate.message}):"
-        f" trained again with rank {2 * rank}"
+        f"version {number} of rank {rank} has learnt all it could and failed its gate ({gate.message}): trained again"
+        f" with rank {2 * rank}"
     )
     raised = RaisedRank(rank=2 * rank, spec_digest=spec_digest(seen.adapter.spec), message=message)
     return replace(training, raised_rank=raised, waiting=no("RankDoubled", message), requeue_after=0)

@@ -123,7 +123,8 @@ def adapter_of_base(body: Object, base: BaseModel) -> AdapterOfBase:
     merged = body.get("spec", {}).get("serving", {}).get("mode") == "Merged"
     serving = AdapterServingStatus() if merged else status.serving
     resolved, target = base.status.resolved, status.serving.target
-    behind = target is not None and resolved is not None and target.base_digest != resolved.digest
+    moves = base.spec.readaptation.policy != "Never"
+    behind = moves and target is not None and resolved is not None and target.base_digest != resolved.digest
     return AdapterOfBase(
         name=body["metadata"]["name"],
         deleting="deletionTimestamp" in body["metadata"],
