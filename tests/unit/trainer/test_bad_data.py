@@ -55,8 +55,7 @@ BAD_DATA: dict[str, tuple[str, bytes | None, dict[str, Any], tuple[str, ...]]] =
         lines(ROW, "{oops", ROW),
         {},
         (
-            "1 of 3 rows cannot be used, more than the 5 %",
-            "(1 NotJSON)",
+            "1 of 3 rows cannot be used (1 NotJSON), and spec.dataset.maxDroppedPercent is 5:",
             "rows.jsonl line 2: not JSON",
             "Mend or remove",
         ),
@@ -177,8 +176,29 @@ def test_the_user_decides_how_many_bad_rows_are_too_many(tmp_path: Path, limit: 
     if accepted:
         assert load(tmp_path, content, maxDroppedPercent=limit).dropped.total == 3
     else:
-        with pytest.raises(BadDatasetError, match=f"more than the {limit} % of spec.dataset.maxDroppedPercent"):
+        with pytest.raises(BadDatasetError, match=f"and spec.dataset.maxDroppedPercent is {limit}:"):
             load(tmp_path, content, maxDroppedPercent=limit)
+
+
+def test_nothing_but_bad_rows_is_never_accepted(tmp_path: Path) -> None:
+    with pytest.raises(BadDatasetError, match="2 of 2 rows cannot be used"):
+        load(tmp_path, lines("{oops", "{oops"), maxDroppedPercent=100)
+
+
+def test_a_row_may_not_fill_the_message(tmp_path: Path) -> None:
+    monster = {"messages": [{"role": "x" * 100_000, "content": ""}]}
+    with pytest.raises(BadDatasetError, match=r"messages\[0\]\.role is…") as raised:
+        load(tmp_path, lines(*[monster] * 3))
+    assert len(str(raised.value)) < 1200
+
+
+def test_a_file_of_somebody_else_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("graft_trainer.sources.file_sha256", refuse)
+    with pytest.raises(BadDatasetError, match=r"rows\.jsonl may not be read by user \d+ .*; make it readable"):
+        load(tmp_path, lines(ROW, ROW))
 
 
 def test_a_folder_is_read_in_the_order_of_its_names_and_of_any_types(tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ def test_a_row_that_the_template_refuses_is_dropped_and_the_others_are_not(token
 @pytest.mark.parametrize(
     ("conversation", "field", "message"),
     [
-        (MASKED, "spec.training.maxSequenceLength", r"\(2 FullyMasked\): x.jsonl line 4: no token of an answer"),
-        (TOOL_FIRST, "spec.dataset", r"2 of 3 rows cannot be used, .* \(2 RefusedByTemplate\)"),
+        (MASKED, "spec.training.maxSequenceLength", r"\(2 FullyMasked\), .* 5: x.jsonl line 4: no token of an answer"),
+        (TOOL_FIRST, "spec.dataset", r"2 of 3 rows cannot be used \(2 RefusedByTemplate\)"),
         (LONG_ANSWER, "spec.training.maxSequenceLength", "2 of 3 rows are longer than 12 tokens"),
     ],
 )
@@ -126,7 +126,7 @@ def test_too_many_unusable_rows_end_the_run(
 def test_the_limit_of_dropped_rows_is_the_users(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = CHAT
     assert len(rendered(ONE_TURN, MASKED, tokenizer=tokenizer, limit=50).rows) == 1
-    with pytest.raises(BadDatasetError, match="more than the 49 %"):
+    with pytest.raises(BadDatasetError, match="maxDroppedPercent is 49"):
         rendered(ONE_TURN, MASKED, tokenizer=tokenizer, limit=49)
 
 

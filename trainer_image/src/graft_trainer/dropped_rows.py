@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from textwrap import shorten
 
 from graft_trainer.outcome import BadDatasetError
 
 EXAMPLES = 3
 """Rows of each reason, and of a failure in all, that are shown by their place."""
+
+MESSAGE_LENGTH = 200
+"""Characters of one row's message: it may quote the row, and three have to fit into a termination message."""
 
 
 class DropReason(StrEnum):
@@ -67,7 +71,7 @@ class DropTally:
         self.counts[error.reason] += 1
         examples = self.first.setdefault(error.reason, [])
         if len(examples) < EXAMPLES:
-            examples.append(DroppedRow(place, str(error)))
+            examples.append(DroppedRow(place, shorten(str(error), MESSAGE_LENGTH, placeholder="…")))
 
     def examples(self) -> list[DroppedRow]:
         """Return the first rows, one of each reason before the second of any."""
@@ -97,7 +101,7 @@ class DropTally:
 
 
 def check_limit(dropped: DropTally, rows: int, *, max_percent: int, field: str, fix: str) -> None:
-    """Raise BadDatasetError where more than ``max_percent`` of ``rows`` rows were left out.
+    """Raise BadDatasetError where more than ``max_percent`` of ``rows`` rows were left out, or all of them.
 
     Args:
         dropped: the rows that were left out.
@@ -106,12 +110,12 @@ def check_limit(dropped: DropTally, rows: int, *, max_percent: int, field: str, 
         field: of the LoraAdapter, that has to change.
         fix: what to do, as an imperative sentence without a full stop.
     """
-    if dropped.total * 100 <= max_percent * rows:
+    if not dropped.total or (dropped.total * 100 <= max_percent * rows and dropped.total < rows):
         return
     examples = "; ".join(f"{row.place}: {row.message}" for row in dropped.examples())
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.by_reason().items())
     raise BadDatasetError(
-        f"{dropped.total} of {rows} rows cannot be used, more than the {max_percent} % of "
-        f"spec.dataset.maxDroppedPercent ({reasons}): {examples}. {fix}",
+        f"{dropped.total} of {rows} rows cannot be used ({reasons}), and spec.dataset.maxDroppedPercent is "
+        f"{max_percent}: {examples}. {fix}",
         field=field,
     )

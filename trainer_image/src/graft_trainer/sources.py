@@ -47,7 +47,13 @@ class DataFetcher:
         if source.hugging_face is not None:
             return fetch_from_hub(source.hugging_face, self._folder / field, os.environ, field=f"{field}.huggingFace")
         assert source.file is not None
-        return _mounted(source.file, field)
+        try:
+            return _mounted(source.file, field)
+        except PermissionError as error:
+            raise BadDatasetError(
+                f"{source.file.uri} may not be read by user {os.getuid()} ({error}); make it readable for others",
+                field=field,
+            ) from error
 
     def _fetch_objects(self, source: S3Source, field: str) -> Fetched:
         config, key = self._registry.for_uri(source.uri)
