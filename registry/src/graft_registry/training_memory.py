@@ -114,6 +114,8 @@ class TrainingSetup:
     value_bytes: int
     """2 for bfloat16, 4 for float32."""
     gradient_checkpointing: bool = False
+    shards: int = 1
+    """Workers that share the weights of the blocks out among themselves (FSDP)."""
 
     @property
     def tokens(self) -> int:
@@ -146,7 +148,7 @@ class MemoryEstimate:
 
 
 def estimate_gpu(shape: ModelShape, setup: TrainingSetup) -> MemoryEstimate:
-    """Estimate what one GPU holds that trains alone (or as one of several that each hold everything)."""
+    """Estimate what one GPU holds, alone or as one of several."""
     return MemoryEstimate(
         weights=weight_bytes(shape, setup),
         adapter=adapter_bytes(shape, setup),
@@ -173,11 +175,12 @@ def host_bytes_beside_gpu(shape: ModelShape, setup: TrainingSetup) -> int:
 
 
 def weight_bytes(shape: ModelShape, setup: TrainingSetup) -> int:
-    """Return the bytes of the frozen base."""
-    if not setup.quantized:
-        return shape.parameters * setup.value_bytes
-    quantized = sum(layers.weights for layers in shape.linear.values())
-    return round(quantized * NF4_BITS / 8) + (shape.parameters - quantized) * setup.value_bytes
+    """Return the bytes of the frozen base, of which sharding leaves a part of the blocks, and one whole at a time."""
+    in_blocks = sum(layers.weights for layers in shape.linear.values())
+    blocks = in_blocks * (NF4_BITS / 8 if setup.quantized else setup.value_bytes)
+    if setup.shards > 1:
+        blocks = blocks / setup.shards + blocks / shape.layers
+    return round(blocks) + (shape.parameters - in_blocks) * setup.value_bytes
 
 
 def adapter_bytes(shape: ModelShape, setup: TrainingSetup) -> int:

@@ -60,6 +60,8 @@ SAVES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "4 bits": ({"quantized": True}, {}),
     "gradient checkpointing": ({}, {"gradient_checkpointing": False}),
     "no dropout": ({}, {"dropout": True}),
+    "sharding": ({"shards": 2}, {}),
+    "more shards": ({"shards": 8}, {"shards": 2}),
     "no ranks at all": ({"rank": 0}, {"rank": 1}),
 }
 

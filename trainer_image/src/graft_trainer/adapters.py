@@ -18,7 +18,6 @@ from peft import (
     PrefixTuningConfig,
     PromptTuningConfig,
     get_peft_model,
-    prepare_model_for_kbit_training,
 )
 from peft.utils import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
 from transformers import PreTrainedModel, set_seed
@@ -43,10 +42,15 @@ def attach_adapter(
 ) -> PeftModel:
     """Freeze the base and add an adapter to it, initialised from the seed and the rows, or as in ``resumed``.
 
+    What is not quantized stays in the precision of the run. PEFT's ``prepare_model_for_kbit_training`` would cast it to
+    float32, which doubles the activations and takes 2 GB more for a vocabulary of 128,000 tokens.
+
     Raises InvalidConfigError where a target module does not exist or the method cannot do what is asked.
     """
     method = METHODS[config.method]
-    base = _prepared(base, config, method)
+    if config.training.gradient_checkpointing:
+        # Checkpointed blocks only keep gradients where an input needs them; embeddings are frozen.
+        base.enable_input_require_grads()
     set_seed(config.training.seed)
     observes = method.initialization == "ExplainedVariance" and resumed is None
     try:
@@ -62,16 +66,6 @@ def attach_adapter(
         raise InvalidConfigError(f"{field}: {error}", field=field) from error
     _check_rank_pattern(model, config.lora)
     return model
-
-
-def _prepared(base: PreTrainedModel, config: RunConfig, method: Method) -> PreTrainedModel:
-    checkpointing = config.training.gradient_checkpointing
-    if method.quantized:
-        return prepare_model_for_kbit_training(base, use_gradient_checkpointing=checkpointing)
-    if checkpointing:
-        # Checkpointed blocks only keep gradients where an input needs them; embeddings are frozen.
-        base.enable_input_require_grads()
-    return base
 
 
 def adapter_config(config: RunConfig, base: PreTrainedModel, *, resumed: Path | None) -> PeftConfig:

@@ -96,7 +96,7 @@ def choice_inputs(spec: LoraAdapterSpec, base: ResolvedBase) -> str:
     setup = training_setup(spec, base)
     shape = base.shape.to_wire() if base.shape else None
     decisive = [setup.target_modules, setup.rank, setup.tokens, setup.value_bytes, setup.gradient_checkpointing]
-    return digest_of([*decisive, setup.dropout, gpu_memory(spec.pod), base.parameters, shape])
+    return digest_of([*decisive, setup.dropout, setup.shards, gpu_memory(spec.pod), base.parameters, shape])
 
 
 def gpu_is_too_small(seen: AdapterObserved, _: datetime) -> Verdict | None:
