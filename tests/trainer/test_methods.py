@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 STEPS = int(os.environ.get("GRAFT_METHODS_STEPS", "24"))
-LEARNING_RATES = {"IA3": "1e-1", "LoRAPlus": "2e-3", "PrefixTuning": "3e-1", "PromptTuning": "1e-1"}
+LEARNING_RATES = {"IA3": "1e-1", "LoRAPlus": "2e-3", "PrefixTuning": "1", "PromptTuning": "1e-1"}
 """Few parameters need large steps; LoRA+ has larger ones for half of the matrices."""
 
 each_method = pytest.mark.parametrize("method", METHODS)
@@ -51,11 +51,12 @@ def prepare(new_pod: Callable[[str], Pod]) -> Callable[..., Pod]:
         pod.config["method"] = method
         pod.config["training"] |= {
             "maxSteps": STEPS,
+            "gradientAccumulation": 1,
             "evalSteps": STEPS,
             "learningRate": LEARNING_RATES.get(method, "5e-3"),
         }
         pod.config["serving"] = {"mode": "Merged" if can_be_merged(METHODS[method]) else "None"}
-        pod.config["evaluation"]["maxProbeRows"] = 4
+        pod.config["evaluation"]["maxProbeRows"] = 2
         return pod
 
     return prepare_run
@@ -84,7 +85,7 @@ def test_it_learns_and_is_what_was_published(
     manifest, metrics = stored.manifest, stored.manifest.metrics
     assert metrics.eval_loss is not None
     assert metrics.base_eval_loss is not None
-    assert metrics.eval_loss < 0.8 * metrics.base_eval_loss
+    assert metrics.eval_loss < 0.9 * metrics.base_eval_loss
     published(method).registry.fetch(stored, tmp_path / "version")
     assert manifest.golden
     for golden in manifest.golden:
@@ -181,3 +182,30 @@ def answer_margin(model: Any, prompt: tuple[int, ...], answer: tuple[int, ...]) 
     best_two = logits.topk(2)
     assert tuple(best_two.indices[:, 0].tolist()) == answer
     return float((best_two.values[:, 0] - best_two.values[:, 1]).min())
+
+
+def test_a_module_may_have_a_rank_of_its_own(prepare: Callable[..., Pod], tmp_path: Path) -> None:
+    pod = prepare("LoRA", "ranks")
+    pod.config["serving"] = {"mode": "MultiAdapter"}
+    pod.config["lora"] |= {"rankPattern": {"q_proj": 4, "layers.1.mlp.up_proj": 12}, "alphaPattern": {"q_proj": 8}}
+    assert pod.run() == 0
+    stored = pod.version()
+    pod.registry.fetch(stored, tmp_path / "version")
+    header = read_header(tmp_path / "version" / "adapter_model.safetensors")
+    ranks = {
+        tensor.name.removeprefix("base_model.model.model.layers.").removesuffix(".lora_A.weight"): tensor.shape[0]
+        for tensor in header.tensors
+        if "lora_A" in tensor.name
+    }
+    expected = {"0.self_attn.q_proj": 4, "1.self_attn.q_proj": 4, "1.mlp.up_proj": 12, "0.mlp.up_proj": 8}
+    assert {name: ranks[name] for name in expected} == expected
+    assert stored.manifest.shape.rank == 12
+
+
+def test_a_rank_for_a_module_that_is_not_adapted_is_refused(prepare: Callable[..., Pod]) -> None:
+    pod = prepare("LoRA", "rank of nothing")
+    pod.config["lora"] |= {"rankPattern": {"proj_q": 4}}
+    assert pod.run() == 64
+    termination = pod.termination()
+    assert termination["field"] == "spec.lora.rankPattern"
+    assert "proj_q is not among the adapted modules" in termination["message"]

@@ -8,6 +8,7 @@ from typing import Any
 from tests.builders import source_of
 from tests.kstatus import kstatus
 from tests.unit.reconcilers.cluster_in_memory import OperatorKilledError
+from tests.unit.reconcilers.merged_deployment import is_merged
 from tests.unit.reconcilers.serving_pod import ServingPod
 from tests.unit.reconcilers.world import World
 
@@ -133,7 +134,7 @@ class Simulation:
     def revisions(self) -> set[str]:
         """Return the letters of the bases that have a Deployment."""
         bases = {digest: item.revision[-1] for digest, item in self.world.registry.bases.items()}
-        deployments = self.world.cluster.of_kind("Deployment")
+        deployments = [body for body in self.world.cluster.of_kind("Deployment") if not is_merged(body)]
         return {bases[body["metadata"]["annotations"][labels.RECIPE]] for body in deployments}
 
     def answers(self, name: str = "support") -> set[str]:

@@ -69,7 +69,7 @@ def _batches(rows: Sequence[Row], tokens: int) -> list[dict[str, torch.Tensor]]:
     return batches
 
 
-def _padded(rows: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+def _padded(rows: list[torch.Tensor]) -> dict[str, torch.Tensor]:
     """Stack rows of different lengths; PEFT leaves out what the mask leaves out."""
     return {
         "input_ids": pad_sequence(rows, batch_first=True),

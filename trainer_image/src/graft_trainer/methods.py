@@ -37,7 +37,7 @@ class Method:
     arXiv:2410.07170)."""
 
 
-METHODS: dict[MethodName, Method] = {
+METHODS: dict[str, Method] = {
     "LoRA": Method(servable="MultiAdapter"),
     "QLoRA": Method(servable="MultiAdapter", quantized=True),
     "RsLoRA": Method(servable="MultiAdapter", rank_stabilized=True),

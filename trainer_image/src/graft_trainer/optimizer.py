@@ -21,10 +21,11 @@ def lora_plus_optimizer(
     model: PeftModel, hyperparameters: TrainingHyperparameters, *, ratio: float
 ) -> torch.optim.Optimizer:
     """Return AdamW whose learning rate is ``ratio`` times as high for the matrices B (LoRA+, arXiv:2402.12354)."""
-    return create_loraplus_optimizer(
+    optimizer: torch.optim.Optimizer = create_loraplus_optimizer(
         model,
         torch.optim.AdamW,
         lr=hyperparameters.learning_rate,
         loraplus_lr_ratio=ratio,
         loraplus_weight_decay=hyperparameters.weight_decay,
     )
+    return optimizer

@@ -1,0 +1,77 @@
+"""Whole lives of merged models: they are served beside their base, by pods of their own."""
+
+from __future__ import annotations
+
+import json
+
+from tests.unit.reconcilers.merged_deployment import answering, is_merged
+from tests.unit.reconcilers.simulation import Simulation
+
+MERGED = {"serving": {"mode": "Merged"}}
+
+
+def versions(run: Simulation) -> list[int]:
+    """Return the number of the version on every pod that answers."""
+    return sorted(json.loads(text)["number"] for text in answering(run.world.cluster))
+
+
+async def test_a_merged_model_is_served_by_its_own_pods_and_the_base_knows_nothing_of_it() -> None:
+    run = Simulation(replicas=2)
+    run.write_adapter(method="DoRA", **MERGED)
+    await run.settle()
+    assert versions(run) == [1, 1]
+    assert run.answers() == {"nobody"}
+    assert run.health() == "Current"
+    assert run.status().served_version == 1
+    assert run.status().serving.endpoint == "http://graft-support-merged.team-a.svc:8000"
+    assert ("Service", "graft-support-merged") in run.world.cluster.objects
+
+
+async def test_an_update_never_leaves_fewer_pods_that_answer() -> None:
+    run = Simulation(replicas=2)
+    run.write_adapter(**MERGED)
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    for _ in range(30):
+        await run.round()
+        assert len(versions(run)) >= 2
+        if versions(run) == [1, 2]:
+            assert run.reason("Ready") == "Serving"
+            assert run.status().served_version == 1
+    assert versions(run) == [2, 2]
+    assert run.status().served_version == 2
+    assert run.status().serving.previous is None
+
+
+async def test_a_base_bump_moves_a_merged_model_too() -> None:
+    run = Simulation()
+    run.write_adapter(**MERGED)
+    await run.settle()
+    run.write_base("b")
+    await run.settle()
+    assert versions(run) == [2]
+    assert run.revisions() == {"b"}
+    assert run.health() == "Current"
+
+
+async def test_another_mode_takes_the_pods_away_and_puts_the_adapter_on_the_base() -> None:
+    run = Simulation()
+    run.write_adapter(**MERGED)
+    await run.settle()
+    run.write_adapter(serving={"mode": "MultiAdapter"})
+    await run.settle()
+    assert versions(run) == []
+    assert not [body for body in run.world.cluster.of_kind("Deployment") if is_merged(body)]
+    assert run.answers() == {"v2@a"}
+    assert run.status().serving.endpoint is None
+
+
+async def test_mode_merged_takes_the_alias_off_the_base_and_serves_what_is_merged_then() -> None:
+    run = Simulation()
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+    run.answered.clear()
+    run.write_adapter(**MERGED)
+    await run.settle()
+    assert versions(run) == [2]
+    assert run.answers() == {"nobody"}
