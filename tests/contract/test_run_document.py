@@ -32,6 +32,7 @@ SPECS: dict[str, dict[str, Any]] = {
             "weightDecay": "0.1",
             "maxGradNorm": "0.3",
             "maxSequenceLength": 8,
+            "packing": True,
             "seed": 2_147_483_647,
             "precision": "BFloat16",
             "evalSteps": 1,
@@ -39,6 +40,7 @@ SPECS: dict[str, dict[str, Any]] = {
             "gradientCheckpointing": True,
             "checkpointSeconds": 1,
             "deadlineSeconds": 60,
+            "rankDoubling": {"maxRank": 128},
         },
     },
     "rows in a ConfigMap": {"dataset": {"configMap": {"name": "rows", "key": "train.jsonl"}, "format": "Messages"}},
@@ -100,6 +102,7 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert config.serving.mode == subject.spec.serving.mode
     assert config.training.learning_rate == float(training.learning_rate)
     assert config.training.max_steps == training.max_steps
+    assert config.training.packing == training.packing
     assert config.training.early_stopping_patience == training.early_stopping_patience
     assert config.training.gradient_checkpointing == training.gradient_checkpointing
     assert config.workers.count == subject.spec.pod.worker_count
@@ -126,7 +129,7 @@ def test_both_programs_know_what_can_be_served_of_a_method(method: str) -> None:
     assert METHODS[method].servable == expected
 
 
-@pytest.mark.parametrize("reason", ["SpecChanged", "BaseModelChanged"])
+@pytest.mark.parametrize("reason", ["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled"])
 def test_the_trainer_knows_every_reason(reason: str, tmp_path: Path) -> None:
     assert read(tmp_path, document(adapter(), reason=reason)).reason == reason
 

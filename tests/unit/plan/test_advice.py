@@ -37,6 +37,13 @@ ADVICE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             " batchSize is recommended",
         ),
     ),
+    "a step of 64 rows on four GPUs": (
+        {"pod": {"resources": {"limits": {"nvidia.com/gpu": "4"}}}},
+        (
+            "spec.training.gradientAccumulation: 64 rows per optimizer step are many for an adapter; 2 with this"
+            " batchSize is recommended",
+        ),
+    ),
     "one forward pass of 64 rows": (
         {"training": {"batchSize": 64, "gradientAccumulation": 1}},
         ("spec.training.batchSize: 64 rows per optimizer step are many for an adapter; 32 is recommended",),

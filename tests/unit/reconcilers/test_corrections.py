@@ -7,7 +7,7 @@ from typing import Any
 from tests.unit.reconcilers.simulation import Simulation
 
 DOUBLING: dict[str, Any] = {"training": {"rankDoubling": {"maxRank": 64}}}
-ROWS = {"dataset": {"configMap": {"name": "rows", "key": "train.jsonl"}}}
+ROWS: dict[str, Any] = {"dataset": {"configMap": {"name": "rows", "key": "train.jsonl"}}}
 
 
 def batches(run: Simulation) -> list[tuple[int, int]]:

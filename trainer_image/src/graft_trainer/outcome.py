@@ -149,11 +149,8 @@ def classify(error: BaseException, *, step: int = 0) -> Outcome:
     if isinstance(error, (Unavailable, Forbidden)):
         return Outcome(reason=Reason.REGISTRY_UNAVAILABLE, message=str(error), step=step)
     if ran_out_of_memory(error):
-        message = (
-            f"out of memory: {error}. Lower spec.training.batchSize or maxSequenceLength, turn on "
-            "gradientCheckpointing, use method QLoRA, or give the pod more memory."
-        )
-        return Outcome(reason=Reason.OUT_OF_MEMORY, message=message, field="spec.training.batchSize", step=step)
+        # What helps is the operator's to say: it first tries by itself to get along with less.
+        return Outcome(reason=Reason.OUT_OF_MEMORY, message=f"out of memory: {error}", step=step)
     if lost_a_worker(error):
         message = f"another worker of the run is gone ({error}); all start again from the last checkpoint"
         return Outcome(reason=Reason.WORKER_LOST, message=message, step=step)

@@ -27,11 +27,12 @@ def advice(spec: LoraAdapterSpec) -> tuple[str, ...]:
         size = "low" if rate < LOWEST_RATE else "high"
         text = f"spec.training.learningRate: {training.learning_rate} is {size} for {spec.method}"
         sentences.append(f"{text}; {USUAL_RATE} is recommended")
-    rows = training.batch_size * training.gradient_accumulation
+    workers = spec.pod.worker_count
+    rows = training.batch_size * training.gradient_accumulation * workers
     if rows > LARGEST_STEP:
-        passes = LARGEST_STEP // training.batch_size
+        passes = LARGEST_STEP // (training.batch_size * workers)
         field = "gradientAccumulation" if passes else "batchSize"
-        value = f"{passes} with this batchSize" if passes else LARGEST_STEP
+        value = f"{passes} with this batchSize" if passes else max(1, LARGEST_STEP // workers)
         text = f"spec.training.{field}: {rows} rows per optimizer step are many for an adapter"
         sentences.append(f"{text}; {value} is recommended")
     return tuple(sentences)

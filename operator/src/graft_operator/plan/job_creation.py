@@ -24,7 +24,7 @@ def training_is_due(seen: AdapterObserved, training_job: TrainingJob) -> Verdict
     """Nothing holds the recipe yet: create the Job, whose name holds it."""
     manifest = training_job(seen)
     created = f"Job {manifest['metadata']['name']} is created"
-    event = EmitEvent("Normal", "TrainingJobCreated", f"{created}: {new_version_reason(seen)}, {beginning(seen)}")
+    event = EmitEvent("Normal", "TrainingJobCreated", f"{created}: {new_version_reason(seen)}{beginning(seen)}")
     fact = no("JobCreated", created)
     if (before := job_of_recipe(seen)) is not None and lowered_batch(seen) is not None:
         training = with_batch(seen.adapter.spec.training, due_batch(seen))
@@ -35,8 +35,8 @@ def training_is_due(seen: AdapterObserved, training_job: TrainingJob) -> Verdict
 
 
 def beginning(seen: AdapterObserved) -> str:
-    """Return what the training begins with, in words."""
-    return f"warm start from version {seen.warm_start.number}" if seen.warm_start else "from nothing"
+    """Return what the training begins with, in words; empty where it begins with nothing."""
+    return f", warm start from version {seen.warm_start.number}" if seen.warm_start else ""
 
 
 def adapter_as_trained(seen: AdapterObserved) -> LoraAdapter:

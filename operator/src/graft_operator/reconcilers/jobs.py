@@ -135,7 +135,7 @@ def _is_deleted(pod: Object) -> bool:
 
 def _memory_limit(pod: Object, container: str) -> str:
     containers = pod.get("spec", {}).get("containers", [])
-    own = next((item for item in containers if item.get("name") == container), {})
+    own: Object = next((item for item in containers if item.get("name") == container), {})
     return str(own.get("resources", {}).get("limits", {}).get("memory", ""))
 
 
