@@ -147,7 +147,7 @@ class TrainingHyperparameters(_Document):
     weight_decay: NumberString
     max_grad_norm: NumberString
     max_sequence_length: int = Field(ge=8)
-    packing: Literal[False]
+    packing: bool
     seed: int = Field(ge=0, lt=2**32)
     precision: Literal["Auto", "Float32", "BFloat16"]
     eval_steps: int = Field(ge=1)

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -34,6 +35,8 @@ from graft_trainer.divergence import DivergenceCallback
 from graft_trainer.history import TrainingHistory, history_of
 from graft_trainer.methods import Method
 from graft_trainer.optimizer import lora_plus_optimizer, optimizer_name
+from graft_trainer.packed_batches import PackedCollator, check_rows_are_kept_apart
+from graft_trainer.packing import pack, packed_features
 from graft_trainer.plateau import late_improvement
 from graft_trainer.preemption import PreemptionNotice
 from graft_trainer.progress import ProgressCallback, ProgressWriter
@@ -124,14 +127,14 @@ class RunTrainer:
     ) -> Trainer:
         patience = self._hyperparameters.early_stopping_patience
         interval = self._hyperparameters.checkpoint_seconds
+        if self._hyperparameters.packing:
+            check_rows_are_kept_apart(model)
         trainer = Trainer(
             model=model,
             args=training_arguments(
                 self._hyperparameters, self._method, self._checkpoints.folder, evaluate=bool(eval_rows)
             ),
-            data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
-            train_dataset=_features(rows),
-            eval_dataset=_features(eval_rows),
+            **batching(rows, eval_rows, tokenizer, self._hyperparameters),
             optimizers=(self._optimizer(model), None),
             # The best adapter is chosen before a checkpoint is written, for the checkpoint to hold it.
             callbacks=[
@@ -191,6 +194,28 @@ def training_arguments(
         disable_tqdm=True,
         report_to="none",
     )
+
+
+def batching(
+    rows: Sequence[Row],
+    eval_rows: Sequence[Row],
+    tokenizer: PreTrainedTokenizerBase,
+    hyperparameters: TrainingHyperparameters,
+) -> dict[str, Any]:
+    """Return the Trainer's datasets and how it makes batches of them; rows are never packed to be evaluated."""
+    if not hyperparameters.packing:
+        return {
+            "data_collator": DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
+            "train_dataset": _features(rows),
+            "eval_dataset": _features(eval_rows),
+        }
+    groups = pack(rows, max_length=hyperparameters.max_sequence_length)
+    logger.info("packed %d rows into %d sequences", len(rows), len(groups))
+    return {
+        "data_collator": PackedCollator(tokenizer.pad_token_id),
+        "train_dataset": [packed_features(group) for group in groups],
+        "eval_dataset": [packed_features([row]) for row in eval_rows],
+    }
 
 
 def _features(rows: Sequence[Row]) -> list[dict[str, list[int]]]:

@@ -125,8 +125,8 @@ class Training(ApiModel):
     max_sequence_length: int = Field(default=1024, ge=8, le=1_048_576)
     """Longer rows are cut, in tokens; cut rows are counted."""
     packing: bool = False
-    """Fills each sequence with several short rows that don't see one another. Faster, but with fewer optimizer steps per
-    epoch: ``batchSize`` then counts sequences, so lower it or ``gradientAccumulation``."""
+    """Fills each sequence with several short rows that don't see one another: faster, but with fewer optimizer steps,
+    since ``batchSize`` then counts sequences; lower it or ``gradientAccumulation``."""
     seed: int = Field(default=42, ge=0, le=2_147_483_647)
     """Seed of everything random."""
     precision: Literal["Auto", "Float32", "BFloat16"] = "Auto"

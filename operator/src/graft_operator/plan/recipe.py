@@ -34,6 +34,8 @@ def recipe_inputs(
     training = {name: value for name, value in spec.training.to_wire().items() if name not in OPERATIONAL}
     if not spec.training.gradient_checkpointing:
         del training["gradientCheckpointing"]
+    if not spec.training.packing:
+        del training["packing"]
     return {
         "schema": RECIPE_SCHEMA,
         "base": base_digest,
