@@ -111,7 +111,7 @@ class BaseRegistry:
         Raises:
             NotFound, Corrupt: it is missing or damaged in the store.
         """
-        self._store.download_file(self._layout.blob(file.sha256), path, sha256=file.sha256)
+        self._store.download_file(self._layout.blob(file.sha256), path, sha256=file.sha256, size=file.size)
 
     def record_drift(self, drift: BaseDrift) -> None:
         """Store how far a base is from the one before."""

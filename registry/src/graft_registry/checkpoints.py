@@ -92,7 +92,7 @@ class CheckpointStore:
         with directory_appearing_whole(destination) as staging:
             for file in manifest.files:
                 stored = self._layout.checkpoint_file(self._recipe, step, file.path)
-                self._store.download_file(stored, staging / file.path, sha256=file.sha256)
+                self._store.download_file(stored, staging / file.path, sha256=file.sha256, size=file.size)
             try:
                 accept(step, staging)
             except ValueError as error:

@@ -20,21 +20,19 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import boto3
-from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from graft_registry.config import Credentials, RegistryConfig
 from graft_registry.durable import fsync_directory
 from graft_registry.errors import Corrupt, NotFound, RegistryError, Unavailable
+from graft_registry.multipart import SINGLE_REQUEST_BYTES, fetch_in_parts, send_in_parts
 from graft_registry.s3_errors import outcome_is_unknown, registry_error
 
 _CONNECT_SECONDS: Final = 5
 _READ_SECONDS: Final = 60
 _ATTEMPTS: Final = 4
 _CHUNK_BYTES: Final = 1 << 20
-_SINGLE_PUT_BYTES: Final = 64 << 20
-"""Above this a file goes up in parts: S3 allows 5 GiB in one request, but a failed request starts over."""
 _DELETE_BATCH: Final = 1000
 """The most keys that one DeleteObjects request may name."""
 
@@ -75,9 +73,6 @@ class ObjectStore:
                 s3={"addressing_style": "path" if config.force_path_style else "auto"},
                 max_pool_connections=32,
             ),
-        )
-        self._transfer = TransferConfig(
-            multipart_threshold=_SINGLE_PUT_BYTES, multipart_chunksize=_SINGLE_PUT_BYTES, max_concurrency=4
         )
 
     def get(self, key: str) -> bytes:
@@ -125,7 +120,7 @@ class ObjectStore:
     def exists(self, key: str) -> bool:
         """Return whether there is such an object."""
         try:
-            self._size(key)
+            self._head(key)
         except NotFound:
             return False
         return True
@@ -144,33 +139,36 @@ class ObjectStore:
     def upload_file(self, path: Path, key: str, *, sha256: str, size: int) -> None:
         """Make the key hold the file with this hash and size (bytes), and verify that it does.
 
-        Issues no write when the object is there already and its content verifies.
+        Issues no write when the object is there already and its content verifies. Requests carry SHA-256 checksums,
+        which the store holds what arrives to; what a store without checksums has got is read back.
 
         Raises:
             Corrupt: the store holds other content after the upload.
         """
-        if self._content_sha256(key, size) == sha256:
+        if self._content_sha256(key, size, expected=sha256) == sha256:
             return
         try:
-            if size <= _SINGLE_PUT_BYTES:
-                with path.open("rb") as body:
-                    checksum = b64encode(bytes.fromhex(sha256)).decode()
-                    self._client.put_object(**self._at(key), Body=body, ChecksumSHA256=checksum)
+            if size > SINGLE_REQUEST_BYTES:
+                send_in_parts(self._client, self._at(key), path)
             else:
-                self._client.upload_file(str(path), **self._at(key), Config=self._transfer)
+                with path.open("rb") as body:
+                    self._client.put_object(**self._at(key), Body=body, ChecksumSHA256=_checksum(sha256))
         except (ClientError, BotoCoreError) as error:
             raise registry_error(error, key) from error
-        stored = self._content_sha256(key, size)
+        if size > SINGLE_REQUEST_BYTES and self._parts_were_checked(key, size):
+            return
+        stored = self._content_sha256(key, size, expected=sha256)
         if stored != sha256:
             raise Corrupt(key, f"sha256 {sha256} of {size} bytes", stored or "no object of that size")
 
-    def download_file(self, key: str, destination: Path, *, sha256: str | None) -> str:
+    def download_file(self, key: str, destination: Path, *, sha256: str | None, size: int = 0) -> str:
         """Write the object to a file that appears only once its content is verified and on disk.
 
         Args:
             key: of the object.
             destination: replaced if it exists.
             sha256: hex digits that the content must have; None for what others wrote and nobody has hashed yet.
+            size: bytes that are expected; large objects come in parts, several at a time.
 
         Returns:
             The hex SHA-256 of the content.
@@ -183,7 +181,8 @@ class ObjectStore:
         descriptor, temporary = tempfile.mkstemp(prefix=".download-", dir=destination.parent)
         try:
             with os.fdopen(descriptor, "wb") as stream:
-                actual = self._fetch(key, stream)
+                large = size > SINGLE_REQUEST_BYTES
+                actual = fetch_in_parts(self._client, self._at(key), stream) if large else self._fetch(key, stream)
                 os.fsync(stream.fileno())
             if sha256 is not None and actual != sha256:
                 raise Corrupt(key, f"sha256 {sha256}", actual)
@@ -234,18 +233,30 @@ class ObjectStore:
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self.config.bucket, "Key": self._prefix + key}
 
-    def _size(self, key: str) -> int:
+    def _head(self, key: str) -> dict[str, Any]:
         try:
-            return int(self._client.head_object(**self._at(key))["ContentLength"])
+            return dict(self._client.head_object(**self._at(key), ChecksumMode="ENABLED"))
         except (ClientError, BotoCoreError) as error:
             raise registry_error(error, key) from error
 
-    def _content_sha256(self, key: str, size: int) -> str | None:
-        """Hash the stored content, None if there is no object of this size. The store's word isn't taken for it."""
+    def _content_sha256(self, key: str, size: int, *, expected: str) -> str | None:
+        """Return the hash of the stored content, None if there is no object of this size.
+
+        A store that says itself to hold what is ``expected`` is believed: it has checked what arrived. Otherwise the
+        content is read.
+        """
         try:
-            return self._fetch(key, None) if self._size(key) == size else None
+            head = self._head(key)
         except NotFound:
             return None
+        if head["ContentLength"] != size:
+            return None
+        return expected if head.get("ChecksumSHA256") == _checksum(expected) else self._fetch(key, None)
+
+    def _parts_were_checked(self, key: str, size: int) -> bool:
+        """Whether the store keeps a checksum, with their number, of the checksums that it held the parts to."""
+        head = self._head(key)
+        return head["ContentLength"] == size and "-" in head.get("ChecksumSHA256", "")
 
     def _fetch(self, key: str, sink: BinaryIO | None) -> str:
         """Stream the object into ``sink`` and return the hex SHA-256 of what came.
@@ -273,3 +284,8 @@ class ObjectStore:
                 if sink is not None:
                     sink.write(chunk)
         return digest.hexdigest()
+
+
+def _checksum(sha256: str) -> str:
+    """Spell a hash as S3's checksums are."""
+    return b64encode(bytes.fromhex(sha256)).decode()

@@ -131,7 +131,7 @@ class AdapterRegistry:
         with directory_appearing_whole(destination) as staging:
             for file in stored.manifest.files:
                 blob = self._layout.blob(file.sha256)
-                self._store.download_file(blob, staging / file.path, sha256=file.sha256)
+                self._store.download_file(blob, staging / file.path, sha256=file.sha256, size=file.size)
 
     def fetch_file(self, stored: StoredVersion, path: str, destination: Path) -> None:
         """Download one file of a version, verified; ``path`` is its path in the manifest.
@@ -143,7 +143,7 @@ class AdapterRegistry:
         file = next((file for file in stored.manifest.files if file.path == path), None)
         if file is None:
             raise NotFound(f"version {stored.manifest.number} has no {path}")
-        self._store.download_file(self._layout.blob(file.sha256), destination, sha256=file.sha256)
+        self._store.download_file(self._layout.blob(file.sha256), destination, sha256=file.sha256, size=file.size)
 
     def delete_version(self, number: int) -> None:
         """Delete a version that isn't the newest: manifest first, so that it never exists in part; then its files.

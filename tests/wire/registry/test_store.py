@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 from tests.wire.registry.faults import lose_answers_to_writes
 
+from graft_registry import multipart
 from graft_registry import store as store_module
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import file_sha256
@@ -79,18 +81,31 @@ def test_the_probe_sees_a_store_that_ignores_the_condition(store: ObjectStore, m
     assert not store.probe_conditional_writes()
 
 
-@pytest.mark.parametrize("single_put_bytes", [64 << 20, 5 << 20], ids=["in one request", "in parts"])
+@pytest.mark.parametrize("limit", [64 << 20, 5 << 20], ids=["in one request", "in parts"])
 def test_a_file_survives_the_way_there_and_back(
-    config: RegistryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, single_put_bytes: int
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(store_module, "_SINGLE_PUT_BYTES", single_put_bytes)
-    store = ObjectStore(config)
+    monkeypatch.setattr(store_module, "SINGLE_REQUEST_BYTES", limit)
+    monkeypatch.setattr(multipart, "_TRANSFER", TransferConfig(multipart_threshold=limit, multipart_chunksize=5 << 20))
     source = tmp_path / "source"
-    source.write_bytes(bytes(range(256)) * (6 << 12))
-    sha256 = file_sha256(source)
-    store.upload_file(source, "file", sha256=sha256, size=source.stat().st_size)
-    assert store.download_file("file", tmp_path / "there" / "copy", sha256=sha256) == sha256
+    source.write_bytes(bytes(range(256)) * (24 << 10))
+    size, sha256 = source.stat().st_size, file_sha256(source)
+    store.upload_file(source, "file", sha256=sha256, size=size)
+    assert store.download_file("file", tmp_path / "there" / "copy", sha256=sha256, size=size) == sha256
     assert (tmp_path / "there" / "copy").read_bytes() == source.read_bytes()
+
+
+def test_an_upload_in_parts_that_is_refused_says_why(
+    config: RegistryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "SINGLE_REQUEST_BYTES", 1)
+    monkeypatch.setattr(multipart, "_TRANSFER", TransferConfig(multipart_threshold=1))
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    store = ObjectStore(config.model_copy(update={"bucket": "no-such-bucket"}))
+    monkeypatch.setattr(store, "_content_sha256", lambda *_, **__: None)
+    with pytest.raises(NoSuchBucket, match="create the bucket"):
+        store.upload_file(source, "file", sha256=file_sha256(source), size=7)
 
 
 def test_a_file_that_is_there_is_not_sent_again(
