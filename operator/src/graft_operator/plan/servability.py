@@ -54,7 +54,7 @@ def merged_api_would_be_open(seen: AdapterObserved, _: datetime) -> Verdict | No
     fact = no(
         "ApiKeysNotSupported",
         f"spec.serving.mode: BaseModel {base.metadata.name} asks its clients for keys (serving.apiKeySecretRef), which"
-        " the API of a merged model does not; use mode MultiAdapter or None, or a BaseModel without keys behind a gateway",
+        " the API of a merged model does not; use mode MultiAdapter, or a BaseModel without keys behind a gateway",
     )
     return Verdict(accepted=fact, trained=unknown("ApiKeysNotSupported"), stalled=fact)
 
