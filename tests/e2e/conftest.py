@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = (
     "test_life",
     "test_update",
+    "test_canary",
     "test_refused_version",
     "test_serving_pods",
     "test_base_bump",
@@ -37,7 +38,7 @@ ORDER = (
     "test_crds",
     "test_uninstall",
 )
-"""The first five share one base that is being served; the last takes the release away."""
+"""The first six share one base that is being served; the last takes the release away."""
 FIGURES = pytest.StashKey[Figures]()
 TENANTS = pytest.StashKey[list[Tenant]]()
 

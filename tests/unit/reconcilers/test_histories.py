@@ -24,6 +24,10 @@ def suspend(value: bool) -> Act:
     return lambda run: run.write_adapter(suspend=value)
 
 
+def rollout(settings: dict[str, object]) -> Act:
+    return lambda run: run.write_adapter(serving={"rollout": settings})
+
+
 def replicas(value: int) -> Act:
     return lambda run: run.write_base(serving={"replicas": value})
 
@@ -50,6 +54,8 @@ ACTS: dict[str, Act] = {
     "base c": base("c"),
     "suspend": suspend(True),
     "resume": suspend(False),
+    "canary": rollout({"strategy": "Canary", "limits": {"waitSeconds": 0}}),
+    "no canary": rollout({}),
     "one replica": replicas(1),
     "two replicas": replicas(2),
     "jobs are reaped": reap_jobs,

@@ -165,6 +165,7 @@ def test_steps(situation: Seen, steps: tuple[Step, ...]) -> None:
     assert plan(situation).steps == steps
 
 
+CANARY = entry(V1, V2) | {"route": [{"number": 1, "weight": 90}, {"number": 2, "weight": 10}]}
 ROUTES: dict[str, tuple[Seen, dict[str, Any]]] = {
     "An alias has no route before its version is proven.": (seen(entry(V1, route=V1)), {}),
     "An alias points at its version once that is proven.": (
@@ -186,6 +187,14 @@ ROUTES: dict[str, tuple[Seen, dict[str, Any]]] = {
             routes={"support": ROUTE_1},
         ),
         {"support": ROUTE_1},
+    ),
+    "On a new pod the proven part of a canary answers, so that it need not wait for the other.": (
+        seen(CANARY, versions={V1: PROVEN, V2: version(VersionState.LOADING, busy=True)}),
+        {"support": (Share(V1, 90),)},
+    ),
+    "A canary begins when both of its versions are proven.": (
+        seen(CANARY, versions={V1: PROVEN, V2: PROVEN}, routes={"support": ROUTE_1}),
+        {"support": (Share(V1, 90), Share(V2, 10))},
     ),
     "An alias moves when its next version is proven.": (
         seen(entry(V1, V2, route=V2), versions={V1: PROVEN, V2: PROVEN}, routes={"support": ROUTE_1}),

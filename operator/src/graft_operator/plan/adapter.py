@@ -160,7 +160,7 @@ def adapter_status(
         conditions=adapter_conditions(seen, training, judgement.gate, rollout, judgement.setback, now),
         recipe=seen.recipe,
         versions=judgement.versions,
-        served_version=served_number(old, rollout),
+        served_version=served_number(seen, rollout),
         candidate_version=rollout.target.number if rolling and rollout.target else None,
         training=training.progress,
         chosen_method=old.chosen_method,
@@ -180,16 +180,12 @@ def adapter_status(
     )
 
 
-def served_number(old: LoraAdapterStatus, rollout: Rollout) -> int | None:
+def served_number(seen: AdapterObserved, rollout: Rollout) -> int | None:
     """Return the version that answers everywhere, or the last that did while some replica still answers with it."""
     if rollout.answering is not None:
         return rollout.answering.number
-    still = {
-        version.number
-        for version, coverage in ((rollout.target, rollout.coverage), (rollout.previous, rollout.previous_coverage))
-        if version is not None and coverage.loaded > 0
-    }
-    return old.served_version if old.served_version in still else None
+    served = seen.adapter.status.served_version
+    return served if any(pod.ready and served in pod.active for pod in seen.pods) else None
 
 
 def rollout_requeue(rollout: Rollout, seen: AdapterObserved, now: datetime) -> float | None:
