@@ -9,7 +9,7 @@ import pytest
 from tests.serving.conftest import Pod
 from tests.serving.published import wanted_adapter, wanted_set
 
-from graft_registry.store import ObjectStore
+from graft_registry.versions import AdapterRegistry, StoredVersion
 
 
 class FullDisk:
@@ -18,14 +18,14 @@ class FullDisk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_full = False
         self.but_for: Path | None = None
-        download = ObjectStore.download_file
+        fetch = AdapterRegistry.fetch
 
-        def download_file(store: ObjectStore, key: str, destination: Path, *, sha256: str | None) -> str:
+        def fetch_to_disk(registry: AdapterRegistry, stored: StoredVersion, destination: Path) -> None:
             if self.is_full and (self.but_for is None or self.but_for.exists()):
                 raise OSError(errno.ENOSPC, "No space left on device")
-            return download(store, key, destination, sha256=sha256)
+            fetch(registry, stored, destination)
 
-        monkeypatch.setattr(ObjectStore, "download_file", download_file)
+        monkeypatch.setattr(AdapterRegistry, "fetch", fetch_to_disk)
 
 
 async def test_a_full_disk_is_told_and_tried_again_while_the_others_serve(
