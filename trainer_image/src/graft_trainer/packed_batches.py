@@ -49,7 +49,8 @@ def check_rows_are_kept_apart(model: PreTrainedModel) -> None:
     changed = torch.where(tokens < PROBE_LENGTH, tokens + 1, tokens)
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
+    # Not inference_mode(): a sharded base gathers its weights here, into tensors that the training uses again.
+    with torch.no_grad():
         first, second = (
             model(input_ids=ids[None], position_ids=positions, use_cache=False).logits[0, -PROBE_LENGTH:]
             for ids in (tokens, changed)
