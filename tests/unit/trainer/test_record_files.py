@@ -112,7 +112,12 @@ UNREADABLE: dict[str, tuple[str, bytes, str, str]] = {
     "JSON nested beyond measure": ("rows.json", b"[" * 100_000, "Auto", "cannot be read as JSON"),
     "an object with two lists": ("rows.json", b'{\n"a": [], "b": []}', "JSON", "holds 2 lists, and exactly one"),
     "a number": ("rows.json", b"7", "Auto", "it must be a list of rows"),
-    "a table with an open quote": ("rows.csv", b'text\n"never closed', "Auto", "cannot be read as CSV: after line 1: unexpected end"),
+    "a table with an open quote": (
+        "rows.csv",
+        b'text\n"never closed',
+        "Auto",
+        "cannot be read as CSV: after line 1: unexpected end",
+    ),
     "a type that it hasn't": ("rows.jsonl", as_json_lines(ROWS), "JSON", "cannot be read as JSON"),
 }
 
