@@ -200,7 +200,8 @@ CASES = {
 
 
 def planned(**fields: Any) -> Rollout:
-    return plan_rollout(Situation(**{"spec": AT_ONCE, "base": TWO, "now": NOW} | fields))
+    defaults: dict[str, Any] = {"spec": AT_ONCE, "base": TWO, "now": NOW}
+    return plan_rollout(Situation(**defaults | fields))
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
