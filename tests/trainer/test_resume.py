@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
 import signal
 import threading
@@ -57,6 +56,34 @@ def test_a_preempted_run_stores_a_checkpoint_and_says_so(pod: Pod, trained_pod: 
     assert curves(pod, tmp_path / "resumed") == curves(trained_pod, tmp_path / "uninterrupted")
 
 
+def test_a_run_that_is_out_of_memory_goes_on_with_a_smaller_batch_from_its_last_checkpoint(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from graft_trainer.checkpoint_callback import CheckpointCallback
+
+    def run_out_of_memory(*args: object, **kwargs: object) -> None:
+        if pod.checkpoints.steps():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    pod.config["training"]["checkpointSeconds"] = 1
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointCallback, "on_step_begin", run_out_of_memory)
+        assert pod.run() == 69
+    assert pod.termination()["reason"] == "OutOfMemory"
+    (step,) = pod.checkpoints.steps()
+    assert 0 < step < STEPS
+
+    pod.config["training"] |= {"batchSize": 2, "gradientAccumulation": 4}
+    assert pod.run() == 0
+    manifest = pod.version().manifest
+    assert manifest.hyperparameters["training"]["batchSize"] == 2
+    assert manifest.metrics.steps == STEPS
+    assert manifest.metrics.exact_match is not None
+    assert manifest.metrics.exact_match >= 0.9
+
+
 def test_a_run_that_dies_after_its_last_step_is_not_trained_again(
     pod: Pod, trained_pod: Pod, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -76,33 +103,6 @@ def test_a_run_that_dies_after_its_last_step_is_not_trained_again(
     assert pod.run() == 0
     assert pod.weights_sha256() == trained_pod.weights_sha256()
     assert pod.version().manifest.metrics.train_seconds == pytest.approx(seconds, abs=0.001)
-
-
-class Payload:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
-
-    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
-        return os.mkdir, (str(self.witness),)
-
-
-@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "adapter_model.bin", "training_state.json"])
-def test_a_pickle_in_a_checkpoint_is_never_executed(pod: Pod, tmp_path: Path, name: str) -> None:
-    checkpoint, witness = tmp_path / "checkpoint", tmp_path / "witness"
-    checkpoint.mkdir()
-    (checkpoint / name).write_bytes(pickle.dumps(Payload(witness)))
-    pod.checkpoints.save(10, checkpoint)
-    assert pod.run() == 1
-    assert not witness.exists()
-    assert pod.registry.numbers() == ()
-
-
-def curves(pod: Pod, report: Path) -> list[str]:
-    """Return the points of every curve in the report of a version."""
-    pod.registry.fetch_file(pod.version(), "report.html", report)
-    return re.findall('<polyline .* points="(.*)"', report.read_text())
 
 
 def is_training(pod: Pod) -> bool:

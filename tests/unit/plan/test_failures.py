@@ -69,6 +69,9 @@ CASES = {
         says="from its last checkpoint",
     ),
     "out of memory is tried with a smaller batch at once": Case(given=overflowed(4), reason=None),
+    "but not before the other workers are gone": Case(
+        given=failed(micro_batch=4, pods_running=True, **OVERFLOW), reason="OutOfMemory", says="waits for its pods"
+    ),
     "and with a smaller one again": Case(given=overflowed(4, 2), reason=None),
     "a smaller batch that runs is left alone": Case(given=overflowed(4, 2, last="Active"), reason="Training"),
     "out of memory with one row stalls and names three ways out": Case(

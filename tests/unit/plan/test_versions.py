@@ -6,7 +6,7 @@ import pytest
 from tests.builders import base_id, digest, served_version, version
 
 from graft_operator.api.adapter_status import VERSIONS_KEPT, AdapterServingStatus, LoraAdapterStatus, Version
-from graft_operator.plan.gate import GateVerdict
+from graft_operator.plan.gate import PINNED, GateVerdict
 from graft_operator.plan.versions import (
     as_first_told,
     entry_of,
@@ -79,6 +79,10 @@ def test_a_version_that_passed_keeps_the_words_of_its_first_verdict() -> None:
     assert as_first_told(later, summary(version(2), "Rejected", "too bad")) == later
     assert as_first_told(later, summary(version(2))) == later
     assert as_first_told(later, None) == later
+
+
+def test_a_pin_leaves_no_words_of_the_gate() -> None:
+    assert judged(version(1), GateVerdict(True, PINNED, "a person's word"), None).message == ""
 
 
 def test_an_entry_remembers_its_spec_while_another_one_is_asked_for() -> None:

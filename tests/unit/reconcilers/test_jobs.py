@@ -62,6 +62,12 @@ def test_the_newest_pod_that_said_something_is_heard() -> None:
     assert job_observed(JOB, pods).outcome_reason == "New"
 
 
+def test_a_pod_that_lost_a_worker_is_not_heard_before_the_pod_of_that_worker() -> None:
+    pods = [pod(said(reason="OutOfMemory"), created="1"), pod(said(reason="WorkerLost"), created="2")]
+    assert job_observed(JOB, pods).outcome_reason == "OutOfMemory"
+    assert job_observed(JOB, pods[1:]).outcome_reason == "WorkerLost"
+
+
 def test_pods_of_other_jobs_are_not_heard() -> None:
     other = pod(said())
     other["metadata"]["labels"]["job-name"] = "another"
@@ -145,8 +151,11 @@ def test_a_pod_that_has_ended_waits_for_nothing() -> None:
     evicted = pod(None, phase="Failed", **PROBLEMS["no node takes it"][0])
     assert job_observed(JOB, [evicted]).waiting == ""
     assert job_observed(JOB, [evicted]).pods_ended
+    assert not job_observed(JOB, [evicted]).pods_running
+    assert job_observed(JOB, [evicted, pod(None, phase="Running")]).pods_running
     assert not job_observed(JOB, [evicted, pod(None, phase="Running")]).pods_ended
     assert not job_observed(JOB, []).pods_ended
+    assert not job_observed(JOB, []).pods_running
 
 
 def condition(kind: str, status: str = "True", reason: str = "BackoffLimitExceeded") -> dict[str, Any]:

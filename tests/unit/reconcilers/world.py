@@ -220,7 +220,7 @@ class World:
                     "labels": {**job["metadata"]["labels"], "job-name": name},
                     "ownerReferences": [{"uid": job["metadata"]["uid"], "name": name}],
                 },
-                status={"containerStatuses": [{"state": {"terminated": {"message": said}}}]},
+                status={"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"message": said}}}]},
             )
 
     def _base_deployments(self) -> list[dict[str, Any]]:

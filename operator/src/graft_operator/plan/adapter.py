@@ -12,7 +12,7 @@ from graft_operator.plan import canary
 from graft_operator.plan.actions import AddFinalizer, Plan
 from graft_operator.plan.adapter_conditions import adapter_conditions
 from graft_operator.plan.deletion import CLEANUP_FINALIZER, plan_adapter_deletion
-from graft_operator.plan.gate import GateVerdict, judge
+from graft_operator.plan.gate import PINNED, GateVerdict, judge
 from graft_operator.plan.job_creation import TrainingJob, training_is_due
 from graft_operator.plan.merged import (
     MergedModel,
@@ -97,7 +97,7 @@ def judge_current(seen: AdapterObserved, training: Verdict) -> Judgement:
     spec_has_changed = seen.adapter.metadata.generation != seen.adapter.status.observed_generation
     known = None if spec_has_changed else entry_of(versions, number)
     if seen.adapter.spec.version is not None:
-        gate = GateVerdict(True, "Pinned", "spec.version is a person's word")
+        gate = GateVerdict(True, PINNED, "spec.version is a person's word")
     else:
         gate = judge(current.manifest, seen.live.manifest if seen.live else None, seen.adapter.spec.evaluation)
         gate = as_first_told(gate, entry_of(versions, number))

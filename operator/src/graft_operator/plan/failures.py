@@ -64,9 +64,15 @@ def training_has_failed(seen: AdapterObserved, now: datetime) -> Verdict | None:
 
 
 def memory_is_exhausted(seen: AdapterObserved, job: JobObserved) -> Verdict | None:
-    """Stall where a forward pass can't get smaller; None where a Job with a smaller one is due."""
+    """Stall where a forward pass can't get smaller; None where a Job with a smaller one is due.
+
+    Of several pods some may still be on their way out: a recipe never has two trainers at once.
+    """
     if smaller_batch(batch_of(seen, job)) is not None:
-        return None
+        if not job.pods_running:
+            return None
+        fact = no(OUT_OF_MEMORY, f"Job {job.name} ran out of memory; the next one waits for its pods to end")
+        return Verdict(trained=fact, waiting=fact, requeue_after=3)
     fact = no(
         OUT_OF_MEMORY,
         f"spec.training.batchSize: one row per forward pass is too much ({job.outcome_message}); use method QLoRA,"

@@ -14,6 +14,9 @@ from typing import Final
 from graft_operator.api.evaluation import Evaluation
 from graft_registry.documents import VersionManifest
 
+PINNED: Final = "Pinned"
+"""Reason of a version that passes because a person has named it."""
+
 ROUNDING: Final = 1e-9
 """Exactly at a limit passes: (1.05 - 1) / 1 is a little more than 0.05 in floating point."""
 

@@ -39,6 +39,8 @@ class JobObserved:
     """Why the pod does not run yet, such as ``Unschedulable: 0/3 nodes are available``."""
     suspended: bool = False
     """Whether the Job is held, as Kueue does until there is quota for it."""
+    pods_running: bool = False
+    """Whether a pod of it is still there that has not ended."""
     pods_ended: bool = False
     """Whether every pod that it had has ended: the Job controller is about to make another."""
     micro_batch: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus, Version, VersionState, WarmStart
-from graft_operator.plan.gate import GateVerdict
+from graft_operator.plan.gate import PINNED, GateVerdict
 from graft_registry.documents import StoredVersion
 
 
@@ -71,7 +71,9 @@ def judged(stored: StoredVersion, verdict: GateVerdict, known: Version | None) -
     """
     if known is not None and known.state in ("Refused", "RolledBack"):
         return known
-    return summary(stored, "Published" if verdict.passed else "Rejected", verdict.message)
+    # Of a pinned version nobody has asked what the gate says; it may yet be asked when the pin is gone.
+    words = "" if verdict.reason == PINNED else verdict.message
+    return summary(stored, "Published" if verdict.passed else "Rejected", words)
 
 
 def as_first_told(verdict: GateVerdict, known: Version | None) -> GateVerdict:

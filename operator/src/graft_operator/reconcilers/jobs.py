@@ -47,6 +47,7 @@ def job_observed(job: Object, pods: Iterable[Object]) -> JobObserved:
         outcome_message=_outcome_message(outcome),
         waiting=next((problem for pod in own if not has_ended(pod) and (problem := pod_problem(pod))), ""),
         suspended=bool(job.get("spec", {}).get("suspend")),
+        pods_running=not all(map(has_ended, own)),
         pods_ended=bool(own) and all(map(has_ended, own)),
         micro_batch=_count(annotations.get(labels.MICRO_BATCH)),
         pod_settings=annotations.get(labels.POD_SETTINGS, ""),
