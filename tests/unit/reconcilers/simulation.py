@@ -163,7 +163,8 @@ class Simulation:
         """An adapter that has once answered everywhere always answers."""
         for body in self.world.cluster.of_kind("LoraAdapter"):
             name = body["metadata"]["name"]
-            if "deletionTimestamp" in body["metadata"] or body["spec"].get("serving", {}).get("mode") == "None":
+            mode = body["spec"].get("serving", {}).get("mode", "MultiAdapter")
+            if "deletionTimestamp" in body["metadata"] or mode != "MultiAdapter":
                 self.answered.discard(name)
                 continue
             answers = self.answers(name)
