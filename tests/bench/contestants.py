@@ -153,7 +153,7 @@ def trl(folder: Path, meter: Meter, config: RunConfig) -> None:
                 packing=training.packing,
                 seed=training.seed,
                 logging_steps=training.logging_steps,
-                activation_checkpointing=False,
+                gradient_checkpointing=False,
                 dataloader_pin_memory=False,
                 bf16=False,
                 use_cpu=True,

@@ -75,6 +75,7 @@ def write_run(folder: Path, base: Path, config: RegistryConfig, *, packing: bool
     run = run_document("bench", endpoint=config.endpoint or "", base=base, base_digest="sha256:" + "0" * 64)
     rows = folder.parent / "rows.jsonl"
     run["dataset"]["source"] = {"file": {"path": str(rows), "uri": "configMap:rows/rows.jsonl"}}
+    run["dataset"]["evaluation"] = {"splitPercent": 0}
     run["registry"]["bucket"] = config.bucket
     run["training"] |= {
         "maxSteps": STEPS,
