@@ -85,6 +85,13 @@ class Pod:
         async with self.client.get(f"{self.admin_url}/state") as response:
             return dict(await response.json())
 
+    async def until_routed(self, adapter: str, *numbers: int) -> None:
+        async def is_routed() -> bool:
+            found = next((found for found in (await self.state())["adapters"] if found["name"] == adapter), None)
+            return found is not None and [share["number"] for share in found["active"]] == list(numbers)
+
+        await eventually(is_routed, what=f"{adapter} routed to {numbers}")
+
     def folder_of(self, stored: StoredVersion) -> Path:
         return self.settings.adapters_dir / stored.digest.removeprefix("sha256:")
 

@@ -65,7 +65,7 @@ async def test_a_canary_gets_its_weight_and_a_session_stays_with_its_version(pod
     v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], [(v1, 75), (v2, 25)])))
-        await pod.until_ready()
+        await pod.until_routed("support", 1, 2)
         asked = [await pod.ask("support", headers={"X-Graft-Session": f"user-{n}"}) for n in range(200)]
         again = [await pod.ask("support", headers={"X-Graft-Session": f"user-{n}"}) for n in range(20)]
     versions = [answer.headers["X-Graft-Version"] for answer in asked]
@@ -164,7 +164,7 @@ async def test_a_user_of_openai_s_own_field_is_a_session_too(pod: Pod) -> None:
     v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], [(v1, 50), (v2, 50)])))
-        await pod.until_ready()
+        await pod.until_routed("support", 1, 2)
         asked = [await pod.ask("support", user=f"user-{n % 20}") for n in range(40)]
         by_header = [await pod.ask("support", user="x", headers={"X-Graft-Session": f"user-{n}"}) for n in range(20)]
     versions = [answer.headers["X-Graft-Version"] for answer in asked]
