@@ -83,6 +83,10 @@ test-fast: setup ## Unit, wire, contract and chart tests
 test-trainer: setup ## The real trainer on CPU
 	$(PYTEST) tests/trainer -m "not gpu"
 
+.PHONY: test-kills
+test-kills: setup ## Kill training runs at random moments, on a store that fails now and then (KILLS=20, SEED=20)
+	KILLS=$(or $(KILLS),20) SEED=$(or $(SEED),20) $(PYTEST) -s tests/trainer/test_kills.py
+
 .PHONY: test-serving
 test-serving: setup ## The agent against an engine double
 	$(PYTEST) tests/serving

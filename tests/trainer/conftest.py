@@ -34,6 +34,15 @@ STEPS = 120
 """Optimizer steps of a run: enough to learn the task, and to be interrupted in the middle."""
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a GPU where there is none."""
+    if Path("/dev/nvidiactl").exists():
+        return
+    without_gpu = [item for item in items if item.get_closest_marker("gpu") is None]
+    config.hook.pytest_deselected(items=[item for item in items if item not in without_gpu])
+    items[:] = without_gpu
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """An S3 server with an empty bucket ``graft``, whose credentials are in the environment."""

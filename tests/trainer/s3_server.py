@@ -1,32 +1,42 @@
-"""An S3 server that a test can watch, and let down a client now and then."""
+"""An S3 server that a test can watch, and that lets its clients down now and then."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from enum import Enum, auto
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.server import MotoRequestHandler
 from werkzeug.serving import make_server
 
-SLOW_DOWN = (
-    b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-)
-
-Doorkeeper = Callable[[str, str], bool]
-"""Is told of every request, by method and path, before it is served; answers whether to serve it or to say 503."""
+SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
 
 
-def let_everybody_in(_method: str, _path: str) -> bool:
-    return True
+class Service(Enum):
+    """What becomes of a request."""
+
+    SERVED = auto()
+    REFUSED = auto()
+    """Nothing is done, and 503 is the answer."""
+    LOST = auto()
+    """It is done, and 503 is the answer."""
+
+
+Doorkeeper = Callable[[str, str], Service]
+"""Is told of every request, by method and path, before it is served."""
+
+
+def serve_everybody(_method: str, _path: str) -> Service:
+    return Service.SERVED
 
 
 class S3Server:
     """Moto's server, with a doorkeeper."""
 
     def __init__(self) -> None:
-        self.doorkeeper: Doorkeeper = let_everybody_in
+        self.doorkeeper: Doorkeeper = serve_everybody
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=MotoRequestHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -43,9 +53,13 @@ class S3Server:
         self._thread.join()
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if self.doorkeeper(environ["REQUEST_METHOD"], environ["PATH_INFO"]):
+        service = self.doorkeeper(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        if service is Service.SERVED:
             answer: Iterable[bytes] = self._moto(environ, start_response)
             return answer
-        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if service is Service.LOST:
+            list(self._moto(environ, lambda *_: None))
+        else:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         start_response("503 Slow Down", [("Content-Type", "application/xml")])
         return [SLOW_DOWN]

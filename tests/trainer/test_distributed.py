@@ -13,26 +13,26 @@ from pathlib import Path
 
 import pytest
 from tests.trainer.conftest import Pod
-from tests.trainer.s3_server import S3Server, let_everybody_in
+from tests.trainer.s3_server import S3Server, Service, serve_everybody
 
 STEPS = 60
 """Enough for a checkpoint to be due before the end, at one each second."""
 
-MakeRun = Callable[[str, int, int], list[Pod]]
+MakeRun = Callable[..., list[Pod]]
 
 
 @pytest.fixture(scope="module")
 def new_run(new_pod: Callable[[str], Pod]) -> MakeRun:
     """Make the pods of a short run of several workers."""
 
-    def make(name: str, nodes: int, processes_per_node: int) -> list[Pod]:
+    def make(name: str, nodes: int, processes_per_node: int, sharding: str = "None") -> list[Pod]:
         pod = new_pod(name)
         pod.config["training"] |= {"maxSteps": STEPS, "evalSteps": 30, "checkpointSeconds": 1}
         pod.config["evaluation"]["maxProbeRows"] = 2
         pod.config["workers"] = {
             "nodes": nodes,
             "processesPerNode": processes_per_node,
-            "sharding": "None",
+            "sharding": sharding,
         }
         rendezvous = {"GRAFT_RENDEZVOUS": f"127.0.0.1:{free_port()}"}
         return [
@@ -90,6 +90,12 @@ def test_two_pods_stop_together_restart_together_and_end_in_the_same_bytes(
     assert pods[0].weights_sha256() == undisturbed.weights_sha256()
 
 
+def test_sharing_the_weights_out_changes_nothing_but_where_they_are(new_run: MakeRun, undisturbed: Pod) -> None:
+    (pod,) = new_run("two workers that share the weights out", 1, 2, "FSDP")
+    assert pod.start().wait() == 0
+    assert pod.weights_sha256() == undisturbed.weights_sha256()
+
+
 def start(pods: list[Pod]) -> list[subprocess.Popen[bytes]]:
     return [pod.start() for pod in pods]
 
@@ -103,16 +109,16 @@ def at_the_first_checkpoint(server: S3Server, act: Callable[[], None]) -> Iterat
     """Act once, when the first manifest of a checkpoint arrives, before it is stored."""
     waiting = [act]
 
-    def doorkeeper(method: str, path: str) -> bool:
+    def doorkeeper(method: str, path: str) -> Service:
         if waiting and method == "PUT" and "/checkpoints/" in path and path.endswith("manifest.json"):
             waiting.pop()()
-        return True
+        return Service.SERVED
 
     server.doorkeeper = doorkeeper
     try:
         yield
     finally:
-        server.doorkeeper = let_everybody_in
+        server.doorkeeper = serve_everybody
     assert not waiting, "no checkpoint was stored"
 
 

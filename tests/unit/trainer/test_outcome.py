@@ -26,6 +26,14 @@ class OutOfMemoryError(RuntimeError):
     """Named like torch's."""
 
 
+class DistError(RuntimeError):
+    """Named like the base class of torch's errors of distributed operations."""
+
+
+class DistBackendError(DistError):
+    """Named like the one of them that NCCL's failures are."""
+
+
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
@@ -39,6 +47,12 @@ class OutOfMemoryError(RuntimeError):
         (OutOfMemoryError("CUDA out of memory"), 69, "OutOfMemory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 69, "OutOfMemory"),
         (PreemptedError("x"), 143, "Preempted"),
+        (
+            RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:538] Connection closed by peer"),
+            70,
+            "WorkerLost",
+        ),
+        (DistBackendError("NCCL error: remote process exited"), 70, "WorkerLost"),
         (RuntimeError("anything else"), 1, "Crashed"),
         (KeyError("k"), 1, "Crashed"),
     ],

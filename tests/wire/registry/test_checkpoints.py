@@ -9,6 +9,7 @@ from tests.wire.registry.faults import DyingStore, ProcessDiedError
 from graft_registry.checkpoints import CheckpointStore
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of
+from graft_registry.errors import Corrupt
 from graft_registry.layout import AdapterLayout
 from graft_registry.store import ObjectStore
 
@@ -110,6 +111,32 @@ def test_pruning_keeps_the_newest(checkpoints: CheckpointStore, store: ObjectSto
     assert not list(store.list(LAYOUT.checkpoint(RECIPE, 1)))
     with pytest.raises(ValueError, match="keep must be at least 1"):
         checkpoints.prune(keep=0)
+
+
+def test_what_is_newer_than_the_step_that_was_just_saved_is_dropped_and_takes_no_place(
+    checkpoints: CheckpointStore, tmp_path: Path
+) -> None:
+    """A run that has skipped damaged checkpoints comes by their steps again, or stops before it does."""
+    for step in (1, 2, 8, 9):
+        checkpoints.save(step, write_checkpoint(tmp_path / "saved", f"step {step}"))
+    checkpoints.prune(newest=2)
+    assert checkpoints.steps() == (1, 2)
+
+
+def test_a_checkpoint_that_its_user_cannot_go_on_from_is_passed_over(
+    checkpoints: CheckpointStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def accept(step: int, folder: Path) -> None:
+        if content_of(folder) == "step 2":
+            raise ValueError(f"step {step} makes no sense")
+
+    for step in (1, 2):
+        checkpoints.save(step, write_checkpoint(tmp_path / "saved", f"step {step}"))
+    assert checkpoints.restore_latest(tmp_path / "restored", accept) == 1
+    assert content_of(tmp_path / "restored") == "step 1"
+    assert "step 2 makes no sense" in caplog.text
+    with pytest.raises(Corrupt, match="step 2 makes no sense"):
+        checkpoints.restore(2, tmp_path / "again", accept)
 
 
 def test_clearing_removes_one_run_only(checkpoints: CheckpointStore, store: ObjectStore, tmp_path: Path) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from graft_trainer.checkpoint import RunCheckpoints, RunState
-from graft_trainer.sharding import adapter_weights
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,8 @@ class BestAdapterCallback(TrainerCallback):  # type: ignore[misc] # Transformers
         if self._state.best_eval_loss is None or loss < self._state.best_eval_loss:
             self._state.best_eval_loss, self._state.best_step = loss, state.global_step
             self._state.evaluations_since_best = 0
-            save_file(adapter_weights(model), self._checkpoints.best_adapter, metadata={"format": "pt"})
+            weights = {name: tensor.contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
+            save_file(weights, self._checkpoints.best_adapter, metadata={"format": "pt"})
             return
         self._state.evaluations_since_best += 1
         if self._patience is not None and self._state.evaluations_since_best >= self._patience:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,6 @@ TRAINER_STATE_FILE = "trainer_state.json"
 RUN_STATE_FILE = "run_state.json"
 TORCH_FILES = {"optimizer": "optimizer.pt", "scheduler": "scheduler.pt"}
 """What the Trainer writes and reads as torch files, by its name in the state tree."""
-SHARDED_TORCH_FILES = {"optimizer": "optimizer.bin", "model": "pytorch_model_fsdp.bin", "scheduler": "scheduler.pt"}
-"""The same where the weights are sharded; ``model`` holds the trained ones."""
 RANDOM = "random"
 """Name in the state tree of the states of the random generators, one of each worker."""
 
@@ -65,11 +62,10 @@ class RunState:
 class RunCheckpoints:
     """The checkpoints of one recipe: in the registry, and unpacked below ``folder``."""
 
-    def __init__(self, store: CheckpointStore, folder: Path, workers: Workers, *, sharded: bool = False) -> None:
+    def __init__(self, store: CheckpointStore, folder: Path, workers: Workers) -> None:
         self._store = store
         self.folder = folder
         self._workers = workers
-        self._torch_files = SHARDED_TORCH_FILES if sharded else TORCH_FILES
 
     @property
     def best_adapter(self) -> Path:
@@ -97,7 +93,7 @@ class RunCheckpoints:
             for name in CARRIED_FILES:
                 if (self.folder / name).exists():
                     shutil.copyfile(self.folder / name, folder / name)
-            pack(folder, self._torch_files, random)
+            pack(folder, random)
             self._store.save(step, folder)
             self._store.prune(keep=KEPT_CHECKPOINTS, newest=step)
         self._workers.meet()
@@ -127,8 +123,8 @@ class RunCheckpoints:
 
     def _unpack(self, step: int, folder: Path) -> None:
         """Write the torch files that the Trainer resumes from, out of the state tree; raises ValueError."""
-        tree = read_checkpoint(folder, step=step, parts=self._torch_files, workers=self._workers.count)
-        for name, file in self._torch_files.items():
+        tree = read_checkpoint(folder, step=step, workers=self._workers.count)
+        for name, file in TORCH_FILES.items():
             torch.save(tree[name], folder / file)
         for state, file in zip(tree[RANDOM], self._random_files(), strict=True):
             torch.save(state, folder / file)
@@ -140,9 +136,9 @@ class RunCheckpoints:
         return [f"rng_state_{rank}.pth" for rank in range(self._workers.count)]
 
 
-def pack(folder: Path, torch_files: Mapping[str, str], random: list[Any]) -> None:
+def pack(folder: Path, random: list[Any]) -> None:
     """Replace the Trainer's torch files by a state tree and delete whatever is not part of a checkpoint."""
-    tree = {name: load_torch_file(folder / file) for name, file in torch_files.items()}
+    tree = {name: load_torch_file(folder / file) for name, file in TORCH_FILES.items()}
     save_tree(tree | {RANDOM: random}, folder)
     for path in folder.iterdir():
         if path.name not in STORED_FILES:
@@ -155,11 +151,11 @@ def load_torch_file(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def read_checkpoint(folder: Path, *, step: int, parts: Collection[str], workers: int) -> dict[str, Any]:
+def read_checkpoint(folder: Path, *, step: int, workers: int) -> dict[str, Any]:
     """Return the state tree of a checkpoint's folder, once everything else in it has been looked at too.
 
-    Raises ValueError, saying what is wrong, for a folder that a run of these ``parts`` and so many workers would not
-    have stored at this step. Such a folder verifies: somebody else wrote it, or another version of this program.
+    Raises ValueError, saying what is wrong, for a folder that a run of so many workers would not have stored at this
+    step. Such a folder verifies: somebody else wrote it, or another version of this program.
     """
     names = {path.name for path in folder.iterdir()}
     if foreign := sorted(names - STORED_FILES):
@@ -178,8 +174,8 @@ def read_checkpoint(folder: Path, *, step: int, parts: Collection[str], workers:
         raise ValueError(f"a file of it cannot be read: {type(error).__name__}: {error}") from error
     if trainer_step != step:
         raise ValueError(f"its trainer was at step {trainer_step}")
-    if not isinstance(tree, dict) or tree.keys() != {*parts, RANDOM}:
-        raise ValueError(f"its training state needs the parts {sorted({*parts, RANDOM})}")
+    if not isinstance(tree, dict) or tree.keys() != {*TORCH_FILES, RANDOM}:
+        raise ValueError(f"its training state needs the parts {sorted({*TORCH_FILES, RANDOM})}")
     if not isinstance(tree[RANDOM], list) or len(tree[RANDOM]) != workers:
         raise ValueError(f"it was not written by {workers} workers")
     return tree

@@ -55,7 +55,7 @@ def outcome_of_pod(reports: Mapping[int, Outcome], exit_codes: Mapping[int, int]
     """
     silent = [_died(rank, code) for rank, code in sorted(exit_codes.items()) if rank not in reports]
     said = [reports[rank] for rank in sorted(reports)]
-    consequences = (Reason.PREEMPTED, Reason.WORKER_LOST, Reason.PUBLISHED, Reason.ADOPTED)
+    consequences = (Reason.WORKER_LOST, Reason.PREEMPTED, Reason.PUBLISHED, Reason.ADOPTED)
     causes = [outcome for outcome in said if outcome.reason not in consequences]
     followed = sorted(
         (outcome for outcome in said if outcome.reason in consequences),

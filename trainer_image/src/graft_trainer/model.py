@@ -46,28 +46,38 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_base(path: Path, *, dtype: torch.dtype, method: Method | None = None) -> PreTrainedModel:
-    """Load the base onto the device; a ``method`` that quantizes loads its linear layers as NF4."""
+def load_base(
+    path: Path, *, dtype: torch.dtype, method: Method | None = None, offload: bool = False, sharded: bool = False
+) -> PreTrainedModel:
+    """Load the base onto the device; a ``method`` that quantizes loads its linear layers as NF4.
+
+    ``offload`` leaves in main memory what a GPU has no room for, which then comes to it layer by layer in every pass.
+    A base that is going to be ``sharded`` stays in main memory until then, except that NF4 weights, which are small, are
+    made on the GPU. They are held as numbers of ``dtype``, for shards of a block to be of one type.
+    """
     quantization = None
+    device_map: str | dict[str, torch.device] | None = "auto" if offload and torch.cuda.is_available() else None
     if method is not None and method.quantized:
         quantization = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_quant_storage=dtype if sharded else torch.uint8,
         )
+        device_map = {"": device()}
     model = AutoModelForCausalLM.from_pretrained(
         path,
         dtype=dtype,
         quantization_config=quantization,
-        device_map={"": device()} if quantization else None,
+        device_map=device_map,
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
     )
     # A cache is of no use in training and lets packed or padded batches differ from single rows.
     model.config.use_cache = False
-    return model if quantization else model.to(device())
+    return model if device_map or sharded else model.to(device())
 
 
 def compute_dtype(path: Path, precision: str) -> torch.dtype:

@@ -37,6 +37,7 @@ from graft_trainer.publishing import (
 )
 from graft_trainer.rendering import RenderedRows, Row, render_rows
 from graft_trainer.runtime import route_transformers_logging
+from graft_trainer.sharding import check_sharding, shard_base
 from graft_trainer.training import FinishedTraining, RunTrainer
 from graft_trainer.warm_start import begin_with_version
 
@@ -139,7 +140,9 @@ def _train(
 ) -> tuple[FinishedTraining, _Parameters]:
     config, method = run.config, METHODS[run.config.method]
     dtype = model.compute_dtype(config.base.path, config.training.precision)
-    frozen = model.load_base(config.base.path, dtype=dtype, method=method)
+    if config.workers.sharded:
+        check_sharding(config.method)
+    frozen = model.load_base(config.base.path, dtype=dtype, method=method, sharded=config.workers.sharded)
     checkpoints = RunCheckpoints(run.checkpoints(), run.work_folder / "checkpoints", run.workers)
     resumed = checkpoints.restore()
     trainable_model = attach_adapter(frozen, config, rows=rows.rows, checkpoints=checkpoints, resumed=resumed)
@@ -147,6 +150,8 @@ def _train(
         begin_with_version(trainable_model, config.warm_start, run.registry, run.work_folder)
     trainable, total = model.count_parameters(trainable_model)
     run.notice.stop_if_requested()
+    if config.workers.sharded:
+        shard_base(trainable_model, model.device(), workers=run.workers.count)
     trainer = RunTrainer(
         config.training,
         method,
@@ -171,7 +176,8 @@ def _judge(
 ) -> Comparison:
     """Score the adapter's files on the serving base; the model that was trained is gone by now."""
     path = run.config.base.path
-    serving_base = model.load_base(path, dtype=model.compute_dtype(path, "Auto"))
+    # A base that QLoRA was chosen for may not fit the GPU in the precision that it is served in.
+    serving_base = model.load_base(path, dtype=model.compute_dtype(path, "Auto"), offload=True)
     adapted = PeftModel.from_pretrained(serving_base, training.adapter)
     evaluation = run.config.evaluation
     questions = questions_of(evaluation.probes, examples, tokenizer, limit=evaluation.max_probe_rows)
