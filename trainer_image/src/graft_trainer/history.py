@@ -18,7 +18,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingHistory:
-    """Losses in nats per token. A training loss is the mean since the point before."""
+    """Losses in nats per token. A training loss is the mean since the point before, or since a resume after it."""
 
     loss: tuple[Point, ...]
     learning_rate: tuple[Point, ...]
