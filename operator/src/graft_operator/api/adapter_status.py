@@ -98,7 +98,7 @@ class ChosenMethod(StatusModel):
     method: str
     """The method that versions are trained with."""
     inputs_digest: Digest
-    """Digest of what it was chosen by: the base's shape, the hyperparameters and the GPU. Others are chosen for anew."""
+    """Digest of what it was chosen by: the base's shape, hyperparameters and GPU. Others are chosen for anew."""
     message: str = ""
     """Why it was chosen."""
 
@@ -146,7 +146,7 @@ class AdapterServingStatus(StatusModel):
     rollout: RolloutProgress | None = None
     """How far the target has taken over; empty when that is over and done with."""
     endpoint: str | None = None
-    """URL of the OpenAI API of the merged model, with serving.mode Merged; all others are behind the base's endpoint."""
+    """URL of the OpenAI API of the merged model, with serving.mode Merged; others are behind the base's endpoint."""
     desired: int = 0
     """Serving pods that are to answer with the target."""
     loaded: int = 0

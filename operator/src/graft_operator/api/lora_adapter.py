@@ -44,8 +44,8 @@ class LoraAdapterSpec(ApiModel):
     dataset: Dataset
     """The rows to learn from."""
     method: Method = "LoRA"
-    """How the adapter learns; docs/methods.md compares. Auto takes LoRA, RsLoRA from rank 64 on, and QLoRA where the GPU
-    is too small for them. DoRA and IA3 are served merged, prompts not at all."""
+    """How the adapter learns; docs/methods.md compares. Auto takes LoRA, RsLoRA from rank 64 on, and QLoRA where the
+    GPU is too small for them. DoRA and IA3 are served merged, prompts not at all."""
     lora: LoraParameters = LoraParameters()
     """The adapter's shape."""
     prompt_tuning: PromptTuning = PromptTuning()
@@ -69,7 +69,9 @@ class LoraAdapterSpec(ApiModel):
     def _serving_can_follow_the_method(self) -> LoraAdapterSpec:
         mode = self.serving.mode
         if self.method in NOT_SERVED and mode != "None":
-            raise ValueError(f"method {self.method} can neither be served nor merged by any engine; use serving.mode None")
+            raise ValueError(
+                f"method {self.method} can neither be served nor merged by any engine; use serving.mode None"
+            )
         if self.method in SERVED_MERGED_ONLY and mode == "MultiAdapter":
             raise ValueError(
                 f"method {self.method} can't be served beside other adapters; use serving.mode Merged or None"

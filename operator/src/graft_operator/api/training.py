@@ -14,7 +14,9 @@ from graft_operator.api.workers import Workers
 MODULE_NAME = r"^[A-Za-z0-9_.-]{1,128}$"
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]
 ModuleRank = Annotated[int, Field(ge=1, le=512)]
-Method = Literal["Auto", "LoRA", "QLoRA", "RsLoRA", "DoRA", "LoRAPlus", "PiSSA", "EVA", "IA3", "PrefixTuning", "PromptTuning"]
+Method = Literal[
+    "Auto", "LoRA", "QLoRA", "RsLoRA", "DoRA", "LoRAPlus", "PiSSA", "EVA", "IA3", "PrefixTuning", "PromptTuning"
+]
 
 SERVED_MERGED_ONLY: Final = frozenset({"DoRA", "IA3"})
 """Methods whose adapters no engine applies beside others; merged they are plain models."""
@@ -93,7 +95,7 @@ class RankDoubling(ApiModel):
 
 
 class PromptTuning(ApiModel):
-    """The shape of a trained prompt, with methods PromptTuning (arXiv:2104.08691) and PrefixTuning (arXiv:2101.00190)."""
+    """The shape of a trained prompt: PromptTuning (arXiv:2104.08691) and PrefixTuning (arXiv:2101.00190)."""
 
     virtual_tokens: int = Field(default=20, ge=1, le=1024)
     """Trained vectors before the first token; they take room in the context."""

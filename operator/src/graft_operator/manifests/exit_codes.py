@@ -8,9 +8,6 @@ from typing import Any, Final
 
 OUT_OF_MEMORY: Final = "OutOfMemory"
 
-KILLED_CODE: Final = 137
-"""128 + SIGKILL: the kernel's end of a container that is out of memory."""
-
 WORKER_LOST: Final = "WorkerLost"
 WORKER_LOST_CODE: Final = 70
 """A worker of another pod is gone, for a reason that this other pod tells."""
@@ -28,11 +25,14 @@ REASONS: Final[Mapping[int, str]] = MappingProxyType(
         69: OUT_OF_MEMORY,
         WORKER_LOST_CODE: WORKER_LOST,
         71: "MergeMismatch",
-        KILLED_CODE: OUT_OF_MEMORY,
         PREEMPTED_CODE: "Preempted",
     }
 )
-"""Reason by exit code. Any other code is a crash."""
+"""Reason by exit code. Any other code is a crash.
+
+So is 137, SIGKILL: a node or a person sends it, too. That it was the kernel, for want of memory, is only known where
+the runtime says OOMKilled.
+"""
 
 RETRIED: Final = frozenset({"RegistryUnavailable", "Preempted", WORKER_LOST})
 """Reasons for which the same Job may try again unchanged."""

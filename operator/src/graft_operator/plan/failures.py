@@ -4,7 +4,7 @@
 |---|---|---|
 | InvalidConfig, BadDataset, BaseMismatch, Diverged | exit 64 to 67 | stalls: only another spec, base or dataset helps |
 | MergeMismatch | exit 71 | stalls: the same weights would be merged again |
-| OutOfMemory | exit 69, or the kernel's 137 | another Job with a smaller micro-batch; stalls at one row |
+| OutOfMemory | exit 69, or OOMKilled again and again | another Job with a smaller micro-batch; stalls at one row |
 | DeadlineExceeded | the Job's activeDeadlineSeconds | stalls; a higher deadline goes on from the checkpoint |
 | RegistryUnavailable, Crashed, TrainingFailed | exit 68, or any other | its Job retries ever later, then rests |
 | VersionMissing | a Job that succeeded without a version | rests, then trains again |

@@ -58,7 +58,7 @@ class VersionOnPod:
     state: str
     reason: str = ""
     message: str = ""
-    measured: Measured = Measured()
+    measured: Measured = field(default_factory=Measured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from graft_operator.manifests import labels
-from graft_operator.manifests.exit_codes import KILLED_CODE, OUT_OF_MEMORY, REASONS, WORKER_LOST
+from graft_operator.manifests.exit_codes import OUT_OF_MEMORY, REASONS, WORKER_LOST
 from graft_operator.plan.observed import JobObserved, JobState
 
 Object = Mapping[str, Any]
@@ -70,19 +70,17 @@ def outcome_of(pod: Object) -> Object:
 
 
 def memory_kill(pod: Object) -> Object:
-    """Return the outcome of a pod whose main container was killed; empty where a person or a node took the pod away.
+    """Return the outcome of a pod whose main container the kernel killed for want of memory; empty otherwise.
 
-    A kernel that ends a container within its own limit says OOMKilled; one whose node is out of memory leaves only 137.
+    Only a container that reached its own limit is told so. One that was killed because its node ran out of memory looks
+    like one that a person killed, and is simply tried again.
     """
-    conditions = pod.get("status", {}).get("conditions", [])
-    disrupted = any(item.get("type") == "DisruptionTarget" and item.get("status") == "True" for item in conditions)
     for status in pod.get("status", {}).get("containerStatuses", []):
         ended = status.get("state", {}).get("terminated", {})
-        unasked = ended.get("exitCode") == KILLED_CODE and not disrupted and not _is_deleted(pod)
-        if unasked or ended.get("reason") == "OOMKilled":
+        if ended.get("reason") == "OOMKilled":
             name = status.get("name", "")
             limit = _memory_limit(pod, name)
-            bound = f"its limit of {limit} (resources.limits.memory)" if limit else "the memory of its node"
+            bound = f"its limit of {limit} (resources.limits.memory)" if limit else "its limit"
             message = f"the kernel killed container {name}, which needed more than {bound}"
             return {"outcome": "Failed", "reason": OUT_OF_MEMORY, "message": message}
     return {}
@@ -128,10 +126,6 @@ def pod_problem(pod: Object) -> str:
 def has_ended(pod: Object) -> bool:
     """Whether the pod will never run again."""
     return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
-
-
-def _is_deleted(pod: Object) -> bool:
-    return "deletionTimestamp" in pod["metadata"]
 
 
 def _memory_limit(pod: Object, container: str) -> str:
