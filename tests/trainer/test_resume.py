@@ -108,8 +108,14 @@ def test_a_run_that_dies_after_its_last_step_is_not_trained_again(
     assert pod.version().manifest.metrics.train_seconds == pytest.approx(seconds, abs=0.001)
 
 
+def curves(pod: Pod, report: Path) -> list[str]:
+    """Return the points of every curve in the report of a version."""
+    pod.registry.fetch_file(pod.version(), "report.html", report)
+    return re.findall('<polyline .* points="(.*)"', report.read_text())
+
+
 def steps_of(curve: str) -> list[str]:
-    """Return where the points of a curve are, not how high: after a resume the first loss is a mean over fewer steps."""
+    """Return where its points are, not how high: the first loss after a resume is a mean over fewer steps."""
     return [point.partition(",")[0] for point in curve.split()]
 
 
