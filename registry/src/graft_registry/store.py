@@ -13,7 +13,6 @@ import random
 import tempfile
 import time
 import uuid
-from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from graft_registry.body_checksums import checksum, s3_options
 from graft_registry.config import Credentials, RegistryConfig
 from graft_registry.durable import fsync_directory
 from graft_registry.errors import Corrupt, NotFound, RegistryError, Unavailable
@@ -70,7 +70,7 @@ class ObjectStore:
                 connect_timeout=_CONNECT_SECONDS,
                 read_timeout=_READ_SECONDS,
                 retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-                s3={"addressing_style": "path" if config.force_path_style else "auto"},
+                s3=s3_options(config),
                 max_pool_connections=32,
             ),
         )
@@ -152,7 +152,7 @@ class ObjectStore:
                 send_in_parts(self._client, self._at(key), path)
             else:
                 with path.open("rb") as body:
-                    self._client.put_object(**self._at(key), Body=body, ChecksumSHA256=_checksum(sha256))
+                    self._client.put_object(**self._at(key), Body=body, ChecksumSHA256=checksum(sha256))
         except (ClientError, BotoCoreError) as error:
             raise registry_error(error, key) from error
         if size > SINGLE_REQUEST_BYTES and self._parts_were_checked(key, size):
@@ -251,7 +251,7 @@ class ObjectStore:
             return None
         if head["ContentLength"] != size:
             return None
-        return expected if head.get("ChecksumSHA256") == _checksum(expected) else self._fetch(key, None)
+        return expected if head.get("ChecksumSHA256") == checksum(expected) else self._fetch(key, None)
 
     def _parts_were_checked(self, key: str, size: int) -> bool:
         """Whether the store keeps a checksum, with their number, of the checksums that it held the parts to."""
@@ -284,8 +284,3 @@ class ObjectStore:
                 if sink is not None:
                     sink.write(chunk)
         return digest.hexdigest()
-
-
-def _checksum(sha256: str) -> str:
-    """Spell a hash as S3's checksums are."""
-    return b64encode(bytes.fromhex(sha256)).decode()
