@@ -76,7 +76,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no tensors": (removed("training_state.safetensors"), "it lacks ['training_state.safetensors']"),
     "another step": (edited("trainer_state.json", lambda state: state | {"global_step": 7}), "was at step 7"),
     "no step": (edited("trainer_state.json", without("global_step")), "KeyError: 'global_step'"),
-    "state cut short": (cut("training_state.json"), "Expecting"),
+    "state cut short": (cut("training_state.json"), "(char "),
     "adapter cut short": (cut("adapter_model.safetensors"), "InvalidModel"),
     "an absurd header": (overwritten("training_state.safetensors", b"\xff" * 64), "InvalidModel"),
     "state nested too deep": (overwritten("training_state.json", b"[" * 100_000), "RecursionError"),
