@@ -45,7 +45,7 @@ $(UV):
 $(VENV)/.installed: constraints/dev.txt | $(UV)
 	@echo "Installing the pinned packages into $(VENV)"
 	@test -x $(PYTHON) || $(UV) venv -q --python python3.11 $(VENV)
-	@$(UV) pip sync -q --python $(PYTHON) constraints/dev.txt
+	@$(UV) pip sync -q --compile-bytecode --python $(PYTHON) constraints/dev.txt
 	@touch $@
 
 .PHONY: lock

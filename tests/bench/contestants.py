@@ -93,7 +93,12 @@ def bare_loop(folder: Path, meter: Meter, config: RunConfig) -> None:
             ),
         )
     collate = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100)
-    loader = DataLoader(features, batch_size=training.batch_size, shuffle=True, collate_fn=collate)
+    loader: DataLoader[Any] = DataLoader(
+        features,  # type: ignore[arg-type] # a list is as good as a Dataset
+        batch_size=training.batch_size,
+        shuffle=True,
+        collate_fn=collate,
+    )
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
     steps = training.max_steps or 0

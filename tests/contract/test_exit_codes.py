@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from graft_operator.manifests.exit_codes import KILLED_CODE, REASONS, RETRIED, failure_rules
+from graft_operator.manifests.exit_codes import REASONS, RETRIED, failure_rules
 from graft_operator.plan.failures import FINAL
 from graft_trainer.outcome import EXIT_CODES, Reason
 
@@ -15,13 +15,13 @@ SUCCESSES = {Reason.PUBLISHED, Reason.ADOPTED}
 
 def test_the_operator_knows_every_exit_code_of_the_trainer() -> None:
     told = {code: reason.value for reason, code in EXIT_CODES.items() if reason not in SUCCESSES | {Reason.CRASHED}}
-    assert {code: reason for code, reason in REASONS.items() if code != KILLED_CODE} == told
+    assert told == REASONS
 
 
 def test_the_contract_lists_every_exit_code() -> None:
     rows = re.findall(r"^\| (\d+) \| (\w+)", CONTRACT.read_text(), flags=re.MULTILINE)
     listed = {int(code): reason for code, reason in rows if code != "0"}
-    assert listed == {code: reason for code, reason in REASONS.items() if code != KILLED_CODE}
+    assert listed == REASONS
 
 
 def test_every_failure_ends_its_job_or_is_tried_again_by_it() -> None:

@@ -122,4 +122,4 @@ def step_bytes(model: Any) -> int:
     with Allocations(model.parameters()) as allocations:
         # Like the Trainer, hold nothing of the output but its loss.
         model(input_ids=ids, attention_mask=mask, labels=ids).loss.backward()
-    return allocations.peak
+    return int(allocations.peak)

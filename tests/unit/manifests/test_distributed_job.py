@@ -19,7 +19,7 @@ from graft_operator.manifests.trainer_resources import trainer_resources
 from graft_operator.manifests.training_job import run_document, training_job_manifest
 
 LONG_NAME = "a" * 52
-GPUS = {"resources": {"limits": {"nvidia.com/gpu": "4"}}}
+GPUS: dict[str, Any] = {"resources": {"limits": {"nvidia.com/gpu": "4"}}}
 
 WORKERS: dict[str, tuple[dict[str, Any], tuple[int, int, bool]]] = {
     "a pod says nothing: one worker": ({}, (1, 1, False)),

@@ -36,7 +36,8 @@ TYPES = ["Stalled", "Reconciling", "Ready", "Accepted", "Trained", "Evaluated", 
 
 
 def plan(given: AdapterObserved, now: Any = NOW) -> Plan:
-    return plan_adapter(given, now, training_job=lambda _: {"metadata": {"name": "the-job"}}, merged_model=lambda *_: [])
+    job = {"metadata": {"name": "the-job"}}
+    return plan_adapter(given, now, training_job=lambda _: job, merged_model=lambda *_: [])
 
 
 def status_of(given: AdapterObserved) -> LoraAdapterStatus:

@@ -63,7 +63,8 @@ def test_deletion(given: AdapterObserved, actions: tuple[Any, ...]) -> None:
 
 
 def test_a_registry_that_is_gone_does_not_hold_a_namespace_for_ever() -> None:
-    plan: Plan = plan_adapter(deleted(CLEANUP_LIMIT + SECOND, jobs=(JOB,)), NOW, training_job=lambda _: {}, merged_model=lambda *_: [])
+    given = deleted(CLEANUP_LIMIT + SECOND, jobs=(JOB,))
+    plan: Plan = plan_adapter(given, NOW, training_job=lambda _: {}, merged_model=lambda *_: [])
     event, release = plan.actions
     assert isinstance(event, EmitEvent)
     assert event.reason == "RegistryNotCleaned"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tests.unit.reconcilers.merged_deployment import answering, is_merged
 from tests.unit.reconcilers.simulation import Simulation
 
-MERGED = {"serving": {"mode": "Merged"}}
+MERGED: dict[str, Any] = {"serving": {"mode": "Merged"}}
 
 
 def versions(run: Simulation) -> list[int]:

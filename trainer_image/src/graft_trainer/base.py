@@ -45,7 +45,7 @@ def check_mergeable(base: BaseManifest, serving: ServingConfig) -> None:
     if serving.mode == "Merged" and quantization is not None:
         kind = quantization.get("quant_method", "quantized")
         raise InvalidConfigError(
-            f"spec.serving.mode: base {base.name} is stored quantized ({kind}), and rounding a merged weight to that again "
-            "would lose what the adapter learnt; use a full-precision base, or mode MultiAdapter",
+            f"spec.serving.mode: base {base.name} is stored quantized ({kind}), and rounding a merged weight to that "
+            "again would lose what the adapter learnt; use a full-precision base, or mode MultiAdapter",
             field="spec.serving.mode",
         )

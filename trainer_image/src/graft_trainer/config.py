@@ -231,7 +231,9 @@ class RunConfig(_Document):
     def _method_can_be_merged(cls, serving: ServingConfig, info: ValidationInfo) -> ServingConfig:
         method = info.data.get("method")
         if serving.mode == "Merged" and method is not None and not can_be_merged(METHODS[method]):
-            raise ValueError(f"method {method} leaves the base's weights alone, so nothing can be merged; use mode None")
+            raise ValueError(
+                f"method {method} leaves the base's weights alone, so nothing can be merged; use mode None"
+            )
         return serving
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import Counter
+from collections import defaultdict
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -30,7 +30,7 @@ class ProgressWriter:
         self._progress = Progress(recipe=recipe, state="Loading", updated_time=timestamp())
         self._written_at = -math.inf
         self._entered_at = time.monotonic()
-        self._seconds: Counter[ProgressState] = Counter()
+        self._seconds: defaultdict[ProgressState, float] = defaultdict(float)
 
     def seconds_in(self, state: ProgressState) -> float:
         """Return how long this process was in a state that it has left."""

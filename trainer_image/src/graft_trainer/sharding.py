@@ -47,4 +47,4 @@ def shard_base(model: PeftModel, device: torch.device, *, workers: int) -> None:
         parameter.data = parameter.data.to(device)
     sharded = [name for name, parameter in model.named_parameters() if isinstance(parameter, DTensor)]
     # The only way to tell DDP what somebody else takes care of, as its documentation says.
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, sharded)  # noqa: SLF001
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, sharded)  # type: ignore[no-untyped-call] # noqa: SLF001

@@ -115,7 +115,9 @@ class RunTrainer:
                 raise RuntimeError(f"training ended at step {step} without being finished")
             resumed = self._checkpoints.step_folder(step)
         assert resumed is not None
-        return self._workers.from_first(_finished(resumed, state) if self._workers.is_first else None)
+        finished = self._workers.from_first(_finished(resumed, state) if self._workers.is_first else None)
+        assert finished is not None
+        return finished
 
     def _trainer(
         self,
