@@ -19,7 +19,7 @@ SPEC_SCHEMAS = {kind: generate_crds.model_schema(spec) for kind, (spec, _) in ge
 SPECS = {kind: wire_forms(spec) for kind, (spec, _) in generate_crds.MODELS.items()}
 
 thorough = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
