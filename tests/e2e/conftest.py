@@ -26,6 +26,7 @@ ORDER = (
     "test_life",
     "test_update",
     "test_canary",
+    "test_merged",
     "test_refused_version",
     "test_serving_pods",
     "test_base_bump",
@@ -38,7 +39,7 @@ ORDER = (
     "test_crds",
     "test_uninstall",
 )
-"""The first six share one base that is being served; the last takes the release away."""
+"""The first seven share one base that is being served; the last takes the release away."""
 FIGURES = pytest.StashKey[Figures]()
 TENANTS = pytest.StashKey[list[Tenant]]()
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tests.trainer.conftest import Pod
 
-from graft_registry.documents import BaseManifest, MergeRecord
+from graft_registry.documents import BaseManifest, Fingerprint, MergeRecord
+from graft_registry.documents.base import base_digest
 from graft_trainer.base import check_mergeable
 from graft_trainer.config import ServingConfig
 from graft_trainer.outcome import InvalidConfigError, MergeMismatchError
@@ -69,25 +70,30 @@ def test_one_rounding_to_bfloat16_is_far_within_the_limits(
     assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
 
 
-def test_a_merge_that_is_rounded_to_four_bits_is_not_published(base: Path, adapter: Path, rows: list[Any]) -> None:
+def test_a_merge_that_is_rounded_to_four_bits_shows_in_the_record(base: Path, adapter: Path, rows: list[Any]) -> None:
     import torch
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
     from peft import PeftModel
 
-    from graft_trainer.merging import answer_logits, check_parity, compare_logits, fold_in
+    from graft_trainer.merging import answer_logits, compare_logits, fold_in
     from graft_trainer.model import load_base
 
     model = PeftModel.from_pretrained(load_base(base, dtype=torch.float32), adapter).eval()
     expected = answer_logits(model, rows)
     fold_in(model)
     merged = model.base_model.unload()
+    in_full = compare_logits(expected, answer_logits(merged, rows), dtype="float32")
     for layer in merged.model.layers.modules():
         if isinstance(layer, torch.nn.Linear):
             layer.weight.data = dequantize_4bit(*quantize_4bit(layer.weight.data, quant_type="nf4"))
-    with pytest.raises(MergeMismatchError, match="not the adapter's equal"):
-        check_parity(compare_logits(expected, answer_logits(merged, rows), dtype="float32"))
+    in_four_bits = compare_logits(expected, answer_logits(merged, rows), dtype="float32")
+    assert in_full.mean_kl < 1e-6
+    assert in_four_bits.mean_kl > 100 * in_full.mean_kl
+    assert in_four_bits.max_logit_difference > 0.1 > in_full.max_logit_difference
 
 
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning")
 def test_an_output_layer_that_is_also_the_embedding_cannot_be_merged(pod: Pod) -> None:
     """Merged, its update would change what tokens are read as, too."""
     pod.config["lora"]["targetModules"] = ["lm_head"]
@@ -126,6 +132,8 @@ def test_logits_that_are_no_numbers_are_no_match() -> None:
 def test_a_base_that_is_stored_quantized_is_refused_before_anything_is_loaded(base: Path) -> None:
     document = json.loads(manifest_of(base).to_bytes())
     document["fingerprint"]["quantization"] = {"quant_method": "awq", "bits": 4}
+    fingerprint = Fingerprint.model_validate(document["fingerprint"])
+    document["digest"] = base_digest(document["weightsDigest"], fingerprint)
     quantized = BaseManifest.model_validate(document)
     check_mergeable(quantized, ServingConfig(mode="MultiAdapter"))
     check_mergeable(manifest_of(base), ServingConfig(mode="Merged"))

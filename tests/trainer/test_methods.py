@@ -202,6 +202,7 @@ def test_a_module_may_have_a_rank_of_its_own(prepare: Callable[..., Pod], tmp_pa
     assert stored.manifest.shape.rank == 12
 
 
+@pytest.mark.filterwarnings("ignore:The following rank_pattern keys did not match:RuntimeWarning")
 def test_a_rank_for_a_module_that_is_not_adapted_is_refused(prepare: Callable[..., Pod]) -> None:
     pod = prepare("LoRA", "rank of nothing")
     pod.config["lora"] |= {"rankPattern": {"proj_q": 4}}

@@ -77,6 +77,7 @@ def test_the_adapter_config_has_no_trace_of_this_machine(trained_pod: Pod, tmp_p
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "report.html",
     }
 
 
