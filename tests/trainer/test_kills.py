@@ -64,8 +64,8 @@ def test_killed_runs_on_a_failing_store_end_in_one_version_of_the_same_bytes(
         kills += live(pod, generator, s3_server, kills=min(KILLS_PER_RUN, KILLS - kills))
         assert pod.registry.numbers() == (1,)
         assert pod.weights_sha256() == trained_pod.weights_sha256()
-        lived, undisturbed = pod.version().manifest.metrics, trained_pod.version().manifest.metrics
-        assert (lived.eval_loss, lived.train_loss) == (undisturbed.eval_loss, undisturbed.train_loss)
+        # The logged training loss is a mean over the steps since the last log, of which a resumed process saw fewer.
+        assert pod.version().manifest.metrics.eval_loss == trained_pod.version().manifest.metrics.eval_loss
         pod.registry.fetch(pod.version(), tmp_path / f"{runs}")
         assert pod.checkpoints.steps() == ()
     print(f"\n{kills} kills in {runs} runs, each of which published one version of the same bytes")
