@@ -76,8 +76,8 @@ imports: setup ## Import contracts: who may know whom
 	$(VENV)/bin/lint-imports --no-cache
 
 .PHONY: test-fast
-test-fast: setup ## Unit, wire, contract and chart tests
-	$(PYTEST) $(PARALLEL) tests/unit tests/wire tests/contract tests/chart
+test-fast: setup ## Unit, wire, contract and chart tests; the registry's are in test-s3
+	$(PYTEST) $(PARALLEL) tests/unit tests/wire/operator tests/contract tests/chart
 
 .PHONY: test-trainer
 test-trainer: setup ## The real trainer on CPU
@@ -92,8 +92,8 @@ test-serving: setup ## The agent against an engine double
 	$(PYTEST) tests/serving
 
 .PHONY: test-s3
-test-s3: setup cluster-up ## The registry on a real S3 server
-	GRAFT_VERSITYGW=$(GRAFT_CACHE)/bin/versitygw $(PYTEST) $(PARALLEL) tests/wire/registry -k versitygw
+test-s3: setup cluster-up ## The registry on two S3 servers, one of them real
+	GRAFT_VERSITYGW=$(GRAFT_CACHE)/bin/versitygw $(PYTEST) $(PARALLEL) tests/wire/registry
 
 .PHONY: test-e2e
 test-e2e: setup cluster-up images ## End to end on the kind cluster: real API server, S3, training and vLLM
