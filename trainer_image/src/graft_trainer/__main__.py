@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 
+from graft_registry.documents import StoredVersion
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_trainer.base import check_base, check_mergeable
@@ -45,17 +46,8 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     config = read_run_config(settings.run_config)
     store = ObjectStore(config.registry)
     registry = AdapterRegistry(store, config.namespace, config.adapter)
-    adopted = registry.find(config.recipe)
-    if adopted is not None:
-        message = f"recipe {config.recipe} is version {adopted.manifest.number} already"
-        logger.info("%s", message)
-        return Outcome(
-            reason=Reason.ADOPTED,
-            message=message,
-            number=adopted.manifest.number,
-            manifest_digest=adopted.digest,
-            step=adopted.manifest.metrics.steps or 0,
-        )
+    if (published := registry.find(config.recipe)) is not None:
+        return adopt(published, config.recipe)
     prepare_environment(os.environ, settings.work_folder, processes=config.workers.processes_per_node)
     if config.workers.count > 1 and settings.local_rank is None:
         from graft_trainer.launch import launch
@@ -83,6 +75,19 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
             notice=notice,
             workers=join(config.workers),
         )
+    )
+
+
+def adopt(published: StoredVersion, recipe: str) -> Outcome:
+    """Take the version that the recipe has already."""
+    message = f"recipe {recipe} is version {published.manifest.number} already"
+    logger.info("%s", message)
+    return Outcome(
+        reason=Reason.ADOPTED,
+        message=message,
+        number=published.manifest.number,
+        manifest_digest=published.digest,
+        step=published.manifest.metrics.steps or 0,
     )
 
 

@@ -124,24 +124,25 @@ def training_job_manifest(
         },
     )
     annotations = metadata["annotations"] | {labels.RUN: json.dumps(run, sort_keys=True)}
+    template = {
+        "metadata": {"labels": metadata["labels"], "annotations": annotations},
+        "spec": training_pod(adapter, base, run, platform, job_name=metadata["name"]),
+    }
+    spec = job_rules(adapter.spec) | {"template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def job_rules(spec: LoraAdapterSpec) -> dict[str, Any]:
+    """Return when the Job's pods run, how often they are tried again, and when the Job ends."""
     return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": metadata,
-        "spec": {
-            # From here on the field is Kueue's: it lets the Job run, and may hold it again. Nothing of ours writes it.
-            "suspend": adapter.spec.pod.queue_name is not None,
-            # What makes one pod fail may make all of them fail at once.
-            "backoffLimit": RETRIES * adapter.spec.pod.workers.nodes,
-            **indexed(adapter.spec.pod),
-            "activeDeadlineSeconds": adapter.spec.training.deadline_seconds,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {"rules": failure_rules()},
-            "template": {
-                "metadata": {"labels": metadata["labels"], "annotations": annotations},
-                "spec": training_pod(adapter, base, run, platform, job_name=metadata["name"]),
-            },
-        },
+        # From here on the field is Kueue's: it lets the Job run, and may hold it again. Nothing of ours writes it.
+        "suspend": spec.pod.queue_name is not None,
+        # What makes one pod fail may make all of them fail at once.
+        "backoffLimit": RETRIES * spec.pod.workers.nodes,
+        **indexed(spec.pod),
+        "activeDeadlineSeconds": spec.training.deadline_seconds,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": failure_rules()},
     }
 
 
@@ -172,8 +173,31 @@ def training_pod(
 ) -> dict[str, Any]:
     """Return the trainer's pod: the tenant's own credentials, no API token, no root, a read-only root filesystem."""
     spec = adapter.spec
-    data = dataset_volumes(spec.dataset)
-    trainer = container(
+    return pod_spec(
+        spec.pod,
+        restartPolicy="Never",
+        automountServiceAccountToken=False,
+        serviceAccountName=spec.pod.service_account_name,
+        terminationGracePeriodSeconds=GRACE_SECONDS,
+        initContainers=[fetch_base_container(adapter.metadata.namespace, run["base"]["name"], base, platform)],
+        containers=[trainer_container(adapter, base, platform, job_name=job_name)],
+        volumes=[
+            *base_volumes(base),
+            scratch("tmp"),
+            scratch("work"),
+            run_volume(),
+            *shared_memory(spec.pod),
+            *dataset_volumes(spec.dataset),
+        ],
+        **subdomain(adapter),
+    )
+
+
+def trainer_container(adapter: LoraAdapter, base: ResolvedBase, platform: Platform, *, job_name: str) -> dict[str, Any]:
+    """Return the container that trains."""
+    spec = adapter.spec
+    data = [volume["name"] for volume in dataset_volumes(spec.dataset)]
+    return container(
         "trainer",
         platform.trainer_image,
         platform,
@@ -192,26 +216,8 @@ def training_pod(
             {"name": "work", "mountPath": "/work"},
             {"name": "run", "mountPath": "/etc/graft", "readOnly": True},
             *shared_memory_mounts(spec.pod),
-            *({"name": volume["name"], "mountPath": f"/{volume['name']}", "readOnly": True} for volume in data),
+            *({"name": name, "mountPath": f"/{name}", "readOnly": True} for name in data),
         ],
-    )
-    return pod_spec(
-        spec.pod,
-        restartPolicy="Never",
-        automountServiceAccountToken=False,
-        serviceAccountName=spec.pod.service_account_name,
-        terminationGracePeriodSeconds=GRACE_SECONDS,
-        initContainers=[fetch_base_container(adapter.metadata.namespace, run["base"]["name"], base, platform)],
-        containers=[trainer],
-        volumes=[
-            *base_volumes(base),
-            scratch("tmp"),
-            scratch("work"),
-            run_volume(),
-            *shared_memory(spec.pod),
-            *data,
-        ],
-        **subdomain(adapter),
     )
 
 
