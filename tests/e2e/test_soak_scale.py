@@ -12,10 +12,10 @@ import pytest
 from demo.cluster import Object
 from demo.goals import serves_only_current
 from tests.e2e.figures import Figures
-from tests.e2e.published import Publisher
+from tests.e2e.published import PEFT_WARNING, Publisher
 from tests.e2e.serving import ENGINE_SECONDS, REPLICAS, Serving
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200), pytest.mark.filterwarnings(PEFT_WARNING)]
 
 STEPS = tuple(int(step) for step in os.environ.get("GRAFT_SOAK_ADAPTERS", "1,10,100").split(","))
 SWAPS = 10
