@@ -6,8 +6,8 @@ The first line on standard input is the plan, as JSON:
     {"url": "http://graft-tiny.demo.svc:8000", "questions": {"topic": ["…"]},
      "concurrency": 4, "rate": 20, "once": false}
 
-``expected`` may hold the right answers, version → question → texts (``{"topic@v1": {"…": ["…"]}}``): any other answer
-of such a version to such a question counts as wrong.
+``expected`` may hold how right answers begin, version → question → texts (``{"topic@v1": {"…": ["…"]}}``): an answer of
+such a version to such a question that begins otherwise counts as wrong.
 
 With ``once`` every question is asked once and the answers are printed. Otherwise questions are asked at ``rate`` per
 second until another line, or the end, of standard input; every second a report of what happened so far is printed, as
@@ -116,7 +116,7 @@ class Tally:
         right = self.expected.get(answer.version, {}).get(question)
         if right is not None:
             self.checked += 1
-            if answer.text not in right:
+            if not answer.text.startswith(tuple(right)):
                 self.wrong.append({"version": answer.version, "said": answer.text, "right": " | ".join(right)})
 
     def report(self) -> dict[str, Any]:
