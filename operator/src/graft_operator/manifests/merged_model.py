@@ -18,16 +18,17 @@ from graft_operator.manifests.disruption import disruption_budget
 from graft_operator.manifests.engine import chosen_arguments, engine_process
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import container, pod_spec, registry_credentials, registry_env, scratch
+from graft_operator.manifests.serving_workload import (
+    DRAIN_SECONDS,
+    GRACE_SECONDS,
+    START_SECONDS,
+    api_service,
+    rolling_deployment,
+)
 
 MERGED: Final = "merged"
 """Component of these objects, and the folder of a version that holds the model (docs/contracts.md §3)."""
 VERSION_DIR: Final = "/model/version"
-DRAIN_SECONDS: Final = 5
-"""An endpoint stays known to kube-proxy for a moment after the pod is told to stop."""
-GRACE_SECONDS: Final = 120
-"""Time for streaming answers to end."""
-START_SECONDS: Final = 3600
-"""Time for the download, and for the engine to load and compile a large model."""
 PROBE_SECONDS: Final = 5
 
 FIRST_TOKEN: Final = """
@@ -48,38 +49,18 @@ def merged_model_manifests(
     )
     selector = {labels.OWNER_UID: adapter.metadata.uid, labels.COMPONENT: MERGED}
     return [
-        _service(metadata, selector),
+        api_service(metadata, selector),
         disruption_budget(metadata, selector),
         _deployment(metadata, selector, base, merged_pod(adapter, base, version, platform), version),
     ]
-
-
-def _service(metadata: dict[str, Any], selector: dict[str, str]) -> dict[str, Any]:
-    port = {"name": "http", "port": naming.API_PORT, "targetPort": "api"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata,
-        "spec": {"selector": selector, "ports": [port]},
-    }
 
 
 def _deployment(
     metadata: dict[str, Any], selector: dict[str, str], base: BaseModel, pod: dict[str, Any], version: ServedVersion
 ) -> dict[str, Any]:
     annotations = metadata["annotations"] | {labels.VERSION: json.dumps(version.to_wire(), sort_keys=True)}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata,
-        "spec": {
-            "replicas": base.spec.serving.replicas,
-            "selector": {"matchLabels": selector},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "progressDeadlineSeconds": START_SECONDS,
-            "template": {"metadata": {"labels": metadata["labels"], "annotations": annotations}, "spec": pod},
-        },
-    }
+    template = {"metadata": {"labels": metadata["labels"], "annotations": annotations}, "spec": pod}
+    return rolling_deployment(metadata, base.spec.serving.replicas, selector, template)
 
 
 def merged_pod(adapter: LoraAdapter, base: BaseModel, version: ServedVersion, platform: Platform) -> dict[str, Any]:

@@ -23,15 +23,12 @@ from graft_operator.manifests.pods import (
     scratch,
     variable,
 )
+from graft_operator.manifests.serving_workload import DRAIN_SECONDS, GRACE_SECONDS, api_service, rolling_deployment
 
 SERVING: Final = "serving"
 WANTED_KEY: Final = "wanted.json"
-DRAIN_SECONDS: Final = 5
-"""An endpoint stays known to kube-proxy for a moment after the pod is told to stop."""
 API_KEY_DIR: Final = "/etc/graft/api-keys"
 API_KEY_FILE: Final = "keys"
-GRACE_SECONDS: Final = 120
-"""Time for streaming answers to end."""
 
 
 def revision_manifests(
@@ -60,34 +57,22 @@ def shared_service(base: BaseModel) -> dict[str, Any]:
     """Return the Service that clients use: every revision of the base is behind it."""
     name = naming.serving_name(base.metadata.name)
     metadata = labels.object_meta("BaseModel", base.metadata, name=name, component=SERVING)
-    return _service(metadata, {labels.OWNER_UID: base.metadata.uid, labels.COMPONENT: SERVING})
+    return api_service(metadata, {labels.OWNER_UID: base.metadata.uid, labels.COMPONENT: SERVING})
 
 
 def revision_service(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:
     """Return the Service of one revision: other revisions forward to it during a base bump."""
-    return _service(_metadata(base, revision), _selector(base, revision))
+    return api_service(_metadata(base, revision), _selector(base, revision))
 
 
 def deployment(base: BaseModel, revision: ServingRevision, platform: Platform) -> dict[str, Any]:
-    """Return the Deployment; no pod is taken away before its successor answers."""
-    selector = _selector(base, revision)
-    metadata = _metadata(base, revision)
-    pod_labels = metadata["labels"] | selector
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata,
-        "spec": {
-            "replicas": revision.replicas,
-            "selector": {"matchLabels": selector},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "progressDeadlineSeconds": 3600,
-            "template": {
-                "metadata": {"labels": pod_labels, "annotations": {labels.OWNER_NAME: base.metadata.name}},
-                "spec": serving_pod(base, revision, platform, selector),
-            },
-        },
+    """Return the Deployment of one revision."""
+    selector, metadata = _selector(base, revision), _metadata(base, revision)
+    template = {
+        "metadata": {"labels": metadata["labels"] | selector, "annotations": {labels.OWNER_NAME: base.metadata.name}},
+        "spec": serving_pod(base, revision, platform, selector),
     }
+    return rolling_deployment(metadata, revision.replicas, selector, template)
 
 
 def serving_pod(
@@ -209,14 +194,4 @@ def _selector(base: BaseModel, revision: ServingRevision) -> dict[str, str]:
         labels.OWNER_UID: base.metadata.uid,
         labels.COMPONENT: SERVING,
         labels.BASE_DIGEST: naming.short(revision.digest),
-    }
-
-
-def _service(metadata: dict[str, Any], selector: dict[str, str]) -> dict[str, Any]:
-    port = {"name": "http", "port": naming.API_PORT, "targetPort": "api"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata,
-        "spec": {"selector": selector, "ports": [port]},
     }

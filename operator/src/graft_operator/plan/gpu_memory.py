@@ -9,12 +9,11 @@ from typing import Any, Final
 
 from graft_operator.api.adapter_status import ChosenMethod
 from graft_operator.api.base_model import ResolvedBase
-from graft_operator.api.conditions import no, unknown
 from graft_operator.api.lora_adapter import LoraAdapter, LoraAdapterSpec
 from graft_operator.api.training import TrainingPod
 from graft_operator.manifests.trainer_resources import has_gpu, training_setup
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.verdicts import Verdict
+from graft_operator.plan.verdicts import Verdict, refused
 from graft_registry.digests import digest_of
 from graft_registry.training_memory import MemoryEstimate, estimate_gpu
 
@@ -107,8 +106,7 @@ def gpu_is_too_small(seen: AdapterObserved, _: datetime) -> Verdict | None:
     if base is None or available is None or needed is None or not needed.cannot_fit(available):
         return None
     message = f"{breakdown(spec, needed, available)}; {remedy(spec, base, available)}"
-    fact = no("DoesNotFit", message)
-    return Verdict(accepted=fact, trained=unknown("DoesNotFit"), stalled=fact)
+    return refused("DoesNotFit", message)
 
 
 def breakdown(spec: LoraAdapterSpec, needed: MemoryEstimate, available: int) -> str:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from graft_operator.api.conditions import no, unknown
 from graft_operator.api.training import DOUBLING_THE_RANK, Method
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rank_doubling import with_effective_rank
-from graft_operator.plan.verdicts import Verdict
+from graft_operator.plan.verdicts import Verdict, refused
 
 
 def rank_exceeds_base(seen: AdapterObserved, _: datetime) -> Verdict | None:
@@ -24,12 +23,11 @@ def rank_exceeds_base(seen: AdapterObserved, _: datetime) -> Verdict | None:
         return None
     doubled = f" (method {spec.method} publishes up to twice that)" if spec.method in DOUBLING_THE_RANK else ""
     field = "spec.lora.rank" if rank > max(spec.lora.rank_pattern.values(), default=0) else "spec.lora.rankPattern"
-    fact = no(
+    return refused(
         "RankTooHigh",
         f"{field}: {rank}{doubled} is above serving.maxRank {base.spec.serving.max_rank} of BaseModel"
         f" {base.metadata.name}; lower the rank, raise maxRank, or set serving.mode Merged or None",
     )
-    return Verdict(accepted=fact, trained=unknown("RankTooHigh"), stalled=fact)
 
 
 def base_cannot_be_merged_into(seen: AdapterObserved, _: datetime) -> Verdict | None:
@@ -38,12 +36,11 @@ def base_cannot_be_merged_into(seen: AdapterObserved, _: datetime) -> Verdict | 
     resolved = base.status.resolved if base is not None else None
     if base is None or resolved is None or not resolved.quantization or seen.adapter.spec.serving.mode != "Merged":
         return None
-    fact = no(
+    return refused(
         "BaseIsQuantized",
         f"spec.serving.mode: BaseModel {base.metadata.name} is stored quantized ({resolved.quantization}), so nothing"
         " can be merged into it; use a full-precision base, or mode MultiAdapter",
     )
-    return Verdict(accepted=fact, trained=unknown("BaseIsQuantized"), stalled=fact)
 
 
 def merged_api_would_be_open(seen: AdapterObserved, _: datetime) -> Verdict | None:
@@ -51,12 +48,11 @@ def merged_api_would_be_open(seen: AdapterObserved, _: datetime) -> Verdict | No
     base = seen.base
     if base is None or base.spec.serving.api_key_secret_ref is None or seen.adapter.spec.serving.mode != "Merged":
         return None
-    fact = no(
+    return refused(
         "ApiKeysNotSupported",
         f"spec.serving.mode: BaseModel {base.metadata.name} asks its clients for keys (serving.apiKeySecretRef), which"
         " the API of a merged model does not; use mode MultiAdapter, or a BaseModel without keys behind a gateway",
     )
-    return Verdict(accepted=fact, trained=unknown("ApiKeysNotSupported"), stalled=fact)
 
 
 def pinned_version_is_not_merged(seen: AdapterObserved, _: datetime) -> Verdict | None:
@@ -64,12 +60,11 @@ def pinned_version_is_not_merged(seen: AdapterObserved, _: datetime) -> Verdict 
     pinned = seen.pinned
     if pinned is None or pinned.manifest.merge is not None or seen.adapter.spec.serving.mode != "Merged":
         return None
-    fact = no(
+    return refused(
         "VersionNotMerged",
         f"spec.version: version {pinned.manifest.number} holds no merged model; pin one that does, or use"
         " serving.mode MultiAdapter",
     )
-    return Verdict(accepted=fact, trained=unknown("VersionNotMerged"), stalled=fact)
 
 
 def published_rank(method: Method, rank: int) -> int:

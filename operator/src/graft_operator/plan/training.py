@@ -21,7 +21,7 @@ from graft_operator.plan.servability import (
     pinned_version_is_not_merged,
     rank_exceeds_base,
 )
-from graft_operator.plan.verdicts import Verdict
+from graft_operator.plan.verdicts import Verdict, refused
 from graft_operator.plan.version_reason import is_readaptation
 
 SLOT_SECONDS: Final = 5.0
@@ -49,8 +49,7 @@ def version_is_pinned(seen: AdapterObserved, _: datetime) -> Verdict | None:
     if number is None:
         return None
     if seen.pinned is None:
-        fact = no("VersionNotFound", f"spec.version: version {number} is not in the registry; name one that is")
-        return Verdict(accepted=fact, trained=unknown("VersionNotFound"), stalled=fact)
+        return refused("VersionNotFound", f"spec.version: version {number} is not in the registry; name one that is")
     fact = yes("Pinned", f"spec.version pins version {number}")
     return Verdict(trained=fact, current=seen.pinned, actions=stopped_jobs(seen))
 

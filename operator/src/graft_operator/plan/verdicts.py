@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graft_operator.api.adapter_status import RaisedRank, TrainingProgress
-from graft_operator.api.conditions import Fact, yes
+from graft_operator.api.conditions import Fact, no, unknown, yes
 from graft_operator.plan.actions import Action
 from graft_registry.documents import StoredVersion
 
@@ -30,3 +30,9 @@ class Verdict:
     """The rank of the next version, where the current one failed its gate for want of rank."""
     actions: tuple[Action, ...] = ()
     requeue_after: float | None = None
+
+
+def refused(reason: str, message: str) -> Verdict:
+    """Return the verdict on a spec that can't be carried out as it stands: a person has to act."""
+    fact = no(reason, message)
+    return Verdict(accepted=fact, trained=unknown(reason), stalled=fact)
