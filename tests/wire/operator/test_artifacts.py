@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from graft_operator.artifacts import Artifacts, Corrupt, NotFound, RegistryUnavailable
+from graft_operator.artifacts import Artifacts, Corrupt, Forbidden, NotFound, RegistryUnavailable
 from graft_operator.engine.controller import TransientError
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import BaseSource, Progress, S3Source, VersionManifest, timestamp
@@ -125,6 +125,21 @@ async def test_the_bucket_is_probed_for_conditional_writes(config: RegistryConfi
     assert await artifacts.honours_conditional_writes() is True
     assert await artifacts.honours_conditional_writes() is True
     assert list(ObjectStore(config).list("")) == []
+
+
+async def test_a_bucket_that_may_not_be_written_to_is_tried_once(
+    config: RegistryConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def refuse(store: ObjectStore) -> bool:
+        tries.append(store)
+        raise Forbidden("AccessDenied")
+
+    monkeypatch.setattr(ObjectStore, "probe_conditional_writes", refuse)
+    artifacts = Artifacts(config)
+    assert [await artifacts.honours_conditional_writes() for _ in range(3)] == [None] * 3
+    assert len(tries) == 1
 
 
 async def test_a_missing_bucket_is_unavailable_and_transient(config: RegistryConfig) -> None:

@@ -1,6 +1,7 @@
 """Async access to bases and versions. Every call runs in a thread, because the registry library blocks."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, TypeVar
@@ -34,6 +35,7 @@ class Artifacts:
 
     def __init__(self, config: RegistryConfig) -> None:
         self._store = ObjectStore(config)
+        self._is_probed = False
         self._conditional_writes: bool | None = None
         self._read_known = lru_cache(maxsize=CACHED_VERSIONS)(self._read)
 
@@ -84,11 +86,10 @@ class Artifacts:
 
         One object is written twice, once in the life of the process: a bucket does not learn it while it is in use.
         """
-        if self._conditional_writes is None:
-            try:
+        if not self._is_probed:
+            with contextlib.suppress(Forbidden):
                 self._conditional_writes = await self._call("probe", self._store.probe_conditional_writes)
-            except Forbidden:
-                return None
+            self._is_probed = True
         return self._conditional_writes
 
     def _versions(self, namespace: str, adapter: str) -> AdapterRegistry:

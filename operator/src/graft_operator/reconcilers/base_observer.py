@@ -40,13 +40,12 @@ class BaseObserver:
         if base.metadata.is_deleting and not await self._adapters(base):
             # Nothing more is read: a registry that is away must not hold up the deletion of an unused base.
             return BaseObserved(base=base, source_digest=source.digest())
-        manifest, adapters, deployments, pods, import_job, concurrency_job = await asyncio.gather(
+        manifest, adapters, deployments, pods, jobs = await asyncio.gather(
             self._artifacts.resolved_base(base.metadata.namespace, base.metadata.name, source),
             self._adapters(base),
             self._deployments(base),
             serving_pods(self._cluster, self._agents, base.metadata),
-            self._job(base, "import"),
-            self._job(base, "concurrency-test"),
+            self._jobs(base),
         )
         current = {manifest.digest: manifest} if manifest is not None else {}
         manifests = current | await self._manifests(base, needed_digests(base, adapters, deployments) - current.keys())
@@ -58,8 +57,8 @@ class BaseObserver:
             conditional_writes=await self._artifacts.honours_conditional_writes(),
             drift=await self._drift(base, manifest),
             manifests=manifests,
-            import_job=import_job,
-            concurrency_job=concurrency_job,
+            import_job=jobs.get("import"),
+            concurrency_job=jobs.get("concurrency-test"),
             adapters=adapters,
             deployments=tuple(deployment_observed(body, pods) for body in deployments),
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
@@ -75,15 +74,20 @@ class BaseObserver:
         bodies = await self._cluster.list(DEPLOYMENTS, base.metadata.namespace, label_selector=selector)
         return [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
 
-    async def _job(self, base: BaseModel, component: str) -> JobObserved | None:
-        selector = f"{labels.OWNER_UID}={base.metadata.uid},{labels.COMPONENT}={component}"
-        jobs = await self._cluster.list(JOBS, base.metadata.namespace, label_selector=selector)
-        jobs = [job for job in jobs if not job["metadata"].get("deletionTimestamp")]
-        if not jobs:
-            return None
-        pods = await self._cluster.list(PODS, base.metadata.namespace, label_selector=selector)
-        newest = max(jobs, key=lambda job: str(job["metadata"].get("creationTimestamp", "")))
-        return job_observed(newest, pods)
+    async def _jobs(self, base: BaseModel) -> dict[str, JobObserved]:
+        """Return the newest Job of each component, of those that are the base's own."""
+        owned = f"{labels.OWNER_UID}={base.metadata.uid}"
+        jobs = await self._cluster.list(JOBS, base.metadata.namespace, label_selector=owned)
+        newest: dict[str, Object] = {}
+        for job in sorted(jobs, key=lambda job: str(job["metadata"].get("creationTimestamp", "")), reverse=True):
+            if not job["metadata"].get("deletionTimestamp"):
+                newest.setdefault(job["metadata"]["labels"][labels.COMPONENT], job)
+        observed = {}
+        for component, own in newest.items():
+            selector = f"{owned},{labels.COMPONENT}={component}"
+            pods = await self._cluster.list(PODS, base.metadata.namespace, label_selector=selector)
+            observed[component] = job_observed(own, pods)
+        return observed
 
     async def _drift(self, base: BaseModel, manifest: BaseManifest | None) -> BaseDrift | None:
         """Ask how far a base is from the one that the status still knows: once, while the status moves to it."""
