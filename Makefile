@@ -89,7 +89,7 @@ test-kills: setup ## Kill training runs at random moments, on a store that fails
 
 .PHONY: test-serving
 test-serving: setup ## The agent against an engine double
-	$(PYTEST) tests/serving
+	$(PYTEST) $(PARALLEL) tests/serving
 
 .PHONY: test-s3
 test-s3: setup cluster-up ## The registry on two S3 servers, one of them real

@@ -12,7 +12,7 @@ from tests.e2e.serving import Serving, answered_by, assert_no_failures
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 REQUESTS = 1000
-RATE = 12.0
+RATE = 20.0
 
 
 @pytest.fixture(scope="module")
