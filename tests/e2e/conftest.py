@@ -35,6 +35,7 @@ ORDER = (
     "test_adoption",
     "test_sources",
     "test_bad_input",
+    "test_distributed",
     "test_latency",
     "test_deletion",
     "test_crds",

@@ -63,6 +63,15 @@ def test_status_tells_the_batch_that_is_really_trained_with() -> None:
     assert (progress.state, progress.step, progress.max_steps, progress.loss) == ("Training", 7, 9, "1.2500")
 
 
+@pytest.mark.parametrize(("pod", "workers"), [({}, 1), ({"workers": {"nodes": 2, "processesPerNode": 4}}, 8)])
+def test_status_tells_how_many_workers_train_even_before_they_start(pod: dict[str, Any], workers: int) -> None:
+    subject = adapter(pod=pod)
+    verdict = training_is_running(seen(subject, jobs=(job(recipe_of(subject), suspended=True),)), NOW)
+    assert verdict is not None
+    assert verdict.progress is not None
+    assert verdict.progress.workers == workers
+
+
 LOOKS = {
     "nothing is known yet": ("Loading", None, 3.0),
     "an hour is left": ("Training", 3600, 15.0),

@@ -24,6 +24,12 @@ def reasons(run: Simulation) -> list[tuple[int, str]]:
     ]
 
 
+def training_job(run: Simulation) -> tuple[str, dict[str, Any]]:
+    """Return the name of the only training Job, and what the API server has of it."""
+    (name,) = [name for name in run.jobs() if "-train-" in name]
+    return name, run.world.cluster.objects["Job", name]
+
+
 async def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
     run = Simulation()
     run.world.rows_that_fit = 1
@@ -117,16 +123,24 @@ async def test_a_crash_after_any_write_forgets_neither_batch_nor_rank() -> None:
 
 
 async def test_a_job_in_a_queue_is_left_to_kueue() -> None:
+    """Admitted, held again and admitted again: nothing of ours writes to the Job meanwhile."""
     run = Simulation()
     run.write_adapter(pod={"queueName": "gpus"})
     await run.settle()
-    assert (run.reason("Trained"), run.health()) == ("Queued", "InProgress")
-    (job,) = [body for body in run.world.cluster.of_kind("Job") if "train" in body["metadata"]["name"]]
-    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
-    job["spec"]["suspend"] = False
+    name, born = training_job(run)
+    assert born["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    for suspended in (True, False, True, False):
+        run.world.cluster.put("Job", name, spec=training_job(run)[1]["spec"] | {"suspend": suspended})
+        version = training_job(run)[1]["metadata"]["resourceVersion"]
+        await run.rounds(1)
+        assert run.reason("Trained") == ("Queued" if suspended else "Training")
+        job = training_job(run)[1]
+        assert (job["spec"]["suspend"], job["metadata"]["resourceVersion"]) == (suspended, version)
     await run.settle()
     assert run.answers() == {"v1@a"}
-    assert job["spec"]["suspend"] is False
+    job = training_job(run)[1]
+    assert (job["spec"]["suspend"], job["metadata"]["resourceVersion"]) == (False, version)
+    assert job["metadata"]["uid"] == born["metadata"]["uid"]
 
 
 async def test_other_rows_in_the_same_config_map_are_told_from_a_changed_spec() -> None:

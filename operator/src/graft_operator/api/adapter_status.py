@@ -90,6 +90,8 @@ class TrainingProgress(StatusModel):
     """Rows of one forward pass: below spec.training.batchSize after the trainer was out of memory."""
     gradient_accumulation: int | None = None
     """Forward passes per optimizer step: raised as batchSize is lowered, so that a step sees as many rows as ever."""
+    workers: int | None = None
+    """Processes that train together, over all pods; each has rows of its own in every step."""
 
 
 class ChosenMethod(StatusModel):

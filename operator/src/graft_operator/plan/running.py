@@ -47,6 +47,7 @@ def progress_of(seen: AdapterObserved, job: JobObserved) -> TrainingProgress:
         warm_start=seen.warm_start,
         batch_size=training.batch_size,
         gradient_accumulation=training.gradient_accumulation,
+        workers=seen.adapter.spec.pod.worker_count,
     )
     said = seen.progress
     if said is None or said.recipe != job.recipe:
