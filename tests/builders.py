@@ -47,6 +47,24 @@ PLATFORM: Final = Platform(
     registry={"endpoint": "http://s3:9000", "bucket": "graft"},
 )
 
+VERSION_FIELDS: Final[dict[str, Any]] = {
+    "namespace": NAMESPACE,
+    "adapter": "support",
+    "reason": "SpecChanged",
+    "uid": "uid-of-support",
+    "generation": 1,
+    "method": "LoRA",
+    "trained_on": "float32",
+    "servable": "MultiAdapter",
+    "hyperparameters": {},
+    "seed": 42,
+    "shape": {"rank": 16, "alpha": 32, "targetModules": ["q_proj"], "trainableParameters": 1, "allParameters": 2},
+    "libraries": {},
+    "files": (),
+    "created_time": CREATED,
+}
+"""What all versions have in common."""
+
 
 def digest(seed: str) -> str:
     """Return a well-formed digest that differs by ``seed``."""
@@ -98,6 +116,12 @@ def base_manifest(base: str = "A", *, name: str = "tiny") -> BaseManifest:
 def base_id(base: str = "A") -> str:
     """Return the digest of the base called ``base``."""
     return base_manifest(base).digest
+
+
+def base_reference(base: str = "A") -> BaseReference:
+    """Return what a version says of the base called ``base``."""
+    source = BaseSource.model_validate(source_of(base))
+    return BaseReference(name="tiny", revision=f"revision-{base}", digest=base_id(base), source=source)
 
 
 def resolved_base(base: str = "A", **fields: Any) -> ResolvedBase:
@@ -179,41 +203,14 @@ def version(
     **fields: Any,
 ) -> StoredVersion:
     """Return a published version of the adapter ``support`` that halves the base's loss."""
-    manifest = VersionManifest.model_validate(
-        {
-            "namespace": NAMESPACE,
-            "adapter": "support",
-            "number": number,
-            "recipe": recipe or digest(f"recipe of version {number}"),
-            "reason": "SpecChanged",
-            "uid": "uid-of-support",
-            "generation": 1,
-            "base": BaseReference(
-                name="tiny",
-                revision=f"revision-{base}",
-                digest=base_id(base),
-                source=BaseSource.model_validate(source_of(base)),
-            ),
-            "dataset": {"uri": "s3://data/train.jsonl", "digest": digest("rows"), "evalDigest": eval_rows, "rows": 9},
-            "method": "LoRA",
-            "trained_on": "float32",
-            "servable": "MultiAdapter",
-            "hyperparameters": {},
-            "seed": 42,
-            "shape": {
-                "rank": 16,
-                "alpha": 32,
-                "targetModules": ["q_proj"],
-                "trainableParameters": 1,
-                "allParameters": 2,
-            },
-            "libraries": {},
-            "metrics": {"evalLoss": loss, "baseEvalLoss": base_loss},
-            "files": (),
-            "created_time": CREATED,
-        }
-        | fields
-    )
+    defaults: dict[str, Any] = {
+        "number": number,
+        "recipe": recipe or digest(f"recipe of version {number}"),
+        "base": base_reference(base),
+        "dataset": {"uri": "s3://data/train.jsonl", "digest": digest("rows"), "evalDigest": eval_rows, "rows": 9},
+        "metrics": {"evalLoss": loss, "baseEvalLoss": base_loss},
+    }
+    manifest = VersionManifest.model_validate(VERSION_FIELDS | defaults | fields)
     return StoredVersion(manifest, digest_of(manifest.to_dict()))
 
 

@@ -15,6 +15,7 @@ from graft_operator.manifests.pods import BASE_DIR, base_mounts, fetch_base_cont
 from graft_registry import __main__ as registry_program
 from graft_registry.config import Credentials, RegistryConfig
 from graft_registry.documents import BaseSource
+from graft_registry.importing import BaseImport
 from graft_registry.outcome import Outcome, failure
 from graft_registry.source_access import SourceAccess
 from graft_registry.source_files import SourceError, SourceProblem
@@ -56,7 +57,7 @@ def covered(path: Path, container: dict[str, Any]) -> bool:
 def test_import_understands_its_request(name: str) -> None:
     container = import_container(SOURCES[name])
     environ = environment(container)
-    request = registry_program._from_variable(registry_program.BaseImport, registry_program.IMPORT_VARIABLE, environ)
+    request = registry_program._from_variable(BaseImport, registry_program.IMPORT_VARIABLE, environ)
     assert request.source == BaseSource.model_validate(base(SOURCES[name]).spec.source.to_wire())
     assert RegistryConfig.from_environment(environ).bucket == builders.PLATFORM.registry["bucket"]
     assert parsed(container).command is registry_program.run_import
@@ -65,9 +66,7 @@ def test_import_understands_its_request(name: str) -> None:
 
 def test_import_finds_the_claim() -> None:
     container = import_container(CLAIM)
-    request = registry_program._from_variable(
-        registry_program.BaseImport, registry_program.IMPORT_VARIABLE, environment(container)
-    )
+    request = registry_program._from_variable(BaseImport, registry_program.IMPORT_VARIABLE, environment(container))
     assert covered(request.path, container)
     assert request.path.parts[-2:] == ("tiny", "v1")
 
@@ -90,9 +89,7 @@ def test_import_is_told_of_the_base_before(
     subject = builders.base_model(resolved=None, serves=(), source=source, status={"resolved": before})
     job = import_job.import_job_manifest(subject, builders.digest("source"), builders.PLATFORM)
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    request = registry_program._from_variable(
-        registry_program.BaseImport, registry_program.IMPORT_VARIABLE, environment(container)
-    )
+    request = registry_program._from_variable(BaseImport, registry_program.IMPORT_VARIABLE, environment(container))
     assert (request.previous is not None) == named
     if request.previous is not None:
         assert request.previous.digest == builders.base_id("A")

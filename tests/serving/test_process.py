@@ -26,6 +26,22 @@ async def start(environment: dict[str, str]) -> Process:
     )
 
 
+def environment_of(pod: Pod, registry: RegistryConfig, wanted: Path) -> dict[str, str]:
+    return {
+        "GRAFT_NAMESPACE": "team-a",
+        "GRAFT_POD": "tiny-0",
+        "GRAFT_REGISTRY": registry.model_dump_json(by_alias=True),
+        "GRAFT_WANTED_FILE": str(wanted),
+        "GRAFT_ENGINE_URL": pod.engine.url,
+        "GRAFT_BASE_DIR": str(pod.settings.base_dir),
+        "GRAFT_ADAPTERS_DIR": str(pod.settings.adapters_dir),
+        "GRAFT_LISTEN": "127.0.0.1",
+        "GRAFT_API_PORT": str(pod.settings.api_port),
+        "GRAFT_ADMIN_PORT": str(pod.settings.admin_port),
+        "GRAFT_DRAIN_SECONDS": "0",
+    }
+
+
 async def test_the_process_serves_what_its_file_wants_and_a_stream_survives_its_sigterm(
     pod: Pod, registry: RegistryConfig, tmp_path: Path
 ) -> None:
@@ -33,21 +49,7 @@ async def test_the_process_serves_what_its_file_wants_and_a_stream_survives_its_
     v1 = pod.publisher.publish("support")
     document = wanted_set(pod.base, wanted_adapter("support", [v1]))
     await asyncio.to_thread(wanted.write_text, json.dumps(document))
-    process = await start(
-        {
-            "GRAFT_NAMESPACE": "team-a",
-            "GRAFT_POD": "tiny-0",
-            "GRAFT_REGISTRY": registry.model_dump_json(by_alias=True),
-            "GRAFT_WANTED_FILE": str(wanted),
-            "GRAFT_ENGINE_URL": pod.engine.url,
-            "GRAFT_BASE_DIR": str(pod.settings.base_dir),
-            "GRAFT_ADAPTERS_DIR": str(pod.settings.adapters_dir),
-            "GRAFT_LISTEN": "127.0.0.1",
-            "GRAFT_API_PORT": str(pod.settings.api_port),
-            "GRAFT_ADMIN_PORT": str(pod.settings.admin_port),
-            "GRAFT_DRAIN_SECONDS": "0",
-        }
-    )
+    process = await start(environment_of(pod, registry, wanted))
 
     async def is_ready() -> bool:
         try:

@@ -30,10 +30,9 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from graft_registry.config import RegistryConfig
-from graft_registry.documents import BaseSource
 from graft_registry.documents.model import Digest, Document
 from graft_registry.fetching import provide_base
-from graft_registry.importing import PreviousBase, import_base
+from graft_registry.importing import BaseImport, import_base
 from graft_registry.outcome import FAILURES, Outcome, failure, write_outcome
 from graft_registry.source_access import SourceAccess
 from graft_registry.store import ObjectStore
@@ -45,26 +44,6 @@ IMPORT_VARIABLE: Final = "GRAFT_BASE_IMPORT"
 FETCH_VARIABLE: Final = "GRAFT_BASE"
 
 RequestT = TypeVar("RequestT", bound=Document)
-
-
-class BaseImport(Document):
-    """What ``GRAFT_BASE_IMPORT`` holds.
-
-    ``path``: where the model's directory of a claim is mounted. ``previous_digest``: the base before, from which the
-    drift is measured. ``previous_path``: its directory, where its files are in the same claim.
-    """
-
-    namespace: str
-    name: str
-    source: BaseSource
-    path: Path = Path("/claim")
-    previous_digest: Digest | None = None
-    previous_path: Path | None = None
-
-    @property
-    def previous(self) -> PreviousBase | None:
-        """The base before, if there is one."""
-        return PreviousBase(self.previous_digest, self.previous_path) if self.previous_digest else None
 
 
 class BaseFetch(Document):
@@ -81,16 +60,8 @@ def run_import(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Out
     request = _from_variable(BaseImport, IMPORT_VARIABLE, environ)
     store = ObjectStore(RegistryConfig.from_environment(environ))
     with tempfile.TemporaryDirectory(dir=arguments.workspace) as workspace:
-        manifest = import_base(
-            store,
-            namespace=request.namespace,
-            name=request.name,
-            source=request.source,
-            access=SourceAccess.from_environment(environ),
-            mount=request.path,
-            workspace=Path(workspace),
-            previous=request.previous,
-        )
+        access = SourceAccess.from_environment(environ)
+        manifest = import_base(store, request, access, workspace=Path(workspace))
     return Outcome(outcome="Imported", digest=manifest.digest, revision=manifest.revision)
 
 

@@ -19,6 +19,7 @@ from graft_registry.documents import (
     StoredFile,
     timestamp,
 )
+from graft_registry.documents.model import Digest, Document
 from graft_registry.drift import compare
 from graft_registry.errors import Corrupt, Forbidden, InvalidModel, NoSuchBucket, NotFound, Unavailable
 from graft_registry.fingerprint import identify
@@ -47,47 +48,51 @@ class PreviousBase:
     mount: Path | None = None
 
 
-def import_base(
-    store: ObjectStore,
-    *,
-    namespace: str,
-    name: str,
-    source: BaseSource,
-    access: SourceAccess,
-    mount: Path,
-    workspace: Path,
-    previous: PreviousBase | None = None,
-) -> BaseManifest:
+class BaseImport(Document):
+    """What an import is asked for, as ``GRAFT_BASE_IMPORT`` holds it: the source of the BaseModel ``name``."""
+
+    namespace: str
+    name: str
+    source: BaseSource
+    path: Path = Path("/claim")
+    """Where the model's directory is mounted, for a claim's source."""
+    previous_digest: Digest | None = None
+    """The base that the new one takes the place of, to measure the drift from."""
+    previous_path: Path | None = None
+    """Its directory, where its files are in the same claim."""
+
+    @property
+    def previous(self) -> PreviousBase | None:
+        """The base before, if there is one."""
+        return PreviousBase(self.previous_digest, self.previous_path) if self.previous_digest else None
+
+
+def import_base(store: ObjectStore, request: BaseImport, access: SourceAccess, *, workspace: Path) -> BaseManifest:
     """Resolve a source, once and for all, to a published base. Does nothing if that was done before.
 
     Args:
         store: of the registry.
-        namespace: of the BaseModel.
-        name: of the BaseModel.
-        source: to import.
-        access: endpoints and credentials for it.
-        mount: the model's directory in its claim, for a claim's source.
-        workspace: an empty directory with room for the model, for the other sources, and one more weight file.
-        previous: the base to measure the drift from, if there is one.
+        request: what to import.
+        access: endpoints and credentials for the source.
+        workspace: an empty directory with room for the model, for sources other than claims, and one more weight file.
 
     Raises:
         SourceError: the source is the problem.
         RegistryError: the registry is.
     """
-    registry = BaseRegistry(store, namespace, name)
-    known = registry.resolved(source)
+    registry = BaseRegistry(store, request.namespace, request.name)
+    known = registry.resolved(request.source)
     if known is not None:
-        log.info("base known namespace=%s base=%s digest=%s", namespace, name, known.digest)
+        log.info("base known namespace=%s base=%s digest=%s", request.namespace, request.name, known.digest)
         return known
     model = workspace / "model"
     model.mkdir()
-    local = bring(source, access, store.config, mount=mount, workspace=model)
-    manifest = _manifest(local, namespace, name, source)
-    published = registry.publish(manifest, local.directory)
-    if previous is not None:
-        _record_drift(registry, previous, published, local.directory, workspace)
+    local = bring(request.source, access, store.config, mount=request.path, workspace=model)
+    published = registry.publish(_manifest(local, request), local.directory)
+    if request.previous is not None:
+        _record_drift(registry, request.previous, published, local.directory, workspace)
     # Last: whoever finds the source resolved finds the drift, too.
-    return registry.read(registry.record_source(source, published.digest))
+    return registry.read(registry.record_source(request.source, published.digest))
 
 
 def _record_drift(
@@ -105,16 +110,16 @@ def _record_drift(
         registry.record_drift(drift)
 
 
-def _manifest(local: LocalSource, namespace: str, name: str, source: BaseSource) -> BaseManifest:
+def _manifest(local: LocalSource, request: BaseImport) -> BaseManifest:
     try:
         identity = identify(local.directory)
     except InvalidModel as error:
         raise SourceError(SourceProblem.INVALID, str(error)) from error
     return BaseManifest(
-        namespace=namespace,
-        name=name,
+        namespace=request.namespace,
+        name=request.name,
         digest=identity.digest,
-        source=source,
+        source=request.source,
         revision=local.revision or _content_revision(identity.files),
         weights_digest=identity.weights_digest,
         fingerprint=identity.fingerprint,

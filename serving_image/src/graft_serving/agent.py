@@ -18,7 +18,7 @@ from graft_serving.cache import AdapterCache
 from graft_serving.checks import version_check
 from graft_serving.engine import EngineClient
 from graft_serving.engine_monitor import EngineMonitor
-from graft_serving.lifecycle import Lifecycle
+from graft_serving.lifecycle import Lifecycle, LifecycleSettings
 from graft_serving.memory import Memory
 from graft_serving.metrics import Metrics
 from graft_serving.pod import ServingPod
@@ -50,32 +50,18 @@ class Agent:
         self._wanted_sets = wanted_sets
         base = BaseManifest.from_bytes((settings.base_dir / BASE_MANIFEST).read_bytes())
         metrics = Metrics()
-        engine = EngineClient(
-            control,
-            settings.engine_url,
-            load_timeout=settings.engine_load_timeout_seconds,
-            generate_timeout=settings.engine_generate_timeout_seconds,
-        )
+        engine = _engine_client(settings, control)
         self._monitor = EngineMonitor(
             engine, poll_seconds=settings.engine_poll_seconds, on_change=lambda: self.lifecycle.wake()
         )
         cache = AdapterCache(settings.adapters_dir, RegistrySource(store, settings.namespace))
         self.lifecycle = Lifecycle(
-            base_digest=base.digest,
+            _lifecycle_settings(settings, base),
             cache=cache,
-            bring_up=BringUpSequence(
-                cache=cache,
-                check=version_check(base, max_rank=settings.max_rank),
-                engine=engine,
-                monitor=self._monitor,
-                observer=metrics,
-                loads_at_once=settings.loads_at_once,
-            ),
+            bring_up=_bring_up_sequence(settings, base, cache, engine, self._monitor, metrics),
             monitor=self._monitor,
             memory=Memory(settings.adapters_dir / MEMORY_FOLDER),
             observer=metrics,
-            retry_seconds=settings.retry_seconds,
-            cache_bytes=settings.cache_bytes,
             on_reconciled=lambda: self._pod.refresh(),
         )
         self._pod = ServingPod(
@@ -85,16 +71,12 @@ class Agent:
             lifecycle=self.lifecycle,
             monitor=self._monitor,
         )
-        self.router = Router(
-            pod=self._pod,
-            session=proxied,
-            engine_url=settings.engine_url,
-            base_digest=base.digest,
-            metrics=metrics,
-            keys=ApiKeys(settings.api_key_file) if settings.api_key_file else None,
-        )
+        self.router = _router(settings, base, self._pod, proxied, metrics)
         self._admin = admin_application(
-            state=self._pod.state, is_ready=lambda: self.is_ready, registry=metrics.registry
+            state=self._pod.state,
+            revision=self._pod.revision,
+            is_ready=lambda: self.is_ready,
+            registry=metrics.registry,
         )
 
     @property
@@ -144,6 +126,52 @@ class Agent:
             yield
         finally:
             await runner.cleanup()
+
+
+def _engine_client(settings: Settings, session: aiohttp.ClientSession) -> EngineClient:
+    return EngineClient(
+        session,
+        settings.engine_url,
+        load_timeout=settings.engine_load_timeout_seconds,
+        generate_timeout=settings.engine_generate_timeout_seconds,
+    )
+
+
+def _lifecycle_settings(settings: Settings, base: BaseManifest) -> LifecycleSettings:
+    return LifecycleSettings(
+        base_digest=base.digest, retry_seconds=settings.retry_seconds, cache_bytes=settings.cache_bytes
+    )
+
+
+def _bring_up_sequence(
+    settings: Settings,
+    base: BaseManifest,
+    cache: AdapterCache,
+    engine: EngineClient,
+    monitor: EngineMonitor,
+    metrics: Metrics,
+) -> BringUpSequence:
+    return BringUpSequence(
+        cache=cache,
+        check=version_check(base, max_rank=settings.max_rank),
+        engine=engine,
+        monitor=monitor,
+        observer=metrics,
+        loads_at_once=settings.loads_at_once,
+    )
+
+
+def _router(
+    settings: Settings, base: BaseManifest, pod: ServingPod, session: aiohttp.ClientSession, metrics: Metrics
+) -> Router:
+    return Router(
+        pod=pod,
+        session=session,
+        engine_url=settings.engine_url,
+        base_digest=base.digest,
+        metrics=metrics,
+        keys=ApiKeys(settings.api_key_file) if settings.api_key_file else None,
+    )
 
 
 @contextlib.asynccontextmanager

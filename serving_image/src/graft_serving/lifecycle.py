@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from graft_registry.digests import sha256_digest
@@ -33,43 +34,49 @@ class LifecycleObserver(Protocol):
         """A version is gone from this pod."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleSettings:
+    """What a pod's lifecycle goes by."""
+
+    base_digest: str
+    """The base on this pod; wanted sets for another one are rejected."""
+    retry_seconds: float
+    """The first pause after a failure; it doubles up to a minute."""
+    cache_bytes: int
+    """What versions may take on the disk; those that are needed may take more."""
+
+
 class Lifecycle:
     """Owns the records of all versions and the routes of all aliases."""
 
     def __init__(
         self,
+        settings: LifecycleSettings,
         *,
-        base_digest: str,
         cache: AdapterCache,
         bring_up: BringUpSequence,
         monitor: EngineMonitor,
         memory: Memory,
         observer: LifecycleObserver,
-        retry_seconds: float,
-        cache_bytes: int,
         on_reconciled: Callable[[], None],
     ) -> None:
         """Start from what the memory holds; nothing happens before `run`.
 
         Args:
-            base_digest: of the base on this pod; wanted sets for another base are rejected.
+            settings: what to go by.
             cache: the versions on the disk.
             bring_up: what makes a version proven.
             monitor: the engine.
             memory: what outlives the agent.
             observer: told about alias moves and the end of versions.
-            retry_seconds: the first pause after a failure; it doubles up to a minute.
-            cache_bytes: what versions may take on the disk; those that are needed may take more.
             on_reconciled: called after each time that the steps were taken.
         """
-        self._base_digest = base_digest
+        self._settings = settings
         self._cache = cache
         self._bring_up = bring_up
         self._monitor = monitor
         self._memory = memory
         self._observer = observer
-        self._retry_seconds = retry_seconds
-        self._cache_bytes = cache_bytes
         self._on_reconciled = on_reconciled
         self._wake = asyncio.Event()
         self._tasks: dict[VersionKey, asyncio.Task[None]] = {}
@@ -110,9 +117,9 @@ class Lifecycle:
             return
         try:
             wanted = parse_wanted_set(raw)
-            if wanted.base.digest != self._base_digest:
+            if wanted.base.digest != (own := self._settings.base_digest):
                 raise WantedSetError(
-                    f"base.digest: the wanted set is for {wanted.base.digest}, but this pod holds {self._base_digest}"
+                    f"base.digest: the wanted set is for {wanted.base.digest}, but this pod holds {own}"
                 )
         except WantedSetError as error:
             self.message = str(error)
@@ -170,7 +177,7 @@ class Lifecycle:
             engine_ready=self._monitor.is_ready,
             engine_names=loaded,
             folders=self._cache.folders(),
-            cache_bytes=0 if self._disk_is_full() else self._cache_bytes,
+            cache_bytes=0 if self._disk_is_full() else self._settings.cache_bytes,
             sweeping=self._sweep is not None,
         )
 
@@ -252,7 +259,7 @@ class Lifecycle:
             logger.info("swept strays names=%s", names)
         except AgentError as error:
             logger.warning("strays can't be swept yet: %s", error)
-            await asyncio.sleep(self._retry_seconds)
+            await asyncio.sleep(self._settings.retry_seconds)
         finally:
             self._sweep = None
             self.wake()
@@ -262,7 +269,7 @@ class Lifecycle:
 
     def _back_off(self, record: VersionRecord) -> None:
         doublings = min(record.attempts, MOST_DOUBLINGS)
-        pause = min(self._retry_seconds * 2**doublings, LONGEST_RETRY_SECONDS)
+        pause = min(self._settings.retry_seconds * 2**doublings, LONGEST_RETRY_SECONDS)
         record.attempts += 1
         record.retry_at = time.monotonic() + pause
 

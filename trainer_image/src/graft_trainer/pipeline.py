@@ -83,9 +83,8 @@ def train_and_publish(run: Run) -> Outcome:
 
     progress.enter("Evaluating", step=training.steps, epoch=training.epochs, eta_seconds=None)
     # Without held-out rows the questions come from the training rows: they can still prove that the adapter is applied.
-    examples = evaluation_rows.examples or training_rows.examples
-    comparison = _judge(run, tokenizer, evaluation_rows, examples, training)
-    merge = _merge(run, evaluation_rows.rows or training_rows.rows, training)
+    held_out = evaluation_rows if evaluation_rows.rows else training_rows
+    comparison = _judge(run, tokenizer, evaluation_rows, held_out.examples, training)
     adapter = TrainedAdapter(
         base=run.base,
         dataset=run.dataset,
@@ -94,7 +93,7 @@ def train_and_publish(run: Run) -> Outcome:
         training=training,
         comparison=comparison,
         golden=golden_prompts(comparison, tokenizer),
-        merge=merge,
+        merge=_merge(run, held_out.rows, training),
         trained_on=parameters.trained_on,
         trainable_parameters=parameters.trainable,
         all_parameters=parameters.total,

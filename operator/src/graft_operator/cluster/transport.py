@@ -6,7 +6,7 @@ client's own schema and drop unknown fields on reads, so a newer pod field in a 
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -49,32 +49,42 @@ class Transport:
 
         `verb` and `resource` only label the metrics. Raises a ClusterError of `cluster.errors`.
         """
-        code = 0
-        started = asyncio.get_running_loop().time()
+        call = self._api.call_api(
+            path,
+            method,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": JSON, "Content-Type": content_type},
+            body=body,
+            response_types_map=_ANSWER_TYPES,
+            auth_settings=["BearerToken"],
+            _request_timeout=REQUEST_TIMEOUT_SECONDS,
+        )
         try:
-            answer, code, _ = await self._api.call_api(
-                path,
-                method,
-                query_params=list((query or {}).items()),
-                header_params={"Accept": JSON, "Content-Type": content_type},
-                body=body,
-                response_types_map=_ANSWER_TYPES,
-                auth_settings=["BearerToken"],
-                _request_timeout=REQUEST_TIMEOUT_SECONDS,
-            )
+            answer = await _measured(call, verb, resource)
         except ApiException as error:
-            code = error.status
-            if content_type == JSON_PATCH and is_failed_test(code, error.body):
+            if content_type == JSON_PATCH and is_failed_test(error.status, error.body):
                 raise Conflict(f"{method} {path}: the object changed since it was read") from error
-            raise error_from_response(f"{method} {path}", code, error.body) from error
+            raise error_from_response(f"{method} {path}", error.status, error.body) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{method} {path}: no answer: {error or type(error).__name__}") from error
-        finally:
-            metrics.API_REQUESTS.labels(verb, resource, str(code)).inc()
-            metrics.API_REQUEST_SECONDS.labels(verb).observe(asyncio.get_running_loop().time() - started)
         if not isinstance(answer, dict):
             raise Unavailable(f"{method} {path}: the answer is not a JSON object")
         return answer
+
+
+async def _measured(call: Awaitable[tuple[Any, int, Any]], verb: str, resource: str) -> Any:
+    """Wait for the answer, count it by its code, or 0 where there is none, and return it."""
+    code = 0
+    started = asyncio.get_running_loop().time()
+    try:
+        answer, code, _ = await call
+    except ApiException as error:
+        code = error.status
+        raise
+    finally:
+        metrics.API_REQUESTS.labels(verb, resource, str(code)).inc()
+        metrics.API_REQUEST_SECONDS.labels(verb).observe(asyncio.get_running_loop().time() - started)
+    return answer
 
 
 @asynccontextmanager
