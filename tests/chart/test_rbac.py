@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from tests.chart.conftest import Manifest, Render
 
-from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, PODS, Resource
+from graft_operator.cluster.resources import BASE_MODELS, INFERENCE_POOLS, LORA_ADAPTERS, PODS, Resource
 from graft_operator.handlers import _CHILDREN
 from graft_operator.plan.actions import Kind
 from graft_operator.reconcilers.effects import OWNED
@@ -65,6 +65,14 @@ def test_operator_may_make_what_it_owns(render: Render, kind: str) -> None:
     verbs = verbs_on(render(), OWNED[kind])
     assert verbs >= applied | deleted
     assert verbs <= applied | deleted | {"get", "list", "watch"}
+
+
+def test_rights_to_inference_pools_can_be_left_out(render: Render) -> None:
+    assert verbs_on(render(), INFERENCE_POOLS) == {"get", "create", "patch", "delete"}
+    for namespaces, where in (([], ""), (["team-a"], "team-a")):
+        manifests = render({"rbac": {"inferencePools": False}, "watchNamespaces": namespaces})
+        assert verbs_on(manifests, INFERENCE_POOLS, namespace=where) == set()
+        assert verbs_on(manifests, LORA_ADAPTERS, namespace=where), "the other rights stay"
 
 
 @pytest.mark.parametrize("resource", [*_CHILDREN, PODS], ids=lambda resource: resource.plural)

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from graft_operator.api.base_model import RESERVED_ENGINE_ARGUMENTS, BaseModel
+from graft_operator.api.base_model import BaseModel
+from graft_operator.api.base_serving import RESERVED_ENGINE_ARGUMENTS
 from graft_operator.api.lora_adapter import LoraAdapter
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -177,6 +178,11 @@ REFUSED_BY_BOUNDS = (
     _base("spec.serving.engineArgs", ["dtype=float32"], "should match"),
     _base("spec.serving.apiKeySecretRef", {"name": "keys"}, "Required value"),
     _base("spec.serving.apiKeySecretRef", {"name": "keys", "key": "a/b"}, "should match"),
+    _base("spec.serving.gateway", {}, "Required value"),
+    _base("spec.serving.gateway.endpointPickerRef", {"port": 9002}, "Required value"),
+    _base("spec.serving.gateway.endpointPickerRef", {"name": "Picker"}, "should match"),
+    _base("spec.serving.gateway.endpointPickerRef", {"name": "picker", "port": 0}, "greater than or equal to 1"),
+    _base("spec.serving.gateway.endpointPickerRef", {"name": "picker", "failureMode": "Open"}, "supported values"),
     _base("spec.readaptation.policy", "Sometimes", "supported values"),
     _base("spec.readaptation.strategy", "Lukewarm", "supported values"),
     _base("spec.source.huggingFace.repo", "a/b/c", "should match"),

@@ -28,11 +28,16 @@ class ClusterInMemory:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Object] = {}
         self.events: list[tuple[str, str, str]] = []
+        self.unknown_kinds = {"InferencePool"}
+        """Kinds whose CustomResourceDefinition is not installed."""
         self.writes = 0
         self.dies_after_write: int | None = None
         self._versions = itertools.count(1)
 
     # What the operator calls.
+
+    async def serves(self, resource: Resource) -> bool:
+        return resource.kind not in self.unknown_kinds
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         return _copy(self.objects.get((resource.kind, name)))

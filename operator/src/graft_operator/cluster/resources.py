@@ -16,6 +16,11 @@ class Resource:
     namespaced: bool = True
 
     @property
+    def group_version_path(self) -> str:
+        """URL path of the document that lists the kinds of this group and version."""
+        return f"/{'apis' if self.group else 'api'}/{self.api_version}"
+
+    @property
     def api_version(self) -> str:
         """`apiVersion` of a manifest: `v1` or `group/version`."""
         return f"{self.group}/{self.version}" if self.group else self.version
@@ -25,7 +30,7 @@ class Resource:
 
         `namespace` None means all namespaces, or a kind that has none.
         """
-        parts = ["", "apis" if self.group else "api", self.api_version]
+        parts = [self.group_version_path]
         if namespace is not None:
             parts += ["namespaces", quote(namespace, safe="")]
         parts.append(self.plural)
@@ -45,4 +50,6 @@ POD_DISRUPTION_BUDGETS: Final = Resource("policy", "v1", "poddisruptionbudgets",
 ROLES: Final = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDINGS: Final = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+INFERENCE_POOLS: Final = Resource("inference.networking.k8s.io", "v1", "inferencepools", "InferencePool")
+"""Of the Gateway API inference extension: a cluster need not have it."""
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from graft_operator.api.base_model import ROLLOUT_HEADROOM, BaseModel, ServingRevision
+from graft_operator.api.base_model import BaseModel, ServingRevision
+from graft_operator.api.base_serving import ROLLOUT_HEADROOM
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import BASE_DIR, base_mounts, container, variable

@@ -57,7 +57,7 @@ def shared_service(base: BaseModel) -> dict[str, Any]:
     """Return the Service that clients use: every revision of the base is behind it."""
     name = naming.serving_name(base.metadata.name)
     metadata = labels.object_meta("BaseModel", base.metadata, name=name, component=SERVING)
-    return api_service(metadata, {labels.OWNER_UID: base.metadata.uid, labels.COMPONENT: SERVING})
+    return api_service(metadata, base_selector(base))
 
 
 def revision_service(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:
@@ -173,6 +173,11 @@ def agent_probes() -> dict[str, Any]:
     }
 
 
+def base_selector(base: BaseModel) -> dict[str, str]:
+    """Return the labels that the pods of every revision of the base have in common."""
+    return {labels.OWNER_UID: base.metadata.uid, labels.COMPONENT: SERVING}
+
+
 def pod_selector(base: BaseModel, revision: ServingRevision) -> str:
     """Return the label selector of a revision's pods as a string, for the scale subresource."""
     return ",".join(f"{name}={value}" for name, value in sorted(_selector(base, revision).items()))
@@ -190,8 +195,4 @@ def _metadata(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:
 
 
 def _selector(base: BaseModel, revision: ServingRevision) -> dict[str, str]:
-    return {
-        labels.OWNER_UID: base.metadata.uid,
-        labels.COMPONENT: SERVING,
-        labels.BASE_DIGEST: naming.short(revision.digest),
-    }
+    return base_selector(base) | {labels.BASE_DIGEST: naming.short(revision.digest)}

@@ -9,6 +9,7 @@
 | ServingReady | normal | every revision that is needed answers on every replica |
 | AdaptersUpToDate | normal | every adapter is served from its current spec on the current base |
 | ConcurrencyTested | normal | all adapters at once were answered within the limit; only where a test is asked for |
+| GatewayReady | normal | every Gateway that uses the InferencePool accepts it; only where a Gateway is asked for |
 | RegistrySafe | normal | the registry's bucket honours conditional writes: no version can overwrite another |
 """
 
@@ -20,6 +21,7 @@ from datetime import datetime
 from graft_operator.api.base_model import ServingRevision
 from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, yes
 from graft_operator.plan.concurrency import ConcurrencyVerdict
+from graft_operator.plan.gateway import GatewayVerdict
 from graft_operator.plan.importing import ImportVerdict
 from graft_operator.plan.observed import BaseObserved
 
@@ -29,6 +31,7 @@ def base_conditions(
     imported: ImportVerdict,
     revisions: Sequence[ServingRevision],
     tested: ConcurrencyVerdict,
+    gateway: GatewayVerdict,
     now: datetime,
 ) -> tuple[Condition, ...]:
     """Return all conditions of the base."""
@@ -45,6 +48,8 @@ def base_conditions(
     }
     if tested.fact is not None:
         facts["ConcurrencyTested"] = tested.fact
+    if gateway.fact is not None:
+        facts["GatewayReady"] = gateway.fact
     return merge(seen.base.status.conditions, facts, generation=seen.base.metadata.generation, now=now)
 
 

@@ -27,6 +27,7 @@ from graft_operator.plan.actions import (
 )
 from graft_operator.plan.base_conditions import base_conditions
 from graft_operator.plan.concurrency import decide_concurrency_test, served_adapters
+from graft_operator.plan.gateway import decide_gateway
 from graft_operator.plan.importing import RESOLVED, ImportVerdict, decide_import
 from graft_operator.plan.observed import BaseObserved, DeploymentObserved
 from graft_operator.plan.slots import place
@@ -98,11 +99,12 @@ def serving_plan(
     tested = decide_concurrency_test(seen, imported.resolved)
     if tested.due is not None:
         objects.append(CreateJob(build.concurrency_job(seen, tested.due, served_adapters(seen))))
+    gateway = decide_gateway(seen)
     leftover = any(item.base_digest not in needed for item in seen.deployments)
-    delays = [imported.requeue_after, SETTLING_SECONDS if unsettled or leftover else None]
+    delays = [imported.requeue_after, gateway.requeue_after, SETTLING_SECONDS if unsettled or leftover else None]
     status = BaseModelStatus(
         observed_generation=seen.base.metadata.generation,
-        conditions=base_conditions(seen, imported, revisions, tested, now),
+        conditions=base_conditions(seen, imported, revisions, tested, gateway, now),
         resolved=imported.resolved,
         serving=tuple(revisions),
         adapters=count_adapters(seen),
@@ -112,7 +114,7 @@ def serving_plan(
         endpoint=build.service_url(seen.base.metadata.namespace, seen.base.metadata.name, "") if revisions else None,
     )
     return Plan(
-        actions=(*actions, *objects, *tested.actions, *retired),
+        actions=(*actions, *objects, *tested.actions, *retired, *gateway.actions),
         status=status,
         requeue_after=min((delay for delay in delays if delay is not None), default=None),
     )

@@ -9,6 +9,7 @@ from typing import Literal
 
 from graft_operator.api.adapter_status import RolloutProgress, ServedVersion, WarmStart
 from graft_operator.api.base_model import BaseModel, ResolvedBase
+from graft_operator.api.conditions import Condition
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.measured import Measured
 from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVersion
@@ -157,6 +158,25 @@ class DeploymentObserved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolObserved:
+    """An InferencePool."""
+
+    uid: str
+    owner_uid: str
+    """Base that it belongs to; empty for one that we have not made."""
+    parents: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    """What each Gateway that uses it says of it, by the Gateway's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayObserved:
+    """Whether the operator can make InferencePools, and the one of the base's name."""
+
+    api: Literal["Served", "Missing", "Forbidden"] = "Missing"
+    pool: PoolObserved | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BaseObserved:
     """Everything that the next step of one base depends on."""
 
@@ -175,3 +195,4 @@ class BaseObserved:
     adapters: tuple[AdapterOfBase, ...] = ()
     deployments: tuple[DeploymentObserved, ...] = ()
     pods: tuple[PodObserved, ...] = ()
+    gateway: GatewayObserved = GatewayObserved()

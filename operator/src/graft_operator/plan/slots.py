@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from graft_operator.api.adapter_status import ServedVersion
-from graft_operator.api.base_model import ROLLOUT_HEADROOM
+from graft_operator.api.base_serving import ROLLOUT_HEADROOM
 from graft_operator.plan import canary
 from graft_operator.plan.observed import AdapterOfBase
 

@@ -27,7 +27,7 @@ class BaseModelReconciler:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._observer = BaseObserver(context.cluster, context.artifacts, context.agents)
+        self._observer = BaseObserver(context.cluster, context.artifacts, context.agents, context.clock)
         self._builders = builders(context.platform)
 
     async def reconcile(self, namespace: str, name: str) -> Result:
@@ -51,11 +51,17 @@ class BaseModelReconciler:
         return Result(requeue_after=plan.requeue_after)
 
     def _forget_missing(self, seen: BaseObserved) -> None:
-        """A Deployment that should be there and isn't was deleted by somebody: apply its whole revision again."""
+        """Apply again what should be there and isn't, because somebody has deleted it.
+
+        A Deployment stands for its whole revision. An InferencePool goes with its CustomResourceDefinition.
+        """
+        metadata, gateway = seen.base.metadata, seen.gateway
         live = {deployment.name for deployment in seen.deployments}
-        for revision in seen.base.status.serving:
-            if revision.deployment not in live:
-                self._context.effects.forget(seen.base.metadata.namespace, revision.deployment)
+        missing = [item.deployment for item in seen.base.status.serving if item.deployment not in live]
+        if seen.base.spec.serving.gateway is not None and gateway.api == "Served" and gateway.pool is None:
+            missing.append(naming.serving_name(metadata.name))
+        for name in missing:
+            self._context.effects.forget(metadata.namespace, name)
 
 
 def builders(platform: Platform) -> Builders:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,10 +15,12 @@ from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import is_true
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
+from graft_operator.cluster.discovery import Discovery
 from graft_operator.cluster.resources import DEPLOYMENTS, JOBS, LORA_ADAPTERS, PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.naming import short
 from graft_operator.plan.observed import AdapterOfBase, BaseObserved, DeploymentObserved, JobObserved
+from graft_operator.reconcilers.gateway_observer import GatewayObserver
 from graft_operator.reconcilers.jobs import job_observed, pod_problem
 from graft_operator.reconcilers.serving_pods import ServingPod, pod_observed, serving_pods, short_digest
 from graft_registry.documents import BaseDrift, BaseManifest, BaseSource
@@ -29,10 +32,11 @@ Object = Mapping[str, Any]
 class BaseObserver:
     """Reads, for one base at a time."""
 
-    def __init__(self, cluster: Cluster, artifacts: Artifacts, agents: Agents) -> None:
+    def __init__(self, cluster: Cluster, artifacts: Artifacts, agents: Agents, clock: Callable[[], datetime]) -> None:
         self._cluster = cluster
         self._artifacts = artifacts
         self._agents = agents
+        self._gateway = GatewayObserver(cluster, Discovery(cluster, clock))
 
     async def observe(self, base: BaseModel) -> BaseObserved:
         """Return the snapshot. Raises what the cluster and the registry raise when they are away."""
@@ -40,12 +44,13 @@ class BaseObserver:
         if base.metadata.is_deleting and not await self._adapters(base):
             # Nothing more is read: a registry that is away must not hold up the deletion of an unused base.
             return BaseObserved(base=base, source_digest=source.digest())
-        manifest, adapters, deployments, pods, jobs = await asyncio.gather(
+        manifest, adapters, deployments, pods, jobs, gateway = await asyncio.gather(
             self._artifacts.resolved_base(base.metadata.namespace, base.metadata.name, source),
             self._adapters(base),
             self._deployments(base),
             serving_pods(self._cluster, self._agents, base.metadata),
             self._jobs(base),
+            self._gateway.observe(base),
         )
         current = {manifest.digest: manifest} if manifest is not None else {}
         manifests = current | await self._manifests(base, needed_digests(base, adapters, deployments) - current.keys())
@@ -62,6 +67,7 @@ class BaseObserver:
             adapters=adapters,
             deployments=tuple(deployment_observed(body, pods) for body in deployments),
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
+            gateway=gateway,
         )
 
     async def _adapters(self, base: BaseModel) -> tuple[AdapterOfBase, ...]:

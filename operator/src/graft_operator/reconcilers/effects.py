@@ -14,6 +14,7 @@ from graft_operator.cluster.errors import AlreadyExists
 from graft_operator.cluster.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
+    INFERENCE_POOLS,
     JOBS,
     POD_DISRUPTION_BUDGETS,
     ROLE_BINDINGS,
@@ -41,6 +42,7 @@ OWNED: Final[Mapping[str, Resource]] = {
     for resource in (
         CONFIG_MAPS,
         DEPLOYMENTS,
+        INFERENCE_POOLS,
         JOBS,
         POD_DISRUPTION_BUDGETS,
         ROLES,

@@ -1,0 +1,87 @@
+"""How a base is served: the engine's pods, what they may hold, and who may ask them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from graft_operator.api.concurrency import ConcurrencyTest
+from graft_operator.api.gateway import Gateway
+from graft_operator.api.meta import SecretKeyReference
+from graft_operator.api.pods import Placement, Resources
+
+EngineArgument = Annotated[str, StringConstraints(pattern=r"^--[a-z0-9][a-z0-9-]*(=.{0,512})?$", max_length=576)]
+
+RESERVED_ENGINE_ARGUMENTS = frozenset(
+    {
+        "--model",
+        "--served-model-name",
+        "--host",
+        "--port",
+        "--uds",
+        "--api-key",
+        "--enable-lora",
+        "--lora-modules",
+        "--max-loras",
+        "--max-cpu-loras",
+        "--max-lora-rank",
+        "--max-model-len",
+        "--trust-remote-code",
+        "--api-server-count",
+        "--root-path",
+        "--middleware",
+        "--ssl-keyfile",
+        "--ssl-certfile",
+    }
+)
+"""Arguments that Graft sets itself, or that would open the engine to the outside."""
+
+ROLLOUT_HEADROOM = 2
+"""Versions that the engine can hold beyond ``maxLoadedAdapters``: so many adapters may roll out on a full base."""
+
+
+class BaseServing(Placement):
+    """The engine that serves the base and all its adapters."""
+
+    replicas: int = Field(default=1, ge=0, le=64)
+    """Number of serving pods; each holds the base and all its adapters."""
+    image: Annotated[str, StringConstraints(max_length=512)] | None = None
+    """Image of the engine (vLLM); the operator's default when empty."""
+    resources: Resources = Resources()
+    """Resources of the engine's container."""
+    max_loaded_adapters: int = Field(default=32, ge=2, le=1024)
+    """Adapters that a pod serves: it holds so many versions in CPU memory, and two more for rollouts.
+
+    An adapter beyond it waits, with the reason NoFreeSlot."""
+    max_active_adapters: int = Field(default=4, ge=1, le=256)
+    """Adapters that one batch may mix (vLLM ``--max-loras``)."""
+    max_rank: int = Field(default=64, ge=1, le=512)
+    """Highest rank that is accepted; rounded up to a value that vLLM knows."""
+    max_model_length: int | None = Field(default=None, ge=16, le=10_000_000)
+    """Context length in tokens; the model's own when empty."""
+    engine_args: tuple[EngineArgument, ...] = Field(default=(), max_length=64)
+    """Further arguments of the engine, ``--name`` or ``--name=value``."""
+    api_key_secret_ref: SecretKeyReference | None = None
+    """Key of a Secret whose value holds the API keys that clients must send, one a line; without it nobody needs one.
+
+    A changed Secret takes effect within a minute or two, without a restart."""
+
+    concurrency_test: ConcurrencyTest | None = None
+    """When set, all adapters are asked at once whenever their set, the base or the engine changes."""
+    gateway: Gateway | None = None
+    """When set, Gateways reach the serving pods by an InferencePool, which is named as the base's Service."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BaseServing:
+        # argparse takes an unambiguous beginning for the whole name: --trust-remote is --trust-remote-code.
+        taken = [
+            arg
+            for arg in self.engine_args
+            if any(reserved.startswith(arg.partition("=")[0]) for reserved in RESERVED_ENGINE_ARGUMENTS)
+        ]
+        if taken:
+            raise ValueError(f"engineArgs must not contain {taken[0]}: Graft sets it")
+        if self.max_loaded_adapters < self.max_active_adapters:
+            raise ValueError("maxLoadedAdapters must not be below maxActiveAdapters")
+        return self

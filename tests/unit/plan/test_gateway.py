@@ -1,0 +1,190 @@
+"""The InferencePool of a base: made, left alone, taken away; and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.builders import NOW, PLATFORM, adapter_of_base, base_model, base_seen, deployment, served_version
+from tests.kstatus import kstatus
+
+from graft_operator.api.base_model import BaseModelStatus
+from graft_operator.api.conditions import Condition, find
+from graft_operator.plan.actions import Action, ApplyObject, DeleteObject, Plan
+from graft_operator.plan.base_model import IN_USE_FINALIZER, plan_base_model
+from graft_operator.plan.gateway import RECHECK_SECONDS
+from graft_operator.plan.observed import BaseObserved, GatewayObserved, PoolObserved
+from graft_operator.reconcilers.base_model import builders
+
+POOL = "graft-tiny"
+BEHIND_A_GATEWAY = {"replicas": 1, "gateway": {"endpointPickerRef": {"name": "picker"}}}
+
+
+def seen(gateway: GatewayObserved, *, wanted: bool = True, **meta: Any) -> BaseObserved:
+    serving = BEHIND_A_GATEWAY if wanted else {"replicas": 1}
+    subject = base_model(serving=serving, meta={"finalizers": (IN_USE_FINALIZER,)} | meta)
+    return base_seen(subject, deployments=(deployment(),), gateway=gateway)
+
+
+def plan(given: BaseObserved) -> Plan:
+    return plan_base_model(given, NOW, build=builders(PLATFORM))
+
+
+def status_of(given: BaseObserved) -> BaseModelStatus:
+    status = plan(given).status
+    assert isinstance(status, BaseModelStatus)
+    return status
+
+
+def told(given: BaseObserved) -> tuple[str, str, str] | None:
+    condition = find(status_of(given).conditions, "GatewayReady")
+    return None if condition is None else (condition.status, condition.reason, condition.message)
+
+
+def touches_pool(action: Action) -> bool:
+    match action:
+        case ApplyObject(manifest):
+            return bool(manifest["kind"] == "InferencePool")
+        case DeleteObject(kind):
+            return kind == "InferencePool"
+    return False
+
+
+def done_to_pool(given: BaseObserved) -> list[str]:
+    return [type(action).__name__ for action in plan(given).actions if touches_pool(action)]
+
+
+def says(kind: str, status: str, reason: str = "Said", message: str = "") -> Condition:
+    return Condition.model_validate(
+        {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": NOW}
+    )
+
+
+def pool(owner_uid: str = "uid-of-tiny", **parents: tuple[Condition, ...]) -> PoolObserved:
+    return PoolObserved(uid="uid-of-pool", owner_uid=owner_uid, parents=parents)
+
+
+def served(found: PoolObserved | None = None) -> GatewayObserved:
+    return GatewayObserved(api="Served", pool=found)
+
+
+ACCEPTED = says("Accepted", "True")
+RESOLVED = says("ResolvedRefs", "True")
+
+CASES: dict[str, tuple[BaseObserved, list[str], tuple[str, str, str] | None]] = {
+    "no Gateway is asked for, and the kind is not there: nothing is done or said": (
+        seen(GatewayObserved(), wanted=False),
+        [],
+        None,
+    ),
+    "no Gateway is asked for, and the kind is there: nothing is done or said": (seen(served(), wanted=False), [], None),
+    "the field is removed: the pool goes": (seen(served(pool()), wanted=False), ["DeleteObject"], None),
+    "a pool of that name is somebody else's, and none is asked for: it stays": (
+        seen(served(pool(owner_uid="")), wanted=False),
+        [],
+        None,
+    ),
+    "the operator may not read pools, and none is asked for: nothing is said": (
+        seen(GatewayObserved(api="Forbidden"), wanted=False),
+        [],
+        None,
+    ),
+    "the kind is not installed: that is said": (
+        seen(GatewayObserved()),
+        [],
+        ("False", "GatewayApiMissing", "install the CustomResourceDefinitions"),
+    ),
+    "the chart gives no rights to pools: its value is named": (
+        seen(GatewayObserved(api="Forbidden")),
+        [],
+        ("False", "GatewayApiForbidden", "rbac.inferencePools"),
+    ),
+    "a pool of that name is somebody else's: it is not taken over": (
+        seen(served(pool(owner_uid="uid-of-another"))),
+        [],
+        ("False", "PoolNameTaken", "delete or rename it"),
+    ),
+    "there is no pool yet: it is made": (seen(served()), ["ApplyObject"], ("Unknown", "NoGateway", "HTTPRoute")),
+    "no Gateway uses it: how to is said": (
+        seen(served(pool())),
+        ["ApplyObject"],
+        ("Unknown", "NoGateway", "backendRefs"),
+    ),
+    "a Gateway has said nothing yet": (
+        seen(served(pool(inference=()))),
+        ["ApplyObject"],
+        ("Unknown", "Pending", "Gateway inference has not said"),
+    ),
+    "a Gateway accepts it": (
+        seen(served(pool(inference=(ACCEPTED, RESOLVED)))),
+        ["ApplyObject"],
+        ("True", "Accepted", "used by inference"),
+    ),
+    "a Gateway knows Accepted alone": (
+        seen(served(pool(inference=(ACCEPTED,)))),
+        ["ApplyObject"],
+        ("True", "Accepted", "used by inference"),
+    ),
+    "one of two Gateways does not know the kind: its reason is passed on": (
+        seen(served(pool(a=(ACCEPTED, RESOLVED), b=(says("Accepted", "False", "NotSupportedByParent"),)))),
+        ["ApplyObject"],
+        ("False", "NotSupportedByParent", "Gateway b: Accepted is False"),
+    ),
+    "the picker's Service is not there: the Gateway's words are passed on": (
+        seen(
+            served(pool(a=(ACCEPTED, says("ResolvedRefs", "False", "InvalidExtensionRef", "no Service picker")))),
+        ),
+        ["ApplyObject"],
+        ("False", "InvalidExtensionRef", "Gateway a: no Service picker"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "done", "said"), CASES.values(), ids=CASES)
+def test_what_is_done_and_said(given: BaseObserved, done: list[str], said: tuple[str, str, str] | None) -> None:
+    assert done_to_pool(given) == done
+    condition = told(given)
+    if said is None or condition is None:
+        assert condition is said
+        return
+    assert condition[:2] == said[:2]
+    assert said[2] in condition[2]
+
+
+@pytest.mark.parametrize("given", [given for given, *_ in CASES.values()], ids=CASES)
+def test_nothing_else_changes(given: BaseObserved) -> None:
+    """A Gateway is one more way to the pods: what it says neither changes the other objects nor the health."""
+    plain = plan(seen(GatewayObserved(), wanted=False))
+    assert [action for action in plan(given).actions if not touches_pool(action)] == list(plain.actions)
+    status = status_of(given)
+    assert status.endpoint == "http://graft-tiny.team-a.svc:8000"
+    assert kstatus({"metadata": {"generation": 1}, "status": status.to_wire()}) == "Current"
+
+
+@pytest.mark.parametrize(
+    ("gateway", "again"),
+    [
+        (served(), RECHECK_SECONDS),
+        (served(pool(a=(says("Accepted", "False"),))), RECHECK_SECONDS),
+        (served(pool(a=(ACCEPTED,))), None),
+        (GatewayObserved(), None),
+    ],
+    ids=["no Gateway yet", "refused", "accepted", "not installed: the resync is soon enough"],
+)
+def test_a_pool_that_no_gateway_has_taken_is_looked_at_again(gateway: GatewayObserved, again: float | None) -> None:
+    assert plan(seen(gateway)).requeue_after == again
+
+
+def test_the_right_pool_is_deleted() -> None:
+    actions = plan(seen(served(pool()), wanted=False)).actions
+    assert [action for action in actions if touches_pool(action)] == [
+        DeleteObject("InferencePool", POOL, "uid-of-pool")
+    ]
+
+
+def test_a_base_that_is_deleted_keeps_its_pool_as_long_as_adapters_keep_it() -> None:
+    unused = seen(served(pool()), deletionTimestamp=NOW.isoformat())
+    assert done_to_pool(unused) == [], "the garbage collector takes it, together with all that the base owns"
+    in_use = replace(unused, adapters=(adapter_of_base(target=served_version(1)),))
+    assert done_to_pool(in_use) == ["ApplyObject"]
