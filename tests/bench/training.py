@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench.versitygw import object_store
+from tests.bench.object_store import object_store
 from tests.trainer.conftest import run_document
 
 from graft_registry.config import RegistryConfig

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import boto3
-from tests.bench.versitygw import object_store
+from tests.bench.object_store import object_store
 from tests.unit.registry.builders import version_draft
 
 from graft_registry.config import RegistryConfig

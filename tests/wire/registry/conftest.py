@@ -1,10 +1,6 @@
 """Real S3 servers for the registry: moto always, versitygw where ``GRAFT_VERSITYGW`` names its binary."""
 
-import os
-import socket
-import subprocess
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +8,16 @@ from typing import Any
 
 import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from tests.unit.registry.builders import write_adapter, write_model
+from tests.versitygw import PROGRAM, versitygw
+from tests.wire.registry.container import Container
+from tests.wire.registry.hub import HubServer
 from werkzeug.serving import make_server
 
 from graft_registry.config import RegistryConfig
 from graft_registry.store import ObjectStore
 
-VERSITYGW = os.environ.get("GRAFT_VERSITYGW")
-SERVERS = ["moto", "versitygw"] if VERSITYGW is not None else ["moto"]
+SERVERS = ["moto"] if PROGRAM is None else ["moto", "versitygw"]
 ACCESS_KEY, SECRET_KEY = "access-key", "secret-key"
 
 
@@ -54,37 +53,14 @@ def _run_moto() -> Iterator[str]:
     server.server_close()
 
 
-def _run_versitygw(directory: Path) -> Iterator[str]:
-    binary = Path(VERSITYGW or "")
-    if not binary.is_file():
-        pytest.fail(f"GRAFT_VERSITYGW names {binary}, which is not there; build it or unset the variable")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-    command: list[str | Path] = [binary, "--port", f"127.0.0.1:{port}", "--quiet", "posix", directory]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-        _wait_for_port(port, process)
-        yield f"http://127.0.0.1:{port}"
-        process.terminate()
-
-
-def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    pytest.fail(f"versitygw doesn't listen on port {port} (exit code {process.poll()})")
-
-
 @pytest.fixture(scope="session", params=SERVERS)
 def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if request.param == "moto":
         yield from _run_moto()
-    else:
-        yield from _run_versitygw(tmp_path_factory.mktemp("versitygw"))
+        return
+    folder = tmp_path_factory.mktemp("versitygw")
+    with versitygw(folder, access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -104,3 +80,39 @@ def config(endpoint: str, administrator: Any) -> RegistryConfig:
 @pytest.fixture
 def store(config: RegistryConfig) -> ObjectStore:
     return ObjectStore(config)
+
+
+@pytest.fixture
+def bucket(config: RegistryConfig) -> ObjectStore:
+    """Another bucket, with models in it."""
+    store = ObjectStore(config.model_copy(update={"bucket": f"models-{uuid.uuid4().hex[:12]}", "prefix": ""}))
+    store._client.create_bucket(Bucket=store.config.bucket)
+    return store
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def container(config: RegistryConfig, tmp_path: Path) -> Container:
+    (tmp_path / "container").mkdir()
+    return Container(config, tmp_path / "container")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A base's files."""
+    return write_model(tmp_path / "model")
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """An adapter's files."""
+    return write_adapter(tmp_path / "adapter")

@@ -1,0 +1,45 @@
+"""A real S3 server over a folder of this machine, for tests and measurements: versitygw."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PROGRAM = os.environ.get("GRAFT_VERSITYGW")
+"""Where the program is; `make cluster-up` builds it into the cache."""
+START_SECONDS = 20
+
+
+@contextmanager
+def versitygw(folder: Path, *, access_key: str, secret_key: str) -> Iterator[str]:
+    """Serve ``folder`` until the block ends; yield the URL. Raises RuntimeError where the server can't be started."""
+    program = shutil.which(PROGRAM or "versitygw")
+    if program is None:
+        raise RuntimeError(f"GRAFT_VERSITYGW: {PROGRAM or 'versitygw'} is not there; `make cluster-up` builds it")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    keys = {"ROOT_ACCESS_KEY": access_key, "ROOT_SECRET_KEY": secret_key}
+    command: list[str | Path] = [program, "--port", f"127.0.0.1:{port}", "--quiet", "posix", folder]
+    with subprocess.Popen(command, env=keys, stdout=subprocess.DEVNULL) as process:
+        try:
+            _wait_until_it_listens(process, port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"versitygw does not listen on port {port} (exit code {process.poll()})")

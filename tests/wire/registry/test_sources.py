@@ -1,0 +1,151 @@
+"""Sources of bases that can't be read: whose they are to correct, and in which field; and what opens them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.wire.registry.container import Container, files_of, put_files
+from tests.wire.registry.hub import TOKEN, HubServer, Repository
+
+from graft_registry.store import ObjectStore
+
+HUB = {"huggingFace": {"repo": "org/tiny", "revision": "main"}}
+
+
+@pytest.mark.parametrize(
+    ("repository", "source", "code", "reason", "field", "message"),
+    [
+        pytest.param(None, HUB, 65, "SourceNotFound", "repo", "org/tiny", id="no such repository"),
+        pytest.param(
+            Repository({}),
+            {"huggingFace": {"repo": "org/tiny", "revision": "v9"}},
+            65,
+            "SourceNotFound",
+            "revision",
+            "v9",
+            id="no such revision",
+        ),
+        pytest.param(
+            None, {"huggingFace": {"repo": "a/b/c"}}, 65, "SourceNotFound", "repo", "a/b/c", id="no repository's name"
+        ),
+        pytest.param(Repository({}, gated=True), HUB, 77, "Forbidden", "repo", "org/tiny", id="a gated repository"),
+        pytest.param(Repository({}), HUB, 65, "SourceNotFound", "repo", "no files", id="an empty repository"),
+        pytest.param(
+            Repository({"config.json": b"{}", "pytorch_model.bin": b"\x80"}),
+            HUB,
+            65,
+            "SourceInvalid",
+            "repo",
+            "only pickled weights .pytorch_model.bin.",
+            id="a repository with pickles only",
+        ),
+    ],
+)
+def test_a_bad_hub_source_is_explained(
+    container: Container,
+    hub: HubServer,
+    repository: Repository | None,
+    source: dict[str, Any],
+    code: int,
+    reason: str,
+    field: str,
+    message: str,
+) -> None:
+    if repository is not None:
+        hub.repositories["org/tiny"] = repository
+    actual, failure = container.import_base(source, HF_ENDPOINT=hub.url)
+    assert (actual, failure["outcome"], failure["reason"]) == (code, "Failed", reason), failure
+    assert failure["field"] == f"spec.source.huggingFace.{field}"
+    assert re.search(message, failure["message"])
+    assert hub.downloaded == []
+
+
+def test_a_token_of_the_source_opens_a_gated_repository(container: Container, hub: HubServer, model: Path) -> None:
+    hub.repositories["org/tiny"] = Repository(files_of(model), gated=True)
+    code, message = container.import_base(HUB, SOURCE_HF_ENDPOINT=hub.url, SOURCE_HF_TOKEN=TOKEN)
+    assert code == 0, message
+
+
+@pytest.mark.parametrize("broken", [True, False], ids=["a hub that fails", "a hub that isn't there"])
+def test_a_hub_that_is_away_is_worth_a_retry(container: Container, hub: HubServer, broken: bool) -> None:
+    hub.broken = broken
+    endpoint = hub.url if broken else "http://127.0.0.1:9"
+    code, failure = container.import_base(HUB, HF_ENDPOINT=endpoint)
+    assert (code, failure["reason"]) == (68, "RegistryUnavailable")
+
+
+@pytest.mark.parametrize(
+    ("files", "reason", "message"),
+    [
+        pytest.param({}, "SourceNotFound", "has no files", id="an empty prefix"),
+        pytest.param({"model.bin": b"\x80"}, "SourceInvalid", "only pickled weights", id="pickles only"),
+        pytest.param({"config.json": b"{}"}, "SourceInvalid", "no .*safetensors", id="no weights"),
+        pytest.param(
+            {"model.safetensors": b"\0" * 8}, "SourceInvalid", "config.json is missing", id="weights without a config"
+        ),
+        pytest.param(
+            {"model.safetensors": b"\x80\x04.", "config.json": b"{}"}, "SourceInvalid", "model.safetensors", id="a lie"
+        ),
+    ],
+)
+def test_a_bad_s3_source_is_explained(
+    container: Container, bucket: ObjectStore, files: dict[str, bytes], reason: str, message: str
+) -> None:
+    put_files(bucket, "tiny/", files)
+    code, failure = container.import_base({"s3": {"uri": f"s3://{bucket.config.bucket}/tiny/"}})
+    assert (code, failure["reason"]) == (65, reason), failure
+    assert failure["field"].startswith("spec.source")
+    assert re.search(message, failure["message"])
+
+
+def test_a_missing_source_bucket_is_the_users_to_correct(container: Container) -> None:
+    code, failure = container.import_base({"s3": {"uri": "s3://no-such-bucket/tiny"}})
+    assert (code, failure["reason"], failure["field"]) == (65, "SourceNotFound", "spec.source.s3.uri")
+
+
+def test_a_missing_directory_of_a_claim_is_the_users_to_correct(container: Container, tmp_path: Path) -> None:
+    source = {"persistentVolumeClaim": {"claimName": "models", "path": "tiny"}}
+    code, failure = container.import_base(source, path=str(tmp_path / "nowhere"))
+    assert (code, failure["reason"]) == (65, "SourceNotFound")
+    assert failure["field"] == "spec.source.persistentVolumeClaim.path"
+
+
+@pytest.mark.parametrize("variable", ["SOURCE_AWS_ENDPOINT_URL", "GRAFT_SOURCE_ENDPOINT"])
+def test_sources_may_be_in_another_store_than_the_registry(container: Container, variable: str) -> None:
+    code, failure = container.import_base({"s3": {"uri": "s3://models/tiny"}}, **{variable: "http://127.0.0.1:9"})
+    assert (code, failure["reason"]) == (68, "RegistryUnavailable")
+    assert "127.0.0.1:9" in failure["message"]
+
+
+def test_a_source_has_credentials_of_its_own(
+    container: Container, bucket: ObjectStore, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_files(bucket, "tiny/", files_of(model))
+    source = {"s3": {"uri": f"s3://{bucket.config.bucket}/tiny"}}
+    used: list[str] = []
+    list_objects = ObjectStore.list
+
+    def list_and_note(store: ObjectStore, prefix: str) -> Any:
+        used.append(store._client._request_signer._credentials.access_key)
+        return list_objects(store, prefix)
+
+    monkeypatch.setattr(ObjectStore, "list", list_and_note)
+    own = {"SOURCE_AWS_ACCESS_KEY_ID": "source-key", "SOURCE_AWS_SECRET_ACCESS_KEY": "source-secret"}
+    container.import_base(source, **own)
+    assert used == ["source-key"]
+    code, failure = container.import_base(source, SOURCE_AWS_ACCESS_KEY_ID="source-key")
+    assert (code, failure["reason"]) == (64, "InvalidConfig")
+    assert "AWS_SECRET_ACCESS_KEY" in failure["message"]
+
+
+def test_a_file_of_a_claim_that_may_not_be_read_is_the_users_to_correct(
+    container: Container, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may read everything, so what the kernel says to other users is said here.
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).suffix != ".safetensors")
+    source = {"persistentVolumeClaim": {"claimName": "models", "path": "tiny"}}
+    code, told = container.import_base(source, path=str(model))
+    assert (code, told["reason"]) == (77, "Forbidden")
+    assert told["field"] == "spec.source.persistentVolumeClaim.path"
+    assert "model.safetensors" in told["message"]
