@@ -38,6 +38,7 @@ ORDER = (
     "test_distributed",
     "test_latency",
     "test_deletion",
+    "test_gateway",
     "test_crds",
     "test_uninstall",
 )

@@ -168,11 +168,12 @@ def test_nothing_else_changes(given: BaseObserved) -> None:
         (served(), RECHECK_SECONDS),
         (served(pool(a=(says("Accepted", "False"),))), RECHECK_SECONDS),
         (served(pool(a=(ACCEPTED,))), None),
-        (GatewayObserved(), None),
+        (GatewayObserved(), RECHECK_SECONDS),
+        (GatewayObserved(api="Forbidden"), RECHECK_SECONDS),
     ],
-    ids=["no Gateway yet", "refused", "accepted", "not installed: the resync is soon enough"],
+    ids=["no Gateway yet", "refused", "accepted", "not installed", "no rights"],
 )
-def test_a_pool_that_no_gateway_has_taken_is_looked_at_again(gateway: GatewayObserved, again: float | None) -> None:
+def test_what_may_come_about_without_an_event_is_looked_at_again(gateway: GatewayObserved, again: float | None) -> None:
     assert plan(seen(gateway)).requeue_after == again
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import Resource
 
-KEPT: Final = timedelta(seconds=30)
+KEPT: Final = timedelta(seconds=10)
 """How long an answer counts: a kind is noticed, or missed, at the first look after that."""
 
 

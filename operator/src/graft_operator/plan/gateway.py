@@ -16,8 +16,8 @@ from graft_operator.manifests.naming import serving_name
 from graft_operator.plan.actions import Action, ApplyObject, DeleteObject
 from graft_operator.plan.observed import BaseObserved
 
-RECHECK_SECONDS: Final = 60.0
-"""How often a pool is looked at until a Gateway takes it. It is not watched: its kind need not be there."""
+RECHECK_SECONDS: Final = 30.0
+"""How often is looked again until a Gateway has taken the pool. It is not watched: its kind need not be there."""
 
 UNMET: Final = {
     "Missing": no(
@@ -52,7 +52,7 @@ def decide_gateway(seen: BaseObserved) -> GatewayVerdict:
         gone = (DeleteObject("InferencePool", name, found.uid),) if found is not None and is_own else ()
         return GatewayVerdict(actions=gone)
     if unmet := UNMET.get(seen.gateway.api):
-        return GatewayVerdict(fact=unmet)
+        return GatewayVerdict(fact=unmet, requeue_after=RECHECK_SECONDS)
     if found is not None and not is_own:
         taken = f"an InferencePool {name} exists that Graft has not made for this base: delete or rename it"
         return GatewayVerdict(fact=no("PoolNameTaken", taken), requeue_after=RECHECK_SECONDS)
