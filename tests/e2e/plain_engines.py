@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo import release
 from demo.cluster import CommandFailedError
 from tests.e2e.tenant import BASE, Tenant
+from tests.engine.pod import READY_SECONDS, engine_pod
 
 SERVICE = "plain-engines"
 PODS = ("plain-0", "plain-1")
 PORT = 8000
-NODE_FOLDER = "/var/graft/volumes"
-START_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,11 @@ def plain_engines(tenant: Tenant, base: Path, volume: str) -> Iterator[PlainEngi
     tenant.apply(service(tenant.namespace), *(pod(tenant.namespace, name, image, base.name, volume) for name in PODS))
     try:
         ready = ("wait", "-n", tenant.namespace, "pod", "-l", f"app={SERVICE}", "--for=condition=Ready")
-        tenant.cluster.kubectl(*ready, f"--timeout={START_SECONDS}s", timeout=START_SECONDS + 20)
+        tenant.cluster.kubectl(*ready, f"--timeout={READY_SECONDS}s", timeout=READY_SECONDS + 20)
         yield PlainEngines(tenant)
     finally:
         for name in PODS:
-            tenant.cluster.delete("pod", name, tenant.namespace, "--grace-period=1")
+            tenant.cluster.delete("pod", name, tenant.namespace)
         tenant.cluster.delete("service", SERVICE, tenant.namespace)
 
 
@@ -84,40 +82,20 @@ def service(namespace: str) -> dict[str, Any]:
 
 def pod(namespace: str, name: str, image: str, base: str, volume: str) -> dict[str, Any]:
     """Return one engine, with the settings of Graft's."""
-    arguments = [
-        f"--model=/models/{base}",
-        f"--served-model-name={BASE}",
-        f"--port={PORT}",
-        "--enable-lora",
-        "--max-loras=2",
-        "--max-cpu-loras=8",
-        "--max-lora-rank=8",
-        "--max-model-len=256",
-        "--dtype=float32",
-        "--enforce-eager",
-    ]
-    environment = {
-        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-        **release.CPU_ENGINE_ENVIRONMENT,
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app": SERVICE}},
-        "spec": {
-            "containers": [
-                {
-                    "name": "engine",
-                    "image": image,
-                    "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
-                    "args": arguments,
-                    "env": [{"name": key, "value": value} for key, value in environment.items()],
-                    "readinessProbe": {"httpGet": {"path": "/health", "port": PORT}, "failureThreshold": 60},
-                    "volumeMounts": [{"name": "models", "mountPath": "/models", "readOnly": True}],
-                }
-            ],
-            "volumes": [{"name": "models", "hostPath": {"path": f"{NODE_FOLDER}/{volume}", "type": "Directory"}}],
-        },
-    }
+    return engine_pod(
+        namespace,
+        name,
+        image,
+        app=SERVICE,
+        folder=volume,
+        arguments=[
+            f"--model=/models/{base}",
+            f"--served-model-name={BASE}",
+            f"--port={PORT}",
+            "--max-loras=2",
+            "--max-cpu-loras=8",
+            "--max-lora-rank=8",
+            "--max-model-len=256",
+        ],
+        probe={"httpGet": {"path": "/health", "port": PORT}},
+    )

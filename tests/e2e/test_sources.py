@@ -10,9 +10,10 @@ import pytest
 from demo.cluster import Object
 from tests.e2e.tenant import BASE, Tenant
 
+from graft_cluster.kind_config import VOLUMES
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 VOLUME = "graft-e2e-models"
-NODE_FOLDER = "/var/graft/volumes"
 """Where every node of the local cluster shows ``volumes`` of the cache."""
 
 
@@ -38,7 +39,7 @@ def volume_and_claim(namespace: str) -> tuple[Object, Object]:
         "spec": common
         | {
             "capacity": {"storage": "1Gi"},
-            "hostPath": {"path": f"{NODE_FOLDER}/{VOLUME}", "type": "Directory"},
+            "hostPath": {"path": f"{VOLUMES}/{VOLUME}", "type": "Directory"},
             "claimRef": {"namespace": namespace, "name": VOLUME},
         },
     }

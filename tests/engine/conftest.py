@@ -1,4 +1,4 @@
-"""One real engine in a pod, with the very arguments that the operator gives it, and a way to its loopback port."""
+"""One real engine in a pod, on loopback and with a key as few may reach it, and a way to its port."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from typing import Any
 
 import pytest
 import urllib3
-from demo import objects, release
+from demo import objects
 from demo.cluster import Cluster
 from demo.environment import Environment, read_environment
 from tests.engine.adapters import build_adapters
+from tests.engine.pod import READY_SECONDS, engine_pod
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "graft-engine"
-NODE_FOLDER = "/var/graft/volumes/graft-engine"
-"""Where every node of the local cluster shows ``volumes/graft-engine`` of the cache."""
+POD = "engine"
+VOLUME = "graft-engine"
+"""Folder of the cache's volumes, which every node of the local cluster shows."""
 MODEL = "tiny"
 PORT = 8001
 KEY = "only-for-the-engine"
 FORWARDED_PORT = 18001
 URL = f"http://127.0.0.1:{FORWARDED_PORT}"
-START_SECONDS = 240.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ def models(environment: Environment) -> Path:
     source = environment.cache / "demo" / "e2e"
     command = [sys.executable, "-m", "demo.models.build", "--out", str(source)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    folder = environment.cache / "volumes" / "graft-engine"
+    folder = environment.cache / "volumes" / VOLUME
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(source / "base-v1", folder / "base", copy_function=shutil.copyfile)
     build_adapters(folder / "base", folder / "adapters")
@@ -98,13 +99,12 @@ def engine(environment: Environment, models: Path) -> Iterator[Engine]:
     """Start the engine; it is deleted at the end, and each module gets its own."""
     cluster = Cluster.of(environment)
     cluster.apply(objects.namespace(NAMESPACE))
-    cluster.delete("pod", "engine", NAMESPACE, "--grace-period=1")
-    cluster.apply(engine_pod(environment.images["engine"]))
-    cluster.kubectl(
-        "wait", "--for=condition=Ready", "pod/engine", "-n", NAMESPACE, "--timeout=240s", timeout=START_SECONDS + 20
-    )
+    cluster.delete("pod", POD, NAMESPACE)
+    cluster.apply(real_engine(environment.images["engine"]))
+    ready = ("wait", "--for=condition=Ready", f"pod/{POD}", "-n", NAMESPACE, f"--timeout={READY_SECONDS}s")
+    cluster.kubectl(*ready, timeout=READY_SECONDS + 20)
     forward = subprocess.Popen(
-        ["kubectl", "port-forward", "-n", NAMESPACE, "pod/engine", f"{FORWARDED_PORT}:{PORT}"],
+        ["kubectl", "port-forward", "-n", NAMESPACE, f"pod/{POD}", f"{FORWARDED_PORT}:{PORT}"],
         env=cluster.environment,
         stdout=subprocess.DEVNULL,
     )
@@ -115,7 +115,7 @@ def engine(environment: Environment, models: Path) -> Iterator[Engine]:
     finally:
         forward.terminate()
         forward.wait()
-        cluster.delete("pod", "engine", NAMESPACE, "--grace-period=1")
+        cluster.delete("pod", POD, NAMESPACE)
 
 
 def wait_for(engine: Engine) -> None:
@@ -130,47 +130,24 @@ def wait_for(engine: Engine) -> None:
     raise AssertionError("the engine's port is not forwarded")
 
 
-def engine_pod(image: str) -> dict[str, Any]:
+def real_engine(image: str) -> dict[str, Any]:
     """Return the pod. The probe runs inside it, since the engine listens on loopback."""
     probe = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{PORT}/health')"
-    environment = {
-        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-        **release.CPU_ENGINE_ENVIRONMENT,
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "engine", "namespace": NAMESPACE},
-        "spec": {
-            "restartPolicy": "Never",
-            "containers": [
-                {
-                    "name": "engine",
-                    "image": image,
-                    "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
-                    "args": [
-                        "--model=/models/base",
-                        f"--served-model-name={MODEL}",
-                        "--host=127.0.0.1",
-                        f"--port={PORT}",
-                        "--enable-lora",
-                        "--max-loras=1",
-                        "--max-cpu-loras=2",
-                        "--max-lora-rank=16",
-                        f"--api-key={KEY}",
-                    ],
-                    "env": [{"name": name, "value": value} for name, value in environment.items()],
-                    "readinessProbe": {
-                        "exec": {"command": ["python3", "-c", probe]},
-                        "periodSeconds": 5,
-                        "timeoutSeconds": 5,
-                        "failureThreshold": 60,
-                    },
-                    "volumeMounts": [{"name": "models", "mountPath": "/models"}],
-                }
-            ],
-            "volumes": [{"name": "models", "hostPath": {"path": NODE_FOLDER, "type": "Directory"}}],
-        },
-    }
+    return engine_pod(
+        NAMESPACE,
+        POD,
+        image,
+        app=POD,
+        folder=VOLUME,
+        arguments=[
+            "--model=/models/base",
+            f"--served-model-name={MODEL}",
+            "--host=127.0.0.1",
+            f"--port={PORT}",
+            "--max-loras=1",
+            "--max-cpu-loras=2",
+            "--max-lora-rank=16",
+            f"--api-key={KEY}",
+        ],
+        probe={"exec": {"command": ["python3", "-c", probe]}},
+    )
