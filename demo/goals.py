@@ -14,6 +14,17 @@ def settled(adapter: Object) -> bool:
     return holds(adapter, "Ready") and holds(adapter, "UpToDate") and holds(adapter, "Reconciling", "False")
 
 
+def answers_with(number: int) -> Callable[[Object], bool]:
+    """Return the goal: this very version answers on every wanted replica, and no other one is on its way."""
+
+    def goal(adapter: Object) -> bool:
+        status = adapter.get("status", {})
+        current = status.get("observedGeneration") == adapter["metadata"]["generation"]
+        return bool(current and status.get("servedVersion") == number and status.get("candidateVersion") is None)
+
+    return goal
+
+
 def settled_on(base_digest: str) -> Callable[[Object], bool]:
     """Return the goal: settled, with a version that was trained on this base."""
 

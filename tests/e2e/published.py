@@ -65,6 +65,7 @@ class Publisher:
     base_digest: str
     registry: RegistryConfig
     base_folder: str = "base-v1"
+    """Of ``models``: what the weights are made for."""
     _base: Any = None
     _manifest: BaseManifest | None = field(default=None)
 
@@ -76,9 +77,19 @@ class Publisher:
         return cls(tenant, models, base_digest, registry)
 
     def publish(
-        self, adapter: str, seed: int, questions: Sequence[str], *, scale: float = 0.1, keep_in: Path | None = None
+        self,
+        adapter: str,
+        seed: int,
+        questions: Sequence[str],
+        *,
+        scale: float = 0.1,
+        keep_in: Path | None = None,
+        labelled_as: str | None = None,
     ) -> Published:
-        """Publish the next version of ``adapter``, with weights drawn from ``seed``; keep a copy of its files."""
+        """Publish the next version of ``adapter``, with weights drawn from ``seed``; keep a copy of its files.
+
+        ``labelled_as``: digest of the base that its manifest names in place of the tenant's.
+        """
         folder = self.models / self.base_folder
         tokenizer = load_tokenizer(folder)
         asked = [_question(text, tokenizer) for text in questions]
@@ -88,9 +99,12 @@ class Publisher:
             model.save_pretrained(directory)
             Path(directory, "README.md").unlink(missing_ok=True)
             if keep_in is not None:
-                # Contents without modes: safetensors writes files that only their owner may read.
+                # Contents without modes: nobody but their owner may read what safetensors and tempfile make.
                 shutil.copytree(directory, keep_in, copy_function=shutil.copyfile)
+                keep_in.chmod(0o755)
             draft = self._draft(adapter, seed, golden_prompts(comparison, tokenizer))
+            if labelled_as is not None:
+                draft = draft.model_copy(update={"base": draft.base.model_copy(update={"digest": labelled_as})})
             stored = AdapterRegistry(self._store(), self.tenant.namespace, adapter).publish(draft, Path(directory))
         self._base = model.unload()
         begins = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from demo.bucket import Bucket
 from demo.client import Client
 from demo.cluster import Cluster, CommandFailedError, Object, holds
 from demo.environment import Environment
-from demo.goals import resolved, settled, settled_on
+from demo.goals import answers_with, resolved, settled, settled_on
 
 ADAPTERS = "loraadapters.graft.dev"
 BASES = "basemodels.graft.dev"
@@ -96,6 +97,13 @@ class Tenant:
     def apply(self, *bodies: Object) -> str:
         """Apply objects."""
         return self.cluster.apply(*bodies)
+
+    def pin(self, name: str, number: int, *, timeout: float) -> float:
+        """Have an adapter serve one of its versions, without training; return the seconds until every replica does."""
+        begun = time.monotonic()
+        self.apply(self.adapter(name, version=number))
+        self.wait_for_adapter(name, answers_with(number), f"serving version {number}", timeout)
+        return time.monotonic() - begun
 
     def read(self, name: str) -> Object:
         """Return an adapter as the API server has it."""

@@ -9,7 +9,7 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from demo import release
 from demo.cluster import Object
 from demo.goals import serves_only_current
 from tests.e2e.figures import Figures
+from tests.e2e.nodes import on_node
 from tests.e2e.published import PEFT_WARNING, Published, Publisher
 from tests.e2e.serving import ENGINE_SECONDS, REPLICAS, Serving
 from tests.e2e.tenant import BASE
@@ -52,14 +53,20 @@ class Fleet:
         every = itertools.chain.from_iterable(self.versions.values())
         return {f"{version.adapter}@v{version.number}": only(version.answers) for version in every}
 
-    def serve(self, name: str, position: int, *, wait: bool = True) -> float:
+    def serve(self, name: str, position: int) -> float:
         """Pin one of an adapter's versions; return the seconds until it answers on every replica."""
-        number, begun = self.versions[name][position].number, time.monotonic()
-        self.serving.tenant.apply(self.serving.tenant.adapter(name, version=number))
         self.served[name] = position
-        if wait:
-            self.serving.tenant.wait_for_adapter(name, answers_with(number), f"serving version {number}", SWAP_SECONDS)
-        return time.monotonic() - begun
+        return self.serving.tenant.pin(name, self.versions[name][position].number, timeout=SWAP_SECONDS)
+
+    def ask_for_next(self, name: str) -> None:
+        """Pin an adapter's next version without waiting for it."""
+        self.served[name] = position = self.next_of(name)
+        tenant = self.serving.tenant
+        tenant.apply(tenant.adapter(name, version=self.versions[name][position].number))
+
+    def next_of(self, name: str) -> int:
+        """Return the position of the version that follows what is served."""
+        return (self.served[name] + 1) % VERSIONS_EACH
 
     def load(self) -> Any:
         """Return a block during which all four are asked continuously, and every answer is checked."""
@@ -88,17 +95,6 @@ def only(answers: Mapping[str, str]) -> dict[str, list[str]]:
     return {question: [text] for question, text in answers.items()}
 
 
-def answers_with(number: int) -> Callable[[Object], bool]:
-    """Return whether an adapter is served with this very version, and nothing is on its way any more."""
-
-    def reached(adapter: Object) -> bool:
-        status = adapter.get("status", {})
-        current = status.get("observedGeneration") == adapter["metadata"]["generation"]
-        return bool(current and status.get("servedVersion") == number and status.get("candidateVersion") is None)
-
-    return reached
-
-
 def assert_every_answer_was_right(report: Object) -> None:
     """Check that nothing failed and that each version gave its own answers."""
     assert report["failed"] == 0, report["failures"]
@@ -124,7 +120,7 @@ def test_swaps_lose_nothing_and_mix_nothing_up(fleet: Fleet, figures: Figures) -
     with fleet.load() as load:
         for swap in range(SWAPS):
             name = NAMES[swap % len(NAMES)]
-            seconds.append(fleet.serve(name, (fleet.served[name] + 1) % VERSIONS_EACH))
+            seconds.append(fleet.serve(name, fleet.next_of(name)))
         report = load.finish()
     seconds.sort()
     figures.note(f"swaps under load, {SWAPS}: requests", report["requests"], "requests")
@@ -148,7 +144,7 @@ def test_after_every_death_the_pods_hold_what_is_wanted(fleet: Fleet, figures: F
         with fleet.load() as load:
             for _ in range(KILLS):
                 name = chance.choice(NAMES)
-                fleet.serve(name, (fleet.served[name] + 1) % VERSIONS_EACH, wait=False)
+                fleet.ask_for_next(name)
                 time.sleep(chance.uniform(0, 2))
                 kill(fleet.serving, victim, chance)
                 recoveries[victim].append(fleet.wait_settled())
@@ -177,9 +173,8 @@ def kill(serving: Serving, victim: str, chance: random.Random) -> None:
     # From inside, the first process of a container can't be killed: the node does it.
     container = container_id(pod, victim)
     if container:
-        docker = ("docker", *(("--host", host) if (host := tenant.environment.docker_host) else ()))
         task = ("ctr", "--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", container)
-        cluster.run(*docker, "exec", pod["spec"]["nodeName"], *task)
+        on_node(tenant, pod["spec"]["nodeName"], *task)
 
 
 def container_id(pod: Object, name: str) -> str:

@@ -22,6 +22,7 @@ NAME = "compared"
 VOLUME = "graft-compared"
 RATE = 12.0
 PAUSE_SECONDS = 1.0
+SWAP_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +62,10 @@ def swaps_by_graft(
     tenant, seconds = serving.tenant, []
     labels = {f"{NAME}@v{version.number}": expected for version in published}
 
-    def swap(version: Published) -> float:
-        begun = time.monotonic()
-        tenant.apply(tenant.adapter(NAME, version=version.number))
-        tenant.wait_for_adapter(NAME, lambda seen: seen["status"].get("servedVersion") == version.number, "swapped", 60)
-        return time.monotonic() - begun
-
-    swap(published[0])
+    tenant.pin(NAME, published[0].number, timeout=SWAP_SECONDS)
     with serving.client.load(serving.url, {NAME: list(expected)}, rate=RATE, concurrency=8, expected=labels) as load:
         for number in range(SWAPS):
-            seconds.append(swap(published[(number + 1) % 2]))
+            seconds.append(tenant.pin(NAME, published[(number + 1) % 2].number, timeout=SWAP_SECONDS))
             time.sleep(PAUSE_SECONDS)
         report = load.finish()
     note(figures, "Graft", report, seconds)

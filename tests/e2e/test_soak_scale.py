@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import pytest
-from demo.cluster import Object
-from demo.goals import serves_only_current
+from demo.goals import answers_with, serves_only_current
 from tests.e2e.figures import Figures
 from tests.e2e.published import PEFT_WARNING, Publisher
 from tests.e2e.serving import ENGINE_SECONDS, REPLICAS, Serving
@@ -40,30 +38,13 @@ def test_swaps_at_many_adapters(serving: Serving, models: Path, figures: Figures
         begun = time.monotonic()
         tenant.apply(*(tenant.adapter(name, version=1) for name in fresh))
         for name in fresh:
-            tenant.wait_for_adapter(name, serves(1), "served", SERVED_SECONDS)
+            tenant.wait_for_adapter(name, answers_with(1), "served", SERVED_SECONDS)
         took = time.monotonic() - begun
         figures.note(f"{step} adapters: {len(fresh)} more applied → all answer on every replica", took, "s")
-        seconds = [swap(serving, "many-0", 2 - number % 2) for number in range(SWAPS)]
+        seconds = [tenant.pin("many-0", 2 - number % 2, timeout=SERVED_SECONDS) for number in range(SWAPS)]
         figures.note(f"{step} adapters: swap of one, median of {SWAPS}", median(seconds), "s")
         figures.note(f"{step} adapters: memory of an engine", engine_mebibytes(serving), "MiB")
     tenant.cluster.kubectl("delete", "loraadapters", "-n", tenant.namespace, *names, "--wait=true")
-
-
-def swap(serving: Serving, name: str, number: int) -> float:
-    """Pin another version; return the seconds until it answers on every replica."""
-    begun = time.monotonic()
-    serving.tenant.apply(serving.tenant.adapter(name, version=number))
-    serving.tenant.wait_for_adapter(name, serves(number), f"serving version {number}", SERVED_SECONDS)
-    return time.monotonic() - begun
-
-
-def serves(number: int) -> Callable[[Object], bool]:
-    """Return whether an adapter is served with this version."""
-
-    def reached(adapter: Object) -> bool:
-        return bool(adapter.get("status", {}).get("servedVersion") == number)
-
-    return reached
 
 
 def engine_mebibytes(serving: Serving) -> float:
