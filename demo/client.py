@@ -83,9 +83,14 @@ class Client:
         self._cluster.apply(client_pod(self._namespace, POD, self._image))
         self._cluster.kubectl("wait", "-n", self._namespace, f"pod/{POD}", "--for=condition=Ready", "--timeout=90s")
 
-    def ask(self, url: str, questions: Questions, *, concurrency: int = 8) -> dict[str, list[Answer]]:
-        """Ask every model its questions once; return the answers in the same order. Raises CommandFailedError."""
-        plan = {"url": url, "questions": questions, "concurrency": concurrency, "once": True}
+    def ask(
+        self, url: str, questions: Questions, *, concurrency: int = 8, body: Mapping[str, Any] | None = None
+    ) -> dict[str, list[Answer]]:
+        """Ask every model its questions once; return the answers in the same order. Raises CommandFailedError.
+
+        ``body`` holds further members of every request's body.
+        """
+        plan = {"url": url, "questions": questions, "concurrency": concurrency, "once": True, "body": body or {}}
         text = self._cluster.run(*self._command(), stdin=json.dumps(plan) + "\n", timeout=300)
         return {model: [Answer(**answer) for answer in answers] for model, answers in json.loads(text).items()}
 
@@ -98,10 +103,14 @@ class Client:
         rate: float,
         concurrency: int = 4,
         expected: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> Iterator[Load]:
-        """Send ``rate`` requests per second while the block runs; ``expected``: version → question → right answers."""
+        """Send ``rate`` requests per second while the block runs.
+
+        ``expected``: version → question → right answers; ``body``: further members of every request's body.
+        """
         plan = {"url": url, "questions": questions, "concurrency": concurrency, "rate": rate, "once": False}
-        plan["expected"] = expected or {}
+        plan |= {"expected": expected or {}, "body": body or {}}
         with subprocess.Popen(
             self._command(),
             env=self._cluster.environment,

@@ -6,6 +6,7 @@ The first line on standard input is the plan, as JSON:
     {"url": "http://graft-tiny.demo.svc:8000", "questions": {"topic": ["…"]},
      "concurrency": 4, "rate": 20, "once": false}
 
+``body`` may hold further members of every request's body, such as ``{"max_tokens": 64}``.
 ``expected`` may hold how right answers begin, version → question → texts (``{"topic@v1": {"…": ["…"]}}``): an answer of
 such a version to such a question that begins otherwise counts as wrong.
 
@@ -48,17 +49,18 @@ class Answer:
     seconds: float
 
 
-async def ask(session: aiohttp.ClientSession, url: str, model: str, question: str) -> Answer:
+async def ask(session: aiohttp.ClientSession, plan: Mapping[str, Any], model: str, question: str) -> Answer:
     """Ask one question. A failure is an answer, too: its text says what went wrong."""
     body = {
         "model": model,
         "messages": [{"role": "user", "content": question}],
         "max_tokens": MAX_TOKENS,
         "temperature": 0,
+        **plan.get("body", {}),
     }
     begun = time.perf_counter()
     try:
-        async with session.post(f"{url}/v1/chat/completions", json=body) as response:
+        async with session.post(f"{plan['url']}/v1/chat/completions", json=body) as response:
             text = await response.text()
             if response.status == 200:
                 text = json.loads(text)["choices"][0]["message"]["content"]
@@ -187,7 +189,7 @@ async def keep_asking(
         while not stop.is_set():
             due = time.perf_counter() + pause
             model, question = next(questions)
-            answer = await ask(session, plan["url"], model, question)
+            answer = await ask(session, plan, model, question)
             tally.add(model, question, answer)
             tally.went_back += answer.status == 200 and connection.goes_back(model, answer.version)
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
@@ -227,7 +229,7 @@ async def ask_once(plan: Mapping[str, Any]) -> None:
 
     async def one(session: aiohttp.ClientSession, model: str, question: str) -> dict[str, Any]:
         async with limit:
-            return asdict(await ask(session, plan["url"], model, question))
+            return asdict(await ask(session, plan, model, question))
 
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS)) as session:
         answers = {
