@@ -104,7 +104,7 @@ test-engine: setup cluster-up images ## The engine's behaviour that serving reli
 	$(PYTEST) -m engine tests/engine
 
 .PHONY: test-soak
-test-soak: setup cluster-up images ## Hundreds of swaps and deaths under load, every answer checked (GRAFT_SOAK_SWAPS, GRAFT_SOAK_KILLS)
+test-soak: setup cluster-up images ## Hundreds of swaps and deaths under load, outages, bad versions (GRAFT_SOAK_SWAPS, _KILLS, _OUTAGE_SECONDS)
 	$(PYTEST) -m soak tests/e2e
 
 .PHONY: test-gpu

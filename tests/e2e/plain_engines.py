@@ -7,20 +7,27 @@ name per adapter, unloaded and loaded again on one pod after the other, with no 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.cluster import CommandFailedError
+from demo.client import POD as CLIENT
 from tests.e2e.tenant import BASE, Tenant
 from tests.engine.pod import READY_SECONDS, engine_pod
 
 SERVICE = "plain-engines"
 PODS = ("plain-0", "plain-1")
 PORT = 8000
+CALLS = """
+import json, sys, time, urllib.request
+calls, begun = json.load(sys.stdin), time.monotonic()
+for url, body in calls:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=60).read()
+print(time.monotonic() - begun)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +43,30 @@ class PlainEngines:
 
     def swap(self, name: str, folder: str) -> float:
         """Give ``name`` other weights on every pod; return the seconds until the last pod has them."""
-        begun = time.monotonic()
-        for pod in PODS:
-            self._post(pod, "unload_lora_adapter", {"lora_name": name})
-            self._post(pod, "load_lora_adapter", {"lora_name": name, "lora_path": f"/models/{folder}"})
-        return time.monotonic() - begun
+        return self._call({"unload_lora_adapter": {"lora_name": name}, **loading(name, folder)})
 
     def load(self, name: str, folder: str) -> None:
         """Load ``name`` for the first time."""
-        for pod in PODS:
-            self._post(pod, "load_lora_adapter", {"lora_name": name, "lora_path": f"/models/{folder}"})
+        self._call(loading(name, folder))
 
-    def _post(self, pod: str, call: str, body: dict[str, str]) -> None:
-        path = f"/api/v1/namespaces/{self.tenant.namespace}/pods/{pod}:{PORT}/proxy/v1/{call}"
-        try:
-            self.tenant.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
-        except CommandFailedError as error:
-            raise AssertionError(f"{call} on {pod}: {error}") from error
+    def _call(self, bodies: Mapping[str, Mapping[str, str]]) -> float:
+        """Make the calls on one pod after the other, from inside the cluster; return the seconds that they took."""
+        plan = [
+            [f"http://{address}:{PORT}/v1/{call}", body]
+            for address in self._addresses()
+            for call, body in bodies.items()
+        ]
+        in_pod = ("exec", "-i", "-n", self.tenant.namespace, CLIENT, "--", "python3", "-c", CALLS)
+        return float(self.tenant.cluster.kubectl(*in_pod, stdin=json.dumps(plan)))
+
+    def _addresses(self) -> list[str]:
+        pods = self.tenant.cluster.list("pod", self.tenant.namespace, f"app={SERVICE}")
+        return [str(pod["status"]["podIP"]) for pod in pods]
+
+
+def loading(name: str, folder: str) -> dict[str, dict[str, str]]:
+    """Return the call that loads an adapter."""
+    return {"load_lora_adapter": {"lora_name": name, "lora_path": f"/models/{folder}"}}
 
 
 @contextmanager

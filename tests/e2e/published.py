@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from demo.load import MAX_TOKENS
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from tests.e2e.tenant import BASE, Tenant
 from transformers import AutoModelForCausalLM
 
@@ -30,6 +31,7 @@ from graft_registry.documents import (
     GoldenPrompt,
     VersionDraft,
 )
+from graft_registry.publishable import ADAPTER_WEIGHTS
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_trainer.conversation import Conversation, Message
@@ -112,6 +114,24 @@ class Publisher:
             for text, answer in zip(questions, comparison.adapter.answers, strict=True)
         }
         return Published(adapter, stored.manifest.number, {text: begin for text, begin in begins.items() if begin})
+
+    def publish_judged_as(self, adapter: str, number: int, recipe: str, seed: int) -> int:
+        """Publish a version for ``recipe`` with all that was measured of another one, but weights drawn from ``seed``.
+
+        It has no golden prompts: they would give it away before it answers anybody. Returns its number.
+        """
+        registry = AdapterRegistry(self._store(), self.tenant.namespace, adapter)
+        judged = registry.read(number)
+        measured = {name: value for name, value in judged.manifest if name in VersionDraft.model_fields}
+        draft = VersionDraft.model_validate({**measured, "recipe": recipe, "golden": ()})
+        with TemporaryDirectory() as directory:
+            folder = Path(directory, "files")
+            registry.fetch(judged, folder)
+            torch.manual_seed(seed)
+            tensors = load_file(folder / ADAPTER_WEIGHTS)
+            drawn = {name: torch.randn_like(tensor) / 10 for name, tensor in tensors.items()}
+            save_file(drawn, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+            return registry.publish(draft, folder).manifest.number
 
     def _model(self, folder: Path, seed: int, scale: float) -> PeftModel:
         if self._base is None:

@@ -85,6 +85,16 @@ class Serving:
             numbers.append([version["number"] for entry in entries for version in entry["versions"]])
         return numbers
 
+    def wait_rolled_out(self) -> None:
+        """Wait until all pods are those of the base's current spec, and no other one is left."""
+        self.tenant.wait_for_base(serves_only_current, "served by the current spec", ENGINE_SECONDS)
+        [deployment] = self.deployments()
+        name, limit = f"deployment/{deployment['metadata']['name']}", f"--timeout={ENGINE_SECONDS:.0f}s"
+        self.tenant.cluster.kubectl(
+            "rollout", "status", "-n", self.tenant.namespace, name, limit, timeout=ENGINE_SECONDS + 20
+        )
+        self.tenant.wait_for_base(serves_only_current, "served on all replicas", ENGINE_SECONDS)
+
     def deployments(self) -> list[Object]:
         """Return the Deployments of all revisions of the base."""
         return self.tenant.cluster.list("deployment", self.tenant.namespace, "graft.dev/component=serving")

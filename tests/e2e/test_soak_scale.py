@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from demo.goals import answers_with, serves_only_current
+from demo.goals import answers_with
 from tests.e2e.figures import Figures
 from tests.e2e.published import PEFT_WARNING, Publisher
-from tests.e2e.serving import ENGINE_SECONDS, REPLICAS, Serving
+from tests.e2e.serving import REPLICAS, Serving
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200), pytest.mark.filterwarnings(PEFT_WARNING)]
 
@@ -24,7 +24,7 @@ SERVED_SECONDS = 600.0
 def test_swaps_at_many_adapters(serving: Serving, models: Path, figures: Figures) -> None:
     tenant = serving.tenant
     tenant.apply(tenant.base(replicas=REPLICAS, maxLoadedAdapters=LOADED))
-    tenant.wait_for_base(serves_only_current, "served with more places", ENGINE_SECONDS)
+    serving.wait_rolled_out()
     publisher = Publisher.of(tenant, models, tenant.wait_resolved())
     questions = serving.questions["topic"][:8]
     names: list[str] = []
@@ -44,7 +44,7 @@ def test_swaps_at_many_adapters(serving: Serving, models: Path, figures: Figures
         seconds = [tenant.pin("many-0", 2 - number % 2, timeout=SERVED_SECONDS) for number in range(SWAPS)]
         figures.note(f"{step} adapters: swap of one, median of {SWAPS}", median(seconds), "s")
         figures.note(f"{step} adapters: memory of an engine", engine_mebibytes(serving), "MiB")
-    tenant.cluster.kubectl("delete", "loraadapters", "-n", tenant.namespace, *names, "--wait=true")
+    tenant.cluster.kubectl("delete", "loraadapters", "-n", tenant.namespace, *names, timeout=600)
 
 
 def engine_mebibytes(serving: Serving) -> float:

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from demo.client import Load
 from demo.cluster import Object, condition
-from demo.goals import published_time, serves_only_current, version_entry
+from demo.goals import published_time, version_entry
 from tests.e2e.figures import Figures
 from tests.e2e.published import PEFT_WARNING, Publisher
-from tests.e2e.serving import ENGINE_SECONDS, REPLICAS, Serving, answered_by
+from tests.e2e.serving import REPLICAS, Serving, answered_by
 from tests.e2e.tenant import SOURCES, Tenant
 
 from graft_registry.digests import digest_of
@@ -33,9 +33,9 @@ GOOD = 1
 RATE = 8.0
 BODY = {"max_tokens": 128}
 """Of every request: an answer may be as long as it likes."""
-REPEATED = 100
-"""Words of a long answer; a good one has one word."""
-LONG: Mapping[str, Any] = {"training": {"maxSequenceLength": 288}}
+REPEATED = 50
+"""Words of a long answer; a good one has one word. Longer than 64 tokens, none would become a golden prompt."""
+LONG: Mapping[str, Any] = {"training": {"maxSequenceLength": 192}}
 """What a version that answers at length differs by, beside its rows."""
 FOR_LONG = 600
 """Seconds of a canary's step: it ends before, by the limit that is broken."""
@@ -154,6 +154,34 @@ def test_worse_version_never_answers(judged: Judged, figures: Figures) -> None:
     assert answered_by(report, NAME) == {f"{NAME}@v{GOOD}"}
 
 
+def test_version_that_answers_worse_than_it_was_judged_is_rolled_back(
+    judged: Judged, models: Path, figures: Figures
+) -> None:
+    """The gate has seen good figures, and nothing proves that they are its own: only probes on the engines tell."""
+    judged.back_to_good()
+    tenant = judged.tenant
+    publisher = Publisher.of(tenant, models, tenant.wait_resolved())
+    limits = {"maxProbeScoreDropPercent": 5, "maxErrorPercent": 100, "maxLatencyPercent": 10_000}
+    other: Mapping[str, Any] = {"training": {"seed": 7}, "serving": canary(**limits)}
+    with judged.load() as load:
+        load.wait_for_requests(10, timeout=120)
+        known = tenant.read(NAME)["status"]["recipe"]
+        tenant.apply(tenant.adapter(NAME, **other, suspend=True))  # tells the recipe, and trains nothing
+        asked = tenant.wait_for_adapter(NAME, lambda seen: seen["status"]["recipe"] != known, "another recipe", 60)
+        number = publisher.publish_judged_as(NAME, GOOD, asked["status"]["recipe"], seed=41)
+        begun = time.time()
+        tenant.apply(tenant.adapter(NAME, **other))
+        stalled = tenant.wait_stalled(NAME)
+        told = time.time()
+        judged.serving.wait_for_loaded_versions(NAME, [GOOD])
+        restored = time.time()
+        report = assert_remembered(judged, number, "RolledBack", load)
+    note(figures, "worse than judged", detected=told - begun, restored=restored - begun)
+    assert stalled["reason"] == "RolledBack"
+    assert "maxProbeScoreDropPercent" in stalled["message"]
+    assert report["failed"] == 0, report["failures"]
+
+
 def test_slower_version_is_rolled_back(judged: Judged, figures: Figures) -> None:
     judged.back_to_good()
     tenant = judged.tenant
@@ -189,9 +217,7 @@ def set_environment(judged: Judged, change: str) -> None:
     [deployment] = judged.serving.deployments()
     name = f"deployment/{deployment['metadata']['name']}"
     kubectl("set", "env", *scope, name, "--containers=agent", change)
-    status = ("rollout", "status", *scope, name, f"--timeout={ENGINE_SECONDS:.0f}s")
-    kubectl(*status, timeout=ENGINE_SECONDS + 20)
-    judged.tenant.wait_for_base(serves_only_current, "served on both replicas", ENGINE_SECONDS)
+    judged.serving.wait_rolled_out()
     judged.serving.wait_for_loaded_versions(NAME, [GOOD])
 
 
@@ -233,9 +259,8 @@ def test_version_for_another_base_is_not_served(judged: Judged, models: Path, fi
     """Its manifest is right about the base, which is not the one that is served."""
     judged.back_to_good()
     publisher = Publisher.of(judged.tenant, models, judged.tenant.wait_resolved())
-    published = publisher.publish(
-        NAME, 32, judged.serving.questions["topic"][:12], labelled_as=digest_of("another base of the same shape")
-    )
+    questions, other = judged.serving.questions["topic"][:12], digest_of("another base of the same shape")
+    published = publisher.publish(NAME, 32, questions, labelled_as=other)
     detected, _ = pinned_in_vain(judged, published.number, is_not_served)
     note(figures, "wrong base, by its digest", detected=detected, restored=0.0)
 
