@@ -22,7 +22,7 @@ PODS = ("plain-0", "plain-1")
 PORT = 8000
 CALLS = """
 import json, sys, time, urllib.request
-calls, begun = json.load(sys.stdin), time.monotonic()
+calls, begun = json.loads(sys.stdin.readline()), time.monotonic()
 for url, body in calls:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     urllib.request.urlopen(request, timeout=60).read()
@@ -57,7 +57,7 @@ class PlainEngines:
             for call, body in bodies.items()
         ]
         in_pod = ("exec", "-i", "-n", self.tenant.namespace, CLIENT, "--", "python3", "-c", CALLS)
-        return float(self.tenant.cluster.kubectl(*in_pod, stdin=json.dumps(plan)))
+        return float(self.tenant.cluster.kubectl(*in_pod, stdin=json.dumps(plan) + "\n"))
 
     def _addresses(self) -> list[str]:
         pods = self.tenant.cluster.list("pod", self.tenant.namespace, f"app={SERVICE}")
