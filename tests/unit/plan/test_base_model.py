@@ -1,76 +1,31 @@
-"""The plan of a base: import, serve, move to another base, retire, go."""
+"""The plan of a base: import, serve, say how it is, go."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from tests.builders import (
-    NOW,
-    PLATFORM,
-    adapter_of_base,
-    base_id,
-    base_model,
-    base_seen,
-    deployment,
-    job,
-    on_pod,
-    pod,
-    served_version,
-    source_of,
-)
+from tests.builders import NOW, adapter_of_base, base_model, base_seen, deployment, job
 from tests.kstatus import kstatus
-
-from graft_operator.api.base_model import BaseModel, BaseModelStatus
-from graft_operator.api.conditions import find
-from graft_operator.plan.actions import (
-    AddFinalizer,
-    ApplyObject,
-    CreateJob,
-    DeleteObject,
-    EmitEvent,
-    Plan,
-    RemoveFinalizer,
+from tests.unit.plan.base_plan import (
+    FINALIZER,
+    ON_A,
+    ON_B,
+    applied,
+    bumped_to,
+    deleted,
+    name_of,
+    plan,
+    revisions,
+    status_of,
 )
-from graft_operator.plan.base_model import IN_USE_FINALIZER, plan_base_model
+
+from graft_operator.api.conditions import find
+from graft_operator.plan.actions import AddFinalizer, CreateJob, EmitEvent, Plan, RemoveFinalizer
+from graft_operator.plan.base_model import IN_USE_FINALIZER
 from graft_operator.plan.observed import BaseObserved
-from graft_operator.reconcilers.base_model import builders
 
-FINALIZER = {"finalizers": (IN_USE_FINALIZER,)}
 DELETED = FINALIZER | {"deletionTimestamp": NOW.isoformat()}
-BUILD = builders(PLATFORM)
-
-
-def plan(given: BaseObserved) -> Plan:
-    return plan_base_model(given, NOW, build=BUILD)
-
-
-def status_of(given: BaseObserved) -> BaseModelStatus:
-    status = plan(given).status
-    assert isinstance(status, BaseModelStatus)
-    return status
-
-
-def applied(given: BaseObserved) -> list[tuple[str, str]]:
-    manifests = [action.manifest for action in plan(given).actions if isinstance(action, ApplyObject)]
-    return [(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests]
-
-
-def deleted(given: BaseObserved) -> list[tuple[str, str]]:
-    return [(action.kind, action.name) for action in plan(given).actions if isinstance(action, DeleteObject)]
-
-
-def revisions(given: BaseObserved) -> str:
-    names = {base_id(letter): letter for letter in "ABC"}
-    return "".join(names[revision.digest] for revision in status_of(given).serving)
-
-
-def name_of(letter: str) -> str:
-    return BUILD.deployment_name("tiny", base_id(letter))
-
-
-def bumped_to(letter: str, resolved: str = "A", **fields: Any) -> BaseModel:
-    return base_model(resolved=resolved, source=source_of(letter), meta=FINALIZER, **fields)
 
 
 def test_the_finalizer_comes_first() -> None:
@@ -119,116 +74,6 @@ def test_the_old_base_is_served_while_the_new_source_is_imported() -> None:
     assert revisions(given) == "A"
     assert deleted(given) == []
     assert any(isinstance(action, CreateJob) for action in plan(given).actions)
-
-
-ON_A = adapter_of_base(target=served_version(1))
-MOVING = adapter_of_base(target=served_version(2, "B"), previous=served_version(1))
-ON_B = adapter_of_base(target=served_version(2, "B"), up_to_date=True)
-QUIET_A = pod("pod-a")
-
-REVISIONS: dict[str, tuple[BaseObserved, str, list[str]]] = {
-    "nobody uses A, B does not answer yet: both": (
-        base_seen(bumped_to("B"), bases="AB", deployments=(deployment("A"), deployment("B", ready=0))),
-        "BA",
-        [],
-    ),
-    "nobody uses A, B answers: A goes": (
-        base_seen(bumped_to("B"), bases="AB", deployments=(deployment("A"), deployment("B"))),
-        "B",
-        ["A"],
-    ),
-    "B answers, an adapter is on A: both": (
-        base_seen(bumped_to("B"), bases="AB", adapters=(ON_A,), deployments=(deployment("A"), deployment("B"))),
-        "BA",
-        [],
-    ),
-    "the adapter is on its way: both": (
-        base_seen(bumped_to("B"), bases="AB", adapters=(MOVING,), deployments=(deployment("A"), deployment("B"))),
-        "BA",
-        [],
-    ),
-    "the adapter has moved, a pod of A still answers: both": (
-        base_seen(
-            bumped_to("B"),
-            bases="AB",
-            adapters=(ON_B,),
-            deployments=(deployment("A"), deployment("B")),
-            pods=(pod("pod-a", on_pod(served_version(1)), active=(1,)),),
-        ),
-        "BA",
-        [],
-    ),
-    "the adapter has moved, a pod of A still drains: both": (
-        base_seen(
-            bumped_to("B"),
-            bases="AB",
-            adapters=(ON_B,),
-            deployments=(deployment("A"), deployment("B")),
-            pods=(pod("pod-a", on_pod(served_version(1), "Draining")),),
-        ),
-        "BA",
-        [],
-    ),
-    "the adapter has moved and the pods of A only forward: A goes": (
-        base_seen(
-            bumped_to("B"),
-            bases="AB",
-            adapters=(ON_B,),
-            deployments=(deployment("A"), deployment("B")),
-            pods=(QUIET_A,),
-        ),
-        "B",
-        ["A"],
-    ),
-    "B is just being changed: A waits": (
-        base_seen(
-            bumped_to("B"),
-            bases="AB",
-            adapters=(ON_B,),
-            deployments=(deployment("A"), deployment("B", settled=False)),
-            pods=(QUIET_A,),
-        ),
-        "BA",
-        [],
-    ),
-    "two bumps, an adapter on A: A and C stay, B goes": (
-        base_seen(
-            bumped_to("C", resolved="B"),
-            bases="ABC",
-            adapters=(ON_A,),
-            deployments=(deployment("A"), deployment("B"), deployment("C")),
-        ),
-        "CA",
-        ["B"],
-    ),
-    "an unknown Deployment is left alone": (
-        base_seen(deployments=(deployment("A"), deployment("C"))),
-        "A",
-        [],
-    ),
-}
-
-
-@pytest.mark.parametrize(("given", "serving", "retired"), REVISIONS.values(), ids=REVISIONS)
-def test_revisions(given: BaseObserved, serving: str, retired: list[str]) -> None:
-    assert revisions(given) == serving
-    # The Deployment goes last: while it is there, a pass that was cut short is made up for.
-    kinds = ("Service", "ConfigMap", "PodDisruptionBudget", "Deployment")
-    assert deleted(given) == [(kind, name_of(letter)) for letter in retired for kind in kinds]
-
-
-def test_the_old_base_forwards_requests_for_the_base_once_the_new_one_answers() -> None:
-    for ready, forward_to in ((0, None), (1, BUILD.service_url("team-a", "tiny", base_id("B")))):
-        given = base_seen(
-            bumped_to("B"), bases="AB", adapters=(ON_A,), deployments=(deployment("A"), deployment("B", ready=ready))
-        )
-        sets = {
-            action.manifest["metadata"]["name"]: action.manifest["data"]["wanted.json"]
-            for action in plan(given).actions
-            if isinstance(action, ApplyObject) and action.manifest["kind"] == "ConfigMap"
-        }
-        expected = f'"forwardTo": "{forward_to}", "name": "tiny"' if forward_to else '"forwardTo": null, "name": "tiny"'
-        assert expected in sets[name_of("A")]
 
 
 DELETIONS: dict[str, tuple[BaseObserved, list[Any]]] = {
@@ -301,8 +146,3 @@ def test_the_adapters_are_counted() -> None:
     adapters = (ON_B, adapter_of_base("b", readapting=True), adapter_of_base("c", stalled=True))
     counts = status_of(base_seen(adapters=adapters)).adapters
     assert (counts.total, counts.up_to_date, counts.readapting, counts.blocked) == (3, 1, 1, 1)
-
-
-def test_two_bases_side_by_side_need_no_polling() -> None:
-    given = base_seen(bumped_to("B"), bases="AB", adapters=(ON_A,), deployments=(deployment("A"), deployment("B")))
-    assert plan(given).requeue_after is None
