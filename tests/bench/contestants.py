@@ -1,21 +1,24 @@
 """One training in a process of its own: ``python -m tests.bench.contestants NAME FOLDER`` prints what it measured.
 
-All of them train the same model on the same rows with the same hyperparameters, those of the run document in FOLDER.
+All of them train the same model on the same rows with the same hyperparameters, those of the run document in FOLDER,
+and draw the rows in the same order.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.meter import Meter
 
 if TYPE_CHECKING:
-    from graft_trainer.config import RunConfig
+    from peft import LoraConfig
+    from trl import SFTConfig
+
+    from graft_trainer.config import RunConfig, TrainingHyperparameters
 
 
 def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
@@ -27,26 +30,17 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
         from graft_trainer import model
         from graft_trainer.adapters import attach_adapter
         from graft_trainer.checkpoint import RunCheckpoints
-        from graft_trainer.dataset import load_dataset
         from graft_trainer.distributed import Workers
         from graft_trainer.methods import METHODS
         from graft_trainer.preemption import PreemptionNotice
         from graft_trainer.progress import ProgressWriter
-        from graft_trainer.rendering import render_rows
-        from graft_trainer.sources import DataFetcher
         from graft_trainer.training import RunTrainer
 
-    method, workers, work = METHODS[config.method], Workers(), folder / f"work-{os.getpid()}"
-    with meter.phase("render"):
+    method, workers, work = METHODS[config.method], Workers(), folder / "work"
+    with meter.phase("rows"):
         tokenizer = model.load_tokenizer(config.base.path)
-        dataset = load_dataset(config.dataset, DataFetcher(config.registry, work / "data"), seed=config.training.seed)
-        rows = render_rows(
-            dataset.training,
-            tokenizer,
-            max_length=config.training.max_sequence_length,
-            max_dropped_percent=config.dataset.max_dropped_percent,
-        ).rows
-    with meter.phase("load base"):
+        rows = _rendered(config, tokenizer, work)
+    with meter.phase("model"):
         store = ObjectStore(config.registry)
         saved = CheckpointStore(store, config.namespace, config.adapter, config.recipe)
         checkpoints = RunCheckpoints(saved, work / "checkpoints", workers)
@@ -56,54 +50,59 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
     trainer = RunTrainer(
         config.training, method, checkpoints, progress, PreemptionNotice(), workers, learning_rate_ratio=16.0
     )
-    meter.watch(adapted)
+    meter.watch(adapted, tokenizer.pad_token_id)
     trainer.train(adapted, tokenizer, rows, (), resumed=None)
+
+
+def _rendered(config: RunConfig, tokenizer: Any, work: Path) -> Any:
+    from graft_trainer.dataset import load_dataset
+    from graft_trainer.rendering import render_rows
+    from graft_trainer.sources import DataFetcher
+
+    dataset = load_dataset(config.dataset, DataFetcher(config.registry, work / "data"), seed=config.training.seed)
+    limits = {
+        "max_length": config.training.max_sequence_length,
+        "max_dropped_percent": config.dataset.max_dropped_percent,
+    }
+    return render_rows(dataset.training, tokenizer, **limits).rows
 
 
 def bare_loop(folder: Path, meter: Meter, config: RunConfig) -> None:
     """PEFT and Transformers with a training loop as in their documentation."""
     with meter.phase("imports"):
         import torch
-        from peft import LoraConfig, get_peft_model
-        from torch.utils.data import DataLoader
-        from transformers import (
-            AutoModelForCausalLM,
-            AutoTokenizer,
-            DataCollatorForSeq2Seq,
-            get_cosine_schedule_with_warmup,
-            set_seed,
-        )
+        from peft import get_peft_model
+        from torch.utils.data import DataLoader, RandomSampler
+        from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, set_seed
 
-    training, lora = config.training, config.lora
-    with meter.phase("render"):
+    seed = config.training.seed
+    with meter.phase("rows"):
         tokenizer = AutoTokenizer.from_pretrained(config.base.path)
         features = [_masked(row, tokenizer) for row in _messages(config)]
-    with meter.phase("load base"):
-        set_seed(training.seed)
+    with meter.phase("model"):
+        set_seed(seed)
         base = AutoModelForCausalLM.from_pretrained(config.base.path)
         base.config.use_cache = False
-        model = get_peft_model(
-            base,
-            LoraConfig(
-                task_type="CAUSAL_LM",
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                lora_dropout=lora.dropout,
-                target_modules="all-linear",
-            ),
-        )
-    collate = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100)
+        model = get_peft_model(base, _lora(config))
     loader: DataLoader[Any] = DataLoader(
         features,  # type: ignore[arg-type] # a list is as good as a Dataset
-        batch_size=training.batch_size,
-        shuffle=True,
-        collate_fn=collate,
+        batch_size=config.training.batch_size,
+        sampler=RandomSampler(features, generator=torch.Generator().manual_seed(seed)),
+        collate_fn=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100),
     )
+    meter.watch(model, tokenizer.pad_token_id)
+    _loop(model, loader, config.training)
+    model.save_pretrained(folder / "bare")
+
+
+def _loop(model: Any, loader: Iterable[Any], training: TrainingHyperparameters) -> None:
+    import torch
+    from transformers import get_cosine_schedule_with_warmup
+
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
     steps = training.max_steps or 0
     schedule = get_cosine_schedule_with_warmup(optimizer, int(training.warmup_ratio * steps), steps)
-    meter.watch(model)
     model.train()
     done = 0
     while done < steps:
@@ -116,60 +115,71 @@ def bare_loop(folder: Path, meter: Meter, config: RunConfig) -> None:
             done += 1
             if done == steps:
                 break
-    model.save_pretrained(folder / f"bare-{os.getpid()}")
 
 
 def trl(folder: Path, meter: Meter, config: RunConfig) -> None:
     """TRL's SFTTrainer, which renders and masks the rows itself."""
     with meter.phase("imports"):
         from datasets import Dataset
-        from peft import LoraConfig
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        from trl import SFTConfig, SFTTrainer
+        from trl import SFTTrainer
 
-    training, lora = config.training, config.lora
-    with meter.phase("load base"):
+    with meter.phase("model"):
         tokenizer = AutoTokenizer.from_pretrained(config.base.path)
         base = AutoModelForCausalLM.from_pretrained(config.base.path)
         base.config.use_cache = False
-    with meter.phase("render"):
+    with meter.phase("rows"):
         rows = [{"prompt": row[:-1], "completion": row[-1:]} for row in _messages(config)]
         trainer = SFTTrainer(
             model=base,
             processing_class=tokenizer,
             train_dataset=Dataset.from_list(rows),
-            peft_config=LoraConfig(
-                task_type="CAUSAL_LM",
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                lora_dropout=lora.dropout,
-                target_modules="all-linear",
-            ),
-            args=SFTConfig(
-                output_dir=str(folder / f"trl-{os.getpid()}"),
-                max_steps=training.max_steps or -1,
-                per_device_train_batch_size=training.batch_size,
-                gradient_accumulation_steps=training.gradient_accumulation,
-                learning_rate=training.learning_rate,
-                lr_scheduler_type="cosine",
-                warmup_steps=training.warmup_ratio,
-                max_grad_norm=training.max_grad_norm,
-                max_length=training.max_sequence_length,
-                packing=training.packing,
-                seed=training.seed,
-                logging_steps=training.logging_steps,
-                gradient_checkpointing=False,
-                dataloader_pin_memory=False,
-                bf16=False,
-                use_cpu=True,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-            ),
+            peft_config=_lora(config),
+            args=_sft_config(config.training, folder / "trl"),
         )
-    meter.watch(trainer.model)
+    meter.watch(trainer.model, tokenizer.pad_token_id)
     trainer.train()
     trainer.save_model()
+
+
+def _sft_config(training: TrainingHyperparameters, folder: Path) -> SFTConfig:
+    from trl import SFTConfig
+
+    return SFTConfig(
+        output_dir=str(folder),
+        max_steps=training.max_steps or -1,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=training.warmup_ratio,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        max_length=training.max_sequence_length,
+        packing=training.packing,
+        seed=training.seed,
+        data_seed=training.seed,
+        logging_steps=training.logging_steps,
+        gradient_checkpointing=False,
+        dataloader_pin_memory=False,
+        bf16=False,
+        use_cpu=True,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _lora(config: RunConfig) -> LoraConfig:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules="all-linear",
+    )
 
 
 def _messages(config: RunConfig) -> list[list[dict[str, str]]]:
@@ -192,10 +202,10 @@ CONTESTANTS: dict[str, Callable[[Path, Meter, RunConfig], None]] = {"Graft": gra
 
 def main() -> None:
     """Run one contestant and print its result as JSON."""
+    meter = Meter()
     from graft_trainer.config import read_run_config
 
     name, folder = sys.argv[1], Path(sys.argv[2])
-    meter = Meter()
     CONTESTANTS[name](folder, meter, read_run_config(folder / "run.json"))
     print(json.dumps(meter.result().to_dict()))
 

@@ -92,6 +92,7 @@ def _publish(folder: Path, registry: RegistryConfig, ports: Ports) -> dict[str, 
         "GRAFT_ADAPTERS_DIR": str(folder / "adapters"),
         "GRAFT_LISTEN": "127.0.0.1",
         "GRAFT_API_PORT": str(ports.api),
+        "GRAFT_PEER_PORT": "0",
         "GRAFT_ADMIN_PORT": str(ports.state),
         "GRAFT_DRAIN_SECONDS": "0",
     }

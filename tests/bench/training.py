@@ -1,7 +1,8 @@
 """Graft's trainer against a bare PEFT loop and TRL: ``make bench-train``.
 
 Every contestant trains in a process of its own, by turns, so that whatever else the machine does meets all of them.
-Next to wall time stands CPU time, which tells the same on a busy machine.
+The ratios within one round are what counts: their medians are printed. Next to wall time stands CPU time, which tells
+the same on a busy machine.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.bench.meter import BEGUN
 from tests.bench.object_store import object_store
 from tests.trainer.conftest import run_document
 
@@ -24,26 +28,38 @@ from graft_registry.config import RegistryConfig
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "build" / "bench-train.json"
-ROWS, STEPS, WORDS = 256, 20, (20, 100)
-"""Rows, optimizer steps, and the least and most words of a question."""
-PHASES = ("imports", "load base", "render", "first step")
-TURNS = {
-    "Graft": ("Graft", False),
-    "bare loop": ("bare loop", False),
-    "TRL": ("TRL", False),
-    "Graft, packed": ("Graft", True),
-    "TRL, packed": ("TRL", True),
-}
+ROWS, WORDS = 256, (20, 100)
+"""Rows, and the least and most words of a question."""
+PHASES = ("interpreter", "imports", "rows", "model", "first step")
+VOCABULARY = 4096
+
+Found = dict[str, Any]
+"""What a contestant measured: the fields of `meter.Result`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One training of each round."""
+
+    contestant: str
+    packing: bool
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+        return f"{self.contestant}, packed" if self.packing else self.contestant
+
+
+TURNS = (Turn("Graft", False), Turn("bare loop", False), Turn("TRL", False), Turn("Graft", True), Turn("TRL", True))
 
 
 def build_base(folder: Path) -> None:
-    """Save a random Llama of 3 million parameters with the toy task's tokenizer."""
+    """Save a random Llama of 5 million parameters with the toy task's tokenizer."""
     from tests.trainer.toy_base import word_tokenizer
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = word_tokenizer()
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=VOCABULARY,
         hidden_size=256,
         intermediate_size=688,
         num_hidden_layers=4,
@@ -53,7 +69,7 @@ def build_base(folder: Path) -> None:
         dtype="float32",
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
 
 
 def write_rows(path: Path) -> None:
@@ -70,7 +86,7 @@ def write_rows(path: Path) -> None:
             file.write(json.dumps({"messages": [question, answer]}) + "\n")
 
 
-def write_run(folder: Path, base: Path, config: RegistryConfig, *, packing: bool) -> None:
+def write_run(folder: Path, base: Path, config: RegistryConfig, *, packing: bool, steps: int) -> None:
     """Write the run document that all contestants follow."""
     run = run_document("bench", endpoint=config.endpoint or "", base=base, base_digest="sha256:" + "0" * 64)
     rows = folder.parent / "rows.jsonl"
@@ -78,68 +94,104 @@ def write_run(folder: Path, base: Path, config: RegistryConfig, *, packing: bool
     run["dataset"]["evaluation"] = {"splitPercent": 0}
     run["registry"]["bucket"] = config.bucket
     run["training"] |= {
-        "maxSteps": STEPS,
+        "maxSteps": steps,
         "batchSize": 8,
         "gradientAccumulation": 1,
         "maxSequenceLength": 256,
         "packing": packing,
         "learningRate": "2e-4",
     }
+    # A recipe of its own: the checkpoint of another turn would be resumed.
+    run["recipe"] = f"sha256:{random.Random(folder.name).randbytes(32).hex()}"
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps(run))
 
 
-def train(name: str, folder: Path) -> dict[str, Any]:
-    """Run one contestant and return what it measured."""
+def train(contestant: str, folder: Path) -> Found:
+    """Run one contestant on one thread and return what it measured."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
-    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.contestants", name, str(folder)]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.contestants", contestant, str(folder)]
+    environment[BEGUN] = str(time.time())
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-4000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+        raise SystemExit(f"{contestant} failed:\n{done.stderr[-4000:]}")
+    found: Found = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def medians(results: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the median of every number over the rounds."""
-    numbers = ("tokens_per_second", "tokens_per_cpu_second", "peak_bytes")
-    summary = {name: median(result[name] for result in results) for name in numbers}
-    return summary | {phase: median(result["phases"][phase] for result in results) for phase in PHASES}
+def check_fairness(results: dict[Turn, Found]) -> None:
+    """End the measurement where contestants of one round were given other batches: their speeds say nothing then."""
+    seen = {turn.name: results[turn]["tokens"] for turn in TURNS if not turn.packing}
+    if len(set(seen.values())) != 1:
+        raise SystemExit(f"the contestants trained on different tokens: {seen}")
 
 
-def table(summaries: dict[str, dict[str, float]]) -> str:
-    """Return the comparison as Markdown."""
-    columns = ("", "tokens/s", "to the bare loop", "tokens per CPU second", "to the bare loop", "peak RSS", *PHASES)
+def to_the_better(rounds: list[dict[Turn, Found]], turn: Turn, measure: str) -> float:
+    """Return the median over the rounds of a contestant's measure, divided by the best that isn't Graft's."""
+    rivals = [rival for rival in TURNS if rival.packing == turn.packing and rival.contestant != "Graft"]
+    best = min if measure.endswith("bytes") else max
+    return median(found[turn][measure] / best(found[rival][measure] for rival in rivals) for found in rounds)
+
+
+def speed_table(rounds: list[dict[Turn, Found]]) -> str:
+    """Return speed and memory as Markdown."""
+    columns = ("", "tokens/s", "to the better", "tokens per CPU second", "to the better")
+    columns += ("peak memory", "to the better", "of it training")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    bare = summaries["bare loop"]
-    for name, found in summaries.items():
-        wall, cpu = found["tokens_per_second"], found["tokens_per_cpu_second"]
-        phases = " | ".join(f"{found[phase]:.1f} s" for phase in PHASES)
-        lines.append(
-            f"| {name} | {wall:,.0f} | {wall / bare['tokens_per_second']:.2f} | {cpu:,.0f}"
-            f" | {cpu / bare['tokens_per_cpu_second']:.2f} | {found['peak_bytes'] / 2**20:,.0f} MiB | {phases} |"
-        )
+    for turn in TURNS:
+        cells = [turn.name]
+        for measure in ("tokens_per_second", "tokens_per_cpu_second"):
+            cells += [f"{middle(rounds, turn, measure):,.0f}", f"{to_the_better(rounds, turn, measure):.3f}"]
+        cells += [mebibytes(rounds, turn, "peak_bytes"), f"{to_the_better(rounds, turn, 'peak_bytes'):.2f}"]
+        cells += [mebibytes(rounds, turn, "training_bytes")]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def start_table(rounds: list[dict[Turn, Found]]) -> str:
+    """Return the way from the start of the process to the end of the first step as Markdown."""
+    columns = ("seconds", *PHASES, "together")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for turn in TURNS:
+        seconds = [median(found[turn]["phases"][phase] for found in rounds) for phase in PHASES]
+        together = median(sum(found[turn]["phases"].values()) for found in rounds)
+        lines.append(f"| {' | '.join([turn.name, *(f'{value:.1f}' for value in (*seconds, together))])} |")
+    return "\n".join(lines)
+
+
+def middle(rounds: list[dict[Turn, Found]], turn: Turn, measure: str) -> float:
+    """Return the median of a measure over the rounds."""
+    return float(median(found[turn][measure] for found in rounds))
+
+
+def mebibytes(rounds: list[dict[Turn, Found]], turn: Turn, measure: str) -> str:
+    """Return the median of a measure in bytes, for people."""
+    return f"{middle(rounds, turn, measure) / 2**20:,.0f} MiB"
+
+
 def main() -> None:
-    """Measure, print a table and keep the numbers."""
+    """Measure, print tables and keep the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=31, help="optimizer steps, the first one is not measured")
+    arguments = parser.parse_args()
+    rounds: list[dict[Turn, Found]] = []
     with tempfile.TemporaryDirectory() as name, object_store(Path(name) / "s3") as config:
         root = Path(name)
         build_base(root / "base")
         write_rows(root / "rows.jsonl")
-        results: dict[str, list[dict[str, Any]]] = {turn: [] for turn in TURNS}
-        for round_number in range(rounds):
-            for turn, (contestant, packing) in TURNS.items():
-                folder = root / f"{round_number} {turn}"
-                write_run(folder, root / "base", config, packing=packing)
-                results[turn].append(train(contestant, folder))
+        for number in range(arguments.rounds):
+            found = {}
+            for turn in TURNS:
+                folder = root / f"{number} {turn.name}"
+                write_run(folder, root / "base", config, packing=turn.packing, steps=arguments.steps)
+                found[turn] = train(turn.contestant, folder)
+            check_fairness(found)
+            rounds.append(found)
+            print(f"round {number + 1} of {arguments.rounds} is over", file=sys.stderr)
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"rounds": rounds, "results": results}, indent=1))
-    print(table({turn: medians(found) for turn, found in results.items()}))
+    RESULT.write_text(json.dumps([{turn.name: found for turn, found in each.items()} for each in rounds], indent=1))
+    print(f"{speed_table(rounds)}\n\n{start_table(rounds)}")
 
 
 if __name__ == "__main__":

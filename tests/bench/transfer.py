@@ -1,6 +1,7 @@
 """Publishing and fetching through the registry against plain boto3: ``make bench-transfer``.
 
-Both send the same file to the same local server, by turns. The registry hashes, checks, commits and verifies besides.
+Both send the same file to the same local server, by turns, and the medians of the ratios are printed. The registry
+hashes, checks, commits and verifies besides.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from graft_registry.versions import AdapterRegistry
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "build" / "bench-transfer.json"
 MEGABYTE = 10**6
-SIZES = (80 * MEGABYTE, 1000 * MEGABYTE)
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -59,8 +59,8 @@ class Stopwatch:
         self.seconds[name].append(time.perf_counter() - begin)
 
 
-def measure(config: RegistryConfig, folder: Path, size: int, rounds: int) -> dict[str, float]:
-    """Return the median seconds of each way to send and to fetch an adapter of so many bytes."""
+def measure(config: RegistryConfig, folder: Path, size: int, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds that each way took to send and to fetch an adapter of so many bytes, by rounds."""
     source, plain, fetched = folder / "adapter", folder / "plain", folder / "fetched"
     client = boto3.client("s3", endpoint_url=config.endpoint, region_name="us-east-1")
     write_adapter(source, size)
@@ -80,19 +80,17 @@ def measure(config: RegistryConfig, folder: Path, size: int, rounds: int) -> dic
         shutil.rmtree(fetched)
         registry.delete_all()
     shutil.rmtree(source)
-    return {name: median(values) for name, values in watch.seconds.items()}
+    return dict(watch.seconds)
 
 
-def table(results: dict[int, dict[str, float]]) -> str:
+def table(results: dict[int, dict[str, list[float]]]) -> str:
     """Return the results as Markdown."""
     lines = ["| adapter | | plain boto3 | registry | ratio |", "|---|---|---|---|---|"]
     for size, seconds in results.items():
         for plain, ours in (("upload_file", "publish"), ("download_file", "fetch")):
-            ratio = seconds[ours] / seconds[plain]
-            lines.append(
-                f"| {size // MEGABYTE:,} MB | {ours} against {plain} | {seconds[plain]:.2f} s | {seconds[ours]:.2f} s"
-                f" | {ratio:.2f} |"
-            )
+            ratio = median(mine / theirs for mine, theirs in zip(seconds[ours], seconds[plain], strict=True))
+            cells = (f"{median(seconds[plain]):.2f} s", f"{median(seconds[ours]):.2f} s", f"{ratio:.2f}")
+            lines.append(f"| {size // MEGABYTE:,} MB | {ours} against {plain} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -100,11 +98,13 @@ def main() -> None:
     """Measure, print a table and keep the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--megabytes", type=int, nargs="+", default=(80, 1000), help="sizes of the adapters")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, object_store(Path(name) / "s3") as config:
-        results = {size: measure(config, Path(name), size, rounds) for size in SIZES}
+        sizes = [count * MEGABYTE for count in arguments.megabytes]
+        results = {size: measure(config, Path(name), size, arguments.rounds) for size in sizes}
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"rounds": rounds, "medianSeconds": results}, indent=1))
+    RESULT.write_text(json.dumps(results, indent=1))
     print(table(results))
 
 
