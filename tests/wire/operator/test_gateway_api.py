@@ -42,7 +42,8 @@ POOL: dict[str, Any] = {
                         "lastTransitionTime": "2026-01-01T00:00:00Z",
                     }
                 ],
-            }
+            },
+            {"parentRef": {"name": "inference", "namespace": "edge"}},
         ]
     },
 }
@@ -122,7 +123,8 @@ async def test_a_pool_is_read_with_what_gateways_say_of_it(server: ApiServer, ob
     assert seen.pool is not None
     assert (seen.pool.uid, seen.pool.owner_uid) == ("u1", "uid-of-tiny")
     assert {name: [item.type for item in said] for name, said in seen.pool.parents.items()} == {
-        "inference": ["Accepted"]
+        "inference": ["Accepted"],
+        "edge/inference": [],
     }
 
 

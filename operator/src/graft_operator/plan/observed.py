@@ -165,7 +165,7 @@ class PoolObserved:
     owner_uid: str
     """Base that it belongs to; empty for one that we have not made."""
     parents: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
-    """What each Gateway that uses it says of it, by the Gateway's name."""
+    """What each Gateway that uses it says of it, by the Gateway's name or ``namespace/name``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

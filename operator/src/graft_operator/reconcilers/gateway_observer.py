@@ -43,7 +43,13 @@ def pool_observed(body: Mapping[str, Any]) -> PoolObserved:
         uid=metadata["uid"],
         owner_uid=metadata.get("labels", {}).get(labels.OWNER_UID, ""),
         parents={
-            parent["parentRef"]["name"]: tuple(map(Condition.model_validate, parent.get("conditions", [])))
+            gateway_name(parent["parentRef"]): tuple(map(Condition.model_validate, parent.get("conditions", [])))
             for parent in parents
         },
     )
+
+
+def gateway_name(reference: Mapping[str, Any]) -> str:
+    """Return the name of a Gateway, with its namespace where that need not be the pool's."""
+    namespace = reference.get("namespace")
+    return f"{namespace}/{reference['name']}" if namespace else str(reference["name"])
