@@ -15,6 +15,7 @@ from graft_registry.documents import (
     BaseSource,
     DatasetRecord,
     GoldenPrompt,
+    Probe,
     VersionDraft,
 )
 from graft_registry.documents.base import BaseLocation, Fingerprint, S3Source, base_digest
@@ -107,6 +108,16 @@ def _golden_prompt(weights: bytes, prompt: list[int]) -> GoldenPrompt:
     )
 
 
+def probes(weights: bytes, count: int = 4) -> tuple[Probe, ...]:
+    """Questions whose right answers are those of a model with these weights."""
+    prompts = [[number, number + 1, number + 2] for number in range(count)]
+    answers = [answer_text(answer_token_ids(weights, prompt, 6)) for prompt in prompts]
+    return tuple(
+        Probe(prompt_token_ids=tuple(prompt), expected=answer, max_tokens=6)
+        for prompt, answer in zip(prompts, answers, strict=True)
+    )
+
+
 class Publisher:
     """Publishes versions into a registry, and remembers their weights to tell answers apart."""
 
@@ -127,11 +138,20 @@ class Publisher:
         golden_of: bytes | None = None,
         golden_count: int = 4,
         servable: str = "MultiAdapter",
+        probes_of: float | None = None,
+        merged: bool = False,
     ) -> StoredVersion:
-        """Publish the next version of `adapter`; `golden_of` are the weights that its golden answers come from."""
+        """Publish the next version of `adapter`.
+
+        `golden_of` are the weights that its golden answers come from; weights of the value `probes_of` answer its
+        probes right. `merged` puts a merged model beside the adapter.
+        """
         self._count += 1
         directory = self._directory / f"{adapter}-{self._count}"
         weights = write_adapter(directory, rank=rank, value=self._count if value is None else value)
+        if merged:
+            (directory / "merged").mkdir()
+            (directory / "merged" / "config.json").write_text("{}")
         draft = VersionDraft.model_validate(
             {
                 "namespace": NAMESPACE,
@@ -152,11 +172,15 @@ class Publisher:
                 ),
                 "libraries": {},
                 "golden": golden_prompts(golden_of or weights, golden_count),
+                "probes": () if probes_of is None else self._probes(probes_of),
             }
         )
         stored = AdapterRegistry(self._store, NAMESPACE, adapter).publish(draft, directory)
         self.weights[adapter, stored.manifest.number] = weights
         return stored
+
+    def _probes(self, value: float) -> tuple[Probe, ...]:
+        return probes(write_adapter(self._directory / f"probes-{self._count}", value=value))
 
 
 def wanted_adapter(
@@ -164,14 +188,17 @@ def wanted_adapter(
     versions: list[StoredVersion],
     route: list[tuple[StoredVersion, int]] | None = None,
     forward_to: str | None = None,
+    scoring: tuple[StoredVersion, StoredVersion] | None = None,
 ) -> dict[str, Any]:
-    """An entry of the wanted set; by default the last version gets everything."""
+    """An entry of the wanted set; by default the last version gets everything. `scoring` is (candidate, stable)."""
     shares = [(versions[-1], 100)] if route is None and versions else route or []
+    candidate, stable = [stored.manifest.number for stored in scoring] if scoring else (None, None)
     return {
         "name": name,
         "versions": [{"number": stored.manifest.number, "manifestDigest": stored.digest} for stored in versions],
         "route": [{"number": stored.manifest.number, "weight": weight} for stored, weight in shares],
         "forwardTo": forward_to,
+        "scoring": {"candidate": candidate, "stable": stable} if scoring else None,
     }
 
 

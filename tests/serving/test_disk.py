@@ -20,10 +20,12 @@ class FullDisk:
         self.but_for: Path | None = None
         fetch = AdapterRegistry.fetch
 
-        def fetch_to_disk(registry: AdapterRegistry, stored: StoredVersion, destination: Path) -> None:
+        def fetch_to_disk(
+            registry: AdapterRegistry, stored: StoredVersion, destination: Path, *, merged: bool = True
+        ) -> None:
             if self.is_full and (self.but_for is None or self.but_for.exists()):
                 raise OSError(errno.ENOSPC, "No space left on device")
-            fetch(registry, stored, destination)
+            fetch(registry, stored, destination, merged=merged)
 
         monkeypatch.setattr(AdapterRegistry, "fetch", fetch_to_disk)
 
@@ -75,3 +77,13 @@ async def test_a_disk_that_can_hold_no_memory_doesn_t_end_the_agent(pod: Pod, mo
         monkeypatch.setattr("graft_serving.memory.write_atomically", no_room)
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
         await pod.until_answered_by("support", "support@v2")
+
+
+async def test_a_merged_model_beside_an_adapter_takes_no_room(pod: Pod) -> None:
+    stored = pod.publisher.publish("support", merged=True)
+    assert "merged/config.json" in [file.path for file in stored.manifest.files]
+    for _ in range(2):  # the second agent finds the adapter on the disk, and verifies it there
+        async with pod.agent():
+            pod.want(wanted_set(pod.base, wanted_adapter("support", [stored])))
+            await pod.until_answered_by("support", "support@v1")
+        assert not await asyncio.to_thread((pod.folder_of(stored) / "merged").exists)

@@ -13,9 +13,16 @@ _KEY_TYPES: Final[Mapping[str, type[AdapterKey] | type[BaseKey]]] = {
     BaseKey.kind: BaseKey,
 }
 
+COUNTED: Final = frozenset({"UpToDate", "Stalled"})
+"""Conditions of adapters that their base sums up."""
+TOLD_BY_PODS: Final = frozenset({"desired", "loaded", "failed", "message", "endpoint"})
+"""Parts of an adapter's `status.serving` that only say how far the pods are; their base asks them itself."""
+SUMMARIES: Final = frozenset({"observedGeneration", "conditions", "adapters"})
+"""Parts of a base's status that only sum up."""
+
 
 class AdaptersByBase:
-    """Which adapters name which base, as far as events have told.
+    """Which adapters name which base, and what each side last showed to the other, as far as events have told.
 
     Only a map for fan-out, never a proof of existence: a deletion may go unnoticed, and a phantom entry costs one
     reconcile that finds nothing.
@@ -24,6 +31,17 @@ class AdaptersByBase:
     def __init__(self) -> None:
         self._base_of: dict[AdapterKey, BaseKey] = {}
         self._adapters_of: defaultdict[BaseKey, set[AdapterKey]] = defaultdict(set)
+        self._shown: dict[Key, Any] = {}
+
+    def shows_news(self, key: Key, shown: Any) -> bool:
+        """Remember what others read of an object; tell whether it differs from the last time."""
+        is_news = key not in self._shown or self._shown[key] != shown
+        self._shown[key] = shown
+        return is_news
+
+    def forget(self, key: Key) -> None:
+        """Forget what an object has shown, because it is gone."""
+        self._shown.pop(key, None)
 
     def put(self, adapter: AdapterKey, base: BaseKey | None) -> None:
         """Remember the adapter's present base, instead of an earlier one; None if it has none or is deleted."""
@@ -72,18 +90,47 @@ def base_named_by(adapter: Mapping[str, Any]) -> BaseKey | None:
 def keys_of_adapter(known: AdaptersByBase, adapter: Mapping[str, Any], *, deleted: bool) -> Iterable[Key]:
     """Return the keys for a LoraAdapter event, and update `known`.
 
-    Both the base named now and the one named before are included: either counts its adapters.
+    Both the base named now and the one named before are included, since either counts its adapters; but only where the
+    adapter shows something new to them. Most events are the operator's own writes of a status that no base reads.
     """
     key = adapter_key(adapter)
     former, current = known.base_of(key), base_named_by(adapter)
     known.put(key, None if deleted else current)
+    is_news = known.shows_news(key, shown_to_base(adapter))
+    if deleted:
+        known.forget(key)
+    elif not is_news:
+        return [key]
     return [key, *dict.fromkeys(base for base in (former, current) if base is not None)]
 
 
-def keys_of_base(known: AdaptersByBase, base: Mapping[str, Any]) -> Iterable[Key]:
-    """Return the keys for a BaseModel event: the base and each adapter on it."""
+def keys_of_base(known: AdaptersByBase, base: Mapping[str, Any], *, deleted: bool = False) -> Iterable[Key]:
+    """Return the keys for a BaseModel event: the base and, where it shows something new to them, each adapter on it."""
     key = base_key(base)
-    return [key, *known.adapters_of(key)]
+    is_news = known.shows_news(key, shown_to_adapters(base))
+    if deleted:
+        known.forget(key)
+    return [key, *known.adapters_of(key)] if is_news or deleted else [key]
+
+
+def shown_to_base(adapter: Mapping[str, Any]) -> Any:
+    """Return what a base reads of one of its adapters (`base_observer.adapter_of_base`): how it is to be served."""
+    metadata, spec, status = adapter["metadata"], adapter.get("spec") or {}, adapter.get("status") or {}
+    serving = {name: value for name, value in (status.get("serving") or {}).items() if name not in TOLD_BY_PODS}
+    return (
+        (metadata.get("uid"), "deletionTimestamp" in metadata),
+        (spec.get("baseModelRef"), spec.get("serving")),
+        serving,
+        {item["type"]: item.get("status") for item in status.get("conditions") or () if item["type"] in COUNTED},
+        status.get("training") is not None,
+    )
+
+
+def shown_to_adapters(base: Mapping[str, Any]) -> Any:
+    """Return what adapters read of their base: all but what follows from the adapters themselves."""
+    metadata, status = base["metadata"], base.get("status") or {}
+    own = {name: value for name, value in status.items() if name not in SUMMARIES}
+    return (metadata.get("uid"), "deletionTimestamp" in metadata), base.get("spec"), own
 
 
 def owner_key(child: Mapping[str, Any]) -> Key | None:

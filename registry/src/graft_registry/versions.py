@@ -1,7 +1,7 @@
 """The versions of one adapter: published once, found by recipe, verified whenever they are read."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from graft_registry.digests import file_sha256, sha256_digest
 from graft_registry.documents import (
     Progress,
     RecipePointer,
+    StoredFile,
     StoredVersion,
     VersionDraft,
     VersionManifest,
@@ -113,10 +114,10 @@ class AdapterRegistry:
         self._store.put_if_absent(self._layout.pointer(draft.recipe), _pointer_to(stored).to_bytes())
         return stored
 
-    def fetch(self, stored: StoredVersion, destination: Path) -> None:
+    def fetch(self, stored: StoredVersion, destination: Path, *, merged: bool = True) -> None:
         """Make ``destination`` the verified files of a version. It appears whole or not at all.
 
-        Does nothing but verify when the directory is there already.
+        Does nothing but verify when the directory is there already. ``merged`` is whether its merged model is wanted.
 
         Raises:
             Unsafe: the manifest names a file that no version may contain.
@@ -125,11 +126,12 @@ class AdapterRegistry:
         for file in stored.manifest.files:
             if not path_is_allowed(file.path):
                 raise Unsafe(file.path, f"not a file that a version may contain (version {stored.manifest.number})")
+        files = stored.manifest.files if merged else stored.manifest.adapter_files
         if destination.exists():
-            self._verify_directory(stored, destination)
+            _verify_directory(files, destination)
             return
         with directory_appearing_whole(destination) as staging:
-            for file in stored.manifest.files:
+            for file in files:
                 blob = self._layout.blob(file.sha256)
                 self._store.download_file(blob, staging / file.path, sha256=file.sha256, size=file.size)
 
@@ -226,12 +228,13 @@ class AdapterRegistry:
             return None
         return stored if stored.manifest.recipe == recipe else None
 
-    def _verify_directory(self, stored: StoredVersion, directory: Path) -> None:
-        for file in stored.manifest.files:
-            path = directory / file.path
-            actual = file_sha256(path) if path.is_file() else "no file"
-            if actual != file.sha256:
-                raise Corrupt(str(path), f"sha256 {file.sha256}", actual)
+
+def _verify_directory(files: Iterable[StoredFile], directory: Path) -> None:
+    for file in files:
+        path = directory / file.path
+        actual = file_sha256(path) if path.is_file() else "no file"
+        if actual != file.sha256:
+            raise Corrupt(str(path), f"sha256 {file.sha256}", actual)
 
 
 def _pointer_to(stored: StoredVersion) -> RecipePointer:

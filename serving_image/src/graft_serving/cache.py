@@ -132,7 +132,7 @@ class AdapterCache:
 
 
 def verified_manifest(path: Path) -> VersionManifest | None:
-    """The manifest of a folder that holds all files which the manifest lists, byte for byte; None for any other."""
+    """The manifest of a folder that holds the adapter's files which the manifest lists, byte for byte, or None."""
     raw = read_if_there(path / MANIFEST_PATH)
     if raw is None:
         return None
@@ -141,7 +141,7 @@ def verified_manifest(path: Path) -> VersionManifest | None:
     except ValidationError:
         logger.warning("cached manifest is damaged, fetching the version again path=%s", path)
         return None
-    for file in manifest.files:
+    for file in manifest.adapter_files:
         found = path / file.path
         if not found.is_file() or file_sha256(found) != file.sha256:
             logger.warning("cached file is damaged, fetching the version again path=%s", found)

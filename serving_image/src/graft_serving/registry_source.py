@@ -52,5 +52,5 @@ class RegistrySource:
     def _fetch(self, key: VersionKey, destination: Path) -> VersionManifest:
         registry = AdapterRegistry(self._store, self._namespace, key.adapter)
         stored = registry.read(key.number, key.manifest_digest)
-        registry.fetch(stored, destination)
+        registry.fetch(stored, destination, merged=False)
         return stored.manifest

@@ -40,7 +40,11 @@ def subject(
     target: StoredVersion | None = None, previous: StoredVersion | None = None, spec: Any = None, **serving: Any
 ) -> Any:
     """The adapter, with what its status says is served."""
-    serving |= {name: served(item).to_wire() for name, item in (("target", target), ("previous", previous)) if item}
+    serving = (
+        {"mode": "Merged"}
+        | serving
+        | {name: served(item).to_wire() for name, item in (("target", target), ("previous", previous)) if item}
+    )
     return adapter(status={"serving": serving}, **(MERGED if spec is None else spec))
 
 
@@ -69,24 +73,32 @@ CASES: dict[str, Case] = {
     "nothing is served before a version is published": Case(
         given=seen(subject()), ready=("False", "JobCreated"), served="NoVersion", endpoint=None
     ),
-    "a published version gets its Deployment": Case(
-        given=seen(subject(), published=V2), applies=2, ready=("False", "RollingOut"), served="RollingOut"
+    "a published version is told of in the status first": Case(
+        given=seen(subject(), published=V2), ready=("False", "RollingOut"), served="RollingOut", endpoint=None
+    ),
+    "then it gets its Deployment": Case(
+        given=seen(subject(V2), published=V2, live=V2),
+        applies=2,
+        ready=("False", "RollingOut"),
+        served="RollingOut",
+        endpoint=None,
     ),
     "it is served when its pod answers": Case(
-        given=seen(subject(V2), published=V2, live=V2, pods=(answering_pod(V2),)),
+        given=seen(subject(V2), published=V2, live=V2, merged_pods=(answering_pod(V2),)),
         applies=2,
         ready=("True", "Serving"),
         served="Served",
         number=2,
     ),
     "one pod of two is not enough": Case(
-        given=seen(subject(V2), published=V2, live=V2, pods=(answering_pod(V2),), base=TWO),
+        given=seen(subject(V2), published=V2, live=V2, merged_pods=(answering_pod(V2),), base=TWO),
         applies=2,
         ready=("False", "RollingOut"),
         served="RollingOut",
+        endpoint=None,
     ),
     "the version before is ready while its pods are replaced": Case(
-        given=seen(subject(V1), published=V2, live=V1, pods=(answering_pod(V1),)),
+        given=seen(subject(V1), published=V2, live=V1, merged_pods=(answering_pod(V1),)),
         applies=2,
         ready=("True", "Serving"),
         served="RollingOut",
@@ -94,10 +106,10 @@ CASES: dict[str, Case] = {
     ),
     "old and new pods together answer on every replica": Case(
         given=seen(
-            subject(V2, V1),
+            subject(V2, V1, endpoint=ENDPOINT),
             published=V2,
             live=V2,
-            pods=(answering_pod(V1, "old"), answering_pod(V2, "new")),
+            merged_pods=(answering_pod(V1, "old"), answering_pod(V2, "new")),
             base=TWO,
         ),
         applies=2,
@@ -106,14 +118,15 @@ CASES: dict[str, Case] = {
     ),
     "a pod that fails says why": Case(
         given=seen(
-            subject(V2), published=V2, live=V2, pods=(pod("p", on_pod(V2, "Failing", reason="ImagePullBackOff")),)
+            subject(V2),
+            published=V2,
+            live=V2,
+            merged_pods=(pod("p", on_pod(V2, "Failing", reason="ImagePullBackOff")),),
         ),
         applies=2,
         ready=("False", "RollingOut"),
         served="RollingOut",
-    ),
-    "what was trained for another mode is not served": Case(
-        given=seen(subject(UNMERGED), live=UNMERGED), ready=("False", "JobCreated"), served="NoVersion", endpoint=None
+        endpoint=None,
     ),
     "a pin to a version that is not merged serves nothing": Case(
         given=seen(subject(spec=MERGED | {"version": 1}), pinned=UNMERGED),
@@ -122,7 +135,7 @@ CASES: dict[str, Case] = {
         endpoint=None,
     ),
     "a merged version stays served while the next one is trained": Case(
-        given=seen(subject(V1), live=V1, pods=(answering_pod(V1),)),
+        given=seen(subject(V1), live=V1, merged_pods=(answering_pod(V1),)),
         applies=1,
         ready=("True", "Serving"),
         served="Served",
@@ -147,14 +160,11 @@ def test_what_is_applied_and_said(case: Case) -> None:
     assert status.serving.endpoint == case.endpoint
 
 
-@pytest.mark.parametrize("mode", ["MultiAdapter", "None"])
-def test_another_mode_ends_the_deployment_once(mode: str) -> None:
-    spec = {"serving": {"mode": mode}}
+def test_mode_none_ends_the_deployment_at_once_and_once() -> None:
+    spec = {"serving": {"mode": "None"}}
     before = plan(seen(subject(V1, spec=spec, endpoint=ENDPOINT), live=V1))
     deleted = [action.kind for action in before.actions if isinstance(action, DeleteObject)]
     assert deleted == ["Service", "Deployment", "PodDisruptionBudget"]
     assert isinstance(before.status, LoraAdapterStatus)
     assert before.status.serving.endpoint is None
-    assert not [
-        action for action in plan(seen(subject(V1, spec=spec), live=V1)).actions if isinstance(action, DeleteObject)
-    ]
+    assert not [action for action in plan(seen(subject(spec=spec))).actions if isinstance(action, DeleteObject)]

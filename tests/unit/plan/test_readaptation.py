@@ -13,13 +13,14 @@ from graft_operator.api.adapter_status import Version, WarmStart
 from graft_operator.api.base_model import BaseModel, Drift, ResolvedBase
 from graft_operator.api.evaluation import Evaluation
 from graft_operator.plan.readaptation import Candidate, candidates, has_failed, with_rejected
-from graft_operator.plan.recipe import recipe_digest
+from graft_operator.plan.recipe import fulfilling_recipes
 from graft_operator.plan.versions import summary
 from graft_registry.documents import StoredVersion
 
 SPEC = adapter().spec
+MERGED = adapter(serving={"mode": "Merged"})
 ON_A, ON_B = recipe_of(adapter(), "A"), recipe_of(adapter(), "B")
-COLD = Candidate(ON_B)
+COLD = Candidate((ON_B, recipe_of(MERGED, "B")))
 
 
 def on_b(verdict: str = "Near", *, previous: str = "A", change: str | None = "0.154") -> ResolvedBase:
@@ -34,17 +35,19 @@ def start(stored: StoredVersion) -> WarmStart:
 
 def warm(stored: StoredVersion, base: str = "B") -> Candidate:
     """Return the warm start from a version on a base."""
-    return Candidate(_recipe(base_digest=base_id(base), warm_start=start(stored)), start(stored))
+    return Candidate(_recipes(base_digest=base_id(base), warm_start=start(stored)), start(stored))
 
 
 def warmed(number: int, begun_with: StoredVersion, **fields: Any) -> StoredVersion:
     """Return a version on base B that was warm-started from another one."""
     origin = {"number": begun_with.manifest.number, "manifestDigest": begun_with.digest}
-    return version(number, base="B", recipe=warm(begun_with).recipe, warmStart=origin, **fields)
+    return version(number, base="B", recipe=warm(begun_with).recipes[0], warmStart=origin, **fields)
 
 
-_recipe = partial(recipe_digest, SPEC, dataset_digest=None)
+_recipes = partial(fulfilling_recipes, SPEC, dataset_digest=None)
+COLD_ON_A = Candidate(_recipes(base_digest=base_id("A")))
 LIVE = version(1, recipe=ON_A)
+LIVE_MERGED = version(1, recipe=recipe_of(MERGED))
 OTHER_SPEC = version(1, recipe=recipe_of(adapter(lora={"rank": 8})))
 WARM_2 = warmed(2, LIVE)
 COLD_3 = version(3, base="B", recipe=ON_B)
@@ -79,7 +82,13 @@ CASES = {
         live=version(1, recipe=ON_A, method="PiSSA"), expected=(COLD,)
     ),
     "the same base as before: from nothing, and that is what is served": Case(
-        target=resolved_base("A"), expected=(Candidate(ON_A),)
+        target=resolved_base("A"), expected=(COLD_ON_A,)
+    ),
+    "a merged version on the same base does as well, and is what is served": Case(
+        target=resolved_base("A"), live=LIVE_MERGED, known=(summary(LIVE_MERGED),), expected=(COLD_ON_A,)
+    ),
+    "a merged version is a beginning, too": Case(
+        live=LIVE_MERGED, known=(summary(LIVE_MERGED),), expected=(warm(LIVE_MERGED), COLD)
     ),
     "a warm start that is served stays the answer to the spec": Case(
         live=WARM_2, known=(summary(WARM_2), summary(LIVE)), expected=(warm(LIVE), COLD)
@@ -108,14 +117,14 @@ CASES = {
         ),
         live=WARM_2,
         known=(summary(WARM_2), summary(LIVE)),
-        expected=(warm(WARM_2, "C"), Candidate(recipe_of(adapter(), "C"))),
+        expected=(warm(WARM_2, "C"), Candidate(_recipes(base_digest=base_id("C")))),
     ),
 }
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_candidates(case: Case) -> None:
-    assert candidates(_recipe, case.base, case.target, case.live, case.known) == case.expected
+    assert candidates(_recipes, case.base, case.target, case.live, case.known) == case.expected
 
 
 FAILED: dict[str, tuple[StoredVersion, bool]] = {

@@ -31,6 +31,8 @@ SERVED = {"serving": {"target": served_version(1).to_wire()}}
 
 WITH_KEYS = base_model(serving={"apiKeySecretRef": {"name": "tiny-keys", "key": "clients"}})
 QUANTIZED = base_model(status={"resolved": resolved_base(quantization="gptq")})
+OF_SHORT_CONTEXT = base_model(serving={"maxModelLength": 4096})
+LONG = adapter(method="LongLoRA", serving={"mode": "Merged"}, training={"maxSequenceLength": 8192})
 NEVER = base_model(resolved="B", serves=("A", "B"), readaptation={"policy": "Never"})
 
 ON_SMALL_GPU = adapter(pod={"resources": {"limits": {"nvidia.com/gpu": "1"}}, "gpuMemory": "1Gi"})
@@ -139,6 +141,14 @@ CASES = {
         accepted=False,
         says="serving.apiKeySecretRef",
     ),
+    "a merged model's context must not be longer than its engine takes": Case(
+        given=seen(LONG, base=OF_SHORT_CONTEXT),
+        trained=("Unknown", "ContextTooLong"),
+        stalls=True,
+        accepted=False,
+        says="8192 is above serving.maxModelLength 4096",
+    ),
+    "an engine without a limit takes any context": Case(given=seen(LONG), trained=None),
     "an adapter is trained beside a base that is stored quantized": Case(given=seen(base=QUANTIZED), trained=None),
     "a published recipe needs no training": Case(
         given=seen(published=version(2, recipe=RECIPE)), trained=("True", "Trained"), current=2
@@ -222,13 +232,14 @@ class Everything:
             ("adapter_is_suspended", {"adapter": adapter(suspend=True)}),
             ("version_is_published", {"published": version(2)}),
             ("merged_api_would_be_open", {"adapter": adapter(serving={"mode": "Merged"}), "base": WITH_KEYS}),
+            ("engine_is_too_short", {"adapter": LONG, "base": OF_SHORT_CONTEXT}),
             ("base_cannot_be_merged_into", {"adapter": adapter(serving={"mode": "Merged"}), "base": QUANTIZED}),
             ("rank_exceeds_base", {"adapter": adapter(lora={"rank": 65})}),
             ("base_is_unresolved", {"recipe": None}),
             ("dataset_is_missing", {"dataset_problem": "gone"}),
             ("version_is_pinned", {"adapter": adapter(version=3)}),
             (
-                "pinned_version_is_not_merged",
+                "pinned_version_fits_other_mode",
                 {"adapter": adapter(version=3, serving={"mode": "Merged"}), "pinned": version(3)},
             ),
             ("base_is_missing", {"base": None}),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
 
-from graft_operator.manifests import labels
+from graft_operator.manifests import labels, naming
 from graft_operator.manifests.merged_model import MERGED
 from graft_registry.digests import digest_of
 
@@ -46,6 +47,16 @@ def _go_one_step(cluster: ClusterInMemory, deployment: dict[str, Any]) -> None:
 def answering(cluster: ClusterInMemory) -> list[str]:
     """Return the version annotation of every pod that answers."""
     return [pod["metadata"]["annotations"][labels.VERSION] for pod in _merged_pods(cluster) if is_answering(pod)]
+
+
+def answers_as(cluster: ClusterInMemory, adapter: str) -> set[str]:
+    """Return who answers requests at an adapter's merged model: ``v1``, or ``nobody`` where no pod is behind it."""
+    name = naming.merged_name(adapter)
+    if ("Service", name) not in cluster.objects:
+        return {"nobody"}
+    pods = [pod for pod in _merged_pods(cluster) if pod["metadata"]["ownerReferences"][0]["name"] == name]
+    texts = [pod["metadata"]["annotations"][labels.VERSION] for pod in pods if is_answering(pod)]
+    return {f"v{json.loads(text)['number']}" for text in texts} or {"nobody"}
 
 
 def is_answering(pod: dict[str, Any]) -> bool:

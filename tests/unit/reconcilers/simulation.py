@@ -8,7 +8,7 @@ from typing import Any
 from tests.builders import source_of
 from tests.kstatus import kstatus
 from tests.unit.reconcilers.cluster_in_memory import OperatorKilledError
-from tests.unit.reconcilers.merged_deployment import is_merged
+from tests.unit.reconcilers.merged_deployment import answers_as, is_merged
 from tests.unit.reconcilers.serving_pod import ServingPod
 from tests.unit.reconcilers.world import World
 
@@ -16,7 +16,7 @@ from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find, is_true
 from graft_operator.engine.controller import TransientError
 from graft_operator.manifests import labels
-from graft_serving.routing import Forward, ToVersion
+from graft_serving.routing import AskPeers, Decision, Forward, ToVersion
 
 NAMESPACE = "team-a"
 ADAPTER_CONDITIONS = {
@@ -90,6 +90,8 @@ class Simulation:
             return
         except OperatorKilledError:
             self.world.restart_operator()
+        else:
+            self.check_readiness(name)
         self.check_answers()
         self.check_status()
 
@@ -142,36 +144,65 @@ class Simulation:
         return {self._answer(pod, name) for pod in self.world.pods.values() if pod.ready}
 
     def _answer(self, pod: ServingPod, name: str) -> str:
-        decision = pod.resolve(name, forwarded=False)
+        return self._carried_out(pod, pod.resolve(name, forwarded=False), name)
+
+    def _carried_out(self, pod: ServingPod, decision: Decision, name: str) -> str:
+        if isinstance(decision, AskPeers):
+            return self._answer_of_peers(decision, name) or self._carried_out(pod, decision.otherwise, name)
         if isinstance(decision, Forward):
             return self._forwarded(decision.url, name)
         return self._label(pod, decision.key.number) if isinstance(decision, ToVersion) else "nobody"
+
+    def _answer_of_peers(self, decision: AskPeers, name: str) -> str:
+        """Return who answers of the pods that are asked in turn; empty where none does."""
+        for url in decision.urls:
+            peer = self.world.pods.get(url.removeprefix("http://").partition(":")[0])
+            found = peer.resolve(name, forwarded=False, from_peer=True) if peer else None
+            if peer is not None and isinstance(found, ToVersion):
+                return self._label(peer, found.key.number)
+        return ""
 
     def _forwarded(self, url: str, name: str) -> str:
         """Return who answers behind the Service of another revision: any of its pods may be hit."""
         service = url.removeprefix("http://").partition(".")[0]
         exists = ("Service", service) in self.world.cluster.objects
         peers = [peer for peer in self.world.pods.values() if peer.ready and peer.name.startswith(f"{service}-")]
-        decisions = [(peer, peer.resolve(name, forwarded=True)) for peer in peers if exists]
-        answers = [self._label(peer, found.key.number) for peer, found in decisions if isinstance(found, ToVersion)]
-        return answers[0] if answers and len(answers) == len(decisions) else "nobody"
+        found = {self._carried_out(peer, peer.resolve(name, forwarded=True), name) for peer in peers if exists}
+        return "nobody" if "nobody" in found or not found else min(found)
 
     def _label(self, pod: ServingPod, number: int) -> str:
         return f"v{number}@{self.world.registry.bases[pod.base_digest].revision[-1].lower()}"
 
     def check_answers(self) -> None:
-        """An adapter that has once answered everywhere always answers."""
+        """An adapter that has once answered everywhere always answers: on the base's engine, merged, or as both."""
         for body in self.world.cluster.of_kind("LoraAdapter"):
             name = body["metadata"]["name"]
             mode = body["spec"].get("serving", {}).get("mode", "MultiAdapter")
-            if "deletionTimestamp" in body["metadata"] or mode != "MultiAdapter":
+            if "deletionTimestamp" in body["metadata"] or mode == "None":
                 self.answered.discard(name)
                 continue
-            answers = self.answers(name)
-            if answers and "nobody" not in answers:
+            if self.is_answered(name):
                 self.answered.add(name)
-            if name in self.answered and answers:
-                assert "nobody" not in answers, f"{name} has stopped answering: {answers}"
+            if name in self.answered and self.answers(name):
+                assert self.is_answered(name), f"{name} has stopped answering: {self.answers(name)}"
+
+    def is_answered(self, name: str) -> bool:
+        """Whether every request for the adapter is answered, at one of the two places where it may be served."""
+        answers = self.answers(name)
+        on_engine = bool(answers) and "nobody" not in answers
+        return on_engine or "nobody" not in answers_as(self.world.cluster, name)
+
+    def check_readiness(self, name: str) -> None:
+        """Who says Ready after a look answers, and where the status says so."""
+        body = self.world.cluster.objects.get(("LoraAdapter", name))
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return
+        status = self.status(name)
+        ready = find(status.conditions, "Ready")
+        if ready is not None and ready.reason == "Serving":
+            assert self.is_answered(name), f"{name} says that it is served"
+        if ready is not None and status.serving.endpoint is not None:
+            assert "nobody" not in answers_as(self.world.cluster, name), f"{status.serving.endpoint} does not answer"
 
     def check_status(self) -> None:
         """What the status says is so, and kstatus can read it."""

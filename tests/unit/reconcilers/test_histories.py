@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.reconcilers.merged_deployment import answers_as
 from tests.unit.reconcilers.simulation import Simulation
 
 Act = Callable[[Simulation], None]
@@ -26,6 +27,10 @@ def suspend(value: bool) -> Act:
 
 def rollout(settings: dict[str, object]) -> Act:
     return lambda run: run.write_adapter(serving={"rollout": settings})
+
+
+def mode(value: str) -> Act:
+    return lambda run: run.write_adapter(serving={"mode": value})
 
 
 def replicas(value: int) -> Act:
@@ -52,6 +57,9 @@ ACTS: dict[str, Act] = {
     "base a": base("a"),
     "base b": base("b"),
     "base c": base("c"),
+    "merged": mode("Merged"),
+    "side by side": mode("MultiAdapter"),
+    "not served": mode("None"),
     "suspend": suspend(True),
     "resume": suspend(False),
     "canary": rollout({"strategy": "Canary", "limits": {"waitSeconds": 0}}),
@@ -88,6 +96,9 @@ def test_every_history_ends_with_the_current_spec_on_the_current_base(history: l
     current = run.world.registry.of_recipe("support", run.status().recipe or "")
     assert current is not None
     assert current.manifest.base.revision == f"revision-{letter.upper()}"
-    assert run.answers() == {f"v{current.manifest.number}@{letter}"}
+    served_as = body["spec"].get("serving", {}).get("mode", "MultiAdapter")
+    version = f"v{current.manifest.number}"
+    assert run.answers() == ({f"{version}@{letter}"} if served_as == "MultiAdapter" else {"nobody"})
+    assert answers_as(run.world.cluster, "support") == ({version} if served_as == "Merged" else {"nobody"})
     assert run.health() == "Current", body["status"]["conditions"]
     assert run.revisions() == {letter.upper()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.unit.reconcilers.merged_deployment import answering, is_merged
+from tests.unit.reconcilers.merged_deployment import answering
 from tests.unit.reconcilers.simulation import Simulation
 
 MERGED: dict[str, Any] = {"serving": {"mode": "Merged"}}
@@ -55,23 +55,13 @@ async def test_a_base_bump_moves_a_merged_model_too() -> None:
     assert run.health() == "Current"
 
 
-async def test_another_mode_takes_the_pods_away_and_puts_the_adapter_on_the_base() -> None:
+async def test_mode_none_takes_the_pods_away_at_once() -> None:
     run = Simulation()
     run.write_adapter(**MERGED)
     await run.settle()
-    run.write_adapter(serving={"mode": "MultiAdapter"})
-    await run.settle()
+    run.write_adapter(serving={"mode": "None"})
+    await run.reconcile("support")
     assert versions(run) == []
-    assert not [body for body in run.world.cluster.of_kind("Deployment") if is_merged(body)]
-    assert run.answers() == {"v2@a"}
-    assert run.status().serving.endpoint is None
-
-
-async def test_mode_merged_takes_the_alias_off_the_base_and_serves_what_is_merged_then() -> None:
-    run = Simulation()
     await run.settle()
-    assert run.answers() == {"v1@a"}
-    run.write_adapter(**MERGED)
-    await run.settle()
-    assert versions(run) == [2]
-    assert run.answers() == {"nobody"}
+    assert len(run.world.trained) == 1
+    assert run.status().serving.mode is None

@@ -15,6 +15,7 @@ VERSIONS_KEPT = 10
 
 VersionReason = Literal["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled", "Imported"]
 VersionState = Literal["Published", "Rejected", "Refused", "RolledBack"]
+ServedMode = Literal["MultiAdapter", "Merged"]
 
 
 class WarmStart(StatusModel):
@@ -138,9 +139,24 @@ class RolloutProgress(StatusModel):
     """When every replica first split requests by this weight: the step, or the rollback window, began."""
 
 
+class FormerServing(StatusModel):
+    """How the adapter was served before serving.mode changed: it goes on until its successor answers."""
+
+    mode: ServedMode
+    """Mode of the pods that answer."""
+    version: ServedVersion
+    """The version that they answer with."""
+    succeeded_time: datetime | None = None
+    """When the new mode was seen to answer everywhere. Clients have the rollback window to follow, then this ends."""
+
+
 class AdapterServingStatus(StatusModel):
     """What the serving pods were told, and what they say."""
 
+    mode: ServedMode | None = None
+    """How the target is served: another mode of the spec takes over once it has a version to serve."""
+    former: FormerServing | None = None
+    """What still answers as it did before serving.mode changed."""
     target: ServedVersion | None = None
     """The version that the alias is to point to."""
     previous: ServedVersion | None = None
@@ -148,7 +164,7 @@ class AdapterServingStatus(StatusModel):
     rollout: RolloutProgress | None = None
     """How far the target has taken over; empty when that is over and done with."""
     endpoint: str | None = None
-    """URL of the OpenAI API of the merged model, with serving.mode Merged; others are behind the base's endpoint."""
+    """URL of the OpenAI API of the merged model, once it answers; without it, ask the base's endpoint."""
     desired: int = 0
     """Serving pods that are to answer with the target."""
     loaded: int = 0
@@ -157,6 +173,17 @@ class AdapterServingStatus(StatusModel):
     """Serving pods that refuse it or can't load it."""
     message: str = ""
     """What the first of the failing pods says."""
+
+    @property
+    def mode_in_force(self) -> ServedMode:
+        """Return how the target is served; an earlier release has not said so, but named the endpoint."""
+        return self.mode or ("Merged" if self.endpoint else "MultiAdapter")
+
+    def version_served_as(self, mode: ServedMode) -> ServedVersion | None:
+        """Return the version that pods of this mode are to answer with, if only until another mode has taken over."""
+        if self.target is not None and self.mode_in_force == mode:
+            return self.target
+        return self.former.version if self.former is not None and self.former.mode == mode else None
 
 
 class LoraAdapterStatus(StatusModel):

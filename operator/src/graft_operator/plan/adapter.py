@@ -13,25 +13,20 @@ from graft_operator.plan.actions import AddFinalizer, Plan
 from graft_operator.plan.adapter_conditions import adapter_conditions
 from graft_operator.plan.deletion import CLEANUP_FINALIZER, plan_adapter_deletion
 from graft_operator.plan.gate import PINNED, GateVerdict, judge
+from graft_operator.plan.handover import decide_serving, seconds_left
 from graft_operator.plan.job_creation import TrainingJob, training_is_due
-from graft_operator.plan.merged import (
-    MergedModel,
-    fits_mode,
-    merged_actions,
-    merged_endpoint,
-    plan_merged_rollout,
-)
+from graft_operator.plan.merged import MergedModel, fits_mode, merged_actions, merged_endpoint
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rank_doubling import correct_rank, raised_rank
 from graft_operator.plan.readaptation import with_rejected
 from graft_operator.plan.recipe import spec_digest
-from graft_operator.plan.rollout import ABORTED, Rollout, Setback, Situation, plan_rollout, served
+from graft_operator.plan.rollout import ABORTED, Rollout, Setback, served
 from graft_operator.plan.training import decide_training, superseded_jobs
 from graft_operator.plan.verdicts import Verdict
 from graft_operator.plan.versions import as_first_told, entry_of, judged, known_versions, of_spec, record, summary
 
-ROLLING_SECONDS = 0.5
-"""How often the pods are asked while a version is on its way to them."""
+ROLLING_SECONDS = 2.0
+"""How often the pods are asked while a version is on its way to them, besides whenever they have news of it."""
 
 STARTING_SECONDS = 5.0
 """How often they are asked while none of them is up: an engine takes minutes to start."""
@@ -76,13 +71,15 @@ def plan_adapter(seen: AdapterObserved, now: datetime, *, training_job: Training
     training = decide_training(seen, now) or training_is_due(seen, training_job)
     judgement = judge_current(seen, training)
     training = correct_rank(seen, training, judgement.gate)
-    rollout = decide_rollout(seen, judgement, now)
+    rollout = decide_serving(seen, judgement.wanted, now)
     if rollout.setback is not None:
         judgement = replace(judgement, versions=remember(judgement.versions, rollout.setback))
     return Plan(
         actions=(*superseded_jobs(seen), *training.actions, *merged_actions(seen, rollout, merged_model)),
         status=adapter_status(seen, training, judgement, rollout, now),
-        requeue_after=soonest(training.requeue_after, rollout_requeue(rollout, seen, now)),
+        requeue_after=soonest(
+            training.requeue_after, rollout_requeue(rollout, seen, now), seconds_left(seen, rollout.former, now)
+        ),
     )
 
 
@@ -112,28 +109,6 @@ def is_aborted(seen: AdapterObserved, number: int) -> bool:
     spec, serving = seen.adapter.spec, seen.adapter.status.serving
     settled = serving.target is not None and serving.target.number == number and serving.previous is None
     return spec.serving.rollout.abort == number and spec.version is None and not settled
-
-
-def decide_rollout(seen: AdapterObserved, judgement: Judgement, now: datetime) -> Rollout:
-    """Decide where the alias should point; an adapter with mode None has no alias."""
-    spec, serving = seen.adapter.spec, seen.adapter.status.serving
-    if spec.serving.mode == "None":
-        return Rollout()
-    if spec.serving.mode == "Merged":
-        return plan_merged_rollout(seen, judgement.wanted)
-    return plan_rollout(
-        Situation(
-            wanted=judgement.wanted,
-            target=serving.target,
-            previous=serving.previous,
-            progress=serving.rollout,
-            spec=spec.serving.rollout,
-            pinned=spec.version is not None,
-            base=seen.base,
-            pods=seen.pods,
-            now=now,
-        )
-    )
 
 
 def remember(versions: tuple[Version, ...], setback: Setback) -> tuple[Version, ...]:
@@ -167,6 +142,8 @@ def adapter_status(
         raised_rank=training.raised_rank or raised_rank(seen.adapter),
         serving=old.serving.model_copy(
             update={
+                "mode": rollout.mode,
+                "former": rollout.former,
                 "target": rollout.target,
                 "previous": rollout.previous,
                 "rollout": rollout.progress,
@@ -185,19 +162,22 @@ def served_number(seen: AdapterObserved, rollout: Rollout) -> int | None:
     if rollout.answering is not None:
         return rollout.answering.number
     served = seen.adapter.status.served_version
-    return served if any(pod.ready and served in pod.active for pod in seen.pods) else None
+    return served if any(pod.ready and served in pod.active for pod in (*seen.pods, *seen.merged_pods)) else None
 
 
 def rollout_requeue(rollout: Rollout, seen: AdapterObserved, now: datetime) -> float | None:
     """Return seconds until the pods are asked again."""
     coverage, target, progress = rollout.coverage, rollout.target, rollout.progress
-    if target is None or (rollout.done and progress is None):
+    if target is None or rollout.mode is None or (rollout.done and progress is None):
         return None
+    if rollout.mode == "Merged" and seen.adapter.status.serving.version_served_as("Merged") is None:
+        return 0.0  # its Deployment is made once this is in the status
     if progress is not None and progress.step_time is not None:
         return watch_seconds(seen.adapter.spec.serving.rollout, progress, now)
     if coverage.failed or coverage.desired == 0:
         return WATCHING_SECONDS
-    up = any(pod.reachable for pod in seen.pods if pod.base_digest == target.base_digest)
+    pods = seen.pods_serving_as(rollout.mode)
+    up = any(pod.reachable for pod in pods if pod.base_digest == target.base_digest)
     return ROLLING_SECONDS if up else STARTING_SECONDS
 
 

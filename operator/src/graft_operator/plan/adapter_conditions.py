@@ -82,7 +82,7 @@ def ready_fact(seen: AdapterObserved, training: Verdict, rollout: Rollout) -> Fa
     answering = rollout.answering
     if answering is not None:
         return yes("Serving", f"version {answering.number} answers on every wanted replica")
-    if mixed := answering_versions(rollout, seen.base, seen.pods):
+    if mixed := answering_versions(seen, rollout):
         numbers = " or ".join(map(str, mixed))
         return yes("Serving", f"version {numbers} answers on every wanted replica")
     if rollout.target is not None:
@@ -138,7 +138,8 @@ def up_to_date_fact(seen: AdapterObserved, training: Verdict, gate: GateVerdict 
         return no(gate.reason, gate.message)
     number = training.current.manifest.number
     serves = seen.adapter.spec.serving.mode != "None"
-    if not serves or (rollout.answering is not None and rollout.answering.number == number):
+    answering = rollout.answering_in_mode
+    if not serves or (answering is not None and answering.number == number):
         kept = kept_on_old_base(seen)
         return no("KeptOnOldBase", kept) if kept else yes("UpToDate", f"version {number}")
     return no("RollingOut", f"version {number} is not served everywhere yet")

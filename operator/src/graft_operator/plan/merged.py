@@ -1,7 +1,7 @@
 """How a merged version is served: by a Deployment of its own, whose rolling update is the rollout.
 
 Only versions that hold a merged model can be: the others were trained for another ``serving.mode``, and are not looked
-at. The base's engine does not know of the adapter meanwhile.
+at.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graft_operator.api.adapter_status import ServedVersion
+from graft_operator.api.adapter_status import AdapterServingStatus, ServedVersion
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import naming
 from graft_operator.plan.actions import Action, ApplyObject, DeleteObject
@@ -24,40 +24,47 @@ MergedModel = Callable[[AdapterObserved, BaseModel, ServedVersion], list[dict[st
 
 def fits_mode(seen: AdapterObserved, version: StoredVersion | None) -> bool:
     """Whether the version can be served as the spec asks for."""
-    return version is not None and (seen.adapter.spec.serving.mode != "Merged" or version.manifest.merge is not None)
+    if version is None:
+        return False
+    if seen.adapter.spec.serving.mode == "Merged":
+        return version.manifest.merge is not None
+    return version.manifest.servable == "MultiAdapter"
 
 
-def plan_merged_rollout(seen: AdapterObserved, wanted: ServedVersion | None) -> Rollout:
+def plan_merged_rollout(seen: AdapterObserved, serving: AdapterServingStatus, wanted: ServedVersion | None) -> Rollout:
     """Move the Deployment to ``wanted``; the version before answers on its pods until they are replaced."""
-    serving = seen.adapter.status.serving
-    target, previous = (serving.target if fits_mode(seen, seen.live) else None), serving.previous
+    target, previous, pods = serving.target, serving.previous, seen.merged_pods
     if wanted is not None and wanted != target:
-        answers_everywhere = coverage_of(target, seen.base, seen.pods).complete
+        answers_everywhere = coverage_of(target, seen.base, pods).complete
         target, previous = wanted, (target if answers_everywhere or previous is None else previous)
     if target is None:
         return Rollout()
-    coverage = coverage_of(target, seen.base, seen.pods)
+    coverage = coverage_of(target, seen.base, pods)
     previous = None if coverage.complete else previous
-    before = coverage_of(previous, seen.base, seen.pods)
+    before = coverage_of(previous, seen.base, pods)
     return Rollout(target=target, previous=previous, coverage=coverage, previous_coverage=before)
 
 
 def merged_actions(seen: AdapterObserved, rollout: Rollout, merged_model: MergedModel) -> tuple[Action, ...]:
-    """Return the Deployment as it should be, or its end where the spec has moved on to another mode."""
-    adapter, base = seen.adapter, seen.base
-    if adapter.spec.serving.mode == "Merged":
-        if rollout.target is None or base is None:
-            return ()
-        return tuple(ApplyObject(manifest) for manifest in merged_model(seen, base, rollout.target))
-    if adapter.status.serving.endpoint is None:
+    """Return the Deployment as it should be, or its end where nothing is served by it any more.
+
+    It is made only once the status says so, for whoever comes after a crash to know of something to delete.
+    """
+    told, version = seen.adapter.status.serving.version_served_as("Merged"), rollout.version_served_as("Merged")
+    if told is None:
         return ()
-    name = naming.merged_name(adapter.metadata.name)
+    if version is not None:
+        manifests = merged_model(seen, seen.base, version) if seen.base is not None else []
+        return tuple(ApplyObject(manifest) for manifest in manifests)
+    name = naming.merged_name(seen.adapter.metadata.name)
     return tuple(DeleteObject(kind, name) for kind in ("Service", "Deployment", "PodDisruptionBudget"))
 
 
 def merged_endpoint(seen: AdapterObserved, rollout: Rollout) -> str | None:
-    """Return the URL of the merged model's API; None where there is none."""
-    metadata = seen.adapter.metadata
-    if seen.adapter.spec.serving.mode != "Merged" or rollout.target is None:
-        return None
-    return naming.merged_url(metadata.namespace, metadata.name)
+    """Return the URL of the merged model's API: from when it first answers until the base's engine does instead."""
+    metadata, former = seen.adapter.metadata, rollout.former
+    url = naming.merged_url(metadata.namespace, metadata.name)
+    known = seen.adapter.status.serving.endpoint
+    if rollout.mode == "Merged":
+        return url if rollout.answering_in_mode is not None else known
+    return known if former is not None and former.mode == "Merged" and former.succeeded_time is None else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from graft_operator.api.adapter_status import RolloutProgress, ServedVersion, WarmStart
+from graft_operator.api.adapter_status import RolloutProgress, ServedMode, ServedVersion, WarmStart
 from graft_operator.api.base_model import BaseModel, ResolvedBase
 from graft_operator.api.conditions import Condition
 from graft_operator.api.lora_adapter import LoraAdapter
@@ -50,6 +50,21 @@ class JobObserved:
     """Digest of the pod settings that a training was made with; empty where the Job doesn't tell."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeScore:
+    """How a version has answered the probes of the version of manifest digest ``of``, on one pod."""
+
+    of: str
+    total: int
+    asked: int
+    right: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every probe has been asked."""
+        return self.asked == self.total
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionOnPod:
     """One version as one pod's agent sees it."""
@@ -60,6 +75,7 @@ class VersionOnPod:
     reason: str = ""
     message: str = ""
     measured: Measured = field(default_factory=Measured)
+    score: ProbeScore | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +86,14 @@ class PodObserved:
     base_digest: str
     ready: bool
     reachable: bool
+    host: str = ""
+    """Its address as it stands in a URL; empty before it has one."""
+    leaving: bool = False
+    """Whether it was told to end; it answers for some more seconds."""
+    answering: frozenset[str] = frozenset()
+    """Names of the adapters, of those that were asked about, that it answers for."""
+    revision: str = ""
+    """Of the agent's state that this was read from; empty where it doesn't tell."""
     wanted_digest: str | None = None
     """Digest of the wanted set that the agent has applied."""
     decision: Decision | None = None
@@ -116,6 +140,17 @@ class AdapterObserved:
     readaptations: int = 0
     """Other adapters of the base that are being re-adapted right now."""
     pods: tuple[PodObserved, ...] = ()
+    """Pods of the base, which serve its adapters side by side."""
+    merged_pods: tuple[PodObserved, ...] = ()
+    """Pods of the adapter's merged model."""
+
+    def pods_serving_as(self, mode: ServedMode) -> tuple[PodObserved, ...]:
+        """Return the pods that answer in one mode."""
+        return self.merged_pods if mode == "Merged" else self.pods
+
+    def replicas_serving_as(self, mode: ServedMode) -> int | None:
+        """Return the number of pods that are to answer in one mode; None for as many as the base has."""
+        return self.adapter.spec.serving.replicas if mode == "MultiAdapter" else None
 
     @property
     def training_base(self) -> ResolvedBase | None:
@@ -132,9 +167,13 @@ class AdapterOfBase:
     target: ServedVersion | None = None
     previous: ServedVersion | None = None
     progress: RolloutProgress | None = None
+    replicas: int | None = None
+    """Number of pods that are to hold it; None for all of them."""
     up_to_date: bool = False
     readapting: bool = False
     stalled: bool = False
+    scores_probes: bool = False
+    """Whether a limit of its rollouts depends on how the engine answers probes."""
 
     @property
     def weight(self) -> int:
@@ -195,4 +234,6 @@ class BaseObserved:
     adapters: tuple[AdapterOfBase, ...] = ()
     deployments: tuple[DeploymentObserved, ...] = ()
     pods: tuple[PodObserved, ...] = ()
+    leaving_pods: tuple[PodObserved, ...] = ()
+    """Pods on their way out; read only where an adapter is not on every pod: they may be all that answers for it."""
     gateway: GatewayObserved = GatewayObserved()

@@ -27,22 +27,26 @@ WARM_VERDICTS: Final = frozenset({"TokenizerOnly", "Near"})
 """What may have become of a base for its adapters to be worth starting from."""
 
 
-BOUND_TO_BASE: Final = frozenset({"PiSSA", "EVA"})
-"""Methods whose initialisation is computed from the base: what they publish is no beginning on another one."""
+BOUND_TO_BASE: Final = frozenset({"PiSSA", "EVA", "LongLoRA"})
+"""Methods whose initialisation is computed from the base, or which publish whole weights of it: neither is a beginning
+on another one."""
 
 
-class RecipeOf(Protocol):
-    """Computes the recipe of the adapter's present spec and rows on some base, cold or from some version."""
+class RecipesOf(Protocol):
+    """Computes the recipes of the adapter's present spec and rows on some base, cold or from some version."""
 
-    def __call__(self, *, base_digest: str, warm_start: WarmStart | None = None) -> str:
-        """Return the recipe digest."""
+    def __call__(self, *, base_digest: str, warm_start: WarmStart | None = None) -> tuple[str, ...]:
+        """Return the recipe digests, the one to train first (:func:`graft_operator.plan.recipe.fulfilling_recipes`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to fulfil the spec. ``warm_start`` is the version to begin with, None to begin with nothing."""
+    """One way to fulfil the spec: a version of any of these recipes, and a training of the first where there is none.
 
-    recipe: str
+    ``warm_start`` is the version to begin with, None to begin with nothing.
+    """
+
+    recipes: tuple[str, ...]
     warm_start: WarmStart | None = None
 
 
@@ -54,9 +58,16 @@ class Choice:
     published: StoredVersion | None = None
     rejected: tuple[StoredVersion, ...] = ()
 
+    @property
+    def recipe(self) -> str | None:
+        """The recipe of the version, or the one to train; None where there is no candidate."""
+        if self.published is not None:
+            return self.published.manifest.recipe
+        return self.candidate.recipes[0] if self.candidate else None
+
 
 def candidates(
-    recipe_of: RecipeOf,
+    recipes_of: RecipesOf,
     base: BaseModel,
     target: ResolvedBase,
     live: StoredVersion | None,
@@ -65,22 +76,22 @@ def candidates(
     """Return the ways to fulfil the spec on ``target``, the cheapest first; the last one always begins with nothing.
 
     Args:
-        recipe_of: computes recipes of the present spec.
+        recipes_of: computes recipes of the present spec.
         base: the BaseModel, whose spec says what is allowed.
         target: the base to train on.
         live: the version that the alias was last told to point to.
         known: the versions that the adapter's status remembers.
     """
-    cold = Candidate(recipe_of(base_digest=target.digest))
+    cold = Candidate(recipes_of(base_digest=target.digest))
     published = {version.recipe for version in known} | ({live.manifest.recipe} if live else set())
-    if cold.recipe in published:
+    if not published.isdisjoint(cold.recipes):
         # A warm start was tried before it, if ever, and its gate would be a lower one beside this version.
         return (cold,)
-    warm = remembered_start(recipe_of, target, known) or fresh_start(recipe_of, base, target, live)
+    warm = remembered_start(recipes_of, target, known) or fresh_start(recipes_of, base, target, live)
     return (cold,) if warm is None else (warm, cold)
 
 
-def remembered_start(recipe_of: RecipeOf, target: ResolvedBase, known: Sequence[Version]) -> Candidate | None:
+def remembered_start(recipes_of: RecipesOf, target: ResolvedBase, known: Sequence[Version]) -> Candidate | None:
     """Return the warm start that a version of the present spec on this base was trained with, if there is one.
 
     So it stays the answer to the spec once it is served, and after spec or base have gone elsewhere and come back.
@@ -89,13 +100,13 @@ def remembered_start(recipe_of: RecipeOf, target: ResolvedBase, known: Sequence[
         start = version.warm_start
         if start is None or version.base_digest != target.digest:
             continue
-        if recipe_of(base_digest=target.digest, warm_start=start) == version.recipe:
-            return Candidate(version.recipe, start)
+        if version.recipe in (recipes := recipes_of(base_digest=target.digest, warm_start=start)):
+            return Candidate(recipes, start)
     return None
 
 
 def fresh_start(
-    recipe_of: RecipeOf, base: BaseModel, target: ResolvedBase, live: StoredVersion | None
+    recipes_of: RecipesOf, base: BaseModel, target: ResolvedBase, live: StoredVersion | None
 ) -> Candidate | None:
     """Return a warm start from the version that is served, where that is worth a try."""
     drift = target.drift
@@ -103,18 +114,18 @@ def fresh_start(
         return None
     if drift.previous != live.manifest.base.digest or drift.verdict not in WARM_VERDICTS:
         return None
-    if live.manifest.method in BOUND_TO_BASE or not fulfils(recipe_of, live):
+    if live.manifest.method in BOUND_TO_BASE or not fulfils(recipes_of, live):
         return None
     start = WarmStart(number=live.manifest.number, digest=live.digest)
-    return Candidate(recipe_of(base_digest=target.digest, warm_start=start), start)
+    return Candidate(recipes_of(base_digest=target.digest, warm_start=start), start)
 
 
-def fulfils(recipe_of: RecipeOf, live: StoredVersion) -> bool:
+def fulfils(recipes_of: RecipesOf, live: StoredVersion) -> bool:
     """Whether only the base has changed since a version was trained: not its shape, nor its method, nor its rows."""
     manifest = live.manifest
     known = manifest.warm_start
     start = WarmStart(number=known.number, digest=known.manifest_digest) if known else None
-    return recipe_of(base_digest=manifest.base.digest, warm_start=start) == manifest.recipe
+    return manifest.recipe in recipes_of(base_digest=manifest.base.digest, warm_start=start)
 
 
 def has_failed(stored: StoredVersion, live: StoredVersion | None, limits: Evaluation) -> bool:

@@ -32,6 +32,7 @@ def recipe_inputs(
 ) -> dict[str, Any]:
     """Return the effective training inputs, with defaults applied, as plain JSON."""
     training = {name: value for name, value in spec.training.to_wire().items() if name not in OPERATIONAL}
+    training.pop("attentionGroupSize", None)
     if not spec.training.gradient_checkpointing:
         del training["gradientCheckpointing"]
     if not spec.training.packing:
@@ -75,6 +76,8 @@ def method_inputs(spec: LoraAdapterSpec) -> dict[str, Any]:
     inputs: dict[str, Any] = {}
     if spec.method in NOT_SERVED:
         inputs["promptTuning"] = spec.prompt_tuning.to_wire()
+    if spec.method == "LongLoRA":
+        inputs["attentionGroupSize"] = spec.training.effective_attention_group_size
     if spec.serving.mode == "Merged":
         inputs["merged"] = True
     return inputs
@@ -101,6 +104,32 @@ def recipe_digest(
             warm_start=warm_start,
         )
     )
+
+
+def fulfilling_recipes(
+    spec: LoraAdapterSpec,
+    *,
+    base_digest: str,
+    dataset_digest: str | None,
+    evaluation_digest: str | None = None,
+    warm_start: WarmStart | None = None,
+) -> tuple[str, ...]:
+    """Return the recipes whose versions fulfil the spec: first its own, which is trained where there is none of them.
+
+    A merged version holds the adapter of the same training beside the model, so it also does for the other modes.
+    """
+    merged = spec.model_copy(update={"serving": spec.serving.model_copy(update={"mode": "Merged"})})
+    digests = (
+        recipe_digest(
+            asked,
+            base_digest=base_digest,
+            dataset_digest=dataset_digest,
+            evaluation_digest=evaluation_digest,
+            warm_start=warm_start,
+        )
+        for asked in (spec, merged)
+    )
+    return tuple(dict.fromkeys(digests))
 
 
 def spec_digest(spec: LoraAdapterSpec) -> str:

@@ -5,25 +5,28 @@ from __future__ import annotations
 from datetime import timedelta
 
 from graft_operator.api.adapter_status import RolloutProgress
-from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import Fact, no, yes
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.plan import canary
 from graft_operator.plan.coverage import wanted_replicas
-from graft_operator.plan.observed import AdapterObserved, PodObserved
+from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rollout import Rollout
 
 
-def answering_versions(rollout: Rollout, base: BaseModel | None, pods: tuple[PodObserved, ...]) -> tuple[int, ...]:
+def answering_versions(seen: AdapterObserved, rollout: Rollout) -> tuple[int, ...]:
     """Return the versions that answer while every wanted replica of one revision answers with some version.
 
     During a rollout some pods are ahead of others; clients are served all the same.
     """
-    for version in (rollout.target, rollout.previous):
-        if version is None or base is None:
+    base, former = seen.base, rollout.former
+    served = [(version, rollout.mode) for version in (rollout.target, rollout.previous)]
+    served += [(former.version, former.mode)] if former else []
+    for version, mode in served:
+        if version is None or mode is None or base is None:
             continue
+        pods = seen.pods_serving_as(mode)
         own = [pod for pod in pods if pod.base_digest == version.base_digest and pod.ready and pod.active]
-        if 0 < wanted_replicas(base, version.base_digest) <= len(own):
+        if 0 < wanted_replicas(base, version.base_digest, seen.replicas_serving_as(mode)) <= len(own):
             return tuple(sorted({number for pod in own for number in pod.active}))
     return ()
 
@@ -58,6 +61,8 @@ def rolling_message(rollout: Rollout, number: int) -> str:
         return f"version {number}: serving.replicas of the base is 0"
     part = f" {rollout.weight} % of the requests" if rollout.weight < canary.ALL else ""
     text = f"version {number} answers{part} on {coverage.loaded} of {coverage.desired} replicas"
+    if (former := rollout.former) is not None:
+        text += f"; until it does on all of them, version {former.version.number} answers as with mode {former.mode}"
     return f"{text}; {coverage.message}" if coverage.message else text
 
 
@@ -85,7 +90,13 @@ def no_place_message(seen: AdapterObserved, number: int) -> str:
     """Return what to do about a base that is full."""
     base = seen.base
     name, places = (base.metadata.name, base.spec.serving.max_loaded_adapters) if base else ("", 0)
+    own = seen.replicas_serving_as("MultiAdapter")
+    where, fix = (
+        ("", "raise it")
+        if own is None
+        else (f" on too many of its pods for {own} replicas", "raise it, add pods to the base, lower serving.replicas")
+    )
     return (
-        f"version {number} waits for a place: the {places} of serving.maxLoadedAdapters of BaseModel {name} are taken;"
-        " raise it, or delete an adapter"
+        f"version {number} waits for a place: the {places} of serving.maxLoadedAdapters of BaseModel {name} are taken"
+        f"{where}; {fix}, or delete an adapter"
     )

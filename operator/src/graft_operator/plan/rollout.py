@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
+from graft_operator.api.adapter_status import FormerServing, RolloutProgress, ServedMode, ServedVersion
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.rollout import RolloutLimits, RolloutSpec
 from graft_operator.plan import canary
 from graft_operator.plan.coverage import NO_COVERAGE, Coverage, carries_out, coverage_of, holds, measured_on
 from graft_operator.plan.observed import PodObserved
+from graft_operator.plan.probe_scores import drop_beyond, scored_on
 from graft_registry.documents import StoredVersion
 
 ABORTED = "spec.serving.rollout.abort names it"
@@ -29,6 +30,8 @@ class Situation:
     spec: RolloutSpec
     pinned: bool = False
     base: BaseModel | None
+    replicas: int | None = None
+    """Number of the base's pods that are to answer; None for all."""
     pods: tuple[PodObserved, ...] = ()
     now: datetime
 
@@ -40,7 +43,8 @@ class Situation:
     @property
     def coverage(self) -> Coverage:
         """How many pods answer with the target: with nothing else, once it is to answer all requests."""
-        return coverage_of(self.target, self.base, self.pods, alone=self.weight == canary.ALL)
+        alone = self.weight == canary.ALL
+        return coverage_of(self.target, self.base, self.pods, replicas=self.replicas, alone=alone)
 
     @property
     def deciding(self) -> tuple[PodObserved, ...]:
@@ -77,6 +81,11 @@ class Setback:
 class Rollout:
     """Where the alias should point, and what the pods say."""
 
+    mode: ServedMode | None = None
+    """How target and previous version are served; None where nothing is."""
+    former: FormerServing | None = None
+    """What still answers as it did before serving.mode changed."""
+    former_coverage: Coverage = NO_COVERAGE
     target: ServedVersion | None = None
     previous: ServedVersion | None = None
     progress: RolloutProgress | None = None
@@ -98,9 +107,22 @@ class Rollout:
     @property
     def answering(self) -> ServedVersion | None:
         """The version that answers on every replica that it is wanted on; during a canary the one before."""
+        if self.answering_in_mode is not None:
+            return self.answering_in_mode
+        return self.former.version if self.former and self.former_coverage.complete else None
+
+    @property
+    def answering_in_mode(self) -> ServedVersion | None:
+        """The same, but for what answers only as it did before serving.mode changed."""
         if self.done:
             return self.target
         return self.previous if self.previous_coverage.complete else None
+
+    def version_served_as(self, mode: ServedMode) -> ServedVersion | None:
+        """Return the version that pods of this mode are to answer with; with two of them, the one that they move to."""
+        if self.target is not None and self.mode == mode:
+            return self.target
+        return self.former.version if self.former is not None and self.former.mode == mode else None
 
 
 def served(stored: StoredVersion) -> ServedVersion:
@@ -124,7 +146,7 @@ def plan_rollout(at: Situation) -> Rollout:
         previous=at.previous,
         progress=at.progress,
         coverage=at.coverage,
-        previous_coverage=coverage_of(at.previous, at.base, at.pods),
+        previous_coverage=coverage_of(at.previous, at.base, at.pods, replicas=at.replicas),
     )
 
 
@@ -156,6 +178,7 @@ def setback_of(at: Situation) -> Setback | None:
         return None
     pods, names = at.deciding, (target.number, previous.number)
     broken = canary.breach(at.limits, measured_on(pods, target), measured_on(pods, previous), names)
+    broken = broken or drop_beyond(at.limits, scored_on(at.pods, target, previous), names)
     return Setback(version=target, state="RolledBack", message=broken) if broken else None
 
 
@@ -172,8 +195,8 @@ def advanced(at: Situation) -> Situation:
         progress = progress.model_copy(update={"step_time": at.now})
         at = replace(at, progress=progress)
     if progress.weight < canary.ALL:
-        candidate = measured_on(at.deciding, target)
-        if not canary.step_is_over(at.spec, progress, candidate, at.now):
+        candidate, scored = measured_on(at.deciding, target), scored_on(at.pods, target, previous)
+        if not canary.step_is_over(at.spec, progress, candidate, at.now, asking=scored.asking):
             return at
         weight = canary.next_weight(at.spec, progress.weight)
         return replace(at, progress=progress.model_copy(update={"weight": weight, "step_time": None}))

@@ -43,6 +43,22 @@ def base_cannot_be_merged_into(seen: AdapterObserved, _: datetime) -> Verdict | 
     )
 
 
+def engine_is_too_short(seen: AdapterObserved, _: datetime) -> Verdict | None:
+    """What LongLoRA extends the context for would be cut off again by the limit that the base's engines share."""
+    spec, base = seen.adapter.spec, seen.base
+    limit = base.spec.serving.max_model_length if base is not None else None
+    if base is None or limit is None or spec.method != "LongLoRA" or spec.serving.mode != "Merged":
+        return None
+    if limit >= spec.training.max_sequence_length:
+        return None
+    return refused(
+        "ContextTooLong",
+        f"spec.training.maxSequenceLength: {spec.training.max_sequence_length} is above serving.maxModelLength {limit}"
+        f" of BaseModel {base.metadata.name}, which its merged models share; lower it, or use a BaseModel without"
+        " maxModelLength",
+    )
+
+
 def merged_api_would_be_open(seen: AdapterObserved, _: datetime) -> Verdict | None:
     """The agent asks for a base's keys, and a merged model has none."""
     base = seen.base
@@ -55,16 +71,25 @@ def merged_api_would_be_open(seen: AdapterObserved, _: datetime) -> Verdict | No
     )
 
 
-def pinned_version_is_not_merged(seen: AdapterObserved, _: datetime) -> Verdict | None:
-    """A version is merged when it is published, or never."""
-    pinned = seen.pinned
-    if pinned is None or pinned.manifest.merge is not None or seen.adapter.spec.serving.mode != "Merged":
+def pinned_version_fits_other_mode(seen: AdapterObserved, _: datetime) -> Verdict | None:
+    """A version is merged when it is published, or never; and only some methods' adapters are served beside others."""
+    pinned, mode = seen.pinned, seen.adapter.spec.serving.mode
+    if pinned is None:
         return None
-    return refused(
-        "VersionNotMerged",
-        f"spec.version: version {pinned.manifest.number} holds no merged model; pin one that does, or use"
-        " serving.mode MultiAdapter",
-    )
+    manifest = pinned.manifest
+    if mode == "Merged" and manifest.merge is None:
+        return refused(
+            "VersionNotMerged",
+            f"spec.version: version {manifest.number} holds no merged model; pin one that does, or use"
+            " serving.mode MultiAdapter",
+        )
+    if mode == "MultiAdapter" and manifest.servable != "MultiAdapter":
+        return refused(
+            "VersionNotServable",
+            f"spec.version: the adapter of version {manifest.number} (method {manifest.method}) can't be served beside"
+            " others; pin one that can, or use serving.mode Merged",
+        )
+    return None
 
 
 def published_rank(method: Method, rank: int) -> int:

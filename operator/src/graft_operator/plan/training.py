@@ -17,8 +17,9 @@ from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.running import training_is_running
 from graft_operator.plan.servability import (
     base_cannot_be_merged_into,
+    engine_is_too_short,
     merged_api_would_be_open,
-    pinned_version_is_not_merged,
+    pinned_version_fits_other_mode,
     rank_exceeds_base,
 )
 from graft_operator.plan.verdicts import Verdict, refused
@@ -100,12 +101,13 @@ def place_is_taken(seen: AdapterObserved, _: datetime) -> Verdict | None:
 
 CHECKS: Final[tuple[Check, ...]] = (
     base_is_missing,
-    pinned_version_is_not_merged,
+    pinned_version_fits_other_mode,
     version_is_pinned,  # a pin wins over everything that concerns training
     dataset_is_missing,  # before the recipe, which needs the dataset's digest
     base_is_unresolved,
     rank_exceeds_base,
     base_cannot_be_merged_into,
+    engine_is_too_short,
     merged_api_would_be_open,
     version_is_published,  # before suspend: what is published may be served
     adapter_is_suspended,

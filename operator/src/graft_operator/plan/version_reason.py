@@ -5,7 +5,7 @@ from __future__ import annotations
 from graft_operator.api.adapter_status import VersionReason
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rank_doubling import effective_rank, with_rank
-from graft_operator.plan.recipe import recipe_digest, spec_digest
+from graft_operator.plan.recipe import fulfilling_recipes, spec_digest
 from graft_operator.plan.versions import entry_of
 
 
@@ -29,13 +29,13 @@ def is_doubled(seen: AdapterObserved) -> bool:
     spec, base, rank = seen.adapter.spec, seen.training_base, effective_rank(seen.adapter)
     if base is None or rank == spec.lora.rank:
         return False
-    half = recipe_digest(
+    half = fulfilling_recipes(
         spec.model_copy(update={"lora": with_rank(spec.lora, rank // 2)}),
         base_digest=base.digest,
         dataset_digest=seen.dataset_digest,
         evaluation_digest=seen.evaluation_digest,
     )
-    return any(version.recipe == half for version in seen.adapter.status.versions)
+    return any(version.recipe in half for version in seen.adapter.status.versions)
 
 
 def has_same_spec_as_live(seen: AdapterObserved) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from graft_operator.plan.importing import resolved_as
 from graft_operator.plan.observed import AdapterObserved, Decision, JobObserved, PodObserved
 from graft_operator.plan.rank_doubling import with_effective_rank
 from graft_operator.plan.readaptation import Candidate, Choice, candidates, has_failed
-from graft_operator.plan.recipe import recipe_digest
+from graft_operator.plan.recipe import fulfilling_recipes
 from graft_operator.plan.versions import home_digest, known_versions
 from graft_operator.reconcilers.jobs import job_observed, job_state
 from graft_operator.reconcilers.merged_pods import merged_pods
@@ -58,17 +59,21 @@ class AdapterObserver:
         base, base_problem = await self._base(adapter)
         if adapter.metadata.is_deleting:
             return await self._observe_deletion(adapter, base)
-        rows = await self._rows(adapter, adapter.spec.dataset, "spec.dataset")
-        evaluation = await self._rows(adapter, adapter.spec.dataset.evaluation, "spec.dataset.evaluation")
-        history = await self._history(adapter)
+        rows, evaluation, history, jobs, live, pinned, pods = await asyncio.gather(
+            self._rows(adapter, adapter.spec.dataset, "spec.dataset"),
+            self._rows(adapter, adapter.spec.dataset.evaluation, "spec.dataset.evaluation"),
+            self._history(adapter),
+            self._jobs(adapter),
+            self._live(adapter),
+            self._pinned(adapter),
+            self._pods(adapter, base),
+        )
         kept_base = await self._kept_base(adapter, base, history) if base else None
         if (trained_on := kept_base or (base.status.resolved if base else None)) is not None:
             adapter = with_chosen_method(adapter, trained_on)
-        jobs = await self._jobs(adapter)
-        live = await self._live(adapter)
         ways = ways_to_fulfil(adapter, base, trained_on, (rows, evaluation), live, history)
-        choice = await self._choose(adapter, ways, live)
-        recipe = choice.candidate.recipe if choice.candidate else None
+        choice = await self._choose(adapter, ways, live, known_versions(adapter.status.versions, history))
+        recipe = choice.recipe
         training = choice.published is None and recipe is not None
         return AdapterObserved(
             adapter=adapter,
@@ -82,13 +87,14 @@ class AdapterObserver:
             warm_start=choice.candidate.warm_start if choice.candidate else None,
             published=choice.published,
             rejected=choice.rejected,
-            pinned=await self._pinned(adapter),
+            pinned=pinned,
             live=live,
             history=history,
             jobs=jobs,
             progress=await self._progress(adapter, recipe) if training and recipe and jobs else None,
             readaptations=await self._readaptations(adapter, base) if training and live and base else 0,
-            pods=await self._pods(adapter, base) if base else (),
+            pods=pods,
+            merged_pods=await self._merged_pods(adapter),
         )
 
     async def _observe_deletion(self, adapter: LoraAdapter, base: BaseModel | None) -> AdapterObserved:
@@ -97,7 +103,7 @@ class AdapterObserver:
             adapter=adapter,
             base=base,
             jobs=await self._jobs(adapter),
-            pods=await self._pods(adapter, base) if base else (),
+            pods=await self._pods(adapter, base),
         )
 
     async def _base(self, adapter: LoraAdapter) -> tuple[BaseModel | None, str]:
@@ -134,11 +140,13 @@ class AdapterObserver:
         manifest = await self._artifacts.base(base.metadata.namespace, base.metadata.name, home)
         return resolved_as(manifest, manifest.source.digest())
 
-    async def _choose(self, adapter: LoraAdapter, ways: Sequence[Candidate], live: StoredVersion | None) -> Choice:
+    async def _choose(
+        self, adapter: LoraAdapter, ways: Sequence[Candidate], live: StoredVersion | None, known: Sequence[Version]
+    ) -> Choice:
         """Choose the first way that has not failed its gate, or else the last one."""
         rejected: tuple[StoredVersion, ...] = ()
         for way in ways:
-            published = await self._published(adapter, way.recipe)
+            published = await self._published(adapter, way, live, known)
             if published is None or way == ways[-1] or not has_failed(published, live, adapter.spec.evaluation):
                 return Choice(way, published, rejected)
             rejected = (*rejected, published)
@@ -153,14 +161,20 @@ class AdapterObserver:
         pods = await self._cluster.list(PODS, metadata.namespace, label_selector=selector) if jobs else []
         return tuple(job_observed(job, pods) for job in jobs)
 
-    async def _published(self, adapter: LoraAdapter, recipe: str | None) -> StoredVersion | None:
-        """Return the version of the recipe: by number when the status knows it, else by asking the registry."""
-        if recipe is None:
-            return None
-        known = next((version for version in adapter.status.versions if version.recipe == recipe), None)
-        if known is not None and (stored := await self._read(adapter, known)) is not None:
-            return stored
-        return await self._artifacts.find_version(adapter.metadata.namespace, adapter.metadata.name, recipe)
+    async def _published(
+        self, adapter: LoraAdapter, way: Candidate, live: StoredVersion | None, known: Sequence[Version]
+    ) -> StoredVersion | None:
+        """Return the version of the way's recipes: what is live, by number what is known, or what the registry finds.
+
+        The registry is asked only for the recipe that would be trained: it is asked again with every look until then.
+        """
+        if live is not None and live.manifest.recipe in way.recipes:
+            return live
+        for recipe in way.recipes:
+            entry = next((version for version in known if version.recipe == recipe), None)
+            if entry is not None and (stored := await self._read(adapter, entry)) is not None:
+                return stored
+        return await self._artifacts.find_version(adapter.metadata.namespace, adapter.metadata.name, way.recipes[0])
 
     async def _read(self, adapter: LoraAdapter, version: Version) -> StoredVersion | None:
         metadata = adapter.metadata
@@ -208,9 +222,17 @@ class AdapterObserver:
             for job in jobs
         )
 
-    async def _pods(self, adapter: LoraAdapter, base: BaseModel) -> tuple[PodObserved, ...]:
-        if adapter.spec.serving.mode == "Merged":
-            return await merged_pods(self._cluster, adapter.metadata)
+    async def _merged_pods(self, adapter: LoraAdapter) -> tuple[PodObserved, ...]:
+        """Return the pods of the adapter's merged model, where it has one or is to have one."""
+        if adapter.spec.serving.mode != "Merged" and adapter.status.serving.version_served_as("Merged") is None:
+            return ()
+        return await merged_pods(self._cluster, adapter.metadata)
+
+    async def _pods(self, adapter: LoraAdapter, base: BaseModel | None) -> tuple[PodObserved, ...]:
+        """Return the base's pods, but where the adapter is served merged and they have nothing of it."""
+        is_merged = adapter.spec.serving.mode == "Merged"
+        if base is None or (is_merged and adapter.status.serving.version_served_as("MultiAdapter") is None):
+            return ()
         digests = {naming.short(revision.digest): revision.digest for revision in base.status.serving}
         pods = await serving_pods(self._cluster, self._agents, base.metadata)
         decisions = await self._decisions(adapter, base)
@@ -252,10 +274,10 @@ def ways_to_fulfil(
     rows, evaluation = data
     if base is None or trained_on is None or rows.problem or evaluation.problem:
         return ()
-    recipe_of = partial(
-        recipe_digest,
+    recipes_of = partial(
+        fulfilling_recipes,
         with_effective_rank(adapter).spec,
         dataset_digest=rows.digest,
         evaluation_digest=evaluation.digest,
     )
-    return candidates(recipe_of, base, trained_on, live, known_versions(adapter.status.versions, history))
+    return candidates(recipes_of, base, trained_on, live, known_versions(adapter.status.versions, history))

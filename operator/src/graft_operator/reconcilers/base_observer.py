@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from graft_operator.agents import Agents
-from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus
+from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import is_true
+from graft_operator.api.rollout import RolloutSpec
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.discovery import Discovery
@@ -55,6 +56,8 @@ class BaseObserver:
         current = {manifest.digest: manifest} if manifest is not None else {}
         manifests = current | await self._manifests(base, needed_digests(base, adapters, deployments) - current.keys())
         by_short = {short(digest): digest for digest in manifests}
+        spread = any(adapter.replicas is not None for adapter in adapters)
+        leaving = await serving_pods(self._cluster, self._agents, base.metadata, leaving=True) if spread else ()
         return BaseObserved(
             base=base,
             source_digest=source.digest(),
@@ -67,6 +70,7 @@ class BaseObserver:
             adapters=adapters,
             deployments=tuple(deployment_observed(body, pods) for body in deployments),
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
+            leaving_pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in leaving),
             gateway=gateway,
         )
 
@@ -130,21 +134,32 @@ def adapter_of_base(body: Object, base: BaseModel) -> AdapterOfBase:
     except ValidationError:
         status = LoraAdapterStatus()
     # A merged model stands on its own: the base's engine has nothing to load for it.
-    merged = body.get("spec", {}).get("serving", {}).get("mode") == "Merged"
-    serving = AdapterServingStatus() if merged else status.serving
+    serving, rolls_out = status.serving, status.serving.mode_in_force == "MultiAdapter"
     resolved, target = base.status.resolved, status.serving.target
     moves = base.spec.readaptation.policy != "Never"
     behind = moves and target is not None and resolved is not None and target.base_digest != resolved.digest
     return AdapterOfBase(
         name=body["metadata"]["name"],
         deleting="deletionTimestamp" in body["metadata"],
-        target=serving.target,
-        previous=serving.previous,
-        progress=serving.rollout,
+        target=serving.version_served_as("MultiAdapter"),
+        replicas=(body["spec"].get("serving") or {}).get("replicas"),
+        previous=serving.previous if rolls_out else None,
+        progress=serving.rollout if rolls_out else None,
         up_to_date=is_true(status.conditions, "UpToDate"),
         readapting=behind and status.training is not None,
         stalled=is_true(status.conditions, "Stalled"),
+        scores_probes=scores_probes(body["spec"]),
     )
+
+
+def scores_probes(spec: Object) -> bool:
+    """Whether an adapter's limits depend on how its versions answer probes; those of an unreadable spec don't."""
+    try:
+        rollout = RolloutSpec.model_validate((spec.get("serving") or {}).get("rollout") or {})
+    except ValidationError:
+        return False
+    limits = rollout.effective_limits
+    return limits is not None and limits.judge_probes
 
 
 def base_digest(deployment: Object) -> str:

@@ -12,6 +12,7 @@ from graft_registry.documents.model import Digest, Document, StoredFile
 VersionReason = Literal["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled", "Imported"]
 Servable = Literal["MultiAdapter", "Merged", "None"]
 TrainedOn = Literal["float32", "bfloat16", "nf4"]
+MERGED_FOLDER = "merged/"
 
 
 class BaseReference(Document):
@@ -90,6 +91,17 @@ class GoldenPrompt(Document):
     margin: FiniteFloat | None = None
 
 
+class Probe(Document):
+    """A question with the one right answer, to score how well a version answers on the engine that serves it.
+
+    ``max_tokens`` are to be generated at most: more than the right answer takes, so that one which goes on is wrong.
+    """
+
+    prompt_token_ids: tuple[int, ...]
+    expected: str
+    max_tokens: Annotated[int, Field(ge=1)]
+
+
 class WarmStart(Document):
     """The older version whose weights a training began from, instead of from nothing."""
 
@@ -134,6 +146,7 @@ class VersionDraft(Document):
     image: str | None = None
     metrics: Metrics = Metrics()
     golden: tuple[GoldenPrompt, ...] = ()
+    probes: tuple[Probe, ...] = ()
     merge: MergeRecord | None = None
 
 
@@ -144,6 +157,11 @@ class VersionManifest(VersionDraft):
     number: Annotated[int, Field(ge=1, le=99_999_999)]
     files: tuple[StoredFile, ...]
     created_time: str
+
+    @property
+    def adapter_files(self) -> tuple[StoredFile, ...]:
+        """The files but for those of the merged model, which only its own pods read: it is as large as a base."""
+        return tuple(file for file in self.files if not file.path.startswith(MERGED_FOLDER))
 
 
 def engine_name(adapter: str, number: int, manifest_digest: str) -> str:

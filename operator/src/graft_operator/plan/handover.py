@@ -1,0 +1,101 @@
+"""From one ``serving.mode`` to another without a gap: what answers goes on until its successor does, and then some.
+
+1. While the spec's mode has no version to serve, because one is being trained or fails its gate, nothing changes.
+2. Then that mode is the one in force (``status.serving.mode``), and what answered before is ``status.serving.former``.
+3. Once the target answers everywhere, clients have the rollback window to move to where it does.
+4. Then what was before ends.
+
+Each step is in the status before anything is done about it, so an operator that dies in between goes on from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from graft_operator.api.adapter_status import AdapterServingStatus, FormerServing, ServedMode, ServedVersion
+from graft_operator.plan.coverage import Coverage, coverage_of
+from graft_operator.plan.merged import plan_merged_rollout
+from graft_operator.plan.observed import AdapterObserved
+from graft_operator.plan.rollout import Rollout, Situation, plan_rollout
+
+OVERLAP_SECONDS: Final = 30
+"""Shortest time for which both modes answer: pods that were told to go a moment ago still look as if they answered."""
+
+
+def decide_serving(seen: AdapterObserved, wanted: ServedVersion | None, now: datetime) -> Rollout:
+    """Decide what is served, and in which mode. With mode None that is nothing, at once: it is what was asked for."""
+    mode, serving = seen.adapter.spec.serving.mode, seen.adapter.status.serving
+    if mode == "None":
+        return Rollout()
+    if serving.mode_in_force != mode and (wanted is not None or serving.target is None):
+        serving = handed_over(seen, serving, mode)
+    wanted = wanted if serving.mode_in_force == mode else None
+    if serving.mode_in_force == "Merged":
+        rollout = plan_merged_rollout(seen, serving, wanted)
+    else:
+        rollout = plan_rollout(engine_situation(seen, serving, wanted, now))
+    rollout = replace(rollout, mode=serving.mode_in_force if rollout.target else None, former=serving.former)
+    return with_former(seen, rollout, now)
+
+
+def engine_situation(
+    seen: AdapterObserved, serving: AdapterServingStatus, wanted: ServedVersion | None, now: datetime
+) -> Situation:
+    """Return what a rollout on the base's engine depends on."""
+    spec = seen.adapter.spec
+    return Situation(
+        wanted=wanted,
+        target=serving.target,
+        previous=serving.previous,
+        progress=serving.rollout,
+        spec=spec.serving.rollout,
+        pinned=spec.version is not None,
+        base=seen.base,
+        replicas=seen.replicas_serving_as("MultiAdapter"),
+        pods=seen.pods,
+        now=now,
+    )
+
+
+def handed_over(seen: AdapterObserved, serving: AdapterServingStatus, mode: ServedMode) -> AdapterServingStatus:
+    """Return what is served as it begins in another mode, beside what it takes over from.
+
+    A mode that has not yet ended goes on from the version that it answers with. Where it does so everywhere, what never
+    came to answer in the other mode is given up.
+    """
+    begins_with, before = serving.version_served_as(mode), serving.mode_in_force
+    begun = coverage_in_mode(seen, begins_with, mode).complete
+    target_answers = coverage_in_mode(seen, serving.target, before).complete
+    version = serving.target if target_answers or serving.previous is None else serving.previous
+    kept = target_answers or not begun
+    former = FormerServing(mode=before, version=version) if version is not None and kept else None
+    return AdapterServingStatus(mode=mode, target=begins_with, former=former)
+
+
+def with_former(seen: AdapterObserved, rollout: Rollout, now: datetime) -> Rollout:
+    """Let what was served before end once its time is up; that begins anew whenever its successor does not answer."""
+    former = rollout.former
+    if former is None:
+        return rollout
+    if rollout.answering_in_mode is None:
+        former = former.model_copy(update={"succeeded_time": None})
+    elif former.succeeded_time is None:
+        former = former.model_copy(update={"succeeded_time": now})
+    elif (seconds_left(seen, former, now) or 0) <= 0:
+        return replace(rollout, former=None)
+    return replace(rollout, former=former, former_coverage=coverage_in_mode(seen, former.version, former.mode))
+
+
+def coverage_in_mode(seen: AdapterObserved, version: ServedVersion | None, mode: ServedMode) -> Coverage:
+    """Count the pods that answer with the version in one mode."""
+    return coverage_of(version, seen.base, seen.pods_serving_as(mode), replicas=seen.replicas_serving_as(mode))
+
+
+def seconds_left(seen: AdapterObserved, former: FormerServing | None, now: datetime) -> float | None:
+    """Return seconds until what was served before ends; None where there is nothing, or nothing that will end yet."""
+    if former is None or former.succeeded_time is None:
+        return None
+    window = timedelta(seconds=max(OVERLAP_SECONDS, seen.adapter.spec.serving.rollout.rollback_window_seconds))
+    return (former.succeeded_time + window - now).total_seconds()
