@@ -40,9 +40,9 @@ def register(
         for key in routing.keys_of_adapter(adapters, body, deleted=deleted):
             queue.add(key)
 
-    async def base_changed(body: Body, **_: Any) -> None:
+    async def base_changed(event: Body, body: Body, **_: Any) -> None:
         _count(BASE_MODELS.plural)
-        for key in routing.keys_of_base(adapters, body):
+        for key in routing.keys_of_base(adapters, body, deleted=event.get("type") == "DELETED"):
             queue.add(key)
 
     async def child_changed(body: Body, resource: kopf.Resource, **_: Any) -> None:

@@ -59,6 +59,73 @@ def test_a_deleted_adapter_leaves_the_map() -> None:
     assert routing.keys_of_base(known, base("tiny")) == [TINY]
 
 
+METADATA = {"namespace": "a", "name": "support"}
+MOVED = {"serving": {"target": {"number": 2}, "loaded": 0}}
+LOADING = {"serving": {"target": {"number": 2}, "loaded": 1}}
+SERVED = {**LOADING, "conditions": [{"type": "UpToDate", "status": "True"}]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "concerns_base"),
+    [
+        pytest.param(
+            {"spec": {"baseModelRef": {"name": "tiny"}, "version": 1}}, False, id="a pin is the adapter's own"
+        ),
+        pytest.param({"status": {}}, False, id="nothing has changed"),
+        pytest.param({"status": {"observedGeneration": 2}}, False, id="a status that no base reads"),
+        pytest.param({"status": MOVED}, True, id="another target is to be loaded"),
+        pytest.param({"status": {"serving": {"novelty": 1}}}, True, id="what nobody has thought of here"),
+        pytest.param({"spec": {"baseModelRef": {"name": "tiny"}, "serving": {"replicas": 1}}}, True, id="fewer pods"),
+        pytest.param({"status": {"training": {"step": 1}}}, True, id="a training has begun"),
+        pytest.param(
+            {"metadata": {"namespace": "a", "name": "support", "deletionTimestamp": "…"}}, True, id="deletion"
+        ),
+        pytest.param({"metadata": {"namespace": "a", "name": "support", "uid": "new"}}, True, id="a namesake"),
+    ],
+)
+def test_an_adapter_concerns_its_base_only_where_it_shows_news(changed: dict[str, Any], concerns_base: bool) -> None:
+    known = routing.AdaptersByBase()
+    routing.keys_of_adapter(known, adapter("support", "tiny"), deleted=False)
+    keys = routing.keys_of_adapter(known, adapter("support", "tiny") | changed, deleted=False)
+    assert keys == ([SUPPORT, TINY] if concerns_base else [SUPPORT])
+
+
+def test_the_statuses_of_a_swap_concern_the_base_when_the_target_moves_and_when_it_is_served() -> None:
+    known = routing.AdaptersByBase()
+    told = [
+        routing.keys_of_adapter(known, adapter("support", "tiny") | {"status": status}, deleted=False)
+        for status in ({}, MOVED, LOADING, SERVED)
+    ]
+    assert told == [[SUPPORT, TINY], [SUPPORT, TINY], [SUPPORT], [SUPPORT, TINY]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "concerns_adapters"),
+    [
+        pytest.param({"status": {"adapters": {"upToDate": 1}, "conditions": []}}, False, id="it counts its adapters"),
+        pytest.param({"status": {"serving": [{"digest": "sha256:a", "replicas": 2}]}}, True, id="a revision is served"),
+        pytest.param({"status": {"novelty": 1}}, True, id="what nobody has thought of here"),
+        pytest.param({"status": {"resolved": {"digest": "sha256:a"}}}, True, id="its source is resolved"),
+        pytest.param({"spec": {"serving": {"replicas": 3}}}, True, id="its spec has changed"),
+    ],
+)
+def test_a_base_concerns_its_adapters_only_where_it_shows_news(
+    changed: dict[str, Any], concerns_adapters: bool
+) -> None:
+    known = routing.AdaptersByBase()
+    routing.keys_of_adapter(known, adapter("support", "tiny"), deleted=False)
+    routing.keys_of_base(known, base("tiny"))
+    assert routing.keys_of_base(known, base("tiny") | changed) == ([TINY, SUPPORT] if concerns_adapters else [TINY])
+
+
+def test_a_base_that_is_applied_again_is_news() -> None:
+    known = routing.AdaptersByBase()
+    routing.keys_of_adapter(known, adapter("support", "tiny"), deleted=False)
+    for _ in range(2):
+        assert routing.keys_of_base(known, base("tiny")) == [TINY, SUPPORT]
+        assert routing.keys_of_base(known, base("tiny"), deleted=True) == [TINY, SUPPORT]
+
+
 def test_a_listing_replaces_what_events_told() -> None:
     known = routing.AdaptersByBase()
     known.put(SUPPORT, TINY)
