@@ -38,7 +38,7 @@ class Settings(BaseModel):
     watch_namespaces: Annotated[tuple[NamespaceName, ...], BeforeValidator(_from_comma_separated)] = ()
     """Comma-separated names; empty means all namespaces."""
     workers: Annotated[int, Field(ge=1, le=64)] = 4
-    """Objects reconciled at the same time. It is also the bound on concurrent API requests."""
+    """Objects reconciled at the same time. Each has a few API requests under way at once."""
     resync_seconds: Annotated[float, Field(ge=10)] = 600.0
 
     log_format: Literal["console", "json"] = "json"

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -46,18 +46,27 @@ STATE: dict[str, Any] = {
 
 
 class Agent:
-    """Answers `/state` with `body`; counts requests; holds answers back while `gate` is cleared."""
+    """Answers `/state` with `body`; counts requests; holds answers back while `gate` is cleared.
+
+    A request for news of a revision is held until the body has another one.
+    """
 
     def __init__(self) -> None:
         self.body: Any = STATE
         self.status = 200
         self.requests = 0
+        self.held = 0
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def handle(self, request: web.Request) -> web.Response:
         self.requests += 1
         await self.gate.wait()
+        if (since := request.query.get("since")) is not None:
+            self.held += 1
+            while self.body.get("revision") == since:  # noqa: ASYNC110 - tests replace the body as they like
+                await asyncio.sleep(0.005)
+            self.held -= 1
         text = self.body if isinstance(self.body, str) else json.dumps(self.body)
         return web.Response(text=text, status=self.status, headers={"Location": "/elsewhere"})
 
@@ -165,6 +174,55 @@ async def test_a_pod_that_hangs_or_refuses_does_not_hide_its_siblings(agents: Ag
     assert isinstance(hung, Unreachable)
     assert "Timeout" in hung.message
     agent.gate.set()
+
+
+def loaded(revision: str, **states: str) -> dict[str, Any]:
+    """Return the state with version 8 of each adapter in the given state."""
+    version = {"number": 8, "manifestDigest": "sha256:" + "d" * 64}
+    adapters = [{"name": name, "versions": [version | {"state": state}]} for name, state in states.items()]
+    return STATE | {"revision": revision, "adapters": adapters}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - any condition
+            await asyncio.sleep(0.005)
+
+
+async def test_who_waits_for_news_is_told_once_and_finds_the_answer_there(agents: Agents, agent: Agent) -> None:
+    agent.body, told = loaded("a-1", support="Loading", sales="Loading"), []
+    agents.tell_news(lambda namespace, adapter: told.append((namespace, adapter)))
+    await agents.state(POD)
+    for adapter in ("support", "sales"):
+        agents.expect_news("team-a", adapter, {"serving-0": "a-1"})
+    await until(lambda: agent.held == 1)
+    agent.body = loaded("a-2", support="Proven", sales="Proving")
+    await until(lambda: bool(told))
+    assert told == [("team-a", "support")]
+    state = await agents.state(POD)
+    assert isinstance(state, AgentState)
+    assert state.revision == "a-2"
+    await until(lambda: agent.held == 1)
+    assert agent.requests == 3, "one look, and one request for each change: one for both adapters"
+    agent.body = loaded("a-3", support="Refused", sales="Failing")
+    await until(lambda: len(told) == 2)
+    assert told[1] == ("team-a", "sales"), "support has been told of; nobody waits for it any more"
+
+
+async def test_news_that_came_while_somebody_looked_elsewhere_is_told_at_once(agents: Agents, agent: Agent) -> None:
+    agent.body, told = loaded("a-2", support="Proven"), []
+    agents.tell_news(lambda namespace, adapter: told.append(adapter))
+    await agents.state(POD)
+    agents.expect_news("team-a", "support", {"serving-0": "a-1"})
+    assert told == ["support"]
+
+
+async def test_agents_that_hold_no_requests_are_left_to_the_clock(agents: Agents, agent: Agent) -> None:
+    agents.tell_news(lambda namespace, adapter: pytest.fail("there are no news"))
+    await agents.state(POD)
+    agents.expect_news("team-a", "support", {"serving-0": "", "serving-1": ""})
+    await asyncio.sleep(0.05)
+    assert agent.requests == 1
 
 
 def test_an_ipv6_address_is_bracketed() -> None:

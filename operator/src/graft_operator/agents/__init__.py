@@ -1,6 +1,7 @@
 """What the serving agents report. Read only; the wanted set travels through a ConfigMap instead."""
 
-from graft_operator.agents.client import Agents, PodAddress, Unreachable
+from graft_operator.agents.address import PodAddress, Unreachable
+from graft_operator.agents.client import Agents
 from graft_operator.agents.documents import AgentState
 
 __all__ = ["AgentState", "Agents", "PodAddress", "Unreachable"]

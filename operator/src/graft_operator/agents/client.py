@@ -5,44 +5,27 @@ fail the reconciliation of all adapters on its base.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import aiohttp
 from pydantic import ValidationError
 
+from graft_operator.agents.address import PodAddress, Unreachable
 from graft_operator.agents.documents import AgentState
+from graft_operator.agents.news import News
 from graft_operator.telemetry import metrics
 
 AGENT_PORT = 8090
 TTL_SECONDS = 0.4
 """Adapters of one base are often reconciled together; this spares the pods the same question."""
 TIMEOUT_SECONDS = 2.0
+HELD_SECONDS = 20
+"""How long an agent holds a request for news open. A pod that died silently is noticed soon after it."""
 MAX_BYTES = 4 * 2**20
 """About 400 bytes per version; far above any real answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class PodAddress:
-    """A serving pod that may be asked. `ip` is `status.podIP`."""
-
-    namespace: str
-    name: str
-    uid: str
-    ip: str
-
-    @property
-    def host(self) -> str:
-        """The address as it stands in a URL."""
-        return f"[{self.ip}]" if ":" in self.ip else self.ip
-
-
-@dataclass(frozen=True, slots=True)
-class Unreachable:
-    """The agent gave no usable answer, for the reason in `message`."""
-
-    message: str
 
 
 Answer = AgentState | Unreachable
@@ -54,6 +37,14 @@ class _Entry:
     asked_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The newest state that a pod has told."""
+
+    pod: PodAddress
+    state: AgentState
+
+
 class Agents:
     """Asks agents for their state. For one event loop."""
 
@@ -62,13 +53,18 @@ class Agents:
         self._port = port
         self._ttl = ttl
         self._entries: dict[PodAddress, _Entry] = {}
+        self._last: dict[tuple[str, str], _Last] = {}
+        self._news = News(self._ask_for_news)
 
     @classmethod
     @asynccontextmanager
     async def connect(cls) -> "AsyncIterator[Agents]":
         """Open a connection pool, and close it and all requests at the end."""
         # trust_env stays off: pod addresses must never be asked through a proxy.
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as session:
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        # Without a limit, since requests for news stay open: there are never more than two per pod.
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             agents = cls(session)
             try:
                 yield agents
@@ -92,8 +88,19 @@ class Agents:
         answers = await asyncio.gather(*(self.state(pod) for pod in pods))
         return {pod.name: answer for pod, answer in zip(pods, answers, strict=True)}
 
+    def tell_news(self, tell: Callable[[str, str], None]) -> None:
+        """Have `tell(namespace, adapter)` called whenever a pod has the news that `expect_news` waits for."""
+        self._news.tell = tell
+
+    def expect_news(self, namespace: str, adapter: str, seen: Mapping[str, str]) -> None:
+        """Wait until one of the pods says something new of the adapter. `seen`: pod name → revision that was read."""
+        for name, revision in seen.items():
+            if (last := self._last.get((namespace, name))) is not None:
+                self._news.expect(last.pod, adapter, last.state, revision)
+
     def invalidate(self, namespace: str, pod_name: str) -> None:
         """Forget what the pod said, because it changed. A request in flight is not used for later callers."""
+        self._last.pop((namespace, pod_name), None)
         for pod in [pod for pod in self._entries if (pod.namespace, pod.name) == (namespace, pod_name)]:
             del self._entries[pod]
 
@@ -102,15 +109,26 @@ class Agents:
         for pod in [p for p, entry in self._entries.items() if entry.asked_at <= oldest and entry.answer.done()]:
             del self._entries[pod]
 
-    async def _ask(self, pod: PodAddress) -> Answer:
-        answer = await self._fetch(pod)
+    async def _ask_for_news(self, pod: PodAddress, revision: str) -> Answer:
+        loop = asyncio.get_running_loop()
+        asking = loop.create_task(self._ask(pod, {"since": revision, "waitSeconds": str(HELD_SECONDS)}))
+        answer = await asking
+        # Whoever is told of the news looks at once: it gets this very answer.
+        self._entries[pod] = _Entry(asking, loop.time())
+        return answer
+
+    async def _ask(self, pod: PodAddress, query: Mapping[str, str] = MappingProxyType({})) -> Answer:
+        answer = await self._fetch(pod, query)
+        if isinstance(answer, AgentState):
+            self._last[pod.namespace, pod.name] = _Last(pod, answer)
         metrics.AGENT_REQUESTS.labels("unreachable" if isinstance(answer, Unreachable) else "success").inc()
         return answer
 
-    async def _fetch(self, pod: PodAddress) -> Answer:
+    async def _fetch(self, pod: PodAddress, query: Mapping[str, str]) -> Answer:
         url = f"http://{pod.host}:{self._port}/state"
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS + HELD_SECONDS) if query else self._session.timeout
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
+            async with self._session.get(url, params=query, allow_redirects=False, timeout=timeout) as response:
                 if response.status != 200:
                     return Unreachable(f"{url} answered {response.status}")
                 document = await response.content.read(MAX_BYTES + 1)
@@ -130,6 +148,7 @@ class Agents:
         return state
 
     async def _cancel_all(self) -> None:
+        await self._news.close()
         running = [entry.answer for entry in self._entries.values() if not entry.answer.done()]
         for task in running:
             task.cancel()

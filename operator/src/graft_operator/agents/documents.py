@@ -48,6 +48,15 @@ class Measurement(_Document):
     """Complete 2xx answers by bucket: bucket i ends at 2^((i+1)/8) seconds."""
 
 
+class ProbeScore(_Document):
+    """How a version has answered the probes of the version whose manifest has the digest ``of``."""
+
+    of: str
+    total: int
+    asked: int = 0
+    right: int = 0
+
+
 class LoadedVersion(_Document):
     """One version that the pod was asked to load, or still drains."""
 
@@ -62,6 +71,7 @@ class LoadedVersion(_Document):
     errors: int = 0
     load_seconds: float | None = None
     measured: Measurement = Measurement()
+    probes: ProbeScore | None = None
 
 
 class AdapterState(_Document):
@@ -77,6 +87,8 @@ class AgentState(_Document):
 
     schema_: Literal["graft.dev/agent/v1"] = Field(alias="schema")
     pod: str
+    revision: str = ""
+    """Another one whenever anything but counters has changed; empty from agents that don't tell."""
     wanted_digest: str | None = None
     base: BaseIdentity | None = None
     engine: EngineState

@@ -1,0 +1,75 @@
+"""Waits for pods to say something new of adapters that are on their way to them.
+
+One request per pod, held open by its agent until its state changes, instead of asking every pod again and again for
+each adapter. Nothing is decided here and nothing depends on it: whoever waits also looks again by the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from graft_operator.agents.address import PodAddress, Unreachable
+from graft_operator.agents.documents import AgentState
+
+Said = object
+"""What one pod says of one adapter, as far as a rollout depends on it."""
+
+SETTLED = ("Proven", "Refused", "Failing")
+
+
+def said_of(state: AgentState, adapter: str) -> Said:
+    """Return what the pod says of the adapter, without counters and without the steps of a load under way."""
+    found = next((item for item in state.adapters if item.name == adapter), None)
+    if found is None:
+        return None
+    settled = [(item.number, item.state, item.reason) for item in found.versions if item.state in SETTLED]
+    return found.active, settled
+
+
+class News:
+    """Follows pods while an adapter waits for them. For one event loop."""
+
+    def __init__(self, ask: Callable[[PodAddress, str], Awaitable[AgentState | Unreachable]]) -> None:
+        """`ask(pod, revision)` answers once the pod's state is another one than that revision, or after a while."""
+        self._ask = ask
+        self._awaited: dict[PodAddress, dict[str, Said]] = {}
+        self._tasks: dict[PodAddress, asyncio.Task[None]] = {}
+        self.tell: Callable[[str, str], None] = lambda namespace, adapter: None
+        """Called with namespace and name of an adapter of which a pod has news."""
+
+    def expect(self, pod: PodAddress, adapter: str, newest: AgentState, revision: str) -> None:
+        """Tell once, as soon as the pod says something new of the adapter.
+
+        `newest` is its newest state, `revision` that of the state which whoever waits has seen: with another one the
+        news may be there already.
+        """
+        if not newest.revision:
+            return  # an agent of an earlier release, which does not hold requests open
+        if newest.revision != revision:
+            self.tell(pod.namespace, adapter)
+            return
+        self._awaited.setdefault(pod, {})[adapter] = said_of(newest, adapter)
+        if pod not in self._tasks:
+            self._tasks[pod] = asyncio.get_running_loop().create_task(self._follow(pod, revision))
+
+    async def close(self) -> None:
+        """Stop waiting."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, pod: PodAddress, revision: str) -> None:
+        awaited = self._awaited[pod]
+        try:
+            while awaited:
+                answer = await self._ask(pod, revision)
+                if isinstance(answer, Unreachable) or not answer.revision:
+                    return
+                revision = answer.revision
+                for adapter in [name for name, said in awaited.items() if said_of(answer, name) != said]:
+                    del awaited[adapter]
+                    self.tell(pod.namespace, adapter)
+        finally:
+            del self._tasks[pod], self._awaited[pod]
