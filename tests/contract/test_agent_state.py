@@ -33,6 +33,7 @@ def written(state: str = "Proven", engine: str = "Ready", wanted_digest: str | N
     )
     return Written(
         pod="pod-1",
+        revision="1f2e3d4c-5",
         wanted_digest=wanted_digest,
         message="",
         base=BaseState(name="tiny", digest=DIGEST),

@@ -105,6 +105,7 @@ def state(**fields: Any) -> documents.AgentState:
     )
     told = {
         "pod": "pod-1",
+        "revision": "1f2e3d4c-5",
         "wanted_digest": builders.digest("wanted"),
         "message": "",
         "base": documents.BaseState(name="tiny", digest=builders.base_id()),

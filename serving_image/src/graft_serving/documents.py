@@ -163,6 +163,7 @@ class AgentState(Document):
 
     schema_id: Annotated[Literal["graft.dev/agent/v1"], Field(alias="schema")] = "graft.dev/agent/v1"
     pod: str
+    revision: str
     wanted_digest: str | None
     message: str
     base: BaseState

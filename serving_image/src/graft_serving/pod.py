@@ -1,5 +1,7 @@
 """The pod as others see it: the routing table for the router, the state document for the operator."""
 
+from collections.abc import Hashable
+
 from graft_registry.documents import BaseManifest
 from graft_serving.documents import (
     AdapterStatus,
@@ -12,6 +14,7 @@ from graft_serving.documents import (
 )
 from graft_serving.engine_monitor import EngineMonitor
 from graft_serving.lifecycle import Lifecycle
+from graft_serving.revision import Revision
 from graft_serving.routing import Alias, RoutingTable
 from graft_serving.traffic import Measured, Traffic
 from graft_serving.versions import Route, VersionKey, VersionRecord, VersionState
@@ -30,6 +33,7 @@ class ServingPod:
         self._lifecycle = lifecycle
         self._monitor = monitor
         self._table = RoutingTable(base_name=base.name, peer=self._peer)
+        self.revision = Revision()
 
     @property
     def table(self) -> RoutingTable:
@@ -55,6 +59,10 @@ class ServingPod:
 
     def refresh(self) -> None:
         """Rebuild the routing table; called whenever the lifecycle has taken its steps."""
+        self._refresh_table()
+        self.revision.update(self._news())
+
+    def _refresh_table(self) -> None:
         wanted = self._lifecycle.wanted
         if wanted is None:
             self._table = RoutingTable(base_name=self._base.name, base_live=self._monitor.is_ready, peer=self._peer)
@@ -78,12 +86,24 @@ class ServingPod:
             by_name.setdefault(key.adapter, []).append(record)
         return AgentState(
             pod=self._name,
+            revision=self.revision.name,
             wanted_digest=self._lifecycle.wanted_digest,
             message=self._lifecycle.message,
             base=BaseState(name=self._base.name, digest=self._base.digest),
             engine=EngineState(state=self._monitor.state, starts=self._monitor.starts, message=self._monitor.message),
             ready=self._lifecycle.is_ready,
             adapters=tuple(self._adapter_status(name, records) for name, records in by_name.items()),
+        )
+
+    def _news(self) -> Hashable:
+        """What somebody may wait for: neither counters nor the steps of a version that is on its way."""
+        lifecycle = self._lifecycle
+        settled = [(key, record.state, record.reason) for key, record in lifecycle.records.items() if is_settled(record)]
+        routes = [(name, self._live_route(name)) for name in lifecycle.routes]
+        return (
+            (lifecycle.wanted_digest, lifecycle.message, lifecycle.is_ready, self._monitor.state),
+            tuple(sorted(routes)),
+            tuple(sorted(settled)),
         )
 
     def _live_route(self, adapter: str) -> Route:
@@ -124,6 +144,11 @@ class ServingPod:
             load_seconds=record.load_seconds,
             measured=_measured_state(record.traffic.measured),
         )
+
+
+def is_settled(record: VersionRecord) -> bool:
+    """Whether a version has come to the end of its way here, for now at least."""
+    return record.state in (VersionState.PROVEN, VersionState.REFUSED, VersionState.FAILING)
 
 
 def _measured_state(measured: Measured) -> MeasuredState:

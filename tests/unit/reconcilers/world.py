@@ -7,7 +7,7 @@ pods decide with the serving agent's own pure functions.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,8 +16,7 @@ from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
 from tests.unit.reconcilers.merged_deployment import is_merged, run_merged_deployments
 from tests.unit.reconcilers.serving_pod import ServingPod
 
-from graft_operator.agents.client import PodAddress
-from graft_operator.agents.documents import AgentState
+from graft_operator.agents import AgentState, PodAddress
 from graft_operator.artifacts import RegistryUnavailable
 from graft_operator.manifests import labels
 from graft_operator.reconcilers.adapter import AdapterReconciler
@@ -141,6 +140,9 @@ class World:
     async def states(self, pods: Iterable[PodAddress]) -> dict[str, AgentState]:
         """Answer as the agents of the pods do."""
         return {pod.name: self.pods[pod.name].state() for pod in pods}
+
+    def expect_news(self, namespace: str, adapter: str, seen: Mapping[str, str]) -> None:
+        """Every round of a simulation looks at everything: nobody has to be told."""
 
     def tick(self) -> None:
         """Let every Job, Deployment and pod go one step."""

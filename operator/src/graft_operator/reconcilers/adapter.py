@@ -55,6 +55,7 @@ class AdapterReconciler:
     async def _step(self, body: Body, adapter: LoraAdapter) -> Plan:
         effects = self._context.effects
         seen, plan = await self._decide(adapter)
+        self._expect_news(seen, plan)
         if not takes_a_place(seen, plan):
             await effects.carry_out(LORA_ADAPTERS, body, plan.actions)
             return plan
@@ -68,6 +69,13 @@ class AdapterReconciler:
         return seen, plan_adapter(
             seen, self._context.clock(), training_job=self._training_job, merged_model=self._merged_model
         )
+
+    def _expect_news(self, seen: AdapterObserved, plan: Plan) -> None:
+        """While a version is on its way to the pods, look again as soon as one of them has gone a step further."""
+        if isinstance(plan.status, LoraAdapterStatus) and plan.status.candidate_version is not None:
+            metadata = seen.adapter.metadata
+            revisions = {pod.name: pod.revision for pod in seen.pods}
+            self._context.agents.expect_news(metadata.namespace, metadata.name, revisions)
 
     def _merged_model(self, seen: AdapterObserved, base: BaseModel, version: ServedVersion) -> list[dict[str, Any]]:
         return merged_model_manifests(seen.adapter, base, version, self._context.platform)

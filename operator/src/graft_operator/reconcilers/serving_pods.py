@@ -71,6 +71,7 @@ def pod_observed(
         base_digest=digest,
         ready=is_ready(pod.body),
         reachable=state is not None,
+        revision=state.revision if state else "",
         wanted_digest=state.wanted_digest if state else None,
         decision=(decisions or {}).get(state.wanted_digest or "") if state else None,
         active={share.number: share.weight for item in adapters for share in item.active},

@@ -1,0 +1,78 @@
+"""What one swap costs the operator: it follows events and the pods' news, and looks at nobody else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from tests.unit.reconcilers.simulation import Simulation
+
+from graft_operator import routing
+from graft_operator.agents.news import said_of
+from graft_operator.engine.keys import Key
+
+TICKS_TO_SWAP = 10
+
+
+class Events:
+    """Passes that events and news cause, as in the operator, instead of rounds over everything."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation = simulation
+        self.known = routing.AdaptersByBase()
+        self.passes: Counter[str] = Counter()
+        self._versions: dict[tuple[str, str], str] = {}
+        list(self._keys())  # the listing that every watch begins with
+
+    async def run(self, keys: Iterable[str] = ()) -> None:
+        """Reconcile these, then whatever that changes, until nothing changes any more."""
+        names = dict.fromkeys([*keys, *(key.name for key in self._keys())])
+        while names:
+            for name in names:
+                self.passes[name] += 1
+                await self.simulation.reconcile(name)
+            names = dict.fromkeys(key.name for key in self._keys())
+
+    def news(self, adapter: str) -> list[Any]:
+        """Return what the pods say of the adapter."""
+        return [said_of(pod.state(), adapter) for pod in self.simulation.world.pods.values()]
+
+    def _keys(self) -> Iterator[Key]:
+        keys_of: dict[str, Callable[[Any], Iterable[Key]]] = {
+            "LoraAdapter": lambda body: routing.keys_of_adapter(self.known, body, deleted=False),
+            "BaseModel": lambda body: routing.keys_of_base(self.known, body),
+        }
+        for kind, keys in keys_of.items():
+            for body in self.simulation.world.cluster.of_kind(kind):
+                metadata = body["metadata"]
+                if self._versions.get((kind, metadata["name"])) != metadata["resourceVersion"]:
+                    self._versions[kind, metadata["name"]] = metadata["resourceVersion"]
+                    yield from keys(body)
+
+
+async def passes_of_a_swap(simulation: Simulation, name: str, number: int) -> Counter[str]:
+    """Pin a version and count the passes over each object until the status says that it is served."""
+    events = Events(simulation)
+    simulation.write_adapter(name, version=number)
+    await events.run()
+    for _ in range(TICKS_TO_SWAP):
+        before = events.news(name)
+        simulation.world.tick()
+        await events.run([name] if events.news(name) != before else [])
+        if simulation.status(name).served_version == number:
+            return events.passes
+    raise AssertionError(f"version {number} is not served: {simulation.status(name).serving}")
+
+
+@pytest.mark.parametrize("siblings", [0, 10])
+async def test_a_swap_takes_a_few_passes_however_many_siblings_there_are(siblings: int) -> None:
+    simulation = Simulation("support", *(f"sibling-{number}" for number in range(siblings)), replicas=2)
+    await simulation.settle()
+    simulation.write_adapter("support", training={"epochs": 5})
+    await simulation.settle()
+    passes = await passes_of_a_swap(simulation, "support", 1)
+    assert passes.keys() == {"support", "tiny"}
+    assert passes["support"] <= 7
+    assert passes["tiny"] <= 4
