@@ -19,7 +19,7 @@ from demo.summary import sum_up
 BASES = "basemodels.graft.dev"
 SCORED_ROWS = 60
 SHOWN_ROWS = 4
-RATE = 8.0
+RATE = 6.0
 """Requests per second while things change: enough to notice any gap, and leaves a small machine room to train."""
 REQUESTS_AFTERWARDS = 60
 PATIENCE_SECONDS = 1200.0

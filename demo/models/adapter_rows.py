@@ -33,14 +33,14 @@ TASKS = (
     Task(
         name="topic",
         label_of=lambda synset: synset.topic if synset.topic in TOPICS else None,
-        training_rows=330,
+        training_rows=220,
         small_rows=100,
         eval_rows=33,
     ),
     Task(
         name="speech",
         label_of=lambda synset: synset.part_of_speech,
-        training_rows=500,
+        training_rows=330,
         small_rows=160,
         eval_rows=50,
     ),
