@@ -43,6 +43,8 @@ class Simulation:
         self.world = World()
         self.answered: set[str] = set()
         """Adapters that have answered, and therefore must go on answering."""
+        self.ending: set[str] = set()
+        """Adapters that need not answer, until they have stopped: what answers yet may be on its way out."""
         self.write_base("a", serving={"replicas": replicas})
         for name in adapters or ("support",):
             self.write_adapter(name)
@@ -180,6 +182,10 @@ class Simulation:
             mode = body["spec"].get("serving", {}).get("mode", "MultiAdapter")
             if "deletionTimestamp" in body["metadata"] or mode == "None":
                 self.answered.discard(name)
+                self.ending.add(name)
+            elif not self.is_answered(name):
+                self.ending.discard(name)
+            if name in self.ending:
                 continue
             if self.is_answered(name):
                 self.answered.add(name)
