@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    Trainer,
     TrainingArguments,
 )
 
@@ -41,6 +41,8 @@ from graft_trainer.plateau import late_improvement
 from graft_trainer.preemption import PreemptionNotice
 from graft_trainer.progress import ProgressCallback, ProgressWriter
 from graft_trainer.rendering import IGNORED, Row
+from graft_trainer.shifted_attention import ShiftedAttentionTrainer
+from graft_trainer.token_count import TokenCountingTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class FinishedTraining:
     late_improvement: float | None
     train_seconds: float
     tokens: int
+    """Tokens of all rows in all steps, padding left out."""
 
 
 class RunTrainer:
@@ -126,15 +129,16 @@ class RunTrainer:
         rows: Sequence[Row],
         eval_rows: Sequence[Row],
         state: RunState,
-    ) -> Trainer:
+    ) -> TokenCountingTrainer:
         patience = self._hyperparameters.early_stopping_patience
         interval = self._hyperparameters.checkpoint_seconds
         if self._hyperparameters.packing:
             check_rows_are_kept_apart(model)
-        trainer = Trainer(
+        mixed = self._method.long_context and model.get_base_model().dtype == torch.bfloat16
+        trainer = self._kind_of_trainer()(
             model=model,
             args=training_arguments(
-                self._hyperparameters, self._method, self._checkpoints.folder, evaluate=bool(eval_rows)
+                self._hyperparameters, self._method, self._checkpoints.folder, evaluate=bool(eval_rows), mixed=mixed
             ),
             **batching(rows, eval_rows, tokenizer, self._hyperparameters),
             optimizers=(self._optimizer(model), None),
@@ -149,6 +153,11 @@ class RunTrainer:
         trainer.remove_callback(PrinterCallback)
         return trainer
 
+    def _kind_of_trainer(self) -> Callable[..., TokenCountingTrainer]:
+        if not self._method.long_context:
+            return TokenCountingTrainer
+        return partial(ShiftedAttentionTrainer, group_size=self._hyperparameters.attention_group_size)
+
     def _optimizer(self, model: PeftModel) -> torch.optim.Optimizer | None:
         """Return the optimizer of a method that needs its own; None leaves it to the Trainer."""
         if not self._method.faster_b:
@@ -157,9 +166,9 @@ class RunTrainer:
 
 
 def training_arguments(
-    hyperparameters: TrainingHyperparameters, method: Method, folder: Path, *, evaluate: bool
+    hyperparameters: TrainingHyperparameters, method: Method, folder: Path, *, evaluate: bool, mixed: bool = False
 ) -> TrainingArguments:
-    """Translate the run's hyperparameters to the Trainer's."""
+    """Translate the run's hyperparameters to the Trainer's; ``mixed`` computes in bfloat16 what is held in float32."""
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=hyperparameters.epochs,
@@ -174,6 +183,7 @@ def training_arguments(
         weight_decay=hyperparameters.weight_decay,
         max_grad_norm=hyperparameters.max_grad_norm,
         optim=optimizer_name(method),
+        bf16=mixed,
         activation_checkpointing=hyperparameters.gradient_checkpointing,
         seed=hyperparameters.seed,
         data_seed=hyperparameters.seed,
@@ -184,7 +194,6 @@ def training_arguments(
         logging_steps=hyperparameters.logging_steps,
         # Otherwise a loss that is no number is logged as the last one that was.
         logging_nan_inf_filter=False,
-        include_num_input_tokens_seen="all",
         save_strategy="no",
         remove_unused_columns=False,
         label_names=["labels"],
