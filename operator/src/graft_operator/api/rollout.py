@@ -33,10 +33,17 @@ class RolloutLimits(ApiModel):
     """Most of its requests that may fail, in percent, beyond what fails of the version before at the same time."""
     max_latency_percent: int = Field(default=200, ge=1, le=10_000)
     """Longest 95th percentile of its answers' seconds, in percent of that of the version before."""
+    max_probe_score_drop_percent: int = Field(default=20, ge=0, le=100)
+    """Most percentage points that its score, of probes answered right, may be below the one before; 100 asks none."""
     min_requests: int = Field(default=20, ge=1, le=100_000)
     """Requests to a version without which nothing is said of it; a step lasts longer until there are as many."""
     wait_seconds: int = Field(default=600, ge=0, le=MOST_SECONDS)
     """How much longer at most: then the step is passed, since a version that nobody asks hurts nobody."""
+
+    @property
+    def judge_probes(self) -> bool:
+        """Whether any score of probes could be beyond the limits."""
+        return self.max_probe_score_drop_percent < 100
 
 
 class RolloutSpec(ApiModel):

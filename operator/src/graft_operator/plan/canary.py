@@ -41,15 +41,20 @@ def step_of(spec: RolloutSpec, weight: int) -> RolloutStep | None:
     return next((step for step in spec.effective_steps if step.weight == weight), None)
 
 
-def step_is_over(spec: RolloutSpec, progress: RolloutProgress, candidate: Measured, now: datetime) -> bool:
-    """Whether the next step may begin: its time is up, and enough requests have been seen, or waited for."""
+def step_is_over(
+    spec: RolloutSpec, progress: RolloutProgress, candidate: Measured, now: datetime, *, asking: bool = False
+) -> bool:
+    """Whether the next step may begin: its time is up, and enough has been seen, or waited for.
+
+    Enough are ``limits.minRequests`` requests, and the answers to all probes; ``asking`` says that some are missing.
+    """
     step, begun = step_of(spec, progress.weight), progress.step_time
     if step is None:
         return True
     if begun is None or now < begun + timedelta(seconds=step.seconds):
         return False
     limits = spec.effective_limits
-    if limits is None or candidate.requests >= limits.min_requests:
+    if limits is None or (candidate.requests >= limits.min_requests and not asking):
         return True
     return now >= begun + timedelta(seconds=step.seconds + limits.wait_seconds)
 
