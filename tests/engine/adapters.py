@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def build_adapters(base: Path, folder: Path) -> None:
     """Write one folder per adapter; names are those of :data:`ADAPTERS`."""
     shutil.rmtree(folder, ignore_errors=True)
     for seed, (name, make) in enumerate(ADAPTERS.items()):
-        make(base, folder / name, seed)
+        with warnings.catch_warnings(action="ignore"):  # PEFT warns of the very combinations that are tried here
+            make(base, folder / name, seed)
         for path in (folder / name).iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner may read; the engine is somebody else
 
