@@ -11,7 +11,7 @@ from transformers import Trainer
 from graft_trainer.rendering import IGNORED
 
 
-class TokenCountingTrainer(Trainer):
+class TokenCountingTrainer(Trainer):  # type: ignore[misc] # Transformers is untyped here
     """Keeps `state.num_input_tokens_seen`, over all workers, by what :func:`tokens_of_rows` counts.
 
     The Trainer's own count without padding needs a padding mask, which packed batches don't have.
