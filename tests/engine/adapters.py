@@ -81,8 +81,8 @@ def narrower(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def deeper(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the tensors with one layer more than the base has."""
-    extra = {name.replace(".layers.0.", ".layers.99."): tensor for name, tensor in tensors.items()}
-    return tensors | extra
+    of_first = {name: tensor for name, tensor in tensors.items() if ".layers.0." in name}
+    return tensors | {name.replace(".layers.0.", ".layers.99."): tensor.clone() for name, tensor in of_first.items()}
 
 
 ADAPTERS: Mapping[str, Callable[[Path, Path, int], None]] = {
