@@ -13,6 +13,7 @@ from graft_operator.agents.documents import AgentState as StateAsRead
 from graft_operator.agents.documents import EngineStatus, LoadStatus
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.manifests import naming, serving
+from graft_operator.plan.slots import place
 from graft_operator.plan.wanted import wanted_set
 from graft_registry.config import RegistryConfig
 from graft_serving import documents, wanted_configmap
@@ -41,7 +42,12 @@ def wanted(**fields: Any) -> dict[str, Any]:
         builders.adapter_of_base("going", target=builders.served_version(1), deleting=True),
     ]
     document = wanted_set(
-        "tiny", builders.base_id(), forward_base_to=None, adapters=adapters, service_urls=urls, places=8
+        "tiny",
+        builders.base_id(),
+        forward_base_to=None,
+        adapters=adapters,
+        service_urls=urls,
+        placement=place(adapters, builders.base_id(), 8),
     )
     return document | fields
 
@@ -75,6 +81,7 @@ def test_agent_understands_its_environment() -> None:
     settings = Settings.from_environment(environ)
     assert settings.wanted_configmap == builders.serving_revision().deployment
     assert (settings.api_port, settings.admin_port) == (naming.API_PORT, naming.STATE_PORT)
+    assert settings.peer_port == naming.PEER_PORT
     assert settings.admin_port == AGENT_PORT
     assert settings.max_rank == builders.base_model().spec.serving.max_rank
     assert settings.peer_service_url == naming.service_url(builders.NAMESPACE, "tiny")

@@ -61,6 +61,10 @@ class Pod:
         return f"http://127.0.0.1:{self.settings.api_port}"
 
     @property
+    def peer_url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.peer_port}"
+
+    @property
     def admin_url(self) -> str:
         return f"http://127.0.0.1:{self.settings.admin_port}"
 
@@ -188,25 +192,28 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-@pytest.fixture
-async def pod(tmp_path: Path, store: ObjectStore, client: aiohttp.ClientSession) -> AsyncIterator[Pod]:
+@contextlib.asynccontextmanager
+async def pod_named(
+    name: str, folder: Path, store: ObjectStore, client: aiohttp.ClientSession, publisher: Publisher | None = None
+) -> AsyncIterator[Pod]:
     """A pod whose engine runs and whose agent is yet to be started, by `async with pod.agent()`."""
     base = base_manifest()
-    manifest = tmp_path / "base" / ".graft" / "base.json"
+    manifest = folder / "base" / ".graft" / "base.json"
     manifest.parent.mkdir(parents=True)
     manifest.write_bytes(base.to_bytes())
     engine = FakeEngine(free_port())
     await engine.start()
     settings = Settings(
         namespace=NAMESPACE,
-        pod="tiny-0",
-        wanted_file=tmp_path / "unused.json",
+        pod=name,
+        wanted_file=folder / "unused.json",
         engine_url=engine.url,
-        base_dir=tmp_path / "base",
-        adapters_dir=tmp_path / "adapters",
+        base_dir=folder / "base",
+        adapters_dir=folder / "adapters",
         max_rank=16,
         listen="127.0.0.1",
         api_port=free_port(),
+        peer_port=free_port(),
         admin_port=free_port(),
         drain_seconds=0,
         shutdown_seconds=5,
@@ -214,6 +221,13 @@ async def pod(tmp_path: Path, store: ObjectStore, client: aiohttp.ClientSession)
         retry_seconds=0.1,
         cache_bytes=0,
     )
-    yield Pod(settings, store, engine, Publisher(store, tmp_path / "published", base), base, client)
+    yield Pod(settings, store, engine, publisher or Publisher(store, folder / "published", base), base, client)
     assert engine.deaths == []
     await engine.crash()
+
+
+@pytest.fixture
+async def pod(tmp_path: Path, store: ObjectStore, client: aiohttp.ClientSession) -> AsyncIterator[Pod]:
+    """One pod, for the tests that are about a single one."""
+    async with pod_named("tiny-0", tmp_path, store, client) as one:
+        yield one

@@ -37,6 +37,7 @@ def environment_of(pod: Pod, registry: RegistryConfig, wanted: Path) -> dict[str
         "GRAFT_ADAPTERS_DIR": str(pod.settings.adapters_dir),
         "GRAFT_LISTEN": "127.0.0.1",
         "GRAFT_API_PORT": str(pod.settings.api_port),
+        "GRAFT_PEER_PORT": str(pod.settings.peer_port),
         "GRAFT_ADMIN_PORT": str(pod.settings.admin_port),
         "GRAFT_DRAIN_SECONDS": "0",
     }

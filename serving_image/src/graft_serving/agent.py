@@ -25,6 +25,7 @@ from graft_serving.pod import ServingPod
 from graft_serving.registry_source import RegistrySource
 from graft_serving.relay import upstream_session
 from graft_serving.router import Router
+from graft_serving.scoring import Scoring
 from graft_serving.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -62,15 +63,10 @@ class Agent:
             monitor=self._monitor,
             memory=Memory(settings.adapters_dir / MEMORY_FOLDER),
             observer=metrics,
-            on_reconciled=lambda: self._pod.refresh(),
+            on_reconciled=self._reconciled,
         )
-        self._pod = ServingPod(
-            name=settings.pod,
-            base=base,
-            peer=settings.peer_service_url,
-            lifecycle=self.lifecycle,
-            monitor=self._monitor,
-        )
+        self._pod = _serving_pod(settings, base, self.lifecycle, self._monitor)
+        self._scoring = _scoring(settings, self._pod, self.lifecycle, cache, engine, self._monitor)
         self.router = _router(settings, base, self._pod, proxied, metrics)
         self._admin = admin_application(
             state=self._pod.state,
@@ -100,17 +96,24 @@ class Agent:
         Raises:
             OSError: a port is taken.
         """
-        api = self.router.application(max_body_bytes=self._settings.max_body_bytes)
+        settings = self._settings
+        api = self.router.application(max_body_bytes=settings.max_body_bytes)
+        for_peers = self.router.application(max_body_bytes=settings.max_body_bytes, for_peers=True)
         self.lifecycle.restore()
         async with (
-            _background(self._monitor.run(), self.lifecycle.run(), self._follow_wanted_sets()),
-            self._listening(self._admin, self._settings.admin_port, 1.0),
-            self._listening(api, self._settings.api_port, self._settings.shutdown_seconds),
+            _background(self._monitor.run(), self.lifecycle.run(), self._scoring.run(), self._follow_wanted_sets()),
+            self._listening(self._admin, settings.admin_port, 1.0),
+            self._listening(api, settings.api_port, settings.shutdown_seconds),
+            self._listening(for_peers, settings.peer_port, settings.shutdown_seconds),
         ):
             yield
             self.router.is_stopping = True
-            logger.info("stopping: serving on for %g s", self._settings.drain_seconds)
-            await asyncio.sleep(self._settings.drain_seconds)
+            logger.info("stopping: serving on for %g s", settings.drain_seconds)
+            await asyncio.sleep(settings.drain_seconds)
+
+    def _reconciled(self) -> None:
+        self._pod.refresh()
+        self._scoring.wake()
 
     async def _follow_wanted_sets(self) -> None:
         async for raw in self._wanted_sets:
@@ -139,7 +142,10 @@ def _engine_client(settings: Settings, session: aiohttp.ClientSession) -> Engine
 
 def _lifecycle_settings(settings: Settings, base: BaseManifest) -> LifecycleSettings:
     return LifecycleSettings(
-        base_digest=base.digest, retry_seconds=settings.retry_seconds, cache_bytes=settings.cache_bytes
+        pod=settings.pod,
+        base_digest=base.digest,
+        retry_seconds=settings.retry_seconds,
+        cache_bytes=settings.cache_bytes,
     )
 
 
@@ -158,6 +164,30 @@ def _bring_up_sequence(
         monitor=monitor,
         observer=metrics,
         loads_at_once=settings.loads_at_once,
+    )
+
+
+def _serving_pod(settings: Settings, base: BaseManifest, lifecycle: Lifecycle, monitor: EngineMonitor) -> ServingPod:
+    return ServingPod(
+        name=settings.pod, base=base, peer=settings.peer_service_url, lifecycle=lifecycle, monitor=monitor
+    )
+
+
+def _scoring(
+    settings: Settings,
+    pod: ServingPod,
+    lifecycle: Lifecycle,
+    cache: AdapterCache,
+    engine: EngineClient,
+    monitor: EngineMonitor,
+) -> Scoring:
+    return Scoring(
+        lifecycle=lifecycle,
+        cache=cache,
+        engine=engine,
+        monitor=monitor,
+        retry_seconds=settings.retry_seconds,
+        on_scored=pod.refresh,
     )
 
 

@@ -41,6 +41,20 @@ class WantedShare(Document):
     weight: Annotated[int, Field(ge=0)]
 
 
+class WantedScoring(Document):
+    """Two loaded versions that are to answer the candidate's probes."""
+
+    candidate: Annotated[int, Field(ge=1)]
+    stable: Annotated[int, Field(ge=1)]
+
+
+class WantedPeer(Document):
+    """Another pod of the base, and where it answers what pods ask one another."""
+
+    name: Name
+    url: Url
+
+
 class WantedAdapter(Document):
     """One alias: the versions to hold, the route to point it at, and who answers while there is none."""
 
@@ -48,6 +62,9 @@ class WantedAdapter(Document):
     versions: tuple[WantedVersion, ...] = ()
     route: tuple[WantedShare, ...] = ()
     forward_to: Url | None = None
+    pods: tuple[Name, ...] | None = None
+    """Names of the pods that hold the adapter; None for all of them."""
+    scoring: WantedScoring | None = None
 
     @model_validator(mode="after")
     def _route_names_listed_versions(self) -> Self:
@@ -56,6 +73,8 @@ class WantedAdapter(Document):
             raise ValueError(f"adapter {self.name!r}: versions lists a number twice; list each version once")
         if missing := [share.number for share in self.route if share.number not in numbers]:
             raise ValueError(f"adapter {self.name!r}: route names {missing}; add them to versions")
+        if self.scoring and not {self.scoring.candidate, self.scoring.stable} <= set(numbers):
+            raise ValueError(f"adapter {self.name!r}: scoring names versions that are not listed; add them to versions")
         if self.route and not any(share.weight for share in self.route):
             raise ValueError(f"adapter {self.name!r}: every weight of route is 0; give one version a weight")
         return self
@@ -64,6 +83,20 @@ class WantedAdapter(Document):
     def version_keys(self) -> tuple[VersionKey, ...]:
         """The wanted versions as keys, in the order of the document."""
         return tuple(VersionKey(self.name, wanted.number, wanted.manifest_digest) for wanted in self.versions)
+
+    def part_of(self, pod: str) -> Self:
+        """What one pod is to do with the adapter: only to know its name, where others hold it."""
+        if self.pods is None or pod in self.pods:
+            return self
+        return self.model_copy(update={"versions": (), "route": (), "scoring": None})
+
+    @property
+    def scored_versions(self) -> tuple[VersionKey, VersionKey] | None:
+        """The candidate and the stable version whose answers are to be scored."""
+        if self.scoring is None:
+            return None
+        keys = {key.number: key for key in self.version_keys}
+        return keys[self.scoring.candidate], keys[self.scoring.stable]
 
     @property
     def desired_route(self) -> Route:
@@ -78,6 +111,7 @@ class WantedSet(Document):
     schema_id: Annotated[Literal["graft.dev/wanted/v1"], Field(alias="schema")]
     base: WantedBase
     adapters: tuple[WantedAdapter, ...] = ()
+    peers: tuple[WantedPeer, ...] = ()
 
     @model_validator(mode="after")
     def _aliases_are_unique(self) -> Self:
@@ -85,6 +119,16 @@ class WantedSet(Document):
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"adapters: the names {sorted(twice)} occur twice (the base's name counts)")
         return self
+
+    def part_of(self, pod: str) -> Self:
+        """What one pod is to do."""
+        return self.model_copy(update={"adapters": tuple(adapter.part_of(pod) for adapter in self.adapters)})
+
+    def peers_with(self, adapter: WantedAdapter, besides: str) -> tuple[str, ...] | None:
+        """Where the pods that hold the adapter can be asked, but for one; None where every pod holds it."""
+        if adapter.pods is None:
+            return None
+        return tuple(peer.url for peer in self.peers if peer.name in adapter.pods and peer.name != besides)
 
 
 def parse_wanted_set(raw: bytes) -> WantedSet:
@@ -134,6 +178,15 @@ class MeasuredState(Document):
     """Bucket of `traffic.latency_bucket` → number of complete 2xx answers."""
 
 
+class ProbeScoreState(Document):
+    """How a version has answered the probes of the version whose manifest has the digest `of`."""
+
+    of: str
+    total: int
+    asked: int
+    right: int
+
+
 class VersionStatus(Document):
     """One version on this pod."""
 
@@ -148,6 +201,7 @@ class VersionStatus(Document):
     errors: int
     load_seconds: float | None
     measured: MeasuredState = MeasuredState()
+    probes: ProbeScoreState | None = None
 
 
 class AdapterStatus(Document):

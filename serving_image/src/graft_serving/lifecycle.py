@@ -38,6 +38,8 @@ class LifecycleObserver(Protocol):
 class LifecycleSettings:
     """What a pod's lifecycle goes by."""
 
+    pod: str
+    """This pod's name; wanted sets name the pods that hold an adapter, where not all of them do."""
     base_digest: str
     """The base on this pod; wanted sets for another one are rejected."""
     retry_seconds: float
@@ -125,7 +127,7 @@ class Lifecycle:
             self.message = str(error)
             logger.error("wanted set rejected digest=%s: %s", digest, error)
             return
-        self.wanted, self.wanted_digest, self.message = wanted, digest, ""
+        self.wanted, self.wanted_digest, self.message = wanted.part_of(self._settings.pod), digest, ""
         self._wanted_since = time.perf_counter()
         self._memory.keep_wanted(raw)
         logger.info("wanted set applied digest=%s adapters=%d", digest, len(wanted.adapters))

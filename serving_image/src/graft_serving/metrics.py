@@ -41,7 +41,7 @@ class Metrics:
             "graft_swap_seconds", "Time from the arrival of a wanted set to the last move of an alias here", *TARGET
         )
         self._refusals = self._counter("graft_refusals", "Versions refused", *TARGET, "reason")
-        self._forwards = self._counter("graft_forwards", "Requests sent to another Service", "outcome")
+        self._forwards = self._counter("graft_forwards", "Requests sent to another pod or Service", "outcome")
         self._rejected = self._counter("graft_rejected", "Requests answered by the agent itself", "code")
         self._of_target = (
             *(self._requests, self._tokens, self._request_seconds, self._first_token_seconds, self._token_seconds),
@@ -73,7 +73,7 @@ class Metrics:
         self._requests.labels(adapter, version, "lost").inc()
 
     def forwarded(self, outcome: str) -> None:
-        """Count a request that was sent to another Service: `answered` or `failed`."""
+        """Count a request that was sent to another pod or Service: `answered` or `failed`."""
         self._forwards.labels(outcome).inc()
 
     def rejected(self, code: str) -> None:

@@ -9,6 +9,7 @@ from graft_serving.documents import (
     BaseState,
     EngineState,
     MeasuredState,
+    ProbeScoreState,
     ShareState,
     VersionStatus,
 )
@@ -17,7 +18,7 @@ from graft_serving.lifecycle import Lifecycle
 from graft_serving.revision import Revision
 from graft_serving.routing import Alias, RoutingTable
 from graft_serving.traffic import Measured, Traffic
-from graft_serving.versions import Route, VersionKey, VersionRecord, VersionState
+from graft_serving.versions import ProbeScore, Route, VersionKey, VersionRecord, VersionState
 
 
 class ServingPod:
@@ -72,7 +73,11 @@ class ServingPod:
             base_live=self._monitor.is_ready,
             base_forward_to=wanted.base.forward_to,
             aliases={
-                adapter.name: Alias(live=self._live_route(adapter.name), forward_to=adapter.forward_to)
+                adapter.name: Alias(
+                    live=self._live_route(adapter.name),
+                    forward_to=adapter.forward_to,
+                    peers=wanted.peers_with(adapter, besides=self._name),
+                )
                 for adapter in wanted.adapters
             },
             peer=self._peer,
@@ -98,7 +103,7 @@ class ServingPod:
     def _news(self) -> Hashable:
         """What somebody may wait for: neither counters nor the steps of a version that is on its way."""
         lifecycle = self._lifecycle
-        settled = [(key, record.state, record.reason) for key, record in lifecycle.records.items() if is_settled(record)]
+        settled = [_outcome(record) for record in lifecycle.records.values() if is_settled(record)]
         routes = [(name, self._live_route(name)) for name in lifecycle.routes]
         return (
             (lifecycle.wanted_digest, lifecycle.message, lifecycle.is_ready, self._monitor.state),
@@ -143,6 +148,7 @@ class ServingPod:
             errors=record.traffic.errors,
             load_seconds=record.load_seconds,
             measured=_measured_state(record.traffic.measured),
+            probes=_score_state(record.score),
         )
 
 
@@ -151,5 +157,17 @@ def is_settled(record: VersionRecord) -> bool:
     return record.state in (VersionState.PROVEN, VersionState.REFUSED, VersionState.FAILING)
 
 
+def _outcome(record: VersionRecord) -> tuple[VersionKey, VersionState, str, str]:
+    """How a version's way has ended, and by which version's probes it is scored."""
+    scored_by = record.score.of if record.score is not None and record.score.complete else ""
+    return record.key, record.state, record.reason, scored_by
+
+
 def _measured_state(measured: Measured) -> MeasuredState:
     return MeasuredState(requests=measured.requests, errors=measured.errors, latency=dict(measured.latency))
+
+
+def _score_state(score: ProbeScore | None) -> ProbeScoreState | None:
+    if score is None:
+        return None
+    return ProbeScoreState(of=score.of, total=score.total, asked=score.asked, right=score.right)

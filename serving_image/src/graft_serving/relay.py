@@ -1,7 +1,7 @@
 """Sends one request upstream and its answer back to the client, chunk by chunk as it comes."""
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -47,6 +47,8 @@ class Call:
     """Headers of the answer that the agent adds."""
     lost_model: str | None = None
     """If upstream answers 404 and names this model, it has lost it: the request is right."""
+    is_declined: Callable[[aiohttp.ClientResponse], bool] | None = None
+    """Tells an answer with which upstream leaves the request to somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ async def _relay_once(session: aiohttp.ClientSession, request: web.Request, call
     async with session.post(call.url, data=call.body, headers=call.headers, allow_redirects=False) as upstream:
         if upstream.status == 404 and call.lost_model and call.lost_model in await upstream.text():
             raise UpstreamLostError(f"upstream doesn't know {call.lost_model} any more")
+        if call.is_declined is not None and call.is_declined(upstream):
+            raise UpstreamLostError(f"upstream can't answer: status {upstream.status}")
         headers = {name: value for name, value in upstream.headers.items() if name.lower() not in _NOT_PASSED_BACK}
         headers.update(call.added_headers)
         if upstream.content_type == "text/event-stream":

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from graft_serving import routing
 from graft_serving.answers import Answered, ModelName
 from graft_serving.api_keys import ApiKeys
+from graft_serving.forwarding import FORWARDED_HEADER, NO_VERSION, VERSION_HEADER, Forwarder, upstream_path
 from graft_serving.generation_request import GenerationRequest, InvalidBodyError, parse_generation_request
 from graft_serving.metrics import BASE_VERSION, Metrics
 from graft_serving.model_list import model_list
@@ -23,16 +24,11 @@ from graft_serving.traffic import Traffic
 from graft_serving.versions import VersionKey
 
 GENERATION_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-FORWARDED_HEADER = "X-Graft-Forwarded"
 SESSION_HEADER = "X-Graft-Session"
-VERSION_HEADER = "X-Graft-Version"
 BASE_HEADER = "X-Graft-Base"
-NO_VERSION = "none"
-"""The version that answers name which came from no version: errors of the agent, and the list of models."""
+FOR_PEERS = web.AppKey("for_peers", bool)
+"""Whether an application answers other pods of the base, which have sent the request on already."""
 _TO_ENGINE = frozenset({"accept", "traceparent", "tracestate", "x-request-id"})
-_NOT_FORWARDED = frozenset(
-    {"connection", "content-encoding", "content-length", "expect", "host", "keep-alive", "te", "transfer-encoding"}
-)
 
 
 class Pod(Protocol):
@@ -87,6 +83,7 @@ class Router:
         """
         self._pod = pod
         self._session = session
+        self._forwarder = Forwarder(session, metrics)
         self._engine_url = engine_url.rstrip("/")
         self._base_digest = base_digest
         self._metrics = metrics
@@ -95,9 +92,10 @@ class Router:
         self.is_stopping = False
         """Set at the end of the pod's life: clients are told to connect elsewhere the next time."""
 
-    def application(self, *, max_body_bytes: int) -> web.Application:
-        """The web application. Paths that it doesn't list never reach the engine."""
+    def application(self, *, max_body_bytes: int, for_peers: bool = False) -> web.Application:
+        """The web application, for clients or for other pods. Paths that it doesn't list never reach the engine."""
         app = web.Application(client_max_size=max_body_bytes, middlewares=[self._authenticated] if self._keys else [])
+        app[FOR_PEERS] = for_peers
         for path in GENERATION_PATHS:
             app.router.add_post(path, self._generate)
         app.router.add_get("/v1/models", self._list_models)
@@ -144,15 +142,16 @@ class Router:
         decision = routing.resolve(
             self._pod.table,
             asked.model,
-            session=request.headers.get(SESSION_HEADER) or asked.user or None,
+            session=_session(request, asked),
             draw=random.random(),  # noqa: S311 - not a secret
             forwarded=FORWARDED_HEADER in request.headers,
+            from_peer=request.app[FOR_PEERS],
         )
         match decision:
             case routing.ToVersion() | routing.ToBase():
                 return await self._ask_engine(request, asked, body, self._target(decision, asked.model))
             case _:
-                return await self._answer_elsewhere(request, body, decision)
+                return await self._answer_elsewhere(request, asked, body, decision)
 
     def _target(self, decision: routing.ToVersion | routing.ToBase, model: str) -> Target:
         if isinstance(decision, routing.ToBase):
@@ -178,7 +177,7 @@ class Router:
     ) -> web.StreamResponse:
         renamed = target.engine_model != asked.model
         call = Call(
-            url=self._engine_url + _upstream_path(request),
+            url=self._engine_url + upstream_path(request),
             body=asked.body_for(target.engine_model) if renamed else body,
             headers={
                 "Content-Type": "application/json",
@@ -199,37 +198,36 @@ class Router:
                     self._record(target, relayed.answered)
                 return relayed.response
         elsewhere = routing.resolve_elsewhere(
-            self._pod.table, asked.model, forwarded=FORWARDED_HEADER in request.headers
+            self._pod.table,
+            asked.model,
+            forwarded=FORWARDED_HEADER in request.headers,
+            from_peer=request.app[FOR_PEERS],
         )
-        return await self._answer_elsewhere(request, body, elsewhere)
+        return await self._answer_elsewhere(request, asked, body, elsewhere)
 
     async def _answer_elsewhere(
-        self, request: web.Request, body: bytes, decision: routing.Decision
+        self, request: web.Request, asked: GenerationRequest, body: bytes, decision: routing.Decision
     ) -> web.StreamResponse:
         match decision:
+            case routing.AskPeers(urls, otherwise):
+                draw = random.random()  # noqa: S311 - not a secret
+                for url in routing.in_turn(urls, _session(request, asked), draw):
+                    if (answer := await self._forwarder.to_peer(request, body, url)) is not None:
+                        return answer
+                return await self._answer_elsewhere(request, asked, body, otherwise)
             case routing.Forward(url):
-                return await self._forward(request, body, url)
+                return await self._ask_service(request, body, url)
             case routing.NotFound(message):
                 return self._reject(404, "model_not_found", message)
             case routing.Unavailable(message):
                 return self._unavailable(message)
         raise AssertionError(f"the engine answers {decision}")
 
-    async def _forward(self, request: web.Request, body: bytes, url: str) -> web.StreamResponse:
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED}
-        call = Call(
-            url=url + _upstream_path(request),
-            body=body,
-            headers={**headers, FORWARDED_HEADER: "1"},
-            added_headers={},
-        )
+    async def _ask_service(self, request: web.Request, body: bytes, url: str) -> web.StreamResponse:
         try:
-            relayed = await relay(self._session, request, call)
+            return await self._forwarder.to_service(request, body, url)
         except UpstreamLostError as error:
-            self._metrics.forwarded("failed")
             return self._unavailable(f"The model is not loaded here, and {url} can't be reached: {error}")
-        self._metrics.forwarded("answered")
-        return relayed.response
 
     @contextlib.contextmanager
     def _counted(self, target: Target) -> Iterator[None]:
@@ -262,8 +260,5 @@ class Router:
         return error_response(status, code, message, headers=headers)
 
 
-def _upstream_path(request: web.Request) -> str:
-    """The path of the matched route, never the client's own spelling of it."""
-    resource = request.match_info.route.resource
-    assert resource is not None
-    return resource.canonical
+def _session(request: web.Request, asked: GenerationRequest) -> str | None:
+    return request.headers.get(SESSION_HEADER) or asked.user or None

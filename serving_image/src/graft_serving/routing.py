@@ -16,10 +16,13 @@ RETRY_AFTER_SECONDS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """One adapter's name: the live part of its active route, and the Service that may answer instead."""
+    """One adapter's name: the live part of its active route, and who may answer instead."""
 
     live: Route = ()
+    peers: tuple[str, ...] | None = None
+    """Where the other pods that hold it can be asked; None where every pod of the base does."""
     forward_to: str | None = None
+    """The Service of another revision of the base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,14 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
+class AskPeers:
+    """One of these pods of the base answers, at these URLs without a path, or else somebody else does."""
+
+    urls: tuple[str, ...]
+    otherwise: "Forward | Unavailable"
+
+
+@dataclass(frozen=True, slots=True)
 class NotFound:
     """No such model (404)."""
 
@@ -67,10 +78,18 @@ class Unavailable:
     message: str
 
 
-Decision = ToVersion | ToBase | Forward | NotFound | Unavailable
+Decision = ToVersion | ToBase | AskPeers | Forward | NotFound | Unavailable
 
 
-def resolve(table: RoutingTable, model: str, *, session: str | None, draw: float, forwarded: bool) -> Decision:
+def resolve(
+    table: RoutingTable,
+    model: str,
+    *,
+    session: str | None,
+    draw: float,
+    forwarded: bool,
+    from_peer: bool = False,
+) -> Decision:
     """Decide who answers.
 
     Args:
@@ -78,29 +97,48 @@ def resolve(table: RoutingTable, model: str, *, session: str | None, draw: float
         model: the request's `model`.
         session: requests of one session get the same version for as long as the weights allow; None for a single one.
         draw: in [0, 1), at random; picks the version of a request without a session.
-        forwarded: another agent sent the request here; then it is never sent on again.
+        forwarded: another agent sent the request to the Service of this pod; then it is sent to no other Service.
+        from_peer: another agent sent the request to this very pod; then it is never sent on again.
     """
     if model == table.base_name:
-        return ToBase() if table.base_live else resolve_elsewhere(table, model, forwarded=forwarded)
+        if table.base_live:
+            return ToBase()
+        return resolve_elsewhere(table, model, forwarded=forwarded, from_peer=from_peer)
     alias = table.aliases.get(model)
     if alias is None:
         return NotFound(_unknown(table, model))
     if alias.live:
         return ToVersion(pick(alias.live, draw) if session is None else pick_for_session(alias.live, session))
-    return resolve_elsewhere(table, model, forwarded=forwarded)
+    return resolve_elsewhere(table, model, forwarded=forwarded, from_peer=from_peer)
 
 
-def resolve_elsewhere(table: RoutingTable, model: str, *, forwarded: bool) -> Forward | Unavailable:
+def resolve_elsewhere(
+    table: RoutingTable, model: str, *, forwarded: bool, from_peer: bool = False
+) -> AskPeers | Forward | Unavailable:
     """Decide who answers a known model that this pod's engine can't answer right now."""
     alias = table.aliases.get(model)
+    peers = alias.peers if alias is not None else None
     named = table.base_forward_to if alias is None else alias.forward_to
-    url = named or table.peer
-    if url is None or forwarded:
-        return Unavailable(
-            f"The model {model!r} is not loaded on this replica yet; retry in {RETRY_AFTER_SECONDS} seconds. "
-            "If this lasts, look at the serving condition of its LoraAdapter."
-        )
-    return Forward(url)
+    # Behind the base's own Service it may be any pod's turn: no better than asking nobody, where few pods hold it.
+    url = named or (table.peer if peers is None else None)
+    otherwise = _unavailable(model, peers) if url is None or forwarded or from_peer else Forward(url)
+    return AskPeers(peers, otherwise) if peers and not from_peer else otherwise
+
+
+def _unavailable(model: str, peers: tuple[str, ...] | None) -> Unavailable:
+    where = "on this replica yet" if peers is None else "on any replica that can be reached"
+    return Unavailable(
+        f"The model {model!r} is not loaded {where}; retry in {RETRY_AFTER_SECONDS} seconds. "
+        "If this lasts, look at the serving condition of its LoraAdapter."
+    )
+
+
+def in_turn(urls: tuple[str, ...], session: str | None, draw: float) -> tuple[str, ...]:
+    """The order in which peers are asked: the same one for a session, so that its prefixes are found in their cache."""
+    if session is None:
+        first = int(draw * len(urls))
+        return urls[first:] + urls[:first]
+    return tuple(sorted(urls, key=lambda url: _hashed(url, session)))
 
 
 def pick(route: Route, draw: float) -> VersionKey:
@@ -128,9 +166,12 @@ def pick_for_session(route: Route, session: str) -> VersionKey:
 
 def _uniform(version: VersionKey, session: str) -> float:
     """A number in (0, 1] that depends on the version and the session alone."""
-    digest = hashlib.sha256(f"{version.manifest_digest}\0{session}".encode("utf-8", "surrogatepass")).digest()
     # 53 bits are all that a float holds.
-    return ((int.from_bytes(digest[:8], "big") >> 11) + 1) / 2**53
+    return ((int.from_bytes(_hashed(version.manifest_digest, session)[:8], "big") >> 11) + 1) / 2**53
+
+
+def _hashed(name: str, session: str) -> bytes:
+    return hashlib.sha256(f"{name}\0{session}".encode("utf-8", "surrogatepass")).digest()
 
 
 def heaviest(route: Route) -> Share:

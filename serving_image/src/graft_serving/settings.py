@@ -41,6 +41,9 @@ class Settings(BaseModel):
     """A file with the keys that clients must know, one a line; every client may ask without it."""
     listen: str = "0.0.0.0"  # noqa: S104 - a pod's API is there to be reached from other pods
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    peer_port: Annotated[int, Field(ge=0, le=65535)] = 8002
+    """Where other pods of the base ask for adapters that they don't hold. No Service has it: what comes in here has
+    been sent on once, and is not sent on again."""
     admin_port: Annotated[int, Field(ge=0, le=65535)] = 8090
     peer_service_url: str | None = None
     """The Service that fronts all pods of the base: it answers what this pod can't answer right now."""

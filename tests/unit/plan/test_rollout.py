@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.builders import NOW, answering_pod, base_model, on_pod, pod, served_version
+from tests.builders import NOW, answering_pod, base_model, on_pod, pod, seen, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.base_model import BaseModel
@@ -245,5 +245,17 @@ ANSWERING = {
 
 @pytest.mark.parametrize(("pods", "numbers"), ANSWERING.values(), ids=ANSWERING)
 def test_clients_are_answered_during_a_rollout(pods: tuple[PodObserved, ...], numbers: tuple[int, ...]) -> None:
-    rollout = planned(wanted=V2, target=V2, previous=V1, pods=pods)
-    assert answering_versions(rollout, TWO, pods) == numbers
+    rollout = replace(planned(wanted=V2, target=V2, previous=V1, pods=pods), mode="MultiAdapter")
+    assert answering_versions(seen(base=TWO, pods=pods), rollout) == numbers
+
+
+def test_an_adapter_of_one_pod_is_rolled_out_when_one_answers() -> None:
+    pods = (decided(on_two(V2, V2, V1)[0], 2, 1), pod("pod-2"))
+    rollout = planned(wanted=V2, target=V2, previous=V1, replicas=1, pods=pods)
+    assert (rollout.done, rollout.previous) == (True, None)
+    assert (rollout.coverage.desired, rollout.coverage.loaded) == (1, 1)
+    assert not planned(wanted=V2, target=V2, previous=V1, replicas=1, pods=(pod("pod-2"),)).done
+
+
+def test_no_more_replicas_are_wanted_than_the_base_has() -> None:
+    assert coverage_of(V1, TWO, on_two(V1, V1), replicas=3).complete

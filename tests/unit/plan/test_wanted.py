@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.builders import NOW, adapter_of_base, base_id, served_version
+from tests.builders import NOW, adapter_of_base, base_id, pod, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.plan.observed import AdapterOfBase
+from graft_operator.plan.slots import place
 from graft_operator.plan.wanted import wanted_set
 
 URLS = {base_id("A"): "http://a", base_id("B"): "http://b"}
+PODS = (pod("pod-b", host="[fd00::2]"), pod("pod-a", host="10.0.0.1"), pod("pod-c", host="10.0.0.3", ready=False))
 BEGUN = RolloutProgress(start_time=NOW)
 
 CASES: dict[str, tuple[AdapterOfBase, dict[str, tuple[list[int], list[int], str | None] | None]]] = {
@@ -45,7 +47,16 @@ CASES: dict[str, tuple[AdapterOfBase, dict[str, tuple[list[int], list[int], str 
 
 
 def document(*adapters: AdapterOfBase, base: str = "A", places: int = 4) -> dict[str, Any]:
-    return wanted_set("tiny", base_id(base), forward_base_to=None, adapters=adapters, service_urls=URLS, places=places)
+    placement = place(adapters, base_id(base), places, PODS)
+    return wanted_set(
+        "tiny",
+        base_id(base),
+        forward_base_to=None,
+        adapters=adapters,
+        service_urls=URLS,
+        placement=placement,
+        peers=PODS,
+    )
 
 
 def entry(adapter: AdapterOfBase, base: str, *siblings: AdapterOfBase, places: int = 4) -> dict[str, Any] | None:
@@ -103,6 +114,50 @@ def test_requests_are_split_as_far_as_there_are_places(
     assert found["decision"]["weight"] == progress.weight
 
 
+SCORED: dict[str, tuple[AdapterOfBase, dict[str, int] | None]] = {
+    "in a canary": (
+        adapter_of_base(target=served_version(2), previous=served_version(1), progress=CANARY, scores_probes=True),
+        {"candidate": 2, "stable": 1},
+    ),
+    "in the rollback window": (
+        adapter_of_base(target=served_version(2), previous=served_version(1), progress=WINDOW, scores_probes=True),
+        {"candidate": 2, "stable": 1},
+    ),
+    "not on the way back": (
+        adapter_of_base(target=served_version(1), previous=served_version(2), progress=WINDOW, scores_probes=True),
+        None,
+    ),
+    "not where no limit depends on it": (
+        adapter_of_base(target=served_version(2), previous=served_version(1), progress=CANARY),
+        None,
+    ),
+    "not alone": (adapter_of_base(target=served_version(2), scores_probes=True), None),
+    "not beside a version on another base": (
+        adapter_of_base(target=served_version(2, "B"), previous=served_version(1), progress=BEGUN, scores_probes=True),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("adapter", "scored"), SCORED.values(), ids=SCORED)
+def test_two_versions_are_scored_where_a_limit_depends_on_it(
+    adapter: AdapterOfBase, scored: dict[str, int] | None
+) -> None:
+    found = entry(adapter, "A")
+    assert found is not None
+    assert found.get("scoring") == scored
+
+
 def test_the_order_of_adapters_does_not_depend_on_the_listing() -> None:
     names = [adapter_of_base(name, target=served_version(1)) for name in ("b", "a")]
     assert document(*names) == document(*names[::-1])
+
+
+def test_pods_and_peers_are_told_only_where_an_adapter_is_not_on_every_pod() -> None:
+    assert "peers" not in document(adapter_of_base(target=served_version(1)))
+    told = document(adapter_of_base("one", target=served_version(1), replicas=1), adapter_of_base("two"))
+    assert told["peers"] == [
+        {"name": "pod-a", "url": "http://10.0.0.1:8002"},
+        {"name": "pod-b", "url": "http://[fd00::2]:8002"},
+    ]
+    assert [len(entry["pods"]) for entry in told["adapters"]] == [1]

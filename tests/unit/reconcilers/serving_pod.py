@@ -15,6 +15,7 @@ TICKS_TO_START = 2
 TICKS_TO_LOAD = 2
 REQUESTS_PER_TICK = 100
 """Of each adapter on each pod."""
+PROBES = 20
 
 
 @dataclass(slots=True)
@@ -27,6 +28,8 @@ class ServingPod:
     """(adapter, number) of what its engine does not take; shared by all pods."""
     fails: set[tuple[str, int]]
     """(adapter, number) of what answers every request with an error; shared by all pods."""
+    answers_wrongly: set[tuple[str, int]] = field(default_factory=set)
+    """(adapter, number) of what answers no probe right; shared by all pods."""
     slowness: int = 0
     """Ticks that a load takes longer here than on the fastest pod."""
     age: int = 0
@@ -49,7 +52,7 @@ class ServingPod:
         if wanted is not None and sha256_digest(wanted.encode()) != self.wanted_digest:
             parsed = parse_wanted_set(wanted.encode())
             assert parsed.base.digest == self.base_digest, "a pod was told the wanted set of another base"
-            self.wanted, self.wanted_digest = parsed, sha256_digest(wanted.encode())
+            self.wanted, self.wanted_digest = parsed.part_of(self.name), sha256_digest(wanted.encode())
         if self.wanted is None:
             return
         seen = self._seen(self.wanted)
@@ -65,18 +68,25 @@ class ServingPod:
             self.engine_is_ready and planning.first_pass_is_complete(self._seen(self.wanted), self.routes)
         )
 
-    def resolve(self, model: str, *, forwarded: bool) -> Decision:
+    def resolve(self, model: str, *, forwarded: bool, from_peer: bool = False) -> Decision:
         """Decide who answers a request, as the real router does."""
         table = RoutingTable(base_name="tiny", base_live=self.engine_is_ready)
         if (wanted := self.wanted) is not None:
-            adapters = {item.name: item.forward_to for item in wanted.adapters}
+            aliases = {
+                item.name: Alias(
+                    live=self._live(item.name),
+                    forward_to=item.forward_to,
+                    peers=wanted.peers_with(item, besides=self.name),
+                )
+                for item in wanted.adapters
+            }
             table = RoutingTable(
                 base_name=wanted.base.name,
                 base_live=self.engine_is_ready,
                 base_forward_to=wanted.base.forward_to,
-                aliases={name: Alias(live=self._live(name), forward_to=url) for name, url in adapters.items()},
+                aliases=aliases,
             )
-        return resolve(table, model, session=None, draw=0.0, forwarded=forwarded)
+        return resolve(table, model, session=None, draw=0.0, forwarded=forwarded, from_peer=from_peer)
 
     def state(self) -> AgentState:
         """Return what the pod says of itself (docs/contracts.md §7)."""
@@ -91,6 +101,7 @@ class ServingPod:
                         "manifestDigest": key.manifest_digest,
                         "state": str(state),
                         "measured": self._measured(key),
+                        "probes": self._probes(key),
                     }
                     for key, state in self.states.items()
                     if key.adapter == name
@@ -112,6 +123,15 @@ class ServingPod:
     def _measured(self, key: VersionKey) -> dict[str, object]:
         requests, errors = self.measured.get(key, (0, 0))
         return {"requests": requests, "errors": errors, "latency": {-16: requests - errors}}
+
+    def _probes(self, key: VersionKey) -> dict[str, object] | None:
+        """Return the version's score where it is to be scored, and the other one can be, too."""
+        for adapter in self.wanted.adapters if self.wanted else ():
+            pair = adapter.scored_versions or ()
+            if key in pair and all(self.states.get(item) is VersionState.PROVEN for item in pair):
+                right = 0 if (key.adapter, key.number) in self.answers_wrongly else PROBES
+                return {"of": pair[0].manifest_digest, "total": PROBES, "asked": PROBES, "right": right}
+        return None
 
     def _answer_requests(self) -> None:
         for share in (share for name in self.routes for share in self._live(name)):

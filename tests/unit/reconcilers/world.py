@@ -113,6 +113,8 @@ class World:
         self.refuses: set[tuple[str, int]] = set()
         self.fails: set[tuple[str, int]] = set()
         """(adapter, number) of what the pods load, and what then fails."""
+        self.answers_wrongly: set[tuple[str, int]] = set()
+        """(adapter, number) of what answers every request, and no probe right."""
         self.losses: dict[int, float] = {}
         """Evaluation loss by version number; 1.0 where nothing is said."""
         self.training_fails: str | None = None
@@ -237,7 +239,12 @@ class World:
                 wanted, there = index < deployment["spec"]["replicas"], name in self.pods
                 if wanted and not there:
                     self.pods[name] = ServingPod(
-                        name, metadata["annotations"][labels.RECIPE], self.refuses, self.fails, slowness=index
+                        name,
+                        metadata["annotations"][labels.RECIPE],
+                        self.refuses,
+                        self.fails,
+                        self.answers_wrongly,
+                        slowness=index,
                     )
                     owner = {"uid": metadata["uid"], "name": metadata["name"]}
                     pod_labels = deployment["spec"]["template"]["metadata"]["labels"]
@@ -254,7 +261,7 @@ class World:
     def _tell_of_pods(self) -> None:
         for name, pod in self.pods.items():
             ready = {"type": "Ready", "status": str(pod.ready)}
-            self.cluster.objects["Pod", name]["status"] = {"podIP": "10.0.0.1", "conditions": [ready]}
+            self.cluster.objects["Pod", name]["status"] = {"podIP": name, "conditions": [ready]}
         for deployment in self._base_deployments():
             own = [pod for name, pod in self.pods.items() if name.rpartition("-")[0] == deployment["metadata"]["name"]]
             ready_count = sum(pod.ready for pod in own)

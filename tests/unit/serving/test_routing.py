@@ -1,11 +1,14 @@
 """Who answers, case by case."""
 
+from unittest.mock import ANY
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from graft_serving.routing import (
     Alias,
+    AskPeers,
     Decision,
     Forward,
     NotFound,
@@ -13,6 +16,7 @@ from graft_serving.routing import (
     ToBase,
     ToVersion,
     Unavailable,
+    in_turn,
     pick,
     pick_for_session,
     resolve,
@@ -21,6 +25,7 @@ from graft_serving.versions import Route, Share, VersionKey
 
 V1, V2 = (VersionKey("support", number, f"sha256:{number:064x}") for number in (1, 2))
 BLUE, PEER = "http://blue:8000", "http://tiny:8000"
+PODS = ("http://10.0.0.1:8002", "http://10.0.0.2:8002", "http://10.0.0.3:8002")
 LIVE = Alias(live=(Share(V1, 90), Share(V2, 10)))
 
 
@@ -67,6 +72,36 @@ CASES: dict[str, tuple[RoutingTable, str, bool, type[Decision] | Decision]] = {
         Unavailable,
     ),
     "What was forwarded is answered if it can be.": (table(LIVE), "support", True, ToVersion(V1)),
+    "An adapter of other pods is answered by one of them.": (
+        table(Alias(peers=PODS), peer=PEER),
+        "support",
+        False,
+        AskPeers(PODS, Unavailable(ANY)),
+    ),
+    "If they can't, another revision's Service is asked.": (
+        table(Alias(peers=PODS, forward_to=BLUE), peer=PEER),
+        "support",
+        False,
+        AskPeers(PODS, Forward(BLUE)),
+    ),
+    "What came from another revision goes to the pod that holds it, but not back.": (
+        table(Alias(peers=PODS, forward_to=BLUE)),
+        "support",
+        True,
+        AskPeers(PODS, Unavailable(ANY)),
+    ),
+    "An adapter that no pod holds is unavailable; asking the own Service would go in circles.": (
+        table(Alias(peers=()), peer=PEER),
+        "support",
+        False,
+        Unavailable,
+    ),
+    "A pod that holds an adapter of few pods answers.": (
+        table(Alias(live=LIVE.live, peers=PODS)),
+        "support",
+        False,
+        ToVersion(V1),
+    ),
     "The base of an engine that is down is unavailable.": (table(base_live=False), "tiny", False, Unavailable),
     "The base of an engine that is down is answered by the other revision.": (
         table(base_live=False, base_forward_to=BLUE),
@@ -81,6 +116,19 @@ CASES: dict[str, tuple[RoutingTable, str, bool, type[Decision] | Decision]] = {
 def test_decision(routes: RoutingTable, model: str, *, forwarded: bool, expected: type[Decision] | Decision) -> None:
     decision = resolve(routes, model, session=None, draw=0.5, forwarded=forwarded)
     assert decision == expected or type(decision) is expected
+
+
+@pytest.mark.parametrize("alias", [Alias(peers=PODS), Alias(forward_to=BLUE), Alias(peers=PODS, forward_to=BLUE)])
+def test_what_another_pod_has_sent_is_never_sent_on(alias: Alias) -> None:
+    decision = resolve(table(alias, peer=PEER), "support", session=None, draw=0.5, forwarded=False, from_peer=True)
+    assert isinstance(decision, Unavailable)
+
+
+def test_single_requests_begin_with_every_pod_in_turn_and_a_session_always_with_the_same() -> None:
+    assert {in_turn(PODS, None, draw)[0] for draw in (0.0, 0.34, 0.99)} == set(PODS)
+    assert {in_turn(order, "user-1", 0.5) for order in (PODS, PODS[::-1])} == {in_turn(PODS, "user-1", 0.0)}
+    assert {in_turn(PODS, f"user-{number}", 0.0)[0] for number in range(30)} == set(PODS)
+    assert all(sorted(in_turn(PODS, session, 0.5)) == sorted(PODS) for session in (None, "user-1"))
 
 
 @pytest.mark.parametrize(("draw", "version"), [(0.0, V1), (0.899, V1), (0.9, V2), (0.999999, V2)])

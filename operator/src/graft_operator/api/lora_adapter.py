@@ -32,6 +32,10 @@ class AdapterServing(ApiModel):
 
     mode: Literal["MultiAdapter", "Merged", "None"] = "MultiAdapter"
     """MultiAdapter: beside its siblings on the base's engine. Merged: as a model of its own. None: published only."""
+    replicas: int | None = Field(default=None, ge=1, le=64)
+    """Number of the base's serving pods that hold the adapter, with mode MultiAdapter; all of them when empty.
+
+    The other pods send requests for it to those, so together the base's pods hold more adapters than one of them."""
     rollout: RolloutSpec = RolloutSpec()
     """How a new version takes over from the one before, with mode MultiAdapter."""
 
@@ -45,7 +49,7 @@ class LoraAdapterSpec(ApiModel):
     """The rows to learn from."""
     method: Method = "LoRA"
     """How the adapter learns; docs/methods.md compares. Auto takes LoRA, RsLoRA from rank 64 on, and QLoRA where the
-    GPU is too small for them. DoRA and IA3 are served merged, prompts not at all."""
+    GPU is too small for them. DoRA, IA3 and LongLoRA are served merged, prompts not at all."""
     lora: LoraParameters = LoraParameters()
     """The adapter's shape."""
     prompt_tuning: PromptTuning = PromptTuning()

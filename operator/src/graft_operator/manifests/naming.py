@@ -13,8 +13,14 @@ NAME_LIMIT: Final = 40
 """Characters of an owner's name in the name of what it owns: suffixes need the other 23 of 63."""
 
 API_PORT: Final = 8000
+PEER_PORT: Final = 8002
 STATE_PORT: Final = 8090
 ENGINE_PORT: Final = 8001
+
+
+def peer_url(host: str) -> str:
+    """Return where a pod answers what other pods of its base send to it."""
+    return f"http://{host}:{PEER_PORT}"
 
 
 def short(digest: str) -> str:

@@ -117,6 +117,7 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
         envFrom=registry_credentials(platform),
         ports=[
             {"name": "api", "containerPort": naming.API_PORT},
+            {"name": "peers", "containerPort": naming.PEER_PORT},
             {"name": "state", "containerPort": naming.STATE_PORT},
         ],
         **agent_probes(),
@@ -158,6 +159,7 @@ def agent_environment(base: BaseModel, revision: ServingRevision) -> list[dict[s
         variable("GRAFT_ADAPTERS_DIR", "/adapters"),
         variable("GRAFT_MAX_RANK", str(base.spec.serving.max_rank)),
         variable("GRAFT_DRAIN_SECONDS", str(DRAIN_SECONDS)),
+        variable("GRAFT_PEER_PORT", str(naming.PEER_PORT)),
         variable("GRAFT_PEER_SERVICE_URL", naming.service_url(namespace, name)),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -30,7 +30,7 @@ from graft_operator.plan.concurrency import decide_concurrency_test, served_adap
 from graft_operator.plan.gateway import decide_gateway
 from graft_operator.plan.importing import RESOLVED, ImportVerdict, decide_import
 from graft_operator.plan.observed import BaseObserved, DeploymentObserved
-from graft_operator.plan.slots import place
+from graft_operator.plan.slots import Placement, place
 from graft_operator.plan.wanted import wanted_set
 
 IN_USE_FINALIZER: Final = "graft.dev/base-in-use"
@@ -88,13 +88,14 @@ def serving_plan(
     seen: BaseObserved, imported: ImportVerdict, now: datetime, build: Builders, actions: tuple[Action, ...]
 ) -> Plan:
     """Apply what is to be served, retire what is not, and say what is true."""
-    revisions = wanted_revisions(seen, imported.resolved, build)
+    placements = {digest: placement_of(seen, digest) for digest in seen.manifests}
+    revisions = wanted_revisions(seen, imported.resolved, placements, build)
     objects: list[Action] = [ApplyObject(manifest) for manifest in build.shared(seen, revisions)] if revisions else []
     for revision in revisions:
-        wanted = wanted_of(seen, revision, revisions, imported.resolved, build)
+        wanted = wanted_of(seen, revision, revisions, placements[revision.digest], imported.resolved, build)
         objects += [ApplyObject(manifest) for manifest in build.revision(seen, revision, wanted)]
     retired = retirements(seen, revisions, imported.resolved, build)
-    unsettled = any(revision.ready_replicas < revision.replicas for revision in revisions)
+    unsettled = any(item.ready_replicas < item.replicas or not placements[item.digest].settled for item in revisions)
     needed = needed_bases(seen, imported.resolved)
     tested = decide_concurrency_test(seen, imported.resolved)
     if tested.due is not None:
@@ -120,14 +121,23 @@ def serving_plan(
     )
 
 
-def wanted_revisions(seen: BaseObserved, resolved: ResolvedBase | None, build: Builders) -> list[ServingRevision]:
+def placement_of(seen: BaseObserved, digest: str) -> Placement:
+    """Return which versions the pods of one revision are to hold, and where."""
+    pods = [pod for pod in (*seen.pods, *seen.leaving_pods) if pod.base_digest == digest]
+    return place(seen.adapters, digest, seen.base.spec.serving.max_loaded_adapters, pods)
+
+
+def wanted_revisions(
+    seen: BaseObserved, resolved: ResolvedBase | None, placements: Mapping[str, Placement], build: Builders
+) -> list[ServingRevision]:
     """Return the revisions to serve: the current base first, then every base that an adapter still needs.
 
     A revision whose manifest is not to be had keeps its Deployment as it is, and is told about by its pods.
     """
     needed = needed_bases(seen, resolved)
     retiring = [item.base_digest for item in still_needed_for_others(seen, needed)]
-    return [serving_revision(seen, digest, build) for digest in [*needed, *retiring] if digest in seen.manifests]
+    there = [digest for digest in [*needed, *retiring] if digest in seen.manifests]
+    return [serving_revision(seen, digest, placements[digest], build) for digest in there]
 
 
 def needed_bases(seen: BaseObserved, resolved: ResolvedBase | None) -> list[str]:
@@ -153,7 +163,7 @@ def forwards(seen: BaseObserved, deployment: DeploymentObserved) -> bool:
     return all(not pod.active and not pod.versions for pod in own)
 
 
-def serving_revision(seen: BaseObserved, digest: str, build: Builders) -> ServingRevision:
+def serving_revision(seen: BaseObserved, digest: str, placement: Placement, build: Builders) -> ServingRevision:
     """Return the status entry of one revision."""
     manifest = seen.manifests[digest]
     claim = manifest.location.persistent_volume_claim
@@ -167,7 +177,7 @@ def serving_revision(seen: BaseObserved, digest: str, build: Builders) -> Servin
         ready_replicas=deployment.ready_replicas if deployment else 0,
         claim_name=claim.claim_name if claim else None,
         claim_path=claim.path if claim else None,
-        waiting=place(seen.adapters, digest, seen.base.spec.serving.max_loaded_adapters).waiting[:WAITING_KEPT],
+        waiting=placement.waiting[:WAITING_KEPT],
     )
 
 
@@ -175,6 +185,7 @@ def wanted_of(
     seen: BaseObserved,
     revision: ServingRevision,
     revisions: Sequence[ServingRevision],
+    placement: Placement,
     resolved: ResolvedBase | None,
     build: Builders,
 ) -> dict[str, Any]:
@@ -190,7 +201,8 @@ def wanted_of(
         forward_base_to=forward,
         adapters=seen.adapters,
         service_urls=urls,
-        places=seen.base.spec.serving.max_loaded_adapters,
+        placement=placement,
+        peers=[pod for pod in (*seen.pods, *seen.leaving_pods) if pod.base_digest == revision.digest],
     )
 
 

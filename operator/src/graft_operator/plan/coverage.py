@@ -33,11 +33,17 @@ NO_COVERAGE = Coverage(desired=0, loaded=0, failed=0)
 
 
 def coverage_of(
-    version: ServedVersion | None, base: BaseModel | None, pods: tuple[PodObserved, ...], *, alone: bool = False
+    version: ServedVersion | None,
+    base: BaseModel | None,
+    pods: tuple[PodObserved, ...],
+    *,
+    replicas: int | None = None,
+    alone: bool = False,
 ) -> Coverage:
     """Count the pods that answer with ``version``, of the replicas of the base that it belongs to.
 
-    ``alone`` leaves out the pods that answer with another version of the adapter, too.
+    ``replicas`` is the adapter's own number of them; pods that stand in for others count up to that. ``alone`` leaves
+    out the pods that answer with another version of the adapter, too.
     """
     if version is None or base is None:
         return NO_COVERAGE
@@ -48,19 +54,22 @@ def coverage_of(
         for seen in pod.versions
         if seen.number == version.number and seen.state in ("Refused", "Failing")
     ]
+    desired = wanted_replicas(base, version.base_digest, replicas)
+    loaded = sum(answers(pod, version) and (not alone or len(pod.active) == 1) for pod in own)
     return Coverage(
-        desired=wanted_replicas(base, version.base_digest),
-        loaded=sum(answers(pod, version) and (not alone or len(pod.active) == 1) for pod in own),
+        desired=desired,
+        loaded=loaded if replicas is None else min(loaded, desired),
         failed=len(failures),
         refused=any(seen.state == "Refused" for _, seen in failures),
         message=f"{failures[0][0]}: {failures[0][1].reason}: {failures[0][1].message}" if failures else "",
     )
 
 
-def wanted_replicas(base: BaseModel, base_digest: str) -> int:
-    """Return the number of pods that are to serve one revision of the base."""
+def wanted_replicas(base: BaseModel, base_digest: str, own: int | None = None) -> int:
+    """Return the number of pods of one revision of the base that are to answer: ``own``, if there are so many."""
     revision = next((item for item in base.status.serving if item.digest == base_digest), None)
-    return revision.replicas if revision else base.spec.serving.replicas
+    there = revision.replicas if revision else base.spec.serving.replicas
+    return there if own is None else min(own, there)
 
 
 def answers(pod: PodObserved, version: ServedVersion) -> bool:

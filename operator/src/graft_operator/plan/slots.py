@@ -3,19 +3,22 @@
 Places are given in this order: what is served already; adapters that are not served yet; versions that roll out beside
 the one that they replace; and versions that are kept for a rollback. Only the last two may use the headroom that the
 engine has on top. Among equals it is first come, first served, so that nobody loses a place to a newcomer.
+
+Places are counted on each pod. An adapter of every pod needs one on each; another one goes where there is room.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.api.base_serving import ROLLOUT_HEADROOM
 from graft_operator.plan import canary
-from graft_operator.plan.observed import AdapterOfBase
+from graft_operator.plan.observed import AdapterOfBase, PodObserved
+from graft_operator.plan.placement import Holders, answers, answers_on_some, choose, is_at_home, staying
 
 
 class Claim(IntEnum):
@@ -29,31 +32,77 @@ class Claim(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The versions that are loaded, by adapter, and the adapters whose target has no place."""
+    """The versions that are loaded, by adapter, and the adapters that have no place, or too few, for their target."""
 
     versions: Mapping[str, tuple[ServedVersion, ...]]
     waiting: tuple[str, ...]
+    holders: Mapping[str, Holders] = field(default_factory=dict)
+    """Where each adapter is that is not on all pods, or not yet: its requests have to go there."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether every adapter is where it belongs: no pod stands in for another."""
+        return not any(holders.stand_ins for holders in self.holders.values())
 
 
-def place(adapters: Iterable[AdapterOfBase], digest: str, places: int) -> Placement:
+@dataclass(slots=True)
+class Places:
+    """How many places are taken on each pod of a revision, while they are given away."""
+
+    pods: Sequence[PodObserved]
+    taken: Counter[str] = field(default_factory=Counter)
+
+    def everywhere(self) -> list[str]:
+        """Return the names of all pods that stay; before there is any, of one that is to come."""
+        return [pod.name for pod in self.pods if not pod.leaving] or ["a pod to come"]
+
+    def below(self, limit: int) -> Callable[[PodObserved], bool]:
+        """Return what tells whether a pod has room for one more, of so many."""
+        return lambda pod: self.taken[pod.name] < limit
+
+    def have_room(self, names: Iterable[str], limit: int) -> bool:
+        """Whether each of these pods has."""
+        return all(self.taken[name] < limit for name in names)
+
+
+def place(adapters: Iterable[AdapterOfBase], digest: str, places: int, pods: Sequence[PodObserved] = ()) -> Placement:
     """Give the places of the revision ``digest`` away. ``places`` is the base's ``serving.maxLoadedAdapters``.
 
-    A served version keeps its place even when there are fewer places than that: the engine then swaps, and answers.
+    ``pods`` are those of the revision. What is served keeps its place even when there are fewer places than that: the
+    engine then swaps, and answers.
     """
-    room = {Claim.NEW: places, Claim.CANDIDATE: places + ROLLOUT_HEADROOM, Claim.KEPT: places + ROLLOUT_HEADROOM}
+    given = Places(pods)
     placed: defaultdict[str, list[ServedVersion]] = defaultdict(list)
-    waiting, taken = [], 0
-    for claim, adapter, version in sorted_claims(adapters, digest):
-        if claim is Claim.SERVED or taken < room[claim]:
-            placed[adapter.name].append(version)
-            taken += 1
+    holders: dict[str, Holders] = {}
+    waiting: set[str] = set()
+    for claim, adapter, version in sorted_claims(adapters, digest, pods):
+        name, limit = adapter.name, places + (ROLLOUT_HEADROOM if claim >= Claim.CANDIDATE else 0)
+        first = name not in placed and name not in waiting
+        if first and adapter.replicas is not None:
+            holders[name] = choose(name, adapter.replicas, pods, given.below(limit))
+            fits = bool(holders[name].names) or not pods
+            if len(holders[name].chosen) < min(adapter.replicas, staying(pods)):
+                waiting.add(name)
+        else:
+            there = name in placed or adapter.replicas is None
+            fits = there and (claim is Claim.SERVED or given.have_room(names_of(holders.get(name), given), limit))
+        if first and claim is Claim.SERVED and adapter.replicas is None and answers_on_some(name, pods):
+            holders[name] = Holders(chosen=tuple(pod for pod in pods if not pod.leaving))
+        if fits:
+            placed[name].append(version)
+            given.taken.update(names_of(holders.get(name), given))
         elif claim is not Claim.KEPT:
-            waiting.append(adapter.name)
-    return Placement({name: tuple(versions) for name, versions in placed.items()}, tuple(sorted(waiting)))
+            waiting.add(name)
+    return Placement({name: tuple(held) for name, held in placed.items()}, tuple(sorted(waiting)), holders)
+
+
+def names_of(holders: Holders | None, given: Places) -> Sequence[str]:
+    """Return the names of the pods that hold an adapter: all of them, where none were chosen."""
+    return given.everywhere() if holders is None else holders.names
 
 
 def sorted_claims(
-    adapters: Iterable[AdapterOfBase], digest: str
+    adapters: Iterable[AdapterOfBase], digest: str, pods: Sequence[PodObserved]
 ) -> Sequence[tuple[Claim, AdapterOfBase, ServedVersion]]:
     """Return who wants what on the revision, in the order in which places are given."""
     claims = [
@@ -63,7 +112,17 @@ def sorted_claims(
         for version in (adapter.previous, adapter.target)
         if version is not None and version.base_digest == digest
     ]
-    return sorted(claims, key=lambda item: (item[0], began(item[1]), item[1].name))
+    return sorted(claims, key=lambda item: (item[0], displacement(item[1], pods), began(item[1]), item[1].name))
+
+
+def displacement(adapter: AdapterOfBase, pods: Sequence[PodObserved]) -> int:
+    """Return 0 for an adapter that is where it belongs, 1 for one that answers elsewhere, and 2 for one without a pod.
+
+    So nobody has to leave for one that comes from a pod that is gone.
+    """
+    if adapter.replicas is None or is_at_home(adapter.name, adapter.replicas, pods):
+        return 0
+    return 1 if any(answers(pod, adapter.name) for pod in pods) else 2
 
 
 def claim_of(adapter: AdapterOfBase, version: ServedVersion) -> Claim:

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graft_operator.api.adapter_status import ServedVersion
+from graft_operator.manifests import naming
 from graft_operator.plan import canary
-from graft_operator.plan.observed import AdapterOfBase
-from graft_operator.plan.slots import place
+from graft_operator.plan.observed import AdapterOfBase, PodObserved
+from graft_operator.plan.slots import Placement
 
 SCHEMA = "graft.dev/wanted/v1"
 
@@ -24,37 +25,37 @@ def wanted_set(
     forward_base_to: str | None,
     adapters: Sequence[AdapterOfBase],
     service_urls: Mapping[str, str],
-    places: int,
+    placement: Placement,
+    peers: Sequence[PodObserved] = (),
 ) -> dict[str, Any]:
     """Return the document of docs/contracts.md §6 for the revision ``digest``.
 
-    ``service_urls`` maps the base digest of every revision that is served to the URL of its own Service; ``places`` is
-    the number of versions that a pod may hold.
+    ``service_urls`` maps the base digest of every revision that is served to the URL of its own Service. ``peers`` are
+    the revision's pods, which ask one another for an adapter that not all of them hold.
     """
-    placed = place(adapters, digest, places).versions
     entries = [
-        adapter_entry(adapter, placed.get(adapter.name, ()), digest, service_urls)
+        adapter_entry(adapter, placement, digest, service_urls)
         for adapter in sorted(adapters, key=lambda item: item.name)
     ]
-    return {
+    document = {
         "schema": SCHEMA,
         "base": {"name": base_name, "digest": digest, "forwardTo": forward_base_to},
         "adapters": [entry for entry in entries if entry is not None],
     }
+    # Nobody asks them where every pod holds everything: then the set need not change whenever a pod does.
+    return document | ({"peers": peers_of(peers)} if placement.holders else {})
 
 
 def adapter_entry(
-    adapter: AdapterOfBase, placed: Sequence[ServedVersion], digest: str, service_urls: Mapping[str, str]
+    adapter: AdapterOfBase, placement: Placement, digest: str, service_urls: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """Return what the revision is to do with one adapter; None where the adapter is not to be known at all.
-
-    ``placed`` are those of its versions that the revision has places for.
-    """
+    """Return what the revision is to do with one adapter; None where the adapter is not to be known at all."""
     if adapter.deleting or adapter.target is None:
         return None
     candidates = [version for version in (adapter.previous, adapter.target) if version is not None]
-    local = [version for version in candidates if version in placed]
-    return {
+    local = [version for version in candidates if version in placement.versions.get(adapter.name, ())]
+    holders = placement.holders.get(adapter.name)
+    entry = {
         "name": adapter.name,
         "versions": [_version(version) for version in local],
         "route": route(local, adapter.weight),
@@ -65,6 +66,21 @@ def adapter_entry(
             "weight": adapter.weight,
         },
     }
+    return entry | scoring(adapter, local) | ({"pods": holders.names} if holders is not None else {})
+
+
+def scoring(adapter: AdapterOfBase, local: Sequence[ServedVersion]) -> dict[str, Any]:
+    """Return which versions are to answer the newer one's probes: where a limit depends on it, and both are there."""
+    if not adapter.scores_probes or len(local) != 2 or local[0].number > local[1].number:
+        return {}
+    stable, candidate = local
+    return {"scoring": {"candidate": candidate.number, "stable": stable.number}}
+
+
+def peers_of(pods: Sequence[PodObserved]) -> list[dict[str, str]]:
+    """Return the pods that may be asked: one that is not ready would only cost the time until it is found out."""
+    ready = sorted((pod for pod in pods if pod.ready and pod.host), key=lambda pod: pod.name)
+    return [{"name": pod.name, "url": naming.peer_url(pod.host)} for pod in ready]
 
 
 def route(local: Sequence[ServedVersion], weight: int) -> list[dict[str, int]]:

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graft_operator.agents.client import Agents, Answer, PodAddress
-from graft_operator.agents.documents import AdapterState, AgentState
+from graft_operator.agents.address import PodAddress
+from graft_operator.agents.client import Agents, Answer
+from graft_operator.agents.documents import AdapterState, AgentState, LoadedVersion
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.serving import WANTED_KEY
 from graft_operator.plan.measured import Measured
-from graft_operator.plan.observed import Decision, PodObserved, VersionOnPod
+from graft_operator.plan.observed import Decision, PodObserved, ProbeScore, VersionOnPod
 from graft_registry.digests import sha256_digest
 
 Object = Mapping[str, Any]
@@ -35,13 +36,15 @@ class ServingPod:
         return self.answer if isinstance(self.answer, AgentState) else None
 
 
-async def serving_pods(cluster: Cluster, agents: Agents, base: ObjectMeta) -> tuple[ServingPod, ...]:
-    """Return the base's pods that are not on their way out, each asked once."""
+async def serving_pods(
+    cluster: Cluster, agents: Agents, base: ObjectMeta, *, leaving: bool = False
+) -> tuple[ServingPod, ...]:
+    """Return the base's pods that are not on their way out, or with ``leaving`` those that are, each asked once."""
     selector = f"{labels.OWNER_UID}={base.uid},{labels.COMPONENT}=serving"
     bodies = [
         body
         for body in await cluster.list(PODS, base.namespace, label_selector=selector)
-        if not body["metadata"].get("deletionTimestamp")
+        if ("deletionTimestamp" in body["metadata"]) == leaving
         and body.get("status", {}).get("phase") not in ("Failed", "Succeeded")
     ]
     addresses = {body["metadata"]["name"]: address for body in bodies if (address := address_of(body)) is not None}
@@ -64,13 +67,16 @@ def pod_observed(
 
     ``decisions`` maps the digests of wanted sets to what they decide for that adapter.
     """
-    state = pod.state
+    state, address = pod.state, address_of(pod.body)
     adapters = [item for item in (state.adapters if state else ()) if adapter is None or item.name == adapter]
     return PodObserved(
         name=pod.body["metadata"]["name"],
         base_digest=digest,
         ready=is_ready(pod.body),
         reachable=state is not None,
+        host=address.host if address else "",
+        leaving="deletionTimestamp" in pod.body["metadata"],
+        answering=frozenset(item.name for item in adapters if item.active),
         revision=state.revision if state else "",
         wanted_digest=state.wanted_digest if state else None,
         decision=(decisions or {}).get(state.wanted_digest or "") if state else None,
@@ -100,9 +106,16 @@ def versions_on_pod(adapter: AdapterState) -> list[VersionOnPod]:
             reason=version.reason,
             message=version.message,
             measured=Measured(version.measured.requests, version.measured.errors, version.measured.latency),
+            score=score_of(version),
         )
         for version in adapter.versions
     ]
+
+
+def score_of(version: LoadedVersion) -> ProbeScore | None:
+    """Return how the version has answered probes, where the pod has asked it any."""
+    told = version.probes
+    return ProbeScore(told.of, told.total, told.asked, told.right) if told is not None else None
 
 
 def is_ready(pod: Object) -> bool:

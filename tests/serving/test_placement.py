@@ -1,0 +1,176 @@
+"""An adapter that is not on every pod: whoever is asked, one that holds it answers."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from tests.serving.conftest import Pod, eventually, pod_named
+from tests.serving.published import wanted_adapter, wanted_set
+
+from graft_registry.store import ObjectStore
+from graft_registry.versions import StoredVersion
+
+
+class Pods:
+    """Pods of one base; each is named by its number."""
+
+    def __init__(self, pods: list[Pod]) -> None:
+        self.pods = pods
+
+    def __getitem__(self, number: int) -> Pod:
+        return self.pods[number]
+
+    def publish(self) -> StoredVersion:
+        """Publish the next version of the adapter."""
+        return self[0].publisher.publish("support")
+
+    def want(self, on: list[int], *versions: StoredVersion, weights: tuple[int, ...] = ()) -> None:
+        """Tell every pod that those of these numbers hold the adapter."""
+        route = list(zip(versions, weights, strict=True)) if weights else None
+        names = [self[number].settings.pod for number in on]
+        entry = wanted_adapter("support", list(versions), route) | {"pods": names}
+        peers = [{"name": pod.settings.pod, "url": pod.peer_url} for pod in self.pods]
+        document = wanted_set(self[0].base, entry) | {"peers": peers}
+        for pod in self.pods:
+            pod.want(document)
+
+    async def until_ready(self) -> None:
+        """Wait until every pod is."""
+        for pod in self.pods:
+            await pod.until_ready()
+
+
+@pytest.fixture
+async def pods(tmp_path: Path, store: ObjectStore, client: aiohttp.ClientSession) -> AsyncIterator[Pods]:
+    """Three pods with their agents."""
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(pod_named("tiny-0", tmp_path / "0", store, client))
+        others = [
+            await stack.enter_async_context(
+                pod_named(f"tiny-{number}", tmp_path / str(number), store, client, first.publisher)
+            )
+            for number in (1, 2)
+        ]
+        for pod in (first, *others):
+            await stack.enter_async_context(pod.agent())
+        yield Pods([first, *others])
+
+
+async def test_every_pod_answers_and_one_holds_the_adapter(pods: Pods) -> None:
+    v1 = pods.publish()
+    pods.want([1], v1)
+    await pods.until_ready()
+    for pod in pods.pods:
+        answer = await pod.ask("support")
+        assert (answer.status, answer.text) == (200, pod.expected("support", 1))
+        assert answer.body["model"] == "support"
+        assert answer.headers["X-Graft-Version"] == "support@v1"
+    assert [list(pod.engine.adapters) for pod in pods.pods] == [[], [v1.engine_name], []]
+
+
+async def test_a_pod_without_the_adapter_is_ready_and_lists_it(pods: Pods) -> None:
+    pods.want([1], pods.publish())
+    await pods.until_ready()
+    async with pods[0].client.get(f"{pods[0].url}/v1/models") as response:
+        models = (await response.json())["data"]
+    assert [model["id"] for model in models] == ["tiny", "support"]
+    assert (await pods[0].state())["adapters"][0]["active"] == []
+
+
+async def test_a_stream_comes_through_chunk_by_chunk_and_ends_with_its_client(pods: Pods) -> None:
+    pods.want([1], pods.publish())
+    await pods.until_ready()
+    pods[1].engine.seconds_per_token = 0.05
+    body = {"model": "support", "prompt": "hello", "max_tokens": 200, "stream": True}
+    async with pods[0].client.post(f"{pods[0].url}/v1/completions", json=body) as response:
+        first = await response.content.readline()
+        assert response.headers["X-Graft-Version"] == "support@v1"
+    assert b'"model":"support"' in first
+
+    async def has_stopped() -> bool:
+        return pods[1].engine.disconnected == 1
+
+    await eventually(has_stopped, what="the end of the generation on the other pod")
+
+
+async def test_the_next_peer_answers_when_one_is_gone_or_has_lost_its_engine(pods: Pods) -> None:
+    pods.want([1, 2], pods.publish())
+    await pods.until_ready()
+    await pods[1].engine.crash()
+    answers = [await pods[0].ask("support", user=f"user-{number}") for number in range(8)]
+    assert {answer.status for answer in answers} == {200}
+    assert {answer.headers["X-Graft-Version"] for answer in answers} == {"support@v1"}
+    # The pod that holds it, but has lost its engine, asks the other one as well.
+    assert (await pods[1].ask("support")).status == 200
+
+
+async def test_when_nobody_is_left_the_client_is_told_to_come_again_and_the_base_does_not_answer(pods: Pods) -> None:
+    pods.want([1], pods.publish())
+    await pods.until_ready()
+    await pods[1].engine.crash()
+    answer = await pods[0].ask("support")
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "2"
+    assert answer.headers["X-Graft-Version"] == "none"
+    assert answer.body["error"]["code"] == "model_unavailable"
+    assert "any replica that can be reached" in answer.body["error"]["message"]
+
+
+async def test_what_a_peer_has_sent_is_not_sent_on(pods: Pods) -> None:
+    pods.want([1], pods.publish())
+    await pods.until_ready()
+    body = {"model": "support", "prompt": "hello"}
+    async with pods[0].client.post(f"{pods[2].peer_url}/v1/completions", json=body) as response:
+        assert response.status == 503
+        assert response.headers["X-Graft-Version"] == "none"
+
+
+async def test_what_came_from_another_revision_still_finds_the_pod_that_holds_it(pods: Pods) -> None:
+    pods.want([1], pods.publish())
+    await pods.until_ready()
+    answer = await pods[0].ask("support", headers={"X-Graft-Forwarded": "1"})
+    assert answer.headers["X-Graft-Version"] == "support@v1"
+
+
+async def test_a_session_has_one_version_of_a_canary_whichever_pod_is_asked(pods: Pods) -> None:
+    v1, v2 = pods.publish(), pods.publish()
+    pods.want([1, 2], v1, v2, weights=(50, 50))
+    await pods.until_ready()
+    seen: dict[str, set[str]] = {}
+    for number in range(20):
+        session = f"user-{number}"
+        answers = [await pod.ask("support", headers={"X-Graft-Session": session}) for pod in pods.pods]
+        seen[session] = {answer.headers["X-Graft-Version"] for answer in answers}
+    assert all(len(versions) == 1 for versions in seen.values())
+    assert set().union(*seen.values()) == {"support@v1", "support@v2"}
+
+
+async def test_a_move_to_another_pod_fails_no_request(pods: Pods) -> None:
+    v1 = pods.publish()
+    pods.want([1], v1)
+    await pods.until_ready()
+    pods[2].engine.load_seconds["support"] = 0.3
+    failed: list[object] = []
+
+    async def keep_asking(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            for pod in pods.pods:
+                answer = await pod.ask("support")
+                if answer.status != 200 or answer.text != pod.expected("support", 1):
+                    failed.append((pod.settings.pod, answer.status, answer.body))
+
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as users:
+        for _ in range(4):
+            users.create_task(keep_asking(stop))
+        pods.want([1, 2], v1)
+        await pods[2].until_state("support", 1, "Proven")
+        pods.want([2], v1)
+        await pods[1].until_state("support", 1, None)
+        await asyncio.sleep(0.1)
+        stop.set()
+    assert failed == []
+    assert [list(pod.engine.adapters) for pod in pods.pods] == [[], [], [v1.engine_name]]
