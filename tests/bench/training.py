@@ -130,13 +130,13 @@ def to_the_better(rounds: list[dict[Turn, Found]], turn: Turn, measure: str) -> 
     """Return the median over the rounds of a contestant's measure, divided by the best that isn't Graft's."""
     rivals = [rival for rival in TURNS if rival.packing == turn.packing and rival.contestant != "Graft"]
     best = min if measure.endswith("bytes") else max
-    return median(found[turn][measure] / best(found[rival][measure] for rival in rivals) for found in rounds)
+    return float(median(found[turn][measure] / best(found[rival][measure] for rival in rivals) for found in rounds))
 
 
 def speed_table(rounds: list[dict[Turn, Found]]) -> str:
     """Return speed and memory as Markdown."""
-    columns = ("", "tokens/s", "to the better", "tokens per CPU second", "to the better")
-    columns += ("peak memory", "to the better", "of it training")
+    speed = ("tokens/s", "to the better", "tokens per CPU second", "to the better")
+    columns = ("", *speed, "peak memory", "to the better", "of it training")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for turn in TURNS:
         cells = [turn.name]

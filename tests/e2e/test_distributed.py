@@ -8,11 +8,12 @@ import time
 import pytest
 from demo.cluster import Object, condition
 from tests.e2e.figures import Figures
-from tests.e2e.tenant import SMALL_TRAINING, Tenant
+from tests.e2e.tenant import Tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 QUEUE = "gpus"
 NODES = 2
+TRAINING = {"maxSteps": 30, "batchSize": 8, "gradientAccumulation": 1}
 POD = {
     "queueName": QUEUE,
     "workers": {"nodes": NODES},
@@ -23,7 +24,7 @@ POD = {
 def test_two_pods_wait_for_their_queue_and_train_together(tenant: Tenant, figures: Figures) -> None:
     tenant.apply(tenant.base())
     tenant.wait_resolved()
-    tenant.apply(tenant.adapter("pair", pod=POD, serving={"mode": "None"}))
+    tenant.apply(tenant.adapter("pair", training=TRAINING, pod=POD, serving={"mode": "None"}))
 
     adapter = tenant.wait_for_adapter("pair", is_queued, "queued", 60)
     assert f"LocalQueue {QUEUE}" in condition(adapter, "Trained")["message"]
@@ -75,6 +76,6 @@ def assert_every_pod_trained_once(tenant: Tenant) -> None:
 
 def assert_both_had_rows_of_their_own(manifest: Object) -> None:
     metrics, rows = manifest["metrics"], manifest["dataset"]["rows"]
-    assert metrics["steps"] == SMALL_TRAINING["maxSteps"]
-    rows_a_step = NODES * SMALL_TRAINING["batchSize"]
+    assert metrics["steps"] == TRAINING["maxSteps"]
+    rows_a_step = NODES * TRAINING["batchSize"]
     assert metrics["epochs"] == pytest.approx(metrics["steps"] * rows_a_step / rows, rel=0.1)
