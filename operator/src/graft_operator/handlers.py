@@ -53,12 +53,10 @@ def register(
             queue.add(owner)
 
     kopf.on.login(registry=registry)(_login)
-    for resource, handler in (
-        (LORA_ADAPTERS, adapter_changed),
-        (BASE_MODELS, base_changed),
-        *((child, child_changed) for child in _CHILDREN),
-    ):
-        kopf.on.event(*_selector(resource), registry=registry)(handler)
+    kopf.on.event(*_selector(LORA_ADAPTERS), registry=registry)(adapter_changed)
+    kopf.on.event(*_selector(BASE_MODELS), registry=registry)(base_changed)
+    for child in _CHILDREN:
+        kopf.on.event(*_selector(child), registry=registry)(child_changed)
 
 
 async def watch(

@@ -59,13 +59,10 @@ class AdapterObserver:
         base, base_problem = await self._base(adapter)
         if adapter.metadata.is_deleting:
             return await self._observe_deletion(adapter, base)
-        rows, evaluation, history, jobs, live, pinned, pods = await asyncio.gather(
-            self._rows(adapter, adapter.spec.dataset, "spec.dataset"),
-            self._rows(adapter, adapter.spec.dataset.evaluation, "spec.dataset.evaluation"),
-            self._history(adapter),
+        (rows, evaluation), (history, live, pinned), jobs, pods = await asyncio.gather(
+            self._both_rows(adapter),
+            asyncio.gather(self._history(adapter), self._live(adapter), self._pinned(adapter)),
             self._jobs(adapter),
-            self._live(adapter),
-            self._pinned(adapter),
             self._pods(adapter, base),
         )
         kept_base = await self._kept_base(adapter, base, history) if base else None
@@ -115,6 +112,14 @@ class AdapterObserver:
             return BaseModel.parse(body), ""
         except ValidationError as error:
             return None, f"BaseModel {name} is invalid: {complaint(error)}"
+
+    async def _both_rows(self, adapter: LoraAdapter) -> tuple[Rows, Rows]:
+        """Return the rows to learn from, and those to evaluate with."""
+        dataset = adapter.spec.dataset
+        return await asyncio.gather(
+            self._rows(adapter, dataset, "spec.dataset"),
+            self._rows(adapter, dataset.evaluation, "spec.dataset.evaluation"),
+        )
 
     async def _rows(self, adapter: LoraAdapter, source: DatasetSource | None, field: str) -> Rows:
         """Return the digest of the rows where the operator may read them, and what is wrong with them."""
