@@ -9,12 +9,20 @@ import pytest
 from graft_operator.agents.documents import AgentState as Read
 from graft_operator.agents.documents import EngineStatus, LoadStatus
 from graft_operator.plan.measured import Measured
-from graft_serving.documents import AdapterStatus, BaseState, EngineState, MeasuredState, ShareState, VersionStatus
+from graft_serving.documents import (
+    AdapterStatus,
+    BaseState,
+    EngineState,
+    MeasuredState,
+    ProbeScoreState,
+    ShareState,
+    VersionStatus,
+)
 from graft_serving.documents import AgentState as Written
 from graft_serving.traffic import latency_bucket
 from graft_serving.versions import VersionState
 
-DIGEST = f"sha256:{'a' * 64}"
+DIGEST, OTHER_DIGEST = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 
 
 def written(state: str = "Proven", engine: str = "Ready", wanted_digest: str | None = DIGEST) -> Written:
@@ -30,6 +38,7 @@ def written(state: str = "Proven", engine: str = "Ready", wanted_digest: str | N
         errors=3,
         load_seconds=0.5,
         measured=MeasuredState(requests=4, errors=1, latency={-27: 2, 0: 1}),
+        probes=ProbeScoreState(of=OTHER_DIGEST, total=32, asked=12, right=11),
     )
     return Written(
         pod="pod-1",
@@ -51,6 +60,7 @@ def test_the_operator_reads_every_field_that_it_decides_by() -> None:
     state = read(written())
     adapter = state.adapters[0]
     assert (state.pod, state.wanted_digest, state.ready) == ("pod-1", DIGEST, True)
+    assert state.revision == "1f2e3d4c-5"
     assert state.base is not None
     assert state.base.digest == DIGEST
     assert [(share.number, share.weight) for share in adapter.active] == [(7, 100)]
@@ -59,6 +69,8 @@ def test_the_operator_reads_every_field_that_it_decides_by() -> None:
     assert (version.reason, version.message) == ("RankTooHigh", "rank 128 is above 64")
     measured = version.measured
     assert (measured.requests, measured.errors, measured.latency) == (4, 1, {-27: 2, 0: 1})
+    assert version.probes is not None
+    assert version.probes.model_dump() == {"of": OTHER_DIGEST, "total": 32, "asked": 12, "right": 11}
 
 
 @pytest.mark.parametrize("seconds", [0.0001, 0.09, 1.0, 1.01, 75.0])

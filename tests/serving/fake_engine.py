@@ -6,6 +6,7 @@ Answers depend on the bytes of the adapter that is loaded, so a test can tell wh
 import asyncio
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 from aiohttp import web
@@ -44,6 +45,14 @@ class FakeEngine:
         self.deaths: list[str] = []
         self.loads: list[str] = []
         self.unloads: list[str] = []
+        self.generations: Counter[str] = Counter()
+        """Answers begun, by model."""
+        self.generating: Counter[str] = Counter()
+        """Answers under way, by model, but for streams."""
+        self.most_generating = 0
+        """The most of them that were ever under way at the same time."""
+        self.cut_off: list[str] = []
+        """Models that were unloaded while they answered."""
         self.disconnected = 0
         self.polls = 0
         self.last_headers: dict[str, str] = {}
@@ -111,6 +120,7 @@ class FakeEngine:
     async def _unload(self, request: web.Request) -> web.Response:
         name = (await request.json())["lora_name"]
         self.unloads.append(name)
+        self.cut_off += [name] * bool(self.generating[name])
         if name not in self.adapters:
             return _error(404, "NotFoundError", f"The lora adapter '{name}' cannot be found.")
         path = self.adapters.pop(name)
@@ -142,11 +152,20 @@ class FakeEngine:
         token_ids = answer_token_ids(weights, prompt, body.get("max_tokens", 4))
         if body.get("stream"):
             return await self._stream(request, model, token_ids)
-        await asyncio.sleep(self.seconds_per_token * len(token_ids))
+        await self._take_time(model, len(token_ids))
         text = answer_text(token_ids)
         choice = {"index": 0, "text": text, "message": {"role": "assistant", "content": text}, "token_ids": token_ids}
         usage = {"prompt_tokens": 3, "total_tokens": 3 + len(token_ids), "completion_tokens": len(token_ids)}
         return _compact({"id": "cmpl-1", "model": model, "choices": [choice], "usage": usage})
+
+    async def _take_time(self, model: str, tokens: int) -> None:
+        self.generations[model] += 1
+        self.generating[model] += 1
+        self.most_generating = max(self.generating.total(), self.most_generating)
+        try:
+            await asyncio.sleep(self.seconds_per_token * tokens)
+        finally:
+            self.generating[model] -= 1
 
     async def _stream(self, request: web.Request, model: str, token_ids: list[int]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})

@@ -85,6 +85,23 @@ async def test_an_immediate_rollout_with_limits_is_rolled_back_too() -> None:
     assert run.reason("Served") == "RolledBack"
 
 
+@pytest.mark.parametrize("strategy", ["Canary", "Immediate"])
+async def test_a_version_that_answers_worse_on_the_engine_is_rolled_back(strategy: str) -> None:
+    run = await served_once(rollout={"strategy": strategy, "limits": {}})
+    run.world.answers_wrongly.add(("support", 2))
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+    assert run.reason("Stalled") == run.reason("Served") == "RolledBack"
+    assert "version 2 answered 0 of" in run.status().versions[0].message
+
+
+async def test_a_limit_of_100_percent_asks_no_probes() -> None:
+    run = await served_once(rollout={"limits": {"maxProbeScoreDropPercent": 100}})
+    run.world.answers_wrongly.add(("support", 2))
+    await run.settle()
+    assert run.answers() == {"v2@a"}
+
+
 async def test_a_rolled_back_version_gets_another_chance_when_the_spec_changes() -> None:
     run = await served_once()
     run.world.fails.add(FAILING)
