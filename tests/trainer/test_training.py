@@ -42,6 +42,12 @@ def test_the_version_tells_what_was_trained_and_how_good_it_is(trained_pod: Pod)
     assert metrics.eval_loss < metrics.base_eval_loss / 10
 
 
+def test_every_held_out_row_is_a_probe_for_the_engine(trained_pod: Pod) -> None:
+    manifest = trained_pod.version().manifest
+    assert len(manifest.probes) == manifest.dataset.eval_rows
+    assert all(probe.prompt_token_ids and probe.expected for probe in manifest.probes)
+
+
 def test_the_loss_is_the_one_that_this_run_always_has(trained_pod: Pod) -> None:
     assert trained_pod.version().manifest.metrics.train_loss == pytest.approx(0.0285, abs=0.005)
 

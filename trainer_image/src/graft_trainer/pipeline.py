@@ -28,6 +28,7 @@ from graft_trainer.merging import merge_adapter
 from graft_trainer.methods import METHODS
 from graft_trainer.outcome import Outcome, Reason
 from graft_trainer.preemption import PreemptionNotice
+from graft_trainer.probes import probes_of
 from graft_trainer.progress import ProgressWriter
 from graft_trainer.publishing import (
     TrainedAdapter,
@@ -93,6 +94,7 @@ def train_and_publish(run: Run) -> Outcome:
         training=training,
         comparison=comparison,
         golden=golden_prompts(comparison, tokenizer),
+        probes=probes_of(comparison.questions, tokenizer),
         merge=_merge(run, held_out.rows, training),
         trained_on=parameters.trained_on,
         trainable_parameters=parameters.trainable,

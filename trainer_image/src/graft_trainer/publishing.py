@@ -19,6 +19,7 @@ from graft_registry.documents import (
     GoldenPrompt,
     MergeRecord,
     Metrics,
+    Probe,
     VersionDraft,
     VersionManifest,
     WarmStart,
@@ -48,6 +49,7 @@ class TrainedAdapter:
     training: FinishedTraining
     comparison: Comparison
     golden: tuple[GoldenPrompt, ...]
+    probes: tuple[Probe, ...]
     merge: MergeRecord | None
     trained_on: str
     trainable_parameters: int
@@ -82,6 +84,7 @@ def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
         image=config.image,
         metrics=metrics_of(adapter.training, adapter.comparison),
         golden=adapter.golden,
+        probes=adapter.probes,
         merge=adapter.merge,
     )
 
