@@ -261,7 +261,7 @@ def test_version_for_another_base_is_not_served(judged: Judged, models: Path, fi
     publisher = Publisher.of(judged.tenant, models, judged.tenant.wait_resolved())
     questions, other = judged.serving.questions["topic"][:12], digest_of("another base of the same shape")
     published = publisher.publish(NAME, 32, questions, labelled_as=other)
-    detected, _ = pinned_in_vain(judged, published.number, is_not_served)
+    detected, _ = pinned_in_vain(judged, published.number, lambda adapter: stalled_as(adapter, "BaseNotInRegistry"))
     note(figures, "wrong base, by its digest", detected=detected, restored=0.0)
 
 
@@ -269,12 +269,6 @@ def stalled_as(adapter: Object, reason: str) -> str:
     """Return the message of the condition Stalled if it has that reason."""
     stalled = condition(adapter, "Stalled")
     return str(stalled["message"]) if stalled["status"] == "True" and stalled["reason"] == reason else ""
-
-
-def is_not_served(adapter: Object) -> str:
-    """Return what the condition Served says if it is False."""
-    served = condition(adapter, "Served")
-    return str(served["message"]) if served["status"] == "False" else ""
 
 
 def pinned_in_vain(judged: Judged, number: int, refusal: Callable[[Object], str]) -> tuple[float, str]:

@@ -97,6 +97,13 @@ CASES = {
         accepted=False,
         says="spec.version: version 3 holds no merged model",
     ),
+    "a pin to a version whose base is nowhere stalls": Case(
+        given=seen(adapter(version=3), pinned=version(3), pinned_has_base=False),
+        trained=("Unknown", "BaseNotInRegistry"),
+        stalls=True,
+        accepted=False,
+        says="spec.version: version 3 belongs to base sha256:",
+    ),
     "a pin wins over a dataset that is missing": Case(
         given=seen(adapter(version=3), pinned=version(3), dataset_problem="gone"), trained=("True", "Pinned"), current=3
     ),
@@ -238,6 +245,7 @@ class Everything:
             ("base_is_unresolved", {"recipe": None}),
             ("dataset_is_missing", {"dataset_problem": "gone"}),
             ("version_is_pinned", {"adapter": adapter(version=3)}),
+            ("pinned_version_has_no_base", {"pinned": version(3), "pinned_has_base": False}),
             (
                 "pinned_version_fits_other_mode",
                 {"adapter": adapter(version=3, serving={"mode": "Merged"}), "pinned": version(3)},

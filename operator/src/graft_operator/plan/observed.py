@@ -130,6 +130,8 @@ class AdapterObserved:
     """Warm starts that were tried before ``recipe`` and have failed their gate."""
     pinned: StoredVersion | None = None
     """The version that ``spec.version`` names, if it exists."""
+    pinned_has_base: bool = True
+    """Whether the pinned version's base is the present one or one of the registry, which can be served again."""
     live: StoredVersion | None = None
     """The version that the alias was last told to point to."""
     history: tuple[StoredVersion, ...] = ()

@@ -64,7 +64,8 @@ def answers(pod: PodObserved, adapter: str) -> bool:
 
 def answers_on_some(adapter: str, pods: Sequence[PodObserved]) -> bool:
     """Whether some of the pods that get requests answer for the adapter, and others don't."""
-    return len({adapter in pod.answering for pod in pods if pod.ready and pod.reachable}) == 2
+    asked = [pod for pod in pods if pod.ready and pod.reachable and not pod.leaving]
+    return len({adapter in pod.answering for pod in asked}) == 2
 
 
 def answers_or_is_about_to(pod: PodObserved, adapter: str) -> bool:

@@ -92,6 +92,18 @@ def pinned_version_fits_other_mode(seen: AdapterObserved, _: datetime) -> Verdic
     return None
 
 
+def pinned_version_has_no_base(seen: AdapterObserved, _: datetime) -> Verdict | None:
+    """A version answers only on its own base, so there have to be files to serve that from."""
+    if seen.pinned is None or seen.pinned_has_base:
+        return None
+    manifest = seen.pinned.manifest
+    return refused(
+        "BaseNotInRegistry",
+        f"spec.version: version {manifest.number} belongs to base {manifest.base.digest}, which BaseModel"
+        f" {seen.adapter.spec.base_model_ref.name} has never been; pin a version of a base that it is or was",
+    )
+
+
 def published_rank(method: Method, rank: int) -> int:
     """Return the highest rank that the published adapter may have where ``rank`` is the highest that was asked for."""
     return 2 * rank if method in DOUBLING_THE_RANK else rank

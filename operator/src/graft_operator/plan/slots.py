@@ -77,28 +77,33 @@ def place(adapters: Iterable[AdapterOfBase], digest: str, places: int, pods: Seq
     waiting: set[str] = set()
     for claim, adapter, version in sorted_claims(adapters, digest, pods):
         name, limit = adapter.name, places + (ROLLOUT_HEADROOM if claim >= Claim.CANDIDATE else 0)
-        first = name not in placed and name not in waiting
-        if first and adapter.replicas is not None:
-            holders[name] = choose(name, adapter.replicas, pods, given.below(limit))
-            fits = bool(holders[name].names) or not pods
-            if len(holders[name].chosen) < min(adapter.replicas, staying(pods)):
-                waiting.add(name)
-        else:
-            there = name in placed or adapter.replicas is None
-            fits = there and (claim is Claim.SERVED or given.have_room(names_of(holders.get(name), given), limit))
-        if first and claim is Claim.SERVED and adapter.replicas is None and answers_on_some(name, pods):
-            holders[name] = Holders(chosen=tuple(pod for pod in pods if not pod.leaving))
-        if fits:
+        keeps = claim is Claim.SERVED
+        if name not in placed:
+            if name in waiting:
+                continue  # a rollout is for pods that hold the version before, and there are none
+            if (own := pods_of_its_own(adapter, claim, given, limit)) is not None:
+                holders[name] = own
+                keeps = True
+                if len(own.chosen) < min(adapter.replicas or 0, staying(pods)):
+                    waiting.add(name)
+                    if not own.names:
+                        continue
+        names = given.everywhere() if name not in holders else holders[name].names
+        if keeps or given.have_room(names, limit):
             placed[name].append(version)
-            given.taken.update(names_of(holders.get(name), given))
+            given.taken.update(names)
         elif claim is not Claim.KEPT:
             waiting.add(name)
     return Placement({name: tuple(held) for name, held in placed.items()}, tuple(sorted(waiting)), holders)
 
 
-def names_of(holders: Holders | None, given: Places) -> Sequence[str]:
-    """Return the names of the pods that hold an adapter: all of them, where none were chosen."""
-    return given.everywhere() if holders is None else holders.names
+def pods_of_its_own(adapter: AdapterOfBase, claim: Claim, given: Places, limit: int) -> Holders | None:
+    """Return the pods to which an adapter's requests have to go; None where any pod will do."""
+    if adapter.replicas is not None:
+        return choose(adapter.name, adapter.replicas, given.pods, given.below(limit))
+    if claim is Claim.SERVED and answers_on_some(adapter.name, given.pods):
+        return Holders(chosen=tuple(pod for pod in given.pods if not pod.leaving))
+    return None
 
 
 def sorted_claims(

@@ -20,6 +20,7 @@ from graft_operator.plan.servability import (
     engine_is_too_short,
     merged_api_would_be_open,
     pinned_version_fits_other_mode,
+    pinned_version_has_no_base,
     rank_exceeds_base,
 )
 from graft_operator.plan.verdicts import Verdict, refused
@@ -102,6 +103,7 @@ def place_is_taken(seen: AdapterObserved, _: datetime) -> Verdict | None:
 CHECKS: Final[tuple[Check, ...]] = (
     base_is_missing,
     pinned_version_fits_other_mode,
+    pinned_version_has_no_base,
     version_is_pinned,  # a pin wins over everything that concerns training
     dataset_is_missing,  # before the recipe, which needs the dataset's digest
     base_is_unresolved,

@@ -33,7 +33,7 @@ from graft_operator.reconcilers.obstacles import complaint
 from graft_operator.reconcilers.serving_pods import decision_in, pod_observed, serving_pods, short_digest
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import StoredVersion
-from graft_registry.errors import NotFound as VersionNotFound
+from graft_registry.errors import NotFound
 
 Object = Mapping[str, Any]
 
@@ -61,7 +61,7 @@ class AdapterObserver:
             return await self._observe_deletion(adapter, base)
         (rows, evaluation), (history, live, pinned), jobs, pods = await asyncio.gather(
             self._both_rows(adapter),
-            asyncio.gather(self._history(adapter), self._live(adapter), self._pinned(adapter)),
+            asyncio.gather(self._history(adapter), self._live(adapter), self._stored(adapter, adapter.spec.version)),
             self._jobs(adapter),
             self._pods(adapter, base),
         )
@@ -85,6 +85,7 @@ class AdapterObserver:
             published=choice.published,
             rejected=choice.rejected,
             pinned=pinned,
+            pinned_has_base=await self._has_base(pinned, base),
             live=live,
             history=history,
             jobs=jobs,
@@ -177,35 +178,35 @@ class AdapterObserver:
             return live
         for recipe in way.recipes:
             entry = next((version for version in known if version.recipe == recipe), None)
-            if entry is not None and (stored := await self._read(adapter, entry)) is not None:
+            if entry is not None and (stored := await self._stored(adapter, entry.number, entry.digest)) is not None:
                 return stored
         return await self._artifacts.find_version(adapter.metadata.namespace, adapter.metadata.name, way.recipes[0])
 
-    async def _read(self, adapter: LoraAdapter, version: Version) -> StoredVersion | None:
+    async def _stored(
+        self, adapter: LoraAdapter, number: int | None, digest: str | None = None
+    ) -> StoredVersion | None:
         metadata = adapter.metadata
-        try:
-            return await self._artifacts.read_version(metadata.namespace, metadata.name, version.number, version.digest)
-        except VersionNotFound:
-            return None
-
-    async def _pinned(self, adapter: LoraAdapter) -> StoredVersion | None:
-        number = adapter.spec.version
         if number is None:
             return None
         try:
-            return await self._artifacts.read_version(adapter.metadata.namespace, adapter.metadata.name, number)
-        except VersionNotFound:
+            return await self._artifacts.read_version(metadata.namespace, metadata.name, number, digest)
+        except NotFound:
             return None
 
     async def _live(self, adapter: LoraAdapter) -> StoredVersion | None:
         target = adapter.status.serving.target
-        if target is None:
-            return None
-        metadata = adapter.metadata
+        return await self._stored(adapter, target.number, target.digest) if target else None
+
+    async def _has_base(self, version: StoredVersion | None, base: BaseModel | None) -> bool:
+        """Whether the version's base is the present one, or one that can be served again."""
+        resolved = base.status.resolved if base else None
+        if version is None or base is None or resolved is None or version.manifest.base.digest == resolved.digest:
+            return True
         try:
-            return await self._artifacts.read_version(metadata.namespace, metadata.name, target.number, target.digest)
-        except VersionNotFound:
-            return None
+            await self._artifacts.base(base.metadata.namespace, base.metadata.name, version.manifest.base.digest)
+        except NotFound:
+            return False
+        return True
 
     async def _history(self, adapter: LoraAdapter) -> tuple[StoredVersion, ...]:
         """Return the newest versions of the registry, for an object that knows of none: a cluster built anew."""
