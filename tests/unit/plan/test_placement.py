@@ -176,3 +176,12 @@ def test_while_an_adapter_of_all_pods_is_not_yet_on_all_its_requests_go_to_those
     assert spread(place([everywhere], base_id("A"), 1, PODS)) == {}
     on_one = changed(PODS[0], answering=frozenset({"support"}))
     assert spread(place([everywhere], base_id("A"), 1, on_one)) == {"support": tuple(names(PODS))}
+
+
+def test_without_a_pod_nothing_waits_for_a_place() -> None:
+    rolling = adapter_of_base(
+        "support", target=served_version(2), previous=V1, replicas=1, progress=RolloutProgress(start_time=NOW)
+    )
+    placement = place([rolling, new("other")], base_id("A"), 2)
+    assert placement.waiting == ()
+    assert spread(placement) == {"support": (), "other": ()}

@@ -76,6 +76,18 @@ async def test_a_pod_that_is_lost_is_stood_in_for_until_it_is_back() -> None:
     assert holders(run, "support") == [lost]  # in this world a pod comes back under its name
 
 
+async def test_a_pod_on_its_way_out_answers_until_another_one_does() -> None:
+    run = await placed(3, "support")
+    (leaving,) = holders(run, "support")
+    run.world.cluster.objects["Pod", leaving]["metadata"]["deletionTimestamp"] = run.world.now.isoformat()
+    await run.rounds(8)
+    (successor,) = holders(run, "support")
+    assert successor != leaving
+    run.world.kill_pod(leaving)
+    await run.settle()
+    assert all_answer(run)
+
+
 async def test_a_new_version_and_a_new_base_take_over_where_the_adapter_is() -> None:
     run = await placed(3, "support")
     run.write_adapter(lora={"rank": 8})
@@ -103,3 +115,13 @@ async def test_more_and_fewer_replicas_are_a_matter_of_the_spec() -> None:
         await run.settle()
         assert len(holders(run, "support")) == pods
         assert all_answer(run)
+
+
+@pytest.mark.parametrize("write", range(1, 9))
+async def test_an_operator_that_dies_while_adapters_move_loses_no_answer(write: int) -> None:
+    run = await placed(2, *NAMES[:3])
+    run.world.cluster.dies_after_write = run.world.cluster.writes + write
+    run.write_base(serving={"replicas": 3})
+    await run.settle()
+    assert all(len(holders(run, name)) == 1 for name in NAMES[:3])
+    assert all_answer(run)
