@@ -161,10 +161,11 @@ async def test_a_move_to_another_pod_fails_no_request(pods: Pods) -> None:
                 answer = await pod.ask("support")
                 if answer.status != 200 or answer.text != pod.expected("support", 1):
                     failed.append((pod.settings.pod, answer.status, answer.body))
+            await asyncio.sleep(0.01)
 
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as users:
-        for _ in range(4):
+        for _ in range(2):
             users.create_task(keep_asking(stop))
         pods.want([1, 2], v1)
         await pods[2].until_state("support", 1, "Proven")
