@@ -73,6 +73,12 @@ SPECS: dict[str, dict[str, Any]] = {
     "modules with ranks of their own": {"lora": {"rank": 8, "rankPattern": {"q_proj": 64, "layers.0.mlp.up_proj": 4}}},
     "LoRA+": {"method": "LoRAPlus", "lora": {"learningRateRatio": "8.5"}},
     "merged": {"method": "DoRA", "serving": {"mode": "Merged"}},
+    "a longer context": {"method": "LongLoRA", "serving": {"mode": "Merged"}, "training": {"maxSequenceLength": 12}},
+    "a longer context in groups of one's own": {
+        "method": "LongLoRA",
+        "serving": {"mode": "None"},
+        "training": {"maxSequenceLength": 8192, "attentionGroupSize": 512},
+    },
     "a trained prompt": {"method": "PromptTuning", "promptTuning": {"virtualTokens": 8}, "serving": {"mode": "None"}},
 }
 
@@ -102,6 +108,7 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert config.serving.mode == subject.spec.serving.mode
     assert config.training.learning_rate == float(training.learning_rate)
     assert config.training.max_steps == training.max_steps
+    assert config.training.attention_group_size == training.effective_attention_group_size
     assert config.training.packing == training.packing
     assert config.training.early_stopping_patience == training.early_stopping_patience
     assert config.training.gradient_checkpointing == training.gradient_checkpointing

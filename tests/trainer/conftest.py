@@ -228,6 +228,7 @@ def run_document(adapter: str, *, endpoint: str, base: Path, base_digest: str) -
             "weightDecay": "0.0",
             "maxGradNorm": "1.0",
             "maxSequenceLength": 64,
+            "attentionGroupSize": 16,
             "packing": False,
             "seed": 42,
             "precision": "Auto",

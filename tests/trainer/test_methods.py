@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 STEPS = int(os.environ.get("GRAFT_METHODS_STEPS", "24"))
-LEARNING_RATES = {"IA3": "1e-1", "LoRAPlus": "2e-3", "PrefixTuning": "1", "PromptTuning": "1e-1"}
+LEARNING_RATES = {"IA3": "1e-1", "LoRAPlus": "2e-3", "LongLoRA": "2e-3", "PrefixTuning": "1", "PromptTuning": "1e-1"}
 """Few parameters need large steps; LoRA+ has larger ones for half of the matrices."""
 
 each_method = pytest.mark.parametrize("method", METHODS)

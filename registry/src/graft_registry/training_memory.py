@@ -12,12 +12,13 @@ the parts are, in bytes:
 weights         ``b`` per parameter; NF4 with double quantization takes 4 + 8/64 + 32/16384 = 4.127 bits for
                 each weight of a linear layer (QLoRA §3, arXiv:2305.14314) and ``b`` for the rest
 adapter         ``r·Σ(in + out)`` parameters of 16 bytes: fp32 weight, gradient and AdamW's two moments; of 10
-                where the moments have 8 bits (bitsandbytes, beside a quantized base)
+                where the moments have 8 bits (bitsandbytes, beside a quantized base); with LongLoRA also the
+                ``V·h`` of a copy of the embeddings (arXiv:2309.12307)
 activations     ``T·L·block``, where autograd keeps for each token of a Llama-like block ``8h`` (inputs of the two
                 norms, fp32), ``4a·b`` (queries, repeated keys and values, attention's output), ``3i·b`` (the gated
-                MLP), ``s·b`` (the attention mask, where several rows are padded), and for each adapted layer
-                ``4r + 4·in`` (its input in fp32) and the dropout's mask. With gradient checkpointing
-                ``T·(L·h·b + block)``: the blocks' inputs, and one block that is computed again
+                MLP), ``s·b`` (the attention mask, where several rows are padded, but for LongLoRA), and for each
+                adapted layer ``4r + 4·in`` (its input in fp32) and the dropout's mask. With gradient checkpointing
+                ``T·(L·h·b + block)``: the blocks' inputs (fp32 with LongLoRA), and one block that is computed again
 logits          ``12·T·V``: log-probabilities, their gradient and that of the logits, all fp32
 overhead        of the process: 0.8 GB for the CUDA context and the allocator's rounding; on a CPU what
                 Python and its libraries take
@@ -114,6 +115,8 @@ class TrainingSetup:
     value_bytes: int
     """2 for bfloat16, 4 for float32."""
     gradient_checkpointing: bool = False
+    long_context: bool = False
+    """LongLoRA (arXiv:2309.12307): the embeddings train too, in fp32, and groups of tokens need no attention mask."""
     shards: int = 1
     """Workers that share the weights of the blocks out among themselves (FSDP)."""
 
@@ -187,6 +190,8 @@ def adapter_bytes(shape: ModelShape, setup: TrainingSetup) -> int:
     """Return the bytes of the adapter's weights, their gradients and the optimizer's state."""
     adapted = shape.adapted(setup.target_modules)
     parameters = setup.rank * sum(layers.inputs + layers.outputs for layers in adapted)
+    if setup.long_context:
+        parameters += shape.vocab_size * shape.hidden_size
     return parameters * (ADAMW_8BIT_BYTES if setup.quantized else ADAMW_BYTES)
 
 
@@ -195,14 +200,15 @@ def activation_bytes(shape: ModelShape, setup: TrainingSetup, *, mask_bytes: int
     blocks = setup.tokens * _blocks_bytes(shape, setup, mask_bytes)
     if not setup.gradient_checkpointing:
         return blocks
-    return setup.tokens * shape.layers * shape.hidden_size * setup.value_bytes + blocks // shape.layers
+    value_bytes = FP32_BYTES if setup.long_context else setup.value_bytes
+    return setup.tokens * shape.layers * shape.hidden_size * value_bytes + blocks // shape.layers
 
 
 def _blocks_bytes(shape: ModelShape, setup: TrainingSetup, mask_bytes: int) -> int:
     """Return the bytes per token that all blocks keep together."""
     norms = 2 * FP32_BYTES * shape.hidden_size
-    # A single row is never padded, and needs no mask.
-    mask = setup.sequence_length if setup.batch_size > 1 else 0
+    # A single row is never padded, and needs no mask; neither do groups, which see nothing of the padding after them.
+    mask = setup.sequence_length if setup.batch_size > 1 and not setup.long_context else 0
     attention = (4 * shape.attention_size + mask) * setup.value_bytes
     mlp = 3 * shape.intermediate_size * setup.value_bytes
     adapters = 0

@@ -30,6 +30,7 @@ SAME: dict[str, dict[str, Any]] = {
     "no packing, spelled out": {"training": {"packing": False}},
     "LoRA+'s ratio without LoRA+": {"lora": {"learningRateRatio": "8"}},
     "the length of a prompt that is not trained": {"promptTuning": {"virtualTokens": 10}},
+    "LongLoRA's groups without LongLoRA": {"training": {"attentionGroupSize": 64}},
     "the default of alpha, spelled out": {"lora": {"alpha": 32}},
     "the default of the seed, spelled out": {"training": {"seed": 42}},
     "more bad rows that are put up with": {
@@ -82,6 +83,7 @@ def test_the_recipe_changes_with(spec: dict[str, Any]) -> None:
     ("method", "field"),
     [
         ("LoRAPlus", {"lora": {"learningRateRatio": "8"}}),
+        ("LongLoRA", {"training": {"attentionGroupSize": 64}}),
         ("PromptTuning", {"promptTuning": {"virtualTokens": 10}}),
         ("PrefixTuning", {"promptTuning": {"virtualTokens": 10}}),
     ],

@@ -63,12 +63,20 @@ SAVES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sharding": ({"shards": 2}, {}),
     "more shards": ({"shards": 8}, {"shards": 2}),
     "no ranks at all": ({"rank": 0}, {"rank": 1}),
+    "the base's own context": ({}, {"long_context": True}),
 }
 
 
 @pytest.mark.parametrize(("less", "more"), SAVES.values(), ids=SAVES)
 def test_memory_is_saved_by(less: dict[str, Any], more: dict[str, Any]) -> None:
     assert estimate_gpu(LLAMA_2_7B, setup(**less)).total < estimate_gpu(LLAMA_2_7B, setup(**more)).total
+
+
+def test_a_long_context_trains_the_embeddings_and_needs_no_mask() -> None:
+    rows = {"batch_size": 4, "sequence_length": 8192, "gradient_checkpointing": False}
+    whole, grouped = (estimate_gpu(LLAMA_2_7B, setup(long_context=long, **rows)) for long in (False, True))
+    assert grouped.adapter - whole.adapter == 16 * 32_000 * 4096
+    assert whole.activations - grouped.activations == 4 * 8192 * 32 * 8192 * 2
 
 
 def test_naming_every_layer_is_the_same_as_all_of_them() -> None:

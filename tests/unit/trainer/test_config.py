@@ -86,6 +86,7 @@ def test_reads_the_documented_example(tmp_path: Path) -> None:
         (("training", "epochs"), "3", "spec.training.epochs", "valid integer"),
         (("training", "warmupRatio"), "1.5", "spec.training.warmupRatio", "less than or equal to 1"),
         (("training", "packing"), "yes", "spec.training.packing", "valid boolean"),
+        (("training", "attentionGroupSize"), 255, "spec.training.attentionGroupSize", "multiple of 2"),
         (("dataset", "fileType"), "XLSX", "spec.dataset.fileType", "'JSONL', 'JSON', 'Parquet' or 'CSV'"),
         (("dataset", "maxDroppedPercent"), 101, "spec.dataset.maxDroppedPercent", "less than or equal to 100"),
         (("lora", "rank"), 0, "spec.lora.rank", "greater than or equal to 1"),

@@ -18,6 +18,7 @@ from graft_registry.versions import AdapterRegistry
 from graft_trainer.base import check_base, check_mergeable
 from graft_trainer.config import read_run_config
 from graft_trainer.dataset import load_dataset
+from graft_trainer.long_context import long_context
 from graft_trainer.outcome import Outcome, Reason, classify, report
 from graft_trainer.preemption import PreemptionNotice
 from graft_trainer.runtime import Settings, configure_logging, prepare_environment
@@ -55,6 +56,7 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
         return launch(config.workers, settings)
     base = check_base(config.base)
     check_mergeable(base, config.serving)
+    context = long_context(base, config)
     fetcher = DataFetcher(config.registry, settings.work_folder / "data")
     dataset = load_dataset(config.dataset, fetcher, seed=config.training.seed)
     logger.info("%s", dataset)
@@ -68,6 +70,7 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
         Run(
             config=config,
             base=base,
+            context=context,
             dataset=dataset,
             store=store,
             registry=registry,

@@ -22,7 +22,7 @@ from peft import (
 from peft.utils import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
 from transformers import PreTrainedModel, set_seed
 
-from graft_trainer import explained_variance, principal_weights
+from graft_trainer import explained_variance, principal_weights, whole_weights
 from graft_trainer.checkpoint import RunCheckpoints
 from graft_trainer.config import LoraHyperparameters, RunConfig
 from graft_trainer.methods import METHODS, Method
@@ -61,6 +61,8 @@ def attach_adapter(
             begin(model, checkpoints.initial_adapter)
         elif observes:
             explained_variance.initialize(model, rows)
+        elif method.long_context:
+            whole_weights.hold_in_float32(model)
     except ValueError as error:
         field = "spec.lora.targetModules" if method.kind in ("LoRA", "IA3") else "spec.method"
         raise InvalidConfigError(f"{field}: {error}", field=field) from error
@@ -74,7 +76,10 @@ def adapter_config(config: RunConfig, base: PreTrainedModel, *, resumed: Path | 
     targets = target_modules(config.lora, base)
     match method.kind:
         case "LoRA":
-            return lora_config(config.lora, method, targets=targets, resumed=resumed)
+            lora = lora_config(config.lora, method, targets=targets, resumed=resumed)
+            if method.long_context:
+                whole_weights.configure(lora, base)
+            return lora
         case "IA3":
             inner = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(base.config.model_type, [])
             return IA3Config(

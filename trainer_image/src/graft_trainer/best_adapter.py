@@ -46,7 +46,8 @@ class BestAdapterCallback(TrainerCallback):  # type: ignore[misc] # Transformers
         if self._state.best_eval_loss is None or loss < self._state.best_eval_loss:
             self._state.best_eval_loss, self._state.best_step = loss, state.global_step
             self._state.evaluations_since_best = 0
-            weights = {name: tensor.contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
+            # Copies, as the file's format has no words for an output layer that is also the embedding.
+            weights = {name: tensor.clone().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
             save_file(weights, self._checkpoints.best_adapter, metadata={"format": "pt"})
             return
         self._state.evaluations_since_best += 1

@@ -135,7 +135,10 @@ class PromptTuningHyperparameters(_Document):
 
 
 class TrainingHyperparameters(_Document):
-    """The optimisation. Steps are optimiser steps; ``batch_size`` is per device and micro-batch, in rows."""
+    """The optimisation. Steps are optimiser steps; ``batch_size`` is per device and micro-batch, in rows.
+
+    ``attention_group_size`` is LongLoRA's, in tokens.
+    """
 
     epochs: int = Field(ge=1)
     max_steps: int | None = Field(default=None, ge=1)
@@ -147,6 +150,7 @@ class TrainingHyperparameters(_Document):
     weight_decay: NumberString
     max_grad_norm: NumberString
     max_sequence_length: int = Field(ge=8)
+    attention_group_size: int = Field(default=256, ge=2, multiple_of=2)
     packing: bool
     seed: int = Field(ge=0, lt=2**32)
     precision: Literal["Auto", "Float32", "BFloat16"]

@@ -18,6 +18,7 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from graft_trainer.config import Probe
 from graft_trainer.conversation import Conversation, Example, Message
+from graft_trainer.long_context import LongContext
 from graft_trainer.rendering import IGNORED, Row, prompt_token_ids
 
 Item = TypeVar("Item")
@@ -80,25 +81,36 @@ def compare(
     questions: list[Question],
     *,
     between_batches: Callable[[], None] = lambda: None,
+    context: LongContext | None = None,
 ) -> Comparison:
-    """Score the adapter and, with it switched off, its base. ``between_batches`` may raise to stop."""
+    """Score the adapter and, with it switched off, its base. ``between_batches`` may raise to stop.
+
+    A ``context`` longer than the base's own is the adapter's alone.
+    """
     model.eval()
-    scores = []
-    for context in (nullcontext(), model.disable_adapter()):
-        with context, torch.inference_mode():
-            answers = greedy_answers(model, tokenizer, questions, between_batches)
-            right = [
-                answer.text.strip() == question.expected.strip()
-                for answer, question in zip(answers, questions, strict=True)
-            ]
-            scores.append(
-                Scores(
-                    loss=mean_loss(model, tokenizer, rows, between_batches),
-                    exact_match=sum(right) / len(right) if right else None,
-                    answers=answers,
-                )
-            )
-    return Comparison(questions=questions, adapter=scores[0], base=scores[1])
+    adapter = _score(model, tokenizer, rows, questions, between_batches)
+    with model.disable_adapter(), context.undone(model) if context else nullcontext():
+        base = _score(model, tokenizer, rows, questions, between_batches)
+    return Comparison(questions=questions, adapter=adapter, base=base)
+
+
+@torch.inference_mode()
+def _score(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    questions: list[Question],
+    between_batches: Callable[[], None],
+) -> Scores:
+    answers = greedy_answers(model, tokenizer, questions, between_batches)
+    right = [
+        answer.text.strip() == question.expected.strip() for answer, question in zip(answers, questions, strict=True)
+    ]
+    return Scores(
+        loss=mean_loss(model, tokenizer, rows, between_batches),
+        exact_match=sum(right) / len(right) if right else None,
+        answers=answers,
+    )
 
 
 def questions_of(

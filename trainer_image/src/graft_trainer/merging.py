@@ -20,6 +20,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from graft_registry.documents import BaseManifest, MergeRecord
 from graft_registry.publishable import path_is_allowed
+from graft_trainer.long_context import LongContext
 from graft_trainer.model import load_base, stored_dtype
 from graft_trainer.outcome import MergeMismatchError
 from graft_trainer.rendering import IGNORED, Row
@@ -27,6 +28,7 @@ from graft_trainer.rendering import IGNORED, Row
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = "merged"
+CONFIG: Final = "config.json"
 CHAT_TEMPLATE: Final = "chat_template.jinja"
 
 MAX_MEAN_KL: Final = 0.01
@@ -40,19 +42,24 @@ TOKENS_PER_ROW: Final = 32
 """Answer tokens that are compared, from as many rows as it takes. Their logits are kept: vocabulary x 4 bytes each."""
 
 
-def merge_adapter(base: BaseManifest, base_path: Path, adapter: Path, rows: Sequence[Row]) -> MergeRecord:
+def merge_adapter(
+    base: BaseManifest, base_path: Path, adapter: Path, rows: Sequence[Row], *, context: LongContext | None = None
+) -> MergeRecord:
     """Write the merged model into the folder ``merged`` of the adapter, and say how close it is to the unmerged one.
 
+    A ``context`` longer than the base's own becomes the merged model's.
     Raises MergeMismatchError where it is not close enough to be published.
     """
     dtype = stored_dtype(base_path)
-    model = PeftModel.from_pretrained(load_base(base_path, dtype=dtype), adapter).eval()
+    model = PeftModel.from_pretrained(load_base(base_path, dtype=dtype, context=context), adapter).eval()
     expected = answer_logits(model, rows)
     try:
         fold_in(model)
     except ValueError as error:  # PEFT's: a merged weight is no number
         raise MergeMismatchError(f"cannot merge the adapter: {error}", field="spec.serving.mode") from error
     save_merged(model.base_model.unload(), base, base_path, adapter / FOLDER)
+    if context is not None:
+        context.write(adapter / FOLDER / CONFIG)
     del model
     actual = answer_logits(load_base(adapter / FOLDER, dtype=dtype).eval(), rows)
     record = compare_logits(expected, actual, dtype=str(dtype).removeprefix("torch."))

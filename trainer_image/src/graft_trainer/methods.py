@@ -11,7 +11,7 @@ from typing import Literal
 
 Servable = Literal["MultiAdapter", "Merged", "None"]
 MethodName = Literal[
-    "LoRA", "QLoRA", "RsLoRA", "DoRA", "LoRAPlus", "PiSSA", "EVA", "IA3", "PrefixTuning", "PromptTuning"
+    "LoRA", "QLoRA", "RsLoRA", "DoRA", "LoRAPlus", "PiSSA", "EVA", "LongLoRA", "IA3", "PrefixTuning", "PromptTuning"
 ]
 
 
@@ -31,6 +31,9 @@ class Method:
     """Each weight's magnitude is learned apart from its direction (DoRA, arXiv:2402.09353)."""
     faster_b: bool = False
     """The matrices B learn faster than the matrices A (LoRA+, arXiv:2402.12354)."""
+    long_context: bool = False
+    """Rows may be longer than the base's context: attention is shifted and sparse in training, and embeddings and norms
+    learn, too (LongLoRA, arXiv:2309.12307)."""
     initialization: Literal["Random", "PrincipalWeights", "ExplainedVariance"] = "Random"
     """What the adapter begins as: random, the base's principal components, which leave the base (PiSSA,
     arXiv:2404.02948), or the principal components of the layers' inputs, which also share out the ranks (EVA,
@@ -45,6 +48,7 @@ METHODS: dict[str, Method] = {
     "LoRAPlus": Method(servable="MultiAdapter", faster_b=True),
     "PiSSA": Method(servable="MultiAdapter", initialization="PrincipalWeights"),
     "EVA": Method(servable="MultiAdapter", initialization="ExplainedVariance"),
+    "LongLoRA": Method(servable="Merged", long_context=True),
     "IA3": Method(servable="Merged", kind="IA3"),
     "PrefixTuning": Method(servable="None", kind="PrefixTuning"),
     "PromptTuning": Method(servable="None", kind="PromptTuning"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
@@ -19,6 +20,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from graft_trainer.long_context import LongContext
 from graft_trainer.methods import Method
 from graft_trainer.outcome import BaseMismatchError
 
@@ -47,29 +49,34 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 
 def load_base(
-    path: Path, *, dtype: torch.dtype, method: Method | None = None, offload: bool = False, sharded: bool = False
+    path: Path,
+    *,
+    dtype: torch.dtype,
+    method: Method | None = None,
+    context: LongContext | None = None,
+    offload: bool = False,
+    sharded: bool = False,
 ) -> PreTrainedModel:
     """Load the base onto the device; a ``method`` that quantizes loads its linear layers as NF4.
+
+    A ``context`` longer than its own extends it.
 
     ``offload`` leaves in main memory what a GPU has no room for, which then comes to it layer by layer in every pass.
     A base that is going to be ``sharded`` stays in main memory until then, except that NF4 weights, which are small,
     are made on the GPU. They are held as numbers of ``dtype``, for shards of a block to be of one type.
     """
-    quantization = None
     device_map: str | dict[str, torch.device] | None = "auto" if offload and torch.cuda.is_available() else None
-    if method is not None and method.quantized:
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-            bnb_4bit_quant_storage=dtype if sharded else torch.uint8,
-        )
+    quantized = method is not None and method.quantized
+    if quantized:
         device_map = {"": device()}
+    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    if context is not None:
+        context.apply(config)
     model = AutoModelForCausalLM.from_pretrained(
         path,
+        config=config,
         dtype=dtype,
-        quantization_config=quantization,
+        quantization_config=nf4(dtype, sharded=sharded) if quantized else None,
         device_map=device_map,
         local_files_only=True,
         trust_remote_code=False,
@@ -78,6 +85,17 @@ def load_base(
     # A cache is of no use in training and lets packed or padded batches differ from single rows.
     model.config.use_cache = False
     return model if device_map or sharded else model.to(device())
+
+
+def nf4(dtype: torch.dtype, *, sharded: bool) -> BitsAndBytesConfig:
+    """Return QLoRA's quantization of weights that are computed with in ``dtype``."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=dtype if sharded else torch.uint8,
+    )
 
 
 def compute_dtype(path: Path, precision: str) -> torch.dtype:

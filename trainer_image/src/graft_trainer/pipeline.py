@@ -24,6 +24,7 @@ from graft_trainer.dataset import Dataset
 from graft_trainer.distributed import Workers, free_memory
 from graft_trainer.evaluation import Comparison, compare, questions_of
 from graft_trainer.golden import golden_prompts
+from graft_trainer.long_context import LongContext
 from graft_trainer.merging import merge_adapter
 from graft_trainer.methods import METHODS
 from graft_trainer.outcome import Outcome, Reason
@@ -51,6 +52,7 @@ class Run:
 
     config: RunConfig
     base: BaseManifest
+    context: LongContext | None
     dataset: Dataset
     store: ObjectStore
     registry: AdapterRegistry
@@ -83,23 +85,7 @@ def train_and_publish(run: Run) -> Outcome:
     run.notice.stop_if_requested(step=training.steps)
 
     progress.enter("Evaluating", step=training.steps, epoch=training.epochs, eta_seconds=None)
-    # Without held-out rows the questions come from the training rows: they can still prove that the adapter is applied.
-    held_out = evaluation_rows if evaluation_rows.rows else training_rows
-    comparison = _judge(run, tokenizer, evaluation_rows, held_out.examples, training)
-    adapter = TrainedAdapter(
-        base=run.base,
-        dataset=run.dataset,
-        training_rows=training_rows,
-        evaluation_rows=evaluation_rows,
-        training=training,
-        comparison=comparison,
-        golden=golden_prompts(comparison, tokenizer),
-        probes=probes_of(comparison.questions, tokenizer),
-        merge=_merge(run, held_out.rows, training),
-        trained_on=parameters.trained_on,
-        trainable_parameters=parameters.trainable,
-        all_parameters=parameters.total,
-    )
+    adapter = _assess(run, tokenizer, (training_rows, evaluation_rows), training, parameters)
     progress.enter("Publishing")
     outcome = _publish(run, adapter, progress)
     run.workers.announce(outcome)
@@ -143,7 +129,9 @@ def _train(
     dtype = model.compute_dtype(config.base.path, config.training.precision)
     if config.workers.sharded:
         check_sharding(config.method)
-    frozen = model.load_base(config.base.path, dtype=dtype, method=method, sharded=config.workers.sharded)
+    frozen = model.load_base(
+        config.base.path, dtype=dtype, method=method, context=run.context, sharded=config.workers.sharded
+    )
     checkpoints = RunCheckpoints(run.checkpoints(), run.work_folder / "checkpoints", run.workers)
     resumed = checkpoints.restore()
     trainable_model = attach_adapter(frozen, config, rows=rows.rows, checkpoints=checkpoints, resumed=resumed)
@@ -168,6 +156,34 @@ def _train(
     return training, _Parameters(trainable=trainable, total=total, trained_on=model.trained_on(dtype, method))
 
 
+def _assess(
+    run: Run,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: tuple[RenderedRows, RenderedRows],
+    training: FinishedTraining,
+    parameters: _Parameters,
+) -> TrainedAdapter:
+    """Judge the trained adapter, and merge it where it is served merged; ``rows`` are for training and evaluation."""
+    training_rows, evaluation_rows = rows
+    # Without held-out rows the questions come from the training rows: they can still prove that the adapter is applied.
+    held_out = evaluation_rows if evaluation_rows.rows else training_rows
+    comparison = _judge(run, tokenizer, evaluation_rows, held_out.examples, training)
+    return TrainedAdapter(
+        base=run.base,
+        dataset=run.dataset,
+        training_rows=training_rows,
+        evaluation_rows=evaluation_rows,
+        training=training,
+        comparison=comparison,
+        golden=golden_prompts(comparison, tokenizer),
+        probes=probes_of(comparison.questions, tokenizer),
+        merge=_merge(run, held_out.rows, training),
+        trained_on=parameters.trained_on,
+        trainable_parameters=parameters.trainable,
+        all_parameters=parameters.total,
+    )
+
+
 def _judge(
     run: Run,
     tokenizer: PreTrainedTokenizerBase,
@@ -178,7 +194,7 @@ def _judge(
     """Score the adapter's files on the serving base; the model that was trained is gone by now."""
     path = run.config.base.path
     # A base that QLoRA was chosen for may not fit the GPU in the precision that it is served in.
-    serving_base = model.load_base(path, dtype=model.compute_dtype(path, "Auto"), offload=True)
+    serving_base = model.load_base(path, dtype=model.compute_dtype(path, "Auto"), context=run.context, offload=True)
     adapted = PeftModel.from_pretrained(serving_base, training.adapter)
     evaluation = run.config.evaluation
     questions = questions_of(evaluation.probes, examples, tokenizer, limit=evaluation.max_probe_rows)
@@ -188,6 +204,7 @@ def _judge(
         rows.rows,
         questions,
         between_batches=lambda: run.notice.stop_if_requested(step=training.steps),
+        context=run.context,
     )
     for name, scores in (("adapter", comparison.adapter), ("base", comparison.base)):
         logger.info("%s: loss %s, exact match %s", name, scores.loss, scores.exact_match)
@@ -199,7 +216,7 @@ def _merge(run: Run, rows: Sequence[Row], training: FinishedTraining) -> MergeRe
     if run.config.serving.mode != "Merged":
         return None
     free_memory()
-    return merge_adapter(run.base, run.config.base.path, training.adapter, rows)
+    return merge_adapter(run.base, run.config.base.path, training.adapter, rows, context=run.context)
 
 
 def _previous(run: Run) -> VersionManifest | None:

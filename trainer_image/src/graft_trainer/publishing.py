@@ -129,7 +129,7 @@ def canonicalize_adapter_config(path: Path, base: BaseManifest) -> None:
     of the base, which means nothing elsewhere.
     """
     config = json.loads(path.read_text(encoding="utf-8"))
-    for name in ("target_modules", "feedforward_modules"):
+    for name in ("target_modules", "feedforward_modules", "modules_to_save"):
         if config.get(name):
             config[name] = sorted(config[name])
     config["base_model_name_or_path"] = f"{base.name}@{base.digest}"

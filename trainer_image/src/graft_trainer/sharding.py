@@ -19,9 +19,9 @@ from graft_trainer.outcome import InvalidConfigError
 
 
 def check_sharding(name: MethodName) -> None:
-    """Raise InvalidConfigError for a method that looks at weights of the base outside of a pass through the model."""
+    """Raise InvalidConfigError for a method that trains weights of the base, or looks at them outside of a pass."""
     method = METHODS[name]
-    if method.kind != "LoRA" or method.decomposed or method.initialization != "Random":
+    if method.kind != "LoRA" or method.decomposed or method.long_context or method.initialization != "Random":
         field = "spec.pod.workers.sharding"
         raise InvalidConfigError(
             f"{field}: method {name} cannot shard its base; use LoRA or QLoRA, or None", field=field

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Final, Literal
 
@@ -15,10 +16,21 @@ MODULE_NAME = r"^[A-Za-z0-9_.-]{1,128}$"
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]
 ModuleRank = Annotated[int, Field(ge=1, le=512)]
 Method = Literal[
-    "Auto", "LoRA", "QLoRA", "RsLoRA", "DoRA", "LoRAPlus", "PiSSA", "EVA", "IA3", "PrefixTuning", "PromptTuning"
+    "Auto",
+    "LoRA",
+    "QLoRA",
+    "RsLoRA",
+    "DoRA",
+    "LoRAPlus",
+    "PiSSA",
+    "EVA",
+    "LongLoRA",
+    "IA3",
+    "PrefixTuning",
+    "PromptTuning",
 ]
 
-SERVED_MERGED_ONLY: Final = frozenset({"DoRA", "IA3"})
+SERVED_MERGED_ONLY: Final = frozenset({"DoRA", "IA3", "LongLoRA"})
 """Methods whose adapters no engine applies beside others; merged they are plain models."""
 NOT_SERVED: Final = frozenset({"PrefixTuning", "PromptTuning"})
 """Methods whose adapters no engine applies, and that can't be merged: they leave the base's weights alone."""
@@ -125,7 +137,10 @@ class Training(ApiModel):
     max_grad_norm: Annotated[DecimalString, decimal_that(lambda value: value > 0, "must be above 0")] = "1"
     """Gradients are clipped to this norm."""
     max_sequence_length: int = Field(default=1024, ge=8, le=1_048_576)
-    """Longer rows are cut, in tokens; cut rows are counted."""
+    """Longer rows are cut, in tokens; cut rows are counted. Method LongLoRA extends the base's context to this."""
+    attention_group_size: int | None = Field(default=None, ge=2, le=524_288)
+    """Tokens that attend to one another in training with method LongLoRA; a quarter of ``maxSequenceLength`` when
+    empty."""
     packing: bool = False
     """Fills each sequence with several short rows that don't see one another: faster, but with fewer optimizer steps,
     since ``batchSize`` then counts sequences; lower it or ``gradientAccumulation``."""
@@ -145,6 +160,24 @@ class Training(ApiModel):
     """At most this much work is lost when a pod dies, in seconds."""
     deadline_seconds: int = Field(default=86_400, ge=60, le=2_592_000)
     """The whole training Job fails after this many seconds."""
+
+    @property
+    def effective_attention_group_size(self) -> int:
+        """Return the group's size with its default, a quarter of a row rounded up to an even number, applied.
+
+        A quarter is LongLoRA's own choice (arXiv:2309.12307, §3.2); half a group, which is what heads shift by, has to
+        be whole.
+        """
+        return self.attention_group_size or 2 * math.ceil(self.max_sequence_length / 8)
+
+    @model_validator(mode="after")
+    def _groups_can_shift(self) -> Training:
+        size = self.attention_group_size
+        if size is not None and size % 2:
+            raise ValueError("attentionGroupSize must be even: half of the heads shift by half a group")
+        if size is not None and 2 * size > self.max_sequence_length:
+            raise ValueError("attentionGroupSize must be at most half of maxSequenceLength; lower it or leave it empty")
+        return self
 
 
 class TrainingPod(Placement):

@@ -41,6 +41,7 @@ def training_setup(spec: LoraAdapterSpec, base: ResolvedBase) -> TrainingSetup:
         sequence_length=training.max_sequence_length,
         value_bytes=4 if precision == "Float32" else 2,
         gradient_checkpointing=training.gradient_checkpointing,
+        long_context=spec.method == "LongLoRA",
         shards=spec.pod.worker_count if spec.pod.is_sharded else 1,
     )
 

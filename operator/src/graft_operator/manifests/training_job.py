@@ -93,7 +93,8 @@ def lora_document(lora: LoraParameters) -> dict[str, Any]:
 def training_document(training: Training) -> dict[str, Any]:
     """Return the hyperparameters: the user's without what is the operator's, and those that users don't choose."""
     chosen = {name: value for name, value in training.to_wire().items() if name not in NOT_THE_TRAINERS}
-    return chosen | {"loggingSteps": LOGGING_STEPS}
+    group_size = training.effective_attention_group_size
+    return chosen | {"attentionGroupSize": group_size, "loggingSteps": LOGGING_STEPS}
 
 
 def training_job_manifest(
