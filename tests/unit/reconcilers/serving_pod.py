@@ -127,8 +127,8 @@ class ServingPod:
     def _probes(self, key: VersionKey) -> dict[str, object] | None:
         """Return the version's score where it is to be scored, and the other one can be, too."""
         for adapter in self.wanted.adapters if self.wanted else ():
-            pair = adapter.scored_versions or ()
-            if key in pair and all(self.states.get(item) is VersionState.PROVEN for item in pair):
+            pair = adapter.scored_versions
+            if pair is not None and key in pair and all(self.states.get(item) is VersionState.PROVEN for item in pair):
                 right = 0 if (key.adapter, key.number) in self.answers_wrongly else PROBES
                 return {"of": pair[0].manifest_digest, "total": PROBES, "asked": PROBES, "right": right}
         return None
