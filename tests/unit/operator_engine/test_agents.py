@@ -225,5 +225,13 @@ async def test_agents_that_hold_no_requests_are_left_to_the_clock(agents: Agents
     assert agent.requests == 1
 
 
+async def test_a_pod_that_could_not_be_asked_is_left_to_the_clock(agents: Agents, agent: Agent) -> None:
+    agent.body = loaded("a-1", support="Loading")
+    agents.tell_news(lambda namespace, adapter: pytest.fail("whoever is told looks again, finds nothing, and so on"))
+    await agents.state(POD)
+    agent.status = 503
+    agents.expect_news("team-a", "support", {"serving-0": ""})
+
+
 def test_an_ipv6_address_is_bracketed() -> None:
     assert PodAddress("ns", "p", "u", "fd00::1").host == "[fd00::1]"

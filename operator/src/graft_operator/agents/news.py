@@ -42,10 +42,10 @@ class News:
         """Tell once, as soon as the pod says something new of the adapter.
 
         `newest` is its newest state, `revision` that of the state which whoever waits has seen: with another one the
-        news may be there already.
+        news may be there already. It is empty where there was none to see.
         """
-        if not newest.revision:
-            return  # an agent of an earlier release, which does not hold requests open
+        if not newest.revision or not revision:
+            return  # an agent of an earlier release, which does not hold requests open, or one that could not be asked
         if newest.revision != revision:
             self.tell(pod.namespace, adapter)
             return
