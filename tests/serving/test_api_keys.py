@@ -48,6 +48,26 @@ async def test_only_a_key_of_the_file_opens_the_api(
         assert answer.headers["X-Graft-Version"] == "none"
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({"X-Graft-Pod": "tiny-0"}, 401, id="no key"),
+        pytest.param({"X-Graft-Pod": "tiny-0", **RIGHT}, 200, id="a right key"),
+        pytest.param({"X-Graft-Pod": "tiny-1"}, 421, id="another pod's name comes before the keys, which may differ"),
+        pytest.param(RIGHT, 421, id="no pod's name"),
+    ],
+)
+async def test_the_port_for_other_pods_asks_for_the_same_keys(
+    pod: Pod, key_file: Path, headers: dict[str, str], status: int
+) -> None:
+    async with pod.agent():
+        pod.want(wanted_set(pod.base))
+        await pod.until_ready()
+        body = {"model": "tiny", "prompt": "hello"}
+        async with pod.client.post(f"{pod.peer_url}/v1/completions", json=body, headers=headers) as answer:
+            assert answer.status == status
+
+
 async def test_keys_are_rotated_without_a_restart(pod: Pod, key_file: Path) -> None:
     async with pod.agent():
         pod.want(wanted_set(pod.base))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from tests.serving.conftest import Pod, eventually, pod_named
 from tests.serving.published import wanted_adapter, wanted_set
 
@@ -32,15 +34,25 @@ class Pods:
         route = list(zip(versions, weights, strict=True)) if weights else None
         names = [self[number].settings.pod for number in on]
         entry = wanted_adapter("support", list(versions), route) | {"pods": names}
-        peers = [{"name": pod.settings.pod, "url": pod.peer_url} for pod in self.pods]
-        document = wanted_set(self[0].base, entry) | {"peers": peers}
+        document = wanted_set(self[0].base, entry) | {"peers": [peer_of(pod) for pod in self.pods]}
         for pod in self.pods:
             pod.want(document)
+
+    def remember_a_pod_that_is_gone(self, url: str, v1: StoredVersion) -> None:
+        """Leave all but the last one with a set of before a pod went, whose address is another one's now."""
+        entry = wanted_adapter("support", [v1]) | {"pods": ["tiny-9", "tiny-1"]}
+        peers = [{"name": "tiny-9", "url": url}, peer_of(self[1])]
+        for pod in self.pods[:2]:
+            pod.want(wanted_set(pod.base, entry) | {"peers": peers})
 
     async def until_ready(self) -> None:
         """Wait until every pod is."""
         for pod in self.pods:
             await pod.until_ready()
+
+
+def peer_of(pod: Pod) -> dict[str, str]:
+    return {"name": pod.settings.pod, "url": pod.peer_url}
 
 
 @pytest.fixture
@@ -122,10 +134,39 @@ async def test_when_nobody_is_left_the_client_is_told_to_come_again_and_the_base
 async def test_what_a_peer_has_sent_is_not_sent_on(pods: Pods) -> None:
     pods.want([1], pods.publish())
     await pods.until_ready()
-    body = {"model": "support", "prompt": "hello"}
-    async with pods[0].client.post(f"{pods[2].peer_url}/v1/completions", json=body) as response:
+    body, headers = {"model": "support", "prompt": "hello"}, {"X-Graft-Pod": "tiny-2"}
+    async with pods[0].client.post(f"{pods[2].peer_url}/v1/completions", json=body, headers=headers) as response:
         assert response.status == 503
         assert response.headers["X-Graft-Version"] == "none"
+
+
+async def test_a_pod_that_has_the_address_of_one_that_is_gone_does_not_answer_for_it(
+    pods: Pods,
+) -> None:
+    # Such a pod may be of another base, or of another tenant whose adapter has the same name.
+    v1, others = pods.publish(), pods.publish()
+    pods.remember_a_pod_that_is_gone(pods[2].peer_url, v1)
+    pods[2].want(wanted_set(pods[2].base, wanted_adapter("support", [others])))
+    await pods.until_ready()
+    proven_by = pods[2].engine.generations[others.engine_name]
+    answers = [await pods[0].ask("support", user=f"user-{number}") for number in range(8)]
+    assert {(answer.status, answer.headers["X-Graft-Version"]) for answer in answers} == {(200, "support@v1")}
+    assert pods[2].engine.generations[others.engine_name] == proven_by
+
+
+async def test_a_program_that_has_the_address_of_a_pod_that_is_gone_does_not_answer_for_it(pods: Pods) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"model": "support", "choices": [{"text": "from nobody"}]})
+
+    program = web.Application()
+    program.router.add_post("/{path:.*}", answer)
+    async with TestServer(program) as server:
+        v1 = pods.publish()
+        pods.remember_a_pod_that_is_gone(str(server.make_url("")).rstrip("/"), v1)
+        pods[2].want(wanted_set(pods[2].base))
+        await pods.until_ready()
+        answers = [await pods[0].ask("support", user=f"user-{number}") for number in range(8)]
+    assert {answer.headers["X-Graft-Version"] for answer in answers} == {"support@v1"}
 
 
 async def test_what_came_from_another_revision_still_finds_the_pod_that_holds_it(pods: Pods) -> None:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from graft_registry.documents import Document
 from graft_registry.documents.model import Digest
 from graft_serving.errors import WantedSetError
+from graft_serving.routing import Peer
 from graft_serving.versions import Route, Share, VersionKey
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
@@ -124,11 +125,12 @@ class WantedSet(Document):
         """What one pod is to do."""
         return self.model_copy(update={"adapters": tuple(adapter.part_of(pod) for adapter in self.adapters)})
 
-    def peers_with(self, adapter: WantedAdapter, besides: str) -> tuple[str, ...] | None:
-        """Where the pods that hold the adapter can be asked, but for one; None where every pod holds it."""
+    def peers_with(self, adapter: WantedAdapter, besides: str) -> tuple[Peer, ...] | None:
+        """The pods that hold the adapter and can be asked, but for one; None where every pod holds it."""
         if adapter.pods is None:
             return None
-        return tuple(peer.url for peer in self.peers if peer.name in adapter.pods and peer.name != besides)
+        others = [peer for peer in self.peers if peer.name in adapter.pods and peer.name != besides]
+        return tuple(Peer(peer.name, peer.url) for peer in others)
 
 
 def parse_wanted_set(raw: bytes) -> WantedSet:

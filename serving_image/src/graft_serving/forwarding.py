@@ -7,15 +7,28 @@ from aiohttp import web
 
 from graft_serving.metrics import Metrics
 from graft_serving.relay import Call, UpstreamLostError, relay
+from graft_serving.routing import Peer
 
 logger = logging.getLogger(__name__)
 
 FORWARDED_HEADER = "X-Graft-Forwarded"
+POD_HEADER = "X-Graft-Pod"
+"""The pod that a peer means to ask: an address may be another pod's by now, which holds other adapters of that name."""
 VERSION_HEADER = "X-Graft-Version"
 NO_VERSION = "none"
 """The version that answers name which came from no version: errors of the agent, and the list of models."""
 _NOT_FORWARDED = frozenset(
-    {"connection", "content-encoding", "content-length", "expect", "host", "keep-alive", "te", "transfer-encoding"}
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "transfer-encoding",
+        POD_HEADER.lower(),
+    }
 )
 
 
@@ -27,19 +40,19 @@ class Forwarder:
         self._session = session
         self._metrics = metrics
 
-    async def to_peer(self, request: web.Request, body: bytes, url: str) -> web.StreamResponse | None:
+    async def to_peer(self, request: web.Request, body: bytes, peer: Peer) -> web.StreamResponse | None:
         """Let another pod of the base answer; None if it can't, and nothing has reached the client."""
         call = Call(
-            url=url + upstream_path(request),
+            url=peer.url + upstream_path(request),
             body=body,
-            headers=_headers(request),
+            headers={**_headers(request), POD_HEADER: peer.name},
             added_headers={},
             is_declined=_is_declined,
         )
         try:
             return await self._relay(request, call)
         except UpstreamLostError as error:
-            logger.info("peer %s can't answer: %s", url, error)
+            logger.info("peer %s at %s can't answer: %s", peer.name, peer.url, error)
             return None
 
     async def to_service(self, request: web.Request, body: bytes, url: str) -> web.StreamResponse:
@@ -75,5 +88,9 @@ def _headers(request: web.Request) -> dict[str, str]:
 
 
 def _is_declined(answer: aiohttp.ClientResponse) -> bool:
-    """Whether a peer's agent says that it doesn't hold the model, or can't reach its engine: others still may."""
-    return answer.status in (404, 503) and answer.headers.get(VERSION_HEADER) == NO_VERSION
+    """Whether a peer leaves the request to others: it lacks the model or its engine, or is not the pod that was meant.
+
+    An answer that names no version, not even none, is not an agent's at all.
+    """
+    version = answer.headers.get(VERSION_HEADER)
+    return version is None or (version == NO_VERSION and answer.status in (404, 421, 503))

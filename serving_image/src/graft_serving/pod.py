@@ -37,6 +37,11 @@ class ServingPod:
         self.revision = Revision()
 
     @property
+    def name(self) -> str:
+        """The pod's own name."""
+        return self._name
+
+    @property
     def table(self) -> RoutingTable:
         """Who answers what, since the last `refresh`."""
         return self._table

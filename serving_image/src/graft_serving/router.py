@@ -13,7 +13,14 @@ from aiohttp.typedefs import Handler
 from graft_serving import routing
 from graft_serving.answers import Answered, ModelName
 from graft_serving.api_keys import ApiKeys
-from graft_serving.forwarding import FORWARDED_HEADER, NO_VERSION, VERSION_HEADER, Forwarder, upstream_path
+from graft_serving.forwarding import (
+    FORWARDED_HEADER,
+    NO_VERSION,
+    POD_HEADER,
+    VERSION_HEADER,
+    Forwarder,
+    upstream_path,
+)
 from graft_serving.generation_request import GenerationRequest, InvalidBodyError, parse_generation_request
 from graft_serving.metrics import BASE_VERSION, Metrics
 from graft_serving.model_list import model_list
@@ -33,6 +40,10 @@ _TO_ENGINE = frozenset({"accept", "traceparent", "tracestate", "x-request-id"})
 
 class Pod(Protocol):
     """What the router needs to know of the rest of the agent."""
+
+    @property
+    def name(self) -> str:
+        """The pod's own name."""
 
     @property
     def table(self) -> RoutingTable:
@@ -94,7 +105,9 @@ class Router:
 
     def application(self, *, max_body_bytes: int, for_peers: bool = False) -> web.Application:
         """The web application, for clients or for other pods. Paths that it doesn't list never reach the engine."""
-        app = web.Application(client_max_size=max_body_bytes, middlewares=[self._authenticated] if self._keys else [])
+        meant, authenticated = [self._meant_for_this_pod], [self._authenticated]
+        middlewares = (meant if for_peers else []) + (authenticated if self._keys else [])
+        app = web.Application(client_max_size=max_body_bytes, middlewares=middlewares)
         app[FOR_PEERS] = for_peers
         for path in GENERATION_PATHS:
             app.router.add_post(path, self._generate)
@@ -109,6 +122,13 @@ class Router:
         if self.is_stopping:
             response.headers["Connection"] = "close"
             response.force_close()
+
+    @web.middleware
+    async def _meant_for_this_pod(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.headers.get(POD_HEADER) == self._pod.name:
+            return await handler(request)
+        message = f"This port is for other pods, which name the pod that they mean in {POD_HEADER}; use the Service."
+        return self._reject(421, "not_this_pod", message)
 
     @web.middleware
     async def _authenticated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -209,10 +229,10 @@ class Router:
         self, request: web.Request, asked: GenerationRequest, body: bytes, decision: routing.Decision
     ) -> web.StreamResponse:
         match decision:
-            case routing.AskPeers(urls, otherwise):
+            case routing.AskPeers(peers, otherwise):
                 draw = random.random()  # noqa: S311 - not a secret
-                for url in routing.in_turn(urls, _session(request, asked), draw):
-                    if (answer := await self._forwarder.to_peer(request, body, url)) is not None:
+                for peer in routing.in_turn(peers, _session(request, asked), draw):
+                    if (answer := await self._forwarder.to_peer(request, body, peer)) is not None:
                         return answer
                 return await self._answer_elsewhere(request, asked, body, otherwise)
             case routing.Forward(url):

@@ -14,13 +14,21 @@ RETRY_AFTER_SECONDS = 2
 """What a client is told when nobody can answer right now; a small adapter loads within this time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another pod of the base, and where it answers other pods: a URL without a path."""
+
+    name: str
+    url: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
     """One adapter's name: the live part of its active route, and who may answer instead."""
 
     live: Route = ()
-    peers: tuple[str, ...] | None = None
-    """Where the other pods that hold it can be asked; None where every pod of the base does."""
+    peers: tuple[Peer, ...] | None = None
+    """The other pods that hold it and can be asked; None where every pod of the base does."""
     forward_to: str | None = None
     """The Service of another revision of the base."""
 
@@ -58,9 +66,9 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class AskPeers:
-    """One of these pods of the base answers, at these URLs without a path, or else somebody else does."""
+    """One of these pods of the base answers, or else somebody else does."""
 
-    urls: tuple[str, ...]
+    peers: tuple[Peer, ...]
     otherwise: "Forward | Unavailable"
 
 
@@ -125,7 +133,7 @@ def resolve_elsewhere(
     return AskPeers(peers, otherwise) if peers and not from_peer else otherwise
 
 
-def _unavailable(model: str, peers: tuple[str, ...] | None) -> Unavailable:
+def _unavailable(model: str, peers: tuple[Peer, ...] | None) -> Unavailable:
     where = "on this replica yet" if peers is None else "on any replica that can be reached"
     return Unavailable(
         f"The model {model!r} is not loaded {where}; retry in {RETRY_AFTER_SECONDS} seconds. "
@@ -133,12 +141,12 @@ def _unavailable(model: str, peers: tuple[str, ...] | None) -> Unavailable:
     )
 
 
-def in_turn(urls: tuple[str, ...], session: str | None, draw: float) -> tuple[str, ...]:
+def in_turn(peers: tuple[Peer, ...], session: str | None, draw: float) -> tuple[Peer, ...]:
     """The order in which peers are asked: the same one for a session, so that its prefixes are found in their cache."""
     if session is None:
-        first = int(draw * len(urls))
-        return urls[first:] + urls[:first]
-    return tuple(sorted(urls, key=lambda url: _hashed(url, session)))
+        first = int(draw * len(peers))
+        return peers[first:] + peers[:first]
+    return tuple(sorted(peers, key=lambda peer: _hashed(peer.name, session)))
 
 
 def pick(route: Route, draw: float) -> VersionKey:

@@ -157,8 +157,8 @@ class Simulation:
 
     def _answer_of_peers(self, decision: AskPeers, name: str) -> str:
         """Return who answers of the pods that are asked in turn; empty where none does."""
-        for url in decision.urls:
-            peer = self.world.pods.get(url.removeprefix("http://").partition(":")[0])
+        for asked in decision.peers:
+            peer = self.world.pods.get(asked.name)
             found = peer.resolve(name, forwarded=False, from_peer=True) if peer else None
             if peer is not None and isinstance(found, ToVersion):
                 return self._label(peer, found.key.number)
