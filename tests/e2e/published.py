@@ -40,8 +40,6 @@ from graft_trainer.golden import golden_prompts
 from graft_trainer.model import load_tokenizer
 from graft_trainer.rendering import prompt_token_ids
 
-PEFT_WARNING = "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
-"""Of Transformers, about what PEFT still calls: for the filters of tests that publish."""
 RANK = 8
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj")
 SAFE_MARGIN = 0.3

@@ -19,11 +19,11 @@ from demo.cluster import CommandFailedError, Object
 from demo.goals import serves_only_current
 from tests.e2e.figures import Figures
 from tests.e2e.nodes import on_node
-from tests.e2e.published import PEFT_WARNING, Published, Publisher
+from tests.e2e.published import Published, Publisher
 from tests.e2e.serving import ENGINE_SECONDS, REPLICAS, Serving
 from tests.e2e.tenant import BASE
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200), pytest.mark.filterwarnings(PEFT_WARNING)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
 SWAPS = int(os.environ.get("GRAFT_SOAK_SWAPS", "200"))
 KILLS = int(os.environ.get("GRAFT_SOAK_KILLS", "20"))

@@ -12,10 +12,10 @@ from statistics import median
 import pytest
 from tests.e2e.figures import Figures
 from tests.e2e.plain_engines import PlainEngines, plain_engines
-from tests.e2e.published import PEFT_WARNING, Published, Publisher
+from tests.e2e.published import Published, Publisher
 from tests.e2e.serving import Serving
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600), pytest.mark.filterwarnings(PEFT_WARNING)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 SWAPS = int(os.environ.get("GRAFT_SOAK_COMPARED_SWAPS", "20"))
 NAME = "compared"

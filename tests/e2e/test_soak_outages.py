@@ -17,10 +17,10 @@ from demo.cluster import Object
 from tests.e2e.detached_load import DetachedLoad, detached_load
 from tests.e2e.figures import Figures
 from tests.e2e.outages import Outage, api_server_away, operator_away, storage_away
-from tests.e2e.published import PEFT_WARNING, Published, Publisher
+from tests.e2e.published import Published, Publisher
 from tests.e2e.serving import Serving, answered_by
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200), pytest.mark.filterwarnings(PEFT_WARNING)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
 AWAY_SECONDS = float(os.environ.get("GRAFT_SOAK_OUTAGE_SECONDS", "600"))
 NAME = "steady"

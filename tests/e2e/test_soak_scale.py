@@ -10,10 +10,10 @@ from statistics import median
 import pytest
 from demo.goals import answers_with
 from tests.e2e.figures import Figures
-from tests.e2e.published import PEFT_WARNING, Publisher
+from tests.e2e.published import Publisher
 from tests.e2e.serving import REPLICAS, Serving
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200), pytest.mark.filterwarnings(PEFT_WARNING)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
 STEPS = tuple(int(step) for step in os.environ.get("GRAFT_SOAK_ADAPTERS", "1,10,100").split(","))
 SWAPS = 10

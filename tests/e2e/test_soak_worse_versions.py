@@ -20,13 +20,13 @@ from demo.client import Load
 from demo.cluster import Object, condition
 from demo.goals import published_time, version_entry
 from tests.e2e.figures import Figures
-from tests.e2e.published import PEFT_WARNING, Publisher
+from tests.e2e.published import Publisher
 from tests.e2e.serving import REPLICAS, Serving, answered_by
 from tests.e2e.tenant import SOURCES, Tenant
 
 from graft_registry.digests import digest_of
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600), pytest.mark.filterwarnings(PEFT_WARNING)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 NAME = "judged"
 GOOD = 1

@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 from tests.trainer.conftest import Pod
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
-]
+pytestmark = pytest.mark.gpu
 
 METHODS: dict[str, tuple[dict[str, Any], str]] = {
     "LoRA in bfloat16": ({"method": "LoRA"}, "bfloat16"),

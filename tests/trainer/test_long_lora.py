@@ -12,8 +12,6 @@ from tests.trainer.conftest import Pod, mounted
 from tests.trainer.test_methods import stopping_at
 from tests.trainer.toy_task import EVALUATION, TRAINING
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 OWN_CONTEXT, CONTEXT, GROUP = 128, 192, 48
 FILLER = "the and this a what I saw see " * 20
 """160 words before each question: more than the base's context."""

@@ -15,8 +15,6 @@ from tests.trainer.conftest import Pod
 
 from graft_registry.layout import AdapterLayout
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 GOOD, BAD = 4, 9
 """Steps of the checkpoint that a run has stored, and of the newer one that something is wrong with."""
 

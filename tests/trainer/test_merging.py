@@ -16,8 +16,6 @@ from graft_trainer.base import check_mergeable
 from graft_trainer.config import ServingConfig
 from graft_trainer.outcome import InvalidConfigError, MergeMismatchError
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 
 @pytest.fixture(scope="session")
 def adapter(trained_pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Path:

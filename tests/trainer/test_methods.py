@@ -20,11 +20,8 @@ from graft_registry.documents import BaseManifest
 from graft_registry.safetensors_header import read_header
 from graft_trainer.methods import METHODS, can_be_merged
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
-    # PEFT's, on trained prompts: they have positions of their own.
-    pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning"),
-]
+# PEFT's, on trained prompts: they have positions of their own.
+pytestmark = pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning")
 
 STEPS = int(os.environ.get("GRAFT_METHODS_STEPS", "24"))
 LEARNING_RATES = {"IA3": "1e-1", "LoRAPlus": "2e-3", "LongLoRA": "2e-3", "PrefixTuning": "1", "PromptTuning": "1e-1"}

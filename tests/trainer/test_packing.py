@@ -14,8 +14,6 @@ from graft_trainer.rendering import IGNORED, Row
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 PAD = 0
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from tests.trainer.conftest import Pod, mounted
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 ROW = {"messages": [{"role": "user", "content": "what is the oak"}, {"role": "assistant", "content": "tree"}]}
 
 

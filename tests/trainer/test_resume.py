@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 from tests.trainer.conftest import STEPS, Pod
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 
 def test_a_killed_run_resumes_to_the_same_bytes(pod: Pod, trained_pod: Pod) -> None:
     pod.config["training"]["checkpointSeconds"] = 1

@@ -26,8 +26,6 @@ from graft_trainer.config import DataSource
 from graft_trainer.outcome import BadDatasetError
 from graft_trainer.sources import DataFetcher, Fetched
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 TRAIN, TEST = "data/train-00000-of-00001.parquet", "test.jsonl"
 
 

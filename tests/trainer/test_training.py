@@ -12,8 +12,6 @@ from graft_registry.compatibility import check_version
 from graft_registry.documents import BaseManifest
 from graft_registry.safetensors_header import read_header
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 
 def test_the_version_tells_what_was_trained_and_how_good_it_is(trained_pod: Pod) -> None:
     stored = trained_pod.version()

@@ -16,8 +16,6 @@ from graft_registry.digests import digest_of
 from graft_registry.documents import BaseManifest, WarmStart
 from graft_registry.fingerprint import identify
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 DRIFT = 0.1
 """Relative change of each weight matrix: that of a base that was trained a little further."""
 WARM_STEPS = 10
