@@ -64,6 +64,14 @@ VERSION_FIELDS: Final[dict[str, Any]] = {
     "created_time": CREATED,
 }
 """What all versions have in common."""
+PARITY: Final[dict[str, Any]] = {
+    "dtype": "float32",
+    "tokens": 9,
+    "mean_kl": 0.0,
+    "max_logit_difference": 0.0,
+    "argmax_agreement": 1.0,
+}
+"""What a version says of the merged model that it holds."""
 
 
 def digest(seed: str) -> str:

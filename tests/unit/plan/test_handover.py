@@ -7,7 +7,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.builders import NOW, adapter, answering_pod, pod, recipe_of, seen, version
+from tests.builders import (
+    NOW,
+    PARITY,
+    adapter,
+    answering_pod,
+    base_model,
+    digest,
+    on_pod,
+    pod,
+    recipe_of,
+    seen,
+    serving_revision,
+    version,
+)
 
 from graft_operator.api.adapter_status import LoraAdapterStatus, ServedMode
 from graft_operator.api.conditions import find
@@ -18,10 +31,10 @@ from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rollout import served
 from graft_registry.documents import StoredVersion
 
-PARITY = {"dtype": "float32", "tokens": 9, "mean_kl": 0.0, "max_logit_difference": 0.0, "argmax_agreement": 1.0}
 SPECS: dict[str, dict[str, Any]] = {mode: {"serving": {"mode": mode}} for mode in ("MultiAdapter", "Merged", "None")}
 PLAIN = version(1, recipe=recipe_of(adapter()))
 MERGED = version(2, recipe=recipe_of(adapter(**SPECS["Merged"])), merge=PARITY)
+NEWER = version(3, recipe=digest("newer rows"), merge=PARITY)
 ENDPOINT = naming.merged_url("team-a", "support")
 LONG_AGO, RECENTLY = NOW - timedelta(seconds=301), NOW - timedelta(seconds=10)
 
@@ -36,6 +49,11 @@ def subject(asked: str, mode: str | None = None, target: StoredVersion | None = 
         serving["former"] = {"mode": former[0], "version": served(former[1]).to_wire(), "succeededTime": time}
     told = {"mode": mode} | ({"target": served(target).to_wire()} if target else {}) | serving
     return adapter(status={"serving": told}, **SPECS[asked])
+
+
+def progress(weight: int) -> dict[str, Any]:
+    """A rollout that has begun to give the target its part of the requests."""
+    return {"weight": weight, "startTime": RECENTLY.isoformat()}
 
 
 def plan(given: AdapterObserved) -> Plan:
@@ -202,6 +220,49 @@ CASES: dict[str, Case] = {
         former=("Merged", 2),
         applies=2,
     ),
+    "from a canary: what goes on is the version that has proven itself, not the one that is being tried": Case(
+        given=seen(
+            subject("Merged", "MultiAdapter", NEWER, previous=served(PLAIN).to_wire(), rollout=progress(10)),
+            live=NEWER,
+            published=MERGED,
+            pods=(pod("pod-1", on_pod(PLAIN), on_pod(NEWER), active=(1, 3)),),
+        ),
+        mode="Merged",
+        target=2,
+        former=("MultiAdapter", 1),
+    ),
+    "from a first version that waits for a place: it needs none any more": Case(
+        given=seen(
+            subject("Merged", "MultiAdapter", PLAIN, rollout=progress(100)),
+            base=base_model(status={"serving": (serving_revision(waiting=("support",)),)}),
+            live=PLAIN,
+            published=MERGED,
+            pods=(pod("pod-1"),),
+        ),
+        mode="Merged",
+        target=2,
+        ready=("False", None),
+    ),
+    "back while the merged model is renewed: whoever asks it has their time, too": Case(
+        given=seen(
+            subject(
+                "MultiAdapter",
+                "Merged",
+                NEWER,
+                previous=served(MERGED).to_wire(),
+                former=("MultiAdapter", PLAIN),
+                endpoint=ENDPOINT,
+            ),
+            live=NEWER,
+            published=PLAIN,
+            pods=(answering_pod(PLAIN),),
+            merged_pods=(answering_pod(MERGED), pod("merged", on_pod(NEWER), ready=False)),
+        ),
+        mode="MultiAdapter",
+        target=1,
+        former=("Merged", 2),
+        applies=2,
+    ),
     "to None: what is asked for is that nothing is served": Case(
         given=seen(
             subject("None", "Merged", MERGED, former=("MultiAdapter", PLAIN), endpoint=ENDPOINT),
@@ -276,3 +337,17 @@ def test_a_former_mode_goes_on_for_a_moment_even_without_a_rollback_window() -> 
         merged_pods=(answering_pod(MERGED),),
     )
     assert plan(given).requeue_after == 20
+
+
+def test_a_merged_model_waits_for_no_place_though_what_it_takes_over_from_does() -> None:
+    given = seen(
+        subject("Merged", "Merged", MERGED, former=("MultiAdapter", PLAIN)),
+        base=base_model(status={"serving": (serving_revision(waiting=("support",)),)}),
+        live=MERGED,
+        published=MERGED,
+    )
+    status = plan(given).status
+    assert isinstance(status, LoraAdapterStatus)
+    told = find(status.conditions, "Served")
+    assert told is not None
+    assert told.reason == "RollingOut"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.builders import (
     NOW,
+    PARITY,
     adapter,
     answering_pod,
     base_model,
@@ -29,7 +30,6 @@ from graft_registry.documents import StoredVersion
 
 MERGED: dict[str, Any] = {"serving": {"mode": "Merged"}}
 RECIPE = recipe_of(adapter(**MERGED))
-PARITY = {"dtype": "float32", "tokens": 9, "mean_kl": 0.0, "max_logit_difference": 0.0, "argmax_agreement": 1.0}
 V1, V2 = version(1, merge=PARITY), version(2, recipe=RECIPE, merge=PARITY)
 UNMERGED = version(1)
 TWO = base_model(replicas=2)

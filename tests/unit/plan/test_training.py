@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.builders import (
     NOW,
+    PARITY,
     adapter,
     base_model,
     digest,
@@ -103,6 +104,13 @@ CASES = {
         stalls=True,
         accepted=False,
         says="spec.version: version 3 belongs to base sha256:",
+    ),
+    "but not in mode Merged: that version holds its base": Case(
+        given=seen(
+            adapter(version=3, serving={"mode": "Merged"}), pinned=version(3, merge=PARITY), pinned_has_base=False
+        ),
+        trained=("True", "Pinned"),
+        current=3,
     ),
     "a pin wins over a dataset that is missing": Case(
         given=seen(adapter(version=3), pinned=version(3), dataset_problem="gone"), trained=("True", "Pinned"), current=3

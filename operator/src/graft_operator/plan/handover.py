@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from graft_operator.api.adapter_status import AdapterServingStatus, FormerServing, ServedMode, ServedVersion
+from graft_operator.plan import canary
 from graft_operator.plan.coverage import Coverage, coverage_of
 from graft_operator.plan.merged import plan_merged_rollout
 from graft_operator.plan.observed import AdapterObserved
@@ -63,13 +64,16 @@ def handed_over(seen: AdapterObserved, serving: AdapterServingStatus, mode: Serv
     """Return what is served as it begins in another mode, beside what it takes over from.
 
     A mode that has not yet ended goes on from the version that it answers with. Where it does so everywhere, what never
-    came to answer in the other mode is given up.
+    came to answer in the other mode is given up; so is a first version that no pod answers with yet.
     """
     begins_with, before = serving.version_served_as(mode), serving.mode_in_force
     begun = coverage_in_mode(seen, begins_with, mode).complete
-    target_answers = coverage_in_mode(seen, serving.target, before).complete
-    version = serving.target if target_answers or serving.previous is None else serving.previous
-    kept = target_answers or not begun
+    target = coverage_in_mode(seen, serving.target, before)
+    has_taken_over = target.complete and (serving.rollout is None or serving.rollout.weight == canary.ALL)
+    version = serving.target if has_taken_over or serving.previous is None else serving.previous
+    came_to_answer = has_taken_over or serving.previous is not None
+    is_new = serving.rollout is not None and target.loaded == 0
+    kept = came_to_answer or not (begun or is_new)
     former = FormerServing(mode=before, version=version) if version is not None and kept else None
     return AdapterServingStatus(mode=mode, target=begins_with, former=former)
 

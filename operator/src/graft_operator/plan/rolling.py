@@ -80,7 +80,9 @@ def canary_message(spec: RolloutSpec, number: int, progress: RolloutProgress) ->
 
 
 def waits_for_a_place(seen: AdapterObserved, rollout: Rollout) -> bool:
-    """Whether the base has no room for the target beside what it serves already."""
+    """Whether the base has no room for the target beside what it serves already; a merged model takes none of it."""
+    if rollout.mode != "MultiAdapter":
+        return False
     revisions = seen.base.status.serving if seen.base else ()
     name, target = seen.adapter.metadata.name, rollout.target
     return any(target and item.digest == target.base_digest and name in item.waiting for item in revisions)

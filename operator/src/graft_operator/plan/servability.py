@@ -93,8 +93,8 @@ def pinned_version_fits_other_mode(seen: AdapterObserved, _: datetime) -> Verdic
 
 
 def pinned_version_has_no_base(seen: AdapterObserved, _: datetime) -> Verdict | None:
-    """A version answers only on its own base, so there have to be files to serve that from."""
-    if seen.pinned is None or seen.pinned_has_base:
+    """An adapter answers only on its own base, so that has to be there to be served. A merged model holds it."""
+    if seen.pinned is None or seen.pinned_has_base or seen.adapter.spec.serving.mode != "MultiAdapter":
         return None
     manifest = seen.pinned.manifest
     return refused(
