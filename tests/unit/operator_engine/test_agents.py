@@ -233,5 +233,19 @@ async def test_a_pod_that_could_not_be_asked_is_left_to_the_clock(agents: Agents
     agents.expect_news("team-a", "support", {"serving-0": ""})
 
 
+async def test_a_held_request_that_fails_does_not_make_the_pod_one_that_cannot_be_asked(
+    agents: Agents, agent: Agent
+) -> None:
+    agent.body = loaded("a-1", support="Loading")
+    await agents.state(POD)
+    agents.expect_news("team-a", "support", {"serving-0": "a-1"})
+    await until(lambda: agent.held == 1)
+    agent.status, agent.body = 503, loaded("a-2", support="Loading")
+    await until(lambda: agent.held == 0)
+    await asyncio.sleep(0.05)
+    agent.status = 200
+    assert isinstance(await agents.state(POD), AgentState)
+
+
 def test_an_ipv6_address_is_bracketed() -> None:
     assert PodAddress("ns", "p", "u", "fd00::1").host == "[fd00::1]"

@@ -113,8 +113,10 @@ class Agents:
         loop = asyncio.get_running_loop()
         asking = loop.create_task(self._ask(pod, {"since": revision, "waitSeconds": str(HELD_SECONDS)}))
         answer = await asking
-        # Whoever is told of the news looks at once: it gets this very answer.
-        self._entries[pod] = _Entry(asking, loop.time())
+        if isinstance(answer, AgentState):
+            # Whoever is told of the news looks at once: it gets this very answer. A long wait that has failed tells
+            # less than a short question, which is asked anew.
+            self._entries[pod] = _Entry(asking, loop.time())
         return answer
 
     async def _ask(self, pod: PodAddress, query: Mapping[str, str] = MappingProxyType({})) -> Answer:
