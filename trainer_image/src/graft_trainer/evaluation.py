@@ -7,7 +7,7 @@ be published. What an adapter scores on the 4-bit base that it was trained on is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
@@ -24,7 +24,9 @@ from graft_trainer.rendering import IGNORED, Row, prompt_token_ids
 Item = TypeVar("Item")
 
 BATCH_ROWS = 8
-"""Rows per forward pass. Small, because the logits of a batch take vocabulary times tokens times 4 bytes."""
+BATCH_TOKENS = 8192
+"""Most rows and tokens, padding included, of a forward pass; a longer row is one by itself. The logits of a batch take
+vocabulary times tokens times 4 bytes, and what the training had room for must not be too much here."""
 
 MAX_ANSWER_TOKENS = 64
 """Longest answer that is judged by exact match; longer texts never match word for word."""
@@ -145,7 +147,7 @@ def mean_loss(
     """Return the mean negative log-likelihood of the answer tokens, in nats; every token weighs the same."""
     collate = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)
     total, tokens = 0.0, 0
-    for batch in _batches(rows):
+    for batch in batches(rows, lambda row: len(row.input_ids)):
         between_batches()
         inputs = collate([{"input_ids": row.input_ids, "labels": row.labels} for row in batch])
         labels = inputs.pop("labels").to(model.device)
@@ -168,8 +170,8 @@ def greedy_answers(
     """Answer every question greedily, with at most MAX_ANSWER_TOKENS new tokens."""
     answers: list[Answer] = []
     # A trained prompt would come before the padding, further from the question than it was trained to be.
-    rows = 1 if model.active_peft_config.is_prompt_learning else BATCH_ROWS
-    for batch in _batches(questions, rows):
+    most = 1 if model.active_peft_config.is_prompt_learning else BATCH_ROWS
+    for batch in batches(questions, lambda question: len(question.prompt_token_ids) + MAX_ANSWER_TOKENS, most=most):
         between_batches()
         prompts = tokenizer.pad(
             {"input_ids": [question.prompt_token_ids for question in batch]},
@@ -205,6 +207,15 @@ def _end_tokens(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> set[int
     return {token for token in (*tokens, tokenizer.eos_token_id) if token is not None}
 
 
-def _batches(items: Sequence[Item], size: int = BATCH_ROWS) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def batches(items: Iterable[Item], tokens: Callable[[Item], int], *, most: int = BATCH_ROWS) -> Iterator[list[Item]]:
+    """Cut items into batches of at most ``most``, each with no more than BATCH_TOKENS once it is padded."""
+    batch: list[Item] = []
+    longest = 0
+    for item in items:
+        longest = max(longest, tokens(item))
+        if batch and (len(batch) == most or (len(batch) + 1) * longest > BATCH_TOKENS):
+            yield batch
+            batch, longest = [], tokens(item)
+        batch.append(item)
+    if batch:
+        yield batch

@@ -116,7 +116,8 @@ def answer_logits(model: PreTrainedModel | PeftModel, rows: Sequence[Row]) -> to
             break
         predicted = torch.tensor(row.labels[1:]) != IGNORED
         output = model(input_ids=torch.tensor([row.input_ids], device=model.device)).logits[0, :-1]
-        logits.append(output.cpu()[predicted][: min(TOKENS_PER_ROW, missing)].float())
+        # Those of a long row take gigabytes of main memory, and few of them are kept.
+        logits.append(output[predicted.to(output.device)][: min(TOKENS_PER_ROW, missing)].float().cpu())
     return torch.cat(logits)
 
 
