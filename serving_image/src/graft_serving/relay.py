@@ -1,5 +1,6 @@
 """Sends one request upstream and its answer back to the client, chunk by chunk as it comes."""
 
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from graft_serving.errors import AgentError
 CONNECT_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 2.0
 """Shorter than the five seconds after which vLLM's server closes idle connections: no request meets a closing one."""
+
+SILENT_SECONDS = 20
+"""After which a machine that acknowledges nothing is gone. It may calculate for as long as it likes."""
 
 _NOT_PASSED_BACK = frozenset(
     {
@@ -62,11 +66,26 @@ class Relayed:
 def upstream_session(request_timeout: float) -> aiohttp.ClientSession:
     """A session for proxied requests: unbounded, since the engine queues by itself. Timeout in seconds."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        connector=aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=_socket_that_notices_silence
+        ),
         timeout=aiohttp.ClientTimeout(total=request_timeout, sock_connect=CONNECT_SECONDS),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
+
+
+def _socket_that_notices_silence(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Without it, a client whose request another node had when it lost its power would wait for the whole timeout."""
+    family, kind, protocol, *_ = address
+    connection = socket.socket(family, kind, protocol)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_SECONDS // 2)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, SILENT_SECONDS // 4)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+    # Keep-alive asks nothing while what was sent is not acknowledged yet.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SILENT_SECONDS)
+    return connection
 
 
 async def relay(session: aiohttp.ClientSession, request: web.Request, call: Call) -> Relayed:
