@@ -29,6 +29,7 @@ ORDER = (
     "test_canary",
     "test_merged",
     "test_refused_version",
+    "test_placement",
     "test_serving_pods",
     "test_base_bump",
     "test_recovery",
@@ -42,7 +43,7 @@ ORDER = (
     "test_crds",
     "test_uninstall",
 )
-"""The first seven share one base that is being served; the last takes the release away."""
+"""The first eight share one base that is being served; the last takes the release away."""
 FIGURES = pytest.StashKey[Figures]()
 TENANTS = pytest.StashKey[list[Tenant]]()
 
@@ -54,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: position for position, name in enumerate(ORDER)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)) if item.path.parent.name == "e2e" else -1)
+    items.sort(key=lambda item: rank[item.path.stem] if item.get_closest_marker("e2e") else -1)
 
 
 @pytest.hookimpl(wrapper=True)
