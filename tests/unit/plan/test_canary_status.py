@@ -95,3 +95,12 @@ def test_an_abort_of_a_version_that_has_long_taken_over_changes_nothing() -> Non
     status = status_of(seen(subject, published=SECOND, live=SECOND, pods=(answering_pod(V2),)))
     assert status.serving.target == V2
     assert [entry.state for entry in status.versions] == ["Published"]
+
+
+def test_a_pin_that_cannot_be_carried_out_leaves_the_canary_where_it_is() -> None:
+    given = in_canary()
+    pinned = given.adapter.spec.model_copy(update={"version": 9})
+    status = status_of(replace(given, adapter=given.adapter.model_copy(update={"spec": pinned}), pinned=None))
+    assert status.serving.target == V2
+    assert status.serving.rollout is not None
+    assert status.serving.rollout.weight == 10

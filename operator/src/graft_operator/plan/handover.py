@@ -45,14 +45,15 @@ def engine_situation(
     seen: AdapterObserved, serving: AdapterServingStatus, wanted: ServedVersion | None, now: datetime
 ) -> Situation:
     """Return what a rollout on the base's engine depends on."""
-    spec = seen.adapter.spec
+    spec, subject = seen.adapter.spec, wanted or serving.target
     return Situation(
         wanted=wanted,
         target=serving.target,
         previous=serving.previous,
         progress=serving.rollout,
         spec=spec.serving.rollout,
-        pinned=spec.version is not None,
+        # A pin that can't be carried out says nothing of the version that is on its way.
+        pinned=subject is not None and spec.version == subject.number,
         base=seen.base,
         replicas=seen.replicas_serving_as("MultiAdapter"),
         pods=seen.pods,
