@@ -13,6 +13,7 @@ from graft_operator.agents.documents import AgentState as StateAsRead
 from graft_operator.agents.documents import EngineStatus, LoadStatus
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.manifests import naming, serving
+from graft_operator.manifests.serving_workload import GRACE_SECONDS
 from graft_operator.plan.slots import place
 from graft_operator.plan.wanted import wanted_set
 from graft_registry.config import RegistryConfig
@@ -86,6 +87,11 @@ def test_agent_understands_its_environment() -> None:
     assert settings.max_rank == builders.base_model().spec.serving.max_rank
     assert settings.peer_service_url == naming.service_url(builders.NAMESPACE, "tiny")
     assert RegistryConfig.from_environment(environ).bucket == "graft"
+
+
+def test_agent_has_ended_before_kubernetes_kills_it() -> None:
+    settings = Settings.from_environment(agent_environment())
+    assert settings.drain_seconds + settings.shutdown_seconds + 5 <= GRACE_SECONDS
 
 
 def test_agent_ignores_none_of_its_environment() -> None:

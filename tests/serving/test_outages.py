@@ -1,6 +1,7 @@
 """The engine crashes, the registry and the API are away, the agent restarts, the pod is told to stop."""
 
 import asyncio
+import contextlib
 import time
 
 import pytest
@@ -189,6 +190,23 @@ async def test_on_shutdown_the_pod_is_unready_yet_answers_until_the_drain_time_i
     assert new.status == long.status == 200
     assert new.headers["Connection"] == "close"
     assert time.monotonic() - stopped > 0.9, "the request that was under way at the end was not waited for"
+
+
+async def test_on_shutdown_clients_and_other_pods_have_the_same_time_not_one_after_the_other(pod: Pod) -> None:
+    # The time that Kubernetes gives a pod to end is long enough for one of them.
+    pod.settings = pod.settings.model_copy(update={"shutdown_seconds": 1.0})
+    pod.engine.seconds_per_token = 0.1
+    body = {"model": "tiny", "prompt": "hello", "max_tokens": 100, "stream": True}
+    async with contextlib.AsyncExitStack() as requests:
+        async with pod.agent():
+            pod.want(wanted_set(pod.base))
+            await pod.until_ready()
+            for url in (pod.url, pod.peer_url):
+                asking = pod.client.post(f"{url}/v1/completions", json=body, headers={"X-Graft-Pod": "tiny-0"})
+                answer = await requests.enter_async_context(asking)
+                assert await answer.content.readline()
+            stopped = time.monotonic()
+        assert 0.9 < time.monotonic() - stopped < 1.8
 
 
 async def test_what_was_dropped_while_the_engine_was_down_goes_as_soon_as_it_is_back(pod: Pod) -> None:

@@ -102,9 +102,12 @@ class Agent:
         self.lifecycle.restore()
         async with (
             _background(self._monitor.run(), self.lifecycle.run(), self._scoring.run(), self._follow_wanted_sets()),
-            self._listening(self._admin, settings.admin_port, 1.0),
-            self._listening(api, settings.api_port, settings.shutdown_seconds),
-            self._listening(for_peers, settings.peer_port, settings.shutdown_seconds),
+            self._listening((settings.admin_port, self._admin), shutdown_seconds=1.0),
+            self._listening(
+                (settings.api_port, api),
+                (settings.peer_port, for_peers),
+                shutdown_seconds=settings.shutdown_seconds,
+            ),
         ):
             yield
             self.router.is_stopping = True
@@ -120,15 +123,26 @@ class Agent:
             self.lifecycle.apply(raw)
 
     @contextlib.asynccontextmanager
-    async def _listening(self, app: web.Application, port: int, shutdown_seconds: float) -> AsyncIterator[None]:
-        # With handler_cancellation a client that goes away also ends its request upstream.
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=shutdown_seconds)
-        await runner.setup()
+    async def _listening(
+        self, *applications: tuple[int, web.Application], shutdown_seconds: float
+    ) -> AsyncIterator[None]:
+        """Serve each application on its port; at the end the requests of all of them have so many seconds to finish."""
+        # With handler_cancellation a client that goes away also ends its request upstream. Before aiohttp cuts a
+        # request off it waits for its timeout twice: with the request left alone, and with its body cancelled.
+        runners = [
+            (
+                port,
+                web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=shutdown_seconds / 2),
+            )
+            for port, app in applications
+        ]
         try:
-            await web.TCPSite(runner, self._settings.listen, port).start()
+            for port, runner in runners:
+                await runner.setup()
+                await web.TCPSite(runner, self._settings.listen, port).start()
             yield
         finally:
-            await runner.cleanup()
+            await asyncio.gather(*(runner.cleanup() for _, runner in runners))
 
 
 def _engine_client(settings: Settings, session: aiohttp.ClientSession) -> EngineClient:

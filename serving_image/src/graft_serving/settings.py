@@ -49,8 +49,8 @@ class Settings(BaseModel):
     """The Service that fronts all pods of the base: it answers what this pod can't answer right now."""
     drain_seconds: Annotated[float, Field(ge=0)] = 5.0
     """How long the agent goes on serving after SIGTERM, so that endpoints can forget it."""
-    shutdown_seconds: Annotated[float, Field(ge=0)] = 60.0
-    """How long requests under way may then take to finish."""
+    shutdown_seconds: Annotated[float, Field(ge=0)] = 105.0
+    """How long requests under way may then take to finish. Kubernetes gives the pod 120 seconds for all of its end."""
     max_body_bytes: Annotated[int, Field(ge=1)] = 32 * 1024 * 1024
     request_timeout_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """Upper bound of one proxied request; it also bounds how long a version can drain."""
