@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tests.builders import NAMESPACE, NOW
 
-from graft_operator.cluster.errors import AlreadyExists, Conflict, NotFound
+from graft_operator.cluster.errors import AlreadyExists, Conflict, Forbidden, NotFound
 from graft_operator.cluster.resources import Resource
 
 Object = dict[str, Any]
@@ -30,6 +30,8 @@ class ClusterInMemory:
         self.events: list[tuple[str, str, str]] = []
         self.unknown_kinds = {"InferencePool"}
         """Kinds whose CustomResourceDefinition is not installed."""
+        self.refused_kinds: set[str] = set()
+        """Kinds of which an admission webhook lets no object in."""
         self.writes = 0
         self.dies_after_write: int | None = None
         self._versions = itertools.count(1)
@@ -66,6 +68,8 @@ class ClusterInMemory:
     async def apply(self, resource: Resource, body: Mapping[str, Any]) -> Object:
         # Kueue lets a Job run by its field suspend, which an apply of ours would take back.
         assert resource.kind != "Job", "a Job is created and deleted, never applied"
+        if resource.kind in self.refused_kinds:
+            raise Forbidden(f"admission webhook denied the request: {resource.kind}")
         key = (resource.kind, body["metadata"]["name"])
         live = self.objects.get(key, {})
         wanted = {name: value for name, value in body.items() if name != "metadata"}

@@ -87,6 +87,17 @@ async def test_the_kind_goes_with_all_pools_and_comes_again_at_once() -> None:
     assert POOL in run.world.cluster.objects, "the operator must not think that it has applied the pool already"
 
 
+async def test_a_pool_that_an_admission_webhook_refuses_holds_nothing_else_up() -> None:
+    run = Simulation()
+    run.world.cluster.unknown_kinds.clear()
+    run.world.cluster.refused_kinds.add("InferencePool")
+    run.write_base(serving={"replicas": 1} | GATEWAY)
+    await run.settle()
+    assert gateway_reason(run) == "NoGateway"
+    assert run.answers() == {"v1@a"}
+    assert run.health() == "Current"
+
+
 async def test_the_pool_goes_with_its_base() -> None:
     run = await settled(**GATEWAY)
     run.delete_adapter()

@@ -70,6 +70,8 @@ class Plan:
     """What to do now, what to say, and when to look again."""
 
     actions: tuple[Action, ...] = ()
+    extras: tuple[Action, ...] = ()
+    """Actions that nothing else depends on: where the API server refuses them, the rest goes on."""
     status: LoraAdapterStatus | BaseModelStatus | None = None
     """None leaves the status as it is."""
     requeue_after: float | None = None

@@ -115,7 +115,8 @@ def serving_plan(
         endpoint=build.service_url(seen.base.metadata.namespace, seen.base.metadata.name, "") if revisions else None,
     )
     return Plan(
-        actions=(*actions, *objects, *tested.actions, *retired, *gateway.actions),
+        actions=(*actions, *objects, *tested.actions, *retired),
+        extras=gateway.actions,
         status=status,
         requeue_after=min((delay for delay in delays if delay is not None), default=None),
     )

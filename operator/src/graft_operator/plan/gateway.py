@@ -31,6 +31,9 @@ UNMET: Final = {
     ),
 }
 """What is said where InferencePools can't be made."""
+ABSENT: Final = unknown(
+    "NoGateway", "the InferencePool is being made; if it never is, the operator's log says who refuses"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,7 @@ def decide_gateway(seen: BaseObserved) -> GatewayVerdict:
     if found is not None and not is_own:
         taken = f"an InferencePool {name} exists that Graft has not made for this base: delete or rename it"
         return GatewayVerdict(fact=no("PoolNameTaken", taken), requeue_after=RECHECK_SECONDS)
-    fact = acceptance(name, found.parents if found is not None else {})
+    fact = ABSENT if found is None else acceptance(name, found.parents)
     return GatewayVerdict(
         fact=fact,
         actions=(ApplyObject(inference_pool(seen.base, gateway)),),

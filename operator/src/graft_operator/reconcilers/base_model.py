@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from graft_operator.api.base_model import BaseModel, BaseModelStatus, ServingRevision
+from graft_operator.cluster.errors import Forbidden, Invalid, NotFound
 from graft_operator.cluster.resources import BASE_MODELS
 from graft_operator.engine.controller import Result
 from graft_operator.manifests import naming
@@ -16,10 +18,13 @@ from graft_operator.manifests.concurrency_job import concurrency_job_manifest
 from graft_operator.manifests.import_job import import_job_manifest
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.serving import pod_selector, revision_manifests, shared_service
+from graft_operator.plan.actions import Action
 from graft_operator.plan.base_model import IN_USE_FINALIZER, Builders, plan_base_model
 from graft_operator.plan.observed import BaseObserved
 from graft_operator.reconcilers.base_observer import BaseObserver
-from graft_operator.reconcilers.context import Context
+from graft_operator.reconcilers.context import Body, Context
+
+log = logging.getLogger(__name__)
 
 
 class BaseModelReconciler:
@@ -48,7 +53,15 @@ class BaseModelReconciler:
             await context.effects.carry_out(BASE_MODELS, body, plan.actions)
         if isinstance(plan.status, BaseModelStatus):
             await context.tell(BASE_MODELS, body, base.status, plan.status)
+        await self._try(body, plan.extras)
         return Result(requeue_after=plan.requeue_after)
+
+    async def _try(self, body: Body, actions: Sequence[Action]) -> None:
+        """Carry out what nothing else depends on. Where it is refused, it is tried again with the next look."""
+        try:
+            await self._context.effects.carry_out(BASE_MODELS, body, actions)
+        except (Forbidden, Invalid, NotFound) as error:
+            log.warning("refused by the API server", extra={"error": str(error)})
 
     def _forget_missing(self, seen: BaseObserved) -> None:
         """Apply again what should be there and isn't, because somebody has deleted it.
