@@ -229,6 +229,12 @@ def test_a_rollout_that_an_earlier_release_began_goes_on() -> None:
     assert (rollout.target, rollout.previous, rollout.weight) == (V2, V1, 100)
 
 
+def test_the_coverage_tells_what_the_first_pod_says_that_does_not_take_its_wanted_set() -> None:
+    complaint = "base.digest: the wanted set is for sha256:1, but this pod holds sha256:2"
+    coverage = coverage_of(V1, TWO, (answering_pod(V1), pod("pod-2", complaint=complaint)))
+    assert coverage.message == f"pod-2: {complaint}"
+
+
 def test_the_coverage_tells_how_far_it_is_and_what_the_first_failing_pod_says() -> None:
     failing = pod("pod-2", on_pod(V1, "Failing", reason="RegistryUnavailable", message="timeout"))
     coverage = coverage_of(V1, TWO, (answering_pod(V1), failing))

@@ -90,6 +90,8 @@ class AgentState(_Document):
     revision: str = ""
     """Another one whenever anything but counters has changed; empty from agents that don't tell."""
     wanted_digest: str | None = None
+    message: str = ""
+    """Why the newest wanted set has not been applied; empty where it has."""
     base: BaseIdentity | None = None
     engine: EngineState
     ready: bool

@@ -21,7 +21,7 @@ class Coverage:
     refused: bool = False
     """Whether a pod has refused the version for good."""
     message: str = ""
-    """What the first failing pod says."""
+    """What the first pod says on which the version fails, or which can't apply its wanted set."""
 
     @property
     def complete(self) -> bool:
@@ -54,6 +54,8 @@ def coverage_of(
         for seen in pod.versions
         if seen.number == version.number and seen.state in ("Refused", "Failing")
     ]
+    said = [f"{name}: {seen.reason}: {seen.message}" for name, seen in failures]
+    said += [f"{pod.name}: {pod.complaint}" for pod in own if pod.complaint]
     desired = wanted_replicas(base, version.base_digest, replicas)
     loaded = sum(answers(pod, version) and (not alone or len(pod.active) == 1) for pod in own)
     return Coverage(
@@ -61,7 +63,7 @@ def coverage_of(
         loaded=loaded if replicas is None else min(loaded, desired),
         failed=len(failures),
         refused=any(seen.state == "Refused" for _, seen in failures),
-        message=f"{failures[0][0]}: {failures[0][1].reason}: {failures[0][1].message}" if failures else "",
+        message=next(iter(said), ""),
     )
 
 

@@ -96,6 +96,8 @@ class PodObserved:
     """Of the agent's state that this was read from; empty where it doesn't tell."""
     wanted_digest: str | None = None
     """Digest of the wanted set that the agent has applied."""
+    complaint: str = ""
+    """Why the agent has not applied the newest one, in its words."""
     decision: Decision | None = None
     """The decision that this wanted set carries out for the adapter; None when that can't be told."""
     active: Mapping[int, int] = field(default_factory=dict)

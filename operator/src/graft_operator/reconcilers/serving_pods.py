@@ -79,6 +79,7 @@ def pod_observed(
         answering=frozenset(item.name for item in adapters if item.active),
         revision=state.revision if state else "",
         wanted_digest=state.wanted_digest if state else None,
+        complaint=state.message if state else "",
         decision=(decisions or {}).get(state.wanted_digest or "") if state else None,
         active={share.number: share.weight for item in adapters for share in item.active},
         versions=tuple(version for item in adapters for version in versions_on_pod(item)),
