@@ -134,6 +134,22 @@ async def test_the_answer_is_asked_for_again_after_its_time(port: int, agent: Ag
     assert agent.requests == 2
 
 
+async def test_a_pod_that_hangs_is_left_alone_for_as_long_as_it_took_to_find_out(port: int, agent: Agent) -> None:
+    agent.gate.clear()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.3)) as session:
+        agents = Agents(session, port=port, ttl=0.0)
+        early = asyncio.create_task(agents.state(POD))
+        await asyncio.sleep(0.1)
+        hung = await agents.state(POD)
+        assert isinstance(hung, Unreachable)
+        assert await early is hung
+        assert await agents.state(POD) is hung
+        agent.gate.set()
+        await asyncio.sleep(0.4)
+        assert isinstance(await agents.state(POD), AgentState)
+    assert agent.requests == 2
+
+
 async def test_an_answer_is_not_used_after_the_pod_changed(agents: Agents, agent: Agent) -> None:
     await agents.state(POD)
     agents.invalidate("team-a", "another-pod")

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import aiohttp
@@ -35,6 +36,7 @@ Answer = AgentState | Unreachable
 class _Entry:
     answer: asyncio.Task[Answer]
     asked_at: float
+    good_until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,15 @@ class Agents:
                 await agents._cancel_all()
 
     async def state(self, pod: PodAddress) -> Answer:
-        """Return the pod's state, at most `ttl` seconds old. Never raises for anything that the pod does."""
-        loop = asyncio.get_running_loop()
+        """Return the pod's state: at most `ttl` seconds old, or what a request under way brings.
+
+        Never raises for anything that the pod does.
+        """
+        self._drop_expired()
         entry = self._entries.get(pod)
-        if entry is None or loop.time() - entry.asked_at >= self._ttl:
-            self._drop_expired()
-            entry = _Entry(loop.create_task(self._ask(pod)), loop.time())
-            self._entries[pod] = entry
+        if entry is None:
+            entry = self._entries[pod] = self._entry(asyncio.get_running_loop().create_task(self._ask(pod)))
+            entry.answer.add_done_callback(partial(leave_alone, entry))
         # Shielded, because others may wait for the same answer when this caller is cancelled.
         return await asyncio.shield(entry.answer)
 
@@ -105,18 +109,23 @@ class Agents:
             del self._entries[pod]
 
     def _drop_expired(self) -> None:
-        oldest = asyncio.get_running_loop().time() - self._ttl
-        for pod in [p for p, entry in self._entries.items() if entry.asked_at <= oldest and entry.answer.done()]:
+        now = asyncio.get_running_loop().time()
+        for pod in [p for p, entry in self._entries.items() if entry.good_until <= now and entry.answer.done()]:
             del self._entries[pod]
 
+    def _entry(self, answer: asyncio.Task[Answer]) -> _Entry:
+        now = asyncio.get_running_loop().time()
+        return _Entry(answer, asked_at=now, good_until=now + self._ttl)
+
     async def _ask_for_news(self, pod: PodAddress, revision: str) -> Answer:
-        loop = asyncio.get_running_loop()
-        asking = loop.create_task(self._ask(pod, {"since": revision, "waitSeconds": str(HELD_SECONDS)}))
+        asking = asyncio.get_running_loop().create_task(
+            self._ask(pod, {"since": revision, "waitSeconds": str(HELD_SECONDS)})
+        )
         answer = await asking
         if isinstance(answer, AgentState):
             # Whoever is told of the news looks at once: it gets this very answer. A long wait that has failed tells
             # less than a short question, which is asked anew.
-            self._entries[pod] = _Entry(asking, loop.time())
+            self._entries[pod] = self._entry(asking)
         return answer
 
     async def _ask(self, pod: PodAddress, query: Mapping[str, str] = MappingProxyType({})) -> Answer:
@@ -156,6 +165,16 @@ class Agents:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         self._entries.clear()
+
+
+def leave_alone(entry: _Entry, answer: asyncio.Task[Answer]) -> None:
+    """Believe that a pod gave no answer for as long as it took to find out.
+
+    A node that is gone would cost every look at every adapter of its base the whole timeout.
+    """
+    if not answer.cancelled() and isinstance(answer.result(), Unreachable):
+        now = asyncio.get_running_loop().time()
+        entry.good_until = max(entry.good_until, 2 * now - entry.asked_at)
 
 
 def _first_error(error: ValidationError) -> str:
