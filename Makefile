@@ -25,7 +25,7 @@ TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/s
 include mk/*.mk
 
 .PHONY: test
-test: check test-trainer test-serving test-s3 test-e2e ## Everything: lint, types, contracts, unit, wire, trainer, serving, end to end
+test: check test-trainer test-serving test-chart test-s3 test-e2e ## Everything: lint, types, contracts, unit, wire, trainer, serving, end to end
 
 ##@ Develop
 
@@ -76,8 +76,8 @@ imports: setup ## Import contracts: who may know whom
 	$(VENV)/bin/lint-imports --no-cache
 
 .PHONY: test-fast
-test-fast: setup ## Unit, wire, contract and chart tests; the registry's are in test-s3
-	$(PYTEST) $(PARALLEL) tests/unit tests/wire/operator tests/contract tests/chart
+test-fast: setup ## Unit, wire and contract tests that need nothing but Python
+	$(PYTEST) $(PARALLEL) tests/unit tests/wire/operator tests/contract
 
 .PHONY: test-trainer
 test-trainer: setup ## The real trainer on CPU
@@ -90,6 +90,10 @@ test-kills: setup ## Kill training runs at random moments, on a store that fails
 .PHONY: test-serving
 test-serving: setup ## The agent against an engine double
 	$(PYTEST) $(PARALLEL) tests/serving
+
+.PHONY: test-chart
+test-chart: setup cluster-up ## The chart as the cluster's Helm renders it
+	$(PYTEST) $(PARALLEL) tests/chart
 
 .PHONY: test-s3
 test-s3: setup cluster-up ## The registry on two S3 servers, one of them real

@@ -24,7 +24,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from graft_registry.body_checksums import checksum, s3_options
 from graft_registry.config import Credentials, RegistryConfig
-from graft_registry.durable import fsync_directory
 from graft_registry.errors import Corrupt, NotFound, RegistryError, Unavailable
 from graft_registry.multipart import SINGLE_REQUEST_BYTES, fetch_in_parts, send_in_parts
 from graft_registry.s3_errors import outcome_is_unknown, registry_error
@@ -162,7 +161,7 @@ class ObjectStore:
             raise Corrupt(key, f"sha256 {sha256} of {size} bytes", stored or "no object of that size")
 
     def download_file(self, key: str, destination: Path, *, sha256: str | None, size: int = 0) -> str:
-        """Write the object to a file that appears only once its content is verified and on disk.
+        """Write the object to a file that appears only once its content is verified.
 
         Args:
             key: of the object.
@@ -183,14 +182,12 @@ class ObjectStore:
             with os.fdopen(descriptor, "wb") as stream:
                 large = size > SINGLE_REQUEST_BYTES
                 actual = fetch_in_parts(self._client, self._at(key), stream) if large else self._fetch(key, stream)
-                os.fsync(stream.fileno())
             if sha256 is not None and actual != sha256:
                 raise Corrupt(key, f"sha256 {sha256}", actual)
             Path(temporary).chmod(0o644)
             Path(temporary).replace(destination)
         finally:
             Path(temporary).unlink(missing_ok=True)
-        fsync_directory(destination.parent)
         return actual
 
     def delete(self, key: str) -> None:

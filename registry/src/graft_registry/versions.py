@@ -17,11 +17,11 @@ from graft_registry.documents import (
     VersionManifest,
     timestamp,
 )
-from graft_registry.durable import directory_appearing_whole
 from graft_registry.errors import Corrupt, NotFound, Unsafe, VersionConflict
 from graft_registry.layout import AdapterLayout
 from graft_registry.publishable import path_is_allowed, publishable_files
 from graft_registry.store import ObjectStore
+from graft_registry.whole_directory import directory_appearing_whole
 
 __all__ = ["AdapterRegistry", "StoredVersion"]
 
