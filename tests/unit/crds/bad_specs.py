@@ -123,6 +123,7 @@ REFUSED_BY_RULES = (
     _adapter("spec.serving.rollout", {"promote": 7, "abort": 7}, "promote and abort must not name the same version"),
     _base("metadata.name", "b" * 41, "metadata.name must be at most 40"),
     _base("metadata.name", "7b-base", "begin with a letter"),
+    _base("metadata.name", "mistral-merged", "metadata.name must not end with -merged"),
     _base("spec.source", {}, "exactly one of huggingFace, s3 and persistentVolumeClaim"),
     _base("spec.source.s3", {"uri": "s3://models/qwen"}, "exactly one of huggingFace, s3 and persistentVolumeClaim"),
     _base("spec.serving.maxLoadedAdapters", 3, "maxLoadedAdapters must not be below maxActiveAdapters"),

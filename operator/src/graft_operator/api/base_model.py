@@ -217,6 +217,8 @@ class BaseModel(StatusModel):
     def _well_named(self) -> BaseModel:
         if not BASE_NAME.fullmatch(self.metadata.name):
             raise ValueError("metadata.name must be at most 40 of a-z, 0-9 and '-', and begin with a letter")
+        if self.metadata.name.endswith("-merged"):  # graft-x-merged is the Service of an adapter x
+            raise ValueError("metadata.name must not end with -merged: adapters that are served merged are named so")
         return self
 
     @classmethod
