@@ -113,7 +113,7 @@ async def test_a_slow_load_does_not_delay_another_adapter(pod: Pod) -> None:
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("slow", [slow]), wanted_adapter("quick", [quick])))
         await pod.until_answered_by("quick", "quick@v1")
-        assert (await pod.version_state("slow", 1))["state"] == "Loading"
+        await pod.until_state("slow", 1, "Loading")
 
 
 async def test_a_version_without_golden_prompts_has_to_generate_a_token(pod: Pod) -> None:
