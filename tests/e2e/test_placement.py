@@ -10,6 +10,7 @@ from demo.cluster import Object
 from tests.e2e.serving import Serving, assert_no_failures
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+REQUESTS = 30
 
 
 def spread_over(serving: Serving, replicas: int | None) -> Object:
@@ -43,9 +44,10 @@ def test_one_pod_holds_it_and_every_request_is_answered(on_one_pod: Serving) -> 
     assert (told["desired"], told["loaded"]) == (1, 1)
     with on_one_pod.load("topic", rate=10) as load:
         versions = on_one_pod.version_of("topic")
+        load.wait_for_requests(REQUESTS, timeout=60)
         report = load.finish()
     assert versions == {f"topic@v{adapter['status']['servedVersion']}"}
-    assert_no_failures(report, at_least=10)
+    assert_no_failures(report, REQUESTS)
 
 
 def test_it_comes_to_all_pods_and_goes_back_to_one_without_a_lost_request(on_one_pod: Serving) -> None:
@@ -53,5 +55,6 @@ def test_it_comes_to_all_pods_and_goes_back_to_one_without_a_lost_request(on_one
         for replicas, holders in ((None, 2), (1, 1)):
             on_one_pod.tenant.apply(spread_over(on_one_pod, replicas))
             wait_for_holders(on_one_pod, holders)
+        load.wait_for_requests(REQUESTS, timeout=60)
         report = load.finish()
-    assert_no_failures(report, at_least=10)
+    assert_no_failures(report, REQUESTS)
