@@ -13,7 +13,7 @@ def directory_appearing_whole(destination: Path) -> Iterator[Path]:
 
     When the block fails the directory is removed and ``destination`` is untouched. A killed process leaves a hidden
     ``.<name>.*`` directory behind, never a half-filled ``destination``. A machine that loses its power may; nothing is
-    synced to the disk, which would take longer than the download, because whoever finds the directory verifies it.
+    synced to the disk, which costs time, because whoever finds the directory verifies it.
 
     Raises:
         OSError: ``destination`` exists and isn't empty.
