@@ -25,29 +25,29 @@ GONE_SECONDS, BACK_SECONDS = 120, 300
 @contextmanager
 def operator_away(tenant: Tenant) -> Iterator[None]:
     """Run without an operator."""
-    kubectl = tenant.cluster.kubectl
-    [deployment] = kubectl("get", "deployment", *OPERATOR, "-o", "name").split()
-    scope = ("-n", release.NAMESPACE, deployment)
-    try:
-        kubectl("scale", *scope, "--replicas=0")
-        kubectl("wait", "pod", *OPERATOR, "--for=delete", f"--timeout={GONE_SECONDS}s", timeout=GONE_SECONDS + 10)
+    [deployment] = tenant.cluster.kubectl("get", "deployment", *OPERATOR, "-o", "name").split()
+    with scaled_to_nothing(tenant, deployment=("-n", release.NAMESPACE, deployment), pods=OPERATOR):
         yield
-    finally:
-        kubectl("scale", *scope, "--replicas=1")
-        kubectl("rollout", "status", *scope, f"--timeout={BACK_SECONDS}s", timeout=BACK_SECONDS + 10)
 
 
 @contextmanager
 def storage_away(tenant: Tenant) -> Iterator[None]:
     """Run without an S3 endpoint."""
+    with scaled_to_nothing(tenant, deployment=STORAGE_DEPLOYMENT, pods=STORAGE):
+        yield
+
+
+@contextmanager
+def scaled_to_nothing(tenant: Tenant, *, deployment: tuple[str, ...], pods: tuple[str, ...]) -> Iterator[None]:
+    """Run without the pods of a Deployment; both are kubectl's arguments that name them."""
     kubectl = tenant.cluster.kubectl
     try:
-        kubectl("scale", *STORAGE_DEPLOYMENT, "--replicas=0")
-        kubectl("wait", "pod", *STORAGE, "--for=delete", f"--timeout={GONE_SECONDS}s", timeout=GONE_SECONDS + 10)
+        kubectl("scale", *deployment, "--replicas=0")
+        kubectl("wait", "pod", *pods, "--for=delete", f"--timeout={GONE_SECONDS}s", timeout=GONE_SECONDS + 10)
         yield
     finally:
-        kubectl("scale", *STORAGE_DEPLOYMENT, "--replicas=1")
-        kubectl("rollout", "status", *STORAGE_DEPLOYMENT, f"--timeout={BACK_SECONDS}s", timeout=BACK_SECONDS + 10)
+        kubectl("scale", *deployment, "--replicas=1")
+        kubectl("rollout", "status", *deployment, f"--timeout={BACK_SECONDS}s", timeout=BACK_SECONDS + 10)
 
 
 @contextmanager

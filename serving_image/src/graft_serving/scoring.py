@@ -65,9 +65,12 @@ class Scoring:
             self._wake.clear()
 
     def _next_due(self) -> Pair | None:
+        return next((pair for pair in self._wanted_pairs() if self._is_due(pair)), None)
+
+    def _wanted_pairs(self) -> list[Pair]:
         wanted = self._lifecycle.wanted
         pairs = (adapter.scored_versions for adapter in (wanted.adapters if wanted else ()))
-        return next((pair for pair in pairs if pair is not None and self._is_due(pair)), None)
+        return [pair for pair in pairs if pair is not None]
 
     def _is_due(self, pair: Pair) -> bool:
         records = self._answering(pair)
@@ -99,9 +102,7 @@ class Scoring:
         self._on_scored()
 
     def _is_wanted(self, pair: Pair) -> bool:
-        wanted = self._lifecycle.wanted
-        pairs = [adapter.scored_versions for adapter in wanted.adapters] if wanted else []
-        return pair in pairs and self._answering(pair) is not None
+        return pair in self._wanted_pairs() and self._answering(pair) is not None
 
     async def _is_right(self, record: VersionRecord, probe: Probe) -> bool:
         try:

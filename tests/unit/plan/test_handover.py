@@ -21,12 +21,12 @@ from tests.builders import (
     serving_revision,
     version,
 )
+from tests.unit.plan.merged_plan import plan
 
 from graft_operator.api.adapter_status import LoraAdapterStatus, ServedMode
 from graft_operator.api.conditions import find
 from graft_operator.manifests import naming
-from graft_operator.plan.actions import ApplyObject, CreateJob, DeleteObject, Plan
-from graft_operator.plan.adapter import plan_adapter
+from graft_operator.plan.actions import ApplyObject, CreateJob, DeleteObject
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rollout import served
 from graft_registry.documents import StoredVersion
@@ -54,15 +54,6 @@ def subject(asked: str, mode: str | None = None, target: StoredVersion | None = 
 def progress(weight: int) -> dict[str, Any]:
     """A rollout that has begun to give the target its part of the requests."""
     return {"weight": weight, "startTime": RECENTLY.isoformat()}
-
-
-def plan(given: AdapterObserved) -> Plan:
-    return plan_adapter(
-        given,
-        NOW,
-        training_job=lambda _: {"metadata": {"name": "the-job"}},
-        merged_model=lambda _seen, _base, wanted: [{"kind": "Deployment", "version": wanted.number}],
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from tests.builders import (
-    NOW,
     PARITY,
     adapter,
     answering_pod,
@@ -18,12 +17,12 @@ from tests.builders import (
     seen,
     version,
 )
+from tests.unit.plan.merged_plan import plan
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find
 from graft_operator.manifests import naming
-from graft_operator.plan.actions import ApplyObject, DeleteObject, Plan
-from graft_operator.plan.adapter import plan_adapter
+from graft_operator.plan.actions import ApplyObject, DeleteObject
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rollout import served
 from graft_registry.documents import StoredVersion
@@ -46,15 +45,6 @@ def subject(
         | {name: served(item).to_wire() for name, item in (("target", target), ("previous", previous)) if item}
     )
     return adapter(status={"serving": serving}, **(MERGED if spec is None else spec))
-
-
-def plan(given: AdapterObserved) -> Plan:
-    return plan_adapter(
-        given,
-        NOW,
-        training_job=lambda _: {"metadata": {"name": "the-job"}},
-        merged_model=lambda _seen, _base, wanted: [{"kind": "Deployment", "version": wanted.number}],
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from tests.unit.registry.builders import write_adapter, write_model
 from tests.versitygw import PROGRAM, versitygw
 from tests.wire.registry.container import Container
 from tests.wire.registry.hub import HubServer
+from tests.wire.registry.server_thread import serving
 from werkzeug.serving import make_server
 
 from graft_registry.config import RegistryConfig
@@ -45,12 +46,8 @@ class OneRequestAtATime:
 def _run_moto() -> Iterator[str]:
     application = OneRequestAtATime(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        yield f"http://127.0.0.1:{server.port}"
 
 
 @pytest.fixture(scope="session", params=SERVERS)
@@ -92,12 +89,9 @@ def bucket(config: RegistryConfig) -> ObjectStore:
 
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = HubServer()
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

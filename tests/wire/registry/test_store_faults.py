@@ -1,11 +1,11 @@
 """A store that answers slowly, wrongly or not at all, scripted answer by answer."""
 
 import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.wire.registry.server_thread import serving
 
 from graft_registry import store as store_module
 from graft_registry.config import RegistryConfig
@@ -58,12 +58,9 @@ class ScriptedHandler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = ScriptedServer()
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

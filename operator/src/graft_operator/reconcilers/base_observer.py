@@ -23,7 +23,14 @@ from graft_operator.manifests.naming import short
 from graft_operator.plan.observed import AdapterOfBase, BaseObserved, DeploymentObserved, JobObserved
 from graft_operator.reconcilers.gateway_observer import GatewayObserver
 from graft_operator.reconcilers.jobs import job_observed, pod_problem
-from graft_operator.reconcilers.serving_pods import ServingPod, pod_observed, serving_pods, short_digest
+from graft_operator.reconcilers.serving_pods import (
+    ServingPod,
+    asked,
+    is_leaving,
+    listed_pods,
+    pod_observed,
+    short_digest,
+)
 from graft_registry.documents import BaseDrift, BaseManifest, BaseSource
 from graft_registry.errors import NotFound as BaseNotFound
 
@@ -45,11 +52,11 @@ class BaseObserver:
         if base.metadata.is_deleting and not await self._adapters(base):
             # Nothing more is read: a registry that is away must not hold up the deletion of an unused base.
             return BaseObserved(base=base, source_digest=source.digest())
-        manifest, adapters, deployments, pods, jobs, gateway = await asyncio.gather(
+        manifest, adapters, deployments, (pods, going), jobs, gateway = await asyncio.gather(
             self._artifacts.resolved_base(base.metadata.namespace, base.metadata.name, source),
             self._adapters(base),
             self._deployments(base),
-            serving_pods(self._cluster, self._agents, base.metadata),
+            self._pods(base),
             self._jobs(base),
             self._gateway.observe(base),
         )
@@ -57,7 +64,7 @@ class BaseObserver:
         manifests = current | await self._manifests(base, needed_digests(base, adapters, deployments) - current.keys())
         by_short = {short(digest): digest for digest in manifests}
         spread = any(adapter.replicas is not None for adapter in adapters)
-        leaving = await serving_pods(self._cluster, self._agents, base.metadata, leaving=True) if spread else ()
+        leaving = await asked(self._agents, going) if spread else ()
         return BaseObserved(
             base=base,
             source_digest=source.digest(),
@@ -83,6 +90,12 @@ class BaseObserver:
         selector = f"{labels.OWNER_UID}={base.metadata.uid},{labels.COMPONENT}=serving"
         bodies = await self._cluster.list(DEPLOYMENTS, base.metadata.namespace, label_selector=selector)
         return [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
+
+    async def _pods(self, base: BaseModel) -> tuple[tuple[ServingPod, ...], list[Object]]:
+        """Return the base's pods, asked, and those on their way out as they are: few bases need what these say."""
+        bodies = await listed_pods(self._cluster, base.metadata)
+        staying = await asked(self._agents, [body for body in bodies if not is_leaving(body)])
+        return staying, [body for body in bodies if is_leaving(body)]
 
     async def _jobs(self, base: BaseModel) -> dict[str, JobObserved]:
         """Return the newest Job of each component, of those that are the base's own."""

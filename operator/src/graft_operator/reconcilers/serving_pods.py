@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,20 +36,29 @@ class ServingPod:
         return self.answer if isinstance(self.answer, AgentState) else None
 
 
-async def serving_pods(
-    cluster: Cluster, agents: Agents, base: ObjectMeta, *, leaving: bool = False
-) -> tuple[ServingPod, ...]:
-    """Return the base's pods that are not on their way out, or with ``leaving`` those that are, each asked once."""
+async def serving_pods(cluster: Cluster, agents: Agents, base: ObjectMeta) -> tuple[ServingPod, ...]:
+    """Return the base's pods that are not on their way out, each asked once."""
+    bodies = await listed_pods(cluster, base)
+    return await asked(agents, [body for body in bodies if not is_leaving(body)])
+
+
+async def listed_pods(cluster: Cluster, base: ObjectMeta) -> list[Object]:
+    """Return the base's pods that have not ended, with those that are on their way out."""
     selector = f"{labels.OWNER_UID}={base.uid},{labels.COMPONENT}=serving"
-    bodies = [
-        body
-        for body in await cluster.list(PODS, base.namespace, label_selector=selector)
-        if ("deletionTimestamp" in body["metadata"]) == leaving
-        and body.get("status", {}).get("phase") not in ("Failed", "Succeeded")
-    ]
+    bodies = await cluster.list(PODS, base.namespace, label_selector=selector)
+    return [body for body in bodies if body.get("status", {}).get("phase") not in ("Failed", "Succeeded")]
+
+
+async def asked(agents: Agents, bodies: Sequence[Object]) -> tuple[ServingPod, ...]:
+    """Return the pods with what their agents say, each asked once."""
     addresses = {body["metadata"]["name"]: address for body in bodies if (address := address_of(body)) is not None}
     answers = await agents.states(addresses.values())
     return tuple(ServingPod(body=body, answer=answers.get(body["metadata"]["name"])) for body in bodies)
+
+
+def is_leaving(pod: Object) -> bool:
+    """Whether the pod has been told to go."""
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def address_of(pod: Object) -> PodAddress | None:
@@ -75,7 +84,7 @@ def pod_observed(
         ready=is_ready(pod.body),
         reachable=state is not None,
         host=address.host if address else "",
-        leaving="deletionTimestamp" in pod.body["metadata"],
+        leaving=is_leaving(pod.body),
         answering=frozenset(item.name for item in adapters if item.active),
         revision=state.revision if state else "",
         wanted_digest=state.wanted_digest if state else None,
