@@ -168,7 +168,12 @@ class Tenant:
         return [self.bucket.read_json(key) for key in sorted(keys) if key.endswith("/manifest.json")]
 
     def agent_states(self) -> list[Object]:
-        """Return what the agent of every running serving pod says (docs/contracts.md §7)."""
-        pods = [pod["metadata"]["name"] for pod in self.pods("serving") if "deletionTimestamp" not in pod["metadata"]]
+        """Return what the agent of every ready serving pod says (docs/contracts.md §7)."""
+        pods = [pod["metadata"]["name"] for pod in self.pods("serving") if answers(pod)]
         path = "/api/v1/namespaces/{}/pods/{}:8090/proxy/state"
         return [json.loads(self.cluster.kubectl("get", "--raw", path.format(self.namespace, pod))) for pod in pods]
+
+
+def answers(pod: Object) -> bool:
+    """Whether a pod is ready and is to stay: one that has just been made has no address to ask at."""
+    return "deletionTimestamp" not in pod["metadata"] and holds(pod, "Ready")

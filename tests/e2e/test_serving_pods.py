@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from demo.cluster import Object
+from demo.cluster import Object, holds
 from demo.goals import serves_only_current
 from tests.e2e.serving import ENGINE_SECONDS, REPLICAS, Serving, assert_no_failures
 
@@ -36,6 +36,8 @@ def test_pod_killed_in_the_middle_of_a_rollout(serving: Serving) -> None:
     tenant.wait_for_adapter("topic", lambda seen: seen["status"]["serving"]["target"]["number"] == 2, "rolling out")
     victim = tenant.pods("serving")[0]["metadata"]["name"]
     tenant.cluster.delete("pod", victim, tenant.namespace, "--grace-period=0", "--force")
+    # Without this, what the status said before the loss would pass for a recovery.
+    tenant.wait_for_base(lambda base: not holds(base, "Ready"), "missing a replica", 60)
     tenant.wait_for_base(serves_only_current, "served on both replicas again", ENGINE_SECONDS)
     tenant.wait_settled("topic", timeout=ENGINE_SECONDS)
     serving.wait_for_loaded_versions("topic", [2])
