@@ -25,7 +25,9 @@ TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/s
 include mk/*.mk
 
 .PHONY: test
-test: check test-trainer test-serving test-chart test-s3 test-e2e ## Everything: lint, types, contracts, unit, wire, trainer, serving, end to end
+test: ## Everything: lint, types, contracts, unit, wire, trainer, serving, end to end
+	@$(MAKE) -j2 check cluster-up
+	@$(MAKE) -j2 test-e2e test-beside
 
 ##@ Develop
 
@@ -102,6 +104,14 @@ test-s3: setup cluster-up ## The registry on two S3 servers, one of them real
 .PHONY: test-e2e
 test-e2e: setup cluster-up images ## End to end on the kind cluster: real API server, S3, training and vLLM
 	$(PYTEST) -m e2e tests/e2e
+
+# The end-to-end tests leave a third of the machine idle; at the lowest priority these fill it and delay nothing.
+.PHONY: test-beside
+test-beside: setup cluster-up ## What `make test` runs beside the end-to-end tests: trainer, serving, chart and S3
+	@mkdir -p build
+	@echo "Beside the end-to-end tests: trainer, serving, chart and S3, in build/test-beside.log"
+	@code=0; MAKEFLAGS= nice -n 19 $(MAKE) test-trainer test-serving test-chart test-s3 >build/test-beside.log 2>&1 || code=$$?; \
+	cat build/test-beside.log; exit $$code
 
 .PHONY: test-engine
 test-engine: setup cluster-up images ## The engine's behaviour that serving relies on: run it before an upgrade of vLLM

@@ -16,8 +16,13 @@ CPU_ENGINE_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_NUM_THREADS": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
 }
-"""vLLM on a CPU: one GiB of KV cache, and one thread each, so that engines and trainers can share a small machine."""
+"""vLLM on a CPU: one GiB of KV cache, and one thread each, so that engines and trainers can share a small machine.
+
+The last one keeps the model in the engine's own process, as on one GPU, instead of in a third that imports everything
+once more: vLLM starts that one on CPUs to choose its threads, of which there is one here.
+"""
 CHART = Path(__file__).resolve().parents[1] / "charts" / "graft"
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+
 PROGRAM = os.environ.get("GRAFT_VERSITYGW")
 """Where the program is; `make cluster-up` builds it into the cache."""
 START_SECONDS = 20
@@ -22,9 +24,7 @@ def versitygw(folder: Path, *, access_key: str, secret_key: str) -> Iterator[str
     program = shutil.which(PROGRAM or "versitygw")
     if program is None:
         raise RuntimeError(f"GRAFT_VERSITYGW: {PROGRAM or 'versitygw'} is not there; `make cluster-up` builds it")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     keys = {"ROOT_ACCESS_KEY": access_key, "ROOT_SECRET_KEY": secret_key}
     command: list[str | Path] = [program, "--port", f"127.0.0.1:{port}", "--quiet", "posix", folder]
     with subprocess.Popen(command, env=keys, stdout=subprocess.DEVNULL) as process:

@@ -9,7 +9,6 @@ import argparse
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import uvloop
 from moto.server import ThreadedMotoServer
 from tests.bench.open_loop import Measurement, OpenLoop, completion_request
 from tests.bench.recorded_engine import BASE_MODEL
+from tests.ports import free_port
 from tests.serving.published import NAMESPACE, Publisher, base_manifest, wanted_adapter, wanted_set
 
 from graft_registry.config import RegistryConfig
@@ -48,7 +48,7 @@ class Ports:
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[Ports, int]]:
     """Run engine and agent until the block ends; yield their ports and the agent's process id."""
-    ports = Ports(*(_free_port() for _ in range(3)))
+    ports = Ports(*(free_port() for _ in range(3)))
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     s3.start()
@@ -108,12 +108,6 @@ def _wait_until_ready(port: int, seconds: float = 60) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 async def by_turns(ports: Ports, *, stream: bool, rate: float, turns: int) -> tuple[Measurement, Measurement]:

@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.serving.conftest import Pod, eventually, free_port
+from tests.ports import free_port
+from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 from yarl import URL
 

@@ -5,7 +5,8 @@ import contextlib
 import time
 
 import pytest
-from tests.serving.conftest import Pod, eventually, free_port
+from tests.ports import free_port
+from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.config import RegistryConfig

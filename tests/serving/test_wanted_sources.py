@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.serving.conftest import free_port
+from tests.ports import free_port
 
 from graft_serving.wanted_configmap import ApiAccess, ConfigMapWatch
 from graft_serving.wanted_file import wanted_sets_of_file

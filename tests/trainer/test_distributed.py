@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 from tests.trainer.conftest import Pod
 from tests.trainer.s3_server import S3Server, Service, serve_everybody
 
@@ -127,10 +127,3 @@ def worker_of(launcher: subprocess.Popen[bytes]) -> int:
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
     (worker,) = map(int, children)
     return worker
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

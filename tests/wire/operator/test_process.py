@@ -3,13 +3,13 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.ports import free_port
 from tests.wire.operator.kubeconfig import write_kubeconfig
 from tests.wire.operator.test_runtime import ENVIRONMENT, LEASE
 from tests.wire.operator.watch_server import WatchServer, watch_server
@@ -33,12 +33,6 @@ async def start(environment: dict[str, str]) -> asyncio.subprocess.Process:
         env=inherited | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
         stderr=asyncio.subprocess.PIPE,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_bad_settings_end_the_process_with_2_and_name_the_variables(
