@@ -130,6 +130,9 @@ KUBECONFORM = GoBuild(
 
 KUBECTL = replace(KUBERNETES, name="kubectl", packages=("k8s.io/kubernetes/cmd/kubectl",))
 
+#: The compiler spends much of its time collecting its own garbage: etcd took 111 s of CPU to build, and 76 s with this.
+COMPILER_GOGC = "400"
+
 #: What nodes and control plane consist of.
 NODE_PARTS = (KUBERNETES, CONTAINERD, ETCD, COREDNS, PAUSE, KIND)
 #: What is needed or useful beside public images.
@@ -162,7 +165,7 @@ def _build(cache: Cache, steps: Steps, build: GoBuild, folder: Path) -> None:
     output = work / "out"
     shutil.rmtree(work)
     output.mkdir(parents=True)
-    env = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", **go_folders(cache)}
+    env = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOGC": COMPILER_GOGC, **go_folders(cache)}
     with steps.step(f"build {build.name} {build.version} from source") as step:
         step.run(["go", "mod", "init", build.name], cwd=work, env=env)
         for replace in build.replaces:
@@ -173,7 +176,8 @@ def _build(cache: Cache, steps: Steps, build: GoBuild, folder: Path) -> None:
         if build.source is not None:
             shutil.copy(build.source, work)
         ldflags = f"-s -w {build.ldflags}".strip()
-        flags = ["-trimpath", "-ldflags", ldflags, "-o", f"{output}/"]
+        # Linked without debug information, so the compiler need not make it.
+        flags = ["-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", ldflags, "-o", f"{output}/"]
         step.run(["go", "build", *flags, *(build.packages or ["."])], cwd=work, env=env)
     for path in output.iterdir():
         if path.name == "server":  # etcd's main package is its module's root
