@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -47,8 +47,12 @@ def rolling(name: str, **fields: object) -> AdapterOfBase:
 
 def demand(absent: str = "", *, is_partial: bool = False, **seconds_ago: int) -> Demand:
     """Return the demand with the seconds since each adapter was last asked."""
+    return replace(demand_of(seconds_ago, absent), is_partial=is_partial)
+
+
+def demand_of(seconds_ago: Mapping[str, int], absent: str = "") -> Demand:
     asked = {name: NOW - timedelta(seconds=seconds) for name, seconds in seconds_ago.items()}
-    return Demand(now=NOW, idle_seconds=IDLE, asked=asked, absent=frozenset(absent), is_partial=is_partial)
+    return Demand(now=NOW, idle_seconds=IDLE, asked=asked, absent=frozenset(absent))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,32 +156,37 @@ def test_the_two_versions_of_a_canary_are_loaded_together_or_not_at_all() -> Non
 PODS = tuple(pod(f"pod-{number}") for number in range(3))
 
 
-def spread(names: str, *, absent: str = "", pods: Sequence[PodObserved] = PODS, **seconds_ago: int) -> Placement:
+def spread(
+    names: str, seconds_ago: Mapping[str, int], *, absent: str = "", pods: Sequence[PodObserved] = PODS
+) -> Placement:
     """Place adapters that are on one pod each, two places a pod."""
-    return place(on_demand(names, replicas=1), base_id("A"), 2, pods, demand(absent, **seconds_ago))
+    return place(on_demand(names, replicas=1), base_id("A"), 2, pods, demand_of(seconds_ago, absent))
+
+
+def loaded_as(placement: Placement) -> list[PodObserved]:
+    """Return the pods once they have loaded what is placed on them."""
+    held = {one.name: [name for name, where in placement.holders.items() if one.name in where.names] for one in PODS}
+    return [replace(one, answering=frozenset(held[one.name])) for one in PODS]
 
 
 def test_pods_together_hold_more_of_those_that_are_on_few_of_them() -> None:
-    placement = spread("abcdefgh", a=900, b=800)
+    placement = spread("abcdefgh", {"a": 900, "b": 800})
     assert who(placement.absent) == "gh"
     assert all(len(placement.holders[name].names) == 1 for name in placement.versions)
 
 
 def test_who_is_asked_takes_a_place_on_one_pod_and_moves_nobody_else() -> None:
-    before = spread("abcdefg", absent="g", **dict.fromkeys("abcdef", 900))
-    pods = [
-        replace(one, answering=frozenset(name for name in before.versions if one.name in before.holders[name].names))
-        for one in PODS
-    ]
-    after = spread("abcdefg", absent="g", pods=pods, g=1, a=990, **dict.fromkeys("bcdef", 900))
+    idle = dict.fromkeys("abcdef", 900)
+    before = spread("abcdefg", idle, absent="g")
+    after = spread("abcdefg", idle | {"g": 1, "a": 990}, absent="g", pods=loaded_as(before))
     assert who(after.absent) == "a"
     assert after.holders["g"].names == before.holders["a"].names
     assert all(after.holders[name].names == before.holders[name].names for name in "bcdef")
 
 
 def test_the_order_in_which_they_were_asked_moves_nobody() -> None:
-    one, other = spread("abcdef", a=1, b=2, c=3, d=4), spread("abcdef", a=4, b=3, c=2, d=1)
-    assert one.holders == other.holders
+    one = spread("abcdef", {"a": 1, "b": 2, "c": 3, "d": 4})
+    assert spread("abcdef", {"a": 4, "b": 3, "c": 2, "d": 1}).holders == one.holders
 
 
 def test_one_of_all_pods_is_not_kept_out_by_those_on_few_that_were_asked_before_it() -> None:

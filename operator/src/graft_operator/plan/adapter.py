@@ -161,6 +161,8 @@ def served_number(seen: AdapterObserved, rollout: Rollout) -> int | None:
     """Return the version that answers everywhere, or the last that did while some replica still answers with it."""
     if rollout.answering is not None:
         return rollout.answering.number
+    if rollout.absent:
+        return None
     served = seen.adapter.status.served_version
     return served if any(pod.ready and served in pod.active for pod in (*seen.pods, *seen.merged_pods)) else None
 

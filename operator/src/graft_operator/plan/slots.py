@@ -91,9 +91,8 @@ def place(
     if demand is not None:
         given = Places(pods)
         give_away([item for item in claims if item[0] < Claim.ON_DEMAND], places, given)
-        absent = crowded_out(
-            [adapter for claim, adapter, _ in claims if claim is Claim.ON_DEMAND], places, given, demand
-        )
+        on_demand = [adapter for claim, adapter, _ in claims if claim is Claim.ON_DEMAND]
+        absent = crowded_out(on_demand, places, given, demand)
     placement = give_away([item for item in claims if item[1].name not in absent], places, Places(pods))
     return replace(placement, absent=tuple(sorted(absent.union(placement.absent))))
 
