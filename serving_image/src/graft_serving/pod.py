@@ -69,7 +69,9 @@ class ServingPod:
     def went_idle(self, key: VersionKey) -> None:
         """The last request under way on a version has ended."""
         self._lifecycle.went_idle(key)
-        self.count_asked(key.adapter)
+        # In use until now; who it was loaded for may be gone from here by this time, and that is no new request.
+        if key.adapter in self._table.aliases:
+            self._demand.count(key.adapter, is_missed=False)
 
     def suspect_engine(self) -> None:
         """A request failed on the engine."""
