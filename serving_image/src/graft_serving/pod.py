@@ -60,7 +60,7 @@ class ServingPod:
     def count_asked(self, adapter: str) -> None:
         """A client asks for this model, loaded or not."""
         if (alias := self._table.aliases.get(adapter)) is not None:
-            self._demand.count(adapter, is_missed=alias.on_demand and not alias.live)
+            self._demand.count(adapter, is_missed=alias.is_missing)
 
     async def wait_for_news(self, seconds: float) -> None:
         """Return when the table may be another one, or after so many seconds."""

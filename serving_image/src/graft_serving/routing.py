@@ -36,6 +36,11 @@ class Alias:
     is_wanted: bool = True
     """Whether this pod is to load it."""
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is loaded on demand, and nobody has it who is known here."""
+        return self.on_demand and not (self.live or self.peers or self.forward_to)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingTable:

@@ -21,9 +21,9 @@ TWO_SOURCES = {"s3": {"uri": "s3://rows/a.jsonl"}, "configMap": {"name": "rows",
 FILE_AND_SPLIT = {"repo": "team/rows", "file": "train.jsonl", "split": "train"}
 
 
-def example(kind: str) -> dict[str, Any]:
-    """Return the example manifest of a kind."""
-    manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{kind.lower()}.yaml").read_text())
+def example(name: str) -> dict[str, Any]:
+    """Return the example manifest of a kind, or of another name."""
+    manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name.lower()}.yaml").read_text())
     return manifest
 
 

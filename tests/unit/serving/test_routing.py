@@ -152,6 +152,21 @@ ON_DEMAND = {
 }
 
 
+MISSING = {
+    "nobody has it": (ABSENT, True),
+    "it is on its way": (LOADING, True),
+    "it is here": (Alias(live=LIVE.live, on_demand=True), False),
+    "other pods have it": (Alias(on_demand=True, is_wanted=False, peers=PODS), False),
+    "another revision has it": (Alias(on_demand=True, is_wanted=False, forward_to=BLUE), False),
+    "it is loaded for good, and will come": (Alias(), False),
+}
+
+
+@pytest.mark.parametrize(("alias", "expected"), MISSING.values(), ids=MISSING)
+def test_which_requests_the_operator_should_know_of(alias: Alias, *, expected: bool) -> None:
+    assert alias.is_missing == expected
+
+
 @pytest.mark.parametrize(("routes", "from_peer", "expected"), ON_DEMAND.values(), ids=ON_DEMAND)
 def test_who_answers_for_one_that_is_loaded_on_demand(
     routes: RoutingTable, *, from_peer: bool, expected: Decision
