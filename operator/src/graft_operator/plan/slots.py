@@ -87,11 +87,11 @@ def place(
     engine then swaps, and answers. ``demand`` is needed where adapters are loaded on demand.
     """
     claims = in_order(claims_on(adapters, digest), pods)
+    on_demand = [adapter for claim, adapter, _ in claims if claim is Claim.ON_DEMAND]
     absent: frozenset[str] = frozenset()
-    if demand is not None:
+    if demand is not None and on_demand:
         given = Places(pods)
         give_away([item for item in claims if item[0] < Claim.ON_DEMAND], places, given)
-        on_demand = [adapter for claim, adapter, _ in claims if claim is Claim.ON_DEMAND]
         absent = crowded_out(on_demand, places, given, demand)
     placement = give_away([item for item in claims if item[1].name not in absent], places, Places(pods))
     return replace(placement, absent=tuple(sorted(absent.union(placement.absent))))
