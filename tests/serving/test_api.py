@@ -14,6 +14,8 @@ from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 from yarl import URL
 
+from graft_serving import forwarding
+
 
 class OtherService:
     """The Service of another revision: remembers what it was asked, and answers."""
@@ -220,7 +222,23 @@ async def test_requests_that_meet_a_dead_engine_are_answered_by_a_peer(pod: Pod)
     assert [answer.text for answer in answers] == ["from elsewhere"] * 3
 
 
-async def test_a_request_fails_with_a_hint_when_the_other_service_is_away_too(pod: Pod) -> None:
+async def test_a_request_waits_for_a_service_whose_pods_can_not_be_reached_yet(pod: Pod) -> None:
+    other = OtherService()
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [], forward_to=other.url)))
+        await pod.until_ready()
+        asked = asyncio.create_task(pod.ask("support"))
+        await asyncio.sleep(0.5)
+        assert not asked.done()
+        async with other.running():
+            assert (await asked).text == "from elsewhere"
+    assert len(other.requests) == 1
+
+
+async def test_a_request_fails_with_a_hint_when_the_other_service_is_away_too(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "PATIENCE_SECONDS", 0.3)
     async with pod.agent():
         nobody = f"http://127.0.0.1:{free_port()}"
         pod.want(wanted_set(pod.base, wanted_adapter("support", [], forward_to=nobody)))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from graft_registry.bases import BaseRegistry
-from graft_registry.digests import file_sha256
 from graft_registry.documents import BaseDrift, BaseManifest, DriftVerdict, StoredFile, timestamp
 from graft_registry.errors import Corrupt, InvalidModel, NotFound
+from graft_registry.verification import verify_files
 from graft_registry.weight_change import relative_change, stored_tensors
 
 log = logging.getLogger(__name__)
@@ -131,14 +131,8 @@ def _previous_weights(
         elif mount is None:
             raise NotFound(f"{file.path} of base {previous.digest} is in a claim that is not mounted here")
         else:
-            yield _verified(mount / file.path, file)
-
-
-def _verified(path: Path, file: StoredFile) -> Path:
-    actual = f"sha256 {file_sha256(path)}" if path.is_file() else "no file"
-    if actual != f"sha256 {file.sha256}":
-        raise Corrupt(str(path), f"sha256 {file.sha256}", actual)
-    return path
+            verify_files([file], mount)
+            yield mount / file.path
 
 
 def weight_files(manifest: BaseManifest) -> list[StoredFile]:

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from graft_registry.bases import BaseRegistry
-from graft_registry.digests import file_sha256
 from graft_registry.documents import BaseManifest
-from graft_registry.errors import Corrupt
 from graft_registry.store import ObjectStore
+from graft_registry.verification import verify_files
 
 MANIFEST_FILE = "base.json"
 
@@ -45,19 +44,11 @@ def provide_base(
     if manifest.location.registry:
         registry.fetch(manifest, destination)
     else:
-        _verify(manifest, mount)
+        verify_files(manifest.files, mount)
         _link(manifest, mount, destination)
     manifest_directory.mkdir(parents=True, exist_ok=True)
     (manifest_directory / MANIFEST_FILE).write_bytes(manifest.to_bytes())
     return manifest
-
-
-def _verify(manifest: BaseManifest, directory: Path) -> None:
-    for file in manifest.files:
-        path = directory / file.path
-        actual = f"sha256 {file_sha256(path)}" if path.is_file() else "no file"
-        if actual != f"sha256 {file.sha256}":
-            raise Corrupt(str(path), f"sha256 {file.sha256}", actual)
 
 
 def _link(manifest: BaseManifest, directory: Path, destination: Path) -> None:

@@ -1,17 +1,16 @@
 """The versions of one adapter: published once, found by recipe, verified whenever they are read."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from graft_registry.digests import file_sha256, sha256_digest
+from graft_registry.digests import sha256_digest
 from graft_registry.documents import (
     Progress,
     RecipePointer,
-    StoredFile,
     StoredVersion,
     VersionDraft,
     VersionManifest,
@@ -21,6 +20,7 @@ from graft_registry.errors import Corrupt, NotFound, Unsafe, VersionConflict
 from graft_registry.layout import AdapterLayout
 from graft_registry.publishable import path_is_allowed, publishable_files
 from graft_registry.store import ObjectStore
+from graft_registry.verification import verify_files
 from graft_registry.whole_directory import directory_appearing_whole
 
 __all__ = ["AdapterRegistry", "StoredVersion"]
@@ -128,7 +128,7 @@ class AdapterRegistry:
                 raise Unsafe(file.path, f"not a file that a version may contain (version {stored.manifest.number})")
         files = stored.manifest.files if merged else stored.manifest.adapter_files
         if destination.exists():
-            _verify_directory(files, destination)
+            verify_files(files, destination)
             return
         with directory_appearing_whole(destination) as staging:
             for file in files:
@@ -227,14 +227,6 @@ class AdapterRegistry:
             log.debug("pointer not usable key=%s error=%s", key, error)
             return None
         return stored if stored.manifest.recipe == recipe else None
-
-
-def _verify_directory(files: Iterable[StoredFile], directory: Path) -> None:
-    for file in files:
-        path = directory / file.path
-        actual = file_sha256(path) if path.is_file() else "no file"
-        if actual != file.sha256:
-            raise Corrupt(str(path), f"sha256 {file.sha256}", actual)
 
 
 def _pointer_to(stored: StoredVersion) -> RecipePointer:

@@ -1,6 +1,9 @@
 """Requests that others answer: another pod of the base, or the Service of another revision."""
 
+import asyncio
 import logging
+import time
+from typing import Final
 
 import aiohttp
 from aiohttp import web
@@ -17,6 +20,11 @@ POD_HEADER = "X-Graft-Pod"
 VERSION_HEADER = "X-Graft-Version"
 NO_VERSION = "none"
 """The version that answers name which came from no version: errors of the agent, and the list of models."""
+PATIENCE_SECONDS = 5.0
+"""How long a Service may have nobody behind it. Each node learns by itself, and some time after the operator, that its
+pods are ready; until then it refuses connections."""
+_PAUSE_SECONDS: Final = 0.2
+_NOBODY_WAS_REACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NOT_FORWARDED = frozenset(
     {
         "connection",
@@ -56,24 +64,29 @@ class Forwarder:
             return None
 
     async def to_service(self, request: web.Request, body: bytes, url: str) -> web.StreamResponse:
-        """Let any pod behind a Service answer.
+        """Let any pod behind a Service answer; while there is none, wait for one.
 
         Raises:
             UpstreamLostError: none does, and nothing has reached the client.
         """
         headers = {**_headers(request), FORWARDED_HEADER: "1"}
-        return await self._relay(
-            request, Call(url=url + upstream_path(request), body=body, headers=headers, added_headers={})
-        )
+        call = Call(url=url + upstream_path(request), body=body, headers=headers, added_headers={})
+        return await self._relay(request, call, patience=PATIENCE_SECONDS)
 
-    async def _relay(self, request: web.Request, call: Call) -> web.StreamResponse:
-        try:
-            relayed = await relay(self._session, request, call)
-        except UpstreamLostError:
-            self._metrics.forwarded("failed")
-            raise
-        self._metrics.forwarded("answered")
-        return relayed.response
+    async def _relay(self, request: web.Request, call: Call, *, patience: float = 0.0) -> web.StreamResponse:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                relayed = await relay(self._session, request, call)
+            except UpstreamLostError as error:
+                # Only what was never sent may be sent again.
+                if not isinstance(error.__cause__, _NOBODY_WAS_REACHED) or time.monotonic() >= deadline:
+                    self._metrics.forwarded("failed")
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                self._metrics.forwarded("answered")
+                return relayed.response
 
 
 def upstream_path(request: web.Request) -> str:
