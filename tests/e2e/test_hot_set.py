@@ -68,11 +68,12 @@ def ask(serving: Serving, name: str) -> None:
 def names(serving: Serving, models: Path) -> Iterator[list[str]]:
     """Adapters on demand, one more than there are places; afterwards the base is as it was."""
     tenant = serving.tenant
-    tenant.apply(tenant.base(replicas=REPLICAS, onDemandIdleSeconds=IDLE_SECONDS))
+    tenant.apply(tenant.base(replicas=REPLICAS, onDemandIdleSeconds=IDLE_SECONDS), tenant.adapter("topic"))
+    tenant.wait_settled("topic")
     publisher = Publisher.of(tenant, models, tenant.wait_resolved())
     made = [f"seldom-{number}" for number in range(free_places(serving) + 1)]
     for number, name in enumerate(made):
-        publisher.publish(name, SEED + number, serving.sample[:1])
+        publisher.publish(name, SEED + number, serving.sample[:3])
     tenant.apply(*(seldom(serving, name) for name in made))
     yield made
     tenant.cluster.kubectl("delete", ADAPTERS, *made, "-n", tenant.namespace, timeout=120)
