@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import get_args
 
 import pytest
@@ -48,7 +49,14 @@ def written(state: str = "Proven", engine: str = "Ready", wanted_digest: str | N
         base=BaseState(name="tiny", digest=DIGEST),
         engine=EngineState.model_validate({"state": engine, "starts": 1, "message": ""}),
         ready=True,
-        adapters=(AdapterStatus(name="support", active=(ShareState(number=7, weight=100),), versions=(version,)),),
+        adapters=(
+            AdapterStatus(
+                name="support",
+                active=(ShareState(number=7, weight=100),),
+                versions=(version,),
+                last_asked="2026-01-01T00:00:05Z",
+            ),
+        ),
     )
 
 
@@ -64,6 +72,7 @@ def test_the_operator_reads_every_field_that_it_decides_by() -> None:
     assert state.base is not None
     assert state.base.digest == DIGEST
     assert [(share.number, share.weight) for share in adapter.active] == [(7, 100)]
+    assert adapter.last_asked == datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC)
     version = adapter.versions[0]
     assert (version.number, version.manifest_digest, version.state) == (7, DIGEST, "Proven")
     assert (version.reason, version.message) == ("RankTooHigh", "rank 128 is above 64")

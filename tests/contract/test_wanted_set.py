@@ -9,6 +9,7 @@ from tests.builders import NOW, adapter_of_base, base_id, pod, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.manifests.naming import service_url
+from graft_operator.plan.hot_set import Demand
 from graft_operator.plan.observed import AdapterOfBase, PodObserved
 from graft_operator.plan.slots import place
 from graft_operator.plan.wanted import wanted_set
@@ -35,6 +36,7 @@ ADAPTERS: dict[str, list[AdapterOfBase]] = {
     "one that is served elsewhere": [adapter_of_base(target=served_version(2, "B"))],
     "several": [adapter_of_base("a", target=served_version(1)), adapter_of_base("b", target=served_version(1, "B"))],
     "one without a version": [adapter_of_base()],
+    "one that is loaded on demand": [adapter_of_base(target=served_version(1), on_demand=True)],
 }
 
 
@@ -80,3 +82,16 @@ def test_the_pod_that_is_chosen_loads_the_adapter_and_the_others_know_whom_to_as
 def test_the_agent_takes_the_urls_of_our_services() -> None:
     wanted = read(ADAPTERS["one that is served elsewhere"], forward_base_to=URLS[base_id("B")])
     assert wanted.base.forward_to == wanted.adapters[0].forward_to == URLS[base_id("B")]
+
+
+@pytest.mark.parametrize("places", [0, 4])
+def test_the_agent_knows_one_that_is_loaded_on_demand_with_a_place_or_without(places: int) -> None:
+    adapters = [adapter_of_base(target=served_version(1), on_demand=True)]
+    demand = Demand(now=NOW, idle_seconds=60)
+    placement = place(adapters, base_id("A"), places, (), demand)
+    written = wanted_set(
+        "tiny", base_id("A"), forward_base_to=None, adapters=adapters, service_urls=URLS, placement=placement
+    )
+    (adapter,) = parse_wanted_set(json.dumps(written).encode()).adapters
+    assert adapter.on_demand
+    assert bool(adapter.versions) == bool(places)

@@ -30,6 +30,7 @@ ORDER = (
     "test_merged",
     "test_refused_version",
     "test_placement",
+    "test_hot_set",
     "test_serving_pods",
     "test_base_bump",
     "test_recovery",
@@ -43,7 +44,7 @@ ORDER = (
     "test_crds",
     "test_uninstall",
 )
-"""The first eight share one base that is being served; the last takes the release away."""
+"""The first nine share one base that is being served; the last takes the release away."""
 FIGURES = pytest.StashKey[Figures]()
 TENANTS = pytest.StashKey[list[Tenant]]()
 

@@ -29,11 +29,11 @@ class Pods:
         """Publish the next version of the adapter."""
         return self[0].publisher.publish("support")
 
-    def want(self, on: list[int], *versions: StoredVersion, weights: tuple[int, ...] = ()) -> None:
+    def want(self, on: list[int], *versions: StoredVersion, weights: tuple[int, ...] = (), **fields: object) -> None:
         """Tell every pod that those of these numbers hold the adapter."""
         route = list(zip(versions, weights, strict=True)) if weights else None
         names = [self[number].settings.pod for number in on]
-        entry = wanted_adapter("support", list(versions), route) | {"pods": names}
+        entry = wanted_adapter("support", list(versions), route) | {"pods": names} | fields
         document = wanted_set(self[0].base, entry) | {"peers": [peer_of(pod) for pod in self.pods]}
         for pod in self.pods:
             pod.want(document)
@@ -81,6 +81,21 @@ async def test_every_pod_answers_and_one_holds_the_adapter(pods: Pods) -> None:
         assert answer.body["model"] == "support"
         assert answer.headers["X-Graft-Version"] == "support@v1"
     assert [list(pod.engine.adapters) for pod in pods.pods] == [[], [v1.engine_name], []]
+
+
+async def test_a_request_for_one_on_demand_waits_where_it_comes_in_and_then_where_it_is_loaded(pods: Pods) -> None:
+    v1 = pods.publish()
+    absent = wanted_set(pods[0].base, wanted_adapter("support", []) | {"onDemand": True})
+    for pod in pods.pods:
+        pod.want(absent)
+    await pods.until_ready()
+    asking = asyncio.create_task(pods[0].ask("support"))
+    await asyncio.sleep(0.05)
+    pods[1].engine.load_seconds["support"] = 0.2
+    pods.want([1], v1, onDemand=True)
+    answer = await asking
+    assert (answer.status, answer.text) == (200, pods[0].expected("support", 1))
+    assert list(pods[0].engine.adapters) == []
 
 
 async def test_a_pod_without_the_adapter_is_ready_and_lists_it(pods: Pods) -> None:

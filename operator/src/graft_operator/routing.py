@@ -19,6 +19,8 @@ TOLD_BY_PODS: Final = frozenset({"desired", "loaded", "failed", "message", "endp
 """Parts of an adapter's `status.serving` that only say how far the pods are; their base asks them itself."""
 SUMMARIES: Final = frozenset({"observedGeneration", "conditions", "adapters"})
 """Parts of a base's status that only sum up."""
+NOT_RESIDENT: Final = "notResident"
+"""Part of a base's `status.serving` that concerns only the adapters that come to it or leave it."""
 
 
 class AdaptersByBase:
@@ -32,6 +34,13 @@ class AdaptersByBase:
         self._base_of: dict[AdapterKey, BaseKey] = {}
         self._adapters_of: defaultdict[BaseKey, set[AdapterKey]] = defaultdict(set)
         self._shown: dict[Key, Any] = {}
+        self._absent: dict[BaseKey, frozenset[tuple[str, str]]] = {}
+
+    def moved(self, base: BaseKey, absent: frozenset[tuple[str, str]]) -> list[AdapterKey]:
+        """Remember which adapters have no place, by revision; return those for which that is another one now."""
+        before = self._absent.get(base, frozenset())
+        self._absent[base] = absent
+        return [AdapterKey(base.namespace, name) for name in sorted({name for _, name in before ^ absent})]
 
     def shows_news(self, key: Key, shown: Any) -> bool:
         """Remember what others read of an object; tell whether it differs from the last time."""
@@ -42,6 +51,8 @@ class AdaptersByBase:
     def forget(self, key: Key) -> None:
         """Forget what an object has shown, because it is gone."""
         self._shown.pop(key, None)
+        if isinstance(key, BaseKey):
+            self._absent.pop(key, None)
 
     def put(self, adapter: AdapterKey, base: BaseKey | None) -> None:
         """Remember the adapter's present base, instead of an earlier one; None if it has none or is deleted."""
@@ -105,12 +116,15 @@ def keys_of_adapter(known: AdaptersByBase, adapter: Mapping[str, Any], *, delete
 
 
 def keys_of_base(known: AdaptersByBase, base: Mapping[str, Any], *, deleted: bool = False) -> Iterable[Key]:
-    """Return the keys for a BaseModel event: the base and, where it shows something new to them, each adapter on it."""
+    """Return the keys for a BaseModel event: the base and, where it shows something new to them, each adapter on it.
+
+    Of adapters that are loaded on demand, a base full of them moves two at a time: the others need not look.
+    """
     key = base_key(base)
-    is_news = known.shows_news(key, shown_to_adapters(base))
+    is_news, moved = known.shows_news(key, shown_to_adapters(base)), known.moved(key, absent_adapters(base))
     if deleted:
         known.forget(key)
-    return [key, *known.adapters_of(key)] if is_news or deleted else [key]
+    return [key, *known.adapters_of(key)] if is_news or deleted else [key, *moved]
 
 
 def shown_to_base(adapter: Mapping[str, Any]) -> Any:
@@ -130,7 +144,17 @@ def shown_to_adapters(base: Mapping[str, Any]) -> Any:
     """Return what adapters read of their base: all but what follows from the adapters themselves."""
     metadata, status = base["metadata"], base.get("status") or {}
     own = {name: value for name, value in status.items() if name not in SUMMARIES}
+    own["serving"] = [
+        {name: value for name, value in revision.items() if name != NOT_RESIDENT}
+        for revision in own.get("serving") or ()
+    ]
     return (metadata.get("uid"), "deletionTimestamp" in metadata), base.get("spec"), own
+
+
+def absent_adapters(base: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """Return digest and name of the adapters that are loaded on demand and have no place on a revision of the base."""
+    revisions = (base.get("status") or {}).get("serving") or ()
+    return frozenset((revision["digest"], name) for revision in revisions for name in revision.get(NOT_RESIDENT) or ())
 
 
 def owner_key(child: Mapping[str, Any]) -> Key | None:

@@ -11,7 +11,7 @@ from graft_operator.cluster import Cluster
 from graft_operator.cluster.leases import ClusterLeaseStore
 from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS
 from graft_operator.engine.controller import Result, run_worker
-from graft_operator.engine.keys import AdapterKey, Key
+from graft_operator.engine.keys import AdapterKey, BaseKey, Key
 from graft_operator.engine.leader import LeaderElector
 from graft_operator.engine.probes import Health
 from graft_operator.engine.resync import resync_forever
@@ -57,7 +57,10 @@ class Operator:
     async def _lead(self, elector: LeaderElector, stop: asyncio.Event) -> None:
         queue: WorkQueue[Key] = WorkQueue()
         adapters = routing.AdaptersByBase()
-        self.agents.tell_news(lambda namespace, adapter: queue.add(AdapterKey(namespace, adapter)))
+        self.agents.tell_news(
+            lambda namespace, adapter: queue.add(AdapterKey(namespace, adapter)),
+            lambda namespace, base: queue.add(BaseKey(namespace, base)),
+        )
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(elector.hold(), name="lease"),

@@ -27,6 +27,7 @@ from graft_serving.relay import upstream_session
 from graft_serving.router import Router
 from graft_serving.scoring import Scoring
 from graft_serving.settings import Settings
+from graft_serving.waiting_room import WaitingRoom
 
 logger = logging.getLogger(__name__)
 
@@ -215,6 +216,7 @@ def _router(
         base_digest=base.digest,
         metrics=metrics,
         keys=ApiKeys(settings.api_key_file) if settings.api_key_file else None,
+        waiting_room=WaitingRoom(settings.load_wait_seconds),
     )
 
 

@@ -66,6 +66,8 @@ class WantedAdapter(Document):
     pods: tuple[Name, ...] | None = None
     """Names of the pods that hold the adapter; None for all of them."""
     scoring: WantedScoring | None = None
+    on_demand: bool = False
+    """Whether it may have no place, until it is asked."""
 
     @model_validator(mode="after")
     def _route_names_listed_versions(self) -> Self:
@@ -212,6 +214,7 @@ class AdapterStatus(Document):
     name: str
     active: tuple[ShareState, ...]
     versions: tuple[VersionStatus, ...]
+    last_asked: str | None = None
 
 
 class AgentState(Document):

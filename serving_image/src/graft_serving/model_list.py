@@ -7,7 +7,7 @@ from graft_serving.routing import Alias, RoutingTable
 
 
 def model_list(table: RoutingTable, *, base_digest: str) -> dict[str, Any]:
-    """The base and every alias that is answered, here, by another pod, or by another Service.
+    """The base and every alias that is answered, here, by another pod, or by another Service, or will be when asked.
 
     `root` names the version that most requests get, `parent` the base, as vLLM's own list does. The object `graft`
     holds the whole route of an alias; it is empty where others answer.
@@ -15,7 +15,7 @@ def model_list(table: RoutingTable, *, base_digest: str) -> dict[str, Any]:
     base = {"name": table.base_name, "digest": base_digest}
     cards = [_card(table.base_name, root=f"{table.base_name}@base", parent=None, graft={"base": base, "route": []})]
     for name, alias in sorted(table.aliases.items()):
-        if alias.live or alias.peers or alias.forward_to:
+        if alias.live or alias.peers or alias.forward_to or alias.on_demand:
             root = routing.heaviest(alias.live).version.label if alias.live else name
             cards.append(_card(name, root=root, parent=table.base_name, graft={"base": base, "route": _route(alias)}))
     return {"object": "list", "data": cards}

@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 
 from graft_registry.documents import BaseManifest
+from graft_serving.demand import Demand
 from graft_serving.documents import (
     AdapterStatus,
     AgentState,
@@ -34,6 +35,7 @@ class ServingPod:
         self._lifecycle = lifecycle
         self._monitor = monitor
         self._table = RoutingTable(base_name=base.name, peer=self._peer)
+        self._demand = Demand(on_missed=self._tell)
         self.revision = Revision()
 
     @property
@@ -55,9 +57,21 @@ class ServingPod:
         """The counters of a version that the table routes to."""
         return self._lifecycle.records[key].traffic
 
+    def count_asked(self, adapter: str) -> None:
+        """A client asks for this model, loaded or not."""
+        if (alias := self._table.aliases.get(adapter)) is not None:
+            self._demand.count(adapter, is_missed=alias.is_missing)
+
+    async def wait_for_news(self, seconds: float) -> None:
+        """Return when the table may be another one, or after so many seconds."""
+        await self.revision.wait_beyond(self.revision.name, seconds)
+
     def went_idle(self, key: VersionKey) -> None:
         """The last request under way on a version has ended."""
         self._lifecycle.went_idle(key)
+        # In use until now; who it was loaded for may be gone from here by this time, and that is no new request.
+        if key.adapter in self._table.aliases:
+            self._demand.count(key.adapter, is_missed=False)
 
     def suspect_engine(self) -> None:
         """A request failed on the engine."""
@@ -66,6 +80,10 @@ class ServingPod:
     def refresh(self) -> None:
         """Rebuild the routing table; called whenever the lifecycle has taken its steps."""
         self._refresh_table()
+        self._demand.keep(self._table.aliases)
+        self._tell()
+
+    def _tell(self) -> None:
         self.revision.update(self._news())
 
     def _refresh_table(self) -> None:
@@ -82,6 +100,8 @@ class ServingPod:
                     live=self._live_route(adapter.name),
                     forward_to=adapter.forward_to,
                     peers=wanted.peers_with(adapter, besides=self._name),
+                    on_demand=adapter.on_demand,
+                    is_wanted=bool(adapter.versions),
                 )
                 for adapter in wanted.adapters
             },
@@ -112,6 +132,7 @@ class ServingPod:
         routes = [(name, self._live_route(name)) for name in lifecycle.routes]
         return (
             (lifecycle.wanted_digest, lifecycle.message, lifecycle.is_ready, self._monitor.state),
+            self._demand.times_told,
             tuple(sorted(routes)),
             tuple(sorted(settled)),
         )
@@ -130,12 +151,13 @@ class ServingPod:
         )
 
     def _adapter_status(self, name: str, records: list[VersionRecord]) -> AdapterStatus:
+        live = self._live_route(name)
+        is_busy = any(record.traffic.inflight for record in records)
         return AdapterStatus(
             name=name,
-            active=tuple(
-                ShareState(number=share.version.number, weight=share.weight) for share in self._live_route(name)
-            ),
+            active=tuple(ShareState(number=share.version.number, weight=share.weight) for share in live),
             versions=tuple(self._version_status(record) for record in records),
+            last_asked=self._demand.last_asked(name, is_loaded=bool(live), is_busy=is_busy),
         )
 
     def _version_status(self, record: VersionRecord) -> VersionStatus:

@@ -4,6 +4,7 @@ import contextlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import aiohttp
@@ -29,6 +30,7 @@ from graft_serving.relay import Call, UpstreamLostError, relay
 from graft_serving.routing import RoutingTable
 from graft_serving.traffic import Traffic
 from graft_serving.versions import VersionKey
+from graft_serving.waiting_room import WaitingRoom
 
 GENERATION_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 SESSION_HEADER = "X-Graft-Session"
@@ -52,6 +54,12 @@ class Pod(Protocol):
     @property
     def engine_base_model(self) -> str | None:
         """The engine's own name for the base."""
+
+    def count_asked(self, adapter: str) -> None:
+        """A client asks for this model, loaded or not."""
+
+    async def wait_for_news(self, seconds: float) -> None:
+        """Return when the table may be another one, or after so many seconds."""
 
     def traffic_of(self, key: VersionKey) -> Traffic:
         """The counters of a version that the table routes to."""
@@ -87,10 +95,11 @@ class Router:
         base_digest: str,
         metrics: Metrics,
         keys: ApiKeys | None,
+        waiting_room: WaitingRoom,
     ) -> None:
         """Route to the engine at `engine_url` and to other Services, both through `session`.
 
-        Without `keys` everybody may ask.
+        Without `keys` everybody may ask. In `waiting_room` requests wait for adapters that are loaded on demand.
         """
         self._pod = pod
         self._session = session
@@ -99,6 +108,7 @@ class Router:
         self._base_digest = base_digest
         self._metrics = metrics
         self._keys = keys
+        self._waiting_room = waiting_room
         self._base_traffic = Traffic()
         self.is_stopping = False
         """Set at the end of the pod's life: clients are told to connect elsewhere the next time."""
@@ -159,7 +169,16 @@ class Router:
             return self._reject(413, "request_too_large", f"The request body is too large: {error.text}")
         except InvalidBodyError as error:
             return self._reject(400, error.code, str(error))
-        decision = routing.resolve(
+        self._pod.count_asked(asked.model)
+        decision = await self._waiting_room.decide(partial(self._decide, request, asked), self._pod.wait_for_news)
+        match decision:
+            case routing.ToVersion() | routing.ToBase():
+                return await self._ask_engine(request, asked, body, self._target(decision, asked.model))
+            case _:
+                return await self._answer_elsewhere(request, asked, body, decision)
+
+    def _decide(self, request: web.Request, asked: GenerationRequest) -> routing.Decision:
+        return routing.resolve(
             self._pod.table,
             asked.model,
             session=_session(request, asked),
@@ -167,11 +186,6 @@ class Router:
             forwarded=FORWARDED_HEADER in request.headers,
             from_peer=request.app[FOR_PEERS],
         )
-        match decision:
-            case routing.ToVersion() | routing.ToBase():
-                return await self._ask_engine(request, asked, body, self._target(decision, asked.model))
-            case _:
-                return await self._answer_elsewhere(request, asked, body, decision)
 
     def _target(self, decision: routing.ToVersion | routing.ToBase, model: str) -> Target:
         if isinstance(decision, routing.ToBase):
@@ -239,6 +253,8 @@ class Router:
                 return await self._ask_service(request, body, url)
             case routing.NotFound(message):
                 return self._reject(404, "model_not_found", message)
+            case routing.NotLoaded(message):
+                return self._unavailable(message, "adapter_not_loaded")
             case routing.Unavailable(message):
                 return self._unavailable(message)
         raise AssertionError(f"the engine answers {decision}")
@@ -272,8 +288,8 @@ class Router:
         self._pod.suspect_engine()
         self._metrics.lost(target.adapter, target.version)
 
-    def _unavailable(self, message: str) -> web.Response:
-        return self._reject(503, "model_unavailable", message, {"Retry-After": str(routing.RETRY_AFTER_SECONDS)})
+    def _unavailable(self, message: str, code: str = "model_unavailable") -> web.Response:
+        return self._reject(503, code, message, {"Retry-After": str(routing.RETRY_AFTER_SECONDS)})
 
     def _reject(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
         self._metrics.rejected(code)

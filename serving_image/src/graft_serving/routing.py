@@ -31,6 +31,15 @@ class Alias:
     """The other pods that hold it and can be asked; None where every pod of the base does."""
     forward_to: str | None = None
     """The Service of another revision of the base."""
+    on_demand: bool = False
+    """Whether it may have no place, until it is asked."""
+    is_wanted: bool = True
+    """Whether this pod is to load it."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is loaded on demand, and nobody has it who is known here."""
+        return self.on_demand and not (self.live or self.peers or self.forward_to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +78,7 @@ class AskPeers:
     """One of these pods of the base answers, or else somebody else does."""
 
     peers: tuple[Peer, ...]
-    otherwise: "Forward | Unavailable"
+    otherwise: "Forward | Unavailable | NotLoaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,16 @@ class Unavailable:
     message: str
 
 
-Decision = ToVersion | ToBase | AskPeers | Forward | NotFound | Unavailable
+@dataclass(frozen=True, slots=True)
+class NotLoaded:
+    """The model is loaded on demand, and is not there yet (503 with Retry-After)."""
+
+    message: str
+    may_wait: bool
+    """Whether the request may wait for it here; one that another pod has sent on only where it is about to be."""
+
+
+Decision = ToVersion | ToBase | AskPeers | Forward | NotFound | Unavailable | NotLoaded
 
 
 def resolve(
@@ -122,15 +140,30 @@ def resolve(
 
 def resolve_elsewhere(
     table: RoutingTable, model: str, *, forwarded: bool, from_peer: bool = False
-) -> AskPeers | Forward | Unavailable:
+) -> AskPeers | Forward | Unavailable | NotLoaded:
     """Decide who answers a known model that this pod's engine can't answer right now."""
     alias = table.aliases.get(model)
     peers = alias.peers if alias is not None else None
     named = table.base_forward_to if alias is None else alias.forward_to
+    # All pods load an adapter at the same time: another one is asked only where this one has lost its engine.
+    awaits_load = alias is not None and alias.on_demand and not alias.live and table.base_live
     # Behind the base's own Service it may be any pod's turn: no better than asking nobody, where few pods hold it.
-    url = named or (table.peer if peers is None else None)
-    otherwise = _unavailable(model, peers) if url is None or forwarded or from_peer else Forward(url)
+    url = named or (table.peer if peers is None and not awaits_load else None)
+    if url is not None and not forwarded and not from_peer:
+        otherwise: Forward | Unavailable | NotLoaded = Forward(url)
+    elif alias is not None and awaits_load:
+        otherwise = _not_loaded(model, may_wait=alias.is_wanted or not from_peer)
+    else:
+        otherwise = _unavailable(model, peers)
     return AskPeers(peers, otherwise) if peers and not from_peer else otherwise
+
+
+def _not_loaded(model: str, *, may_wait: bool) -> NotLoaded:
+    return NotLoaded(
+        f"The model {model!r} is loaded on demand and is not there yet; retry in {RETRY_AFTER_SECONDS} seconds. If this"
+        " lasts, the base has too few places for the adapters in use: see the condition Ready of its LoraAdapter.",
+        may_wait,
+    )
 
 
 def _unavailable(model: str, peers: tuple[Peer, ...] | None) -> Unavailable:

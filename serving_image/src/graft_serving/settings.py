@@ -51,6 +51,9 @@ class Settings(BaseModel):
     """How long the agent goes on serving after SIGTERM, so that endpoints can forget it."""
     shutdown_seconds: Annotated[float, Field(ge=0)] = 105.0
     """How long requests under way may then take to finish. Kubernetes gives the pod 120 seconds for all of its end."""
+    load_wait_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
+    """How long a request for an adapter that is loaded on demand waits for it, before its client is told to come
+    again."""
     max_body_bytes: Annotated[int, Field(ge=1)] = 32 * 1024 * 1024
     request_timeout_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """Upper bound of one proxied request; it also bounds how long a version can drain."""

@@ -21,9 +21,9 @@ TWO_SOURCES = {"s3": {"uri": "s3://rows/a.jsonl"}, "configMap": {"name": "rows",
 FILE_AND_SPLIT = {"repo": "team/rows", "file": "train.jsonl", "split": "train"}
 
 
-def example(kind: str) -> dict[str, Any]:
-    """Return the example manifest of a kind."""
-    manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{kind.lower()}.yaml").read_text())
+def example(name: str) -> dict[str, Any]:
+    """Return the example manifest of a kind, or of another name."""
+    manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name.lower()}.yaml").read_text())
     return manifest
 
 
@@ -120,6 +120,8 @@ REFUSED_BY_RULES = (
         [{"weight": 50, "seconds": 1}, {"weight": 50, "seconds": 1}],
         "steps must have rising weights",
     ),
+    _adapter("spec.serving", {"mode": "Merged", "residency": "OnDemand"}, "residency must be Always with modes Merged"),
+    _adapter("spec.serving", {"mode": "None", "residency": "OnDemand"}, "residency must be Always with modes Merged"),
     _adapter("spec.serving.rollout", {"promote": 7, "abort": 7}, "promote and abort must not name the same version"),
     _base("metadata.name", "b" * 41, "metadata.name must be at most 40"),
     _base("metadata.name", "7b-base", "begin with a letter"),
@@ -180,6 +182,9 @@ REFUSED_BY_BOUNDS = (
     _adapter("spec.serving.rollout.limits", {"minRequests": 0}, "should be greater than or equal to 1"),
     _adapter("spec.serving.rollout.limits", {"maxProbeScoreDropPercent": 101}, "should be less than or equal to 100"),
     _adapter("spec.serving.replicas", 0, "should be greater than or equal to 1"),
+    _adapter("spec.serving.residency", "Never", "supported values"),
+    _base("spec.serving.onDemandIdleSeconds", -1, "should be greater than or equal to 0"),
+    _base("spec.serving.onDemandIdleSeconds", 86_401, "should be less than or equal to 86400"),
     _base("spec.serving.replicas", 65, "should be less than or equal to 64"),
     _base("spec.serving.engineArgs", ["dtype=float32"], "should match"),
     _base("spec.serving.apiKeySecretRef", {"name": "keys"}, "Required value"),

@@ -20,11 +20,11 @@ def test_the_models_refuse_it(bad: BadSpec) -> None:
     assert bad.path.rpartition(".")[2] in str(caught.value), "the error must name the field"
 
 
-@pytest.mark.parametrize("kind", PARSERS)
-def test_the_models_accept_the_example(kind: str) -> None:
-    body = example(kind)
+@pytest.mark.parametrize("name", ["BaseModel", "LoraAdapter", "on-demand"])
+def test_the_models_accept_the_example(name: str) -> None:
+    body = example(name)
     body["metadata"].update(UID)
-    PARSERS[kind](body)
+    PARSERS[body["kind"]](body)
 
 
 @pytest.mark.parametrize("kind", PARSERS)

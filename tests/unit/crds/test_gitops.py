@@ -47,6 +47,12 @@ def test_argo_cd_health(script: str, obj: dict[str, Any], health: str) -> None:
     assert argo_health(script, obj)["status"] == health
 
 
+def test_argo_cd_takes_an_adapter_that_is_loaded_when_it_is_asked_for_suspended() -> None:
+    absent = adapter(Ready="False", Reconciling="False", Stalled="False")
+    absent["status"]["conditions"][0]["reason"] = "NotResident"
+    assert argo_health(SCRIPTS["resource.customizations.health.graft.dev_LoraAdapter"], absent)["status"] == "Suspended"
+
+
 def test_argo_cd_shows_the_reason_of_a_stall() -> None:
     script = SCRIPTS["resource.customizations.health.graft.dev_LoraAdapter"]
     assert argo_health(script, adapter(Ready="False", Stalled="True"))["message"] == "about Stalled"

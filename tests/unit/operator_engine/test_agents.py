@@ -225,6 +225,25 @@ async def test_who_waits_for_news_is_told_once_and_finds_the_answer_there(agents
     assert told[1] == ("team-a", "sales"), "support has been told of; nobody waits for it any more"
 
 
+def asked(revision: str, **times: str) -> dict[str, Any]:
+    """Return the state in which adapters that are not loaded were last asked at these times."""
+    return STATE | {"revision": revision, "adapters": [{"name": n, "lastAsked": time} for n, time in times.items()]}
+
+
+async def test_a_base_is_told_when_somebody_asks_for_what_is_not_loaded(agents: Agents, agent: Agent) -> None:
+    agent.body, told = asked("a-1", support="2026-01-01T00:00:00Z"), []
+    agents.tell_news(lambda namespace, adapter: pytest.fail("no adapter waits"), lambda *base: told.append(base))
+    await agents.state(POD)
+    agents.expect_demand("team-a", "tiny", {"serving-0": "a-1"})
+    await until(lambda: agent.held == 1)
+    agent.body = asked("a-2", support="2026-01-01T00:00:00Z")
+    await until(lambda: agent.requests == 3)
+    assert told == [], "something else has happened there"
+    agent.body = asked("a-3", support="2026-01-01T00:00:00Z", sales="2026-01-01T00:00:09Z")
+    await until(lambda: bool(told))
+    assert told == [("team-a", "tiny")]
+
+
 async def test_news_that_came_while_somebody_looked_elsewhere_is_told_at_once(agents: Agents, agent: Agent) -> None:
     agent.body, told = loaded("a-2", support="Proven"), []
     agents.tell_news(lambda namespace, adapter: told.append(adapter))

@@ -118,6 +118,20 @@ def test_a_base_concerns_its_adapters_only_where_it_shows_news(
     assert routing.keys_of_base(known, base("tiny") | changed) == ([TINY, SUPPORT] if concerns_adapters else [TINY])
 
 
+def test_a_place_that_changes_hands_concerns_two_adapters() -> None:
+    known = routing.AdaptersByBase()
+    for name in ("support", "sales", "legal"):
+        routing.keys_of_adapter(known, adapter(name, "tiny"), deleted=False)
+
+    def absent(*names: str, revision: str = "a") -> dict[str, Any]:
+        return base("tiny") | {"status": {"serving": [{"digest": f"sha256:{revision}", "notResident": list(names)}]}}
+
+    assert len(list(routing.keys_of_base(known, absent("legal", "sales")))) == 4
+    keys = routing.keys_of_base(known, absent("legal", "support"))
+    assert keys == [TINY, AdapterKey("a", "sales"), SUPPORT]
+    assert routing.keys_of_base(known, absent("legal", "support")) == [TINY]
+
+
 def test_a_base_that_is_applied_again_is_news() -> None:
     known = routing.AdaptersByBase()
     routing.keys_of_adapter(known, adapter("support", "tiny"), deleted=False)

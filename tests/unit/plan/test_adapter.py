@@ -18,6 +18,7 @@ from tests.builders import (
     recipe_of,
     seen,
     served_version,
+    serving_revision,
     version,
 )
 from tests.kstatus import kstatus
@@ -52,6 +53,13 @@ def served_on(
     serving = {"target": target.to_wire(), "previous": previous.to_wire() if previous else None}
     subject = subject or adapter(status={"serving": serving})
     return seen(subject, **{"published": CURRENT, "live": CURRENT, "pods": pods} | fields)
+
+
+def on_demand(one: Any, *, absent: bool = False) -> AdapterObserved:
+    """Return an adapter on demand, which has been given a place or not, and what the only pod says."""
+    subject = adapter(serving={"residency": "OnDemand"}, status={"serving": {"target": V1.to_wire()}})
+    revision = serving_revision(not_resident=("support",) if absent else ())
+    return served_on(one, subject=subject, base=base_model(status={"serving": (revision,)}))
 
 
 STATES: dict[str, tuple[AdapterObserved, str, str]] = {
@@ -94,6 +102,15 @@ STATES: dict[str, tuple[AdapterObserved, str, str]] = {
         "InProgress",
         "Serving",
     ),
+    "on demand and without a place": (on_demand(pod("pod-1"), absent=True), "InProgress", "NotResident"),
+    "on demand, without a place, and still there": (
+        on_demand(answering_pod(V1), absent=True),
+        "InProgress",
+        "NotResident",
+    ),
+    "on demand and on its way": (on_demand(pod("pod-1", on_pod(V1, "Loading"))), "InProgress", "Loading"),
+    "on demand and there": (on_demand(answering_pod(V1)), "Current", "Serving"),
+    "on demand and refused": (on_demand(pod("pod-1", on_pod(V1, "Refused"))), "Failed", "Loading"),
     "on a base without replicas": (served_on(base=base_model(replicas=0)), "InProgress", "RollingOut"),
 }
 
@@ -241,3 +258,20 @@ def test_the_last_version_that_answered_everywhere_is_told_while_any_replica_has
     assert status_of(given).candidate_version == 2
     nobody = seen(subject, base=two, published=second, live=second)
     assert status_of(nobody).served_version is None
+
+
+def test_an_adapter_on_demand_without_a_place_is_as_good_as_it_gets() -> None:
+    found = plan(on_demand(pod("pod-1"), absent=True))
+    status = found.status
+    assert isinstance(status, LoraAdapterStatus)
+    states = {condition.type: condition.status for condition in status.conditions}
+    assert (states["Stalled"], states["Reconciling"], states["UpToDate"]) == ("False", "False", "True")
+    served = find(status.conditions, "Served")
+    assert served is not None
+    assert "is loaded when it is asked" in served.message
+    assert "nobody has asked for 60 seconds" in served.message
+    assert (status.candidate_version, status.served_version, found.requeue_after) == (None, None, None)
+
+
+def test_an_adapter_that_loses_its_place_is_looked_at_until_the_pods_have_let_it_go() -> None:
+    assert plan(on_demand(answering_pod(V1), absent=True)).requeue_after == ROLLING_SECONDS

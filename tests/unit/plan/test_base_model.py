@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.builders import NOW, adapter_of_base, base_model, base_seen, deployment, job
+from tests.builders import (
+    NOW,
+    adapter_of_base,
+    base_model,
+    base_seen,
+    deployment,
+    job,
+    pod,
+    served_version,
+    serving_revision,
+)
 from tests.kstatus import kstatus
 from tests.unit.plan.base_plan import (
     FINALIZER,
@@ -21,7 +33,7 @@ from tests.unit.plan.base_plan import (
 )
 
 from graft_operator.api.conditions import find
-from graft_operator.plan.actions import AddFinalizer, CreateJob, EmitEvent, Plan, RemoveFinalizer
+from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, EmitEvent, Plan, RemoveFinalizer
 from graft_operator.plan.base_model import IN_USE_FINALIZER
 from graft_operator.plan.observed import BaseObserved
 
@@ -146,3 +158,37 @@ def test_the_adapters_are_counted() -> None:
     adapters = (ON_B, adapter_of_base("b", readapting=True), adapter_of_base("c", stalled=True))
     counts = status_of(base_seen(adapters=adapters)).adapters
     assert (counts.total, counts.up_to_date, counts.readapting, counts.blocked) == (3, 1, 1, 1)
+
+
+def sharing_two_places(**seconds_ago: int) -> BaseObserved:
+    """Return three adapters on demand, the last without a place, and when their only pod was asked for each."""
+    adapters = tuple(adapter_of_base(name, target=served_version(1), on_demand=True) for name in "abc")
+    asked = {name: NOW - timedelta(seconds=seconds) for name, seconds in seconds_ago.items()}
+    subject = base_model(
+        meta=FINALIZER,
+        serving={"maxLoadedAdapters": 2, "maxActiveAdapters": 1},
+        status={"serving": (serving_revision(not_resident=("c",)),)},
+    )
+    return base_seen(subject, adapters=adapters, deployments=(deployment(),), pods=(pod(asked=asked),))
+
+
+@pytest.mark.parametrize(
+    ("given", "absent", "seconds"),
+    [
+        pytest.param(sharing_two_places(a=1, b=2), "c", 30.0, id="nobody asks for the one without a place"),
+        pytest.param(sharing_two_places(a=1, b=50, c=3), "c", 10.0, id="it waits until another one has been idle"),
+        pytest.param(sharing_two_places(a=1, b=70, c=3), "b", 30.0, id="it takes the place of one that is idle"),
+    ],
+)
+def test_places_on_demand_and_when_they_are_looked_at_again(given: BaseObserved, absent: str, seconds: float) -> None:
+    status = status_of(given)
+    assert [revision.not_resident for revision in status.serving] == [(absent,)]
+    assert (status.adapters.on_demand, status.adapters.not_resident) == (3, 1)
+    assert plan(given).requeue_after == seconds
+    (wanted,) = [
+        json.loads(action.manifest["data"]["wanted.json"])
+        for action in plan(given).actions
+        if isinstance(action, ApplyObject) and action.manifest["kind"] == "ConfigMap"
+    ]
+    assert {entry["name"] for entry in wanted["adapters"] if not entry["versions"]} == {absent}
+    assert all(entry["onDemand"] for entry in wanted["adapters"])

@@ -97,6 +97,8 @@ def test_another_adapter_makes_another_test_and_another_version_does_not() -> No
     assert identity_of_test(seen(newer), resolved_base()) == alone
     second = adapter_of_base(name="second", target=served_version(1), up_to_date=True)
     assert identity_of_test(seen(SERVED, second), resolved_base()) != alone
+    seldom = replace(second, on_demand=True)
+    assert identity_of_test(seen(SERVED, seldom), resolved_base()) == alone, "it comes and goes, and is not asked"
 
 
 def test_a_job_for_other_adapters_is_stopped() -> None:

@@ -22,6 +22,7 @@ SAME: dict[str, dict[str, Any]] = {
     "ranks that may be doubled": {"training": {"rankDoubling": {"maxRank": 64}}},
     "a queue": {"pod": {"queueName": "gpus"}},
     "no serving": {"serving": {"mode": "None"}},
+    "places on demand": {"serving": {"residency": "OnDemand"}},
     "a pin": {"version": 3},
     "suspension": {"suspend": True},
     "another deletion policy": {"deletionPolicy": "Delete"},

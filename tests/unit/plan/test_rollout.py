@@ -224,6 +224,56 @@ def test_rollout(case: Case) -> None:
         assert rollout.target == case.wanted
 
 
+CANARY, PLAIN = RolloutProgress(start_time=NOW, weight=10, step_time=NOW), RolloutProgress(start_time=NOW)
+ABSENT: dict[str, tuple[dict[str, Any], tuple[int, int | None, int | None]]] = {
+    "what it has is what it will answer with": ({"wanted": V1, "target": V1}, (1, None, None)),
+    "a first version needs no rollout": ({"wanted": V1, "target": V1, "progress": PLAIN}, (1, None, None)),
+    "a published version is the target at once": ({"wanted": V2, "target": V1}, (2, None, None)),
+    "and so is a version for another base": ({"wanted": V2_ON_B, "target": V1}, (2, None, None)),
+    "a rollout ends: there is nothing left to take over from": (
+        {"wanted": V2, "target": V2, "previous": V1, "progress": PLAIN},
+        (2, None, None),
+    ),
+    "a move to another base ends, so that the old one can go": (
+        {"wanted": V2_ON_B, "target": V2_ON_B, "previous": V1, "progress": CANARY},
+        (2, None, None),
+    ),
+    "a canary is kept, and will begin its step anew": (
+        {"wanted": V2, "target": V2, "previous": V1, "progress": CANARY},
+        (2, 1, 10),
+    ),
+    "a canary that a person has promoted is over": (
+        {
+            "wanted": V2,
+            "target": V2,
+            "previous": V1,
+            "progress": CANARY,
+            "spec": RolloutSpec(strategy="Canary", promote=2),
+        },
+        (2, None, None),
+    ),
+    "a version that comes after a canary's is the target at once": (
+        {"wanted": V3, "target": V2, "previous": V1, "progress": CANARY},
+        (3, None, None),
+    ),
+    "nothing is wanted: what was the target still is": ({"wanted": None, "target": V1}, (1, None, None)),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), ABSENT.values(), ids=ABSENT)
+def test_while_an_adapter_on_demand_has_no_place(
+    given: dict[str, Any], expected: tuple[int, int | None, int | None]
+) -> None:
+    rollout = planned(**given, absent=True)
+    assert rollout.target is not None
+    numbers = rollout.target.number, rollout.previous.number if rollout.previous else None
+    weight = rollout.progress.weight if rollout.progress else None
+    assert (*numbers, weight) == expected
+    assert rollout.progress is None or rollout.progress.step_time is None
+    assert not rollout.done
+    assert rollout.absent == (rollout.target.base_digest == given["target"].base_digest)
+
+
 def test_a_rollout_that_an_earlier_release_began_goes_on() -> None:
     rollout = planned(wanted=V2, target=V2, previous=V1, pods=on_two(V1, V2))
     assert (rollout.target, rollout.previous, rollout.weight) == (V2, V1, 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -119,3 +120,30 @@ def test_a_warm_start_that_was_not_good_enough_is_told_once() -> None:
     [event] = adapter_events(before, after)
     assert (event.reason, event.message) == ("WarmStartRejected", "version 2: too bad; trained from nothing")
     assert adapter_events(after, after) == []
+
+
+SERVED, GONE, LOADING = yes("Served", "version 1"), no("NotResident"), no("Loading")
+COMING_AND_GOING = {
+    "one that was loaded for long and gives way": (SERVED, GONE, 600, ["NotResident"]),
+    "one that was loaded for a moment": (SERVED, GONE, 599, []),
+    "its way back": (GONE, LOADING, 600, []),
+    "there again after long": (LOADING, SERVED, 600, ["Served"]),
+    "there again soon": (LOADING, SERVED, 599, []),
+    "a first version that finds no place": (no("NoVersion"), GONE, 5, ["NotResident"]),
+    "what stands in the way is told": (LOADING, no("NoFreeSlot"), 5, ["NoFreeSlot"]),
+    "others may come and go as fast as they like": (no("RollingOut"), SERVED, 5, ["Served"]),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "seconds", "reasons"), COMING_AND_GOING.values(), ids=COMING_AND_GOING)
+def test_adapters_on_demand_that_come_and_go_are_told_of_once_in_a_while(
+    old: Fact, new: Fact, seconds: int, reasons: list[str]
+) -> None:
+    before = conditions(Served=old)
+    after = merge(before, {"Served": new}, generation=1, now=NOW + timedelta(seconds=seconds))
+    assert [event.reason for event in condition_events(before, after)] == reasons
+
+
+def test_a_version_that_is_loaded_again_is_no_new_one() -> None:
+    old = status(None, 1).model_copy(update={"conditions": conditions(Served=LOADING)})
+    assert adapter_events(old, status(1, 1)) == []

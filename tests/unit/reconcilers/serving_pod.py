@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from graft_operator.agents.documents import AgentState
 from graft_registry.digests import sha256_digest
@@ -40,6 +41,8 @@ class ServingPod:
     loading: dict[VersionKey, int] = field(default_factory=dict)
     measured: dict[VersionKey, tuple[int, int]] = field(default_factory=dict)
     """Requests and errors since the route of the version's alias last changed."""
+    asked: dict[str, datetime] = field(default_factory=dict)
+    """When adapters were last asked here, by name; what a test says."""
     ready: bool = False
 
     @property
@@ -77,6 +80,8 @@ class ServingPod:
                     live=self._live(item.name),
                     forward_to=item.forward_to,
                     peers=wanted.peers_with(item, besides=self.name),
+                    on_demand=item.on_demand,
+                    is_wanted=bool(item.versions),
                 )
                 for item in wanted.adapters
             }
@@ -106,6 +111,7 @@ class ServingPod:
                     for key, state in self.states.items()
                     if key.adapter == name
                 ],
+                "lastAsked": self.asked.get(name),
             }
             for name in sorted(names | {key.adapter for key in self.states})
         ]

@@ -176,11 +176,15 @@ class Simulation:
         return f"v{number}@{self.world.registry.bases[pod.base_digest].revision[-1].lower()}"
 
     def check_answers(self) -> None:
-        """An adapter that has once answered everywhere always answers: on the base's engine, merged, or as both."""
+        """An adapter that has once answered everywhere always answers: on the base's engine, merged, or as both.
+
+        One that is loaded on demand need not.
+        """
         for body in self.world.cluster.of_kind("LoraAdapter"):
             name = body["metadata"]["name"]
-            mode = body["spec"].get("serving", {}).get("mode", "MultiAdapter")
-            if "deletionTimestamp" in body["metadata"] or mode == "None":
+            serving = body["spec"].get("serving", {})
+            may_stop = serving.get("mode") == "None" or serving.get("residency") == "OnDemand"
+            if "deletionTimestamp" in body["metadata"] or may_stop:
                 self.answered.discard(name)
                 self.ending.add(name)
             elif not self.is_answered(name):

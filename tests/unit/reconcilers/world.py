@@ -146,6 +146,8 @@ class World:
     def expect_news(self, namespace: str, adapter: str, seen: Mapping[str, str]) -> None:
         """Every round of a simulation looks at everything: nobody has to be told."""
 
+    expect_demand = expect_news
+
     def tick(self) -> None:
         """Let every Job, Deployment and pod go one step."""
         self.now += timedelta(seconds=SECONDS_PER_TICK)

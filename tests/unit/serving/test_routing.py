@@ -12,6 +12,7 @@ from graft_serving.routing import (
     Decision,
     Forward,
     NotFound,
+    NotLoaded,
     Peer,
     RoutingTable,
     ToBase,
@@ -28,6 +29,7 @@ V1, V2 = (VersionKey("support", number, f"sha256:{number:064x}") for number in (
 BLUE, PEER = "http://blue:8000", "http://tiny:8000"
 PODS = tuple(Peer(f"tiny-{number}", f"http://10.0.0.{number}:8002") for number in (1, 2, 3))
 LIVE = Alias(live=(Share(V1, 90), Share(V2, 10)))
+ABSENT, LOADING = (Alias(on_demand=True, is_wanted=wanted) for wanted in (False, True))
 
 
 def table(alias: Alias | None = None, **fields: object) -> RoutingTable:
@@ -117,6 +119,59 @@ CASES: dict[str, tuple[RoutingTable, str, bool, type[Decision] | Decision]] = {
 def test_decision(routes: RoutingTable, model: str, *, forwarded: bool, expected: type[Decision] | Decision) -> None:
     decision = resolve(routes, model, session=None, draw=0.5, forwarded=forwarded)
     assert decision == expected or type(decision) is expected
+
+
+ON_DEMAND = {
+    "One without a place is waited for.": (table(ABSENT, peer=PEER), False, NotLoaded(ANY, may_wait=True)),
+    "One that is being loaded, too: other pods load it at the same time.": (
+        table(LOADING, peer=PEER),
+        False,
+        NotLoaded(ANY, may_wait=True),
+    ),
+    "Another revision that has it answers.": (
+        table(Alias(on_demand=True, is_wanted=False, forward_to=BLUE)),
+        False,
+        Forward(BLUE),
+    ),
+    "What another pod has sent here by mistake does not wait.": (table(ABSENT), True, NotLoaded(ANY, may_wait=False)),
+    "What another pod has sent here waits where the adapter is to be.": (
+        table(LOADING),
+        True,
+        NotLoaded(ANY, may_wait=True),
+    ),
+    "While the engine is away any other pod may know better.": (
+        table(LOADING, peer=PEER, base_live=False),
+        False,
+        Forward(PEER),
+    ),
+    "On few pods: those that hold it are asked, and wait.": (
+        table(Alias(on_demand=True, is_wanted=False, peers=PODS)),
+        False,
+        AskPeers(PODS, otherwise=NotLoaded(ANY, may_wait=True)),
+    ),
+}
+
+
+MISSING = {
+    "nobody has it": (ABSENT, True),
+    "it is on its way": (LOADING, True),
+    "it is here": (Alias(live=LIVE.live, on_demand=True), False),
+    "other pods have it": (Alias(on_demand=True, is_wanted=False, peers=PODS), False),
+    "another revision has it": (Alias(on_demand=True, is_wanted=False, forward_to=BLUE), False),
+    "it is loaded for good, and will come": (Alias(), False),
+}
+
+
+@pytest.mark.parametrize(("alias", "expected"), MISSING.values(), ids=MISSING)
+def test_which_requests_the_operator_should_know_of(alias: Alias, *, expected: bool) -> None:
+    assert alias.is_missing == expected
+
+
+@pytest.mark.parametrize(("routes", "from_peer", "expected"), ON_DEMAND.values(), ids=ON_DEMAND)
+def test_who_answers_for_one_that_is_loaded_on_demand(
+    routes: RoutingTable, *, from_peer: bool, expected: Decision
+) -> None:
+    assert resolve(routes, "support", session=None, draw=0.5, forwarded=False, from_peer=from_peer) == expected
 
 
 @pytest.mark.parametrize("alias", [Alias(peers=PODS), Alias(forward_to=BLUE), Alias(peers=PODS, forward_to=BLUE)])

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from graft_operator.agents.address import PodAddress, Unreachable
 from graft_operator.agents.documents import AgentState
-from graft_operator.agents.news import News
+from graft_operator.agents.news import News, Reader
 from graft_operator.telemetry import metrics
 
 AGENT_PORT = 8090
@@ -92,15 +92,27 @@ class Agents:
         answers = await asyncio.gather(*(self.state(pod) for pod in pods))
         return {pod.name: answer for pod, answer in zip(pods, answers, strict=True)}
 
-    def tell_news(self, tell: Callable[[str, str], None]) -> None:
-        """Have `tell(namespace, adapter)` called whenever a pod has the news that `expect_news` waits for."""
-        self._news.tell = tell
+    def tell_news(
+        self, tell: Callable[[str, str], None], tell_base: Callable[[str, str], None] = lambda namespace, base: None
+    ) -> None:
+        """Have `tell(namespace, adapter)` called whenever a pod has the news that `expect_news` waits for.
+
+        `tell_base(namespace, base)` is the same for `expect_demand`.
+        """
+        self._news.tell = lambda namespace, reader: (tell_base if reader.is_base else tell)(namespace, reader.name)
 
     def expect_news(self, namespace: str, adapter: str, seen: Mapping[str, str]) -> None:
         """Wait until one of the pods says something new of the adapter. `seen`: pod name → revision that was read."""
+        self._expect(namespace, Reader(adapter), seen)
+
+    def expect_demand(self, namespace: str, base: str, seen: Mapping[str, str]) -> None:
+        """Wait until one of the base's pods is asked for an adapter that doesn't answer there. `seen` as above."""
+        self._expect(namespace, Reader(base, is_base=True), seen)
+
+    def _expect(self, namespace: str, reader: Reader, seen: Mapping[str, str]) -> None:
         for name, revision in seen.items():
             if (last := self._last.get((namespace, name))) is not None:
-                self._news.expect(last.pod, adapter, last.state, revision)
+                self._news.expect(last.pod, reader, last.state, revision)
 
     def invalidate(self, namespace: str, pod_name: str) -> None:
         """Forget what the pod said, because it changed. A request in flight is not used for later callers."""

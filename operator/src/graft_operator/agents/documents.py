@@ -1,5 +1,6 @@
 """The state document of a serving agent, `graft.dev/agent/v1`, as defined in docs/contracts.md §7."""
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -80,6 +81,8 @@ class AdapterState(_Document):
     name: str
     active: tuple[Share, ...] = ()
     versions: tuple[LoadedVersion, ...] = ()
+    last_asked: datetime | None = None
+    """When a client last asked this pod for it, loaded or not; None if nobody has since the agent's start."""
 
 
 class AgentState(_Document):

@@ -1,4 +1,4 @@
-"""Waits for pods to say something new of adapters that are on their way to them.
+"""Waits for pods to say something new: of adapters that are on their way to them, or of who is asked and not loaded.
 
 One request per pod, held open by its agent until its state changes, instead of asking every pod again and again for
 each adapter. Nothing is decided here and nothing depends on it: whoever waits also looks again by the clock.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from graft_operator.agents.address import PodAddress, Unreachable
 from graft_operator.agents.documents import AgentState
 
 Said = object
-"""What one pod says of one adapter, as far as a rollout depends on it."""
+"""What one pod says, as far as whoever waits depends on it."""
 
 SETTLED = ("Proven", "Refused", "Failing")
 
@@ -27,19 +28,36 @@ def said_of(state: AgentState, adapter: str) -> Said:
     return found.active, settled
 
 
+def asked_in_vain(state: AgentState) -> Said:
+    """Return which adapters that don't answer on the pod have been asked there, and when."""
+    return {(item.name, item.last_asked) for item in state.adapters if item.last_asked is not None and not item.active}
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Whoever waits for news: an adapter for what becomes of its versions, or a base for who is asked in vain."""
+
+    name: str
+    is_base: bool = False
+
+    def said_in(self, state: AgentState) -> Said:
+        """Return what the pod says to this reader."""
+        return asked_in_vain(state) if self.is_base else said_of(state, self.name)
+
+
 class News:
-    """Follows pods while an adapter waits for them. For one event loop."""
+    """Follows pods while somebody waits for them. For one event loop."""
 
     def __init__(self, ask: Callable[[PodAddress, str], Awaitable[AgentState | Unreachable]]) -> None:
         """`ask(pod, revision)` answers once the pod's state is another one than that revision, or after a while."""
         self._ask = ask
-        self._awaited: dict[PodAddress, dict[str, Said]] = {}
+        self._awaited: dict[PodAddress, dict[Reader, Said]] = {}
         self._tasks: dict[PodAddress, asyncio.Task[None]] = {}
-        self.tell: Callable[[str, str], None] = lambda namespace, adapter: None
-        """Called with namespace and name of an adapter of which a pod has news."""
+        self.tell: Callable[[str, Reader], None] = lambda namespace, reader: None
+        """Called with namespace and reader when a pod has news for it."""
 
-    def expect(self, pod: PodAddress, adapter: str, newest: AgentState, revision: str) -> None:
-        """Tell once, as soon as the pod says something new of the adapter.
+    def expect(self, pod: PodAddress, reader: Reader, newest: AgentState, revision: str) -> None:
+        """Tell once, as soon as the pod says something new to the reader.
 
         `newest` is its newest state, `revision` that of the state which whoever waits has seen: with another one the
         news may be there already. It is empty where there was none to see.
@@ -47,9 +65,9 @@ class News:
         if not newest.revision or not revision:
             return  # an agent of an earlier release, which does not hold requests open, or one that could not be asked
         if newest.revision != revision:
-            self.tell(pod.namespace, adapter)
+            self.tell(pod.namespace, reader)
             return
-        self._awaited.setdefault(pod, {})[adapter] = said_of(newest, adapter)
+        self._awaited.setdefault(pod, {})[reader] = reader.said_in(newest)
         if pod not in self._tasks:
             self._tasks[pod] = asyncio.get_running_loop().create_task(self._follow(pod, revision))
 
@@ -68,8 +86,8 @@ class News:
                 if isinstance(answer, Unreachable) or not answer.revision:
                     return
                 revision = answer.revision
-                for adapter in [name for name, said in awaited.items() if said_of(answer, name) != said]:
-                    del awaited[adapter]
-                    self.tell(pod.namespace, adapter)
+                for reader in [one for one, said in awaited.items() if one.said_in(answer) != said]:
+                    del awaited[reader]
+                    self.tell(pod.namespace, reader)
         finally:
             del self._tasks[pod], self._awaited[pod]

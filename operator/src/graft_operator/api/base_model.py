@@ -148,6 +148,10 @@ WAITING_KEPT = 1024
 """Names in ``waiting``; as many adapters as a pod can hold."""
 
 
+NOT_RESIDENT_KEPT = 4096
+"""Names in ``notResident``; more adapters of one base would not fit into the ConfigMap that tells its pods of them."""
+
+
 class ServingRevision(StatusModel):
     """One base that is being served now; during a bump there are two."""
 
@@ -167,6 +171,8 @@ class ServingRevision(StatusModel):
     """Directory on that claim."""
     waiting: tuple[str, ...] = Field(default=(), max_length=WAITING_KEPT)
     """Adapters whose version has no place here: serving.maxLoadedAdapters are loaded."""
+    not_resident: tuple[str, ...] = Field(default=(), max_length=NOT_RESIDENT_KEPT)
+    """Adapters with residency OnDemand that are not loaded here now, because others were asked later."""
 
 
 class AdapterCounts(StatusModel):
@@ -180,6 +186,10 @@ class AdapterCounts(StatusModel):
     """Being trained again because the base changed."""
     blocked: int = 0
     """Stalled: a person has to act."""
+    on_demand: int = 0
+    """Loaded on demand (serving.residency)."""
+    not_resident: int = 0
+    """Of those, the ones that are not loaded on any base now: they are when they are asked and there is a place."""
 
 
 class BaseModelStatus(StatusModel):

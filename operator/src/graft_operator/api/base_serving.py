@@ -53,7 +53,12 @@ class BaseServing(Placement):
     max_loaded_adapters: int = Field(default=32, ge=2, le=1024)
     """Adapters that a pod serves: it holds so many versions in CPU memory, and two more for rollouts.
 
-    An adapter beyond it waits, with the reason NoFreeSlot."""
+    An adapter beyond it waits, with the reason NoFreeSlot; one with residency OnDemand, with NotResident."""
+    on_demand_idle_seconds: int = Field(default=60, ge=0, le=86_400)
+    """How long nobody must have asked for a loaded OnDemand adapter before another one that is asked takes its place.
+
+    Each change of places costs a load; with a low number and more adapters in use than places they change all the
+    time."""
     max_active_adapters: int = Field(default=4, ge=1, le=256)
     """Adapters that one batch may mix (vLLM ``--max-loras``)."""
     max_rank: int = Field(default=64, ge=1, le=512)

@@ -36,8 +36,18 @@ class AdapterServing(ApiModel):
     """Number of the base's serving pods that hold the adapter, with mode MultiAdapter; all of them when empty.
 
     The other pods send requests for it to those, so together the base's pods hold more adapters than one of them."""
+    residency: Literal["Always", "OnDemand"] = "Always"
+    """Always: loaded for good. OnDemand: loaded while there is room, or else when it is asked, with mode MultiAdapter.
+
+    Of the OnDemand adapters of a full base, those stay loaded that were asked last. See docs/capacity.md."""
     rollout: RolloutSpec = RolloutSpec()
     """How a new version takes over from the one before, with mode MultiAdapter."""
+
+    @model_validator(mode="after")
+    def _is_loaded_on_demand_beside_others(self) -> AdapterServing:
+        if self.residency == "OnDemand" and self.mode != "MultiAdapter":
+            raise ValueError(f"residency must be Always with mode {self.mode}: only a base's engine loads on demand")
+        return self
 
 
 class LoraAdapterSpec(ApiModel):

@@ -129,7 +129,7 @@ def adapter_status(
     """Return the whole status; what has not changed keeps its value, so that an equal status is not written."""
     old = seen.adapter.status
     coverage = rollout.coverage
-    rolling = rollout.target is not None and not rollout.done
+    rolling = rollout.target is not None and not rollout.done and not rollout.absent
     return LoraAdapterStatus(
         observed_generation=seen.adapter.metadata.generation,
         conditions=adapter_conditions(seen, training, judgement.gate, rollout, judgement.setback, now),
@@ -161,6 +161,8 @@ def served_number(seen: AdapterObserved, rollout: Rollout) -> int | None:
     """Return the version that answers everywhere, or the last that did while some replica still answers with it."""
     if rollout.answering is not None:
         return rollout.answering.number
+    if rollout.absent:
+        return None
     served = seen.adapter.status.served_version
     return served if any(pod.ready and served in pod.active for pod in (*seen.pods, *seen.merged_pods)) else None
 
@@ -170,6 +172,8 @@ def rollout_requeue(rollout: Rollout, seen: AdapterObserved, now: datetime) -> f
     coverage, target, progress = rollout.coverage, rollout.target, rollout.progress
     if target is None or rollout.mode is None or (rollout.done and progress is None):
         return None
+    if rollout.absent:
+        return ROLLING_SECONDS if coverage.loaded else None  # until the pods have let it go
     if rollout.mode == "Merged" and seen.adapter.status.serving.version_served_as("Merged") is None:
         return 0.0  # its Deployment is made once this is in the status
     if progress is not None and progress.step_time is not None:

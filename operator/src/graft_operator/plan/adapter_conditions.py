@@ -10,7 +10,7 @@
 | Evaluated | normal | the gate let the current version through |
 | Published | normal | the current version is committed in the registry |
 | Served | normal | the target version answers on every wanted replica |
-| UpToDate | normal | what answers was made from the current spec on the current base |
+| UpToDate | normal | what answers, or will once it is loaded on demand, was made from the current spec and base |
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, y
 from graft_operator.plan.advice import advice
 from graft_operator.plan.gate import GateVerdict
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.rolling import answering_versions, rolling_fact, served_fact
+from graft_operator.plan.rolling import absent_fact, answering_versions, is_on_demand, rolling_fact, served_fact
 from graft_operator.plan.rollout import Rollout
 from graft_operator.plan.verdicts import Verdict
 
@@ -71,7 +71,7 @@ def reconciling_fact(seen: AdapterObserved, training: Verdict, rollout: Rollout,
         return no("Stalled")
     if training.waiting is not None:
         return yes(training.waiting.reason, training.waiting.message)
-    if rollout.target is not None and not rollout.done:
+    if rollout.target is not None and not rollout.done and not rollout.absent:
         rolling = rolling_fact(seen, rollout)
         return yes(rolling.reason, rolling.message)
     return no("Settled")
@@ -82,6 +82,8 @@ def ready_fact(seen: AdapterObserved, training: Verdict, rollout: Rollout) -> Fa
     answering = rollout.answering
     if answering is not None:
         return yes("Serving", f"version {answering.number} answers on every wanted replica")
+    if rollout.absent:
+        return absent_fact(seen, rollout)
     if mixed := answering_versions(seen, rollout):
         numbers = " or ".join(map(str, mixed))
         return yes("Serving", f"version {numbers} answers on every wanted replica")
@@ -138,7 +140,8 @@ def up_to_date_fact(seen: AdapterObserved, training: Verdict, gate: GateVerdict 
         return no(gate.reason, gate.message)
     number = training.current.manifest.number
     serves = seen.adapter.spec.serving.mode != "None"
-    answering = rollout.answering_in_mode
+    comes = is_on_demand(seen, rollout) and not rollout.coverage.refused
+    answering = rollout.target if comes else rollout.answering_in_mode
     if not serves or (answering is not None and answering.number == number):
         kept = kept_on_old_base(seen)
         return no("KeptOnOldBase", kept) if kept else yes("UpToDate", f"version {number}")

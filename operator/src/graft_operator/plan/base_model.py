@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from graft_operator.api.base_model import (
+    NOT_RESIDENT_KEPT,
     WAITING_KEPT,
     AdapterCounts,
     BaseModelStatus,
@@ -28,6 +29,7 @@ from graft_operator.plan.actions import (
 from graft_operator.plan.base_conditions import base_conditions
 from graft_operator.plan.concurrency import decide_concurrency_test, served_adapters
 from graft_operator.plan.gateway import decide_gateway
+from graft_operator.plan.hot_set import demand_on
 from graft_operator.plan.importing import RESOLVED, ImportVerdict, decide_import
 from graft_operator.plan.observed import BaseObserved, DeploymentObserved
 from graft_operator.plan.slots import Placement, place
@@ -88,7 +90,7 @@ def serving_plan(
     seen: BaseObserved, imported: ImportVerdict, now: datetime, build: Builders, actions: tuple[Action, ...]
 ) -> Plan:
     """Apply what is to be served, retire what is not, and say what is true."""
-    placements = {digest: placement_of(seen, digest) for digest in seen.manifests}
+    placements, next_look = place_all(seen, now)
     revisions = wanted_revisions(seen, imported.resolved, placements, build)
     objects: list[Action] = [ApplyObject(manifest) for manifest in build.shared(seen, revisions)] if revisions else []
     for revision in revisions:
@@ -102,13 +104,14 @@ def serving_plan(
         objects.append(CreateJob(build.concurrency_job(seen, tested.due, served_adapters(seen))))
     gateway = decide_gateway(seen)
     leftover = any(item.base_digest not in needed for item in seen.deployments)
-    delays = [imported.requeue_after, gateway.requeue_after, SETTLING_SECONDS if unsettled or leftover else None]
+    settling = SETTLING_SECONDS if unsettled or leftover else None
+    delays = [imported.requeue_after, gateway.requeue_after, settling, next_look]
     status = BaseModelStatus(
         observed_generation=seen.base.metadata.generation,
         conditions=base_conditions(seen, imported, revisions, tested, gateway, now),
         resolved=imported.resolved,
         serving=tuple(revisions),
-        adapters=count_adapters(seen),
+        adapters=count_adapters(seen, placements.values()),
         concurrency=tested.result,
         replicas=revisions[0].ready_replicas if revisions else 0,
         selector=build.pod_selector(seen, revisions[0]) if revisions else None,
@@ -122,10 +125,19 @@ def serving_plan(
     )
 
 
-def placement_of(seen: BaseObserved, digest: str) -> Placement:
-    """Return which versions the pods of one revision are to hold, and where."""
-    pods = [pod for pod in (*seen.pods, *seen.leaving_pods) if pod.base_digest == digest]
-    return place(seen.adapters, digest, seen.base.spec.serving.max_loaded_adapters, pods)
+def place_all(seen: BaseObserved, now: datetime) -> tuple[dict[str, Placement], float | None]:
+    """Return what the pods of each revision are to hold, and seconds until it has to be looked at anew, if ever."""
+    all_pods, places = (*seen.pods, *seen.leaving_pods), seen.base.spec.serving.max_loaded_adapters
+    placements: dict[str, Placement] = {}
+    looks: list[float] = []
+    for digest in seen.manifests:
+        demand = demand_on(seen.base, digest, all_pods, now)
+        pods = [pod for pod in all_pods if pod.base_digest == digest]
+        placed = placements[digest] = place(seen.adapters, digest, places, pods, demand)
+        resident = [item.name for item in seen.adapters if item.on_demand and item.name in placed.versions]
+        if (look := demand.next_look(placed.absent, resident)) is not None:
+            looks.append(look)
+    return placements, min(looks, default=None)
 
 
 def wanted_revisions(
@@ -179,6 +191,7 @@ def serving_revision(seen: BaseObserved, digest: str, placement: Placement, buil
         claim_name=claim.claim_name if claim else None,
         claim_path=claim.path if claim else None,
         waiting=placement.waiting[:WAITING_KEPT],
+        not_resident=placement.absent[:NOT_RESIDENT_KEPT],
     )
 
 
@@ -227,11 +240,16 @@ def retirements(
     ]
 
 
-def count_adapters(seen: BaseObserved) -> AdapterCounts:
+def count_adapters(seen: BaseObserved, placements: Iterable[Placement]) -> AdapterCounts:
     """Count the adapters of the base by what they wait for."""
+    placed = {name for placement in placements for name in placement.versions}
     return AdapterCounts(
         total=len(seen.adapters),
         up_to_date=sum(adapter.up_to_date for adapter in seen.adapters),
         readapting=sum(adapter.readapting for adapter in seen.adapters),
         blocked=sum(adapter.stalled for adapter in seen.adapters),
+        on_demand=sum(adapter.on_demand for adapter in seen.adapters),
+        not_resident=sum(
+            adapter.on_demand and adapter.target is not None and adapter.name not in placed for adapter in seen.adapters
+        ),
     )

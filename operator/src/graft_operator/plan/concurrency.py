@@ -69,8 +69,15 @@ def identity_of_test(seen: BaseObserved, resolved: ResolvedBase) -> str:
 
 
 def served_adapters(seen: BaseObserved) -> list[str]:
-    """Return the names of the adapters that have a version to serve."""
-    return sorted(adapter.name for adapter in seen.adapters if adapter.target is not None and not adapter.deleting)
+    """Return the names of the adapters that have a version to serve, and are there for good.
+
+    Those that are loaded on demand come and go, and asking all of them would take their places from those in use.
+    """
+    return sorted(
+        adapter.name
+        for adapter in seen.adapters
+        if adapter.target is not None and not adapter.deleting and not adapter.on_demand
+    )
 
 
 def not_yet(seen: BaseObserved) -> str:

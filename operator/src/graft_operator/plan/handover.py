@@ -17,6 +17,7 @@ from typing import Final
 from graft_operator.api.adapter_status import AdapterServingStatus, FormerServing, ServedMode, ServedVersion
 from graft_operator.plan import canary
 from graft_operator.plan.coverage import Coverage, coverage_of
+from graft_operator.plan.hot_set import is_absent
 from graft_operator.plan.merged import plan_merged_rollout
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rollout import Rollout, Situation, plan_rollout
@@ -57,6 +58,7 @@ def engine_situation(
         base=seen.base,
         replicas=seen.replicas_serving_as("MultiAdapter"),
         pods=seen.pods,
+        absent=is_absent(seen, serving.target),
         now=now,
     )
 
@@ -80,11 +82,14 @@ def handed_over(seen: AdapterObserved, serving: AdapterServingStatus, mode: Serv
 
 
 def with_former(seen: AdapterObserved, rollout: Rollout, now: datetime) -> Rollout:
-    """Let what was served before end once its time is up; that begins anew whenever its successor does not answer."""
+    """Let what was served before end once its time is up; that begins anew whenever its successor does not answer.
+
+    One that is loaded on demand has taken over also while it is not loaded: it is what answers, once it is asked.
+    """
     former = rollout.former
     if former is None:
         return rollout
-    if rollout.answering_in_mode is None:
+    if rollout.answering_in_mode is None and not rollout.absent:
         former = former.model_copy(update={"succeeded_time": None})
     elif former.succeeded_time is None:
         former = former.model_copy(update={"succeeded_time": now})

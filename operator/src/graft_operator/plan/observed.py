@@ -92,6 +92,8 @@ class PodObserved:
     """Whether it was told to end; it answers for some more seconds."""
     answering: frozenset[str] = frozenset()
     """Names of the adapters, of those that were asked about, that it answers for."""
+    asked: Mapping[str, datetime] = field(default_factory=dict)
+    """When each of those adapters was last asked here, by name; without those that nobody has asked for."""
     revision: str = ""
     """Of the agent's state that this was read from; empty where it doesn't tell."""
     wanted_digest: str | None = None
@@ -173,6 +175,8 @@ class AdapterOfBase:
     progress: RolloutProgress | None = None
     replicas: int | None = None
     """Number of pods that are to hold it; None for all of them."""
+    on_demand: bool = False
+    """Whether it gives its place to others while nobody asks for it."""
     up_to_date: bool = False
     readapting: bool = False
     stalled: bool = False

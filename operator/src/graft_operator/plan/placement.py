@@ -29,20 +29,31 @@ class Holders:
         return tuple(sorted(pod.name for pod in (*self.chosen, *self.stand_ins)))
 
 
-def in_order(adapter: str, pods: Sequence[PodObserved]) -> list[PodObserved]:
-    """Return the pods in the adapter's own order."""
-    return sorted(pods, key=lambda pod: hashlib.sha256(f"{adapter}\0{pod.name}".encode()).digest())
+def in_order(adapter: str, pods: Sequence[PodObserved], *, stays: bool = False) -> list[PodObserved]:
+    """Return the pods in the adapter's own order; with ``stays``, first those that answer for it already."""
+
+    def key(pod: PodObserved) -> tuple[bool, bytes]:
+        return stays and not answers(pod, adapter), hashlib.sha256(f"{adapter}\0{pod.name}".encode()).digest()
+
+    return sorted(pods, key=key)
 
 
 def choose(
-    adapter: str, replicas: int, pods: Sequence[PodObserved], has_room: Callable[[PodObserved], bool]
+    adapter: str,
+    replicas: int,
+    pods: Sequence[PodObserved],
+    has_room: Callable[[PodObserved], bool],
+    *,
+    stays: bool = False,
 ) -> Holders:
     """Choose ``replicas`` pods for the adapter, or as many as there are, or have room.
 
     A pod that is coming up is chosen as well, so that it is ready with all that belongs on it. Until then, and while a
-    chosen pod is down, the next ones stand in: first those that answer already, even on their way out.
+    chosen pod is down, the next ones stand in: first those that answer already, even on their way out. An adapter that
+    ``stays`` is left where it answers: whose places change hands all the time would be on the move for ever, and for
+    as long as it moves it takes a place more.
     """
-    ordered = in_order(adapter, pods)
+    ordered = in_order(adapter, pods, stays=stays)
     chosen = [pod for pod in ordered if not pod.leaving and has_room(pod)][:replicas]
     others = [pod for pod in ordered if pod not in chosen]
     missing = min(replicas, staying(pods)) - sum(answers_or_is_about_to(pod, adapter) for pod in chosen)
@@ -73,7 +84,7 @@ def answers_or_is_about_to(pod: PodObserved, adapter: str) -> bool:
     return answers(pod, adapter) or (pod.ready and not pod.reachable)
 
 
-def is_at_home(adapter: str, replicas: int, pods: Sequence[PodObserved]) -> bool:
+def is_at_home(adapter: str, replicas: int, pods: Sequence[PodObserved], *, stays: bool = False) -> bool:
     """Whether the adapter answers on the very pods that it would choose if all had room."""
-    own = [pod for pod in in_order(adapter, pods) if not pod.leaving][:replicas]
+    own = [pod for pod in in_order(adapter, pods, stays=stays) if not pod.leaving][:replicas]
     return all(answers(pod, adapter) for pod in own)

@@ -35,12 +35,31 @@ def served_fact(seen: AdapterObserved, rollout: Rollout, setback: Fact | None) -
     """Say whether the target answers everywhere, and what it stands in for."""
     if rollout.target is None:
         return no("NoVersion", "there is no version to serve yet")
+    if rollout.absent:
+        return absent_fact(seen, rollout)
     if not rollout.done:
         return rolling_fact(seen, rollout)
     message = f"version {rollout.target.number} on {rollout.coverage.loaded} replicas"
     if setback is not None and setback.reason == "RolledBack":
         return yes("RolledBack", f"{message}; {setback.message}")
     return yes("Served", message)
+
+
+def is_on_demand(seen: AdapterObserved, rollout: Rollout) -> bool:
+    """Whether the target is past its rollout, and answers whenever the adapter is asked and has a place."""
+    gives_way = rollout.mode == "MultiAdapter" and seen.adapter.spec.serving.residency == "OnDemand"
+    return gives_way and (rollout.absent or rollout.progress is None)
+
+
+def absent_fact(seen: AdapterObserved, rollout: Rollout) -> Fact:
+    """Say that nothing is wrong with an adapter that is loaded on demand, and when it will be."""
+    base, number = seen.base, rollout.target.number if rollout.target else 0
+    name, seconds = (base.metadata.name, base.spec.serving.on_demand_idle_seconds) if base else ("", 0)
+    return no(
+        "NotResident",
+        f"version {number} is loaded when it is asked (serving.residency OnDemand): the places of BaseModel {name} are"
+        f" taken, and it gets that of another such adapter that nobody has asked for {seconds} seconds",
+    )
 
 
 def rolling_fact(seen: AdapterObserved, rollout: Rollout) -> Fact:
@@ -51,7 +70,7 @@ def rolling_fact(seen: AdapterObserved, rollout: Rollout) -> Fact:
     progress = rollout.progress
     if progress is not None and progress.weight < canary.ALL and progress.step_time is not None:
         return no("Canary", canary_message(seen.adapter.spec.serving.rollout, number, progress))
-    return no("RollingOut", rolling_message(rollout, number))
+    return no("Loading" if is_on_demand(seen, rollout) else "RollingOut", rolling_message(rollout, number))
 
 
 def rolling_message(rollout: Rollout, number: int) -> str:

@@ -33,6 +33,8 @@ class Situation:
     replicas: int | None = None
     """Number of the base's pods that are to answer; None for all."""
     pods: tuple[PodObserved, ...] = ()
+    absent: bool = False
+    """Whether the target is loaded on demand, and is not to be loaded now."""
     now: datetime
 
     @property
@@ -93,6 +95,8 @@ class Rollout:
     previous_coverage: Coverage = NO_COVERAGE
     setback: Setback | None = None
     """What has just been given up."""
+    absent: bool = False
+    """Whether the target is loaded on demand, and is not to be loaded now."""
 
     @property
     def weight(self) -> int:
@@ -102,7 +106,7 @@ class Rollout:
     @property
     def done(self) -> bool:
         """Whether the target answers every request, on every wanted replica."""
-        return self.weight == canary.ALL and self.coverage.complete
+        return self.weight == canary.ALL and self.coverage.complete and not self.absent
 
     @property
     def answering(self) -> ServedVersion | None:
@@ -133,6 +137,8 @@ def served(stored: StoredVersion) -> ServedVersion:
 
 def plan_rollout(at: Situation) -> Rollout:
     """Move the alias towards what is wanted; keep what answers until the new one does; go back when that fails."""
+    if at.absent:
+        return while_absent(at)
     at = begun(at)
     if at.target is None:
         return Rollout()
@@ -148,6 +154,27 @@ def plan_rollout(at: Situation) -> Rollout:
         coverage=at.coverage,
         previous_coverage=coverage_of(at.previous, at.base, at.pods, replicas=at.replicas),
     )
+
+
+def while_absent(at: Situation) -> Rollout:
+    """Make what is wanted the target at once: no pod holds what it would take over from, or be compared with.
+
+    It is proven when it is loaded. Only a canary that has begun on this base is not ended unseen: it goes on from the
+    start of its step once both versions are loaded again.
+    """
+    target, previous, progress = at.wanted or at.target, at.previous, at.progress
+    if target is None:
+        return Rollout()
+    decided = at.pinned or at.spec.promote == target.number or target != at.target
+    is_canary = progress is not None and previous is not None and progress.weight < canary.ALL
+    if decided or not is_canary or previous is None or previous.base_digest != target.base_digest:
+        previous = progress = None
+    elif progress is not None:
+        progress = progress.model_copy(update={"step_time": None})
+    # On another base it may have a place: that is seen next time.
+    absent = at.target is not None and at.target.base_digest == target.base_digest
+    at = replace(at, target=target, previous=previous, progress=progress)
+    return Rollout(target=target, previous=previous, progress=progress, coverage=at.coverage, absent=absent)
 
 
 def begun(at: Situation) -> Situation:

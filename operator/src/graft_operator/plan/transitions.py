@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Final
 
 from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus
@@ -27,6 +28,12 @@ TROUBLES: Final = frozenset(
 SILENT: Final = frozenset({"Reconciling", "Ready"})
 """Summaries: what they summarise has an event of its own."""
 
+ON_DEMAND: Final = frozenset({"NotResident", "Loading"})
+"""Reasons of an adapter that is loaded on demand, while it doesn't answer."""
+
+STAY: Final = timedelta(minutes=10)
+"""An adapter that was loaded, or not, for less than this has no event for the change: there may be one each second."""
+
 TOLD_BY_MESSAGE: Final = frozenset({"Published", "Evaluated", "Resolved"})
 """A new version or revision changes only the message of these."""
 
@@ -42,6 +49,8 @@ def condition_events(old: Iterable[Condition], new: Iterable[Condition]) -> list
             continue
         if previous is None and condition.status != "True":
             continue  # a first "not yet" is no news
+        if previous is not None and comes_and_goes(previous, condition):
+            continue
         if condition.type == "Stalled" and condition.status != "True":
             continue
         if condition.message and (condition.reason, condition.message) in told:
@@ -62,10 +71,21 @@ def has_changed(previous: Condition | None, condition: Condition) -> bool:
     return condition.type in TOLD_BY_MESSAGE and previous.message != condition.message
 
 
+def comes_and_goes(previous: Condition, condition: Condition) -> bool:
+    """Whether an adapter that is loaded on demand is on its way, or has come or gone again soon."""
+    if not {previous.reason, condition.reason} & ON_DEMAND:
+        return False
+    if previous.status == condition.status:
+        return {previous.reason, condition.reason} <= ON_DEMAND
+    return condition.last_transition_time - previous.last_transition_time < STAY
+
+
 def adapter_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[EmitEvent]:
     """Return the events of an adapter's new status, with a line of its own for every move of the alias."""
     events = condition_events(old.conditions, new.conditions)
-    if new.served_version is not None and new.served_version != old.served_version:
+    was_served = find(old.conditions, "Served")
+    returns = was_served is not None and was_served.reason in ON_DEMAND
+    if new.served_version is not None and new.served_version != old.served_version and not returns:
         before = f", before it version {old.served_version}" if old.served_version is not None else ""
         text = f"version {new.served_version} answers on every wanted replica{before}"
         events.append(EmitEvent("Normal", "VersionServed", text))

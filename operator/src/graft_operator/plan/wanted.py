@@ -66,7 +66,8 @@ def adapter_entry(
             "weight": adapter.weight,
         },
     }
-    return entry | scoring(adapter, local) | ({"pods": holders.names} if holders is not None else {})
+    on_demand = {"onDemand": True} if adapter.on_demand else {}
+    return entry | on_demand | scoring(adapter, local) | ({"pods": holders.names} if holders is not None else {})
 
 
 def scoring(adapter: AdapterOfBase, local: Sequence[ServedVersion]) -> dict[str, Any]:

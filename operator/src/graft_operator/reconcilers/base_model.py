@@ -18,7 +18,7 @@ from graft_operator.manifests.concurrency_job import concurrency_job_manifest
 from graft_operator.manifests.import_job import import_job_manifest
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.serving import pod_selector, revision_manifests, shared_service
-from graft_operator.plan.actions import Action
+from graft_operator.plan.actions import Action, Plan
 from graft_operator.plan.base_model import IN_USE_FINALIZER, Builders, plan_base_model
 from graft_operator.plan.observed import BaseObserved
 from graft_operator.reconcilers.base_observer import BaseObserver
@@ -50,11 +50,19 @@ class BaseModelReconciler:
             seen = await self._observer.observe(base)
             self._forget_missing(seen)
             plan = plan_base_model(seen, context.clock(), build=self._builders)
+            self._expect_demand(seen, plan)
             await context.effects.carry_out(BASE_MODELS, body, plan.actions)
         if isinstance(plan.status, BaseModelStatus):
             await context.tell(BASE_MODELS, body, base.status, plan.status)
         await self._try(body, plan.extras)
         return Result(requeue_after=plan.requeue_after)
+
+    def _expect_demand(self, seen: BaseObserved, plan: Plan) -> None:
+        """While an adapter is loaded on demand and has no place, look again as soon as it is asked."""
+        if isinstance(plan.status, BaseModelStatus) and any(item.not_resident for item in plan.status.serving):
+            metadata = seen.base.metadata
+            revisions = {pod.name: pod.revision for pod in seen.pods}
+            self._context.agents.expect_demand(metadata.namespace, metadata.name, revisions)
 
     async def _try(self, body: Body, actions: Sequence[Action]) -> None:
         """Carry out what nothing else depends on. Where it is refused, it is tried again with the next look."""

@@ -148,6 +148,7 @@ def adapter_of_base(body: Object, base: BaseModel) -> AdapterOfBase:
         status = LoraAdapterStatus()
     # A merged model stands on its own: the base's engine has nothing to load for it.
     serving, rolls_out = status.serving, status.serving.mode_in_force == "MultiAdapter"
+    wanted = body["spec"].get("serving") or {}
     resolved, target = base.status.resolved, status.serving.target
     moves = base.spec.readaptation.policy != "Never"
     behind = moves and target is not None and resolved is not None and target.base_digest != resolved.digest
@@ -155,7 +156,8 @@ def adapter_of_base(body: Object, base: BaseModel) -> AdapterOfBase:
         name=body["metadata"]["name"],
         deleting="deletionTimestamp" in body["metadata"],
         target=serving.version_served_as("MultiAdapter"),
-        replicas=(body["spec"].get("serving") or {}).get("replicas"),
+        replicas=wanted.get("replicas"),
+        on_demand=wanted.get("residency") == "OnDemand",
         previous=serving.previous if rolls_out else None,
         progress=serving.rollout if rolls_out else None,
         up_to_date=is_true(status.conditions, "UpToDate"),

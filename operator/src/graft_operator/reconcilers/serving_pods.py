@@ -86,6 +86,7 @@ def pod_observed(
         host=address.host if address else "",
         leaving=is_leaving(pod.body),
         answering=frozenset(item.name for item in adapters if item.active),
+        asked={item.name: item.last_asked for item in adapters if item.last_asked is not None},
         revision=state.revision if state else "",
         wanted_digest=state.wanted_digest if state else None,
         complaint=state.message if state else "",
