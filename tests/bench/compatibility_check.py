@@ -1,0 +1,54 @@
+"""What it costs to tell whether an adapter fits a base, before it is loaded: ``make bench-check``.
+
+The adapter has rank 1 and the tensors of one for a model of 8 billion parameters: 448 in its header.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from tests.unit.registry.builders import HIDDEN, Tensors, adapter_config, base_manifest, safetensors_bytes, write_model
+from tests.unit.serving.test_checks import CONFIG, WEIGHTS, version_on
+
+from graft_serving.checks import version_check
+
+ROUNDS = 200
+LAYERS = 32
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+NAMES = tuple(f"model.layers.{layer}.{module}" for layer in range(LAYERS) for module in MODULES)
+
+
+def write_adapter(folder: Path) -> None:
+    """Write the two files of the adapter."""
+    halves: Tensors = {}
+    for name in NAMES:
+        halves[f"base_model.model.{name}.lora_A.weight"] = ("F32", (1, HIDDEN))
+        halves[f"base_model.model.{name}.lora_B.weight"] = ("F32", (HIDDEN, 1))
+    folder.mkdir()
+    (folder / WEIGHTS).write_bytes(safetensors_bytes(halves))
+    (folder / CONFIG).write_text(json.dumps(adapter_config(r=1, target_modules="all-linear")))
+
+
+def main() -> None:
+    """Check the same adapter again and again, and print milliseconds."""
+    with tempfile.TemporaryDirectory() as name:
+        adapter = Path(name, "adapter")
+        write_adapter(adapter)
+        (model := Path(name, "base")).mkdir()
+        base = base_manifest(write_model(model))
+        fitting = base.model_copy(update={"linear_modules": dict.fromkeys(NAMES, (HIDDEN, HIDDEN))})
+        check, manifest = version_check(fitting, max_rank=16), version_on(base)
+        milliseconds = []
+        for _ in range(ROUNDS):
+            begun = time.perf_counter()
+            check(adapter, manifest)
+            milliseconds.append(1000 * (time.perf_counter() - begun))
+    print(f"one check: median {median(milliseconds):.2f} ms, slowest of {ROUNDS} {max(milliseconds):.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
