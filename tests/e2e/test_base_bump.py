@@ -44,7 +44,8 @@ def test_base_bump_readapts_without_a_lost_request(serving: Serving, figures: Fi
         assert adapter["status"]["servedVersion"] == newest["number"] > before[name]
         assert (newest["reason"], newest["baseDigest"]) == ("BaseModelChanged", new)
         assert answered_by(report, name) == {f"{name}@v{before[name]}", f"{name}@v{newest['number']}"}
-    assert base["status"]["adapters"] == {"total": 2, "upToDate": 2, "readapting": 0, "blocked": 0}
+    counts = {"total": 2, "upToDate": 2, "readapting": 0, "blocked": 0, "onDemand": 0, "notResident": 0}
+    assert base["status"]["adapters"] == counts
     assert condition(base, "AdaptersUpToDate")["status"] == "True"
     assert [item["metadata"]["uid"] for item in serving.deployments()] != [old_deployment["metadata"]["uid"]]
     assert len(serving.deployments()) == 1
