@@ -104,7 +104,7 @@ test-s3: setup cluster-up ## The registry on two S3 servers, one of them real
 test-e2e: setup cluster-up images ## End to end on the kind cluster: real API server, S3, training and vLLM
 	$(PYTEST) -m e2e tests/e2e
 
-# The end-to-end tests leave a third of the machine idle; at the lowest priority these fill it and delay nothing.
+# The end-to-end tests wait for the cluster much of the time; at the lowest priority these fill that, and delay little.
 .PHONY: test-beside
 test-beside: setup cluster-up ## What `make test` runs beside the end-to-end tests: trainer, serving, chart and S3
 	@mkdir -p build

@@ -47,7 +47,7 @@ class Demand:
     def next_look(self, absent: Collection[str], resident: Iterable[str]) -> float | None:
         """Return seconds until the places may be given otherwise without news from a pod; None where all have one.
 
-        X: at the end of the time for which somebody keeps a place.
+        While an absent one is asked, that is when the first resident one's time of keeping its place is over.
         """
         if not absent:
             return None
