@@ -188,15 +188,23 @@ def _clear_away(seen: Seen, known: Collection[VersionKey]) -> Iterator[Step]:
 def first_pass_is_complete(seen: Seen, routes: Mapping[str, Route]) -> bool:
     """Whether every alias is answered, or can't be answered here for a reason that waiting won't cure.
 
-    An adapter that failed again and again counts as settled once another one is served: it must not keep its
-    siblings from their users. While nothing at all is served, the registry may be away and the pod waits.
+    A pod that has one version of a canary only would give the other one's sessions the wrong one, so it waits for both.
+    An adapter that failed again and again counts as settled once anything is served: it must not keep its siblings
+    from their users. While nothing at all is served, the registry may be away and the pod waits.
     """
     adapters = [adapter for adapter in seen.wanted.adapters if adapter.desired_route]
     answered = {adapter.name for adapter in adapters if _is_answered(seen, routes.get(adapter.name, ()))}
     return all(
-        adapter.name in answered or _is_refused(seen, adapter) or (answered and _keeps_failing(seen, adapter))
+        (adapter.name in answered and not _is_part_of(routes[adapter.name], adapter.desired_route))
+        or _is_refused(seen, adapter)
+        or (answered and _keeps_failing(seen, adapter))
         for adapter in adapters
     )
+
+
+def _is_part_of(route: Route, desired: Route) -> bool:
+    """Whether versions are missing from a route that has no others."""
+    return {share.version for share in route} < {share.version for share in desired}
 
 
 def _is_answered(seen: Seen, route: Route) -> bool:

@@ -250,6 +250,18 @@ FIRST_PASSES: dict[str, tuple[Seen, bool]] = {
         ),
         True,
     ),
+    "One version of a canary is not enough: its sessions of the other one would move.": (
+        seen(CANARY, versions={V1: PROVEN, V2: version(VersionState.LOADING, busy=True)}),
+        False,
+    ),
+    "A candidate that keeps failing doesn't keep the pod from serving its other version.": (
+        seen(CANARY, versions={V1: PROVEN, V2: FAILED_OFTEN}),
+        True,
+    ),
+    "A candidate that is refused doesn't either.": (
+        seen(CANARY, versions={V1: PROVEN, V2: version(VersionState.REFUSED)}),
+        True,
+    ),
     "An alias that another Service answers is waited for all the same: that Service may be about to give it up.": (
         seen(entry(V1, route=V1, forward_to="http://blue:8000")),
         False,
