@@ -15,7 +15,8 @@ TEMPLATE = "/var/graft/template"
 
 # etcd keeps its data in the node's tmpfs: this cluster is thrown away, and a
 # small machine's disk is better spent on images. kubelet from 1.35 on refuses
-# cgroup v1 unless told otherwise.
+# cgroup v1 unless told otherwise. Tests kill the same container again and again:
+# the rest of up to five minutes between its restarts would be what they measure.
 HEAD = """\
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
@@ -33,6 +34,8 @@ kubeadmConfigPatches:
     kind: KubeletConfiguration
     failCgroupV1: false
     maxPods: 60
+    crashLoopBackOff:
+      maxContainerRestartPeriod: 10s
 nodes:
 """
 

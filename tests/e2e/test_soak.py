@@ -9,19 +9,20 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 from demo import release
-from demo.cluster import CommandFailedError, Object
+from demo.cluster import Cluster, CommandFailedError, Object
 from demo.goals import serves_only_current
 from tests.e2e.figures import Figures
 from tests.e2e.nodes import on_node
 from tests.e2e.published import Published, Publisher
 from tests.e2e.serving import ENGINE_SECONDS, REPLICAS, Serving
-from tests.e2e.tenant import BASE
+from tests.e2e.tenant import BASE, answers
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
@@ -75,22 +76,27 @@ class Fleet:
         return serving.client.load(serving.url, asked, rate=RATE, concurrency=8, expected=self.expected)
 
     def is_settled(self) -> bool:
-        """Whether every pod holds exactly the versions that are wanted; one that does not answer holds none."""
+        """Whether every pod answers with exactly the versions that are wanted, and holds no other one."""
+        wanted = {name: [self.versions[name][position].number] for name, position in self.served.items()}
         try:
-            return all(
-                self.serving.loaded_versions(name) == [[self.versions[name][position].number]] * REPLICAS
-                for name, position in self.served.items()
-            )
-        except CommandFailedError:
+            states = self.serving.tenant.agent_states()
+        except CommandFailedError:  # a pod has just gone
             return False
+        return len(states) == REPLICAS and all(
+            numbers_of(state, "active") == wanted == numbers_of(state, "versions") for state in states
+        )
 
-    def wait_settled(self, timeout: float = ENGINE_SECONDS) -> float:
-        """Wait until every pod holds exactly what is wanted; return the seconds."""
+    def wait_settled(self, timeout: float = ENGINE_SECONDS) -> None:
+        """Wait until every pod has exactly what is wanted."""
         begun = time.monotonic()
         while not self.is_settled():
-            assert time.monotonic() - begun < timeout, "the pods do not hold what is wanted"
+            assert time.monotonic() - begun < timeout, self.serving.tenant.agent_states()
             time.sleep(1)
-        return time.monotonic() - begun
+
+
+def numbers_of(state: Object, which: str) -> dict[str, list[int]]:
+    """Return adapter → the numbers of its versions that answer (``active``), or of all there are (``versions``)."""
+    return {entry["name"]: [version["number"] for version in entry[which]] for entry in state["adapters"]}
 
 
 def only(answers: Mapping[str, str]) -> dict[str, list[str]]:
@@ -125,10 +131,9 @@ def test_swaps_lose_nothing_and_mix_nothing_up(fleet: Fleet, figures: Figures) -
             name = NAMES[swap % len(NAMES)]
             seconds.append(fleet.serve(name, fleet.next_of(name)))
         report = load.finish()
-    seconds.sort()
     figures.note(f"swaps under load, {SWAPS}: requests", report["requests"], "requests")
-    figures.note("swap applied → every replica answers with it, median", seconds[len(seconds) // 2], "s")
-    figures.note("swap applied → every replica answers with it, slowest", seconds[-1], "s")
+    figures.note("swap applied → every replica answers with it, median", median(seconds), "s")
+    figures.note("swap applied → every replica answers with it, slowest", max(seconds), "s")
     figures.note("p99 of a quiet run", quiet["p99"], "ms")
     figures.note("p99 while swapping", report["p99"], "ms")
     assert_every_answer_was_right(report)
@@ -137,45 +142,71 @@ def test_swaps_lose_nothing_and_mix_nothing_up(fleet: Fleet, figures: Figures) -
 
 
 VICTIMS = ("engine", "agent", "pod", "operator")
+Death = Callable[[], bool]
+"""Whether what was killed is known to be gone: before that, everything still looks as it did."""
 
 
 def test_after_every_death_the_pods_hold_what_is_wanted(fleet: Fleet, figures: Figures) -> None:
-    chance = random.Random(7)
-    recoveries: dict[str, list[float]] = {victim: [] for victim in VICTIMS}
     for victim in VICTIMS:
-        with fleet.load() as load:
-            for _ in range(KILLS):
-                name = chance.choice(NAMES)
-                fleet.ask_for_next(name)
-                time.sleep(chance.uniform(0, 2))
-                kill(fleet.serving, victim, chance)
-                recoveries[victim].append(fleet.wait_settled())
-            report = load.finish()
-        assert report["wrong"] == 0, (victim, report["wrongAnswers"])
-        figures.note(f"{KILLS} deaths of {victim}: slowest recovery", max(recoveries[victim]), "s")
+        recoveries, report = deaths_of(victim, fleet)
+        figures.note(f"{KILLS} deaths of {victim}: median recovery", median(recoveries), "s")
+        figures.note(f"{KILLS} deaths of {victim}: slowest recovery", max(recoveries), "s")
         figures.note(f"{KILLS} deaths of {victim}: failed requests", report["failed"], "requests")
         figures.note(f"{KILLS} deaths of {victim}: requests", report["requests"], "requests")
+        assert report["wrong"] == 0, (victim, report["wrongAnswers"])
+        assert report["checked"] > 0, "no answer was beyond doubt: the check would be idle"
     fleet.serving.tenant.wait_for_base(serves_only_current, "served on both replicas", ENGINE_SECONDS)
 
 
-def kill(serving: Serving, victim: str, chance: random.Random) -> None:
+def deaths_of(victim: str, fleet: Fleet) -> tuple[list[float], Object]:
+    """Kill one again and again, each time just after a swap was asked for; return the recoveries and the report."""
+    chance = random.Random(f"deaths of {victim}")
+    recoveries: list[float] = []
+    with fleet.load() as load:
+        for _ in range(KILLS):
+            fleet.ask_for_next(chance.choice(NAMES))
+            time.sleep(chance.uniform(0, 2))
+            begun = time.monotonic()
+            is_gone = kill(fleet.serving, victim, chance)
+            while not is_gone():
+                assert time.monotonic() - begun < ENGINE_SECONDS, f"{victim} has survived"
+                time.sleep(0.5)
+            fleet.wait_settled()
+            recoveries.append(time.monotonic() - begun)
+        return recoveries, load.finish()
+
+
+def kill(serving: Serving, victim: str, chance: random.Random) -> Death:
     """End one container by SIGKILL, one pod without a word, or the operator."""
-    cluster, tenant = serving.tenant.cluster, serving.tenant
+    tenant = serving.tenant
     if victim == "operator":
-        gone = ("--all", "--grace-period=0", "--force", "--wait=false")
-        cluster.kubectl("delete", "pod", "-n", release.NAMESPACE, *gone)
-        return
-    pods = [pod for pod in tenant.pods("serving") if "deletionTimestamp" not in pod["metadata"]]
-    pod = chance.choice(sorted(pods, key=lambda item: str(item["metadata"]["name"])))
+        return kill_pod(tenant.cluster, chance.choice(operators(tenant.cluster)), lambda: operators(tenant.cluster))
+    pod = chance.choice([pod for pod in by_name(tenant.pods("serving")) if answers(pod)])
     if victim == "pod":
-        name = pod["metadata"]["name"]
-        cluster.delete("pod", name, tenant.namespace, "--grace-period=0", "--force", "--wait=false")
-        return
+        return kill_pod(tenant.cluster, pod, lambda: tenant.pods("serving"))
     # From inside, the first process of a container can't be killed: the node does it.
     container = container_id(pod, victim)
-    if container:
-        task = ("ctr", "--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", container)
-        on_node(tenant, pod["spec"]["nodeName"], *task)
+    on_node(
+        tenant, pod["spec"]["nodeName"], "ctr", "--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", container
+    )
+    return lambda: container not in {container_id(pod, victim) for pod in tenant.pods("serving")}
+
+
+def kill_pod(cluster: Cluster, pod: Object, remaining: Callable[[], Sequence[Object]]) -> Death:
+    """Delete a pod without giving it any time."""
+    name, namespace, uid = (str(pod["metadata"][key]) for key in ("name", "namespace", "uid"))
+    cluster.delete("pod", name, namespace, "--grace-period=0", "--force", "--wait=false")
+    return lambda: uid not in {pod["metadata"]["uid"] for pod in remaining()}
+
+
+def operators(cluster: Cluster) -> list[Object]:
+    """Return the operator's pods."""
+    return by_name(cluster.list("pod", release.NAMESPACE, "app.kubernetes.io/component=operator"))
+
+
+def by_name(pods: Sequence[Object]) -> list[Object]:
+    """Return pods in an order that chance alone can be repeated in."""
+    return sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
 
 
 def container_id(pod: Object, name: str) -> str:
