@@ -203,6 +203,9 @@ CONTESTANTS: dict[str, Callable[[Path, Meter, RunConfig], None]] = {"Graft": gra
 def main() -> None:
     """Run one contestant and print its result as JSON."""
     meter = Meter()
+    if sys.argv[1] != "TRL":
+        # Installed for TRL only: the trainer's image is without, and Transformers imports it wherever it finds it.
+        sys.modules["datasets"] = None  # type: ignore[assignment]
     from graft_trainer.config import read_run_config
 
     name, folder = sys.argv[1], Path(sys.argv[2])
