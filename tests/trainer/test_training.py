@@ -46,8 +46,10 @@ def test_every_held_out_row_is_a_probe_for_the_engine(trained_pod: Pod) -> None:
     assert all(probe.prompt_token_ids and probe.expected for probe in manifest.probes)
 
 
-def test_the_loss_is_the_one_that_this_run_always_has(trained_pod: Pod) -> None:
-    assert trained_pod.version().manifest.metrics.train_loss == pytest.approx(0.0285, abs=0.005)
+def test_its_rows_are_learnt_by_heart(trained_pod: Pod) -> None:
+    train_loss = trained_pod.version().manifest.metrics.train_loss
+    assert train_loss is not None
+    assert 0 < train_loss < 0.1
 
 
 def test_the_published_files_are_the_adapter(trained_pod: Pod, base: Path, tmp_path: Path) -> None:
