@@ -7,13 +7,9 @@ from typing import Final
 from graft_registry.safetensors_header import TensorInfo
 
 _ROOT: Final = "base_model.model."
-_PARTS: Final = {
-    ".lora_A.weight": "lora_A",
-    ".lora_B.weight": "lora_B",
-    ".lora_embedding_A": "lora_embedding_A",
-    ".lora_embedding_B": "lora_embedding_B",
-    ".base_layer.weight": "base_layer",
-}
+_MODULES: Final = frozenset({"lora_A", "lora_B", "base_layer"})
+"""Parts that are modules of their own, with a ``weight``; the others are parameters of the adapted layer."""
+_PARAMETERS: Final = frozenset({"lora_embedding_A", "lora_embedding_B"})
 _PAIRS: Final = (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"))
 
 
@@ -65,10 +61,16 @@ def lora_modules(tensors: Iterable[TensorInfo]) -> tuple[dict[str, LoraModule], 
     modules: dict[str, LoraModule] = {}
     unexpected = []
     for tensor in tensors:
-        suffix = next((suffix for suffix in _PARTS if tensor.name.endswith(suffix)), None)
-        if suffix is None or not tensor.name.startswith(_ROOT):
+        layer, _, part = tensor.name.rpartition(".")
+        parts = _PARAMETERS
+        if part == "weight":
+            layer, _, part = layer.rpartition(".")
+            parts = _MODULES
+        if part not in parts or not layer.startswith(_ROOT):
             unexpected.append(tensor.name)
             continue
-        module = tensor.name.removeprefix(_ROOT).removesuffix(suffix)
-        modules.setdefault(module, LoraModule()).parts[_PARTS[suffix]] = tensor
+        path = layer.removeprefix(_ROOT)
+        if path not in modules:
+            modules[path] = LoraModule()
+        modules[path].parts[part] = tensor
     return modules, unexpected

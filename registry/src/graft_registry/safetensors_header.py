@@ -141,7 +141,12 @@ def _tensor(name: str, entry: object) -> TensorInfo:
 
 
 def _is_list_of_sizes(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    if not isinstance(value, list):
+        return False
+    for item in value:  # noqa: SIM110 - a generator would cost more than all else here, twice for every tensor
+        if type(item) is not int or item < 0:
+            return False
+    return True
 
 
 def _check_layout(tensors: tuple[TensorInfo, ...], data_bytes: int) -> None:

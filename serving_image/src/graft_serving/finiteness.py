@@ -29,8 +29,9 @@ def may_hold_non_finite(dtype: str, data: bytes | mmap.mmap, begin: int, end: in
     size, ends = _ENDS_OF_NON_FINITE[dtype]
     for start in range(begin, end, CHUNK_BYTES):
         last_bytes = data[start : min(start + CHUNK_BYTES, end)][size - 1 :: size]
-        if any(last in last_bytes for last in ends):
-            return True
+        for last in ends:
+            if last in last_bytes:
+                return True
     return False
 
 
