@@ -113,7 +113,9 @@ def assert_every_answer_was_right(report: Object) -> None:
 
 @pytest.fixture(scope="module")
 def fleet(serving: Serving, models: Path) -> Fleet:
-    """Serve the first version of each adapter."""
+    """Serve the first version of each adapter, on engines that can mix all of them and one that is being proved."""
+    serving.tenant.apply(serving.tenant.base(replicas=REPLICAS, maxActiveAdapters=len(NAMES) + 1))
+    serving.wait_rolled_out()
     fleet = Fleet(serving, models, serving.questions["topic"][:12])
     for name in NAMES:
         fleet.serve(name, 0)

@@ -17,11 +17,12 @@ from tests.e2e.serving import Serving
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
-SWAPS = int(os.environ.get("GRAFT_SOAK_COMPARED_SWAPS", "20"))
+SWAPS = int(os.environ.get("GRAFT_SOAK_COMPARED_SWAPS", "60"))
 NAME = "compared"
 VOLUME = "graft-compared"
-RATE = 12.0
-PAUSE_SECONDS = 1.0
+RATE = 30.0
+"""Per second: an engine that has no adapter for some milliseconds has to be met in them."""
+PAUSE_SECONDS = 0.5
 SWAP_SECONDS = 60.0
 
 
