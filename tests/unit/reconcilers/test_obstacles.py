@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime
 
+from tests.unit.reconcilers.simulation import Simulation
+
+from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import Condition, find
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.artifacts import Corrupt, RegistryUnavailable
@@ -43,3 +46,19 @@ def test_the_message_names_what_is_damaged() -> None:
     stalled = find(conditions, "Stalled")
     assert stalled is not None
     assert "a/b" in stalled.message
+
+
+async def test_what_the_api_server_refuses_is_told_and_tried_again() -> None:
+    run = Simulation()
+    run.world.cluster.refused_kinds.add("Deployment")
+    await run.rounds(10)
+    status = BaseModelStatus.model_validate(run.world.cluster.objects["BaseModel", "tiny"]["status"])
+    stalled = find(status.conditions, "Stalled")
+    assert stalled is not None
+    assert (stalled.status, stalled.reason) == ("True", "ObjectRefused")
+    assert "admission webhook denied the request: Deployment" in stalled.message
+    assert run.health("BaseModel", "tiny") == "Failed"
+    run.world.cluster.refused_kinds.clear()
+    await run.settle()
+    assert run.answers() == {"v1@a"}
+    assert run.health("BaseModel", "tiny") == "Current"

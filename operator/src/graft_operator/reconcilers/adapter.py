@@ -46,7 +46,7 @@ class AdapterReconciler:
         except ValidationError as error:
             await context.refuse(LORA_ADAPTERS, body, error, LoraAdapterStatus, CLEANUP_FINALIZER)
             return Result()
-        async with context.registry_troubles_told(LORA_ADAPTERS, body, LoraAdapterStatus):
+        async with context.obstacles_told(LORA_ADAPTERS, body, LoraAdapterStatus):
             plan = await self._step(body, adapter)
         if isinstance(plan.status, LoraAdapterStatus):
             await context.tell(LORA_ADAPTERS, body, adapter.status, plan.status)

@@ -46,7 +46,7 @@ class BaseModelReconciler:
         except ValidationError as error:
             await context.refuse(BASE_MODELS, body, error, BaseModelStatus, IN_USE_FINALIZER)
             return Result()
-        async with context.registry_troubles_told(BASE_MODELS, body, BaseModelStatus):
+        async with context.obstacles_told(BASE_MODELS, body, BaseModelStatus):
             seen = await self._observer.observe(base)
             self._forget_missing(seen)
             plan = plan_base_model(seen, context.clock(), build=self._builders)

@@ -17,12 +17,13 @@ from graft_operator.api.conditions import Fact
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.artifacts import Artifacts, RegistryError, RegistryUnavailable
 from graft_operator.cluster.client import Cluster
+from graft_operator.cluster.errors import Forbidden, Invalid, NamespaceTerminating
 from graft_operator.cluster.resources import Resource
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import RemoveFinalizer
 from graft_operator.plan.transitions import status_events
 from graft_operator.reconcilers.effects import Effects
-from graft_operator.reconcilers.obstacles import invalid_spec, obstructed, registry_trouble
+from graft_operator.reconcilers.obstacles import invalid_spec, object_refused, obstructed, registry_trouble
 
 Status = TypeVar("Status", LoraAdapterStatus, BaseModelStatus)
 Body = Mapping[str, Any]
@@ -57,8 +58,8 @@ class Context:
         await self._tell_obstacle(kind, body, status, invalid_spec(error))
 
     @asynccontextmanager
-    async def registry_troubles_told(self, kind: Resource, body: Body, status: type[Status]) -> AsyncIterator[None]:
-        """Say on the object what is the matter with the registry; the worker gets the error and tries again."""
+    async def obstacles_told(self, kind: Resource, body: Body, status: type[Status]) -> AsyncIterator[None]:
+        """Say on the object what keeps a pass from its end; the worker gets the error and tries again."""
         try:
             yield
         except RegistryUnavailable as error:
@@ -66,6 +67,11 @@ class Context:
             raise
         except RegistryError as error:
             await self._tell_obstacle(kind, body, status, registry_trouble(error, passes=False))
+            raise
+        except NamespaceTerminating:
+            raise
+        except (Forbidden, Invalid) as error:
+            await self._tell_obstacle(kind, body, status, object_refused(error))
             raise
 
     async def _tell_obstacle(self, kind: Resource, body: Body, status: type[Status], facts: Mapping[str, Fact]) -> None:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from graft_operator.api.conditions import Condition, Fact, merge, no, yes
 from graft_operator.api.meta import ObjectMeta
+from graft_operator.cluster.errors import ClusterError
 
 
 def complaint(error: ValidationError) -> str:
@@ -36,6 +37,16 @@ def registry_trouble(error: Exception, *, passes: bool) -> dict[str, Fact]:
     return {
         "Stalled": no("Progressing") if passes else yes(reason, message),
         "Reconciling": yes(reason, message) if passes else no("Stalled"),
+        "Ready": no(reason, message),
+    }
+
+
+def object_refused(error: ClusterError) -> dict[str, Fact]:
+    """The API server does not take an object of ours: a quota, an admission webhook, or a value that it can't have."""
+    reason, message = "ObjectRefused", f"{error}; it is tried again"
+    return {
+        "Stalled": yes(reason, message),
+        "Reconciling": no("Stalled"),
         "Ready": no(reason, message),
     }
 
