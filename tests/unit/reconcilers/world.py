@@ -133,7 +133,7 @@ class World:
 
     def restart_operator(self) -> None:
         """Begin anew with what is stored and nothing in memory."""
-        effects = Effects(self.cluster, self.registry)  # type: ignore[arg-type]
+        effects = Effects(self.cluster, self.registry, lambda: self.now.timestamp())  # type: ignore[arg-type]
         parts: Any = (self.cluster, self.registry, self, effects, PLATFORM, self._clock)
         self.adapters = AdapterReconciler(Context(*parts))
         self.bases = BaseModelReconciler(Context(*parts))

@@ -24,6 +24,7 @@ from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.version_reason import is_readaptation, new_version_reason
 from graft_operator.reconcilers.adapter_observer import AdapterObserver
 from graft_operator.reconcilers.context import Body, Context
+from graft_operator.reconcilers.refusals import Outcome, result_of
 
 
 class AdapterReconciler:
@@ -47,22 +48,20 @@ class AdapterReconciler:
             await context.refuse(LORA_ADAPTERS, body, error, LoraAdapterStatus, CLEANUP_FINALIZER)
             return Result()
         async with context.obstacles_told(LORA_ADAPTERS, body, LoraAdapterStatus):
-            plan = await self._step(body, adapter)
-        if isinstance(plan.status, LoraAdapterStatus):
-            await context.tell(LORA_ADAPTERS, body, adapter.status, plan.status)
-        return Result(requeue_after=plan.requeue_after)
+            plan, done = await self._step(body, adapter)
+        status = plan.status if isinstance(plan.status, LoraAdapterStatus) else adapter.status
+        await context.tell(LORA_ADAPTERS, body, adapter.status, status, done.refusals)
+        return result_of(plan, done)
 
-    async def _step(self, body: Body, adapter: LoraAdapter) -> Plan:
+    async def _step(self, body: Body, adapter: LoraAdapter) -> tuple[Plan, Outcome]:
         effects = self._context.effects
         seen, plan = await self._decide(adapter)
         self._expect_news(seen, plan)
         if not takes_a_place(seen, plan):
-            await effects.carry_out(LORA_ADAPTERS, body, plan.actions)
-            return plan
+            return plan, await effects.carry_out(LORA_ADAPTERS, body, plan.actions)
         async with self._places[adapter.metadata.namespace, adapter.spec.base_model_ref.name]:
             _, plan = await self._decide(adapter)
-            await effects.carry_out(LORA_ADAPTERS, body, plan.actions)
-        return plan
+            return plan, await effects.carry_out(LORA_ADAPTERS, body, plan.actions)
 
     async def _decide(self, adapter: LoraAdapter) -> tuple[AdapterObserved, Plan]:
         seen = await self._observer.observe(adapter)
