@@ -50,6 +50,7 @@ class BaseModelReconciler:
         async with context.obstacles_told(BASE_MODELS, body, BaseModelStatus):
             seen = await self._observer.observe(base)
             self._forget_missing(seen)
+            noticed = context.effects.notice(namespace, seen.deployments)
             plan = plan_base_model(seen, context.clock(), build=self._builders)
             self._expect_demand(seen, plan)
             done = await context.effects.carry_out(BASE_MODELS, body, plan.actions)
@@ -58,7 +59,7 @@ class BaseModelReconciler:
         await context.tell(BASE_MODELS, body, base.status, status, (*done.refusals, *beside.refusals))
         if trouble is not None:
             raise trouble
-        return result_of(plan, done, beside)
+        return result_of(plan, noticed, done, beside)
 
     def _expect_demand(self, seen: BaseObserved, plan: Plan) -> None:
         """While an adapter is loaded on demand and has no place, look again as soon as it is asked."""
@@ -84,11 +85,11 @@ class BaseModelReconciler:
         """
         metadata, gateway = seen.base.metadata, seen.gateway
         live = {deployment.name for deployment in seen.deployments}
-        missing = [item.deployment for item in seen.base.status.serving if item.deployment not in live]
+        missing = [("Deployment", item.deployment) for item in seen.base.status.serving if item.deployment not in live]
         if seen.base.spec.serving.gateway is not None and gateway.api == "Served" and gateway.pool is None:
-            missing.append(naming.serving_name(metadata.name))
-        for name in missing:
-            self._context.effects.forget(metadata.namespace, name)
+            missing.append(("InferencePool", naming.serving_name(metadata.name)))
+        for kind, name in missing:
+            self._context.effects.forget(kind, metadata.namespace, name)
 
 
 def builders(platform: Platform) -> Builders:

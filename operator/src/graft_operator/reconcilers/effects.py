@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 from graft_operator.api.meta import ApiModel, ObjectMeta
@@ -36,6 +37,7 @@ from graft_operator.plan.actions import (
     EmitEvent,
     RemoveFinalizer,
 )
+from graft_operator.plan.observed import DeploymentObserved
 from graft_operator.plan.refusals import Refusal, waits
 from graft_operator.reconcilers.refusals import Content, Key, Outcome, Refusals, is_refusal
 from graft_registry.digests import digest_of
@@ -60,8 +62,20 @@ OWNED: Final[Mapping[str, Resource]] = {
 REAPPLY_SECONDS: Final = 600.0
 """An object that nobody of us has changed is applied again this often, in case somebody else has."""
 
+REPAIR_SECONDS: Final = 10.0
+"""A Deployment that others edit is applied again no sooner after the last time: they may be a controller like us."""
+
 JOB_SECONDS: Final = 3.0
 """A Job that was just created is looked at after so long, in case its own events get lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was applied of an object, and when; its generation is what the API server made of it."""
+
+    digest: str
+    time: float
+    generation: int
 
 
 class Effects:
@@ -71,7 +85,7 @@ class Effects:
         self._cluster = cluster
         self._artifacts = artifacts
         self._clock = clock
-        self._applied: dict[Key, tuple[str, float]] = {}
+        self._applied: dict[Key, Applied] = {}
         self._refusals = Refusals(clock)
 
     async def carry_out(self, owner: Resource, body: Mapping[str, Any], actions: Iterable[Action]) -> Outcome:
@@ -117,10 +131,33 @@ class Effects:
         await self._cluster.apply_status(owner, metadata.namespace, metadata.name, new.to_wire(), uid=metadata.uid)
         return True
 
-    def forget(self, namespace: str, name: str) -> None:
-        """Apply the objects of that name again at the next opportunity, because one of them is missing."""
-        for key in [key for key in self._applied if key[1:] == (namespace, name)]:
+    def forget(self, kind: str, namespace: str, name: str) -> None:
+        """Apply an object that is missing, and the others of its name, again at the next opportunity.
+
+        One that we have not applied, for it is new or refused, is missing for other reasons.
+        """
+        if (kind, namespace, name) in self._applied:
+            for key in [key for key in self._applied if key[1:] == (namespace, name)]:
+                del self._applied[key]
+
+    def notice(self, namespace: str, live: Iterable[DeploymentObserved]) -> Outcome:
+        """Apply those Deployments again at the next opportunity that others have edited since we last did.
+
+        Not at once where an autoscaler has set the replicas: it would set them again. The outcome says when those
+        are due whose last time was only a moment ago.
+        """
+        delays: list[float] = []
+        for item in live:
+            key = ("Deployment", namespace, item.name)
+            known = self._applied.get(key)
+            if known is None or known.generation == item.generation or item.autoscaled:
+                continue
+            if (rest := known.time + REPAIR_SECONDS - self._clock()) > 0:
+                delays.append(rest)
+                continue
+            log.info("edited by somebody else, applied again", extra={"child": f"Deployment {namespace}/{item.name}"})
             del self._applied[key]
+        return Outcome(requeue_after=min(delays, default=None))
 
     async def _do(self, action: Action, owner: Resource, metadata: ObjectMeta, body: Mapping[str, Any]) -> None:
         match action:
@@ -168,10 +205,10 @@ class Effects:
         key = (manifest["kind"], metadata["namespace"], metadata["name"])
         digest, now = digest_of(manifest), self._clock()
         known = self._applied.get(key)
-        if known is not None and known[0] == digest and now - known[1] < REAPPLY_SECONDS:
+        if known is not None and known.digest == digest and now - known.time < REAPPLY_SECONDS:
             return
-        await self._cluster.apply(OWNED[manifest["kind"]], manifest)
-        self._applied[key] = (digest, now)
+        live = await self._cluster.apply(OWNED[manifest["kind"]], manifest)
+        self._applied[key] = Applied(digest, now, live.get("metadata", {}).get("generation", 0))
 
 
 def child_of(action: Action, owner: ObjectMeta) -> tuple[Key, Content] | None:
