@@ -74,6 +74,16 @@ async def test_a_success_resets_the_backoff() -> None:
     assert [round(at) for _, at in reconcile.runs] == [0, 10, 15, 25]
 
 
+async def test_a_pass_with_a_refusal_counts_as_such_and_is_due_when_it_says() -> None:
+    queue, reconcile = make_queue(), Recorder(Result(requeue_after=7, refused=True))
+    before = passes("refused")
+    async with workers(queue, reconcile):
+        queue.add(A)
+        await asyncio.sleep(100)
+    assert [round(at) for _, at in reconcile.runs] == [0, 7]
+    assert passes("refused") == before + 1
+
+
 async def test_no_requeue_without_a_wish_for_it() -> None:
     queue, reconcile = make_queue(), Recorder()
     async with workers(queue, reconcile):

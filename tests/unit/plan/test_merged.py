@@ -11,6 +11,7 @@ from tests.builders import (
     adapter,
     answering_pod,
     base_model,
+    deployment,
     on_pod,
     pod,
     recipe_of,
@@ -158,3 +159,12 @@ def test_mode_none_ends_the_deployment_at_once_and_once() -> None:
     assert isinstance(before.status, LoraAdapterStatus)
     assert before.status.serving.endpoint is None
     assert not [action for action in plan(seen(subject(spec=spec))).actions if isinstance(action, DeleteObject)]
+
+
+def test_a_quota_that_takes_none_of_its_pods_is_told() -> None:
+    made = deployment(message="FailedCreate: exceeded quota")
+    status = plan(seen(subject(V2), published=V2, live=V2, merged_deployment=made)).status
+    assert isinstance(status, LoraAdapterStatus)
+    serves = find(status.conditions, "Served")
+    assert serves is not None
+    assert serves.message.endswith("; FailedCreate: exceeded quota")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.builders import adapter, base_model, digest, recipe_of, seen, served_version, version
+from tests.builders import NOW, adapter, base_model, digest, recipe_of, seen, served_version, version
 
 from graft_operator.api.adapter_status import RaisedRank
 from graft_operator.api.conditions import yes
@@ -15,11 +15,13 @@ from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rank_doubling import (
     correct_rank,
     effective_rank,
+    raised_rank,
     rank_is_too_low,
     with_effective_rank,
     with_rank,
 )
 from graft_operator.plan.recipe import spec_digest
+from graft_operator.plan.servability import rank_exceeds_base
 from graft_operator.plan.verdicts import Verdict
 from graft_operator.plan.version_reason import new_version_reason
 from graft_operator.plan.versions import summary
@@ -152,6 +154,39 @@ GOES_ON: dict[str, dict[str, Any]] = {
     "other content of the same rows": {"dataset": {"s3": {"uri": "s3://data/train.jsonl", "digest": digest("new")}}},
     "another node": {"pod": {"nodeSelector": {"gpu": "h100"}}},
 }
+
+
+MODES = ("MultiAdapter", "Merged", "None")
+
+
+@pytest.mark.parametrize(("before", "after"), [(a, b) for a in MODES for b in MODES])
+def test_the_rank_stays_raised_however_it_is_served(before: str, after: str) -> None:
+    kept = raised_to(32, adapter(serving={"mode": before}, **DOUBLING)).status.raised_rank
+    changed = adapter(serving={"mode": after}, **DOUBLING, status={"raised_rank": kept})
+    assert effective_rank(changed) == 32
+    assert raised_rank(changed) == kept
+
+
+def test_another_mode_together_with_another_training_starts_over() -> None:
+    kept = raised_to(32, adapter(**DOUBLING)).status.raised_rank
+    changed = adapter(
+        serving={"mode": "Merged"},
+        training={"rankDoubling": {"maxRank": 64}, "epochs": 9},
+        status={"raised_rank": kept},
+    )
+    assert effective_rank(changed) == 16
+
+
+def test_a_raised_rank_that_the_engine_does_not_take_says_how_to_lower_it() -> None:
+    subject = raised_to(64, adapter(serving={"mode": "Merged"}, **DOUBLING))
+    beside = adapter(**DOUBLING, status={"raised_rank": subject.status.raised_rank})
+    verdict = rank_exceeds_base(seen(beside, base=base_model(serving={"replicas": 1, "maxRank": 32})), NOW)
+    assert verdict is not None
+    assert verdict.stalled is not None
+    assert verdict.stalled.reason == "RankTooHigh"
+    assert verdict.stalled.message.startswith("spec.training.rankDoubling: the rank, raised from 16 to 64, is above")
+    lowered = adapter(training={"rankDoubling": {"maxRank": 32}}, status={"raised_rank": subject.status.raised_rank})
+    assert effective_rank(lowered) == 16
 
 
 @pytest.mark.parametrize("changes", GOES_ON.values(), ids=GOES_ON)

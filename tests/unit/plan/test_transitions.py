@@ -63,6 +63,27 @@ CASES: dict[str, tuple[dict[str, Fact], dict[str, Fact], list[tuple[str, str]]]]
         {"Ready": yes("Serving"), "Reconciling": no("Settled")},
         [],
     ),
+    "a bucket that is unsafe from the first look on warns": (
+        {},
+        {"RegistrySafe": no("ConditionalWritesIgnored", "use another store")},
+        [("Warning", "ConditionalWritesIgnored")],
+    ),
+    "a bucket that has become unsafe warns": (
+        {"RegistrySafe": yes("ConditionalWrites")},
+        {"RegistrySafe": no("ConditionalWritesIgnored", "use another store")},
+        [("Warning", "ConditionalWritesIgnored")],
+    ),
+    "a bucket that is still unsafe is told once": (
+        {"RegistrySafe": no("ConditionalWritesIgnored", "use another store")},
+        {"RegistrySafe": no("ConditionalWritesIgnored", "use another store")},
+        [],
+    ),
+    "a bucket that nobody could probe is no news": ({}, {"RegistrySafe": unknown("NotProbed")}, []),
+    "a first condition that tells of trouble is news": (
+        {},
+        {"Trained": no("Unschedulable", "0/3 nodes")},
+        [("Warning", "Unschedulable")],
+    ),
     "a refusal warns": (
         {"UpToDate": unknown("RollingOut")},
         {"UpToDate": no("VersionRefused", "too wide")},

@@ -32,6 +32,12 @@ class ClusterInMemory:
         """Kinds whose CustomResourceDefinition is not installed."""
         self.refused_kinds: set[str] = set()
         """Kinds of which an admission webhook lets no object in."""
+        self.refuses: dict[str, Exception] = {}
+        """What a creation or an update of an object of the kind, or of ``kind/name``, is answered with."""
+        self.keeps: dict[str, Exception] = {}
+        """What a deletion of ``kind/name`` is answered with."""
+        self.attempts: list[tuple[str, str]] = []
+        """(kind, name) of every creation and update of a child that was asked for, taken or not."""
         self.writes = 0
         self.dies_after_write: int | None = None
         self._versions = itertools.count(1)
@@ -59,6 +65,7 @@ class ClusterInMemory:
 
     async def create(self, resource: Resource, body: Mapping[str, Any]) -> Object:
         key = (resource.kind, body["metadata"]["name"])
+        self._admit(*key)
         if key in self.objects:
             raise AlreadyExists(f"{key} exists")
         self._store(key, dict(body))
@@ -68,9 +75,8 @@ class ClusterInMemory:
     async def apply(self, resource: Resource, body: Mapping[str, Any]) -> Object:
         # Kueue lets a Job run by its field suspend, which an apply of ours would take back.
         assert resource.kind != "Job", "a Job is created and deleted, never applied"
-        if resource.kind in self.refused_kinds:
-            raise Forbidden(f"admission webhook denied the request: {resource.kind}")
         key = (resource.kind, body["metadata"]["name"])
+        self._admit(*key)
         live = self.objects.get(key, {})
         wanted = {name: value for name, value in body.items() if name != "metadata"}
         unchanged = all(live.get(name) == value for name, value in wanted.items())
@@ -111,6 +117,8 @@ class ClusterInMemory:
         body = self.objects.get((resource.kind, name))
         if body is None or (uid is not None and body["metadata"]["uid"] != uid):
             return False
+        if (kept := self.keeps.get(f"{resource.kind}/{name}")) is not None:
+            raise kept
         self.remove((resource.kind, name))
         self._written()
         return True
@@ -145,6 +153,14 @@ class ClusterInMemory:
             owners = body["metadata"].get("ownerReferences", [])
             if any(owner["uid"] == gone for owner in owners) and child in self.objects:
                 self.remove(child)
+
+    def _admit(self, kind: str, name: str) -> None:
+        self.attempts.append((kind, name))
+        if kind in self.refused_kinds:
+            raise Forbidden(f"admission webhook denied the request: {kind}")
+        for refused in (kind, f"{kind}/{name}"):
+            if refused in self.refuses:
+                raise self.refuses[refused]
 
     def _remove_if_released(self, key: tuple[str, str]) -> None:
         metadata = self.objects[key]["metadata"]

@@ -100,6 +100,21 @@ async def test_a_changed_spec_starts_over_and_a_changed_base_does_not() -> None:
     ]
 
 
+async def test_a_changed_mode_is_trained_with_the_rank_that_was_found() -> None:
+    run = Simulation()
+    run.world.rank_that_learns = 32
+    run.write_adapter(**DOUBLING)
+    await run.settle()
+    run.write_adapter(serving={"mode": "Merged"})
+    await run.settle()
+    assert reasons(run) == [(16, "SpecChanged"), (32, "RankDoubled"), (32, "SpecChanged")]
+    assert run.health() == "Current"
+    run.write_adapter(serving={"mode": "MultiAdapter"})
+    await run.settle()
+    assert len(run.world.trained) == 3
+    assert run.answers() == {"v3@a"}
+
+
 async def corrected(dies_after_write: int | None = None) -> Simulation:
     """Return the end of a changed spec with too large a batch and too low a rank, where the operator died once."""
     run = Simulation()

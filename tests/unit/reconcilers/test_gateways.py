@@ -93,9 +93,13 @@ async def test_a_pool_that_an_admission_webhook_refuses_holds_nothing_else_up() 
     run.world.cluster.refused_kinds.add("InferencePool")
     run.write_base(serving={"replicas": 1} | GATEWAY)
     await run.settle()
-    assert gateway_reason(run) == "NoGateway"
+    assert gateway_reason(run) == "ObjectRefused"
     assert run.answers() == {"v1@a"}
-    assert run.health() == "Current"
+    assert (run.health(), run.health("BaseModel", "tiny")) == ("Current", "Current")
+    run.world.cluster.refused_kinds.clear()
+    await run.settle()
+    assert gateway_reason(run) == "NoGateway"
+    assert POOL in run.world.cluster.objects
 
 
 async def test_the_pool_goes_with_its_base() -> None:

@@ -209,3 +209,12 @@ async def test_ready_holds_through_a_rollout() -> None:
         await run.round()
         seen |= {condition.status for condition in run.status().conditions if condition.type == "Ready"}
     assert seen == {"True"}
+
+
+async def test_a_bucket_that_ignores_conditional_writes_is_told_of_once() -> None:
+    run = Simulation()
+    run.world.registry.is_safe = False
+    await run.settle()
+    told = [name for name, reason, _ in run.world.cluster.events if reason == "ConditionalWritesIgnored"]
+    assert told == ["tiny"]
+    assert run.answers() == {"v1@a"}

@@ -43,10 +43,12 @@ class RegistryInMemory:
         """How far the base of a letter will turn out to be from the one before; not measured where nothing is said."""
         self.drifts: dict[tuple[str, str], BaseDrift] = {}
         self.is_away = False
+        self.is_safe = True
+        """Whether the bucket honours conditional writes."""
 
     async def honours_conditional_writes(self) -> bool | None:
         self._require()
-        return True
+        return self.is_safe
 
     async def find_version(self, namespace: str, adapter: str, recipe: str) -> StoredVersion | None:
         self._require()
@@ -131,7 +133,7 @@ class World:
 
     def restart_operator(self) -> None:
         """Begin anew with what is stored and nothing in memory."""
-        effects = Effects(self.cluster, self.registry)  # type: ignore[arg-type]
+        effects = Effects(self.cluster, self.registry, lambda: self.now.timestamp())  # type: ignore[arg-type]
         parts: Any = (self.cluster, self.registry, self, effects, PLATFORM, self._clock)
         self.adapters = AdapterReconciler(Context(*parts))
         self.bases = BaseModelReconciler(Context(*parts))

@@ -112,7 +112,7 @@ class RaisedRank(StatusModel):
     rank: int
     """Rank that versions of this spec are trained with."""
     spec_digest: Digest
-    """Digest of the spec that it was raised for; another one starts over from spec.lora.rank."""
+    """Digest of the spec that it was raised for; another training starts over from spec.lora.rank."""
     message: str = ""
     """Why it was raised."""
 

@@ -36,6 +36,8 @@ class Result:
 
     requeue_after: float | None = None
     """Seconds until the key should run again even without an event; None to wait for events and the resync."""
+    refused: bool = False
+    """Whether the API server took only a part of what was to be done. The rest is retried by ``requeue_after``."""
 
 
 async def run_worker(
@@ -72,7 +74,7 @@ async def _run_once(queue: WorkQueue[K], key: K, reconcile: Callable[[K], Awaita
         delay = queue.retry(key)
         log.exception("reconcile failed", extra=_fields(key, error=repr(error), retry_in=round(delay, 1)))
     else:
-        outcome = "success"
+        outcome = "refused" if result.refused else "success"
         queue.forget(key)
         if result.requeue_after is not None:
             queue.add_after(key, result.requeue_after)

@@ -31,9 +31,7 @@ UNMET: Final = {
     ),
 }
 """What is said where InferencePools can't be made."""
-ABSENT: Final = unknown(
-    "NoGateway", "the InferencePool is being made; if it never is, the operator's log says who refuses"
-)
+ABSENT: Final = unknown("NoGateway", "the InferencePool is being made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

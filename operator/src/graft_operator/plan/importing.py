@@ -50,7 +50,7 @@ def decide_import(seen: BaseObserved, now: datetime) -> ImportVerdict:
         stale = DeleteObject("Job", job.name, job.uid)
         return ImportVerdict(resolved=old, fact=no("Importing", "the source has changed"), due=True, actions=(stale,))
     if job is None:
-        return ImportVerdict(resolved=old, fact=no("Importing", "the import Job is created"), due=True, requeue_after=3)
+        return ImportVerdict(resolved=old, fact=no("Importing", "the import Job is created"), due=True)
     if job.state == "Failed":
         return failed_import(seen, job, now)
     if job.state == "Succeeded":

@@ -31,7 +31,7 @@ def training_is_due(seen: AdapterObserved, training_job: TrainingJob) -> Verdict
         how = f"batchSize {training.batch_size} × gradientAccumulation {training.gradient_accumulation}"
         fact = no(OUT_OF_MEMORY, f"Job {before.name} ran out of memory: {created} with {how}")
     services = map(ApplyObject, rendezvous_services(seen.adapter))
-    return Verdict(trained=fact, waiting=fact, actions=(*services, CreateJob(manifest), event), requeue_after=3)
+    return Verdict(trained=fact, waiting=fact, actions=(*services, CreateJob(manifest), event))
 
 
 def beginning(seen: AdapterObserved) -> str:

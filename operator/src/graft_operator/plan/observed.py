@@ -149,6 +149,8 @@ class AdapterObserved:
     """Pods of the base, which serve its adapters side by side."""
     merged_pods: tuple[PodObserved, ...] = ()
     """Pods of the adapter's merged model."""
+    merged_deployment: DeploymentObserved | None = None
+    """What makes these pods, if it is there."""
 
     def pods_serving_as(self, mode: ServedMode) -> tuple[PodObserved, ...]:
         """Return the pods that answer in one mode."""
@@ -202,6 +204,10 @@ class DeploymentObserved:
     """Whether the newest spec is rolled out: updated and available on every replica."""
     message: str = ""
     """What stands in the way, as far as pods and conditions tell."""
+    generation: int = 0
+    """Moves with every change of the spec, whoever makes it."""
+    autoscaled: bool = False
+    """Whether a HorizontalPodAutoscaler has set its replicas, and not we."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

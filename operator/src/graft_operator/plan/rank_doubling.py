@@ -1,6 +1,7 @@
 """Self-correction of a rank that is too low: twice the rank, within limits, as long as that is what is missing.
 
-The choice is kept in ``status.raisedRank``, never in the spec. It belongs to one spec: another one starts over.
+The choice is kept in ``status.raisedRank``, never in the spec. It belongs to one training, however its versions are
+served: another one starts over.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.api.training import DOUBLING_THE_RANK, LoraParameters
 from graft_operator.plan.gate import LOSS_REASONS, GateVerdict
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.recipe import spec_digest
+from graft_operator.plan.recipe import spec_digest, spec_digests
 from graft_operator.plan.verdicts import Verdict
 from graft_registry.documents import VersionManifest
 
@@ -79,11 +80,11 @@ def doubling_limit(seen: AdapterObserved, rank: int) -> str:
 
 
 def raised_rank(adapter: LoraAdapter) -> RaisedRank | None:
-    """Return the choice that is kept in status, as long as the spec is the one that it was made for and allows it."""
+    """Return the choice kept in status, as long as the training is the one that it was made for, and allows it."""
     kept, doubling = adapter.status.raised_rank, adapter.spec.training.rank_doubling
     if kept is None or doubling is None or kept.rank > doubling.max_rank:
         return None
-    return kept if kept.spec_digest == spec_digest(adapter.spec) else None
+    return kept if kept.spec_digest in spec_digests(adapter.spec) else None
 
 
 def effective_rank(adapter: LoraAdapter) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from graft_operator.api.adapter_status import WarmStart
+from graft_operator.api.adapter_status import ServedMode, WarmStart
 from graft_operator.api.dataset import Dataset
 from graft_operator.api.lora_adapter import LoraAdapterSpec
 from graft_operator.api.training import NOT_SERVED
@@ -118,7 +118,7 @@ def fulfilling_recipes(
 
     A merged version holds the adapter of the same training beside the model, so it also does for the other modes.
     """
-    merged = spec.model_copy(update={"serving": spec.serving.model_copy(update={"mode": "Merged"})})
+    merged = in_mode(spec, "Merged")
     digests = (
         recipe_digest(
             asked,
@@ -138,6 +138,16 @@ def spec_digest(spec: LoraAdapterSpec) -> str:
     """
     inputs = recipe_inputs(spec, base_digest="", dataset_digest=None, evaluation_digest=None)
     return digest_of(inputs | {"dataset": _without_digests(inputs["dataset"])})
+
+
+def spec_digests(spec: LoraAdapterSpec) -> frozenset[str]:
+    """Return the spec digests of the same training for all ways of serving: they don't decide how well it learns."""
+    return frozenset({spec_digest(in_mode(spec, "MultiAdapter")), spec_digest(in_mode(spec, "Merged"))})
+
+
+def in_mode(spec: LoraAdapterSpec, mode: ServedMode) -> LoraAdapterSpec:
+    """Return the spec with another ``serving.mode``."""
+    return spec.model_copy(update={"serving": spec.serving.model_copy(update={"mode": mode})})
 
 
 def _without_digests(source: dict[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,10 @@ def rolling_fact(seen: AdapterObserved, rollout: Rollout) -> Fact:
     progress = rollout.progress
     if progress is not None and progress.weight < canary.ALL and progress.step_time is not None:
         return no("Canary", canary_message(seen.adapter.spec.serving.rollout, number, progress))
-    return no("Loading" if is_on_demand(seen, rollout) else "RollingOut", rolling_message(rollout, number))
+    text, deployment = rolling_message(rollout, number), seen.merged_deployment
+    if rollout.mode == "Merged" and deployment is not None and deployment.message:
+        text = f"{text}; {deployment.message}"
+    return no("Loading" if is_on_demand(seen, rollout) else "RollingOut", text)
 
 
 def rolling_message(rollout: Rollout, number: int) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from graft_operator.api.training import DOUBLING_THE_RANK, Method
 from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.rank_doubling import with_effective_rank
+from graft_operator.plan.rank_doubling import raised_rank, with_effective_rank
 from graft_operator.plan.verdicts import Verdict, refused
 
 
@@ -22,12 +22,16 @@ def rank_exceeds_base(seen: AdapterObserved, _: datetime) -> Verdict | None:
     if published_rank(spec.method, rank) <= base.spec.serving.max_rank:
         return None
     doubled = f" (method {spec.method} publishes up to twice that)" if spec.method in DOUBLING_THE_RANK else ""
-    field = "spec.lora.rank" if rank > max(spec.lora.rank_pattern.values(), default=0) else "spec.lora.rankPattern"
-    return refused(
-        "RankTooHigh",
-        f"{field}: {rank}{doubled} is above serving.maxRank {base.spec.serving.max_rank} of BaseModel"
-        f" {base.metadata.name}; lower the rank, raise maxRank, or set serving.mode Merged or None",
-    )
+    above = f"is above serving.maxRank {base.spec.serving.max_rank} of BaseModel {base.metadata.name}"
+    if raised_rank(seen.adapter) is not None:
+        # It was raised when the base took higher ranks, or when a merged model was all that it was for.
+        what = f"spec.training.rankDoubling: the rank, raised from {spec.lora.highest_rank} to {rank}{doubled},"
+        fix = "lower rankDoubling.maxRank, raise the base's maxRank, or set serving.mode Merged or None"
+    else:
+        field = "spec.lora.rank" if rank > max(spec.lora.rank_pattern.values(), default=0) else "spec.lora.rankPattern"
+        what = f"{field}: {rank}{doubled}"
+        fix = "lower the rank, raise maxRank, or set serving.mode Merged or None"
+    return refused("RankTooHigh", f"{what} {above}; {fix}")
 
 
 def base_cannot_be_merged_into(seen: AdapterObserved, _: datetime) -> Verdict | None:

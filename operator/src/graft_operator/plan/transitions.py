@@ -21,6 +21,7 @@ TROUBLES: Final = frozenset(
         "VersionMissing",
         "Unschedulable",
         "ImagePullFailed",
+        "ConditionalWritesIgnored",
     }
 )
 """What goes wrong without a stall: it passes by itself, or by what we do about it, and people still want to know."""
@@ -47,7 +48,7 @@ def condition_events(old: Iterable[Condition], new: Iterable[Condition]) -> list
         previous = find(before, condition.type)
         if condition.type in SILENT or not has_changed(previous, condition):
             continue
-        if previous is None and condition.status != "True":
+        if previous is None and condition.status != "True" and not is_trouble(condition):
             continue  # a first "not yet" is no news
         if previous is not None and comes_and_goes(previous, condition):
             continue
@@ -56,10 +57,14 @@ def condition_events(old: Iterable[Condition], new: Iterable[Condition]) -> list
         if condition.message and (condition.reason, condition.message) in told:
             continue
         told.add((condition.reason, condition.message))
-        is_trouble = condition.type == "Stalled" or condition.reason in TROUBLES or condition.reason.endswith("Refused")
         text = f"{condition.type}={condition.status}: {condition.message}" if condition.message else condition.type
-        events.append(EmitEvent("Warning" if is_trouble else "Normal", condition.reason, text))
+        events.append(EmitEvent("Warning" if is_trouble(condition) else "Normal", condition.reason, text))
     return events
+
+
+def is_trouble(condition: Condition) -> bool:
+    """Whether people are to be warned of the condition."""
+    return condition.type == "Stalled" or condition.reason in TROUBLES or condition.reason.endswith("Refused")
 
 
 def has_changed(previous: Condition | None, condition: Condition) -> bool:

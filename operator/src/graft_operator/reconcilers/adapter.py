@@ -13,6 +13,7 @@ from graft_operator.api.base_model import BaseModel
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.cluster.resources import LORA_ADAPTERS
 from graft_operator.engine.controller import Result
+from graft_operator.manifests import naming
 from graft_operator.manifests.merged_model import merged_model_manifests
 from graft_operator.manifests.training_job import run_document, training_job_manifest
 from graft_operator.plan.actions import CreateJob, Plan
@@ -24,6 +25,7 @@ from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.version_reason import is_readaptation, new_version_reason
 from graft_operator.reconcilers.adapter_observer import AdapterObserver
 from graft_operator.reconcilers.context import Body, Context
+from graft_operator.reconcilers.refusals import Outcome, result_of
 
 
 class AdapterReconciler:
@@ -47,28 +49,35 @@ class AdapterReconciler:
             await context.refuse(LORA_ADAPTERS, body, error, LoraAdapterStatus, CLEANUP_FINALIZER)
             return Result()
         async with context.obstacles_told(LORA_ADAPTERS, body, LoraAdapterStatus):
-            plan = await self._step(body, adapter)
-        if isinstance(plan.status, LoraAdapterStatus):
-            await context.tell(LORA_ADAPTERS, body, adapter.status, plan.status)
-        return Result(requeue_after=plan.requeue_after)
+            plan, (noticed, done) = await self._step(body, adapter)
+        status = plan.status if isinstance(plan.status, LoraAdapterStatus) else adapter.status
+        await context.tell(LORA_ADAPTERS, body, adapter.status, status, done.refusals)
+        return result_of(plan, noticed, done)
 
-    async def _step(self, body: Body, adapter: LoraAdapter) -> Plan:
+    async def _step(self, body: Body, adapter: LoraAdapter) -> tuple[Plan, tuple[Outcome, Outcome]]:
         effects = self._context.effects
         seen, plan = await self._decide(adapter)
         self._expect_news(seen, plan)
+        noticed = self._notice(seen)
         if not takes_a_place(seen, plan):
-            await effects.carry_out(LORA_ADAPTERS, body, plan.actions)
-            return plan
+            return plan, (noticed, await effects.carry_out(LORA_ADAPTERS, body, plan.actions))
         async with self._places[adapter.metadata.namespace, adapter.spec.base_model_ref.name]:
             _, plan = await self._decide(adapter)
-            await effects.carry_out(LORA_ADAPTERS, body, plan.actions)
-        return plan
+            return plan, (noticed, await effects.carry_out(LORA_ADAPTERS, body, plan.actions))
 
     async def _decide(self, adapter: LoraAdapter) -> tuple[AdapterObserved, Plan]:
         seen = await self._observer.observe(adapter)
         return seen, plan_adapter(
             seen, self._context.clock(), training_job=self._training_job, merged_model=self._merged_model
         )
+
+    def _notice(self, seen: AdapterObserved) -> Outcome:
+        """Apply what serves the merged model again where somebody else has edited or deleted it."""
+        effects, metadata, live = self._context.effects, seen.adapter.metadata, seen.merged_deployment
+        if live is not None:
+            return effects.notice(metadata.namespace, (live,))
+        effects.forget("Deployment", metadata.namespace, naming.merged_name(metadata.name))
+        return Outcome()
 
     def _expect_news(self, seen: AdapterObserved, plan: Plan) -> None:
         """While a version is on its way to the pods, look again as soon as one of them has gone a step further."""

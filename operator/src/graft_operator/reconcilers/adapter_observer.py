@@ -28,7 +28,7 @@ from graft_operator.plan.readaptation import Candidate, Choice, candidates, has_
 from graft_operator.plan.recipe import fulfilling_recipes
 from graft_operator.plan.versions import home_digest, known_versions
 from graft_operator.reconcilers.jobs import job_observed, job_state
-from graft_operator.reconcilers.merged_pods import merged_pods
+from graft_operator.reconcilers.merged_pods import merged_deployment, merged_pods
 from graft_operator.reconcilers.obstacles import complaint
 from graft_operator.reconcilers.serving_pods import decision_in, pod_observed, serving_pods, short_digest
 from graft_registry.digests import sha256_digest
@@ -92,7 +92,8 @@ class AdapterObserver:
             progress=await self._progress(adapter, recipe) if training and recipe and jobs else None,
             readaptations=await self._readaptations(adapter, base) if training and live and base else 0,
             pods=pods,
-            merged_pods=await self._merged_pods(adapter),
+            merged_pods=await merged_pods(self._cluster, adapter.metadata) if is_merged(adapter) else (),
+            merged_deployment=await merged_deployment(self._cluster, adapter.metadata) if is_merged(adapter) else None,
         )
 
     async def _observe_deletion(self, adapter: LoraAdapter, base: BaseModel | None) -> AdapterObserved:
@@ -228,12 +229,6 @@ class AdapterObserver:
             for job in jobs
         )
 
-    async def _merged_pods(self, adapter: LoraAdapter) -> tuple[PodObserved, ...]:
-        """Return the pods of the adapter's merged model, where it has one or is to have one."""
-        if adapter.spec.serving.mode != "Merged" and adapter.status.serving.version_served_as("Merged") is None:
-            return ()
-        return await merged_pods(self._cluster, adapter.metadata)
-
     async def _pods(self, adapter: LoraAdapter, base: BaseModel | None) -> tuple[PodObserved, ...]:
         """Return the base's pods, but where the adapter is served merged and they have nothing of it."""
         is_merged = adapter.spec.serving.mode == "Merged"
@@ -258,6 +253,11 @@ class AdapterObserver:
             if body is not None and (found := decision_in(body, adapter.metadata.name)) is not None:
                 decisions[found[0]] = found[1]
         return decisions
+
+
+def is_merged(adapter: LoraAdapter) -> bool:
+    """Whether the adapter has a merged model, or is to have one."""
+    return adapter.spec.serving.mode == "Merged" or adapter.status.serving.version_served_as("Merged") is not None
 
 
 def config_map_content(body: Object, key: str) -> bytes | None:

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from graft_operator.api.base_model import BaseModel, BaseModelStatus, ServingRevision
-from graft_operator.cluster.errors import Forbidden, Invalid, NotFound
+from graft_operator.cluster.errors import NotFound
 from graft_operator.cluster.resources import BASE_MODELS
-from graft_operator.engine.controller import Result
+from graft_operator.engine.controller import Result, TransientError
 from graft_operator.manifests import naming
 from graft_operator.manifests.access import access_manifests
 from graft_operator.manifests.concurrency_job import concurrency_job_manifest
@@ -23,6 +23,7 @@ from graft_operator.plan.base_model import IN_USE_FINALIZER, Builders, plan_base
 from graft_operator.plan.observed import BaseObserved
 from graft_operator.reconcilers.base_observer import BaseObserver
 from graft_operator.reconcilers.context import Body, Context
+from graft_operator.reconcilers.refusals import Outcome, result_of
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +50,16 @@ class BaseModelReconciler:
         async with context.obstacles_told(BASE_MODELS, body, BaseModelStatus):
             seen = await self._observer.observe(base)
             self._forget_missing(seen)
+            noticed = context.effects.notice(namespace, seen.deployments)
             plan = plan_base_model(seen, context.clock(), build=self._builders)
             self._expect_demand(seen, plan)
-            await context.effects.carry_out(BASE_MODELS, body, plan.actions)
-        if isinstance(plan.status, BaseModelStatus):
-            await context.tell(BASE_MODELS, body, base.status, plan.status)
-        await self._try(body, plan.extras)
-        return Result(requeue_after=plan.requeue_after)
+            done = await context.effects.carry_out(BASE_MODELS, body, plan.actions)
+        beside, trouble = await self._try(body, plan.extras)
+        status = plan.status if isinstance(plan.status, BaseModelStatus) else base.status
+        await context.tell(BASE_MODELS, body, base.status, status, (*done.refusals, *beside.refusals))
+        if trouble is not None:
+            raise trouble
+        return result_of(plan, noticed, done, beside)
 
     def _expect_demand(self, seen: BaseObserved, plan: Plan) -> None:
         """While an adapter is loaded on demand and has no place, look again as soon as it is asked."""
@@ -64,12 +68,15 @@ class BaseModelReconciler:
             revisions = {pod.name: pod.revision for pod in seen.pods}
             self._context.agents.expect_demand(metadata.namespace, metadata.name, revisions)
 
-    async def _try(self, body: Body, actions: Sequence[Action]) -> None:
-        """Carry out what nothing else depends on. Where it is refused, it is tried again with the next look."""
+    async def _try(self, body: Body, actions: Sequence[Action]) -> tuple[Outcome, TransientError | None]:
+        """Carry out what nothing else depends on; return what has gone wrong with it and may pass by itself."""
         try:
-            await self._context.effects.carry_out(BASE_MODELS, body, actions)
-        except (Forbidden, Invalid, NotFound) as error:
-            log.warning("refused by the API server", extra={"error": str(error)})
+            return await self._context.effects.carry_out(BASE_MODELS, body, actions), None
+        except NotFound as error:
+            log.warning("the kind is gone", extra={"error": str(error)})
+            return Outcome(), None
+        except TransientError as error:
+            return Outcome(), error
 
     def _forget_missing(self, seen: BaseObserved) -> None:
         """Apply again what should be there and isn't, because somebody has deleted it.
@@ -78,11 +85,11 @@ class BaseModelReconciler:
         """
         metadata, gateway = seen.base.metadata, seen.gateway
         live = {deployment.name for deployment in seen.deployments}
-        missing = [item.deployment for item in seen.base.status.serving if item.deployment not in live]
+        missing = [("Deployment", item.deployment) for item in seen.base.status.serving if item.deployment not in live]
         if seen.base.spec.serving.gateway is not None and gateway.api == "Served" and gateway.pool is None:
-            missing.append(naming.serving_name(metadata.name))
-        for name in missing:
-            self._context.effects.forget(metadata.namespace, name)
+            missing.append(("InferencePool", naming.serving_name(metadata.name)))
+        for kind, name in missing:
+            self._context.effects.forget(kind, metadata.namespace, name)
 
 
 def builders(platform: Platform) -> Builders:

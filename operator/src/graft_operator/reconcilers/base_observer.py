@@ -20,9 +20,10 @@ from graft_operator.cluster.discovery import Discovery
 from graft_operator.cluster.resources import DEPLOYMENTS, JOBS, LORA_ADAPTERS, PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.naming import short
-from graft_operator.plan.observed import AdapterOfBase, BaseObserved, DeploymentObserved, JobObserved
+from graft_operator.plan.observed import AdapterOfBase, BaseObserved, JobObserved
+from graft_operator.reconcilers.deployments import base_digest, deployment_observed
 from graft_operator.reconcilers.gateway_observer import GatewayObserver
-from graft_operator.reconcilers.jobs import job_observed, pod_problem
+from graft_operator.reconcilers.jobs import job_observed
 from graft_operator.reconcilers.serving_pods import (
     ServingPod,
     asked,
@@ -175,36 +176,3 @@ def scores_probes(spec: Object) -> bool:
         return False
     limits = rollout.effective_limits
     return limits is not None and limits.judge_probes
-
-
-def base_digest(deployment: Object) -> str:
-    """Return the full digest of the base that a Deployment serves."""
-    return str(deployment["metadata"].get("annotations", {}).get(labels.RECIPE, ""))
-
-
-def deployment_observed(body: Object, pods: Iterable[ServingPod]) -> DeploymentObserved:
-    """Return the Deployment and the first thing that stands in its way."""
-    metadata, status = body["metadata"], body.get("status", {})
-    replicas = int(body["spec"].get("replicas", 1))
-    observed = status.get("observedGeneration", 0) >= metadata.get("generation", 1)
-    counts = {status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")}
-    own = [pod for pod in pods if short_digest(pod.body) == metadata.get("labels", {}).get(labels.BASE_DIGEST)]
-    return DeploymentObserved(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        base_digest=base_digest(body),
-        replicas=replicas,
-        ready_replicas=int(status.get("readyReplicas", 0)) if observed else 0,
-        settled=observed and counts == {replicas},
-        message=next((problem for pod in own if (problem := obstacle(pod))), ""),
-    )
-
-
-def obstacle(pod: ServingPod) -> str:
-    """Return why a serving pod is not ready, in its own words."""
-    if problem := pod_problem(pod.body):
-        return problem
-    state = pod.state
-    if state is not None and state.engine.state != "Ready":
-        return f"engine {state.engine.state}: {state.engine.message}".rstrip(": ")
-    return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from graft_operator.cluster.errors import Forbidden, Invalid, NamespaceTerminati
 from graft_operator.cluster.resources import Resource
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import RemoveFinalizer
+from graft_operator.plan.refusals import Refusal, with_refusals
 from graft_operator.plan.transitions import status_events
 from graft_operator.reconcilers.effects import Effects
 from graft_operator.reconcilers.obstacles import invalid_spec, object_refused, obstructed, registry_trouble
@@ -40,9 +41,15 @@ class Context:
     platform: Platform
     clock: Callable[[], datetime]
 
-    async def tell(self, kind: Resource, body: Body, old: Status, new: Status) -> None:
+    async def tell(
+        self, kind: Resource, body: Body, old: Status, new: Status, refusals: Sequence[Refusal] = ()
+    ) -> None:
         """Write the status if it says something new, and post the events of what has changed."""
         metadata = ObjectMeta.model_validate(body["metadata"])
+        if refusals:
+            generation = new.observed_generation
+            told = with_refusals(old.conditions, new.conditions, refusals, generation=generation, now=self.clock())
+            new = new.model_copy(update={"conditions": told})
         if await self.effects.write_status(kind, metadata, old, new):
             await self.effects.carry_out(kind, body, status_events(old, new))
 

@@ -1,16 +1,20 @@
-"""Carrying out a plan. Every action is safe to repeat; an error stops the rest, and the next pass goes on."""
+"""Carrying out a plan. Every action is safe to repeat; an error stops the rest, and the next pass goes on.
+
+A child that the API server refuses is no such error: it rests, is told of, and the rest goes on.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 from graft_operator.api.meta import ApiModel, ObjectMeta
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
-from graft_operator.cluster.errors import AlreadyExists
+from graft_operator.cluster.errors import AlreadyExists, ClusterError
 from graft_operator.cluster.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -33,6 +37,9 @@ from graft_operator.plan.actions import (
     EmitEvent,
     RemoveFinalizer,
 )
+from graft_operator.plan.observed import DeploymentObserved
+from graft_operator.plan.refusals import Refusal, waits
+from graft_operator.reconcilers.refusals import Content, Key, Outcome, Refusals, is_refusal
 from graft_registry.digests import digest_of
 
 log = logging.getLogger(__name__)
@@ -55,19 +62,67 @@ OWNED: Final[Mapping[str, Resource]] = {
 REAPPLY_SECONDS: Final = 600.0
 """An object that nobody of us has changed is applied again this often, in case somebody else has."""
 
+REPAIR_SECONDS: Final = 10.0
+"""A Deployment that others edit is applied again no sooner after the last time: they may be a controller like us."""
+
+JOB_SECONDS: Final = 3.0
+"""A Job that was just created is looked at after so long, in case its own events get lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was applied of an object, and when; its generation is what the API server made of it."""
+
+    digest: str
+    time: float
+    generation: int
+
 
 class Effects:
     """Does what plans ask for, on behalf of one object at a time."""
 
-    def __init__(self, cluster: Cluster, artifacts: Artifacts) -> None:
+    def __init__(self, cluster: Cluster, artifacts: Artifacts, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
         self._artifacts = artifacts
-        self._applied: dict[tuple[str, str, str], tuple[str, float]] = {}
+        self._clock = clock
+        self._applied: dict[Key, Applied] = {}
+        self._refusals = Refusals(clock)
 
-    async def carry_out(self, owner: Resource, body: Mapping[str, Any], actions: Iterable[Action]) -> None:
+    async def carry_out(self, owner: Resource, body: Mapping[str, Any], actions: Iterable[Action]) -> Outcome:
         """Carry out the actions in order. ``body`` is the owner as just read."""
+        metadata = ObjectMeta.model_validate(body["metadata"])
+        refusals: list[Refusal] = []
+        delays: list[float] = []
+        is_done = True
         for action in actions:
-            await self._do(action, owner, ObjectMeta.model_validate(body["metadata"]), body)
+            if waits(action, refusals) or (isinstance(action, EmitEvent) and not is_done):
+                is_done = False  # an event would tell of what has not been done
+                continue
+            refusal = await self._attempt(action, owner, metadata, body)
+            is_done = refusal is None
+            if refusal is not None:
+                refusals.append(refusal)
+                delays.append(self._refusals.seconds_left((refusal.kind, metadata.namespace, refusal.name)))
+            elif isinstance(action, CreateJob):
+                delays.append(JOB_SECONDS)
+        return Outcome(tuple(refusals), min(delays, default=None))
+
+    async def _attempt(
+        self, action: Action, owner: Resource, metadata: ObjectMeta, body: Mapping[str, Any]
+    ) -> Refusal | None:
+        """Carry out one action; return the refusal if it is about a child that is refused, now or not long ago."""
+        child = child_of(action, metadata)
+        if child is not None and (resting := self._refusals.resting(*child)) is not None:
+            return resting
+        try:
+            await self._do(action, owner, metadata, body)
+        except ClusterError as error:
+            if child is None or not is_refusal(error):
+                raise
+            return self._refusals.remember(*child, error)
+        if child is not None:
+            self._refusals.forget(child[0])
+        return None
 
     async def write_status(self, owner: Resource, metadata: ObjectMeta, old: ApiModel, new: ApiModel | None) -> bool:
         """Write the status if it differs from what is stored; return whether it was written."""
@@ -76,10 +131,33 @@ class Effects:
         await self._cluster.apply_status(owner, metadata.namespace, metadata.name, new.to_wire(), uid=metadata.uid)
         return True
 
-    def forget(self, namespace: str, name: str) -> None:
-        """Apply the objects of that name again at the next opportunity, because one of them is missing."""
-        for key in [key for key in self._applied if key[1:] == (namespace, name)]:
+    def forget(self, kind: str, namespace: str, name: str) -> None:
+        """Apply an object that is missing, and the others of its name, again at the next opportunity.
+
+        One that we have not applied, for it is new or refused, is missing for other reasons.
+        """
+        if (kind, namespace, name) in self._applied:
+            for key in [key for key in self._applied if key[1:] == (namespace, name)]:
+                del self._applied[key]
+
+    def notice(self, namespace: str, live: Iterable[DeploymentObserved]) -> Outcome:
+        """Apply those Deployments again at the next opportunity that others have edited since we last did.
+
+        Not at once where an autoscaler has set the replicas: it would set them again. The outcome says when those
+        are due whose last time was only a moment ago.
+        """
+        delays: list[float] = []
+        for item in live:
+            key = ("Deployment", namespace, item.name)
+            known = self._applied.get(key)
+            if known is None or known.generation == item.generation or item.autoscaled:
+                continue
+            if (rest := known.time + REPAIR_SECONDS - self._clock()) > 0:
+                delays.append(rest)
+                continue
+            log.info("edited by somebody else, applied again", extra={"child": f"Deployment {namespace}/{item.name}"})
             del self._applied[key]
+        return Outcome(requeue_after=min(delays, default=None))
 
     async def _do(self, action: Action, owner: Resource, metadata: ObjectMeta, body: Mapping[str, Any]) -> None:
         match action:
@@ -125,9 +203,20 @@ class Effects:
     async def _apply(self, manifest: dict[str, Any]) -> None:
         metadata = manifest["metadata"]
         key = (manifest["kind"], metadata["namespace"], metadata["name"])
-        digest, now = digest_of(manifest), time.monotonic()
+        digest, now = digest_of(manifest), self._clock()
         known = self._applied.get(key)
-        if known is not None and known[0] == digest and now - known[1] < REAPPLY_SECONDS:
+        if known is not None and known.digest == digest and now - known.time < REAPPLY_SECONDS:
             return
-        await self._cluster.apply(OWNED[manifest["kind"]], manifest)
-        self._applied[key] = (digest, now)
+        live = await self._cluster.apply(OWNED[manifest["kind"]], manifest)
+        self._applied[key] = Applied(digest, now, live.get("metadata", {}).get("generation", 0))
+
+
+def child_of(action: Action, owner: ObjectMeta) -> tuple[Key, Content] | None:
+    """Return the child that the action is about, and what it should be like; None for one that is about no child."""
+    match action:
+        case CreateJob(manifest) | ApplyObject(manifest):
+            return (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]), manifest
+        case DeleteObject(kind, name, _):
+            return (kind, owner.namespace, name), {}
+        case _:
+            return None

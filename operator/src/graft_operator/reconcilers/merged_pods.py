@@ -1,4 +1,4 @@
-"""The pods of a merged model. They have no agent: Kubernetes' own readiness tells that they answer."""
+"""A merged model's Deployment and pods. They have no agent: Kubernetes' own readiness tells that they answer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.cluster.client import Cluster
-from graft_operator.cluster.resources import PODS
+from graft_operator.cluster.resources import DEPLOYMENTS, PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.merged_model import MERGED
-from graft_operator.plan.observed import PodObserved, VersionOnPod
+from graft_operator.plan.observed import DeploymentObserved, PodObserved, VersionOnPod
+from graft_operator.reconcilers.deployments import deployment_observed
 from graft_operator.reconcilers.jobs import pod_problem
 from graft_operator.reconcilers.serving_pods import is_ready
 
@@ -22,10 +23,21 @@ Object = Mapping[str, Any]
 
 async def merged_pods(cluster: Cluster, adapter: ObjectMeta) -> tuple[PodObserved, ...]:
     """Return the pods of the adapter's merged model that are not on their way out."""
-    selector = f"{labels.OWNER_UID}={adapter.uid},{labels.COMPONENT}={MERGED}"
-    bodies = await cluster.list(PODS, adapter.namespace, label_selector=selector)
+    bodies = await cluster.list(PODS, adapter.namespace, label_selector=selector_of(adapter))
     observed = (merged_pod_observed(body) for body in bodies if not body["metadata"].get("deletionTimestamp"))
     return tuple(pod for pod in observed if pod is not None)
+
+
+async def merged_deployment(cluster: Cluster, adapter: ObjectMeta) -> DeploymentObserved | None:
+    """Return the Deployment of the adapter's merged model; None where there is none, or one on its way out."""
+    bodies = await cluster.list(DEPLOYMENTS, adapter.namespace, label_selector=selector_of(adapter))
+    there = [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
+    return deployment_observed(there[0], ()) if there else None
+
+
+def selector_of(adapter: ObjectMeta) -> str:
+    """Return the label selector of what serves the adapter's merged model."""
+    return f"{labels.OWNER_UID}={adapter.uid},{labels.COMPONENT}={MERGED}"
 
 
 def merged_pod_observed(pod: Object) -> PodObserved | None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from graft_operator.api.conditions import Condition, Fact, merge, no, yes
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.cluster.errors import ClusterError
+from graft_operator.plan.refusals import OBJECT_REFUSED
 
 
 def complaint(error: ValidationError) -> str:
@@ -42,8 +43,8 @@ def registry_trouble(error: Exception, *, passes: bool) -> dict[str, Fact]:
 
 
 def object_refused(error: ClusterError) -> dict[str, Fact]:
-    """The API server does not take an object of ours: a quota, an admission webhook, or a value that it can't have."""
-    reason, message = "ObjectRefused", f"{error}; it is tried again"
+    """The API server refuses what a pass can't do without, such as a list or a finalizer. Children hold up less."""
+    reason, message = OBJECT_REFUSED, f"{error}; it is tried again"
     return {
         "Stalled": yes(reason, message),
         "Reconciling": no("Stalled"),

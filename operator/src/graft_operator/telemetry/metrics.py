@@ -10,7 +10,7 @@ _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 RECONCILES = Counter(
     "graft_reconciles_total",
-    "Reconcile passes by kind and result (success, transient, error, cancelled).",
+    "Reconcile passes by kind and result (success, refused, transient, error, cancelled).",
     ("kind", "result"),
     registry=REGISTRY,
 )

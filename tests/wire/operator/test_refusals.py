@@ -1,0 +1,135 @@
+"""What comes of a plan of which the API server refuses a part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.wire.operator.api_server import ApiServer
+
+from graft_operator.cluster import Cluster, Unavailable
+from graft_operator.cluster.errors import NamespaceTerminating
+from graft_operator.cluster.resources import BASE_MODELS
+from graft_operator.plan.actions import ApplyObject, CreateJob, DeleteObject, EmitEvent
+from graft_operator.reconcilers.effects import Effects
+from graft_operator.reconcilers.refusals import Outcome
+
+BASE: dict[str, Any] = {
+    "apiVersion": "graft.dev/v1alpha1",
+    "kind": "BaseModel",
+    "metadata": {"namespace": "team-a", "name": "tiny", "uid": "u1", "resourceVersion": "7", "generation": 1},
+}
+
+
+def child(kind: str, name: str = "x", **spec: Any) -> dict[str, Any]:
+    metadata = {"namespace": "team-a", "name": name, "labels": {"graft.dev/component": "serving"}}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+DEPLOYMENT, SERVICE = ApplyObject(child("Deployment")), ApplyObject(child("Service"))
+GONE = DeleteObject("Job", "x", "u2")
+JOB, EVENT = CreateJob(child("Job")), EmitEvent("Normal", "JobCreated", "Job x is created")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def effects(cluster: Cluster, clock: Clock) -> Effects:
+    return Effects(cluster, None, clock)  # type: ignore[arg-type]
+
+
+def told(outcome: Outcome) -> list[str]:
+    return [refusal.kind for refusal in outcome.refusals]
+
+
+def paths(server: ApiServer) -> list[str]:
+    return [request.path.rsplit("/", maxsplit=2)[-2] for request in server.requests]
+
+
+async def test_a_quota_refuses_the_deployment_and_the_service_is_applied(server: ApiServer, effects: Effects) -> None:
+    server.refuse(403, "Forbidden", 'deployments.apps "x" is forbidden: exceeded quota: team-a')
+    outcome = await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT, SERVICE])
+    assert told(outcome) == ["Deployment"]
+    assert "exceeded quota: team-a (403)" in outcome.refusals[0].message
+    assert outcome.refusals[0].component == "serving"
+    assert outcome.requeue_after is not None
+    assert paths(server) == ["deployments", "services"]
+
+
+@pytest.mark.parametrize(("status", "reason"), [(422, "Invalid"), (400, "BadRequest"), (413, "TooLarge")])
+async def test_other_refusals(server: ApiServer, effects: Effects, status: int, reason: str) -> None:
+    server.refuse(status, reason, "no")
+    assert told(await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT])) == ["Deployment"]
+
+
+async def test_a_job_that_is_refused_has_no_event(server: ApiServer, effects: Effects) -> None:
+    server.refuse(403, "Forbidden", "admission webhook denied the request")
+    outcome = await effects.carry_out(BASE_MODELS, BASE, [JOB, EVENT, SERVICE])
+    assert told(outcome) == ["Job"]
+    assert [request.method for request in server.requests] == ["POST", "PATCH"]
+
+
+async def test_a_job_waits_for_the_end_of_the_one_before_and_has_no_event(server: ApiServer, effects: Effects) -> None:
+    server.refuse(403, "Forbidden", "admission webhook denied the request")
+    outcome = await effects.carry_out(BASE_MODELS, BASE, [GONE, JOB, EVENT, SERVICE])
+    assert told(outcome) == ["Job"]
+    assert outcome.refusals[0].is_deletion
+    assert [request.method for request in server.requests] == ["DELETE", "PATCH"]
+
+
+async def test_a_deployment_waits_for_its_service(server: ApiServer, effects: Effects) -> None:
+    server.refuse(403, "Forbidden", "exceeded quota")
+    other = ApplyObject(child("Deployment", "y"))
+    assert told(await effects.carry_out(BASE_MODELS, BASE, [SERVICE, DEPLOYMENT, other])) == ["Service"]
+    assert [request.body["metadata"]["name"] for request in server.requests] == ["x", "y"]
+
+
+async def test_a_job_that_is_made_is_told_and_looked_at_again(server: ApiServer, effects: Effects) -> None:
+    assert await effects.carry_out(BASE_MODELS, BASE, [JOB, EVENT]) == Outcome(requeue_after=3.0)
+    assert [request.body["kind"] for request in server.requests] == ["Job", "Event"]
+
+
+async def test_a_refused_child_rests_and_is_told_all_the_same(
+    server: ApiServer, effects: Effects, clock: Clock
+) -> None:
+    rests = []
+    for _ in range(12):
+        server.refuse(403, "Forbidden", "exceeded quota")
+        rest = (await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT])).requeue_after
+        assert rest is not None
+        before = len(server.requests)
+        clock.seconds += rest / 2
+        assert told(await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT])) == ["Deployment"]
+        assert len(server.requests) == before, "it rests"
+        clock.seconds += rest / 2 + 0.001
+        rests.append(rest)
+    assert rests[0] <= 1
+    assert 150 <= rests[-1] <= 300
+    assert await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT]) == Outcome()
+
+
+async def test_another_content_does_not_rest(server: ApiServer, effects: Effects) -> None:
+    server.refuse(422, "Invalid", "no")
+    await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT])
+    assert await effects.carry_out(BASE_MODELS, BASE, [ApplyObject(child("Deployment", replicas=1))]) == Outcome()
+
+
+async def test_what_may_pass_by_itself_stops_the_rest(server: ApiServer, effects: Effects) -> None:
+    server.refuse(503, "ServiceUnavailable", "later")
+    with pytest.raises(Unavailable):
+        await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT, SERVICE])
+    server.refuse(403, "Forbidden", "going", causes=[{"reason": "NamespaceTerminating"}])
+    with pytest.raises(NamespaceTerminating):
+        await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT, SERVICE])
+    assert paths(server) == ["deployments", "deployments"]
