@@ -5,14 +5,12 @@ The adapter has rank 1 and the tensors of one for a model of 8 billion parameter
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
 
-from tests.unit.registry.builders import HIDDEN, Tensors, adapter_config, base_manifest, safetensors_bytes, write_model
-from tests.unit.serving.test_checks import CONFIG, WEIGHTS, version_on
+from tests.unit.registry.builders import HIDDEN, Tensors, base_manifest, version_on, write_adapter, write_model
 
 from graft_serving.checks import version_check
 
@@ -22,24 +20,20 @@ MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 NAMES = tuple(f"model.layers.{layer}.{module}" for layer in range(LAYERS) for module in MODULES)
 
 
-def write_adapter(folder: Path) -> None:
-    """Write the two files of the adapter."""
-    halves: Tensors = {}
+def halves() -> Tensors:
+    """Return the adapter's tensors."""
+    tensors: Tensors = {}
     for name in NAMES:
-        halves[f"base_model.model.{name}.lora_A.weight"] = ("F32", (1, HIDDEN))
-        halves[f"base_model.model.{name}.lora_B.weight"] = ("F32", (HIDDEN, 1))
-    folder.mkdir()
-    (folder / WEIGHTS).write_bytes(safetensors_bytes(halves))
-    (folder / CONFIG).write_text(json.dumps(adapter_config(r=1, target_modules="all-linear")))
+        tensors[f"base_model.model.{name}.lora_A.weight"] = ("F32", (1, HIDDEN))
+        tensors[f"base_model.model.{name}.lora_B.weight"] = ("F32", (HIDDEN, 1))
+    return tensors
 
 
 def main() -> None:
     """Check the same adapter again and again, and print milliseconds."""
     with tempfile.TemporaryDirectory() as name:
-        adapter = Path(name, "adapter")
-        write_adapter(adapter)
-        (model := Path(name, "base")).mkdir()
-        base = base_manifest(write_model(model))
+        adapter = write_adapter(Path(name, "adapter"), tensors=halves(), r=1, target_modules="all-linear")
+        base = base_manifest(write_model(Path(name, "base")))
         fitting = base.model_copy(update={"linear_modules": dict.fromkeys(NAMES, (HIDDEN, HIDDEN))})
         check, manifest = version_check(fitting, max_rank=16), version_on(base)
         milliseconds = []

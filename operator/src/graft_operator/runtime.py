@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from graft_operator import handlers, routing
-from graft_operator.agents import Agents
+from graft_operator.agents import Agents, Reader
 from graft_operator.cluster import Cluster
 from graft_operator.cluster.leases import ClusterLeaseStore
 from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS
@@ -57,10 +57,7 @@ class Operator:
     async def _lead(self, elector: LeaderElector, stop: asyncio.Event) -> None:
         queue: WorkQueue[Key] = WorkQueue()
         adapters = routing.AdaptersByBase()
-        self.agents.tell_news(
-            lambda namespace, adapter: queue.add(AdapterKey(namespace, adapter)),
-            lambda namespace, base: queue.add(BaseKey(namespace, base)),
-        )
+        self.agents.tell_news(lambda namespace, reader: queue.add(_key_of(namespace, reader)))
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(elector.hold(), name="lease"),
@@ -79,6 +76,10 @@ class Operator:
             every=every,
             beat=self.health.watch("resync", max_silence=2 * every + 60),
         )
+
+
+def _key_of(namespace: str, reader: Reader) -> Key:
+    return (BaseKey if reader.is_base else AdapterKey)(namespace, reader.name)
 
 
 async def _list_keys(cluster: Cluster, namespaces: tuple[str, ...], adapters: routing.AdaptersByBase) -> Iterable[Key]:

@@ -4,6 +4,8 @@ Labels are names of adapters that are on this pod, of its base, and words of thi
 becomes a label. The series of a version go with the version.
 """
 
+from contextlib import AbstractContextManager
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from graft_serving.answers import Answered
@@ -48,13 +50,9 @@ class Metrics:
             *(self._inflight, self._loads, self._load_seconds, self._swap_seconds, self._refusals),
         )
 
-    def began(self, adapter: str, version: str) -> None:
-        """Count a request that the engine is asked."""
-        self._inflight.labels(adapter, version).inc()
-
-    def ended(self, adapter: str, version: str) -> None:
-        """Count the end of a request, however it ended."""
-        self._inflight.labels(adapter, version).dec()
+    def under_way(self, adapter: str, version: str) -> AbstractContextManager[None]:
+        """Count a request that the engine is asked, until it ends, however it does."""
+        return self._inflight.labels(adapter, version).track_inprogress()
 
     def answered(self, adapter: str, version: str, answer: Answered) -> None:
         """Count an answer of the engine."""

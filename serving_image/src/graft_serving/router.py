@@ -1,8 +1,6 @@
 """The OpenAI API of the pod: an allow-list of paths in front of the engine, and aliases in place of engine names."""
 
-import contextlib
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -222,7 +220,8 @@ class Router:
             added_headers={VERSION_HEADER: target.label},
             lost_model=target.engine_model,
         )
-        with self._counted(target):
+        under_way = target.traffic.under_way(partial(self._went_idle, target))
+        with under_way, self._metrics.under_way(target.adapter, target.version):
             try:
                 relayed = await relay(self._session, request, call)
             except UpstreamLostError:
@@ -265,17 +264,9 @@ class Router:
         except UpstreamLostError as error:
             return self._unavailable(f"The model is not loaded here, and {url} can't be reached: {error}")
 
-    @contextlib.contextmanager
-    def _counted(self, target: Target) -> Iterator[None]:
-        target.traffic.inflight += 1
-        self._metrics.began(target.adapter, target.version)
-        try:
-            yield
-        finally:
-            target.traffic.inflight -= 1
-            self._metrics.ended(target.adapter, target.version)
-            if target.key is not None and target.traffic.inflight == 0:
-                self._pod.went_idle(target.key)
+    def _went_idle(self, target: Target) -> None:
+        if target.key is not None:
+            self._pod.went_idle(target.key)
 
     def _record(self, target: Target, answered: Answered) -> None:
         target.traffic.count(answered)

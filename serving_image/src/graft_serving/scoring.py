@@ -5,9 +5,9 @@ fewer bits and with other kernels, so its score there, beside that of the versio
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 from graft_registry.documents import Probe
 from graft_serving.cache import AdapterCache
@@ -106,7 +106,7 @@ class Scoring:
 
     async def _is_right(self, record: VersionRecord, probe: Probe) -> bool:
         try:
-            with self._under_way(record):
+            with record.traffic.under_way(partial(self._lifecycle.went_idle, record.key)):
                 generated = await self._engine.generate(
                     record.key.engine_name, probe.prompt_token_ids, probe.max_tokens
                 )
@@ -117,16 +117,6 @@ class Scoring:
             self._monitor.suspect()
             raise
         return generated.text.strip() == probe.expected.strip()
-
-    @contextlib.contextmanager
-    def _under_way(self, record: VersionRecord) -> Iterator[None]:
-        record.traffic.inflight += 1
-        try:
-            yield
-        finally:
-            record.traffic.inflight -= 1
-            if record.traffic.inflight == 0:
-                self._lifecycle.went_idle(record.key)
 
 
 def _is_scored(record: VersionRecord, *, by: VersionKey) -> bool:

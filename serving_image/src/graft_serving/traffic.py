@@ -1,7 +1,9 @@
 """What one version, or the bare base, has answered: counted for the operator's judgement of it."""
 
+import contextlib
 import math
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from graft_serving.answers import Answered
@@ -35,6 +37,17 @@ class Traffic:
     requests: int = 0
     errors: int = 0
     measured: Measured = field(default_factory=Measured)
+
+    @contextlib.contextmanager
+    def under_way(self, on_idle: Callable[[], None]) -> Iterator[None]:
+        """Count a request for as long as it is under way; `on_idle` is called at the end of the last one."""
+        self.inflight += 1
+        try:
+            yield
+        finally:
+            self.inflight -= 1
+            if self.inflight == 0:
+                on_idle()
 
     def count(self, answered: Answered) -> None:
         """Count an answer that has ended."""

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from graft_operator.agents import Agents, AgentState, PodAddress, Unreachable
+from graft_operator.agents import Agents, AgentState, PodAddress, Reader, Unreachable
 from graft_operator.agents.client import MAX_BYTES
 
 pytestmark = pytest.mark.looptime(False)
@@ -207,14 +207,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_who_waits_for_news_is_told_once_and_finds_the_answer_there(agents: Agents, agent: Agent) -> None:
     agent.body, told = loaded("a-1", support="Loading", sales="Loading"), []
-    agents.tell_news(lambda namespace, adapter: told.append((namespace, adapter)))
+    agents.tell_news(lambda namespace, reader: told.append((namespace, reader)))
     await agents.state(POD)
     for adapter in ("support", "sales"):
         agents.expect_news("team-a", adapter, {"serving-0": "a-1"})
     await until(lambda: agent.held == 1)
     agent.body = loaded("a-2", support="Proven", sales="Proving")
     await until(lambda: bool(told))
-    assert told == [("team-a", "support")]
+    assert told == [("team-a", Reader("support"))]
     state = await agents.state(POD)
     assert isinstance(state, AgentState)
     assert state.revision == "a-2"
@@ -222,7 +222,7 @@ async def test_who_waits_for_news_is_told_once_and_finds_the_answer_there(agents
     assert agent.requests == 3, "one look, and one request for each change: one for both adapters"
     agent.body = loaded("a-3", support="Refused", sales="Failing")
     await until(lambda: len(told) == 2)
-    assert told[1] == ("team-a", "sales"), "support has been told of; nobody waits for it any more"
+    assert told[1] == ("team-a", Reader("sales")), "support has been told of; nobody waits for it any more"
 
 
 def asked(revision: str, **times: str) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def asked(revision: str, **times: str) -> dict[str, Any]:
 
 async def test_a_base_is_told_when_somebody_asks_for_what_is_not_loaded(agents: Agents, agent: Agent) -> None:
     agent.body, told = asked("a-1", support="2026-01-01T00:00:00Z"), []
-    agents.tell_news(lambda namespace, adapter: pytest.fail("no adapter waits"), lambda *base: told.append(base))
+    agents.tell_news(lambda namespace, reader: told.append((namespace, reader)))
     await agents.state(POD)
     agents.expect_demand("team-a", "tiny", {"serving-0": "a-1"})
     await until(lambda: agent.held == 1)
@@ -241,19 +241,19 @@ async def test_a_base_is_told_when_somebody_asks_for_what_is_not_loaded(agents: 
     assert told == [], "something else has happened there"
     agent.body = asked("a-3", support="2026-01-01T00:00:00Z", sales="2026-01-01T00:00:09Z")
     await until(lambda: bool(told))
-    assert told == [("team-a", "tiny")]
+    assert told == [("team-a", Reader("tiny", is_base=True))]
 
 
 async def test_news_that_came_while_somebody_looked_elsewhere_is_told_at_once(agents: Agents, agent: Agent) -> None:
     agent.body, told = loaded("a-2", support="Proven"), []
-    agents.tell_news(lambda namespace, adapter: told.append(adapter))
+    agents.tell_news(lambda namespace, reader: told.append(reader))
     await agents.state(POD)
     agents.expect_news("team-a", "support", {"serving-0": "a-1"})
-    assert told == ["support"]
+    assert told == [Reader("support")]
 
 
 async def test_agents_that_hold_no_requests_are_left_to_the_clock(agents: Agents, agent: Agent) -> None:
-    agents.tell_news(lambda namespace, adapter: pytest.fail("there are no news"))
+    agents.tell_news(lambda namespace, reader: pytest.fail("there are no news"))
     await agents.state(POD)
     agents.expect_news("team-a", "support", {"serving-0": "", "serving-1": ""})
     await asyncio.sleep(0.05)
@@ -262,7 +262,7 @@ async def test_agents_that_hold_no_requests_are_left_to_the_clock(agents: Agents
 
 async def test_a_pod_that_could_not_be_asked_is_left_to_the_clock(agents: Agents, agent: Agent) -> None:
     agent.body = loaded("a-1", support="Loading")
-    agents.tell_news(lambda namespace, adapter: pytest.fail("whoever is told looks again, finds nothing, and so on"))
+    agents.tell_news(lambda namespace, reader: pytest.fail("whoever is told looks again, finds nothing, and so on"))
     await agents.state(POD)
     agent.status = 503
     agents.expect_news("team-a", "support", {"serving-0": ""})

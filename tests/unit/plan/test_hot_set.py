@@ -19,7 +19,7 @@ from tests.builders import (
 )
 
 from graft_operator.api.adapter_status import RolloutProgress
-from graft_operator.plan.hot_set import WATCHING_SECONDS, Demand, demand_on
+from graft_operator.plan.hot_set import WATCHING_SECONDS, Demand, absent_on, demand_on
 from graft_operator.plan.observed import AdapterOfBase, PodObserved
 from graft_operator.plan.slots import Placement, place
 
@@ -215,20 +215,20 @@ def test_what_pods_know_is_put_together(seconds_ago: tuple[int | None, ...], exp
         pod(f"pod-{number}", base=letter, asked={} if ago is None else {"support": NOW - timedelta(seconds=ago)})
         for number, (ago, letter) in enumerate(zip(seconds_ago, "AB", strict=True))
     ]
-    found = demand_on(base_model(), base_id("A"), pods, NOW).asked.get("support")
+    found = demand_on(base_model(), pods, NOW).asked.get("support")
     assert found == (None if expected is None else NOW - timedelta(seconds=expected))
 
 
 def test_each_revision_remembers_its_own() -> None:
     status = {"serving": (serving_revision("A", not_resident=("a",)), serving_revision("B", not_resident=("b",)))}
     base = base_model(status=status)
-    assert [demand_on(base, base_id(letter), (), NOW).absent for letter in "AB"] == [{"a"}, {"b"}]
+    assert [absent_on(base, base_id(letter)) for letter in "AB"] == [{"a"}, {"b"}]
 
 
 @pytest.mark.parametrize(("ready", "reachable", "partial"), [(True, False, True), (False, False, False)])
 def test_a_pod_that_gets_no_requests_hides_nothing(ready: bool, reachable: bool, partial: bool) -> None:
     pods = [replace(answering_pod(V1), ready=ready, reachable=reachable)]
-    assert demand_on(base_model(), base_id("A"), pods, NOW).is_partial == partial
+    assert demand_on(base_model(), pods, NOW).is_partial == partial
 
 
 LOOKS = {

@@ -15,11 +15,13 @@ from graft_registry.documents import (
     DatasetRecord,
     S3Source,
     VersionDraft,
+    VersionManifest,
     timestamp,
 )
 from graft_registry.fingerprint import identify
 from graft_registry.safetensors_header import TensorInfo
 
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 HIDDEN, INTERMEDIATE, VOCABULARY, LAYERS = 8, 16, 32, 2
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1, "F64": 8}
 
@@ -124,10 +126,10 @@ def tensor_infos(tensors: Tensors) -> list[TensorInfo]:
     return [TensorInfo(name, dtype, shape, (0, 0)) for name, (dtype, shape) in tensors.items()]
 
 
-def write_adapter(directory: Path, *, fill: bytes = b"\0") -> Path:
+def write_adapter(directory: Path, *, fill: bytes = b"\0", tensors: Tensors | None = None, **config: Any) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "adapter_config.json").write_text(json.dumps(adapter_config()))
-    (directory / "adapter_model.safetensors").write_bytes(safetensors_bytes(adapter_tensors(), fill))
+    (directory / CONFIG).write_text(json.dumps(adapter_config(**config)))
+    (directory / WEIGHTS).write_bytes(safetensors_bytes(tensors or adapter_tensors(), fill))
     return directory
 
 
@@ -154,3 +156,14 @@ def version_draft(recipe: object = "recipe", **overrides: Any) -> VersionDraft:
         "libraries": {"torch": "2.13.0"},
     }
     return VersionDraft(**{**fields, **overrides})
+
+
+def version_on(base: BaseManifest, **overrides: Any) -> VersionManifest:
+    draft = version_draft(**overrides)
+    identity = {
+        "digest": base.digest,
+        "tokenizer_digest": base.fingerprint.tokenizer_digest,
+        "chat_template_digest": base.fingerprint.chat_template_digest,
+    }
+    reference = draft.base.model_copy(update=identity)
+    return VersionManifest(**{**dict(draft), "base": reference}, number=1, files=(), created_time=timestamp())

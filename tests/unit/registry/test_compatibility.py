@@ -14,12 +14,12 @@ from tests.unit.registry.builders import (
     adapter_tensors,
     base_manifest,
     tensor_infos,
-    version_draft,
+    version_on,
     write_model,
 )
 
 from graft_registry.compatibility import RefusalReason, check_adapter, check_version
-from graft_registry.documents import BaseManifest, VersionManifest, timestamp
+from graft_registry.documents import BaseManifest
 from graft_registry.safetensors_header import TensorInfo
 
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -203,12 +203,6 @@ def test_a_misfit_is_refused_with_its_reason(
     assert refusal is not None
     assert refusal.reason == reason
     assert re.search(message, refusal.message)
-
-
-def version_on(base: BaseManifest, **overrides: Any) -> VersionManifest:
-    draft = version_draft(**overrides)
-    reference = draft.base.model_copy(update={"digest": base.digest})
-    return VersionManifest(**{**dict(draft), "base": reference}, number=1, files=(), created_time=timestamp())
 
 
 def test_a_version_of_this_base_is_accepted(base: BaseManifest) -> None:

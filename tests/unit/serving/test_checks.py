@@ -9,39 +9,29 @@ from typing import Any
 
 import pytest
 from tests.unit.registry.builders import (
+    CONFIG,
     HIDDEN,
+    WEIGHTS,
     Tensors,
     adapter_config,
     adapter_tensors,
     base_manifest,
     safetensors_bytes,
-    version_draft,
+    version_on,
     write_adapter,
     write_model,
 )
 
-from graft_registry.documents import BaseManifest, VersionManifest, timestamp
+from graft_registry.documents import BaseManifest
 from graft_serving.checks import MAX_CONFIG_BYTES, MAX_HEADER_BYTES, version_check
 from graft_serving.errors import RefusedError
 
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj"
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> BaseManifest:
     return base_manifest(write_model(tmp_path_factory.mktemp("base")))
-
-
-def version_on(base: BaseManifest, **fields: Any) -> VersionManifest:
-    draft = version_draft(**fields)
-    identity = {
-        "digest": base.digest,
-        "tokenizer_digest": base.fingerprint.tokenizer_digest,
-        "chat_template_digest": base.fingerprint.chat_template_digest,
-    }
-    reference = draft.base.model_copy(update=identity)
-    return VersionManifest(**{**dict(draft), "base": reference}, number=1, files=(), created_time=timestamp())
 
 
 def config(**fields: Any) -> Callable[[Path], object]:

@@ -18,7 +18,7 @@ STREAM = Answered(status=200, seconds=2.0, first_token_seconds=1.0, usage=Usage(
 def with_every_series() -> Metrics:
     metrics = Metrics()
     record = VersionRecord(KEY, reason="RankTooHigh")
-    metrics.began("support", "v7")
+    metrics.under_way("support", "v7")
     metrics.answered("support", "v7", STREAM)
     metrics.lost("support", "v7")
     metrics.loaded(record, 0.5)

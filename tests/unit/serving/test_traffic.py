@@ -42,6 +42,16 @@ def test_an_answer_is_counted(answered: Answered, errors: int, timed: int) -> No
     assert traffic.measured.latency.total() == timed
 
 
+def test_the_end_of_the_last_request_under_way_is_told_however_it_ends() -> None:
+    traffic, told = Traffic(), []
+    first = traffic.under_way(lambda: told.append(traffic.inflight))
+    with first, traffic.under_way(lambda: pytest.fail("another one is under way")):
+        assert traffic.inflight == 2
+    with pytest.raises(TimeoutError), traffic.under_way(lambda: told.append(traffic.inflight)):
+        raise TimeoutError
+    assert told == [0, 0]
+
+
 PACE: dict[str, tuple[Answered, float | None]] = {
     "The first token has a time of its own.": (
         Answered(status=200, seconds=3.0, first_token_seconds=1.0, usage=Usage(completion=5)),

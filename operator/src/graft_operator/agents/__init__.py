@@ -3,5 +3,6 @@
 from graft_operator.agents.address import PodAddress, Unreachable
 from graft_operator.agents.client import Agents
 from graft_operator.agents.documents import AgentState
+from graft_operator.agents.news import Reader
 
-__all__ = ["AgentState", "Agents", "PodAddress", "Unreachable"]
+__all__ = ["AgentState", "Agents", "PodAddress", "Reader", "Unreachable"]

@@ -92,14 +92,9 @@ class Agents:
         answers = await asyncio.gather(*(self.state(pod) for pod in pods))
         return {pod.name: answer for pod, answer in zip(pods, answers, strict=True)}
 
-    def tell_news(
-        self, tell: Callable[[str, str], None], tell_base: Callable[[str, str], None] = lambda namespace, base: None
-    ) -> None:
-        """Have `tell(namespace, adapter)` called whenever a pod has the news that `expect_news` waits for.
-
-        `tell_base(namespace, base)` is the same for `expect_demand`.
-        """
-        self._news.tell = lambda namespace, reader: (tell_base if reader.is_base else tell)(namespace, reader.name)
+    def tell_news(self, tell: Callable[[str, Reader], None]) -> None:
+        """Have `tell(namespace, reader)` called when a pod has what `expect_news` or `expect_demand` waits for."""
+        self._news.tell = tell
 
     def expect_news(self, namespace: str, adapter: str, seen: Mapping[str, str]) -> None:
         """Wait until one of the pods says something new of the adapter. `seen`: pod name → revision that was read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from graft_operator.plan.actions import (
 from graft_operator.plan.base_conditions import base_conditions
 from graft_operator.plan.concurrency import decide_concurrency_test, served_adapters
 from graft_operator.plan.gateway import decide_gateway
-from graft_operator.plan.hot_set import demand_on
+from graft_operator.plan.hot_set import absent_on, demand_on
 from graft_operator.plan.importing import RESOLVED, ImportVerdict, decide_import
 from graft_operator.plan.observed import BaseObserved, DeploymentObserved
 from graft_operator.plan.slots import Placement, place
@@ -130,8 +130,9 @@ def place_all(seen: BaseObserved, now: datetime) -> tuple[dict[str, Placement], 
     all_pods, places = (*seen.pods, *seen.leaving_pods), seen.base.spec.serving.max_loaded_adapters
     placements: dict[str, Placement] = {}
     looks: list[float] = []
+    demand_on_all = demand_on(seen.base, all_pods, now)
     for digest in seen.manifests:
-        demand = demand_on(seen.base, digest, all_pods, now)
+        demand = replace(demand_on_all, absent=absent_on(seen.base, digest))
         pods = [pod for pod in all_pods if pod.base_digest == digest]
         placed = placements[digest] = place(seen.adapters, digest, places, pods, demand)
         resident = [item.name for item in seen.adapters if item.on_demand and item.name in placed.versions]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from graft_operator.api.adapter_status import ServedVersion
+from graft_operator.api.adapter_status import ServedMode, ServedVersion
 from graft_operator.api.base_model import BaseModel
 from graft_operator.plan.measured import Measured, added
-from graft_operator.plan.observed import PodObserved
+from graft_operator.plan.observed import AdapterObserved, PodObserved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,11 @@ def coverage_of(
         refused=any(seen.state == "Refused" for _, seen in failures),
         message=next(iter(said), ""),
     )
+
+
+def coverage_in_mode(seen: AdapterObserved, version: ServedVersion | None, mode: ServedMode) -> Coverage:
+    """Count the pods that answer with the version in one mode."""
+    return coverage_of(version, seen.base, seen.pods_serving_as(mode), replicas=seen.replicas_serving_as(mode))
 
 
 def wanted_replicas(base: BaseModel, base_digest: str, own: int | None = None) -> int:

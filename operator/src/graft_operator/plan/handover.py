@@ -16,7 +16,7 @@ from typing import Final
 
 from graft_operator.api.adapter_status import AdapterServingStatus, FormerServing, ServedMode, ServedVersion
 from graft_operator.plan import canary
-from graft_operator.plan.coverage import Coverage, coverage_of
+from graft_operator.plan.coverage import coverage_in_mode
 from graft_operator.plan.hot_set import is_absent
 from graft_operator.plan.merged import plan_merged_rollout
 from graft_operator.plan.observed import AdapterObserved
@@ -96,11 +96,6 @@ def with_former(seen: AdapterObserved, rollout: Rollout, now: datetime) -> Rollo
     elif (seconds_left(seen, former, now) or 0) <= 0:
         return replace(rollout, former=None)
     return replace(rollout, former=former, former_coverage=coverage_in_mode(seen, former.version, former.mode))
-
-
-def coverage_in_mode(seen: AdapterObserved, version: ServedVersion | None, mode: ServedMode) -> Coverage:
-    """Count the pods that answer with the version in one mode."""
-    return coverage_of(version, seen.base, seen.pods_serving_as(mode), replicas=seen.replicas_serving_as(mode))
 
 
 def seconds_left(seen: AdapterObserved, former: FormerServing | None, now: datetime) -> float | None:

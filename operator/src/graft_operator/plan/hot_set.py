@@ -67,8 +67,8 @@ class Demand:
         return (self.asked[adapter] + timedelta(seconds=self.idle_seconds) - self.now).total_seconds()
 
 
-def demand_on(base: BaseModel, digest: str, pods: Iterable[PodObserved], now: datetime) -> Demand:
-    """Return the demand that the revision ``digest`` goes by. ``pods`` are those of all revisions.
+def demand_on(base: BaseModel, pods: Iterable[PodObserved], now: datetime) -> Demand:
+    """Return the demand on a base, whose revisions differ only in who is absent. ``pods`` are those of all of them.
 
     A request counts wherever it came in: revisions and pods send it on to one another.
     """
@@ -80,15 +80,17 @@ def demand_on(base: BaseModel, digest: str, pods: Iterable[PodObserved], now: da
         now=now,
         idle_seconds=base.spec.serving.on_demand_idle_seconds,
         asked=asked,
-        absent=frozenset(name for item in base.status.serving if item.digest == digest for name in item.not_resident),
         is_partial=any(pod.ready and not pod.reachable for pod in seen),
     )
+
+
+def absent_on(base: BaseModel, digest: str) -> frozenset[str]:
+    """Return the adapters that had no place on the revision ``digest`` at the last look."""
+    return frozenset(name for item in base.status.serving if item.digest == digest for name in item.not_resident)
 
 
 def is_absent(seen: AdapterObserved, version: ServedVersion | None) -> bool:
     """Whether the adapter is loaded on demand, and its base has given its place on the version's revision to others."""
     if version is None or seen.base is None or seen.adapter.spec.serving.residency != "OnDemand":
         return False
-    revisions = seen.base.status.serving
-    name = seen.adapter.metadata.name
-    return any(item.digest == version.base_digest and name in item.not_resident for item in revisions)
+    return seen.adapter.metadata.name in absent_on(seen.base, version.base_digest)

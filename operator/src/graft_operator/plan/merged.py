@@ -13,7 +13,7 @@ from graft_operator.api.adapter_status import AdapterServingStatus, ServedVersio
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import naming
 from graft_operator.plan.actions import Action, ApplyObject, DeleteObject
-from graft_operator.plan.coverage import coverage_of
+from graft_operator.plan.coverage import coverage_in_mode
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rollout import Rollout
 from graft_registry.documents import StoredVersion
@@ -33,15 +33,15 @@ def fits_mode(seen: AdapterObserved, version: StoredVersion | None) -> bool:
 
 def plan_merged_rollout(seen: AdapterObserved, serving: AdapterServingStatus, wanted: ServedVersion | None) -> Rollout:
     """Move the Deployment to ``wanted``; the version before answers on its pods until they are replaced."""
-    target, previous, pods = serving.target, serving.previous, seen.merged_pods
+    target, previous = serving.target, serving.previous
     if wanted is not None and wanted != target:
-        answers_everywhere = coverage_of(target, seen.base, pods).complete
+        answers_everywhere = coverage_in_mode(seen, target, "Merged").complete
         target, previous = wanted, (target if answers_everywhere or previous is None else previous)
     if target is None:
         return Rollout()
-    coverage = coverage_of(target, seen.base, pods)
+    coverage = coverage_in_mode(seen, target, "Merged")
     previous = None if coverage.complete else previous
-    before = coverage_of(previous, seen.base, pods)
+    before = coverage_in_mode(seen, previous, "Merged")
     return Rollout(target=target, previous=previous, coverage=coverage, previous_coverage=before)
 
 
