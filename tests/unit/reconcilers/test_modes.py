@@ -10,6 +10,8 @@ import pytest
 from tests.unit.reconcilers.merged_deployment import answers_as, is_merged
 from tests.unit.reconcilers.simulation import Simulation
 
+from graft_operator.cluster.errors import Forbidden
+
 MERGED: dict[str, Any] = {"serving": {"mode": "Merged"}}
 SIDE_BY_SIDE: dict[str, Any] = {"serving": {"mode": "MultiAdapter"}}
 URL = "http://graft-support-merged.team-a.svc:8000"
@@ -170,3 +172,21 @@ def test_every_write_is_covered() -> None:
 def test_a_crash_after_any_write_changes_nothing_in_the_end(write: int) -> None:
     end, _ = undisturbed()
     assert end_of(asyncio.run(lived_through(dies_after_write=write))) == end
+
+
+@pytest.mark.parametrize("after", [SIDE_BY_SIDE, {"serving": {"mode": "None"}}], ids=["side by side", "not served"])
+@pytest.mark.parametrize("kind", ["Service", "Deployment", "PodDisruptionBudget"])
+async def test_a_merged_model_that_may_not_be_deleted_is_not_forgotten(kind: str, after: dict[str, Any]) -> None:
+    run = Simulation()
+    run.write_adapter(**MERGED)
+    await run.settle()
+    run.world.cluster.keeps[f"{kind}/graft-support-merged"] = Forbidden("denied by policy")
+    run.write_adapter(**after)
+    await run.settle()
+    assert kind in merged_objects(run)
+    assert run.reason("Stalled") == "ObjectRefused"
+    run.world.cluster.keeps.clear()
+    run.world.restart_operator()
+    await run.settle()
+    assert merged_objects(run) == []
+    assert run.health() == "Current"

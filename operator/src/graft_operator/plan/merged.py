@@ -6,15 +6,16 @@ at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from graft_operator.api.adapter_status import AdapterServingStatus, ServedVersion
+from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus, ServedVersion
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import naming
 from graft_operator.plan.actions import Action, ApplyObject, DeleteObject
 from graft_operator.plan.coverage import coverage_in_mode
 from graft_operator.plan.observed import AdapterObserved
+from graft_operator.plan.refusals import Refusal
 from graft_operator.plan.rollout import Rollout
 from graft_registry.documents import StoredVersion
 
@@ -58,6 +59,18 @@ def merged_actions(seen: AdapterObserved, rollout: Rollout, merged_model: Merged
         return tuple(ApplyObject(manifest) for manifest in manifests)
     name = naming.merged_name(seen.adapter.metadata.name)
     return tuple(DeleteObject(kind, name) for kind in ("Service", "Deployment", "PodDisruptionBudget"))
+
+
+def with_unended(old: LoraAdapterStatus, new: LoraAdapterStatus, refusals: Iterable[Refusal]) -> LoraAdapterStatus:
+    """Return the status, which goes on telling of a merged model whose end was refused: else nobody would end it.
+
+    Its Service may be gone already, and so clients are not sent there any more.
+    """
+    ends = old.serving.version_served_as("Merged") is not None and new.serving.version_served_as("Merged") is None
+    if not ends or not any(refusal.is_deletion for refusal in refusals):
+        return new
+    kept = {"endpoint": new.serving.endpoint, "mode": old.serving.mode_in_force}
+    return new.model_copy(update={"serving": old.serving.model_copy(update=kept)})
 
 
 def merged_endpoint(seen: AdapterObserved, rollout: Rollout) -> str | None:

@@ -20,6 +20,7 @@ from graft_operator.plan.actions import CreateJob, Plan
 from graft_operator.plan.adapter import plan_adapter
 from graft_operator.plan.deletion import CLEANUP_FINALIZER
 from graft_operator.plan.job_creation import adapter_as_trained
+from graft_operator.plan.merged import with_unended
 from graft_operator.plan.micro_batch import lowered_batch
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.version_reason import is_readaptation, new_version_reason
@@ -51,6 +52,7 @@ class AdapterReconciler:
         async with context.obstacles_told(LORA_ADAPTERS, body, LoraAdapterStatus):
             plan, (noticed, done) = await self._step(body, adapter)
         status = plan.status if isinstance(plan.status, LoraAdapterStatus) else adapter.status
+        status = with_unended(adapter.status, status, done.refusals)
         await context.tell(LORA_ADAPTERS, body, adapter.status, status, done.refusals)
         return result_of(plan, noticed, done)
 
