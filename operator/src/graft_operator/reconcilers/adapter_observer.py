@@ -70,8 +70,7 @@ class AdapterObserver:
             adapter = with_chosen_method(adapter, trained_on)
         ways = ways_to_fulfil(adapter, base, trained_on, (rows, evaluation), live, history)
         choice = await self._choose(adapter, ways, live, known_versions(adapter.status.versions, history))
-        recipe = choice.recipe
-        training = choice.published is None and recipe is not None
+        recipe, training = choice.recipe, choice.published is None and choice.recipe is not None
         return AdapterObserved(
             adapter=adapter,
             base=base,
