@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tests.builders import NAMESPACE, NOW
 
-from graft_operator.cluster.errors import AlreadyExists, Conflict, Forbidden, NotFound
+from graft_operator.cluster.errors import AlreadyExists, Conflict, NotFound
 from graft_operator.cluster.resources import Resource
 
 Object = dict[str, Any]
@@ -30,8 +30,6 @@ class ClusterInMemory:
         self.events: list[tuple[str, str, str]] = []
         self.unknown_kinds = {"InferencePool"}
         """Kinds whose CustomResourceDefinition is not installed."""
-        self.refused_kinds: set[str] = set()
-        """Kinds of which an admission webhook lets no object in."""
         self.refuses: dict[str, Exception] = {}
         """What a creation or an update of an object of the kind, or of ``kind/name``, is answered with."""
         self.keeps: dict[str, Exception] = {}
@@ -156,8 +154,6 @@ class ClusterInMemory:
 
     def _admit(self, kind: str, name: str) -> None:
         self.attempts.append((kind, name))
-        if kind in self.refused_kinds:
-            raise Forbidden(f"admission webhook denied the request: {kind}")
         for refused in (kind, f"{kind}/{name}"):
             if refused in self.refuses:
                 raise self.refuses[refused]

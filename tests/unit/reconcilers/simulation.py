@@ -14,7 +14,6 @@ from tests.unit.reconcilers.world import World
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find, is_true
-from graft_operator.cluster.errors import Forbidden
 from graft_operator.engine.controller import TransientError
 from graft_operator.manifests import labels
 from graft_serving.routing import AskPeers, Decision, Forward, ToVersion
@@ -89,7 +88,7 @@ class Simulation:
         reconciler = self.world.bases if name == "tiny" else self.world.adapters
         try:
             await reconciler.reconcile(NAMESPACE, name)
-        except (TransientError, Forbidden):
+        except TransientError:
             return
         except OperatorKilledError:
             self.world.restart_operator()

@@ -8,6 +8,7 @@ from tests.unit.reconcilers.simulation import Simulation
 
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import find
+from graft_operator.cluster.errors import Forbidden
 
 POOL = ("InferencePool", "graft-tiny")
 GATEWAY: dict[str, Any] = {"gateway": {"endpointPickerRef": {"name": "picker"}}}
@@ -90,13 +91,13 @@ async def test_the_kind_goes_with_all_pools_and_comes_again_at_once() -> None:
 async def test_a_pool_that_an_admission_webhook_refuses_holds_nothing_else_up() -> None:
     run = Simulation()
     run.world.cluster.unknown_kinds.clear()
-    run.world.cluster.refused_kinds.add("InferencePool")
+    run.world.cluster.refuses["InferencePool"] = Forbidden("admission webhook denied the request")
     run.write_base(serving={"replicas": 1} | GATEWAY)
     await run.settle()
     assert gateway_reason(run) == "ObjectRefused"
     assert run.answers() == {"v1@a"}
     assert (run.health(), run.health("BaseModel", "tiny")) == ("Current", "Current")
-    run.world.cluster.refused_kinds.clear()
+    run.world.cluster.refuses.clear()
     await run.settle()
     assert gateway_reason(run) == "NoGateway"
     assert POOL in run.world.cluster.objects

@@ -2,13 +2,11 @@
 
 from datetime import UTC, datetime
 
-from tests.unit.reconcilers.simulation import Simulation
-
-from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import Condition, find
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.artifacts import Corrupt, RegistryUnavailable
-from graft_operator.reconcilers.obstacles import obstructed, registry_trouble
+from graft_operator.cluster.errors import Forbidden
+from graft_operator.reconcilers.obstacles import object_refused, obstructed, registry_trouble
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OBJECT = ObjectMeta(name="support", namespace="team-a", uid="u", generation=3)
@@ -48,17 +46,12 @@ def test_the_message_names_what_is_damaged() -> None:
     assert "a/b" in stalled.message
 
 
-async def test_what_the_api_server_refuses_is_told_and_tried_again() -> None:
-    run = Simulation()
-    run.world.cluster.refused_kinds.add("Deployment")
-    await run.rounds(10)
-    status = BaseModelStatus.model_validate(run.world.cluster.objects["BaseModel", "tiny"]["status"])
-    stalled = find(status.conditions, "Stalled")
+def test_what_a_pass_cannot_do_without_and_is_refused_needs_a_person() -> None:
+    conditions = obstructed(OBJECT, (), object_refused(Forbidden("PATCH adapters: denied by policy")), NOW)
+    said = {item.type: (item.status, item.reason) for item in conditions}
+    assert said["Stalled"] == ("True", "ObjectRefused")
+    assert said["Reconciling"][0] == "False"
+    assert said["Ready"] == ("False", "ObjectRefused")
+    stalled = find(conditions, "Stalled")
     assert stalled is not None
-    assert (stalled.status, stalled.reason) == ("True", "ObjectRefused")
-    assert "admission webhook denied the request: Deployment" in stalled.message
-    assert run.health("BaseModel", "tiny") == "Failed"
-    run.world.cluster.refused_kinds.clear()
-    await run.settle()
-    assert run.answers() == {"v1@a"}
-    assert run.health("BaseModel", "tiny") == "Current"
+    assert "denied by policy" in stalled.message

@@ -39,6 +39,7 @@ async def test_a_serving_deployment_that_a_quota_refuses_is_told_and_comes_when_
     await run.settle()
     for kind in ("Ready", "ServingReady"):
         assert (base_condition(run, kind).status, base_condition(run, kind).reason) == ("False", "ObjectRefused")
+    assert (base_condition(run, "Stalled").status, base_condition(run, "Stalled").reason) == ("True", "ObjectRefused")
     assert "exceeded quota: team-a" in base_condition(run, "Ready").message
     assert run.health("BaseModel", "tiny") == "Failed"
     assert len(warnings(run, "tiny")) == 1

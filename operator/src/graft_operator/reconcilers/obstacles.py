@@ -21,35 +21,36 @@ def complaint(error: ValidationError) -> str:
     return f"{where}: {first['msg']}{more}"
 
 
+def stalled(reason: str, message: str) -> dict[str, Fact]:
+    """Nothing goes on until a person acts."""
+    return {
+        "Stalled": yes(reason, message),
+        "Reconciling": no("Stalled"),
+        "Ready": no(reason, message),
+    }
+
+
 def invalid_spec(error: ValidationError) -> dict[str, Fact]:
     """The spec can't be read: the CRD lets none through, unless it is of another version than we are."""
-    message = complaint(error)
-    return {
-        "Stalled": yes("InvalidSpec", message),
-        "Reconciling": no("Stalled"),
-        "Ready": no("InvalidSpec", message),
-        "Accepted": no("InvalidSpec", message),
-    }
+    reason, message = "InvalidSpec", complaint(error)
+    return stalled(reason, message) | {"Accepted": no(reason, message)}
 
 
 def registry_trouble(error: Exception, *, passes: bool) -> dict[str, Fact]:
     """The registry is away, which passes, or holds something that is not what it should be, which doesn't."""
     reason, message = f"Registry{type(error).__name__.removeprefix('Registry')}", str(error)
+    if not passes:
+        return stalled(reason, message)
     return {
-        "Stalled": no("Progressing") if passes else yes(reason, message),
-        "Reconciling": yes(reason, message) if passes else no("Stalled"),
+        "Stalled": no("Progressing"),
+        "Reconciling": yes(reason, message),
         "Ready": no(reason, message),
     }
 
 
 def object_refused(error: ClusterError) -> dict[str, Fact]:
     """The API server refuses what a pass can't do without, such as a list or a finalizer. Children hold up less."""
-    reason, message = OBJECT_REFUSED, f"{error}; it is tried again"
-    return {
-        "Stalled": yes(reason, message),
-        "Reconciling": no("Stalled"),
-        "Ready": no(reason, message),
-    }
+    return stalled(OBJECT_REFUSED, f"{error}; it is tried again")
 
 
 def obstructed(
