@@ -20,6 +20,7 @@ from demo.cluster import Cluster, CommandFailedError, Object
 from demo.goals import serves_only_current
 from tests.e2e.figures import Figures
 from tests.e2e.nodes import on_node
+from tests.e2e.outages import wait_until
 from tests.e2e.published import Published, Publisher
 from tests.e2e.serving import ENGINE_SECONDS, REPLICAS, Serving
 from tests.e2e.tenant import BASE, answers
@@ -90,10 +91,7 @@ class Fleet:
 
     def wait_settled(self, timeout: float = ENGINE_SECONDS) -> None:
         """Wait until every pod has exactly what is wanted."""
-        begun = time.monotonic()
-        while not self.is_settled():
-            assert time.monotonic() - begun < timeout, self.serving.tenant.agent_states()
-            time.sleep(1)
+        wait_until(self.is_settled, "the pods have what is wanted", timeout)
 
 
 def numbers_of(state: Object, which: str) -> dict[str, list[int]]:
@@ -137,11 +135,11 @@ def test_swaps_lose_nothing_and_mix_nothing_up(fleet: Fleet, figures: Figures) -
     figures.note("swap applied → every replica answers with it, median", median(seconds), "s")
     figures.note("swap applied → every replica answers with it, slowest", max(seconds), "s")
     figures.note("p99 of a quiet run", quiet["p99"], "ms")
-    figures.note("p99 of a swap's siblings, median", median(bystanders), "ms")
+    figures.note("p99 of a swap's siblings, highest", max(bystanders), "ms")
     for report in reports.values():
         assert_every_answer_was_right(report)
     fleet.wait_settled()
-    assert median(bystanders) < 2 * quiet["p99"], "the siblings of a swap notice it"
+    assert max(bystanders) < 2 * quiet["p99"], "the siblings of a swap notice it"
 
 
 def swapped(fleet: Fleet, name: str, times: int, seconds: list[float]) -> Object:
@@ -180,10 +178,7 @@ def deaths_of(victim: str, fleet: Fleet) -> tuple[list[float], Object]:
             fleet.ask_for_next(chance.choice(NAMES))
             time.sleep(chance.uniform(0, 2))
             begun = time.monotonic()
-            is_gone = kill(fleet.serving, victim, chance)
-            while not is_gone():
-                assert time.monotonic() - begun < ENGINE_SECONDS, f"{victim} has survived"
-                time.sleep(0.5)
+            wait_until(kill(fleet.serving, victim, chance), f"{victim} is gone", ENGINE_SECONDS)
             fleet.wait_settled()
             recoveries.append(time.monotonic() - begun)
         return recoveries, load.finish()
