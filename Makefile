@@ -82,7 +82,7 @@ test-fast: setup ## Unit, wire and contract tests that need nothing but Python
 
 .PHONY: test-trainer
 test-trainer: setup ## The real trainer on CPU
-	OMP_NUM_THREADS=1 $(PYTEST) $(PARALLEL) tests/trainer -m "not gpu"
+	$(PYTEST) $(PARALLEL) tests/trainer -m "not gpu"
 
 .PHONY: test-kills
 test-kills: setup ## Kill training runs at random moments, on a store that fails now and then (KILLS=20, SEED=20)

@@ -33,6 +33,16 @@ NAMESPACE = "team-a"
 STEPS = 120
 """Optimizer steps of a run: enough to learn the task, and to be interrupted in the middle."""
 
+PLAIN_ARITHMETIC = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OMP_NUM_THREADS": "1",
+}
+"""What makes torch, MKL, and oneDNN use no instruction that some processors lack. Each set of instructions rounds in its
+own way, and what some dozens of steps make of that is another base: one from which an adapter learns less, for one.
+More threads than free cores would make these tiny matrices slower, and add in another order."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a GPU where there is none."""
@@ -43,14 +53,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = without_gpu
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plain_arithmetic() -> Iterator[None]:
+    """Compute the same on every processor, here and in the processes that are started."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in PLAIN_ARITHMETIC.items():
+            patch.setenv(name, value)
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """An S3 server with an empty bucket ``graft``, whose credentials are in the environment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        # More threads than free cores make these tiny matrices slower.
-        patch.setenv("OMP_NUM_THREADS", "1")
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         server = S3Server()
         server.start()
@@ -165,8 +182,11 @@ class Pod:
 def new_pod(s3_endpoint: str, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pod]:
     """Make a run that learns the toy task, of an adapter and a recipe that nobody else uses."""
     base_digest = json.loads((base / ".graft" / "base.json").read_text())["digest"]
+    names: set[str] = set()
 
     def make(name: str) -> Pod:
+        assert name not in names, f"{name!r} is another test's: its version would be adopted"
+        names.add(name)
         folder = tmp_path_factory.mktemp("pod")
         adapter = digest_of(name).removeprefix("sha256:")[:12]
         run = run_document(adapter, endpoint=s3_endpoint, base=base, base_digest=base_digest)

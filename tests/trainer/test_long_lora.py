@@ -34,7 +34,7 @@ HELD_OUT = lengthened(TRAINING[::3], OTHER_FILLER)
 @pytest.fixture(scope="session")
 def prepare(new_pod: Callable[[str], Pod]) -> Callable[[str], Pod]:
     def prepare_run(name: str) -> Pod:
-        pod = new_pod(f"LongLoRA {name}")
+        pod = new_pod(f"beyond the context, {name}")
         for rows, path in ((ROWS, "train.jsonl"), (HELD_OUT, "eval.jsonl")):
             (pod.folder / path).write_text("\n".join(map(json.dumps, rows)))
         pod.config["dataset"]["source"] = mounted(pod.folder / "train.jsonl")

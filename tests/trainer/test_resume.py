@@ -106,6 +106,26 @@ def test_a_run_that_dies_after_its_last_step_is_not_trained_again(
     assert pod.version().manifest.metrics.train_seconds == pytest.approx(seconds, abs=0.001)
 
 
+def test_a_run_that_dies_after_publishing_leaves_no_checkpoint_for_ever(
+    pod: Pod, trained_pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graft_registry.checkpoints import CheckpointStore
+
+    def dies(_: CheckpointStore) -> None:
+        raise RuntimeError("the node is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointStore, "clear", dies)
+        assert pod.run() == 1
+    assert pod.weights_sha256() == trained_pod.weights_sha256()
+    assert pod.checkpoints.steps() == (STEPS,)
+
+    assert pod.run() == 0
+    assert pod.termination()["outcome"] == "Adopted"
+    assert pod.registry.numbers() == (1,)
+    assert pod.checkpoints.steps() == ()
+
+
 def curves(pod: Pod, report: Path) -> list[str]:
     """Return the points of every curve in the report of a version."""
     pod.registry.fetch_file(pod.version(), "report.html", report)

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 
+from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import StoredVersion
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
@@ -47,8 +48,9 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     config = read_run_config(settings.run_config)
     store = ObjectStore(config.registry)
     registry = AdapterRegistry(store, config.namespace, config.adapter)
+    checkpoints = CheckpointStore(store, config.namespace, config.adapter, config.recipe)
     if (published := registry.find(config.recipe)) is not None:
-        return adopt(published, config.recipe)
+        return adopt(published, checkpoints)
     prepare_environment(os.environ, settings.work_folder, processes=config.workers.processes_per_node)
     if config.workers.count > 1 and settings.local_rank is None:
         from graft_trainer.launch import launch
@@ -81,9 +83,10 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     )
 
 
-def adopt(published: StoredVersion, recipe: str) -> Outcome:
-    """Take the version that the recipe has already."""
-    message = f"recipe {recipe} is version {published.manifest.number} already"
+def adopt(published: StoredVersion, checkpoints: CheckpointStore) -> Outcome:
+    """Take the version that the recipe has already, and delete what a run that was killed after publishing it left."""
+    checkpoints.clear()
+    message = f"recipe {published.manifest.recipe} is version {published.manifest.number} already"
     logger.info("%s", message)
     return Outcome(
         reason=Reason.ADOPTED,
