@@ -39,9 +39,9 @@ PLAIN_ARITHMETIC = {
     "ONEDNN_MAX_CPU_ISA": "SSE41",
     "OMP_NUM_THREADS": "1",
 }
-"""What makes torch, MKL, and oneDNN use no instruction that some processors lack. Each set of instructions rounds in its
-own way, and what some dozens of steps make of that is another base: one from which an adapter learns less, for one.
-More threads than free cores would make these tiny matrices slower, and add in another order."""
+"""What makes torch, MKL, and oneDNN use no instruction that some processors lack. Each set of instructions rounds in
+its own way, and what some dozens of steps make of that is another base: one from which an adapter learns less, for
+one. More threads than free cores would make these tiny matrices slower, and add in another order."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
