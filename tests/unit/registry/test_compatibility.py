@@ -19,6 +19,7 @@ from tests.unit.registry.builders import (
 )
 
 from graft_registry.compatibility import RefusalReason, check_adapter, check_version
+from graft_registry.digests import digest_of
 from graft_registry.documents import BaseManifest
 from graft_registry.safetensors_header import TensorInfo
 
@@ -146,6 +147,13 @@ def test_a_fitting_adapter_is_accepted(base: BaseManifest, config: dict[str, Any
             "model.layers",
             id="other names",
         ),
+        pytest.param(
+            {},
+            {**adapter_tensors(), "base_model.model.lora_A.weight": ("F32", (4, HIDDEN))},
+            "UnexpectedTensor",
+            "base_model.model.lora_A.weight",
+            id="a tensor of no module",
+        ),
         pytest.param({}, {}, "MissingTensor", "no LoRA tensors", id="an empty file"),
         pytest.param(
             {}, adapter_tensors(layers=3), "ModuleUnknown", "model.layers.2.self_attn.q_proj", id="a deeper base's"
@@ -218,6 +226,34 @@ def test_a_version_of_another_base_of_the_same_shapes_is_refused(base: BaseManif
     assert refusal.reason is RefusalReason.BASE_DIGEST_MISMATCH
     assert other.digest in refusal.message
     assert base.digest in refusal.message
+
+
+OTHER = digest_of("other")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        pytest.param({"tokenizer_digest": OTHER}, " with another tokenizer, but", id="the tokenizer"),
+        pytest.param({"chat_template_digest": OTHER}, " with another chat template, but", id="the chat template"),
+        pytest.param(
+            {"tokenizer_digest": OTHER, "chat_template_digest": OTHER},
+            " with another tokenizer and chat template, but",
+            id="both",
+        ),
+        pytest.param({"tokenizer_digest": None, "chat_template_digest": None}, f"{OTHER}, but", id="nothing is known"),
+    ],
+)
+def test_what_else_differs_of_another_base_is_named(
+    base: BaseManifest, recorded: dict[str, str | None], said: str
+) -> None:
+    version = version_on(base)
+    elsewhere = version.base.model_copy(update={"digest": OTHER} | recorded)
+    version = version.model_copy(update={"base": elsewhere})
+    refusal = check_version(version, adapter_config(), tensor_infos(adapter_tensors()), base, max_rank=16)
+    assert refusal is not None
+    assert refusal.reason is RefusalReason.BASE_DIGEST_MISMATCH
+    assert said in refusal.message
 
 
 @pytest.mark.parametrize("servable", ["Merged", "None"])
