@@ -50,7 +50,7 @@ TENANTS = pytest.StashKey[list[Tenant]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[FIGURES] = Figures()
+    config.stash[FIGURES] = Figures(ROOT / "build" / "e2e-figures.json")
     config.stash[TENANTS] = []
 
 
@@ -73,15 +73,14 @@ def pytest_runtest_makereport(
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     figures = config.stash[FIGURES]
     if figures.values:
-        path = figures.write(ROOT / "build" / "e2e-figures.json")
         terminalreporter.section("figures")
         terminalreporter.write_line(figures.table())
-        terminalreporter.write_line(f"written to {path}")
+        terminalreporter.write_line(f"written to {figures.path}")
 
 
 @pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config) -> Figures:
-    """Measured figures, printed and written to a file at the end."""
+    """Measured figures, written to a file at once, and printed at the end."""
     return pytestconfig.stash[FIGURES]
 
 
