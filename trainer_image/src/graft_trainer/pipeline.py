@@ -13,7 +13,6 @@ from transformers import PreTrainedTokenizerBase
 from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import BaseManifest, MergeRecord, VersionManifest
 from graft_registry.errors import Corrupt, NotFound
-from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_trainer import model, principal_weights
 from graft_trainer.adapters import attach_adapter
@@ -54,15 +53,12 @@ class Run:
     base: BaseManifest
     context: LongContext | None
     dataset: Dataset
-    store: ObjectStore
     registry: AdapterRegistry
+    checkpoints: CheckpointStore
+    """Where this recipe's are stored."""
     work_folder: Path
     notice: PreemptionNotice
     workers: Workers
-
-    def checkpoints(self) -> CheckpointStore:
-        """Return where this recipe's checkpoints are stored."""
-        return CheckpointStore(self.store, self.config.namespace, self.config.adapter, self.config.recipe)
 
 
 def train_and_publish(run: Run) -> Outcome:
@@ -132,7 +128,7 @@ def _train(
     frozen = model.load_base(
         config.base.path, dtype=dtype, method=method, context=run.context, sharded=config.workers.sharded
     )
-    checkpoints = RunCheckpoints(run.checkpoints(), run.work_folder / "checkpoints", run.workers)
+    checkpoints = RunCheckpoints(run.checkpoints, run.work_folder / "checkpoints", run.workers)
     resumed = checkpoints.restore()
     trainable_model = attach_adapter(frozen, config, rows=rows.rows, checkpoints=checkpoints, resumed=resumed)
     if config.warm_start is not None and resumed is None:
@@ -234,7 +230,7 @@ def _publish(run: Run, adapter: TrainedAdapter, progress: ProgressWriter) -> Out
     stored = run.registry.publish(draft, adapter.training.adapter)
     number, digest = stored.manifest.number, stored.digest
     progress.enter("Published", number=number, manifest_digest=digest)
-    run.checkpoints().clear()
+    run.checkpoints.clear()
     message = f"published version {number} with {len(adapter.golden)} golden prompts"
     logger.info("%s: %s", message, digest)
     return Outcome(
