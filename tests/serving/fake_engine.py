@@ -51,6 +51,8 @@ class FakeEngine:
         """Answers under way, by model, but for streams."""
         self.most_generating = 0
         """The most of them that were ever under way at the same time."""
+        self.begun: list[float] = []
+        """When each answer was begun, in the seconds of the event loop, but for streams."""
         self.cut_off: list[str] = []
         """Models that were unloaded while they answered."""
         self.disconnected = 0
@@ -159,6 +161,7 @@ class FakeEngine:
         return _compact({"id": "cmpl-1", "model": model, "choices": [choice], "usage": usage})
 
     async def _take_time(self, model: str, tokens: int) -> None:
+        self.begun.append(asyncio.get_running_loop().time())
         self.generations[model] += 1
         self.generating[model] += 1
         self.most_generating = max(self.generating.total(), self.most_generating)

@@ -23,6 +23,8 @@ class OtherService:
     def __init__(self) -> None:
         self.port = free_port()
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.unable = 0
+        """How many of the next requests reach a pod of it that has lost its engine."""
 
     @property
     def url(self) -> str:
@@ -41,6 +43,9 @@ class OtherService:
     async def _answer(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.requests.append((request.path, dict(request.headers), body))
+        if len(self.requests) <= self.unable:
+            error = {"error": {"message": "not loaded on this replica yet", "code": "model_unavailable"}}
+            return web.json_response(error, status=503, headers={"X-Graft-Version": "none"})
         headers = {"X-Graft-Version": f"{body['model']}@v9", "X-Graft-Base": "0123456789ab"}
         return web.json_response({"model": body["model"], "choices": [{"text": "from elsewhere"}]}, headers=headers)
 
@@ -220,6 +225,32 @@ async def test_requests_that_meet_a_dead_engine_are_answered_by_a_peer(pod: Pod)
             await pod.engine.crash()
             answers = [await pod.ask("support") for _ in range(3)]
     assert [answer.text for answer in answers] == ["from elsewhere"] * 3
+
+
+async def test_a_request_that_a_service_sends_back_to_the_dead_engine_is_sent_again(pod: Pod) -> None:
+    async with OtherService().running() as peer:
+        peer.unable = 3
+        pod.settings = pod.settings.model_copy(update={"peer_service_url": peer.url})
+        async with pod.agent():
+            await serving(pod, "support")
+            await pod.engine.crash()
+            assert (await pod.ask("support")).text == "from elsewhere"
+    assert len(peer.requests) == 4
+
+
+async def test_a_request_that_no_pod_of_a_service_is_able_to_answer_gets_that_answer(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "OTHER_POD_SECONDS", 0.2)
+    async with OtherService().running() as peer:
+        peer.unable = 1000
+        pod.settings = pod.settings.model_copy(update={"peer_service_url": peer.url})
+        async with pod.agent():
+            await serving(pod, "support")
+            await pod.engine.crash()
+            answer = await pod.ask("support")
+    assert answer.status == 503
+    assert answer.body["error"]["message"] == "not loaded on this replica yet"
 
 
 async def test_a_request_waits_for_a_service_whose_pods_can_not_be_reached_yet(pod: Pod) -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import time
 
+import pytest
 from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.digests import sha256_digest
+from graft_serving import bring_up
 
 
 async def test_a_wanted_adapter_is_served_and_answers_name_its_version(pod: Pod) -> None:
@@ -182,3 +184,16 @@ async def test_adapters_are_loaded_side_by_side_but_never_more_than_the_setting_
         await pod.until_ready()
     assert len(pod.engine.loads) == 6
     assert pod.engine.most_loading == 2
+
+
+async def test_golden_prompts_come_one_after_another_but_none_waits_for_an_answer(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bring_up, "SECONDS_BETWEEN_PROMPTS", 0.1)
+    pod.engine.seconds_per_token = 0.5
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support", golden_count=8)])))
+        await pod.until_ready()
+    assert pod.engine.most_generating == 8
+    first, *_, last = pod.engine.begun[-8:]
+    assert last - first > 0.35

@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from graft_registry.documents import VersionManifest
+from graft_registry.documents import GoldenPrompt, VersionManifest
 from graft_serving.cache import AdapterCache, CachedVersion
 from graft_serving.engine import EngineClient
 from graft_serving.engine_monitor import EngineMonitor
 from graft_serving.errors import EngineRejectedError, EngineUnreachableError, RefusedError, RetryableError
-from graft_serving.proof import proof_failure
+from graft_serving.proof import Generation, proof_failure
 from graft_serving.versions import VersionRecord, VersionState
 
 logger = logging.getLogger(__name__)
 
 PROOFS_AT_ONCE = 4
+SECONDS_BETWEEN_PROMPTS = 0.03
+"""Between the golden prompts of one proof. An engine that gets them all at once reads them in one step, which every
+sibling's next token waits for."""
 PROMPT_WITHOUT_GOLDEN = (1,)
 """A version without golden prompts must at least generate a token; any token id serves as its prompt."""
 
@@ -132,13 +135,12 @@ class BringUpSequence:
         if not manifest.golden:
             await self._engine.generate(name, PROMPT_WITHOUT_GOLDEN, 1)
             return None
-        generated = await asyncio.gather(
-            *(
-                self._engine.generate(name, golden.prompt_token_ids, max(1, len(golden.answer_token_ids)))
-                for golden in manifest.golden
-            )
-        )
-        return proof_failure(manifest.golden, generated)
+        answers = (self._answer(name, golden, position) for position, golden in enumerate(manifest.golden))
+        return proof_failure(manifest.golden, await asyncio.gather(*answers))
+
+    async def _answer(self, name: str, golden: GoldenPrompt, position: int) -> Generation:
+        await asyncio.sleep(position * SECONDS_BETWEEN_PROMPTS)
+        return await self._engine.generate(name, golden.prompt_token_ids, max(1, len(golden.answer_token_ids)))
 
 
 def _settle(record: VersionRecord, state: VersionState, reason: str, message: str) -> None:

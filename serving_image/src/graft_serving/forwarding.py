@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import Final
 
 import aiohttp
 from aiohttp import web
 
 from graft_serving.metrics import Metrics
-from graft_serving.relay import Call, UpstreamLostError, relay
+from graft_serving.relay import Call, DeclinedError, UpstreamLostError, relay
 from graft_serving.routing import Peer
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,11 @@ NO_VERSION = "none"
 PATIENCE_SECONDS = 5.0
 """How long a Service may have nobody behind it. Each node learns by itself, and some time after the operator, that its
 pods are ready; until then it refuses connections."""
+OTHER_POD_SECONDS = 1.0
+"""How long to look for another pod behind a Service, when one answers that it is not able to. While a pod's engine is
+down, its own Service goes on choosing it until the kubelet has seen that it is not ready."""
 _PAUSE_SECONDS: Final = 0.2
+_PAUSE_BEFORE_OTHER_POD: Final = 0.05
 _NOBODY_WAS_REACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NOT_FORWARDED = frozenset(
     {
@@ -64,13 +69,19 @@ class Forwarder:
             return None
 
     async def to_service(self, request: web.Request, body: bytes, url: str) -> web.StreamResponse:
-        """Let any pod behind a Service answer; while there is none, wait for one.
+        """Let any pod behind a Service answer that is able to; while there is none, wait for one.
 
         Raises:
             UpstreamLostError: none does, and nothing has reached the client.
         """
         headers = {**_headers(request), FORWARDED_HEADER: "1"}
         call = Call(url=url + upstream_path(request), body=body, headers=headers, added_headers={})
+        deadline = time.monotonic() + OTHER_POD_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                return await self._relay(request, replace(call, is_declined=_is_unable), patience=PATIENCE_SECONDS)
+            except DeclinedError:
+                await asyncio.sleep(_PAUSE_BEFORE_OTHER_POD)
         return await self._relay(request, call, patience=PATIENCE_SECONDS)
 
     async def _relay(self, request: web.Request, call: Call, *, patience: float = 0.0) -> web.StreamResponse:
@@ -107,3 +118,8 @@ def _is_declined(answer: aiohttp.ClientResponse) -> bool:
     """
     version = answer.headers.get(VERSION_HEADER)
     return version is None or (version == NO_VERSION and answer.status in (404, 421, 503))
+
+
+def _is_unable(answer: aiohttp.ClientResponse) -> bool:
+    """Whether a pod behind a Service has lost its engine, or has not loaded the model yet."""
+    return answer.status == 503 and answer.headers.get(VERSION_HEADER) == NO_VERSION

@@ -38,6 +38,10 @@ class UpstreamLostError(AgentError):
     """Upstream failed before a byte of its answer reached the client, so somebody else may still answer."""
 
 
+class DeclinedError(UpstreamLostError):
+    """Upstream leaves the request to somebody else."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request as it goes upstream."""
@@ -118,7 +122,8 @@ async def _relay_once(session: aiohttp.ClientSession, request: web.Request, call
         if upstream.status == 404 and call.lost_model and call.lost_model in await upstream.text():
             raise UpstreamLostError(f"upstream doesn't know {call.lost_model} any more")
         if call.is_declined is not None and call.is_declined(upstream):
-            raise UpstreamLostError(f"upstream can't answer: status {upstream.status}")
+            upstream.close()  # a new connection may lead to another pod
+            raise DeclinedError(f"upstream can't answer: status {upstream.status}")
         headers = {name: value for name, value in upstream.headers.items() if name.lower() not in _NOT_PASSED_BACK}
         headers.update(call.added_headers)
         if upstream.content_type == "text/event-stream":
