@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.builders import base_id, digest, served_version, version
 
@@ -15,7 +17,9 @@ from graft_operator.plan.versions import (
     known_versions,
     of_spec,
     record,
+    served_before,
     summary,
+    with_served,
 )
 from graft_registry.documents import StoredVersion
 
@@ -122,3 +126,34 @@ def test_entries_are_found_by_number() -> None:
     versions = (summary(version(2)), summary(version(1)))
     assert entry_of(versions, 1) == versions[1]
     assert entry_of(versions, 3) is None
+
+
+def entry(number: int, base: str = "A", **fields: Any) -> Version:
+    return summary(version(number, base=base)).model_copy(update={"served": True} | fields)
+
+
+SERVED_BEFORE: dict[str, tuple[tuple[Version, ...], int | None]] = {
+    "the newest of several": ((entry(3), entry(1), entry(2)), 2),
+    "not one that was never served": ((entry(2, served=None), entry(1)), 1),
+    "not one that was refused since": ((entry(2, state="Refused"), entry(1)), 1),
+    "not one that was rolled back": ((entry(2, state="RolledBack"), entry(1)), 1),
+    "not one of another base": ((entry(2, base="B"), entry(1)), 1),
+    "not a newer one": ((entry(4),), None),
+    "not the version itself": ((entry(3),), None),
+    "none is known": ((), None),
+}
+
+
+@pytest.mark.parametrize(("versions", "number"), SERVED_BEFORE.values(), ids=SERVED_BEFORE)
+def test_what_was_served_before_version_3(versions: tuple[Version, ...], number: int | None) -> None:
+    found = served_before(versions, served_version(3))
+    assert found == (None if number is None else served_version(number))
+
+
+def test_that_a_version_was_served_is_kept_when_it_is_judged_again() -> None:
+    versions = with_served((summary(version(1)),), 1)
+    assert [item.served for item in versions] == [True]
+    assert [item.served for item in record(versions, summary(version(1), "Rejected", "too bad"))] == [True]
+    assert with_served(versions, 1) is versions
+    assert with_served(versions, None) is versions
+    assert with_served(versions, 7) is versions

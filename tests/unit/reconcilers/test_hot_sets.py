@@ -100,6 +100,64 @@ async def test_a_version_that_is_published_for_one_without_a_place_is_what_is_lo
     assert run.answers("adapter-3") == {"v2@a"}
 
 
+async def sharing_with_a_refused_version(*refused: int) -> Simulation:
+    """Return the end of new versions of one without a place, which the pods refuse once it is asked.
+
+    Version 1 has been served; those from 2 on were published while the adapter was not loaded.
+    """
+    run = await sharing(*NAMES)
+    ask(run, "adapter-3")
+    await run.settle()
+    assert run.answers("adapter-3") == {"v1@a"}
+    await run.rounds(20)
+    for name in ("adapter-0", "adapter-1"):
+        ask(run, name)
+    await run.settle()
+    assert "adapter-3" in absent(run)
+    for rank in range(len(refused)):
+        run.write_adapter("adapter-3", lora={"rank": 8 + rank})
+        await run.settle()
+    run.world.refuses |= {("adapter-3", number) for number in refused}
+    await run.rounds(20)
+    ask(run, "adapter-3")
+    await run.settle()
+    return run
+
+
+async def test_a_version_that_is_refused_when_it_is_asked_gives_way_to_the_one_that_was_served_before() -> None:
+    run = await sharing_with_a_refused_version(2)
+    assert run.answers("adapter-3") == {"v1@a"}
+    assert (run.reason("Ready", "adapter-3"), run.reason("Stalled", "adapter-3")) == ("Serving", "VersionRefused")
+    assert run.reason("UpToDate", "adapter-3") == "VersionRefused"
+    assert {version.number: version.state for version in run.status("adapter-3").versions} == {
+        2: "Refused",
+        1: "Published",
+    }
+
+
+async def test_one_that_was_published_and_never_served_is_nothing_to_fall_back_on() -> None:
+    run = await sharing_with_a_refused_version(2, 3)
+    assert run.answers("adapter-3") == {"v1@a"}
+    assert run.status("adapter-3").versions[1].state == "Published"
+
+
+async def test_a_refused_version_is_tried_again_with_another_spec() -> None:
+    run = await sharing_with_a_refused_version(2)
+    run.world.refuses.clear()
+    run.write_adapter("adapter-3", lora={"rank": 4})
+    await run.settle()
+    assert run.answers("adapter-3") == {"v3@a"}
+    assert run.health(name="adapter-3") == "Current"
+
+
+async def test_a_first_version_that_is_refused_has_nothing_before_it() -> None:
+    run = await sharing("adapter-0")
+    run.world.refuses.add(("adapter-1", 1))
+    run.write_adapter("adapter-1", serving=ON_DEMAND)
+    await run.settle()
+    assert (run.answers("adapter-1"), run.reason("Stalled", "adapter-1")) == ({"nobody"}, "VersionRefused")
+
+
 async def test_another_base_retires_the_old_one_though_not_all_adapters_have_a_place() -> None:
     run = await sharing(*NAMES)
     ask(run, "adapter-2")

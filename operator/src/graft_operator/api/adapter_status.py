@@ -50,6 +50,8 @@ class Version(StatusModel):
     """Published; Rejected by the gate; Refused by the serving pods; RolledBack because of what it did there."""
     message: str = ""
     """What the gate said of it, or why it was refused or rolled back."""
+    served: bool | None = None
+    """Whether it has answered beside others on every wanted replica, now or at some time before."""
     rank: int | None = None
     """Rank that it was trained with."""
     eval_loss: str | None = None

@@ -23,7 +23,16 @@ from graft_operator.plan.recipe import spec_digest
 from graft_operator.plan.rollout import ABORTED, Rollout, Setback, served
 from graft_operator.plan.training import decide_training, superseded_jobs
 from graft_operator.plan.verdicts import Verdict
-from graft_operator.plan.versions import as_first_told, entry_of, judged, known_versions, of_spec, record, summary
+from graft_operator.plan.versions import (
+    as_first_told,
+    entry_of,
+    judged,
+    known_versions,
+    of_spec,
+    record,
+    summary,
+    with_served,
+)
 
 ROLLING_SECONDS = 2.0
 """How often the pods are asked while a version is on its way to them, besides whenever they have news of it."""
@@ -130,11 +139,12 @@ def adapter_status(
     old = seen.adapter.status
     coverage = rollout.coverage
     rolling = rollout.target is not None and not rollout.done and not rollout.absent
+    answering = rollout.answering_in_mode if rollout.mode == "MultiAdapter" else None
     return LoraAdapterStatus(
         observed_generation=seen.adapter.metadata.generation,
         conditions=adapter_conditions(seen, training, judgement.gate, rollout, judgement.setback, now),
         recipe=seen.recipe,
-        versions=judgement.versions,
+        versions=with_served(judgement.versions, answering.number if answering else None),
         served_version=served_number(seen, rollout),
         candidate_version=rollout.target.number if rolling and rollout.target else None,
         training=training.progress,

@@ -21,6 +21,7 @@ from graft_operator.plan.hot_set import is_absent
 from graft_operator.plan.merged import plan_merged_rollout
 from graft_operator.plan.observed import AdapterObserved
 from graft_operator.plan.rollout import Rollout, Situation, plan_rollout
+from graft_operator.plan.versions import served_before
 
 OVERLAP_SECONDS: Final = 30
 """Shortest time for which both modes answer: pods that were told to go a moment ago still look as if they answered."""
@@ -47,6 +48,7 @@ def engine_situation(
 ) -> Situation:
     """Return what a rollout on the base's engine depends on."""
     spec, subject = seen.adapter.spec, wanted or serving.target
+    target, gives_way = serving.target, spec.serving.residency == "OnDemand"
     return Situation(
         wanted=wanted,
         target=serving.target,
@@ -59,6 +61,7 @@ def engine_situation(
         replicas=seen.replicas_serving_as("MultiAdapter"),
         pods=seen.pods,
         absent=is_absent(seen, serving.target),
+        fallback=served_before(seen.adapter.status.versions, target) if target and gives_way else None,
         now=now,
     )
 

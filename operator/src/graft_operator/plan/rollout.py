@@ -35,6 +35,8 @@ class Situation:
     pods: tuple[PodObserved, ...] = ()
     absent: bool = False
     """Whether the target is loaded on demand, and is not to be loaded now."""
+    fallback: ServedVersion | None = None
+    """What is served if pods refuse a target that had nothing to take over from, as it came while it was not loaded."""
     now: datetime
 
     @property
@@ -143,8 +145,9 @@ def plan_rollout(at: Situation) -> Rollout:
     if at.target is None:
         return Rollout()
     setback = setback_of(at)
-    if setback is not None and at.previous is not None:
-        back = replace(at, target=at.previous, previous=None, progress=None)
+    before = at.previous or at.fallback
+    if setback is not None and before is not None:
+        back = replace(at, target=before, previous=None, progress=None)
         return Rollout(target=back.target, coverage=back.coverage, setback=setback)
     at = advanced(at)
     return Rollout(
@@ -193,10 +196,13 @@ def begun(at: Situation) -> Situation:
 
 def setback_of(at: Situation) -> Setback | None:
     """Return why the target has to be given up for the version before."""
-    target, previous = at.target, at.previous
-    if target is None or previous is None:
+    target, previous, coverage = at.target, at.previous, at.coverage
+    if target is None:
         return None
-    coverage = at.coverage
+    if previous is None:
+        # One that some pod answers with is not bad as such.
+        is_bad = coverage.refused and not coverage.loaded and at.fallback is not None
+        return Setback(version=target, state="Refused", message=coverage.message) if is_bad else None
     if coverage.refused and not coverage.complete:
         return Setback(version=target, state="Refused", message=coverage.message)
     if at.spec.abort == target.number and not at.pinned:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus, Version, VersionState, WarmStart
+from graft_operator.api.adapter_status import (
+    VERSIONS_KEPT,
+    LoraAdapterStatus,
+    ServedVersion,
+    Version,
+    VersionState,
+    WarmStart,
+)
 from graft_operator.plan.gate import PINNED, GateVerdict
 from graft_registry.documents import StoredVersion
 
@@ -43,12 +50,37 @@ def known_versions(old: Iterable[Version], history: Iterable[StoredVersion]) -> 
 def record(versions: Iterable[Version], entry: Version) -> tuple[Version, ...]:
     """Return the list with ``entry`` put in or replaced, newest first, bounded."""
     before = entry_of(versions := tuple(versions), entry.number)
-    if before is not None and entry.spec_digest is None:
-        entry = entry.model_copy(update={"spec_digest": before.spec_digest})
+    if before is not None:
+        kept = {"spec_digest": entry.spec_digest or before.spec_digest, "served": entry.served or before.served}
+        entry = entry.model_copy(update=kept)
     others = [version for version in versions if version.number != entry.number]
     newest_first = sorted([*others, entry], key=lambda version: version.number, reverse=True)
-    kept = newest_first[:VERSIONS_KEPT]
-    return tuple(kept if entry in kept else [*kept[:-1], entry])
+    newest = newest_first[:VERSIONS_KEPT]
+    return tuple(newest if entry in newest else [*newest[:-1], entry])
+
+
+def with_served(versions: tuple[Version, ...], number: int | None) -> tuple[Version, ...]:
+    """Return the list in which the version of that number has been served."""
+    known = entry_of(versions, number) if number is not None else None
+    if known is None or known.served:
+        return versions
+    return record(versions, known.model_copy(update={"served": True}))
+
+
+def served_before(versions: Iterable[Version], target: ServedVersion) -> ServedVersion | None:
+    """Return the newest older version on the same base that has been served, and was not given up since."""
+    fit = (
+        version
+        for version in versions
+        if version.served
+        and version.number < target.number
+        and version.state == "Published"
+        and version.base_digest == target.base_digest
+    )
+    newest = max(fit, key=lambda version: version.number, default=None)
+    if newest is None:
+        return None
+    return ServedVersion(number=newest.number, digest=newest.digest, base_digest=newest.base_digest)
 
 
 def entry_of(versions: Iterable[Version], number: int) -> Version | None:
