@@ -24,11 +24,12 @@ NO_VERSION = "none"
 PATIENCE_SECONDS = 5.0
 """How long a Service may have nobody behind it. Each node learns by itself, and some time after the operator, that its
 pods are ready; until then it refuses connections."""
-OTHER_POD_SECONDS = 1.0
+OTHER_POD_SECONDS = 3.0
 """How long to look for another pod behind a Service, when one answers that it is not able to. While a pod's engine is
 down, its own Service goes on choosing it until the kubelet has seen that it is not ready."""
 _PAUSE_SECONDS: Final = 0.2
-_PAUSE_BEFORE_OTHER_POD: Final = 0.05
+_FIRST_PAUSE_BEFORE_OTHER_POD: Final = 0.05
+"""Each further one is twice as long: where no pod is able, all that look for one must not keep the agents busy."""
 _NOBODY_WAS_REACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NOT_FORWARDED = frozenset(
     {
@@ -76,12 +77,13 @@ class Forwarder:
         """
         headers = {**_headers(request), FORWARDED_HEADER: "1"}
         call = Call(url=url + upstream_path(request), body=body, headers=headers, added_headers={})
-        deadline = time.monotonic() + OTHER_POD_SECONDS
+        deadline, pause = time.monotonic() + OTHER_POD_SECONDS, _FIRST_PAUSE_BEFORE_OTHER_POD
         while time.monotonic() < deadline:
             try:
                 return await self._relay(request, replace(call, is_declined=_is_unable), patience=PATIENCE_SECONDS)
             except DeclinedError:
-                await asyncio.sleep(_PAUSE_BEFORE_OTHER_POD)
+                await asyncio.sleep(pause)
+                pause *= 2
         return await self._relay(request, call, patience=PATIENCE_SECONDS)
 
     async def _relay(self, request: web.Request, call: Call, *, patience: float = 0.0) -> web.StreamResponse:
