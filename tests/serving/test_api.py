@@ -23,6 +23,7 @@ class OtherService:
     def __init__(self) -> None:
         self.port = free_port()
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.connections: set[object] = set()
         self.unable = 0
         """How many of the next requests reach a pod of it that has lost its engine."""
 
@@ -43,6 +44,7 @@ class OtherService:
     async def _answer(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.requests.append((request.path, dict(request.headers), body))
+        self.connections.add(request.transport)
         if len(self.requests) <= self.unable:
             error = {"error": {"message": "not loaded on this replica yet", "code": "model_unavailable"}}
             return web.json_response(error, status=503, headers={"X-Graft-Version": "none"})
@@ -235,7 +237,7 @@ async def test_a_request_that_a_service_sends_back_to_the_dead_engine_is_sent_ag
             await serving(pod, "support")
             await pod.engine.crash()
             assert (await pod.ask("support")).text == "from elsewhere"
-    assert len(peer.requests) == 4
+    assert len(peer.requests) == len(peer.connections) == 4, "a Service chooses another pod for another connection only"
 
 
 async def test_a_request_that_no_pod_of_a_service_is_able_to_answer_gets_that_answer(

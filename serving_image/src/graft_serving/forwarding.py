@@ -75,7 +75,8 @@ class Forwarder:
         Raises:
             UpstreamLostError: none does, and nothing has reached the client.
         """
-        headers = {**_headers(request), FORWARDED_HEADER: "1"}
+        # A Service chooses a pod for each connection: one that is kept would lead to the same pod again.
+        headers = {**_headers(request), FORWARDED_HEADER: "1", "Connection": "close"}
         call = Call(url=url + upstream_path(request), body=body, headers=headers, added_headers={})
         deadline, pause = time.monotonic() + OTHER_POD_SECONDS, _FIRST_PAUSE_BEFORE_OTHER_POD
         while time.monotonic() < deadline:

@@ -122,7 +122,6 @@ async def _relay_once(session: aiohttp.ClientSession, request: web.Request, call
         if upstream.status == 404 and call.lost_model and call.lost_model in await upstream.text():
             raise UpstreamLostError(f"upstream doesn't know {call.lost_model} any more")
         if call.is_declined is not None and call.is_declined(upstream):
-            upstream.close()  # a new connection may lead to another pod
             raise DeclinedError(f"upstream can't answer: status {upstream.status}")
         headers = {name: value for name, value in upstream.headers.items() if name.lower() not in _NOT_PASSED_BACK}
         headers.update(call.added_headers)
