@@ -23,13 +23,13 @@ def control_plane(tenant: Tenant) -> str:
 
 
 @contextmanager
-def workers_first(tenant: Tenant, shares: int = 8 * USUAL_SHARES) -> Iterator[None]:
+def workers_first(tenant: Tenant) -> Iterator[None]:
     """Let the other nodes go before the control plane's, where they have one processor among them.
 
     In a cluster that serves, the control plane has machines of its own: it takes no time from engines.
     """
     workers = sorted({str(node["metadata"]["name"]) for node in tenant.cluster.list("node")} - {control_plane(tenant)})
-    _docker(tenant, "update", f"--cpu-shares={shares}", *workers)
+    _docker(tenant, "update", f"--cpu-shares={8 * USUAL_SHARES}", *workers)
     try:
         yield
     finally:

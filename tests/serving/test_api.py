@@ -58,6 +58,18 @@ async def serving(pod: Pod, *names: str) -> None:
     await pod.until_ready()
 
 
+@contextlib.asynccontextmanager
+async def beside_a_dead_engine(pod: Pod, *, unable: int = 0) -> AsyncIterator[OtherService]:
+    """Run the pod, which has served "support" until its engine died, behind the Service of its base."""
+    async with OtherService().running() as peer:
+        peer.unable = unable
+        pod.settings = pod.settings.model_copy(update={"peer_service_url": peer.url})
+        async with pod.agent():
+            await serving(pod, "support")
+            await pod.engine.crash()
+            yield peer
+
+
 async def test_an_unknown_model_is_not_found_and_the_error_names_the_known_ones(pod: Pod) -> None:
     async with pod.agent():
         await serving(pod, "support")
@@ -220,23 +232,14 @@ async def test_an_alias_with_a_local_route_is_not_forwarded(pod: Pod) -> None:
 
 
 async def test_requests_that_meet_a_dead_engine_are_answered_by_a_peer(pod: Pod) -> None:
-    async with OtherService().running() as peer:
-        pod.settings = pod.settings.model_copy(update={"peer_service_url": peer.url})
-        async with pod.agent():
-            await serving(pod, "support")
-            await pod.engine.crash()
-            answers = [await pod.ask("support") for _ in range(3)]
+    async with beside_a_dead_engine(pod):
+        answers = [await pod.ask("support") for _ in range(3)]
     assert [answer.text for answer in answers] == ["from elsewhere"] * 3
 
 
 async def test_a_request_that_a_service_sends_back_to_the_dead_engine_is_sent_again(pod: Pod) -> None:
-    async with OtherService().running() as peer:
-        peer.unable = 3
-        pod.settings = pod.settings.model_copy(update={"peer_service_url": peer.url})
-        async with pod.agent():
-            await serving(pod, "support")
-            await pod.engine.crash()
-            assert (await pod.ask("support")).text == "from elsewhere"
+    async with beside_a_dead_engine(pod, unable=3) as peer:
+        assert (await pod.ask("support")).text == "from elsewhere"
     assert len(peer.requests) == len(peer.connections) == 4, "a Service chooses another pod for another connection only"
 
 
@@ -244,13 +247,8 @@ async def test_a_request_that_no_pod_of_a_service_is_able_to_answer_gets_that_an
     pod: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forwarding, "OTHER_POD_SECONDS", 0.2)
-    async with OtherService().running() as peer:
-        peer.unable = 1000
-        pod.settings = pod.settings.model_copy(update={"peer_service_url": peer.url})
-        async with pod.agent():
-            await serving(pod, "support")
-            await pod.engine.crash()
-            answer = await pod.ask("support")
+    async with beside_a_dead_engine(pod, unable=1000):
+        answer = await pod.ask("support")
     assert answer.status == 503
     assert answer.body["error"]["message"] == "not loaded on this replica yet"
 

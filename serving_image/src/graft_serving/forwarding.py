@@ -77,15 +77,16 @@ class Forwarder:
         """
         # A Service chooses a pod for each connection: one that is kept would lead to the same pod again.
         headers = {**_headers(request), FORWARDED_HEADER: "1", "Connection": "close"}
-        call = Call(url=url + upstream_path(request), body=body, headers=headers, added_headers={})
+        url += upstream_path(request)
+        call = Call(url=url, body=body, headers=headers, added_headers={}, is_declined=_is_unable)
         deadline, pause = time.monotonic() + OTHER_POD_SECONDS, _FIRST_PAUSE_BEFORE_OTHER_POD
         while time.monotonic() < deadline:
             try:
-                return await self._relay(request, replace(call, is_declined=_is_unable), patience=PATIENCE_SECONDS)
+                return await self._relay(request, call, patience=PATIENCE_SECONDS)
             except DeclinedError:
                 await asyncio.sleep(pause)
                 pause *= 2
-        return await self._relay(request, call, patience=PATIENCE_SECONDS)
+        return await self._relay(request, replace(call, is_declined=None), patience=PATIENCE_SECONDS)
 
     async def _relay(self, request: web.Request, call: Call, *, patience: float = 0.0) -> web.StreamResponse:
         deadline = time.monotonic() + patience

@@ -47,11 +47,11 @@ def engine_situation(
     seen: AdapterObserved, serving: AdapterServingStatus, wanted: ServedVersion | None, now: datetime
 ) -> Situation:
     """Return what a rollout on the base's engine depends on."""
-    spec, subject = seen.adapter.spec, wanted or serving.target
-    target, gives_way = serving.target, spec.serving.residency == "OnDemand"
+    spec, target = seen.adapter.spec, serving.target
+    subject, gives_way = wanted or target, spec.serving.residency == "OnDemand"
     return Situation(
         wanted=wanted,
-        target=serving.target,
+        target=target,
         previous=serving.previous,
         progress=serving.rollout,
         spec=spec.serving.rollout,
@@ -60,7 +60,7 @@ def engine_situation(
         base=seen.base,
         replicas=seen.replicas_serving_as("MultiAdapter"),
         pods=seen.pods,
-        absent=is_absent(seen, serving.target),
+        absent=is_absent(seen, target),
         fallback=served_before(seen.adapter.status.versions, target) if target and gives_way else None,
         now=now,
     )
