@@ -9,7 +9,7 @@ import pytest
 
 from graft_operator.agents.documents import AgentState as Read
 from graft_operator.agents.documents import EngineStatus, LoadStatus
-from graft_operator.plan.measured import Measured
+from graft_operator.plan.rollout.measured import Measured
 from graft_serving.documents import (
     AdapterStatus,
     BaseState,

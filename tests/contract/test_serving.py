@@ -14,8 +14,8 @@ from graft_operator.agents.documents import EngineStatus, LoadStatus
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.manifests import naming, serving
 from graft_operator.manifests.serving_workload import GRACE_SECONDS
-from graft_operator.plan.slots import place
-from graft_operator.plan.wanted import wanted_set
+from graft_operator.plan.placement.places import place
+from graft_operator.plan.placement.wanted_set import wanted_set
 from graft_registry.config import RegistryConfig
 from graft_serving import documents, wanted_configmap
 from graft_serving.engine_monitor import EngineStateName

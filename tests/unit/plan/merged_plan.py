@@ -5,11 +5,11 @@ from __future__ import annotations
 from tests.builders import NOW
 
 from graft_operator.plan.actions import Plan
-from graft_operator.plan.adapter import plan_adapter
-from graft_operator.plan.observed import AdapterObserved
+from graft_operator.plan.adapter.plan import plan_adapter
+from graft_operator.plan.snapshot import AdapterSnapshot
 
 
-def plan(given: AdapterObserved) -> Plan:
+def plan(given: AdapterSnapshot) -> Plan:
     """Return the plan; a merged model's one manifest names the version that it is to serve."""
     return plan_adapter(
         given,

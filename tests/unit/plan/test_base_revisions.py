@@ -7,12 +7,12 @@ from tests.builders import adapter_of_base, base_id, base_seen, deployment, on_p
 from tests.unit.plan.base_plan import BUILD, ON_A, ON_B, bumped_to, deleted, name_of, plan, revisions
 
 from graft_operator.plan.actions import ApplyObject
-from graft_operator.plan.observed import BaseObserved
+from graft_operator.plan.snapshot import BaseSnapshot
 
 MOVING = adapter_of_base(target=served_version(2, "B"), previous=served_version(1))
 QUIET_A = pod("pod-a")
 
-REVISIONS: dict[str, tuple[BaseObserved, str, list[str]]] = {
+REVISIONS: dict[str, tuple[BaseSnapshot, str, list[str]]] = {
     "nobody uses A, B does not answer yet: both": (
         base_seen(bumped_to("B"), bases="AB", deployments=(deployment("A"), deployment("B", ready=0))),
         "BA",
@@ -96,7 +96,7 @@ REVISIONS: dict[str, tuple[BaseObserved, str, list[str]]] = {
 
 
 @pytest.mark.parametrize(("given", "serving", "retired"), REVISIONS.values(), ids=REVISIONS)
-def test_revisions(given: BaseObserved, serving: str, retired: list[str]) -> None:
+def test_revisions(given: BaseSnapshot, serving: str, retired: list[str]) -> None:
     assert revisions(given) == serving
     # The Deployment goes last: while it is there, a pass that was cut short is made up for.
     kinds = ("Service", "ConfigMap", "PodDisruptionBudget", "Deployment")

@@ -9,9 +9,9 @@ import pytest
 from tests.builders import NOW, adapter, answering_pod, job, pod, recipe_of, seen, version
 
 from graft_operator.plan.actions import DeleteObject, DeleteVersions, EmitEvent, Plan, RemoveFinalizer
-from graft_operator.plan.adapter import plan_adapter
-from graft_operator.plan.deletion import CLEANUP_FINALIZER, CLEANUP_LIMIT, SKIP_CLEANUP, UNLOAD_LIMIT
-from graft_operator.plan.observed import AdapterObserved
+from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER, CLEANUP_LIMIT, SKIP_CLEANUP, UNLOAD_LIMIT
+from graft_operator.plan.adapter.plan import plan_adapter
+from graft_operator.plan.snapshot import AdapterSnapshot
 
 RELEASE = RemoveFinalizer(CLEANUP_FINALIZER)
 JOB = job(recipe_of(adapter()))
@@ -20,7 +20,7 @@ SECOND = timedelta(seconds=1)
 
 def deleted(
     ago: timedelta = SECOND, *, policy: str = "Delete", finalizer: bool = True, **fields: Any
-) -> AdapterObserved:
+) -> AdapterSnapshot:
     meta = {
         "deletionTimestamp": (NOW - ago).isoformat(),
         "finalizers": (CLEANUP_FINALIZER,) if finalizer else (),
@@ -29,7 +29,7 @@ def deleted(
     return seen(adapter(meta=meta, deletionPolicy=policy), **fields)
 
 
-CASES: dict[str, tuple[AdapterObserved, tuple[Any, ...]]] = {
+CASES: dict[str, tuple[AdapterSnapshot, tuple[Any, ...]]] = {
     "without our finalizer there is nothing to do": (deleted(finalizer=False), ()),
     "Retain lets go at once": (deleted(policy="Retain", jobs=(JOB,), pods=(answering_pod(version()),)), (RELEASE,)),
     "the annotation lets go at once": (deleted(annotations={SKIP_CLEANUP: "true"}, jobs=(JOB,)), (RELEASE,)),
@@ -55,7 +55,7 @@ CASES: dict[str, tuple[AdapterObserved, tuple[Any, ...]]] = {
 
 
 @pytest.mark.parametrize(("given", "actions"), CASES.values(), ids=CASES)
-def test_deletion(given: AdapterObserved, actions: tuple[Any, ...]) -> None:
+def test_deletion(given: AdapterSnapshot, actions: tuple[Any, ...]) -> None:
     plan = plan_adapter(given, NOW, training_job=lambda _: {}, merged_model=lambda *_: [])
     assert plan.actions == actions
     assert plan.status is None

@@ -11,9 +11,9 @@ from tests.builders import NOW, adapter, digest, job, recipe_of, seen
 
 from graft_operator.manifests.training_job import pod_settings_digest
 from graft_operator.plan.actions import DeleteObject
-from graft_operator.plan.failures import RETRY_SECONDS
-from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.training import decide_training
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.checks import decide_training
+from graft_operator.plan.training.failures import RETRY_SECONDS
 
 RECIPE = recipe_of(adapter())
 JUST_NOW = NOW - timedelta(seconds=10)
@@ -22,11 +22,11 @@ OTHER_SETTINGS = digest("other settings")
 OVERFLOW = {"outcome_reason": "OutOfMemory", "outcome_message": "CUDA out of memory"}
 
 
-def failed(**fields: Any) -> AdapterObserved:
+def failed(**fields: Any) -> AdapterSnapshot:
     return seen(jobs=(job(RECIPE, "Failed", **fields),))
 
 
-def overflowed(*batches: int, last: str = "Failed", **spec: Any) -> AdapterObserved:
+def overflowed(*batches: int, last: str = "Failed", **spec: Any) -> AdapterSnapshot:
     """An adapter whose trainings ran out of memory one after the other; the last one is in the given state."""
     subject = adapter(**spec)
     recipe = recipe_of(subject)
@@ -38,7 +38,7 @@ def overflowed(*batches: int, last: str = "Failed", **spec: Any) -> AdapterObser
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    given: AdapterObserved
+    given: AdapterSnapshot
     reason: str | None
     """Reason of Trained; None when another Job is due."""
     stalls: bool = False

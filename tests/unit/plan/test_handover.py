@@ -33,8 +33,8 @@ from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import find
 from graft_operator.manifests import naming
 from graft_operator.plan.actions import ApplyObject, CreateJob, DeleteObject
-from graft_operator.plan.observed import AdapterObserved, PodObserved
-from graft_operator.plan.rollout import served
+from graft_operator.plan.rollout.steps import served
+from graft_operator.plan.snapshot import AdapterSnapshot, PodObserved
 from graft_registry.documents import StoredVersion
 
 PLAIN = version(1, recipe=recipe_of(adapter()))
@@ -68,7 +68,7 @@ class Given:
     pods: tuple[PodObserved, ...] = (answering_pod(PLAIN),)
     merged_pods: tuple[PodObserved, ...] = ()
 
-    def seen(self) -> AdapterObserved:
+    def seen(self) -> AdapterSnapshot:
         """The same as the plan sees it."""
         spec = {"mode": self.asked, "rollout": {"rollbackWindowSeconds": self.rollback_seconds}}
         others = {"base": self.base, "recipe": self.recipe}

@@ -24,8 +24,8 @@ from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find
 from graft_operator.manifests import naming
 from graft_operator.plan.actions import ApplyObject, DeleteObject
-from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.rollout import served
+from graft_operator.plan.rollout.steps import served
+from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_registry.documents import StoredVersion
 
 MERGED: dict[str, Any] = {"serving": {"mode": "Merged"}}
@@ -50,7 +50,7 @@ def subject(
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    given: AdapterObserved
+    given: AdapterSnapshot
     applies: int | None = None
     """Version that the Deployment is told to serve."""
     ready: tuple[str, str]

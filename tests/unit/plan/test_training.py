@@ -23,8 +23,8 @@ from tests.unit.registry.published_memory import LLAMA_2_7B
 
 from graft_operator.api.base_shape import BaseShape
 from graft_operator.plan.actions import DeleteObject
-from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.training import CHECKS, decide_training, superseded_jobs
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.checks import CHECKS, decide_training, superseded_jobs
 
 RECIPE = recipe_of(adapter())
 SERVED = {"serving": {"target": served_version(1).to_wire()}}
@@ -42,7 +42,7 @@ LARGE_BASE = resolved_base(parameters=LLAMA_2_7B.parameters, shape=BaseShape.of(
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    given: AdapterObserved
+    given: AdapterSnapshot
     trained: tuple[str, str] | None
     """Status and reason of Trained; None when a Job is due."""
     waits: bool = False
@@ -53,7 +53,7 @@ class Case:
     says: str = ""
 
 
-def bumped(**fields: Any) -> AdapterObserved:
+def bumped(**fields: Any) -> AdapterSnapshot:
     """An adapter that is served on base A, while the base has become B."""
     base = fields.pop("base", base_model(resolved="B", serves=("A", "B")))
     return seen(fields.pop("subject", None), base=base, live=version(1), **fields)
@@ -239,7 +239,7 @@ class Everything:
 
     order: list[tuple[str, dict[str, Any]]] = field(
         default_factory=lambda: [
-            ("place_is_taken", {"live": version(1, base="B"), "readaptations": 9}),
+            ("readaptation_is_queued", {"live": version(1, base="B"), "readaptations": 9}),
             ("gpu_is_too_small", {"adapter": ON_SMALL_GPU, "base": base_model(status={"resolved": LARGE_BASE})}),
             ("training_is_running", {"jobs": (job(RECIPE),)}),
             ("training_has_failed", {"jobs": (job(RECIPE, "Failed"),)}),
@@ -269,7 +269,7 @@ def test_the_order_of_the_chain(count: int) -> None:
     for _, changes in Everything().order[:count]:
         fields |= changes
     expected, _ = Everything().order[count - 1]
-    given = AdapterObserved(**fields)
+    given = AdapterSnapshot(**fields)
     speaking = [check.__name__ for check in CHECKS if check(given, NOW) is not None]
     assert speaking[0] == expected
 

@@ -10,8 +10,8 @@ from tests.builders import NOW, adapter, digest, served_version, version
 
 from graft_operator.api.adapter_status import LoraAdapterStatus, RaisedRank
 from graft_operator.api.conditions import Fact, merge, no, unknown, yes
-from graft_operator.plan.transitions import adapter_events, condition_events
-from graft_operator.plan.versions import summary
+from graft_operator.plan.events import adapter_events, condition_events
+from graft_operator.plan.training.versions import summary
 
 
 def conditions(**facts: Fact) -> Any:
@@ -84,7 +84,7 @@ CASES: dict[str, tuple[dict[str, Fact], dict[str, Fact], list[tuple[str, str]]]]
         {"Trained": no("Unschedulable", "0/3 nodes")},
         [("Warning", "Unschedulable")],
     ),
-    "a refusal warns": (
+    "a rejection warns": (
         {"UpToDate": unknown("RollingOut")},
         {"UpToDate": no("VersionRefused", "too wide")},
         [("Warning", "VersionRefused")],

@@ -8,10 +8,10 @@ import pytest
 from tests.builders import adapter, base_model, digest, resolved_base, seen, served_version, version
 
 from graft_operator.api.lora_adapter import LoraAdapter
-from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.recipe import spec_digest
-from graft_operator.plan.version_reason import is_readaptation, new_version_reason
-from graft_operator.plan.versions import of_spec, summary
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.job import is_readaptation, new_version_reason
+from graft_operator.plan.training.recipe import spec_digest
+from graft_operator.plan.training.versions import of_spec, summary
 
 LIVE = version(1)
 ROWS: dict[str, Any] = {"configMap": {"name": "rows", "key": "train.jsonl"}}
@@ -21,7 +21,7 @@ def s3(**fields: Any) -> dict[str, Any]:
     return {"dataset": {"s3": {"uri": "s3://data/train.jsonl"} | fields}}
 
 
-def served_from(before: LoraAdapter, now: LoraAdapter, **fields: Any) -> AdapterObserved:
+def served_from(before: LoraAdapter, now: LoraAdapter, **fields: Any) -> AdapterSnapshot:
     """An adapter that is served from the spec of ``before`` and has that of ``now``."""
     entry = of_spec(summary(LIVE), LIVE.manifest.recipe, spec_digest(before.spec))
     status = now.status.model_copy(
@@ -35,7 +35,7 @@ def served_from(before: LoraAdapter, now: LoraAdapter, **fields: Any) -> Adapter
 
 BUMPED = base_model(resolved="B", serves=("A", "B"))
 
-REASONS: dict[str, tuple[AdapterObserved, str]] = {
+REASONS: dict[str, tuple[AdapterSnapshot, str]] = {
     "the first version": (seen(), "SpecChanged"),
     "another rank": (served_from(adapter(), adapter(lora={"rank": 8})), "SpecChanged"),
     "another object": (
@@ -78,6 +78,6 @@ REASONS: dict[str, tuple[AdapterObserved, str]] = {
 
 
 @pytest.mark.parametrize(("given", "reason"), REASONS.values(), ids=REASONS)
-def test_reason(given: AdapterObserved, reason: str) -> None:
+def test_reason(given: AdapterSnapshot, reason: str) -> None:
     assert new_version_reason(given) == reason
     assert is_readaptation(given) == (reason == "BaseModelChanged")

@@ -8,9 +8,9 @@ import pytest
 from tests.builders import NOW, adapter_of_base, base_id, pod, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress
-from graft_operator.plan.observed import AdapterOfBase
-from graft_operator.plan.slots import place
-from graft_operator.plan.wanted import wanted_set
+from graft_operator.plan.placement.places import place
+from graft_operator.plan.placement.wanted_set import wanted_set
+from graft_operator.plan.snapshot import AdapterOfBase
 
 URLS = {base_id("A"): "http://a", base_id("B"): "http://b"}
 PODS = (pod("pod-b", host="[fd00::2]"), pod("pod-a", host="10.0.0.1"), pod("pod-c", host="10.0.0.3", ready=False))

@@ -12,7 +12,7 @@ from tests.wire.operator.api_server import ApiServer
 from graft_operator.cluster import Cluster, Unavailable
 from graft_operator.cluster.discovery import KEPT, Discovery
 from graft_operator.cluster.resources import CONFIG_MAPS, INFERENCE_POOLS
-from graft_operator.plan.observed import GatewayObserved
+from graft_operator.plan.snapshot import GatewayObserved
 from graft_operator.reconcilers.gateway_observer import GatewayObserver
 
 GROUP_PATH = "/apis/inference.networking.k8s.io/v1"

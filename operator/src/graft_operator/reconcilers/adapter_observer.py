@@ -20,16 +20,16 @@ from graft_operator.artifacts import Artifacts
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, PODS
 from graft_operator.manifests import labels, naming
-from graft_operator.plan.gpu_memory import with_chosen_method
-from graft_operator.plan.importing import resolved_as
-from graft_operator.plan.observed import AdapterObserved, Decision, JobObserved, PodObserved
-from graft_operator.plan.rank_doubling import with_effective_rank
-from graft_operator.plan.readaptation import Candidate, Choice, candidates, has_failed
-from graft_operator.plan.recipe import fulfilling_recipes
-from graft_operator.plan.versions import home_digest, known_versions
+from graft_operator.plan.base.importing import resolved_as
+from graft_operator.plan.snapshot import AdapterSnapshot, Decision, JobObserved, PodObserved
+from graft_operator.plan.training.candidates import Candidate, CandidateDecision, candidates, has_failed
+from graft_operator.plan.training.memory import with_chosen_method
+from graft_operator.plan.training.rank import with_effective_rank
+from graft_operator.plan.training.recipe import fulfilling_recipes
+from graft_operator.plan.training.versions import home_digest, known_versions
 from graft_operator.reconcilers.jobs import job_observed, job_state
 from graft_operator.reconcilers.merged_pods import merged_deployment, merged_pods
-from graft_operator.reconcilers.obstacles import complaint
+from graft_operator.reconcilers.problems import problem
 from graft_operator.reconcilers.serving_pods import decision_in, pod_observed, serving_pods, short_digest
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import StoredVersion
@@ -54,7 +54,7 @@ class AdapterObserver:
         self._artifacts = artifacts
         self._agents = agents
 
-    async def observe(self, adapter: LoraAdapter) -> AdapterObserved:
+    async def observe(self, adapter: LoraAdapter) -> AdapterSnapshot:
         """Return the snapshot. Raises what the cluster and the registry raise when they are away."""
         base, base_problem = await self._base(adapter)
         if adapter.metadata.is_deleting:
@@ -71,7 +71,7 @@ class AdapterObserver:
         ways = ways_to_fulfil(adapter, base, trained_on, (rows, evaluation), live, history)
         choice = await self._choose(adapter, ways, live, known_versions(adapter.status.versions, history))
         recipe, training = choice.recipe, choice.published is None and choice.recipe is not None
-        return AdapterObserved(
+        return AdapterSnapshot(
             adapter=adapter,
             base=base,
             base_problem=base_problem,
@@ -95,9 +95,9 @@ class AdapterObserver:
             merged_deployment=await merged_deployment(self._cluster, adapter.metadata) if is_merged(adapter) else None,
         )
 
-    async def _observe_deletion(self, adapter: LoraAdapter, base: BaseModel | None) -> AdapterObserved:
+    async def _observe_deletion(self, adapter: LoraAdapter, base: BaseModel | None) -> AdapterSnapshot:
         """Leave the registry alone: one that is away must not hold up a deletion."""
-        return AdapterObserved(
+        return AdapterSnapshot(
             adapter=adapter,
             base=base,
             jobs=await self._jobs(adapter),
@@ -112,7 +112,7 @@ class AdapterObserver:
         try:
             return BaseModel.parse(body), ""
         except ValidationError as error:
-            return None, f"BaseModel {name} is invalid: {complaint(error)}"
+            return None, f"BaseModel {name} is invalid: {problem(error)}"
 
     async def _both_rows(self, adapter: LoraAdapter) -> tuple[Rows, Rows]:
         """Return the rows to learn from, and those to evaluate with."""
@@ -148,15 +148,15 @@ class AdapterObserver:
 
     async def _choose(
         self, adapter: LoraAdapter, ways: Sequence[Candidate], live: StoredVersion | None, known: Sequence[Version]
-    ) -> Choice:
+    ) -> CandidateDecision:
         """Choose the first way that has not failed its gate, or else the last one."""
         rejected: tuple[StoredVersion, ...] = ()
         for way in ways:
             published = await self._published(adapter, way, live, known)
             if published is None or way == ways[-1] or not has_failed(published, live, adapter.spec.evaluation):
-                return Choice(way, published, rejected)
+                return CandidateDecision(way, published, rejected)
             rejected = (*rejected, published)
-        return Choice()
+        return CandidateDecision()
 
     async def _jobs(self, adapter: LoraAdapter) -> tuple[JobObserved, ...]:
         metadata = adapter.metadata

@@ -19,11 +19,11 @@ from graft_operator.manifests.import_job import import_job_manifest
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.serving import pod_selector, revision_manifests, shared_service
 from graft_operator.plan.actions import Action, Plan
-from graft_operator.plan.base_model import IN_USE_FINALIZER, Builders, plan_base_model
-from graft_operator.plan.observed import BaseObserved
+from graft_operator.plan.base.plan import IN_USE_FINALIZER, Builders, plan_base
+from graft_operator.plan.snapshot import BaseSnapshot
 from graft_operator.reconcilers.base_observer import BaseObserver
 from graft_operator.reconcilers.context import Body, Context
-from graft_operator.reconcilers.refusals import Outcome, result_of
+from graft_operator.reconcilers.rejections import Outcome, result_of
 
 log = logging.getLogger(__name__)
 
@@ -51,17 +51,17 @@ class BaseModelReconciler:
             seen = await self._observer.observe(base)
             self._forget_missing(seen)
             noticed = context.effects.notice(namespace, seen.deployments)
-            plan = plan_base_model(seen, context.clock(), build=self._builders)
+            plan = plan_base(seen, context.clock(), build=self._builders)
             self._expect_demand(seen, plan)
             done = await context.effects.carry_out(BASE_MODELS, body, plan.actions)
         beside, trouble = await self._try(body, plan.extras)
         status = plan.status if isinstance(plan.status, BaseModelStatus) else base.status
-        await context.tell(BASE_MODELS, body, base.status, status, (*done.refusals, *beside.refusals))
+        await context.tell(BASE_MODELS, body, base.status, status, (*done.rejections, *beside.rejections))
         if trouble is not None:
             raise trouble
         return result_of(plan, noticed, done, beside)
 
-    def _expect_demand(self, seen: BaseObserved, plan: Plan) -> None:
+    def _expect_demand(self, seen: BaseSnapshot, plan: Plan) -> None:
         """While an adapter is loaded on demand and has no place, look again as soon as it is asked."""
         if isinstance(plan.status, BaseModelStatus) and any(item.not_resident for item in plan.status.serving):
             metadata = seen.base.metadata
@@ -78,7 +78,7 @@ class BaseModelReconciler:
         except TransientError as error:
             return Outcome(), error
 
-    def _forget_missing(self, seen: BaseObserved) -> None:
+    def _forget_missing(self, seen: BaseSnapshot) -> None:
         """Apply again what should be there and isn't, because somebody has deleted it.
 
         A Deployment stands for its whole revision. An InferencePool goes with its CustomResourceDefinition.
@@ -95,20 +95,20 @@ class BaseModelReconciler:
 def builders(platform: Platform) -> Builders:
     """Return the manifest builders with the platform's settings filled in."""
 
-    def import_job(seen: BaseObserved) -> dict[str, Any]:
+    def import_job(seen: BaseSnapshot) -> dict[str, Any]:
         return import_job_manifest(seen.base, seen.source_digest, platform)
 
-    def concurrency_job(seen: BaseObserved, digest: str, adapters: list[str]) -> dict[str, Any]:
+    def concurrency_job(seen: BaseSnapshot, digest: str, adapters: list[str]) -> dict[str, Any]:
         return concurrency_job_manifest(seen.base, digest, adapters, platform)
 
-    def shared(seen: BaseObserved, revisions: Sequence[ServingRevision]) -> list[dict[str, Any]]:
+    def shared(seen: BaseSnapshot, revisions: Sequence[ServingRevision]) -> list[dict[str, Any]]:
         names = [revision.deployment for revision in revisions]
         return [*access_manifests(seen.base, names), shared_service(seen.base)]
 
-    def revision(seen: BaseObserved, item: ServingRevision, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    def revision(seen: BaseSnapshot, item: ServingRevision, wanted: dict[str, Any]) -> list[dict[str, Any]]:
         return revision_manifests(seen.base, item, wanted, platform)
 
-    def selector(seen: BaseObserved, item: ServingRevision) -> str:
+    def selector(seen: BaseSnapshot, item: ServingRevision) -> str:
         return pod_selector(seen.base, item)
 
     return Builders(

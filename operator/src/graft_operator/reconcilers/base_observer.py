@@ -20,7 +20,7 @@ from graft_operator.cluster.discovery import Discovery
 from graft_operator.cluster.resources import DEPLOYMENTS, JOBS, LORA_ADAPTERS, PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.naming import short
-from graft_operator.plan.observed import AdapterOfBase, BaseObserved, JobObserved
+from graft_operator.plan.snapshot import AdapterOfBase, BaseSnapshot, JobObserved
 from graft_operator.reconcilers.deployments import base_digest, deployment_observed
 from graft_operator.reconcilers.gateway_observer import GatewayObserver
 from graft_operator.reconcilers.jobs import job_observed
@@ -47,12 +47,12 @@ class BaseObserver:
         self._agents = agents
         self._gateway = GatewayObserver(cluster, Discovery(cluster, clock))
 
-    async def observe(self, base: BaseModel) -> BaseObserved:
+    async def observe(self, base: BaseModel) -> BaseSnapshot:
         """Return the snapshot. Raises what the cluster and the registry raise when they are away."""
         source = BaseSource.model_validate(base.spec.source.to_wire())
         if base.metadata.is_deleting and not await self._adapters(base):
             # Nothing more is read: a registry that is away must not hold up the deletion of an unused base.
-            return BaseObserved(base=base, source_digest=source.digest())
+            return BaseSnapshot(base=base, source_digest=source.digest())
         manifest, adapters, deployments, (pods, going), jobs, gateway = await asyncio.gather(
             self._artifacts.resolved_base(base.metadata.namespace, base.metadata.name, source),
             self._adapters(base),
@@ -66,7 +66,7 @@ class BaseObserver:
         by_short = {short(digest): digest for digest in manifests}
         spread = any(adapter.replicas is not None for adapter in adapters)
         leaving = await asked(self._agents, going) if spread else ()
-        return BaseObserved(
+        return BaseSnapshot(
             base=base,
             source_digest=source.digest(),
             manifest=manifest,

@@ -21,10 +21,10 @@ from graft_operator.cluster.errors import Forbidden, Invalid, NamespaceTerminati
 from graft_operator.cluster.resources import Resource
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import RemoveFinalizer
-from graft_operator.plan.refusals import Refusal, with_refusals
-from graft_operator.plan.transitions import status_events
+from graft_operator.plan.events import status_events
+from graft_operator.plan.rejections import Rejection, with_rejections
 from graft_operator.reconcilers.effects import Effects
-from graft_operator.reconcilers.obstacles import invalid_spec, object_refused, obstructed, registry_trouble
+from graft_operator.reconcilers.problems import invalid_spec, object_refused, registry_trouble, with_problem
 
 Status = TypeVar("Status", LoraAdapterStatus, BaseModelStatus)
 Body = Mapping[str, Any]
@@ -42,13 +42,13 @@ class Context:
     clock: Callable[[], datetime]
 
     async def tell(
-        self, kind: Resource, body: Body, old: Status, new: Status, refusals: Sequence[Refusal] = ()
+        self, kind: Resource, body: Body, old: Status, new: Status, rejections: Sequence[Rejection] = ()
     ) -> None:
         """Write the status if it says something new, and post the events of what has changed."""
         metadata = ObjectMeta.model_validate(body["metadata"])
-        if refusals:
+        if rejections:
             generation = new.observed_generation
-            told = with_refusals(old.conditions, new.conditions, refusals, generation=generation, now=self.clock())
+            told = with_rejections(old.conditions, new.conditions, rejections, generation=generation, now=self.clock())
             new = new.model_copy(update={"conditions": told})
         if await self.effects.write_status(kind, metadata, old, new):
             await self.effects.carry_out(kind, body, status_events(old, new))
@@ -84,6 +84,6 @@ class Context:
     async def _tell_obstacle(self, kind: Resource, body: Body, status: type[Status], facts: Mapping[str, Fact]) -> None:
         metadata = ObjectMeta.model_validate(body["metadata"])
         old = status.model_validate(body.get("status", {}))
-        conditions = obstructed(metadata, old.conditions, facts, self.clock())
+        conditions = with_problem(metadata, old.conditions, facts, self.clock())
         new = old.model_copy(update={"observed_generation": metadata.generation, "conditions": conditions})
         await self.tell(kind, body, old, new)

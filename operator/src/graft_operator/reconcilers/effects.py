@@ -37,9 +37,9 @@ from graft_operator.plan.actions import (
     EmitEvent,
     RemoveFinalizer,
 )
-from graft_operator.plan.observed import DeploymentObserved
-from graft_operator.plan.refusals import Refusal, waits
-from graft_operator.reconcilers.refusals import Content, Key, Outcome, Refusals, is_refusal
+from graft_operator.plan.rejections import Rejection, waits
+from graft_operator.plan.snapshot import DeploymentObserved
+from graft_operator.reconcilers.rejections import Content, Key, Outcome, Rejections, is_rejection
 from graft_registry.digests import digest_of
 
 log = logging.getLogger(__name__)
@@ -86,38 +86,38 @@ class Effects:
         self._artifacts = artifacts
         self._clock = clock
         self._applied: dict[Key, Applied] = {}
-        self._refusals = Refusals(clock)
+        self._refusals = Rejections(clock)
 
     async def carry_out(self, owner: Resource, body: Mapping[str, Any], actions: Iterable[Action]) -> Outcome:
         """Carry out the actions in order. ``body`` is the owner as just read."""
         metadata = ObjectMeta.model_validate(body["metadata"])
-        refusals: list[Refusal] = []
+        rejections: list[Rejection] = []
         delays: list[float] = []
         is_done = True
         for action in actions:
-            if waits(action, refusals) or (isinstance(action, EmitEvent) and not is_done):
+            if waits(action, rejections) or (isinstance(action, EmitEvent) and not is_done):
                 is_done = False  # an event would tell of what has not been done
                 continue
-            refusal = await self._attempt(action, owner, metadata, body)
-            is_done = refusal is None
-            if refusal is not None:
-                refusals.append(refusal)
-                delays.append(self._refusals.seconds_left((refusal.kind, metadata.namespace, refusal.name)))
+            rejection = await self._attempt(action, owner, metadata, body)
+            is_done = rejection is None
+            if rejection is not None:
+                rejections.append(rejection)
+                delays.append(self._refusals.seconds_left((rejection.kind, metadata.namespace, rejection.name)))
             elif isinstance(action, CreateJob):
                 delays.append(JOB_SECONDS)
-        return Outcome(tuple(refusals), min(delays, default=None))
+        return Outcome(tuple(rejections), min(delays, default=None))
 
     async def _attempt(
         self, action: Action, owner: Resource, metadata: ObjectMeta, body: Mapping[str, Any]
-    ) -> Refusal | None:
-        """Carry out one action; return the refusal if it is about a child that is refused, now or not long ago."""
+    ) -> Rejection | None:
+        """Carry out one action; return the rejection if it is about a child that is refused, now or not long ago."""
         child = child_of(action, metadata)
         if child is not None and (resting := self._refusals.resting(*child)) is not None:
             return resting
         try:
             await self._do(action, owner, metadata, body)
         except ClusterError as error:
-            if child is None or not is_refusal(error):
+            if child is None or not is_rejection(error):
                 raise
             return self._refusals.remember(*child, error)
         if child is not None:

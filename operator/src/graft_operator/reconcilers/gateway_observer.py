@@ -13,7 +13,7 @@ from graft_operator.cluster.errors import Forbidden
 from graft_operator.cluster.resources import INFERENCE_POOLS
 from graft_operator.manifests import labels
 from graft_operator.manifests.naming import serving_name
-from graft_operator.plan.observed import GatewayObserved, PoolObserved
+from graft_operator.plan.snapshot import GatewayObserved, PoolObserved
 
 
 class GatewayObserver:

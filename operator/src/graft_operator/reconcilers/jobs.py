@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from graft_operator.manifests import labels
 from graft_operator.manifests.exit_codes import OUT_OF_MEMORY, REASONS, WORKER_LOST
-from graft_operator.plan.observed import JobObserved, JobState
+from graft_operator.plan.snapshot import JobObserved, JobState
 
 Object = Mapping[str, Any]
 

@@ -15,8 +15,8 @@ from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.resources import PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.serving import WANTED_KEY
-from graft_operator.plan.measured import Measured
-from graft_operator.plan.observed import Decision, PodObserved, ProbeScore, VersionOnPod
+from graft_operator.plan.rollout.measured import Measured
+from graft_operator.plan.snapshot import Decision, PodObserved, ProbeScore, VersionOnPod
 from graft_registry.digests import sha256_digest
 
 Object = Mapping[str, Any]
@@ -89,7 +89,7 @@ def pod_observed(
         asked={item.name: item.last_asked for item in adapters if item.last_asked is not None},
         revision=state.revision if state else "",
         wanted_digest=state.wanted_digest if state else None,
-        complaint=state.message if state else "",
+        problem=state.message if state else "",
         decision=(decisions or {}).get(state.wanted_digest or "") if state else None,
         active={share.number: share.weight for item in adapters for share in item.active},
         versions=tuple(version for item in adapters for version in versions_on_pod(item)),

@@ -1,0 +1,207 @@
+"""The next step of one adapter: train what is missing, serve what is good, say what is true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from graft_operator.api.adapter_status import LoraAdapterStatus, RolloutProgress, ServedVersion, Version
+from graft_operator.api.conditions import Fact, no
+from graft_operator.api.rollout import RolloutSpec
+from graft_operator.plan.actions import AddFinalizer, Plan
+from graft_operator.plan.adapter.conditions import adapter_conditions
+from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER, plan_adapter_deletion
+from graft_operator.plan.rollout import canary
+from graft_operator.plan.rollout.merged import MergedModel, fits_mode, merged_actions, merged_endpoint
+from graft_operator.plan.rollout.modes import decide_serving, seconds_left
+from graft_operator.plan.rollout.steps import ABORTED, Rollback, Rollout, served
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.candidates import with_rejected
+from graft_operator.plan.training.checks import decide_training, superseded_jobs
+from graft_operator.plan.training.decision import TrainingDecision
+from graft_operator.plan.training.gate import PINNED, GateDecision, judge
+from graft_operator.plan.training.job import TrainingJob, training_is_due
+from graft_operator.plan.training.rank import correct_rank, raised_rank
+from graft_operator.plan.training.recipe import spec_digest
+from graft_operator.plan.training.versions import (
+    as_first_told,
+    entry_of,
+    judged,
+    known_versions,
+    of_spec,
+    record,
+    summary,
+    with_served,
+)
+
+ROLLING_SECONDS = 2.0
+"""How often the pods are asked while a version is on its way to them, besides whenever they have news of it."""
+
+STARTING_SECONDS = 5.0
+"""How often they are asked while none of them is up: an engine takes minutes to start."""
+
+WATCHING_SECONDS = 30.0
+"""How often they are asked when something that should answer does not."""
+
+CANARY_SECONDS = 2.0
+"""How often they are asked what they have measured, while a version is held to its limits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionDecision:
+    """The version that fulfils the spec, and whether the gate lets it through."""
+
+    current: int | None = None
+    gate: GateDecision | None = None
+    wanted: ServedVersion | None = None
+    versions: tuple[Version, ...]
+
+    @property
+    def rollback(self) -> Fact | None:
+        """Why the version that fulfils the spec was given up by the pods, or because of what it did there."""
+        entry = entry_of(self.versions, self.current) if self.current is not None else None
+        if entry is None or entry.state not in ("Refused", "RolledBack"):
+            return None
+        if entry.message == ABORTED:
+            return no("RolledBack", f"version {entry.number} is rolled back: {ABORTED}")
+        if entry.state == "Refused":
+            return no("VersionRefused", f"{entry.message}; it is tried again when the spec changes")
+        again = "it is tried again when the spec changes, or when spec.serving.rollout.promote names it"
+        return no("RolledBack", f"version {entry.number} was rolled back: {entry.message}; {again}")
+
+
+def plan_adapter(seen: AdapterSnapshot, now: datetime, *, training_job: TrainingJob, merged_model: MergedModel) -> Plan:
+    """Decide the next step for one adapter. Pure: no I/O, no clock, no randomness."""
+    adapter = seen.adapter
+    if adapter.metadata.is_deleting:
+        return plan_adapter_deletion(seen, now)
+    if adapter.spec.deletion_policy == "Delete" and CLEANUP_FINALIZER not in adapter.metadata.finalizers:
+        return Plan(actions=(AddFinalizer(CLEANUP_FINALIZER),), requeue_after=0)
+    training = decide_training(seen, now) or training_is_due(seen, training_job)
+    judgement = judge_current(seen, training)
+    training = correct_rank(seen, training, judgement.gate)
+    rollout = decide_serving(seen, judgement.wanted, now)
+    if rollout.rollback is not None:
+        judgement = replace(judgement, versions=remember(judgement.versions, rollout.rollback))
+    return Plan(
+        actions=(*superseded_jobs(seen), *training.actions, *merged_actions(seen, rollout, merged_model)),
+        status=adapter_status(seen, training, judgement, rollout, now),
+        requeue_after=soonest(
+            training.requeue_after, rollout_requeue(rollout, seen, now), seconds_left(seen, rollout.former, now)
+        ),
+    )
+
+
+def judge_current(seen: AdapterSnapshot, training: TrainingDecision) -> VersionDecision:
+    """Run the gate over the version that fulfils the spec; a pinned one needs no gate."""
+    versions = known_versions(seen.adapter.status.versions, seen.history)
+    versions = with_rejected(versions, seen.rejected, seen.live, seen.adapter.spec.evaluation)
+    current = training.current
+    if current is None:
+        return VersionDecision(versions=versions)
+    number = current.manifest.number
+    spec_has_changed = seen.adapter.metadata.generation != seen.adapter.status.observed_generation
+    known = None if spec_has_changed else entry_of(versions, number)
+    if seen.adapter.spec.version is not None:
+        gate = GateDecision(True, PINNED, "spec.version is a person's word")
+    else:
+        gate = judge(current.manifest, seen.live.manifest if seen.live else None, seen.adapter.spec.evaluation)
+        gate = as_first_told(gate, entry_of(versions, number))
+    entry = summary(current, "RolledBack", ABORTED) if is_aborted(seen, number) else judged(current, gate, known)
+    wanted = served(current) if entry.state == "Published" and fits_mode(seen, current) else None
+    entry = of_spec(entry, seen.recipe, spec_digest(seen.adapter.spec))
+    return VersionDecision(current=number, gate=gate, wanted=wanted, versions=record(versions, entry))
+
+
+def is_aborted(seen: AdapterSnapshot, number: int) -> bool:
+    """Whether a person wants the version rolled back; one that has long taken over has nothing to go back to."""
+    spec, serving = seen.adapter.spec, seen.adapter.status.serving
+    settled = serving.target is not None and serving.target.number == number and serving.previous is None
+    return spec.serving.rollout.abort == number and spec.version is None and not settled
+
+
+def remember(versions: tuple[Version, ...], rollback: Rollback) -> tuple[Version, ...]:
+    """Remember that a version was given up, so that it is not tried again until the spec changes."""
+    known = entry_of(versions, rollback.version.number)
+    if known is None:
+        return versions
+    return record(versions, known.model_copy(update={"state": rollback.state, "message": rollback.message}))
+
+
+def adapter_status(
+    seen: AdapterSnapshot,
+    training: TrainingDecision,
+    judgement: VersionDecision,
+    rollout: Rollout,
+    now: datetime,
+) -> LoraAdapterStatus:
+    """Return the whole status; what has not changed keeps its value, so that an equal status is not written."""
+    old = seen.adapter.status
+    coverage = rollout.coverage
+    rolling = rollout.target is not None and not rollout.done and not rollout.absent
+    answering = rollout.answering_in_mode if rollout.mode == "MultiAdapter" else None
+    return LoraAdapterStatus(
+        observed_generation=seen.adapter.metadata.generation,
+        conditions=adapter_conditions(seen, training, judgement.gate, rollout, judgement.rollback, now),
+        recipe=seen.recipe,
+        versions=with_served(judgement.versions, answering.number if answering else None),
+        served_version=served_number(seen, rollout),
+        candidate_version=rollout.target.number if rolling and rollout.target else None,
+        training=training.progress,
+        chosen_method=old.chosen_method,
+        raised_rank=training.raised_rank or raised_rank(seen.adapter),
+        serving=old.serving.model_copy(
+            update={
+                "mode": rollout.mode,
+                "former": rollout.former,
+                "target": rollout.target,
+                "previous": rollout.previous,
+                "rollout": rollout.progress,
+                "endpoint": merged_endpoint(seen, rollout),
+                "desired": coverage.desired,
+                "loaded": coverage.loaded,
+                "failed": coverage.failed,
+                "message": coverage.message,
+            }
+        ),
+    )
+
+
+def served_number(seen: AdapterSnapshot, rollout: Rollout) -> int | None:
+    """Return the version that answers everywhere, or the last that did while some replica still answers with it."""
+    if rollout.answering is not None:
+        return rollout.answering.number
+    if rollout.absent:
+        return None
+    served = seen.adapter.status.served_version
+    return served if any(pod.ready and served in pod.active for pod in (*seen.pods, *seen.merged_pods)) else None
+
+
+def rollout_requeue(rollout: Rollout, seen: AdapterSnapshot, now: datetime) -> float | None:
+    """Return seconds until the pods are asked again."""
+    coverage, target, progress = rollout.coverage, rollout.target, rollout.progress
+    if target is None or rollout.mode is None or (rollout.done and progress is None):
+        return None
+    if rollout.absent:
+        return ROLLING_SECONDS if coverage.loaded else None  # until the pods have let it go
+    if rollout.mode == "Merged" and seen.adapter.status.serving.version_served_as("Merged") is None:
+        return 0.0  # its Deployment is made once this is in the status
+    if progress is not None and progress.step_time is not None:
+        return watch_seconds(seen.adapter.spec.serving.rollout, progress, now)
+    if coverage.failed or coverage.desired == 0:
+        return WATCHING_SECONDS
+    pods = seen.pods_serving_as(rollout.mode)
+    up = any(pod.reachable for pod in pods if pod.base_digest == target.base_digest)
+    return ROLLING_SECONDS if up else STARTING_SECONDS
+
+
+def watch_seconds(spec: RolloutSpec, progress: RolloutProgress, now: datetime) -> float:
+    """Return seconds until the pods are asked during a step or a rollback window: at its end, or before by limits."""
+    left = canary.seconds_left(spec, progress, now) or CANARY_SECONDS
+    is_watched = progress.weight < canary.ALL or spec.effective_limits is not None
+    return min(left, CANARY_SECONDS) if is_watched else left
+
+
+def soonest(*delays: float | None) -> float | None:
+    """Return the shortest of the delays that are given."""
+    return min((delay for delay in delays if delay is not None), default=None)

@@ -1,0 +1,253 @@
+"""Frozen snapshots of everything that one decision depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from graft_operator.api.adapter_status import RolloutProgress, ServedMode, ServedVersion, WarmStart
+from graft_operator.api.base_model import BaseModel, ResolvedBase
+from graft_operator.api.conditions import Condition
+from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.plan.rollout.measured import Measured
+from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVersion
+
+JobState = Literal["Active", "Succeeded", "Failed"]
+
+Decision = tuple[int, int | None, int]
+"""Numbers of an adapter's target and previous version, and the target's weight: which decision a set carries out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobObserved:
+    """A Job of ours and what its newest pod says."""
+
+    name: str
+    uid: str
+    recipe: str
+    """Digest of what the Job does: the training recipe, or the source of a base."""
+    state: JobState
+    ended_time: datetime | None = None
+    """When it failed or succeeded."""
+    failure_reason: str = ""
+    """Reason of the Job's Failed condition, such as BackoffLimitExceeded or DeadlineExceeded."""
+    outcome_reason: str = ""
+    """Reason in the termination message of the newest pod, such as BadDataset."""
+    outcome_message: str = ""
+    waiting: str = ""
+    """Why the pod does not run yet, such as ``Unschedulable: 0/3 nodes are available``."""
+    suspended: bool = False
+    """Whether the Job is held, as Kueue does until there is quota for it."""
+    pods_running: bool = False
+    """Whether a pod of it is still there that has not ended."""
+    pods_ended: bool = False
+    """Whether every pod that it had has ended: the Job controller is about to make another."""
+    micro_batch: int | None = None
+    """Rows of one forward pass that a training was made with; None where the Job doesn't tell."""
+    pod_settings: str = ""
+    """Digest of the pod settings that a training was made with; empty where the Job doesn't tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeScore:
+    """How a version has answered the probes of the version of manifest digest ``of``, on one pod."""
+
+    of: str
+    total: int
+    asked: int
+    right: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every probe has been asked."""
+        return self.asked == self.total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionOnPod:
+    """One version as one pod's agent sees it."""
+
+    number: int
+    digest: str
+    state: str
+    reason: str = ""
+    message: str = ""
+    measured: Measured = field(default_factory=Measured)
+    score: ProbeScore | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodObserved:
+    """A serving pod and what its agent says of one adapter."""
+
+    name: str
+    base_digest: str
+    ready: bool
+    reachable: bool
+    host: str = ""
+    """Its address as it stands in a URL; empty before it has one."""
+    leaving: bool = False
+    """Whether it was told to end; it answers for some more seconds."""
+    answering: frozenset[str] = frozenset()
+    """Names of the adapters, of those that were asked about, that it answers for."""
+    asked: Mapping[str, datetime] = field(default_factory=dict)
+    """When each of those adapters was last asked here, by name; without those that nobody has asked for."""
+    revision: str = ""
+    """Of the agent's state that this was read from; empty where it doesn't tell."""
+    wanted_digest: str | None = None
+    """Digest of the wanted set that the agent has applied."""
+    problem: str = ""
+    """Why the agent has not applied the newest one, in its words."""
+    decision: Decision | None = None
+    """The decision that this wanted set carries out for the adapter; None when that can't be told."""
+    active: Mapping[int, int] = field(default_factory=dict)
+    """Weights of the versions that the alias points to on this pod, by number."""
+    versions: tuple[VersionOnPod, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSnapshot:
+    """Everything that the next step of one adapter depends on."""
+
+    adapter: LoraAdapter
+    base: BaseModel | None
+    """None when the referenced BaseModel does not exist or can't be parsed."""
+    base_problem: str = ""
+    """Why ``base`` is None."""
+    kept_base: ResolvedBase | None = None
+    """The former base that versions are still trained on: readaptation.policy is Never, and the base has changed."""
+    dataset_digest: str | None = None
+    """Content digest of the training rows, of a ConfigMap or as given; None where only the trainer can tell."""
+    evaluation_digest: str | None = None
+    """The same of the rows of ``dataset.evaluation``."""
+    dataset_problem: str = ""
+    """Why the dataset can't be used, as far as the operator can see it."""
+    recipe: str | None = None
+    """Recipe of the current spec on ``training_base``; None while the base is not resolved."""
+    warm_start: WarmStart | None = None
+    """The version that the training of ``recipe`` begins with; None for one that begins with nothing."""
+    published: StoredVersion | None = None
+    """The version of ``recipe`` in the registry."""
+    rejected: tuple[StoredVersion, ...] = ()
+    """Warm starts that were tried before ``recipe`` and have failed their gate."""
+    pinned: StoredVersion | None = None
+    """The version that ``spec.version`` names, if it exists."""
+    pinned_has_base: bool = True
+    """Whether the pinned version's base is the present one or one of the registry, which can be served again."""
+    live: StoredVersion | None = None
+    """The version that the alias was last told to point to."""
+    history: tuple[StoredVersion, ...] = ()
+    """The newest versions in the registry, read only when the status knows of none."""
+    jobs: tuple[JobObserved, ...] = ()
+    progress: Progress | None = None
+    """What the trainer last said about ``recipe``."""
+    readaptations: int = 0
+    """Other adapters of the base that are being re-adapted right now."""
+    pods: tuple[PodObserved, ...] = ()
+    """Pods of the base, which serve its adapters side by side."""
+    merged_pods: tuple[PodObserved, ...] = ()
+    """Pods of the adapter's merged model."""
+    merged_deployment: DeploymentObserved | None = None
+    """What makes these pods, if it is there."""
+
+    def pods_serving_as(self, mode: ServedMode) -> tuple[PodObserved, ...]:
+        """Return the pods that answer in one mode."""
+        return self.merged_pods if mode == "Merged" else self.pods
+
+    def replicas_serving_as(self, mode: ServedMode) -> int | None:
+        """Return the number of pods that are to answer in one mode; None for as many as the base has."""
+        return self.adapter.spec.serving.replicas if mode == "MultiAdapter" else None
+
+    @property
+    def training_base(self) -> ResolvedBase | None:
+        """The base that a new version is trained on; None while it is not resolved."""
+        return self.kept_base or (self.base.status.resolved if self.base else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterOfBase:
+    """What a base needs to know of one of its adapters."""
+
+    name: str
+    deleting: bool = False
+    target: ServedVersion | None = None
+    previous: ServedVersion | None = None
+    progress: RolloutProgress | None = None
+    replicas: int | None = None
+    """Number of pods that are to hold it; None for all of them."""
+    on_demand: bool = False
+    """Whether it gives its place to others while nobody asks for it."""
+    up_to_date: bool = False
+    readapting: bool = False
+    stalled: bool = False
+    scores_probes: bool = False
+    """Whether a limit of its rollouts depends on how the engine answers probes."""
+
+    @property
+    def weight(self) -> int:
+        """Percent of the requests that the target is to answer."""
+        return self.progress.weight if self.progress else 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentObserved:
+    """A serving Deployment."""
+
+    name: str
+    uid: str
+    base_digest: str
+    replicas: int
+    ready_replicas: int
+    settled: bool
+    """Whether the newest spec is rolled out: updated and available on every replica."""
+    message: str = ""
+    """What stands in the way, as far as pods and conditions tell."""
+    generation: int = 0
+    """Moves with every change of the spec, whoever makes it."""
+    autoscaled: bool = False
+    """Whether a HorizontalPodAutoscaler has set its replicas, and not we."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolObserved:
+    """An InferencePool."""
+
+    uid: str
+    owner_uid: str
+    """Base that it belongs to; empty for one that we have not made."""
+    parents: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    """What each Gateway that uses it says of it, by the Gateway's name or ``namespace/name``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayObserved:
+    """Whether the operator can make InferencePools, and the one of the base's name."""
+
+    api: Literal["Served", "Missing", "Forbidden"] = "Missing"
+    pool: PoolObserved | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseSnapshot:
+    """Everything that the next step of one base depends on."""
+
+    base: BaseModel
+    source_digest: str
+    manifest: BaseManifest | None = None
+    """What the current source was resolved to, once it is in the registry."""
+    conditional_writes: bool | None = None
+    """Whether the registry's bucket honours conditional writes; None where that could not be tried."""
+    drift: BaseDrift | None = None
+    """How far ``manifest`` is from the base that the status knows, where that is another one and was measured."""
+    manifests: Mapping[str, BaseManifest] = field(default_factory=dict)
+    """Base manifests by digest, of every base that an adapter is or was served on."""
+    import_job: JobObserved | None = None
+    concurrency_job: JobObserved | None = None
+    adapters: tuple[AdapterOfBase, ...] = ()
+    deployments: tuple[DeploymentObserved, ...] = ()
+    pods: tuple[PodObserved, ...] = ()
+    leaving_pods: tuple[PodObserved, ...] = ()
+    """Pods on their way out; read only where an adapter is not on every pod: they may be all that answers for it."""
+    gateway: GatewayObserved = GatewayObserved()

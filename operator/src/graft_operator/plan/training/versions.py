@@ -1,0 +1,132 @@
+"""The bounded list of versions in an adapter's status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from graft_operator.api.adapter_status import (
+    VERSIONS_KEPT,
+    LoraAdapterStatus,
+    ServedVersion,
+    Version,
+    VersionState,
+    WarmStart,
+)
+from graft_operator.plan.training.gate import PINNED, GateDecision
+from graft_registry.documents import StoredVersion
+
+
+def summary(stored: StoredVersion, state: VersionState = "Published", message: str = "") -> Version:
+    """Return the entry of ``status.versions`` for a stored version."""
+    manifest, metrics = stored.manifest, stored.manifest.metrics
+    return Version(
+        number=manifest.number,
+        digest=stored.digest,
+        recipe=manifest.recipe,
+        base_digest=manifest.base.digest,
+        base_revision=manifest.base.revision,
+        reason=manifest.reason,
+        warm_start=_warm_start(stored),
+        state=state,
+        message=message,
+        rank=manifest.shape.rank,
+        eval_loss=_decimal(metrics.eval_loss),
+        base_eval_loss=_decimal(metrics.base_eval_loss),
+        exact_match=_decimal(metrics.exact_match),
+        base_exact_match=_decimal(metrics.base_exact_match),
+        perplexity=_decimal(metrics.perplexity),
+        base_perplexity=_decimal(metrics.base_perplexity),
+        published_time=manifest.created_time,
+    )
+
+
+def known_versions(old: Iterable[Version], history: Iterable[StoredVersion]) -> tuple[Version, ...]:
+    """Return what the status knows, or what the registry holds when the status knows nothing."""
+    known = tuple(old)
+    return known or tuple(summary(stored) for stored in history)
+
+
+def record(versions: Iterable[Version], entry: Version) -> tuple[Version, ...]:
+    """Return the list with ``entry`` put in or replaced, newest first, bounded."""
+    before = entry_of(versions := tuple(versions), entry.number)
+    if before is not None:
+        kept = {"spec_digest": entry.spec_digest or before.spec_digest, "served": entry.served or before.served}
+        entry = entry.model_copy(update=kept)
+    others = [version for version in versions if version.number != entry.number]
+    newest_first = sorted([*others, entry], key=lambda version: version.number, reverse=True)
+    newest = newest_first[:VERSIONS_KEPT]
+    return tuple(newest if entry in newest else [*newest[:-1], entry])
+
+
+def with_served(versions: tuple[Version, ...], number: int | None) -> tuple[Version, ...]:
+    """Return the list in which the version of that number has been served."""
+    known = entry_of(versions, number) if number is not None else None
+    if known is None or known.served:
+        return versions
+    return record(versions, known.model_copy(update={"served": True}))
+
+
+def served_before(versions: Iterable[Version], target: ServedVersion) -> ServedVersion | None:
+    """Return the newest older version on the same base that has been served, and was not given up since."""
+    fit = (
+        version
+        for version in versions
+        if version.served
+        and version.number < target.number
+        and version.state == "Published"
+        and version.base_digest == target.base_digest
+    )
+    newest = max(fit, key=lambda version: version.number, default=None)
+    if newest is None:
+        return None
+    return ServedVersion(number=newest.number, digest=newest.digest, base_digest=newest.base_digest)
+
+
+def entry_of(versions: Iterable[Version], number: int) -> Version | None:
+    """Return the entry of that number."""
+    return next((version for version in versions if version.number == number), None)
+
+
+def home_digest(status: LoraAdapterStatus, history: Iterable[StoredVersion]) -> str | None:
+    """Return the base that the adapter lives on: that of what is served, or else of its newest version."""
+    if status.serving.target is not None:
+        return status.serving.target.base_digest
+    versions = known_versions(status.versions, history)
+    return next((version.base_digest for version in versions if version.state == "Published"), None)
+
+
+def judged(stored: StoredVersion, verdict: GateDecision, known: Version | None) -> Version:
+    """Return the entry with the gate's verdict; what the pods have refused or was rolled back stays so.
+
+    ``known`` is what is remembered of the version; None gives it another chance.
+    """
+    if known is not None and known.state in ("Refused", "RolledBack"):
+        return known
+    # Of a pinned version nobody has asked what the gate says; it may yet be asked when the pin is gone.
+    words = "" if verdict.reason == PINNED else verdict.message
+    return summary(stored, "Published" if verdict.passed else "Rejected", words)
+
+
+def as_first_told(verdict: GateDecision, known: Version | None) -> GateDecision:
+    """Return the verdict on a version that passes, in the words of the first time.
+
+    Once it is live there is nothing to compare it with any more, and yet people ask how it came to be served.
+    """
+    if not verdict.passed or known is None or known.state != "Published" or not known.message:
+        return verdict
+    return replace(verdict, message=known.message)
+
+
+def of_spec(entry: Version, recipe: str | None, spec_digest: str) -> Version:
+    """Return the entry with the spec that asked for it, where that is the current one."""
+    return entry.model_copy(update={"spec_digest": spec_digest}) if entry.recipe == recipe else entry
+
+
+def _warm_start(stored: StoredVersion) -> WarmStart | None:
+    start = stored.manifest.warm_start
+    return None if start is None else WarmStart(number=start.number, digest=start.manifest_digest)
+
+
+def _decimal(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"
