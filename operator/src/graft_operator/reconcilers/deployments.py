@@ -34,18 +34,6 @@ def deployment_observed(body: Object, pods: Iterable[ServingPod]) -> DeploymentO
         ready_replicas=int(status.get("readyReplicas", 0)) if observed else 0,
         settled=observed and counts == {replicas},
         message=refused_pods(status) or next(problems, ""),
-        generation=metadata.get("generation", 0),
-        autoscaled=is_autoscaled(metadata),
-    )
-
-
-def is_autoscaled(metadata: Object) -> bool:
-    """Whether the autoscaler's controller, through the scale subresource, was the last to set the replicas."""
-    return any(
-        field.get("subresource") == "scale"
-        and field.get("manager") == "kube-controller-manager"
-        and "f:replicas" in field.get("fieldsV1", {}).get("f:spec", {})
-        for field in metadata.get("managedFields") or ()
     )
 
 

@@ -13,7 +13,7 @@ from graft_operator.cluster.errors import ClusterError
 from graft_operator.plan.rejections import OBJECT_REFUSED
 
 
-def problem(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
     """Return the first problem as ``spec.field: what is wrong``."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
@@ -32,7 +32,7 @@ def stalled(reason: str, message: str) -> dict[str, Fact]:
 
 def invalid_spec(error: ValidationError) -> dict[str, Fact]:
     """The spec can't be read: the CRD lets none through, unless it is of another version than we are."""
-    reason, message = "InvalidSpec", problem(error)
+    reason, message = "InvalidSpec", first_error(error)
     return stalled(reason, message) | {"Accepted": no(reason, message)}
 
 
@@ -60,3 +60,20 @@ def with_problem(
     kept = {item.type: Fact(item.status, item.reason, item.message) for item in old}
     news = {kind: fact for kind, fact in facts.items() if kind != "Ready" or kept.get(kind, fact).status != "True"}
     return merge(old, kept | news, generation=metadata.generation, now=now)
+
+
+def unreadable_status(error: ValidationError) -> dict[str, Fact]:
+    """The status is not as we write it: a newer operator has, or a person."""
+    return stalled("UnreadableStatus", f"status.{first_error(error)}; upgrade the operator, or remove that field")
+
+
+def pass_cut_off(seconds: float) -> dict[str, Fact]:
+    """A pass has taken longer than it may: something that it waits for gives no answer."""
+    reason, message = "PassTimedOut", f"a look at the object was cut off after {seconds:g} s; it is tried again"
+    return {"Stalled": no("Progressing"), "Reconciling": yes(reason, message), "Ready": no(reason, message)}
+
+
+def not_watched(kind: str, why: str) -> dict[str, Fact]:
+    """A kind can't be read in the object's namespace, so nothing can be decided there."""
+    reason, message = "WatchFailed", f"{kind} of this namespace can't be read: {why or 'they are being listed'}"
+    return {"Stalled": no("Progressing"), "Reconciling": yes(reason, message), "Ready": no(reason, message)}
