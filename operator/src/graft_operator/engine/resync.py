@@ -6,20 +6,20 @@ enough. The resync only enqueues; there is one code path for reconciling.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from random import random
 from typing import TypeVar
 
-from graft_operator.engine.controller import TransientError
+from graft_operator.engine.fair_order import Priority, QueueKey
 from graft_operator.engine.work_queue import WorkQueue
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30.0
 SPREAD_SECONDS = 10.0
-"""Keys of one resync are added over this time, so that urgent events don't wait behind all of them."""
+"""Keys of one resync are added over this time."""
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K", bound=QueueKey)
 
 
 async def resync_forever(
@@ -34,8 +34,8 @@ async def resync_forever(
 
     `jitter` draws from [0, 1).
 
-    A listing that fails with TransientError is tried again in 30 s: an API server that is away for an hour must not
-    get the operator restarted.
+    A listing that fails, for whatever reason, is tried again in 30 s. An API server that is away for an hour, or a
+    namespace that may not be listed any more, must not get the operator restarted: it works by events meanwhile.
     """
     pause = every
     while True:
@@ -43,11 +43,11 @@ async def resync_forever(
         await asyncio.sleep(pause * (0.9 + 0.2 * jitter()))
         try:
             keys = list(await list_keys())
-        except TransientError as error:
-            log.warning("resync will be retried", extra={"error": str(error)})
+        except Exception as error:
+            log.exception("resync will be retried", extra={"error": str(error)})
             pause = min(RETRY_SECONDS, every)
             continue
         pause = every
         log.info("resync", extra={"keys": len(keys)})
         for position, key in enumerate(keys):
-            queue.add_after(key, min(SPREAD_SECONDS, every) * position / len(keys))
+            queue.add_after(key, min(SPREAD_SECONDS, every) * position / len(keys), Priority.ROUTINE)
