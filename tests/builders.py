@@ -10,6 +10,7 @@ from graft_operator.api.base_model import BaseModel, BaseModelStatus, ResolvedBa
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
+from graft_operator.plan.known import Known
 from graft_operator.plan.rollout.steps import served
 from graft_operator.plan.snapshot import (
     AdapterOfBase,
@@ -299,7 +300,7 @@ def base_seen(subject: BaseModel | None = None, *, bases: str = "A", **fields: A
     known = [base_manifest(letter) for letter in bases]
     defaults: dict[str, Any] = {
         "source_digest": source.digest(),
-        "manifest": next((item for item in known if item.source == source), None),
+        "manifest": Known(next((item for item in known if item.source == source), None)),
         "manifests": {item.digest: item for item in known},
     }
     return BaseSnapshot(base=subject, **defaults | fields)

@@ -15,19 +15,18 @@ from tests.builders import (
 )
 
 from graft_operator.api.base_model import BaseModel, BaseModelStatus
+from graft_operator.manifests import naming
 from graft_operator.plan.actions import ApplyObject, DeleteObject, Plan
 from graft_operator.plan.base.plan import IN_USE_FINALIZER, plan_base
 from graft_operator.plan.snapshot import BaseSnapshot
-from graft_operator.reconcilers.base_model import builders
 
 FINALIZER = {"finalizers": (IN_USE_FINALIZER,)}
-BUILD = builders(PLATFORM)
 ON_A = adapter_of_base(target=served_version(1))
 ON_B = adapter_of_base(target=served_version(2, "B"), up_to_date=True)
 
 
 def plan(given: BaseSnapshot) -> Plan:
-    return plan_base(given, NOW, build=BUILD)
+    return plan_base(given, NOW, PLATFORM)
 
 
 def status_of(given: BaseSnapshot) -> BaseModelStatus:
@@ -51,7 +50,7 @@ def revisions(given: BaseSnapshot) -> str:
 
 
 def name_of(letter: str) -> str:
-    return BUILD.deployment_name("tiny", base_id(letter))
+    return naming.revision_name("tiny", base_id(letter))
 
 
 def bumped_to(letter: str, resolved: str = "A", **fields: Any) -> BaseModel:

@@ -15,7 +15,6 @@ from graft_operator.plan.actions import DeleteObject, Plan
 from graft_operator.plan.base.gateway import RECHECK_SECONDS
 from graft_operator.plan.base.plan import IN_USE_FINALIZER, plan_base
 from graft_operator.plan.snapshot import BaseSnapshot, GatewayObserved, PoolObserved
-from graft_operator.reconcilers.base_model import builders
 
 POOL = "graft-tiny"
 BEHIND_A_GATEWAY = {"replicas": 1, "gateway": {"endpointPickerRef": {"name": "picker"}}}
@@ -28,7 +27,7 @@ def seen(gateway: GatewayObserved, *, wanted: bool = True, **meta: Any) -> BaseS
 
 
 def plan(given: BaseSnapshot) -> Plan:
-    return plan_base(given, NOW, build=builders(PLATFORM))
+    return plan_base(given, NOW, PLATFORM)
 
 
 def status_of(given: BaseSnapshot) -> BaseModelStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel, ServingRevision
@@ -49,8 +50,13 @@ def wanted_config_map(base: BaseModel, revision: ServingRevision, wanted: dict[s
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": _metadata(base, revision),
-        "data": {WANTED_KEY: json.dumps(wanted, sort_keys=True)},
+        "data": {WANTED_KEY: wanted_text(wanted)},
     }
+
+
+def wanted_text(document: Mapping[str, Any]) -> str:
+    """Return a wanted set, or a part of one, as it stands in its ConfigMap: in ASCII, and without spaces."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
 def shared_service(base: BaseModel) -> dict[str, Any]:

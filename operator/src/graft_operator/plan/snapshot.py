@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from graft_operator.api.adapter_status import RolloutProgress, ServedMode, ServedVersion, WarmStart
 from graft_operator.api.base_model import BaseModel, ResolvedBase
 from graft_operator.api.conditions import Condition
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.rollout.measured import Measured
 from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVersion
 
@@ -101,7 +102,8 @@ class PodObserved:
     problem: str = ""
     """Why the agent has not applied the newest one, in its words."""
     decision: Decision | None = None
-    """The decision that this wanted set carries out for the adapter; None when that can't be told."""
+    """The decision that the pod carries out for the adapter: the one that its agent names, or else that of the wanted
+    set that the agent has applied; None when that can't be told."""
     active: Mapping[int, int] = field(default_factory=dict)
     """Weights of the versions that the alias points to on this pod, by number."""
     versions: tuple[VersionOnPod, ...] = ()
@@ -151,6 +153,8 @@ class AdapterSnapshot:
     """Pods of the adapter's merged model."""
     merged_deployment: DeploymentObserved | None = None
     """What makes these pods, if it is there."""
+    cleanup_problem: str = ""
+    """Why the last attempt to delete the adapter's versions has failed; empty where none was made or none has."""
 
     def pods_serving_as(self, mode: ServedMode) -> tuple[PodObserved, ...]:
         """Return the pods that answer in one mode."""
@@ -180,7 +184,12 @@ class AdapterOfBase:
     on_demand: bool = False
     """Whether it gives its place to others while nobody asks for it."""
     up_to_date: bool = False
+    wants_readaptation: bool = False
+    """Whether it is to be trained anew because the base has changed, and nothing but a place is missing for that."""
     readapting: bool = False
+    """Whether a training Job is active that was made because the base has changed."""
+    behind_since: datetime | None = None
+    """Since when it has not been up to date; None where that can't be told."""
     stalled: bool = False
     scores_probes: bool = False
     """Whether a limit of its rollouts depends on how the engine answers probes."""
@@ -235,17 +244,24 @@ class BaseSnapshot:
 
     base: BaseModel
     source_digest: str
-    manifest: BaseManifest | None = None
+    manifest: Known[BaseManifest] | Unknown = Known(None)  # noqa: RUF009 - frozen
     """What the current source was resolved to, once it is in the registry."""
     conditional_writes: bool | None = None
     """Whether the registry's bucket honours conditional writes; None where that could not be tried."""
-    drift: BaseDrift | None = None
+    drift: Known[BaseDrift] | Unknown = Known(None)  # noqa: RUF009 - frozen
     """How far ``manifest`` is from the base that the status knows, where that is another one and was measured."""
     manifests: Mapping[str, BaseManifest] = field(default_factory=dict)
-    """Base manifests by digest, of every base that an adapter is or was served on."""
+    """Base manifests by digest, of the bases that an adapter is or was served on, as far as they are known."""
+    lost_bases: Mapping[str, str] = field(default_factory=dict)
+    """Why a base's manifest can't be had, by digest: it is not in the registry, or it is damaged. Not one that the
+    registry could just not be asked for."""
     import_job: JobObserved | None = None
     concurrency_job: JobObserved | None = None
     adapters: tuple[AdapterOfBase, ...] = ()
+    unreadable: frozenset[str] = frozenset()
+    """Names of the adapters whose status can't be read: a newer operator wrote it, or a person did."""
+    wanted: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The wanted set that each revision was last told, by base digest."""
     deployments: tuple[DeploymentObserved, ...] = ()
     pods: tuple[PodObserved, ...] = ()
     leaving_pods: tuple[PodObserved, ...] = ()

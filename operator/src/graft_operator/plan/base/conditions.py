@@ -30,15 +30,17 @@ def base_conditions(
     seen: BaseSnapshot,
     imported: ImportDecision,
     revisions: Sequence[ServingRevision],
+    unserved: Fact | None,
     tested: ConcurrencyDecision,
     gateway: GatewayDecision,
     now: datetime,
 ) -> tuple[Condition, ...]:
-    """Return all conditions of the base."""
-    serving = serving_fact(seen, revisions)
-    ready = ready_fact(imported, revisions, serving)
+    """Return all conditions of the base. ``unserved`` says why a base that is needed is not served."""
+    serving = unserved or serving_fact(seen, revisions)
+    ready = ready_fact(imported, revisions, serving_fact(seen, revisions))
+    stall = imported.trouble or imported.fact
     facts = {
-        "Stalled": yes(imported.fact.reason, imported.fact.message) if imported.stalled else no("Progressing"),
+        "Stalled": yes(stall.reason, stall.message) if imported.stalled else no("Progressing"),
         "Reconciling": reconciling_fact(seen, imported, ready, serving),
         "Ready": ready,
         "Resolved": imported.fact,
@@ -85,6 +87,8 @@ def reconciling_fact(seen: BaseSnapshot, imported: ImportDecision, ready: Fact, 
     if seen.base.metadata.is_deleting:
         names = ", ".join(sorted(adapter.name for adapter in seen.adapters)[:5])
         return yes("DeletionBlocked", f"{len(seen.adapters)} adapters still name this base: {names}; delete them first")
+    if imported.trouble is not None:
+        return yes(imported.trouble.reason, imported.trouble.message)
     if ready.status != "True" and ready.reason != "NoReplicas":
         return yes(ready.reason, ready.message)
     if serving.status != "True" and serving.reason != "NoReplicas":

@@ -7,15 +7,35 @@ revision of its version; the other revision forwards requests for it, so a clien
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.manifests import naming
+from graft_operator.manifests.serving import wanted_text
 from graft_operator.plan.placement.places import Placement
 from graft_operator.plan.rollout import canary
 from graft_operator.plan.snapshot import AdapterOfBase, PodObserved
 
 SCHEMA = "graft.dev/wanted/v1"
+
+LIMIT_BYTES: Final = 1_000_000
+"""The API server takes 1 MiB of data in a ConfigMap (MaxSecretSize in kubernetes/pkg/apis/core/types.go)."""
+
+NEWCOMERS_BYTES: Final = 900_000
+"""Nobody comes in beyond this: the rest is for rollouts of those that are there, each a version more."""
+
+Entry = Mapping[str, Any]
+"""What a wanted set says of one adapter."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantedSet:
+    """A wanted set that fits into its ConfigMap."""
+
+    document: dict[str, Any]
+    left_out: tuple[str, ...] = ()
+    """The adapters that there is no room for: they are left as they were told before, or are not in it at all."""
 
 
 def wanted_set(
@@ -27,14 +47,19 @@ def wanted_set(
     service_urls: Mapping[str, str],
     placement: Placement,
     peers: Sequence[PodObserved] = (),
+    kept: Mapping[str, Entry] | None = None,
 ) -> dict[str, Any]:
     """Return the document of docs/contracts.md §6 for the revision ``digest``.
 
     ``service_urls`` maps the base digest of every revision that is served to the URL of its own Service. ``peers`` are
-    the revision's pods, which ask one another for an adapter that not all of them hold.
+    the revision's pods, which ask one another for an adapter that not all of them hold. ``kept`` are the entries, by
+    name, of adapters that go on as they were told, for it can't be told what is to become of them.
     """
+    kept = kept or {}
     entries = [
-        adapter_entry(adapter, placement, digest, service_urls)
+        kept.get(adapter.name)
+        if adapter.name in kept and not adapter.deleting
+        else adapter_entry(adapter, placement, digest, service_urls)
         for adapter in sorted(adapters, key=lambda item: item.name)
     ]
     document = {
@@ -44,6 +69,39 @@ def wanted_set(
     }
     # Nobody asks them where every pod holds everything: then the set need not change whenever a pod does.
     return document | ({"peers": peers_of(peers)} if placement.holders else {})
+
+
+def entries_of(document: Mapping[str, Any]) -> dict[str, Entry]:
+    """Return the entries of a wanted set that was read back, by name; none where somebody has made it unreadable."""
+    listed = document.get("adapters")
+    entries = listed if isinstance(listed, list) else []
+    return {
+        entry["name"]: entry for entry in entries if isinstance(entry, Mapping) and isinstance(entry.get("name"), str)
+    }
+
+
+def within_limit(document: dict[str, Any], told: Mapping[str, Any], *, limit: int = LIMIT_BYTES) -> WantedSet:
+    """Return as much of the set as fits: who is in ``told``, the set before, goes first, so that nobody is unloaded.
+
+    An adapter whose rollout has no room stays as it was told. All others go on: one too many must not stop them.
+    """
+    if len(wanted_text(document)) <= limit:
+        return WantedSet(document)
+    before, reserve = entries_of(told), LIMIT_BYTES - NEWCOMERS_BYTES
+    used = len(wanted_text(document | {"adapters": []}))
+    fit: dict[str, Entry] = {}
+    left_out: list[str] = []
+    for entry in sorted(document["adapters"], key=lambda item: (item["name"] not in before, item["name"])):
+        name, bound = entry["name"], limit if entry["name"] in before else limit - reserve
+        for form in (entry, before.get(name)):
+            if form is not None and used + (size := len(wanted_text(form)) + 1) <= bound:
+                used += size
+                fit[name] = form
+                break
+        if fit.get(name) is not entry:
+            left_out.append(name)
+    adapters = [fit[entry["name"]] for entry in document["adapters"] if entry["name"] in fit]
+    return WantedSet(document | {"adapters": adapters}, tuple(sorted(left_out)))
 
 
 def adapter_entry(
