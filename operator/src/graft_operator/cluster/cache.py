@@ -156,9 +156,14 @@ class Cache:
         self._synced.add((resource, namespace))
         self._problems.pop((resource, namespace), None)
 
-    def fail(self, resource: Resource, namespace: str | None, problem: str) -> None:
-        """Remember why a kind can't be listed or watched now; what is known of it stays."""
+    def fail(self, resource: Resource, namespace: str | None, problem: str, *, is_closed: bool = False) -> None:
+        """Remember why a kind can't be listed or watched now; what is known of it stays.
+
+        ``is_closed``: it is not there, or not to be read by us. What is known of it is not to be decided from then.
+        """
         self._problems[resource, namespace] = problem
+        if is_closed:
+            self._synced.discard((resource, namespace))
 
     def is_synced(self, resource: Resource, namespace: str) -> bool:
         """Whether all objects of the kind in the namespace were listed at least once."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from graft_operator.cluster.cache import Cache, Name
-from graft_operator.cluster.errors import ClusterError, Gone, NotFound
+from graft_operator.cluster.errors import ClusterError, Forbidden, Gone, NotFound
 from graft_operator.cluster.resources import Resource
 from graft_operator.cluster.transport import Transport
 from graft_operator.engine.backoff import Backoff
@@ -38,7 +38,7 @@ RETRY: Final = Backoff(base_seconds=0.5, cap_seconds=10.0)
 SHORTEST_SECONDS: Final = 1.0
 """Between the beginnings of two watches."""
 MISSING_SECONDS: Final = 10.0
-"""A kind whose CustomResourceDefinition is not installed is asked for again after so long."""
+"""A kind that is not installed, or that we may not read, is asked for again after so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +85,8 @@ class Informer:
             except Gone as error:
                 self._fail(error)
                 await asyncio.sleep(RETRY.delay(1))
-            except NotFound as error:
-                self._fail(error)
+            except (NotFound, Forbidden) as error:
+                self._fail(error, is_closed=True)
                 await asyncio.sleep(_around(MISSING_SECONDS))
             except ClusterError as error:
                 failures += 1
@@ -104,7 +104,7 @@ class Informer:
                 failures = 0
                 # A server, or a proxy before it, that ends each watch at once is not asked faster than this.
                 await asyncio.sleep(max(0.0, started + SHORTEST_SECONDS - asyncio.get_running_loop().time()))
-            except Gone:
+            except (Gone, NotFound, Forbidden):
                 raise
             except ClusterError as error:
                 # The version is still good: what has happened meanwhile is told by the next watch.
@@ -191,9 +191,9 @@ class Informer:
         chosen = {"labelSelector": self._watched.labels, "fieldSelector": self._watched.fields}
         return {name: value for name, value in chosen.items() if value}
 
-    def _fail(self, error: ClusterError) -> None:
+    def _fail(self, error: ClusterError, *, is_closed: bool = False) -> None:
         self._beat()
-        self._cache.fail(self._watched.resource, self._namespace, str(error))
+        self._cache.fail(self._watched.resource, self._namespace, str(error), is_closed=is_closed)
         fields = {"resource": self._watched.resource.plural, "namespace": self._namespace or "*", "error": str(error)}
         log.log(logging.INFO if self._watched.is_optional else logging.WARNING, "watch interrupted", extra=fields)
 

@@ -63,7 +63,9 @@ def deployment_of(pod: Object) -> str:
 
 
 def asked(agents: Agents, bodies: Sequence[Object]) -> tuple[ServingPod, ...]:
-    """Return the pods with what their agents have last said."""
+    """Return the pods with what their agents have last said, and have the agents followed."""
+    for address in filter(None, map(address_of, bodies)):
+        agents.follow(address)
     return tuple(
         ServingPod(body=body, answer=agents.state(body["metadata"]["namespace"], body["metadata"]["name"]))
         for body in bodies
