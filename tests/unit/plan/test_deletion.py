@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.builders import NOW, adapter, answering_pod, job, pod, recipe_of, seen, version
+from tests.builders import NOW, PLATFORM, adapter, answering_pod, job, pod, recipe_of, seen, version
 
 from graft_operator.plan.actions import DeleteObject, DeleteVersions, EmitEvent, Plan, RemoveFinalizer
 from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER, CLEANUP_LIMIT, SKIP_CLEANUP, UNLOAD_LIMIT
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[AdapterSnapshot, tuple[Any, ...]]] = {
 
 @pytest.mark.parametrize(("given", "actions"), CASES.values(), ids=CASES)
 def test_deletion(given: AdapterSnapshot, actions: tuple[Any, ...]) -> None:
-    plan = plan_adapter(given, NOW, training_job=lambda _: {}, merged_model=lambda *_: [])
+    plan = plan_adapter(given, NOW, training_job=lambda _: {}, platform=PLATFORM)
     assert plan.actions == actions
     assert plan.status is None
     assert (plan.requeue_after is not None) == (bool(given.adapter.metadata.finalizers) and RELEASE not in actions)
@@ -64,7 +64,7 @@ def test_deletion(given: AdapterSnapshot, actions: tuple[Any, ...]) -> None:
 
 def test_a_registry_that_is_gone_does_not_hold_a_namespace_for_ever() -> None:
     given = deleted(CLEANUP_LIMIT + SECOND, jobs=(JOB,))
-    plan: Plan = plan_adapter(given, NOW, training_job=lambda _: {}, merged_model=lambda *_: [])
+    plan: Plan = plan_adapter(given, NOW, training_job=lambda _: {}, platform=PLATFORM)
     event, release = plan.actions
     assert isinstance(event, EmitEvent)
     assert event.reason == "RegistryNotCleaned"
