@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.builders import (
     NOW,
+    PLATFORM,
     adapter,
     answering_pod,
     base_model,
@@ -26,7 +27,8 @@ from tests.kstatus import kstatus
 from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus
 from graft_operator.api.conditions import find
 from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, EmitEvent, Plan
-from graft_operator.plan.adapter.plan import ROLLING_SECONDS, STARTING_SECONDS, WATCHING_SECONDS, plan_adapter
+from graft_operator.plan.adapter.plan import plan_adapter
+from graft_operator.plan.rollout.requeue import MOVING_SECONDS, WATCHING_SECONDS
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.versions import entry_of
 
@@ -38,7 +40,7 @@ TYPES = ["Stalled", "Reconciling", "Ready", "Accepted", "Trained", "Evaluated", 
 
 def plan(given: AdapterSnapshot, now: Any = NOW) -> Plan:
     job = {"metadata": {"name": "the-job"}}
-    return plan_adapter(given, now, training_job=lambda _: job, merged_model=lambda *_: [])
+    return plan_adapter(given, now, training_job=lambda _: job, platform=PLATFORM)
 
 
 def status_of(given: AdapterSnapshot) -> LoraAdapterStatus:
@@ -234,8 +236,8 @@ def test_the_list_of_versions_is_bounded_and_holds_the_current_one() -> None:
 
 REQUEUES = {
     "nothing moves": (served_on(answering_pod(V1)), None),
-    "a pod loads": (served_on(pod("pod-1", on_pod(V1, "Loading"))), ROLLING_SECONDS),
-    "no pod is up yet": (served_on(), STARTING_SECONDS),
+    "a pod loads": (served_on(pod("pod-1", on_pod(V1, "Loading"))), MOVING_SECONDS),
+    "no pod is up yet": (served_on(), WATCHING_SECONDS),
     "a pod fails": (served_on(pod("pod-1", on_pod(V1, "Failing"))), WATCHING_SECONDS),
     "no pod is wanted": (served_on(base=base_model(replicas=0)), WATCHING_SECONDS),
 }
@@ -274,4 +276,4 @@ def test_an_adapter_on_demand_without_a_place_is_as_good_as_it_gets() -> None:
 
 
 def test_an_adapter_that_loses_its_place_is_looked_at_until_the_pods_have_let_it_go() -> None:
-    assert plan(on_demand(answering_pod(V1), absent=True)).requeue_after == ROLLING_SECONDS
+    assert plan(on_demand(answering_pod(V1), absent=True)).requeue_after == MOVING_SECONDS

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.builders import (
     NOW,
+    PLATFORM,
     adapter,
     answering_pod,
     base_model,
@@ -34,7 +35,7 @@ V1 = served_version(1)
 
 
 def status_of(given: AdapterSnapshot) -> LoraAdapterStatus:
-    plan = plan_adapter(given, NOW, training_job=lambda _: {}, merged_model=lambda *_: [])
+    plan = plan_adapter(given, NOW, training_job=lambda _: {}, platform=PLATFORM)
     assert isinstance(plan.status, LoraAdapterStatus)
     return plan.status
 

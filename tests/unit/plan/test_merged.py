@@ -18,12 +18,12 @@ from tests.builders import (
     seen,
     version,
 )
-from tests.unit.plan.merged_plan import plan
+from tests.unit.plan.merged_plan import applied_versions, plan
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find
 from graft_operator.manifests import naming
-from graft_operator.plan.actions import ApplyObject, DeleteObject
+from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.rollout.steps import served
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_registry.documents import StoredVersion
@@ -140,7 +140,7 @@ def test_what_is_applied_and_said(case: Case) -> None:
     result = plan(case.given)
     status = result.status
     assert isinstance(status, LoraAdapterStatus)
-    applied = [action.manifest["version"] for action in result.actions if isinstance(action, ApplyObject)]
+    applied = applied_versions(result)
     assert applied == ([] if case.applies is None else [case.applies])
     ready, serves = find(status.conditions, "Ready"), find(status.conditions, "Served")
     assert ready is not None

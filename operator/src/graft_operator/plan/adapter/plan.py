@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from graft_operator.api.adapter_status import LoraAdapterStatus, RolloutProgress, ServedVersion, Version
+from graft_operator.api.adapter_status import LoraAdapterStatus, ServedVersion, Version
 from graft_operator.api.conditions import Fact, no
-from graft_operator.api.rollout import RolloutSpec
+from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import AddFinalizer, Plan
 from graft_operator.plan.adapter.conditions import adapter_conditions
 from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER, plan_adapter_deletion
-from graft_operator.plan.rollout import canary
-from graft_operator.plan.rollout.merged import MergedModel, fits_mode, merged_actions, merged_endpoint
+from graft_operator.plan.rollout.merged import fits_mode, merged_actions, merged_endpoint
 from graft_operator.plan.rollout.modes import decide_serving, seconds_left
+from graft_operator.plan.rollout.requeue import rollout_requeue, soonest
 from graft_operator.plan.rollout.steps import ABORTED, Rollback, Rollout, served
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.candidates import with_rejected
@@ -33,18 +33,6 @@ from graft_operator.plan.training.versions import (
     summary,
     with_served,
 )
-
-ROLLING_SECONDS = 2.0
-"""How often the pods are asked while a version is on its way to them, besides whenever they have news of it."""
-
-STARTING_SECONDS = 5.0
-"""How often they are asked while none of them is up: an engine takes minutes to start."""
-
-WATCHING_SECONDS = 30.0
-"""How often they are asked when something that should answer does not."""
-
-CANARY_SECONDS = 2.0
-"""How often they are asked what they have measured, while a version is held to its limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +58,7 @@ class VersionDecision:
         return no("RolledBack", f"version {entry.number} was rolled back: {entry.message}; {again}")
 
 
-def plan_adapter(seen: AdapterSnapshot, now: datetime, *, training_job: TrainingJob, merged_model: MergedModel) -> Plan:
+def plan_adapter(seen: AdapterSnapshot, now: datetime, *, training_job: TrainingJob, platform: Platform) -> Plan:
     """Decide the next step for one adapter. Pure: no I/O, no clock, no randomness."""
     adapter = seen.adapter
     if adapter.metadata.is_deleting:
@@ -84,7 +72,7 @@ def plan_adapter(seen: AdapterSnapshot, now: datetime, *, training_job: Training
     if rollout.rollback is not None:
         judgement = replace(judgement, versions=remember(judgement.versions, rollout.rollback))
     return Plan(
-        actions=(*superseded_jobs(seen), *training.actions, *merged_actions(seen, rollout, merged_model)),
+        actions=(*superseded_jobs(seen), *training.actions, *merged_actions(seen, rollout, platform)),
         status=adapter_status(seen, training, judgement, rollout, now),
         requeue_after=soonest(
             training.requeue_after, rollout_requeue(rollout, seen, now), seconds_left(seen, rollout.former, now)
@@ -175,33 +163,3 @@ def served_number(seen: AdapterSnapshot, rollout: Rollout) -> int | None:
         return None
     served = seen.adapter.status.served_version
     return served if any(pod.ready and served in pod.active for pod in (*seen.pods, *seen.merged_pods)) else None
-
-
-def rollout_requeue(rollout: Rollout, seen: AdapterSnapshot, now: datetime) -> float | None:
-    """Return seconds until the pods are asked again."""
-    coverage, target, progress = rollout.coverage, rollout.target, rollout.progress
-    if target is None or rollout.mode is None or (rollout.done and progress is None):
-        return None
-    if rollout.absent:
-        return ROLLING_SECONDS if coverage.loaded else None  # until the pods have let it go
-    if rollout.mode == "Merged" and seen.adapter.status.serving.version_served_as("Merged") is None:
-        return 0.0  # its Deployment is made once this is in the status
-    if progress is not None and progress.step_time is not None:
-        return watch_seconds(seen.adapter.spec.serving.rollout, progress, now)
-    if coverage.failed or coverage.desired == 0:
-        return WATCHING_SECONDS
-    pods = seen.pods_serving_as(rollout.mode)
-    up = any(pod.reachable for pod in pods if pod.base_digest == target.base_digest)
-    return ROLLING_SECONDS if up else STARTING_SECONDS
-
-
-def watch_seconds(spec: RolloutSpec, progress: RolloutProgress, now: datetime) -> float:
-    """Return seconds until the pods are asked during a step or a rollback window: at its end, or before by limits."""
-    left = canary.seconds_left(spec, progress, now) or CANARY_SECONDS
-    is_watched = progress.weight < canary.ALL or spec.effective_limits is not None
-    return min(left, CANARY_SECONDS) if is_watched else left
-
-
-def soonest(*delays: float | None) -> float | None:
-    """Return the shortest of the delays that are given."""
-    return min((delay for delay in delays if delay is not None), default=None)

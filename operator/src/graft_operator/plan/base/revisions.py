@@ -83,10 +83,11 @@ def trouble_of(seen: BaseSnapshot, unserved: Sequence[str], known: int) -> Fact 
             " have them trained on the current base (readaptation.policy Auto, and no spec.version)",
         )
     if known > REVISIONS_SERVED and unserved:
+        waiting = adapters_on(seen, *unserved)
         return no(
             "TooManyRevisions",
-            f"the adapters need {known} bases at once, and {REVISIONS_SERVED} are served:"
-            f" {adapters_on(seen, *unserved)} must wait; have adapters that are pinned to an old base, or kept on it, trained on the current one",
+            f"the adapters need {known} bases at once, and {REVISIONS_SERVED} are served; these wait: {waiting}. Have"
+            " adapters that are pinned to an old base, or kept on it, trained on the current one",
         )
     return None
 

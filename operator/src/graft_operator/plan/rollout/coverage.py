@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from graft_operator.api.adapter_status import ServedMode, ServedVersion
 from graft_operator.api.base_model import BaseModel
+from graft_operator.api.conditions import MESSAGE_LIMIT
 from graft_operator.plan.rollout.measured import Measured, added
 from graft_operator.plan.snapshot import AdapterSnapshot, PodObserved
 
@@ -21,7 +22,8 @@ class Coverage:
     refused: bool = False
     """Whether a pod has refused the version for good."""
     message: str = ""
-    """What the first pod says on which the version fails, or which can't apply its wanted set."""
+    """What the first pod says on which the version fails, or which can't apply its wanted set: a pod may say anything,
+    and at any length."""
 
     @property
     def complete(self) -> bool:
@@ -63,7 +65,7 @@ def coverage_of(
         loaded=loaded if replicas is None else min(loaded, desired),
         failed=len(failures),
         refused=any(seen.state == "Refused" for _, seen in failures),
-        message=next(iter(said), ""),
+        message=next(iter(said), "")[:MESSAGE_LIMIT],
     )
 
 

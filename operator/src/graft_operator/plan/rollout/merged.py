@@ -6,21 +6,18 @@ at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus, ServedVersion
-from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import naming
+from graft_operator.manifests.merged_model import merged_model_manifests
+from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, ApplyObject, DeleteObject
 from graft_operator.plan.rejections import Rejection
 from graft_operator.plan.rollout.coverage import coverage_in_mode
 from graft_operator.plan.rollout.steps import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_registry.documents import StoredVersion
-
-MergedModel = Callable[[AdapterSnapshot, BaseModel, ServedVersion], list[dict[str, Any]]]
-"""Builds what serves a merged version; pure, and given by the caller so that plans know nothing of images."""
 
 
 def fits_mode(seen: AdapterSnapshot, version: StoredVersion | None) -> bool:
@@ -46,7 +43,7 @@ def plan_merged_rollout(seen: AdapterSnapshot, serving: AdapterServingStatus, wa
     return Rollout(target=target, previous=previous, coverage=coverage, previous_coverage=before)
 
 
-def merged_actions(seen: AdapterSnapshot, rollout: Rollout, merged_model: MergedModel) -> tuple[Action, ...]:
+def merged_actions(seen: AdapterSnapshot, rollout: Rollout, platform: Platform) -> tuple[Action, ...]:
     """Return the Deployment as it should be, or its end where nothing is served by it any more.
 
     It is made only once the status says so, for whoever comes after a crash to know of something to delete.
@@ -55,8 +52,9 @@ def merged_actions(seen: AdapterSnapshot, rollout: Rollout, merged_model: Merged
     if told is None:
         return ()
     if version is not None:
-        manifests = merged_model(seen, seen.base, version) if seen.base is not None else []
-        return tuple(ApplyObject(manifest) for manifest in manifests)
+        if seen.base is None:
+            return ()
+        return tuple(map(ApplyObject, merged_model_manifests(seen.adapter, seen.base, version, platform)))
     name = naming.merged_name(seen.adapter.metadata.name)
     return tuple(DeleteObject(kind, name) for kind in ("Service", "Deployment", "PodDisruptionBudget"))
 

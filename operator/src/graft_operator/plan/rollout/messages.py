@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from graft_operator.api.adapter_status import RolloutProgress
+from graft_operator.api.base_model import ServingRevision
 from graft_operator.api.conditions import Fact, no, yes
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.plan.rollout import canary
@@ -65,6 +66,8 @@ def absent_fact(seen: AdapterSnapshot, rollout: Rollout) -> Fact:
 def rolling_fact(seen: AdapterSnapshot, rollout: Rollout) -> Fact:
     """Say what a rollout waits for: a place, pods, or the end of a canary's step."""
     number = rollout.target.number if rollout.target else 0
+    if (full := left_out_of(seen, rollout)) is not None:
+        return no("WantedSetFull", wanted_set_full_message(seen, full, number))
     if waits_for_a_place(seen, rollout):
         return no("NoFreeSlot", no_place_message(seen, number))
     progress = rollout.progress
@@ -99,6 +102,25 @@ def canary_message(spec: RolloutSpec, number: int, progress: RolloutProgress) ->
     limits = spec.effective_limits
     enough = f" and {limits.min_requests} requests" if limits else ""
     return f"{text}, {position}: until {until:%Y-%m-%dT%H:%M:%SZ}{enough}"
+
+
+def left_out_of(seen: AdapterSnapshot, rollout: Rollout) -> ServingRevision | None:
+    """Return the target's revision, if what its pods are told has no room for the adapter."""
+    target, revisions = rollout.target, seen.base.status.serving if seen.base else ()
+    if rollout.mode != "MultiAdapter" or target is None:
+        return None
+    own = next((item for item in revisions if item.digest == target.base_digest), None)
+    return own if own is not None and seen.adapter.metadata.name in own.left_out else None
+
+
+def wanted_set_full_message(seen: AdapterSnapshot, revision: ServingRevision, number: int) -> str:
+    """Return what to do about a base with more adapters than its pods can be told of."""
+    name, total = (seen.base.metadata.name, seen.base.status.adapters.total) if seen.base else ("", 0)
+    return (
+        f"version {number} can't be told to the pods: ConfigMap {revision.deployment}, which tells them of the adapters"
+        f" of BaseModel {name}, is full with {total - len(revision.left_out)} of them; delete adapters, or move some to"
+        " another BaseModel"
+    )
 
 
 def waits_for_a_place(seen: AdapterSnapshot, rollout: Rollout) -> bool:

@@ -186,12 +186,20 @@ def begun(at: RolloutState) -> RolloutState:
     if wanted is None or wanted == at.target:
         adopted = previous is not None and at.progress is None  # from a release that kept no progress
         return replace(at, progress=RolloutProgress(start_time=at.now)) if adopted else at
-    answers_everywhere = at.weight == canary.ALL and at.coverage.complete
-    previous = at.target if answers_everywhere or previous is None else previous
+    if at.weight == canary.ALL and at.coverage.complete:
+        previous = at.target
+    elif previous is None:
+        previous = at.target if may_answer(at) else None
     # Numbers are given out anew after the loss of a registry; an agent can't hold two versions of one number.
     previous = None if previous is not None and previous.number == wanted.number else previous
     weight = canary.ALL if at.pinned else canary.first_weight(at.spec, wanted, previous)
     return replace(at, target=wanted, previous=previous, progress=RolloutProgress(weight=weight, start_time=at.now))
+
+
+def may_answer(at: RolloutState) -> bool:
+    """Whether the target answers, or did before some pod went: one that never came to has nothing to go back to."""
+    is_first = at.progress is not None and at.previous is None
+    return not is_first or (at.coverage.loaded > 0 and not at.coverage.refused)
 
 
 def rollback_of(at: RolloutState) -> Rollback | None:
