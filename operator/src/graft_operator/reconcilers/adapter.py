@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,18 +11,16 @@ from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.artifacts import RegistryError, RegistryUnavailable
 from graft_operator.cluster.resources import LORA_ADAPTERS
-from graft_operator.engine.controller import Result, TransientError
+from graft_operator.engine.controller import Result
 from graft_operator.engine.keys import AdapterKey
 from graft_operator.plan.actions import DeleteVersions, Plan
 from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER
 from graft_operator.plan.adapter.plan import plan_adapter
 from graft_operator.plan.rollout.merged import with_unended
-from graft_operator.plan.training.versions import verdicts_to_record
 from graft_operator.reconcilers.adapter_snapshot import AdapterSnapshots
 from graft_operator.reconcilers.passes import Pass, Passes
 from graft_operator.reconcilers.rejections import result_of
-
-log = logging.getLogger(__name__)
+from graft_operator.reconcilers.verdicts import VerdictRecorder
 
 Body = Mapping[str, Any]
 
@@ -34,6 +31,7 @@ class AdapterReconciler:
     def __init__(self, passes: Passes) -> None:
         self._passes = passes
         self._snapshots = AdapterSnapshots(passes)
+        self._verdicts = VerdictRecorder(passes.artifacts, passes.clock)
         self._cleanup_problems: dict[str, str] = {}
         """By uid: why the versions of an adapter that is being deleted could not be deleted yet."""
 
@@ -56,33 +54,34 @@ class AdapterReconciler:
         seen = self._snapshots.of(adapter, self._cleanup_problems.get(adapter.metadata.uid, ""))
         plan = plan_adapter(seen, self._passes.clock(), self._passes.platform)
         if any(isinstance(action, DeleteVersions) for action in plan.actions):
-            await self._delete_versions(step, plan, adapter)
-            return result_of(plan, *step.outcomes)
+            return await self._delete_versions(step, plan, adapter)
         await step.carry_out(plan.actions)
         await step.carry_out(plan.extras)
         if isinstance(plan.status, LoraAdapterStatus):
             status = with_unended(adapter.status, plan.status, step.rejections)
             await step.report(adapter.status, status)
-            self._record_verdicts(adapter, status)
-        if plan.measures:
+            self._verdicts.record(adapter.metadata, adapter.status.versions, status.versions)
+        if is_held_to_limits(plan.status):
             self._snapshots.measure(seen)
         step.raise_problem()
         return result_of(plan, *step.outcomes)
 
-    async def _delete_versions(self, step: Pass, plan: Plan, adapter: LoraAdapter) -> None:
+    async def _delete_versions(self, step: Pass, plan: Plan, adapter: LoraAdapter) -> Result:
         """Delete what is in the registry, and remember why that has failed: the plan gives up only after it has."""
+        uid = adapter.metadata.uid
+        if isinstance(plan.status, LoraAdapterStatus):
+            await step.report(adapter.status, plan.status)
         try:
             await step.carry_out(plan.actions)
             step.raise_problem()
         except (RegistryUnavailable, RegistryError) as error:
-            self._cleanup_problems[adapter.metadata.uid] = str(error)
-            raise
-        self._cleanup_problems.pop(adapter.metadata.uid, None)
-
-    def _record_verdicts(self, adapter: LoraAdapter, status: LoraAdapterStatus) -> None:
-        """Have it recorded beside the versions which of them were given up, for a cluster that is built anew."""
-        metadata = adapter.metadata
-        for verdict in verdicts_to_record(status, self._passes.clock()):
-            self._passes.artifacts.ensure_verdict(metadata.namespace, metadata.name, verdict)
+            is_first = uid not in self._cleanup_problems
+            self._cleanup_problems[uid] = str(error)
+            return Result(requeue_after=0.0 if is_first else plan.requeue_after)
+        self._cleanup_problems.pop(uid, None)
+        return result_of(plan, *step.outcomes)
 
 
+def is_held_to_limits(status: object) -> bool:
+    """Whether a version is on its way whose answers are measured: what is counted is no news that a pod tells."""
+    return isinstance(status, LoraAdapterStatus) and status.serving.rollout is not None

@@ -21,7 +21,7 @@ from graft_operator.plan.base.importing import resolved_as
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot, Decision, JobObserved, PodObserved
 from graft_operator.plan.training.candidates import recipes_to_look_up
-from graft_operator.plan.training.versions import home_digest, judged_before
+from graft_operator.plan.training.versions import home_digest
 from graft_operator.reconcilers.jobs import job_observed
 from graft_operator.reconcilers.merged_pods import merged_deployment, merged_pods
 from graft_operator.reconcilers.passes import Passes
@@ -151,11 +151,12 @@ class AdapterSnapshots:
         )
 
     def _is_there(self, adapter: LoraAdapter) -> bool:
-        """Whether nothing is known against the version that is served; it is looked for now and then."""
-        target, metadata = adapter.status.serving.target, adapter.metadata
+        """Whether the version that is served is not known to have vanished; it is looked for now and then."""
+        target, metadata, artifacts = adapter.status.serving.target, adapter.metadata, self._passes.artifacts
         if target is None:
             return True
-        return self._passes.artifacts.audit(metadata.namespace, metadata.name, target.number, target.digest)
+        artifacts.audit(metadata.namespace, metadata.name, target.number, target.digest)
+        return not artifacts.is_lost(metadata.namespace, metadata.name, target.number, target.digest)
 
     def _with_registry(self, seen: AdapterSnapshot) -> AdapterSnapshot:
         """Add what is known of the registry, as far as the next step depends on it."""
@@ -170,7 +171,7 @@ class AdapterSnapshots:
             live=answers.value(self._version(adapter, *_numbered(serving.target))),
             stable=answers.value(self._version(adapter, *_numbered(serving.previous))),
             history=history,
-            remembered=judged_before(history, self._verdicts(adapter, history, answers)),
+            verdicts=self._verdicts(adapter, history, answers),
             kept_base=self._kept_base(seen, history, answers),
         )
         artifacts = self._passes.artifacts
