@@ -11,7 +11,7 @@ from graft_operator.agents import AgentNews, Agents
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster import Cache, Change, Cluster
 from graft_operator.cluster.leases import ClusterLeaseStore
-from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, LORA_ADAPTERS, PODS, USER_CONFIG_MAPS
+from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, PODS
 from graft_operator.cluster.watching import informers, synced
 from graft_operator.engine.controller import run_worker
 from graft_operator.engine.keys import AdapterKey, BaseKey, Key
@@ -19,10 +19,8 @@ from graft_operator.engine.leader import LeaderElector
 from graft_operator.engine.probes import Health
 from graft_operator.engine.resync import resync_forever
 from graft_operator.engine.work_queue import Priority, WorkQueue
-from graft_operator.manifests import labels
 from graft_operator.reconcilers import Reconcilers
-from graft_operator.reconcilers.jobs import job_state
-from graft_operator.routing import is_serving_pod, keys_of, owner_key
+from graft_operator.routing import keys_of, owner_key
 from graft_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -129,27 +127,10 @@ class Operator:
         self.reconcilers.rows.on_news = self.queue.add
 
     def _changed(self, change: Change) -> None:
-        if change.resource == JOBS:
-            self._job_changed(change)
+        for adapter in self.reconcilers.take_note(change):
+            self.queue.add(adapter)
         for key, priority in keys_of(change, self.cache):
             self.queue.add(key, priority)
-        metadata = change.body["metadata"]
-        if change.resource in (USER_CONFIG_MAPS, CONFIG_MAPS):
-            for adapter in self.reconcilers.rows.readers(metadata.get("namespace", ""), metadata["name"]):
-                self.queue.add(adapter)
-        if change.resource == PODS and change.new is None and is_serving_pod(change.body):
-            self.agents.unfollow(metadata["namespace"], metadata["name"])
-
-    def _job_changed(self, change: Change) -> None:
-        """Have looked up again what a Job was for, once it has ended: before, there was nothing to find."""
-        was_active = change.old is not None and job_state(change.old)[0] == "Active"
-        if not was_active or (change.new is not None and job_state(change.new)[0] == "Active"):
-            return
-        owner, annotations = owner_key(change.body), change.body["metadata"].get("annotations") or {}
-        if isinstance(owner, AdapterKey):
-            self.artifacts.forget_recipe(owner.namespace, owner.name, annotations.get(labels.RECIPE, ""))
-        elif isinstance(owner, BaseKey):
-            self.artifacts.forget_source(owner.namespace, owner.name)
 
     def _registry_news(self, kind: str, namespace: str, name: str) -> None:
         self.queue.add((AdapterKey if kind == AdapterKey.kind else BaseKey)(namespace, name))

@@ -74,6 +74,7 @@ class Informer:
         self._relist_seconds = relist_seconds
         self._beat = beat
         """Called whenever the server has answered, or was found not to."""
+        self._version = ""
 
     async def run(self) -> None:
         """List, watch, and begin anew whenever that ends. Only a cancellation ends it."""
@@ -95,19 +96,19 @@ class Informer:
 
     async def _list_and_watch(self) -> None:
         """Watch from a fresh listing on, until it is time for another one."""
-        version = await self._list()
+        self._version = await self._list()
         deadline = asyncio.get_running_loop().time() + _around(self._relist_seconds)
         failures = 0
         while (started := asyncio.get_running_loop().time()) < deadline:
             try:
-                version = await self._watch(version)
+                await self._watch()
                 failures = 0
                 # A server, or a proxy before it, that ends each watch at once is not asked faster than this.
                 await asyncio.sleep(max(0.0, started + SHORTEST_SECONDS - asyncio.get_running_loop().time()))
             except (Gone, NotFound, Forbidden):
                 raise
             except ClusterError as error:
-                # The version is still good: what has happened meanwhile is told by the next watch.
+                # The version is still good: what has happened since is told by the next watch.
                 failures += 1
                 self._fail(error)
                 await asyncio.sleep(RETRY.delay(failures))
@@ -139,12 +140,12 @@ class Informer:
         self._beat()
         return first_version
 
-    async def _watch(self, version: str) -> str:
-        """Take in what happens after ``version``; return the version that the watch has come to when it ends."""
+    async def _watch(self) -> None:
+        """Take in what happens after the last version that was seen."""
         query = self._query() | {
             "watch": "true",
             "allowWatchBookmarks": "true",
-            "resourceVersion": version,
+            "resourceVersion": self._version,
             "timeoutSeconds": str(round(_around(WATCH_SECONDS))),
         }
         resource = self._watched.resource
@@ -158,8 +159,7 @@ class Informer:
             self._beat()
             async for line in lines:
                 self._beat()
-                version = self._take(line) or version
-        return version
+                self._version = self._take(line) or self._version
 
     def _take(self, line: bytes) -> str:
         """Take one event in; return its version. Raises Gone if the watch can't go on from where it was."""

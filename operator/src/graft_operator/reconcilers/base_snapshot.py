@@ -81,7 +81,7 @@ class BaseSnapshots:
 
     def forget(self, namespace: str, name: str) -> None:
         """Forget a base that is gone."""
-        self._passes.artifacts.forget_source(namespace, name)
+        self._passes.artifacts.forget_base(namespace, name)
         gone = [key for key, (read_from, _) in self._adapters_read.items() if read_from[1:2] == ((namespace, name),)]
         for key in gone:
             del self._adapters_read[key]

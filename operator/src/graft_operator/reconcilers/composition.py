@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from graft_operator.agents import Agents
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import Fact
 from graft_operator.artifacts import Artifacts
-from graft_operator.cluster import Cache, Cluster
-from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS
+from graft_operator.cluster import Cache, Change, Cluster
+from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, LORA_ADAPTERS, PODS, USER_CONFIG_MAPS
 from graft_operator.cluster.watching import unread
 from graft_operator.engine.controller import Result
-from graft_operator.engine.keys import AdapterKey, Key
+from graft_operator.engine.keys import AdapterKey, BaseKey, Key
+from graft_operator.manifests import labels
 from graft_operator.manifests.platform import Platform
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
 from graft_operator.reconcilers.config_map_rows import ConfigMapRows
 from graft_operator.reconcilers.effects import Effects
+from graft_operator.reconcilers.jobs import job_state
 from graft_operator.reconcilers.passes import Passes
 from graft_operator.reconcilers.problems import not_watched, pass_cut_off
 from graft_operator.reconcilers.reporting import Reporter
 from graft_operator.reconcilers.wanted_sets import WantedSets
+from graft_operator.routing import is_serving_pod, owner_key
 from graft_operator.settings import Settings
 
 Clock = Callable[[], datetime]
@@ -90,6 +94,25 @@ class Reconcilers:
             return await self.adapters.reconcile(key.namespace, key.name)
         return await self.bases.reconcile(key.namespace, key.name)
 
+    def take_note(self, change: Change) -> Iterable[AdapterKey]:
+        """Forget what a change has made untrue of what is known besides; return the adapters whose rows are others."""
+        metadata, passes = change.body["metadata"], self._passes
+        if change.resource == JOBS and has_ended(change):
+            self._job_ended(change.body)
+        if change.resource == PODS and change.new is None and is_serving_pod(change.body):
+            passes.agents.unfollow(metadata["namespace"], metadata["name"])
+        if change.resource in (USER_CONFIG_MAPS, CONFIG_MAPS):
+            return passes.rows.readers(metadata.get("namespace", ""), metadata["name"])
+        return ()
+
+    def _job_ended(self, job: Mapping[str, Any]) -> None:
+        """Have looked up again what the Job was for: before, there was nothing to find."""
+        owner, annotations = owner_key(job), job["metadata"].get("annotations") or {}
+        if isinstance(owner, AdapterKey):
+            self._passes.artifacts.forget_recipe(owner.namespace, owner.name, annotations.get(labels.RECIPE, ""))
+        elif isinstance(owner, BaseKey):
+            self._passes.artifacts.forget_source(owner.namespace, owner.name)
+
     async def report_timeout(self, key: Key, seconds: float) -> None:
         """Say on the object that a pass over it was cut off."""
         await self._report(key, pass_cut_off(seconds))
@@ -103,3 +126,9 @@ class Reconcilers:
         body = self._passes.cache.get(BASE_MODELS, key.namespace, key.name)
         if body is not None:
             await self._passes.reporter.problem(BASE_MODELS, body, BaseModelStatus, facts)
+
+
+def has_ended(change: Change) -> bool:
+    """Whether a Job that was active is not any more, or is gone."""
+    was_active = change.old is not None and job_state(change.old)[0] == "Active"
+    return was_active and (change.new is None or job_state(change.new)[0] != "Active")
