@@ -5,6 +5,7 @@ verified in both directions, and errors that say whether a retry can help. All c
 """
 
 import contextlib
+import copy
 import hashlib
 import io
 import itertools
@@ -13,10 +14,10 @@ import random
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Self
 
 import boto3
 from botocore.config import Config
@@ -28,8 +29,8 @@ from graft_registry.errors import Corrupt, NotFound, RegistryError, Unavailable
 from graft_registry.multipart import SINGLE_REQUEST_BYTES, fetch_in_parts, send_in_parts
 from graft_registry.s3_errors import outcome_is_unknown, registry_error
 
-_CONNECT_SECONDS: Final = 5
-_READ_SECONDS: Final = 60
+DOCUMENT_BYTES: Final = 1 << 20
+"""The most that a document may have, but for manifests."""
 _ATTEMPTS: Final = 4
 _CHUNK_BYTES: Final = 1 << 20
 _DELETE_BATCH: Final = 1000
@@ -45,6 +46,16 @@ class StoredObject:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one request may take, and how often it is made."""
+
+    connect_seconds: float = 5
+    read_seconds: float = 60
+    """Between two pieces of an answer."""
+    attempts: int = _ATTEMPTS
+
+
 class ObjectStore:
     """One bucket and prefix. Keys are relative to the prefix. Safe to share between threads.
 
@@ -53,8 +64,11 @@ class ObjectStore:
     ``AWS_REQUEST_CHECKSUM_CALCULATION=when_required``.
     """
 
-    def __init__(self, config: RegistryConfig, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, config: RegistryConfig, credentials: Credentials | None = None, patience: Patience = Patience()
+    ) -> None:
         self.config = config
+        self._is_stopped: Callable[[], bool] = lambda: False
         self._prefix = f"{config.prefix}/" if config.prefix else ""
         session = boto3.session.Session(
             aws_access_key_id=credentials and credentials.access_key,
@@ -66,22 +80,29 @@ class ObjectStore:
             endpoint_url=config.endpoint,
             region_name=config.region,
             config=Config(
-                connect_timeout=_CONNECT_SECONDS,
-                read_timeout=_READ_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+                connect_timeout=patience.connect_seconds,
+                read_timeout=patience.read_seconds,
+                retries={"mode": "standard", "total_max_attempts": patience.attempts},
                 s3=s3_options(config),
                 max_pool_connections=32,
             ),
         )
 
-    def get(self, key: str) -> bytes:
+    def until(self, stopped: Callable[[], bool]) -> Self:
+        """Return this store as it is for somebody who may be stopped: from then on it refuses every request."""
+        view = copy.copy(self)
+        view._is_stopped = stopped  # noqa: SLF001 -- its own
+        return view
+
+    def get(self, key: str, *, most: int = DOCUMENT_BYTES) -> bytes:
         """Return an object's bytes.
 
         Raises:
             NotFound: there is no such object.
+            Corrupt: it has more than ``most`` bytes, of which none beyond them is read.
         """
         buffer = io.BytesIO()
-        self._fetch(key, buffer)
+        self._fetch(key, buffer, most=most)
         return buffer.getvalue()
 
     def put(self, key: str, data: bytes) -> None:
@@ -129,9 +150,12 @@ class ObjectStore:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self.config.bucket, Prefix=self._prefix + prefix
         )
+        self._refuse_if_stopped(prefix)
         try:
-            for entry in itertools.chain.from_iterable(page.get("Contents", ()) for page in pages):
-                yield StoredObject(entry["Key"].removeprefix(self._prefix), entry["Size"], entry["ETag"].strip('"'))
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield StoredObject(entry["Key"].removeprefix(self._prefix), entry["Size"], entry["ETag"].strip('"'))
+                self._refuse_if_stopped(prefix)
         except (ClientError, BotoCoreError) as error:
             raise registry_error(error, prefix) from error
 
@@ -228,7 +252,13 @@ class ObjectStore:
             self.delete(key)
 
     def _at(self, key: str) -> dict[str, str]:
+        """Name an object in a request. Every request but the listing begins here."""
+        self._refuse_if_stopped(key)
         return {"Bucket": self.config.bucket, "Key": self._prefix + key}
+
+    def _refuse_if_stopped(self, key: str) -> None:
+        if self._is_stopped():
+            raise Unavailable(f"{key}: nobody waits for this any more")
 
     def _head(self, key: str) -> dict[str, Any]:
         try:
@@ -255,14 +285,14 @@ class ObjectStore:
         head = self._head(key)
         return head["ContentLength"] == size and "-" in head.get("ChecksumSHA256", "")
 
-    def _fetch(self, key: str, sink: BinaryIO | None) -> str:
+    def _fetch(self, key: str, sink: BinaryIO | None, *, most: int | None = None) -> str:
         """Stream the object into ``sink`` and return the hex SHA-256 of what came.
 
         botocore retries requests but not bodies that break off, so that is done here, from the start.
         """
         for attempts_left in reversed(range(_ATTEMPTS)):
             try:
-                return self._fetch_once(key, sink)
+                return self._fetch_once(key, sink, most)
             except ClientError as error:
                 raise registry_error(error, key) from error
             except BotoCoreError as error:
@@ -270,14 +300,25 @@ class ObjectStore:
                     raise registry_error(error, key) from error
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _fetch_once(self, key: str, sink: BinaryIO | None) -> str:
-        digest = hashlib.sha256()
+    def _fetch_once(self, key: str, sink: BinaryIO | None, most: int | None) -> str:
+        digest, read = hashlib.sha256(), 0
         if sink is not None:
             sink.seek(0)
             sink.truncate()
-        with contextlib.closing(self._client.get_object(**self._at(key))["Body"]) as body:
+        answer = self._client.get_object(**self._at(key))
+        with contextlib.closing(answer["Body"]) as body:
+            _refuse_more(key, answer.get("ContentLength", 0), most)
             for chunk in body.iter_chunks(_CHUNK_BYTES):
+                read += len(chunk)
+                _refuse_more(key, read, most)
+                self._refuse_if_stopped(key)
                 digest.update(chunk)
                 if sink is not None:
                     sink.write(chunk)
         return digest.hexdigest()
+
+
+def _refuse_more(key: str, size: int, most: int | None) -> None:
+    """Raise Corrupt where an object is larger than what it stands for can be."""
+    if most is not None and size > most:
+        raise Corrupt(key, f"at most {most} bytes", f"{size} or more")

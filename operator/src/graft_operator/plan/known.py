@@ -1,26 +1,30 @@
-"""What is known of something outside the cluster: what it is, that it isn't there, or nothing yet."""
+"""What is known of something that is stored elsewhere, and what isn't."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Known(Generic[T]):
-    """It was looked at. ``value`` is None where it is not there."""
+class Known(Generic[T_co]):
+    """It was looked for. ``value`` is None where it was not there."""
 
-    value: T | None
+    value: T_co | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Unknown:
-    """It was not looked at yet, or can't be: nothing may be concluded from its absence."""
+    """It could not be looked for, or not yet: nothing may be concluded from that."""
 
     reason: str = ""
-    """Why, in a word, such as RegistryUnavailable; empty while the first look is under way."""
+    """RegistryUnavailable, RegistryForbidden, RegistryCorrupt …; empty while it is merely being looked up."""
     message: str = ""
+    """What is in the way, and what to do about it where it does not pass by itself."""
     passes: bool = True
-    """Whether it passes by itself; False where a person has to act."""
+    """Whether it passes by itself."""
+
+
+BEING_LOOKED_UP: Final = Unknown()
