@@ -11,14 +11,14 @@ Places are counted on each pod. An adapter of every pod needs one on each; anoth
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.api.base_serving import ROLLOUT_HEADROOM
 from graft_operator.plan.placement.demand import Demand
-from graft_operator.plan.placement.pods import Holders, answers, answers_on_some, choose, is_at_home, staying
+from graft_operator.plan.placement.pods import Holders, RevisionPods
 from graft_operator.plan.rollout import canary
 from graft_operator.plan.snapshot import AdapterOfBase, PodObserved
 
@@ -54,24 +54,125 @@ class Placement:
         return not any(holders.stand_ins for holders in self.holders.values())
 
 
-@dataclass(slots=True)
 class Places:
-    """How many places are taken on each pod of a revision, while they are given away."""
+    """The places of a revision's pods, while they are given away.
 
-    pods: Sequence[PodObserved]
-    taken: Counter[str] = field(default_factory=Counter)
+    What is on every pod is counted once, and not on each of them.
+    """
 
-    def everywhere(self) -> list[str]:
-        """Return the names of all pods that stay; before there is any, of one that is to come."""
-        return [pod.name for pod in self.pods if not pod.leaving] or ["a pod to come"]
+    def __init__(self, pods: RevisionPods, limit: int) -> None:
+        self.pods = pods
+        self.limit = limit
+        self._everywhere = 0
+        self._taken: Counter[str] = Counter()
+        self._most = 0
+        """The most that is taken on one of the pods that stay, besides what is on every pod."""
 
-    def below(self, limit: int) -> Callable[[PodObserved], bool]:
-        """Return what tells whether a pod has room for one more, of so many."""
-        return lambda pod: self.taken[pod.name] < limit
+    def free_on(self, pod: PodObserved, headroom: int = 0) -> int:
+        """Return how many places the pod has left; below zero where it holds more than it should."""
+        everywhere = 0 if pod.leaving else self._everywhere  # nothing new comes onto one that leaves
+        return self.limit + headroom - everywhere - self._taken[pod.name]
 
-    def have_room(self, names: Iterable[str], limit: int) -> bool:
-        """Whether each of these pods has."""
-        return all(self.taken[name] < limit for name in names)
+    def is_free_on(self, pods: Iterable[PodObserved], headroom: int = 0) -> bool:
+        """Whether each of these pods has a place left."""
+        return all(self.free_on(pod, headroom) > 0 for pod in pods)
+
+    def is_free_everywhere(self, headroom: int = 0) -> bool:
+        """Whether each pod that stays has a place left; before there is any, one that is to come."""
+        return self.limit + headroom - self._everywhere - self._most > 0
+
+    def free(self) -> list[int]:
+        """Return how many places are left on each pod that stays; before there is any, on one that is to come."""
+        left = [self.free_on(pod) for pod in self.pods.staying] or [self.limit - self._everywhere]
+        return [max(0, places) for places in left]
+
+    def take(self, pods: Iterable[PodObserved]) -> None:
+        """Take a place on each of these pods."""
+        for pod in pods:
+            self._taken[pod.name] += 1
+            if not pod.leaving:
+                self._most = max(self._most, self._taken[pod.name])
+
+    def take_everywhere(self) -> None:
+        """Take a place on every pod."""
+        self._everywhere += 1
+
+
+class Giving:
+    """Gives the places of one revision away, one claim after the other."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._versions: defaultdict[str, list[ServedVersion]] = defaultdict(list)
+        self._holders: dict[str, Holders] = {}
+        self._without: dict[Claim | None, set[str]] = defaultdict(set)
+        """Adapters without a place, or with too few: under ``ON_DEMAND`` those that give way, all others under None."""
+
+    def placement(self) -> Placement:
+        """Return what has been given away."""
+        waiting, absent = self._without[None], self._without[Claim.ON_DEMAND]
+        versions = {name: tuple(held) for name, held in self._versions.items()}
+        return Placement(versions, tuple(sorted(waiting)), self._holders, tuple(sorted(absent)))
+
+    def give(self, claim: Claim, adapter: AdapterOfBase, version: ServedVersion) -> None:
+        """Give the version its places, if there are any for it."""
+        if adapter.name in self._versions:
+            self._give_beside(claim, adapter, version)
+        elif not any(adapter.name in names for names in self._without.values()):
+            self._give_first(claim, adapter, version)
+        # else a rollout is for pods that hold the version before, and there are none
+
+    def _give_beside(self, claim: Claim, adapter: AdapterOfBase, version: ServedVersion) -> None:
+        """Load another version of the adapter, where the first one is."""
+        if claim is Claim.SERVED or self._has_room(claim, adapter.name):
+            self._load(adapter.name, version)
+        elif claim is not Claim.KEPT:
+            self._refuse(claim, adapter.name)
+
+    def _give_first(self, claim: Claim, adapter: AdapterOfBase, version: ServedVersion) -> None:
+        """Choose pods for an adapter that has none yet."""
+        own = self._pods_of_its_own(claim, adapter)
+        if own is None:
+            self._give_beside(claim, adapter, version)
+            return
+        is_short = len(own.chosen) < min(adapter.replicas or 0, len(self._places.pods.staying))
+        if is_short:
+            self._refuse(claim, adapter.name)
+            if claim is Claim.ON_DEMAND:
+                return  # on fewer pods than asked for it would take places from others, and not be ready
+        self._holders[adapter.name] = own
+        if not is_short or own.names:
+            self._load(adapter.name, version)
+
+    def _pods_of_its_own(self, claim: Claim, adapter: AdapterOfBase) -> Holders | None:
+        """Return the pods to which an adapter's requests have to go; None where any pod will do."""
+        pods, headroom = self._places.pods, headroom_of(claim)
+        if adapter.replicas is not None:
+            return pods.choose(
+                adapter.name,
+                adapter.replicas,
+                lambda pod: self._places.free_on(pod, headroom) > 0,
+                stays=claim is Claim.ON_DEMAND,
+            )
+        if claim is Claim.SERVED and pods.answered_on_some(adapter.name):
+            return Holders(chosen=pods.staying)
+        return None
+
+    def _has_room(self, claim: Claim, name: str) -> bool:
+        holders, headroom = self._holders.get(name), headroom_of(claim)
+        if holders is None:
+            return self._places.is_free_everywhere(headroom)
+        return self._places.is_free_on((*holders.chosen, *holders.stand_ins), headroom)
+
+    def _load(self, name: str, version: ServedVersion) -> None:
+        self._versions[name].append(version)
+        if (holders := self._holders.get(name)) is not None:
+            self._places.take((*holders.chosen, *holders.stand_ins))
+        else:
+            self._places.take_everywhere()
+
+    def _refuse(self, claim: Claim, name: str) -> None:
+        self._without[claim if claim is Claim.ON_DEMAND else None].add(name)
 
 
 def place(
@@ -86,24 +187,24 @@ def place(
     ``pods`` are those of the revision. What is served keeps its place even when there are fewer places than that: the
     engine then swaps, and answers. ``demand`` is needed where adapters are loaded on demand.
     """
-    claims = in_order(claims_on(adapters, digest), pods)
+    own = RevisionPods(pods)
+    claims = in_order(claims_on(adapters, digest), own)
     on_demand = [adapter for claim, adapter, _ in claims if claim is Claim.ON_DEMAND]
     absent: frozenset[str] = frozenset()
     if demand is not None and on_demand:
-        given = Places(pods)
-        give_away([item for item in claims if item[0] < Claim.ON_DEMAND], places, given)
-        absent = crowded_out(on_demand, places, given, demand)
-    placement = give_away([item for item in claims if item[1].name not in absent], places, Places(pods))
+        left = Places(own, places)
+        give_away([item for item in claims if item[0] < Claim.ON_DEMAND], left)
+        absent = crowded_out(on_demand, left.free(), demand)
+    placement = give_away([item for item in claims if item[1].name not in absent], Places(own, places))
     return replace(placement, absent=tuple(sorted(absent.union(placement.absent))))
 
 
-def crowded_out(adapters: Iterable[AdapterOfBase], places: int, given: Places, demand: Demand) -> frozenset[str]:
+def crowded_out(adapters: Iterable[AdapterOfBase], free: Sequence[int], demand: Demand) -> frozenset[str]:
     """Return those of the adapters on demand that get none of the places that are left on the pods.
 
     Places are only counted. On which pods they are follows once it is known who has one, so that the order in which
     adapters were asked moves none of them from pod to pod.
     """
-    free = [max(0, places - given.taken[name]) for name in given.everywhere()]
     left, left_on_all = sum(free), min(free)
     absent: set[str] = set()
     for adapter in sorted(adapters, key=lambda item: (demand.precedence(item.name), began(item), item.name)):
@@ -116,45 +217,17 @@ def crowded_out(adapters: Iterable[AdapterOfBase], places: int, given: Places, d
     return frozenset(absent)
 
 
-def give_away(claims: Iterable[Claimed], places: int, given: Places) -> Placement:
-    """Give places away in the order of the claims; ``given`` is told who has taken which."""
-    placed: defaultdict[str, list[ServedVersion]] = defaultdict(list)
-    holders: dict[str, Holders] = {}
-    waiting: set[str] = set()
-    absent: set[str] = set()
+def give_away(claims: Iterable[Claimed], places: Places) -> Placement:
+    """Give the places away in the order of the claims."""
+    giving = Giving(places)
     for claim, adapter, version in claims:
-        name, limit = adapter.name, places + (ROLLOUT_HEADROOM if claim >= Claim.CANDIDATE else 0)
-        keeps, gives_way = claim is Claim.SERVED, claim is Claim.ON_DEMAND
-        without = absent if gives_way else waiting
-        if name not in placed:
-            if name in waiting or name in absent:
-                continue  # a rollout is for pods that hold the version before, and there are none
-            if (own := pods_of_its_own(adapter, claim, given, limit)) is not None:
-                if is_short := len(own.chosen) < min(adapter.replicas or 0, staying(given.pods)):
-                    without.add(name)
-                if is_short and gives_way:
-                    continue  # on fewer pods than asked for it would take places from others, and not be ready
-                holders[name] = own
-                keeps = True
-                if is_short and not own.names:
-                    continue
-        names = given.everywhere() if name not in holders else holders[name].names
-        if keeps or given.have_room(names, limit):
-            placed[name].append(version)
-            given.taken.update(names)
-        elif claim is not Claim.KEPT:
-            without.add(name)
-    versions = {name: tuple(held) for name, held in placed.items()}
-    return Placement(versions, tuple(sorted(waiting)), holders, tuple(sorted(absent)))
+        giving.give(claim, adapter, version)
+    return giving.placement()
 
 
-def pods_of_its_own(adapter: AdapterOfBase, claim: Claim, given: Places, limit: int) -> Holders | None:
-    """Return the pods to which an adapter's requests have to go; None where any pod will do."""
-    if adapter.replicas is not None:
-        return choose(adapter.name, adapter.replicas, given.pods, given.below(limit), stays=claim is Claim.ON_DEMAND)
-    if claim is Claim.SERVED and answers_on_some(adapter.name, given.pods):
-        return Holders(chosen=tuple(pod for pod in given.pods if not pod.leaving))
-    return None
+def headroom_of(claim: Claim) -> int:
+    """Return how many places there are on top for a claim."""
+    return ROLLOUT_HEADROOM if claim >= Claim.CANDIDATE else 0
 
 
 def claims_on(adapters: Iterable[AdapterOfBase], digest: str) -> list[Claimed]:
@@ -168,7 +241,7 @@ def claims_on(adapters: Iterable[AdapterOfBase], digest: str) -> list[Claimed]:
     ]
 
 
-def in_order(claims: Iterable[Claimed], pods: Sequence[PodObserved]) -> Sequence[Claimed]:
+def in_order(claims: Iterable[Claimed], pods: RevisionPods) -> Sequence[Claimed]:
     """Return the claims in the order in which places are given.
 
     Of those on demand the ones of all pods come first: the others fit into what they leave.
@@ -182,14 +255,14 @@ def in_order(claims: Iterable[Claimed], pods: Sequence[PodObserved]) -> Sequence
     return sorted(claims, key=key)
 
 
-def displacement(adapter: AdapterOfBase, pods: Sequence[PodObserved]) -> int:
+def displacement(adapter: AdapterOfBase, pods: RevisionPods) -> int:
     """Return 0 for an adapter that is where it belongs, 1 for one that answers elsewhere, and 2 for one without a pod.
 
     So nobody has to leave for one that comes from a pod that is gone.
     """
-    if adapter.replicas is None or is_at_home(adapter.name, adapter.replicas, pods, stays=adapter.on_demand):
+    if adapter.replicas is None or pods.are_home(adapter.name, adapter.replicas, stays=adapter.on_demand):
         return 0
-    return 1 if any(answers(pod, adapter.name) for pod in pods) else 2
+    return 1 if adapter.name in pods.answering else 2
 
 
 def claim_of(adapter: AdapterOfBase, version: ServedVersion) -> Claim:
