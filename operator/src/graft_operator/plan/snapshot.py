@@ -17,6 +17,9 @@ from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVe
 
 JobState = Literal["Active", "Succeeded", "Failed"]
 
+Interval = tuple[datetime, datetime | None]
+"""Begin and end; None for one that has not ended."""
+
 Decision = tuple[int, int | None, int]
 """Numbers of an adapter's target and previous version, and the target's weight: which decision a set carries out."""
 
@@ -30,13 +33,22 @@ class JobObserved:
     recipe: str
     """Digest of what the Job does: the training recipe, or the source of a base."""
     state: JobState
+    """How it ended, by its own container: what others have put into its pods may run on (``lingers``)."""
+    created_time: datetime | None = None
     ended_time: datetime | None = None
     """When it failed or succeeded."""
+    reason: str = ""
+    """Why a version is trained, as the Job's label tells."""
     failure_reason: str = ""
     """Reason of the Job's Failed condition, such as BackoffLimitExceeded or DeadlineExceeded."""
     outcome_reason: str = ""
     """Reason in the termination message of the newest pod, such as BadDataset."""
     outcome_message: str = ""
+    """What that pod said, or its last lines."""
+    no_pods: bool = False
+    """Whether the Job is active and has no pod: nothing has made one yet, or a quota or a policy refuses it."""
+    event: str = ""
+    """The platform's newest complaint about the Job itself, as ``Reason: message``."""
     waiting: str = ""
     """Why the pod does not run yet, such as ``Unschedulable: 0/3 nodes are available``."""
     suspended: bool = False
@@ -45,10 +57,27 @@ class JobObserved:
     """Whether a pod of it is still there that has not ended."""
     pods_ended: bool = False
     """Whether every pod that it had has ended: the Job controller is about to make another."""
+    lingers: bool = False
+    """Whether its own container has ended while another one of the pod, such as a mesh's, keeps the pod up."""
+    ran: tuple[Interval, ...] = ()
+    """When its own container has run, pod by pod, without the time for which pods waited."""
+    image: str = ""
+    """Image of its own container."""
     micro_batch: int | None = None
     """Rows of one forward pass that a training was made with; None where the Job doesn't tell."""
     pod_settings: str = ""
     """Digest of the pod settings that a training was made with; empty where the Job doesn't tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OccupiedName:
+    """A Job that is in the way of one that we might make: its name is taken, and it is not ours to use."""
+
+    name: str
+    ending: bool = False
+    """Whether it goes by itself: it is being deleted, or its owner is gone and the garbage collector will take it."""
+    message: str
+    """Whose it is, or what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +169,19 @@ class AdapterSnapshot:
     """Whether the pinned version's base is the present one or one of the registry, which can be served again."""
     live: StoredVersion | None = None
     """The version that the alias was last told to point to."""
+    stable: StoredVersion | None = None
+    """The version before it, for as long as the status keeps that."""
+    found: Mapping[str, Known[StoredVersion] | Unknown] = field(default_factory=dict)
+    """Versions in the registry by their recipe, for the recipes that ``candidates.recipes_to_look_up`` asks for."""
     history: tuple[StoredVersion, ...] = ()
     """The newest versions in the registry, read only when the status knows of none."""
+    unknown: Unknown | None = None
+    """Why ``published`` can't be told yet; None where it can."""
     jobs: tuple[JobObserved, ...] = ()
+    occupied_names: tuple[OccupiedName, ...] = ()
+    """Jobs of the names that ours would have, and that are not ours."""
+    trainer_image: str = ""
+    """Image that a training Job would be made with now; empty where that is not told."""
     progress: Progress | None = None
     """What the trainer last said about ``recipe``."""
     readaptations: int = 0

@@ -12,15 +12,21 @@ A warm start begins with the weights of the version that is served and trains fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, Protocol, get_args
 
-from graft_operator.api.adapter_status import Version, WarmStart
+from graft_operator.api.adapter_status import Version, VersionState, WarmStart
 from graft_operator.api.base_model import BaseModel, ResolvedBase
 from graft_operator.api.evaluation import Evaluation
+from graft_operator.plan.known import Known, Unknown
+from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.gate import GateDecision, judge
-from graft_operator.plan.training.versions import judged, record
+from graft_operator.plan.training.memory import with_chosen_method
+from graft_operator.plan.training.rank import with_effective_rank
+from graft_operator.plan.training.recipe import fulfilling_recipes
+from graft_operator.plan.training.versions import entry_of, judged, known_versions, record, users_have
 from graft_registry.documents import StoredVersion
 
 WARM_VERDICTS: Final = frozenset({"TokenizerOnly", "Near"})
@@ -57,6 +63,8 @@ class CandidateDecision:
     candidate: Candidate | None = None
     published: StoredVersion | None = None
     rejected: tuple[StoredVersion, ...] = ()
+    unknown: Unknown | None = None
+    """Why it can't be told whether there is a version; None where that is known."""
 
     @property
     def recipe(self) -> str | None:
@@ -64,6 +72,103 @@ class CandidateDecision:
         if self.published is not None:
             return self.published.manifest.recipe
         return self.candidate.recipes[0] if self.candidate else None
+
+
+def choose(
+    ways: Sequence[Candidate],
+    published: Mapping[str, Known[StoredVersion] | Unknown],
+    live: StoredVersion | None,
+    limits: Evaluation,
+    target: StoredVersion | None = None,
+) -> CandidateDecision:
+    """Choose the first way that has not failed its gate, or else the last one.
+
+    Args:
+        ways: the ways to fulfil the spec, the cheapest first.
+        published: what the registry is known to hold, by recipe; without a recipe that nobody has asked for.
+        live: the version that users have, which others are compared with.
+        limits: those of the gate.
+        target: the version that the alias points to, where that is another one.
+    """
+    rejected: tuple[StoredVersion, ...] = ()
+    for way in ways:
+        found = version_of(way, published, (live, target))
+        if isinstance(found, Unknown):
+            return CandidateDecision(way, None, rejected, found)
+        if found is None or way == ways[-1] or not has_failed(found, live, limits):
+            return CandidateDecision(way, found, rejected)
+        rejected = (*rejected, found)
+    return CandidateDecision()
+
+
+def version_of(
+    way: Candidate,
+    published: Mapping[str, Known[StoredVersion] | Unknown],
+    at_hand: Iterable[StoredVersion | None],
+) -> StoredVersion | Unknown | None:
+    """Return the version of a way's recipes: one that is served, or else the first that the registry holds."""
+    for stored in at_hand:
+        if stored is not None and stored.manifest.recipe in way.recipes:
+            return stored
+    for recipe in way.recipes:
+        answer = published.get(recipe)
+        if isinstance(answer, Unknown):
+            return answer
+        if answer is not None and answer.value is not None:
+            return answer.value
+    return None
+
+
+def recipes_to_look_up(seen: AdapterSnapshot) -> tuple[str, ...]:
+    """Return the recipes whose versions the next step depends on; none where what is served fulfils the spec.
+
+    Of each way that is the one to train by, and those that the status knows versions of.
+    """
+    if seen.adapter.spec.version is not None:
+        return ()
+    at_hand = {stored.manifest.recipe for stored in (seen.live, seen.stable) if stored is not None}
+    known = {version.recipe for version in known_versions(seen.adapter.status.versions, seen.history)}
+    wanted: list[str] = []
+    for way in ways_to_fulfil(seen):
+        if at_hand.isdisjoint(way.recipes):
+            first, *others = way.recipes
+            wanted += [first, *(recipe for recipe in others if recipe in known)]
+    return tuple(dict.fromkeys(wanted))
+
+
+def with_candidate(seen: AdapterSnapshot) -> AdapterSnapshot:
+    """Return the snapshot with the choice made: the recipe of the spec, and its version where there is one.
+
+    ``seen`` holds what was found of :func:`recipes_to_look_up`.
+    """
+    base = seen.training_base
+    adapter = with_chosen_method(seen.adapter, base) if base is not None else seen.adapter
+    limits = adapter.spec.evaluation
+    choice = choose(ways_to_fulfil(seen), seen.found, users_have(seen), limits, seen.live)
+    return replace(
+        seen,
+        adapter=adapter,
+        recipe=choice.recipe,
+        warm_start=choice.candidate.warm_start if choice.candidate else None,
+        published=choice.published,
+        rejected=choice.rejected,
+        unknown=choice.unknown or seen.unknown,
+    )
+
+
+def ways_to_fulfil(seen: AdapterSnapshot) -> tuple[Candidate, ...]:
+    """Return the ways to fulfil the spec; none while the base or the rows are not known."""
+    base, trained_on = seen.base, seen.training_base
+    if base is None or trained_on is None or seen.dataset_problem:
+        return ()
+    recipes_of = partial(
+        fulfilling_recipes,
+        with_effective_rank(with_chosen_method(seen.adapter, trained_on)).spec,
+        dataset_digest=seen.dataset_digest,
+        evaluation_digest=seen.evaluation_digest,
+    )
+    known = known_versions(seen.adapter.status.versions, seen.history)
+    return candidates(recipes_of, base, trained_on, users_have(seen), known)
 
 
 def candidates(
@@ -141,7 +246,9 @@ def with_rejected(
 ) -> tuple[Version, ...]:
     """Return the list with the candidates that have failed put in: people ask what became of them, and why."""
     for stored in rejected:
-        versions = record(versions, judged(stored, _verdict(stored, live, limits), None))
+        known = entry_of(versions, stored.manifest.number)
+        foreign = known if known is not None and known.state not in get_args(VersionState) else None
+        versions = record(versions, judged(stored, _verdict(stored, live, limits), foreign))
     return versions
 
 

@@ -6,14 +6,22 @@ The first check that has something to say decides. The order matters and is expl
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from graft_operator.api.conditions import no, unknown, yes
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
-from graft_operator.plan.training.failures import job_is_outdated, training_has_failed, version_has_vanished
+from graft_operator.plan.training.failures import (
+    deadline_is_exceeded,
+    job_is_outdated,
+    kept_failures,
+    lingering_jobs,
+    training_has_failed,
+    version_has_vanished,
+)
 from graft_operator.plan.training.job import is_readaptation
 from graft_operator.plan.training.memory import gpu_is_too_small
 from graft_operator.plan.training.progress import training_is_running
@@ -33,8 +41,19 @@ Check = Callable[[AdapterSnapshot, datetime], TrainingDecision | None]
 
 
 def decide_training(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
-    """Return the verdict of the first check that has one; None means that a training Job is due."""
-    return next((verdict for check in CHECKS if (verdict := check(seen, now)) is not None), None)
+    """Return the verdict of the first check that has one; None means that a training Job is due.
+
+    Whatever it is, a suspended adapter holds no GPU, and what has failed is not forgotten before there is a version.
+    """
+    verdict = next((verdict for check in CHECKS if (verdict := check(seen, now)) is not None), None)
+    if verdict is None:
+        return None
+    if seen.adapter.spec.suspend:
+        more = (action for action in stopped_jobs(seen) if action not in verdict.actions)
+        verdict = replace(verdict, actions=(*verdict.actions, *more))
+    if verdict.failed is None and verdict.current is None:
+        verdict = replace(verdict, failed=kept_failures(seen))
+    return verdict
 
 
 def base_is_missing(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
@@ -73,20 +92,43 @@ def dataset_is_missing(seen: AdapterSnapshot, _: datetime) -> TrainingDecision |
     return TrainingDecision(accepted=fact, trained=unknown("DatasetNotFound"), waiting=fact, requeue_after=30)
 
 
-def version_is_published(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
+def version_is_published(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
     """The recipe is in the registry: trained now, or long ago, or by a cluster that is gone."""
     if seen.published is None:
         return None
     number = seen.published.manifest.number
-    return TrainingDecision(trained=yes("Trained", f"version {number} holds this recipe"), current=seen.published)
+    actions, seconds = finished_jobs(seen, now)
+    return TrainingDecision(
+        trained=yes("Trained", f"version {number} holds this recipe"),
+        current=seen.published,
+        actions=actions,
+        requeue_after=seconds,
+    )
 
 
 def adapter_is_suspended(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
     """Suspension stops new work; a Job that runs is stopped at its next checkpoint and goes on later."""
-    if not seen.adapter.spec.suspend:
+    if not seen.adapter.spec.suspend or seen.unknown is not None:
         return None
     fact = no("Suspended", "spec.suspend is true: nothing is trained")
     return TrainingDecision(trained=fact, actions=stopped_jobs(seen))
+
+
+def suspended_before_resolved(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
+    """Whoever stops a training does not wait for its data or its base; what is wrong with them is told all the same."""
+    if seen.recipe is not None or (verdict := adapter_is_suspended(seen, now)) is None:
+        return None
+    return replace(verdict, accepted=no("DatasetNotFound", seen.dataset_problem)) if seen.dataset_problem else verdict
+
+
+def registry_is_silent(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
+    """Whether the recipe is published already can't be told: then nothing is trained, and nothing is taken for lost."""
+    if (why := seen.unknown) is None:
+        return None
+    fact = unknown(why.reason or "RegistryNotAsked", why.message or "the registry has not been asked yet")
+    if why.passes:
+        return TrainingDecision(trained=fact, waiting=fact)
+    return TrainingDecision(trained=fact, stalled=fact)
 
 
 def readaptation_is_queued(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
@@ -105,6 +147,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     pinned_version_fits_other_mode,
     pinned_version_has_no_base,
     version_is_pinned,  # a pin wins over everything that concerns training
+    suspended_before_resolved,
     dataset_is_missing,  # before the recipe, which needs the dataset's digest
     base_is_unresolved,
     rank_exceeds_base,
@@ -115,11 +158,27 @@ CHECKS: Final[tuple[Check, ...]] = (
     adapter_is_suspended,
     job_is_outdated,  # before the failures, which other pod settings may mend
     training_has_failed,
-    version_has_vanished,
+    deadline_is_exceeded,
     training_is_running,
+    registry_is_silent,  # before everything that begins, or begins again
+    version_has_vanished,
     gpu_is_too_small,  # after the Job: one that runs anyway is not argued with
     readaptation_is_queued,  # last: only a Job that is about to be created needs a place
 )
+
+
+def finished_jobs(seen: AdapterSnapshot, now: datetime) -> tuple[tuple[DeleteObject, ...], float | None]:
+    """Return the deletions of Jobs whose version is published, and the seconds until more of them are due.
+
+    They are kept for their logs, for as long as the user wants; one that holds its GPU for nothing goes at once.
+    """
+    kept = timedelta(seconds=seen.adapter.spec.pod.ttl_seconds_after_finished)
+    ended = [job for job in seen.jobs if job.recipe == seen.recipe and job.state != "Active" and job.ended_time]
+    left = {job: (job.ended_time + kept - now).total_seconds() for job in ended if job.ended_time}
+    lingering = lingering_jobs(seen)
+    over = (DeleteObject("Job", job.name, job.uid) for job, seconds in left.items() if seconds <= 0)
+    deletions = (*lingering, *(deletion for deletion in over if deletion not in lingering))
+    return deletions, min((seconds for seconds in left.values() if seconds > 0), default=None)
 
 
 def stopped_jobs(seen: AdapterSnapshot) -> tuple[DeleteObject, ...]:

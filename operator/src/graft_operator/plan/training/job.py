@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from graft_operator.api.adapter_status import VersionReason
 from graft_operator.api.conditions import no
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests.distributed_job import rendezvous_services
 from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
-from graft_operator.plan.actions import ApplyObject, CreateJob, EmitEvent
-from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.training_job import run_document, training_job_manifest
+from graft_operator.plan.actions import ApplyObject, CreateJob
+from graft_operator.plan.snapshot import AdapterSnapshot, OccupiedName
 from graft_operator.plan.training.decision import TrainingDecision
-from graft_operator.plan.training.failures import due_batch, job_of_recipe, lowered_batch, with_batch
+from graft_operator.plan.training.failures import kept_failures
+from graft_operator.plan.training.memory import due_batch, job_of_recipe, lowered_batch, with_batch
 from graft_operator.plan.training.rank import effective_rank, with_effective_rank, with_rank
 from graft_operator.plan.training.recipe import fulfilling_recipes, spec_digest
-from graft_operator.plan.training.versions import entry_of
+from graft_operator.plan.training.versions import entry_of, home_digest, newest_published
+
+ENDING_SECONDS: Final = 5.0
+"""How often a Job that is on its way out is looked at, besides whenever there is news of it."""
+
+TAKEN_SECONDS: Final = 60.0
 
 TrainingJob = Callable[[AdapterSnapshot], dict[str, Any]]
 """Builds the manifest of the training Job; pure, and given by the caller so that plans know nothing of images."""
@@ -24,16 +33,54 @@ TrainingJob = Callable[[AdapterSnapshot], dict[str, Any]]
 
 def training_is_due(seen: AdapterSnapshot, training_job: TrainingJob) -> TrainingDecision:
     """Nothing holds the recipe yet: create the Job, whose name holds it."""
-    manifest = training_job(seen)
-    created = f"Job {manifest['metadata']['name']} is created"
-    event = EmitEvent("Normal", "TrainingJobCreated", f"{created}: {new_version_reason(seen)}{beginning(seen)}")
-    fact = no("JobCreated", created)
+    manifest, failed = training_job(seen), kept_failures(seen)
+    name = manifest["metadata"]["name"]
+    if (taken := next((item for item in seen.occupied_names if item.name == name), None)) is not None:
+        return replace(name_is_taken(taken), failed=failed)
+    created = f"Job {name} is created"
+    fact = no("JobCreated", f"{created}: {new_version_reason(seen)}{beginning(seen)}")
     if (before := job_of_recipe(seen)) is not None and lowered_batch(seen) is not None:
         training = with_batch(seen.adapter.spec.training, due_batch(seen))
         how = f"batchSize {training.batch_size} × gradientAccumulation {training.gradient_accumulation}"
         fact = no(OUT_OF_MEMORY, f"Job {before.name} ran out of memory: {created} with {how}")
     services = map(ApplyObject, rendezvous_services(seen.adapter))
-    return TrainingDecision(trained=fact, waiting=fact, actions=(*services, CreateJob(manifest), event))
+    return TrainingDecision(trained=fact, waiting=fact, failed=failed, actions=(*services, CreateJob(manifest)))
+
+
+def name_is_taken(taken: OccupiedName) -> TrainingDecision:
+    """Wait for a Job that goes by itself; one that stays is told, with what to do about it."""
+    if taken.ending:
+        fact = no("JobEnding", f"Job {taken.name} has to go before it is made anew: {taken.message}")
+        return TrainingDecision(trained=fact, waiting=fact, requeue_after=ENDING_SECONDS)
+    fact = no("JobNameTaken", f"Job {taken.name} is there already, and {taken.message}; delete or rename it")
+    return TrainingDecision(trained=fact, stalled=fact, requeue_after=TAKEN_SECONDS)
+
+
+def job_to_create(seen: AdapterSnapshot, platform: Platform) -> dict[str, Any]:
+    """Return the manifest of the Job that is due. Raises ValueError while the base or the recipe is not known."""
+    base = seen.training_base
+    if seen.base is None or base is None or seen.recipe is None:
+        raise ValueError("a training Job needs a resolved base")
+    adapter = adapter_as_trained(seen)
+    run = run_document(
+        adapter,
+        base,
+        recipe=seen.recipe,
+        reason=new_version_reason(seen),
+        dataset_digest=seen.dataset_digest,
+        evaluation_digest=seen.evaluation_digest,
+        platform=platform,
+        warm_start=seen.warm_start,
+    )
+    return training_job_manifest(
+        adapter,
+        base,
+        seen.base.metadata.uid,
+        run,
+        platform,
+        lowered_batch=lowered_batch(seen),
+        readapts=is_readaptation(seen),
+    )
 
 
 def beginning(seen: AdapterSnapshot) -> str:
@@ -54,13 +101,18 @@ def new_version_reason(seen: AdapterSnapshot) -> VersionReason:
         return "RankDoubled"
     if is_readaptation(seen):
         return "BaseModelChanged"
-    return "DataChanged" if has_same_spec_as_live(seen) else "SpecChanged"
+    return "DataChanged" if has_same_spec_as_before(seen) else "SpecChanged"
 
 
 def is_readaptation(seen: AdapterSnapshot) -> bool:
-    """Whether the alias points to a version of another base than the one that the next version is trained on."""
-    base = seen.training_base
-    return seen.live is not None and base is not None and seen.live.manifest.base.digest != base.digest
+    """Whether the version before is of another base than the one that the next version is trained on.
+
+    It is the one that the alias points to or, where nothing is served, the newest that was published.
+    """
+    base, before = seen.training_base, home_digest(seen.adapter.status, seen.history)
+    if seen.live is not None:
+        before = seen.live.manifest.base.digest
+    return base is not None and before not in (None, base.digest)
 
 
 def is_doubled(seen: AdapterSnapshot) -> bool:
@@ -77,7 +129,8 @@ def is_doubled(seen: AdapterSnapshot) -> bool:
     return any(version.recipe in half for version in seen.adapter.status.versions)
 
 
-def has_same_spec_as_live(seen: AdapterSnapshot) -> bool:
-    """Whether the live version was trained from this very spec: then what has changed is the content of the data."""
-    entry = entry_of(seen.adapter.status.versions, seen.live.manifest.number) if seen.live else None
+def has_same_spec_as_before(seen: AdapterSnapshot) -> bool:
+    """Whether the version before was trained from this very spec: then the content of the data has changed."""
+    versions = seen.adapter.status.versions
+    entry = entry_of(versions, seen.live.manifest.number) if seen.live else newest_published(versions)
     return entry is not None and entry.spec_digest == spec_digest(seen.adapter.spec)

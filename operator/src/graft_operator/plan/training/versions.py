@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from graft_operator.api.adapter_status import (
     VERSIONS_KEPT,
+    AdapterServingStatus,
     LoraAdapterStatus,
     ServedVersion,
     Version,
     VersionState,
     WarmStart,
 )
+from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.gate import PINNED, GateDecision
 from graft_registry.documents import StoredVersion
+
+OF_THE_GATE: Final = frozenset({"Published", "Rejected"})
+"""States that the gate decides between."""
 
 
 def summary(stored: StoredVersion, state: VersionState = "Published", message: str = "") -> Version:
@@ -92,16 +98,33 @@ def home_digest(status: LoraAdapterStatus, history: Iterable[StoredVersion]) -> 
     """Return the base that the adapter lives on: that of what is served, or else of its newest version."""
     if status.serving.target is not None:
         return status.serving.target.base_digest
-    versions = known_versions(status.versions, history)
-    return next((version.base_digest for version in versions if version.state == "Published"), None)
+    newest = newest_published(known_versions(status.versions, history))
+    return newest.base_digest if newest else None
+
+
+def newest_published(versions: Iterable[Version]) -> Version | None:
+    """Return the newest version that was neither rejected nor given up."""
+    return max((item for item in versions if item.state == "Published"), key=lambda item: item.number, default=None)
+
+
+def is_moving(serving: AdapterServingStatus) -> bool:
+    """Whether the target is still on its way: a canary is under way, or not every replica answers with it yet."""
+    progress = serving.rollout
+    return serving.previous is not None and progress is not None and (progress.weight < 100 or not progress.step_time)
+
+
+def users_have(seen: AdapterSnapshot) -> StoredVersion | None:
+    """Return the version that new ones are compared with: what users have, and not what may yet be rolled back."""
+    return seen.stable if seen.stable is not None and is_moving(seen.adapter.status.serving) else seen.live
 
 
 def judged(stored: StoredVersion, verdict: GateDecision, known: Version | None) -> Version:
     """Return the entry with the gate's verdict; what the pods have refused or was rolled back stays so.
 
-    ``known`` is what is remembered of the version; None gives it another chance.
+    So does a state that only a newer release knows. ``known`` is what is remembered of the version; None gives it
+    another chance.
     """
-    if known is not None and known.state in ("Refused", "RolledBack"):
+    if known is not None and known.state not in OF_THE_GATE:
         return known
     # Of a pinned version nobody has asked what the gate says; it may yet be asked when the pin is gone.
     words = "" if verdict.reason == PINNED else verdict.message
