@@ -23,14 +23,14 @@ async def run(begin: Activity, end: Activity, *, settings: Settings, stop: async
     """
     registry = kopf.OperatorRegistry()
 
-    @kopf.on.startup(registry=registry, id="begin", retries=1, errors=kopf.ErrorsMode.PERMANENT)
     async def startup(**_: Any) -> None:
         await begin()
 
-    @kopf.on.cleanup(registry=registry, id="end", retries=1, errors=kopf.ErrorsMode.PERMANENT)
     async def cleanup(**_: Any) -> None:
         await end()
 
+    kopf.on.startup(registry=registry, id="begin", errors=kopf.ErrorsMode.PERMANENT)(startup)
+    kopf.on.cleanup(registry=registry, id="end", errors=kopf.ErrorsMode.PERMANENT)(cleanup)
     await kopf.operator(
         registry=registry, settings=kopf_settings(settings), clusterwide=True, standalone=True, stop_flag=stop
     )

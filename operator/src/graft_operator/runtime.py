@@ -18,7 +18,8 @@ from graft_operator.engine.keys import AdapterKey, BaseKey, Key
 from graft_operator.engine.leader import LeaderElector
 from graft_operator.engine.probes import Health
 from graft_operator.engine.resync import resync_forever
-from graft_operator.engine.work_queue import Priority, WorkQueue
+from graft_operator.engine.fair_order import Priority
+from graft_operator.engine.work_queue import WorkQueue
 from graft_operator.reconcilers import Reconcilers
 from graft_operator.routing import keys_of, owner_key
 from graft_operator.settings import Settings

@@ -189,6 +189,11 @@ class Artifacts:
         """Look after a version that is served, from now on: that it has vanished, or is damaged, becomes known."""
         self._audit.register(namespace, adapter, number, digest)
 
+    def is_lost(self, namespace: str, adapter: str, number: int, digest: str) -> bool:
+        """Whether a served version is known to have vanished, or to be damaged. Looks nothing up."""
+        known = self._answers.peek(questions.version(namespace, adapter, number, digest))
+        return known == Known(None) or (isinstance(known, Unknown) and not known.passes)
+
     def audit_next(self) -> None:
         """Look up the served version whose turn it is."""
         served = self._audit.next()

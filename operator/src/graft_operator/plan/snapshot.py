@@ -13,7 +13,7 @@ from graft_operator.api.conditions import Condition
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.rollout.measured import Measured
-from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVersion
+from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVersion, VersionVerdict
 
 JobState = Literal["Active", "Succeeded", "Failed"]
 
@@ -175,6 +175,8 @@ class AdapterSnapshot:
     """Versions in the registry by their recipe, for the recipes that ``candidates.recipes_to_look_up`` asks for."""
     history: tuple[StoredVersion, ...] = ()
     """The newest versions in the registry, read only when the status knows of none."""
+    verdicts: Mapping[int, VersionVerdict] = field(default_factory=dict)
+    """What the registry remembers of these versions, by number: which of them were given up, and why."""
     unknown: Unknown | None = None
     """Why ``published`` can't be told yet; None where it can."""
     jobs: tuple[JobObserved, ...] = ()
@@ -184,8 +186,6 @@ class AdapterSnapshot:
     """Image that a training Job would be made with now; empty where that is not told."""
     progress: Progress | None = None
     """What the trainer last said about ``recipe``."""
-    readaptations: int = 0
-    """Other adapters of the base that are being re-adapted right now."""
     pods: tuple[PodObserved, ...] = ()
     """Pods of the base, which serve its adapters side by side."""
     merged_pods: tuple[PodObserved, ...] = ()

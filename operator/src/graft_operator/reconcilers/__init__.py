@@ -8,8 +8,8 @@ The way of one adapter, and of a base beside it::
                                                              ▼ apply      Job, status ─┐ (each answer is in the cache
          a training Job publishes ─► registry ─► lookup ─► queue                       │  before the pass ends)
                                                                                        ▼
-         adapter.status.serving ─► reconcile(base): places, grants, the wanted set ─► ConfigMap ─► agents in the pods
-                                                                                                     │ load, prove, route
+         adapter.status.serving ─► reconcile(base): places, grants, the wanted set ─► ConfigMap ─► agents
+                                                                                  load, prove, route │
          adapter.status.servedVersion ◄─ reconcile(adapter) ◄─ queue ◄─ followers (agents/) ◄─ /state ◄┘
 
 An adapter decides alone what it should be: which version, and where its alias points. Its base decides what is shared:

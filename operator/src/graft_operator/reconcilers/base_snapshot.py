@@ -46,7 +46,7 @@ class BaseSnapshots:
         """Return the snapshot of a base."""
         passes, metadata = self._passes, base.metadata
         source = BaseSource.model_validate(base.spec.source.to_wire())
-        adapters = self._adapters(base)
+        adapters, unreadable = self._adapters(base)
         if metadata.is_deleting and not adapters:
             return BaseSnapshot(base=base, source_digest=source.digest())
         deployments = self._deployments(base)

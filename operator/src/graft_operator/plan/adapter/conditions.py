@@ -55,7 +55,21 @@ def adapter_conditions(
         "Served": served_fact(seen, rollout, rollback) if serves else no("NotWanted", "serving.mode is None"),
         "UpToDate": rollback or up_to_date_fact(seen, training, gate, rollout),
     }
+    if seen.unknown is not None and training.current is None:
+        facts |= kept_facts(seen, training)
     return merge(seen.adapter.status.conditions, facts, generation=seen.adapter.metadata.generation, now=now)
+
+
+def kept_facts(seen: AdapterSnapshot, training: TrainingDecision) -> dict[str, Fact]:
+    """Return what stays as it was told, since what it depends on in the registry is not known at the moment.
+
+    While that is merely being looked up, not even this is said: it takes a moment, and every new spec begins with it.
+    """
+    kept = {"Trained", "Evaluated", "Published", "UpToDate"}
+    if seen.unknown is not None and not seen.unknown.reason and training.stalled is None:
+        kept |= {"Stalled", "Reconciling"}
+    old = seen.adapter.status.conditions
+    return {item.type: Fact(item.status, item.reason, item.message) for item in old if item.type in kept}
 
 
 def stalled_fact(

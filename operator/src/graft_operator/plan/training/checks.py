@@ -12,6 +12,7 @@ from typing import Final
 
 from graft_operator.api.conditions import no, unknown, yes
 from graft_operator.plan.actions import DeleteObject
+from graft_operator.plan.base.grants import may_readapt
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_operator.plan.training.failures import (
@@ -33,9 +34,6 @@ from graft_operator.plan.training.servability import (
     pinned_version_has_no_base,
     rank_exceeds_base,
 )
-
-SLOT_SECONDS: Final = 5.0
-"""How often a waiting adapter looks whether a place to re-adapt is free."""
 
 Check = Callable[[AdapterSnapshot, datetime], TrainingDecision | None]
 
@@ -132,14 +130,15 @@ def registry_is_silent(seen: AdapterSnapshot, _: datetime) -> TrainingDecision |
 
 
 def readaptation_is_queued(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
-    """A base bump must not start as many Jobs as there are adapters."""
-    if seen.base is None or not is_readaptation(seen):
+    """A base bump must not start as many Jobs as there are adapters: their base says whose turn it is."""
+    if seen.base is None or not is_readaptation(seen) or may_readapt(seen.base.status, seen.adapter.metadata.name):
         return None
-    limit = seen.base.spec.readaptation.max_parallel
-    if seen.readaptations < limit:
-        return None
-    fact = no("ReadaptationQueued", f"{limit} adapters of this base are being re-adapted (readaptation.maxParallel)")
-    return TrainingDecision(trained=fact, waiting=fact, requeue_after=SLOT_SECONDS)
+    limit, waiting = seen.base.spec.readaptation.max_parallel, seen.base.status.readaptation.queued
+    message = f"{limit} adapters of this base are re-adapted at the same time (readaptation.maxParallel)"
+    fact = no(
+        "ReadaptationQueued", f"{message}; it waits for its turn" if not waiting else f"{message}; {waiting} wait"
+    )
+    return TrainingDecision(trained=fact, waiting=fact)
 
 
 CHECKS: Final[tuple[Check, ...]] = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,13 +26,10 @@ ENDING_SECONDS: Final = 5.0
 
 TAKEN_SECONDS: Final = 60.0
 
-TrainingJob = Callable[[AdapterSnapshot], dict[str, Any]]
-"""Builds the manifest of the training Job; pure, and given by the caller so that plans know nothing of images."""
 
-
-def training_is_due(seen: AdapterSnapshot, training_job: TrainingJob) -> TrainingDecision:
+def training_is_due(seen: AdapterSnapshot, platform: Platform) -> TrainingDecision:
     """Nothing holds the recipe yet: create the Job, whose name holds it."""
-    manifest, failed = training_job(seen), kept_failures(seen)
+    manifest, failed = job_to_create(seen, platform), kept_failures(seen)
     name = manifest["metadata"]["name"]
     if (taken := next((item for item in seen.occupied_names if item.name == name), None)) is not None:
         return replace(name_is_taken(taken), failed=failed)

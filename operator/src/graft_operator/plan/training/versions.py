@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from graft_operator.api.adapter_status import (
@@ -17,10 +19,14 @@ from graft_operator.api.adapter_status import (
 )
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.gate import PINNED, GateDecision
-from graft_registry.documents import StoredVersion
+from graft_registry.documents import StoredVersion, VersionVerdict
 
 OF_THE_GATE: Final = frozenset({"Published", "Rejected"})
 """States that the gate decides between."""
+GIVEN_UP: Final = frozenset({"RolledBack", "Refused"})
+"""States of versions that were given up where they were served."""
+CLEARED: Final = "Cleared"
+"""State of a verdict that holds no more."""
 
 
 def summary(stored: StoredVersion, state: VersionState = "Published", message: str = "") -> Version:
@@ -47,10 +53,56 @@ def summary(stored: StoredVersion, state: VersionState = "Published", message: s
     )
 
 
-def known_versions(old: Iterable[Version], history: Iterable[StoredVersion]) -> tuple[Version, ...]:
-    """Return what the status knows, or what the registry holds when the status knows nothing."""
+def known_versions(
+    old: Iterable[Version],
+    history: Iterable[StoredVersion],
+    verdicts: Mapping[int, VersionVerdict] = MappingProxyType({}),
+) -> tuple[Version, ...]:
+    """Return what the status knows, or what the registry holds, and says of it, when the status knows nothing."""
     known = tuple(old)
-    return known or tuple(summary(stored) for stored in history)
+    return known or tuple(with_verdict(summary(stored), verdicts.get(stored.manifest.number)) for stored in history)
+
+
+def with_verdict(entry: Version, verdict: VersionVerdict | None) -> Version:
+    """Return the entry as the registry remembers it: of one that was given up, why.
+
+    What the gate has rejected it is asked again: its limits may be others by now.
+    """
+    if verdict is None or verdict.manifest_digest != entry.digest or verdict.state not in GIVEN_UP:
+        return entry
+    return entry.model_copy(update={"state": verdict.state, "message": verdict.message})
+
+
+def is_given_up(entry: Version) -> bool:
+    """Whether the version is not served for what its gate, the pods or its users have found."""
+    return entry.state in (*GIVEN_UP, "Rejected")
+
+
+def verdicts_to_record(
+    versions: Iterable[Version], known: Mapping[int, VersionVerdict], now: datetime
+) -> tuple[VersionVerdict, ...]:
+    """Return the verdicts of a status that the registry does not know yet, and what clears those that hold no more."""
+    due = []
+    for entry in versions:
+        before = known.get(entry.number)
+        stands = before is not None and before.manifest_digest == entry.digest
+        if is_given_up(entry):
+            state = entry.state
+        elif stands and before is not None and before.state != CLEARED and entry.state == "Published":
+            state = CLEARED
+        else:
+            continue
+        if stands and before is not None and before.state == state:
+            continue
+        verdict = VersionVerdict(
+            number=entry.number,
+            manifest_digest=entry.digest,
+            state=state,
+            message=entry.message,
+            time=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        )
+        due.append(verdict)
+    return tuple(due)
 
 
 def record(versions: Iterable[Version], entry: Version) -> tuple[Version, ...]:
