@@ -14,11 +14,11 @@ from graft_operator.cluster.leases import ClusterLeaseStore
 from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, PODS
 from graft_operator.cluster.watching import informers, synced
 from graft_operator.engine.controller import run_worker
+from graft_operator.engine.fair_order import Priority
 from graft_operator.engine.keys import AdapterKey, BaseKey, Key
 from graft_operator.engine.leader import LeaderElector
 from graft_operator.engine.probes import Health
 from graft_operator.engine.resync import resync_forever
-from graft_operator.engine.fair_order import Priority
 from graft_operator.engine.work_queue import WorkQueue
 from graft_operator.reconcilers import Reconcilers
 from graft_operator.routing import keys_of, owner_key
@@ -52,7 +52,7 @@ class Operator:
         store = ClusterLeaseStore(self.cluster, namespace=settings.lease_namespace, name=settings.lease_name)
         elector = LeaderElector(store, identity=settings.identity, now=self.now)
         # What is decided while the lease is held may not be written once it is not.
-        self.cluster.fence = elector.check
+        self.cluster.writing = self.artifacts.writing = elector.writing
         self.health.ready = True
         try:
             if await self._acquired(elector, stop):

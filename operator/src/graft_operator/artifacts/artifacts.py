@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any, Final, Self
 
 from graft_operator.artifacts import questions
@@ -50,6 +50,8 @@ class Artifacts:
     ) -> None:
         self.on_news: Callable[[str, str, str], None] = lambda kind, namespace, name: None
         """Called with kind (LoraAdapter, BaseModel), namespace and name of an object whose answers have changed."""
+        self.writing: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Each write is made inside of this, which raises where this process may not write any more."""
         self._store = store
         self._lookups = lookups or Threads()
         self._answers = Answers(store, self._lookups, clock, lambda *owner: self.on_news(*owner))
@@ -179,7 +181,8 @@ class Artifacts:
 
     async def _write(self, operation: str, work: Callable[[Stopped], None], seconds: float) -> None:
         try:
-            await self._lookups.run(operation, work, seconds)
+            with self.writing():
+                await self._lookups.run(operation, work, seconds)
         except Unavailable as error:
             raise RegistryUnavailable(f"registry: {error}") from error
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from graft_operator.api.meta import GROUP
-from graft_operator.cluster.resources import EVENTS, LORA_ADAPTERS, REFUSED_MOUNTS, REFUSED_PODS, Resource
+from graft_operator.cluster.resources import EVENTS, JOBS, LORA_ADAPTERS, REFUSED_MOUNTS, REFUSED_PODS, Resource
 from graft_operator.manifests import labels
 
 Object = dict[str, Any]
@@ -57,7 +57,7 @@ class Change:
 class _Entry:
     uid: str
     version: int
-    index: str
+    indexes: tuple[str, ...]
     content: bytes
 
     def decoded(self) -> Object:
@@ -98,6 +98,10 @@ class Cache:
         found = self._by_index(resource, uid)
         return [body for body in found if component is None or _label(body, labels.COMPONENT) == component]
 
+    def named_for(self, resource: Resource, namespace: str, owner: str) -> list[Object]:
+        """Return the objects that were made for an owner of this name, whichever it was, sorted by name."""
+        return self._by_index(resource, f"{namespace}/{owner}")
+
     def adapters_of(self, namespace: str, base: str) -> list[Name]:
         """Return the names of the LoraAdapters that name the base, sorted."""
         return sorted(self._indexed.get((LORA_ADAPTERS, f"{namespace}/{base}"), ()))
@@ -124,7 +128,7 @@ class Cache:
         if known is not None and known.uid != uid and version < known.version:
             return False
         content = _slim(resource, body)
-        new = _Entry(uid, version, _index(resource, content), zlib.compress(_encoder.encode(content), 1))
+        new = _Entry(uid, version, _indexes(resource, content), zlib.compress(_encoder.encode(content), 1))
         self._exchange(resource, name, new)
         self.on_change(Change(resource, known.decoded() if known else None, content, is_own))
         return True
@@ -175,15 +179,15 @@ class Cache:
 
     def _exchange(self, resource: Resource, name: Name, new: _Entry | None) -> None:
         old = self._entries[resource].pop(name, None)
-        if old is not None and old.index:
-            names = self._indexed[resource, old.index]
+        for index in old.indexes if old is not None else ():
+            names = self._indexed[resource, index]
             names.discard(name)
             if not names:
-                del self._indexed[resource, old.index]
+                del self._indexed[resource, index]
         if new is not None:
             self._entries[resource][name] = new
-            if new.index:
-                self._indexed[resource, new.index].add(name)
+            for index in new.indexes:
+                self._indexed[resource, index].add(name)
 
     def _remember(self, uid: str, version: int) -> None:
         self._tombstones[uid] = max(version, self._tombstones.pop(uid, 0))
@@ -210,14 +214,17 @@ def _slim(resource: Resource, body: Mapping[str, Any]) -> Object:
     return {"apiVersion": resource.api_version, "kind": resource.kind, **body, "metadata": metadata}
 
 
-def _index(resource: Resource, body: Object) -> str:
-    """Return what the object is looked up by besides its name; empty where nothing is."""
+def _indexes(resource: Resource, body: Object) -> tuple[str, ...]:
+    """Return what the object is looked up by besides its name."""
+    namespace = body["metadata"].get("namespace", "")
     if resource == LORA_ADAPTERS:
         base = ((body.get("spec") or {}).get("baseModelRef") or {}).get("name")
-        return f"{body['metadata'].get('namespace', '')}/{base}" if base else ""
+        return (f"{namespace}/{base}",) if base else ()
     if resource.kind == EVENTS.kind:
-        return str((body.get("regarding") or {}).get("uid", ""))
-    return _label(body, labels.OWNER_UID)
+        return (str((body.get("regarding") or {}).get("uid", "")),)
+    uid, owner = _label(body, labels.OWNER_UID), (body["metadata"].get("annotations") or {}).get(labels.OWNER_NAME)
+    named = (f"{namespace}/{owner}",) if owner and resource == JOBS else ()
+    return (*((uid,) if uid else ()), *named)
 
 
 def _label(body: Mapping[str, Any], name: str) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -32,8 +32,8 @@ class Cluster:
     """The API server. Every method may raise the errors of `cluster.errors`; those listed are to be expected.
 
     What a write has made of an object is in the cache before the call returns, so that nobody decides from what was
-    there before. `fence` is called before each write, but for those of the Lease itself, and raises where this process
-    may not write any more.
+    there before. Each write, but for those of the Lease itself, is made inside of `writing`, which raises where this
+    process may not write any more.
     """
 
     def __init__(
@@ -42,10 +42,9 @@ class Cluster:
         *,
         identity: str = FIELD_MANAGER,
         cache: Cache | None = None,
-        fence: Callable[[], None] = lambda: None,
     ) -> None:
         self.transport = transport
-        self.fence = fence
+        self.writing: Callable[[], AbstractContextManager[None]] = nullcontext
         self._identity = identity
         self._cache = cache or Cache()
 
@@ -230,9 +229,8 @@ class Cluster:
         )
 
     async def _write(self, verb: str, method: str, resource: Resource, path: str, **request: Any) -> Object:
-        if resource != LEASES:
-            self.fence()
-        answer = await self.transport.request(verb, method, path, resource=resource.plural, **request)
+        with nullcontext() if resource == LEASES else self.writing():
+            answer = await self.transport.request(verb, method, path, resource=resource.plural, **request)
         # The answer to a deletion is the object, if something holds it back, or else only a Status.
         if answer.get("kind") == resource.kind and resource not in UNCACHED and "metadata" in answer:
             self._cache.put(resource, answer, is_own=True)

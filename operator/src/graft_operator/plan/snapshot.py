@@ -252,10 +252,6 @@ class DeploymentObserved:
     """Whether the newest spec is rolled out: updated and available on every replica."""
     message: str = ""
     """What stands in the way, as far as pods and conditions tell."""
-    generation: int = 0
-    """Moves with every change of the spec, whoever makes it."""
-    autoscaled: bool = False
-    """Whether a HorizontalPodAutoscaler has set its replicas, and not we."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,10 +19,10 @@ from graft_operator.manifests import naming
 from graft_operator.plan.adapter.settled import is_settled
 from graft_operator.plan.base.importing import resolved_as
 from graft_operator.plan.known import Known, Unknown
-from graft_operator.plan.snapshot import AdapterSnapshot, Decision, JobObserved, PodObserved
+from graft_operator.plan.snapshot import AdapterSnapshot, Decision, JobObserved, OccupiedName, PodObserved
 from graft_operator.plan.training.candidates import recipes_to_look_up
 from graft_operator.plan.training.versions import home_digest
-from graft_operator.reconcilers.jobs import job_observed
+from graft_operator.reconcilers.jobs import job_observed, occupied_name
 from graft_operator.reconcilers.merged_pods import merged_deployment, merged_pods
 from graft_operator.reconcilers.passes import Passes
 from graft_operator.reconcilers.problems import first_error
@@ -66,6 +66,8 @@ class AdapterSnapshots:
             base=base,
             base_problem=base_problem,
             jobs=self._jobs(adapter),
+            occupied_names=self._occupied_names(adapter),
+            trainer_image=self._passes.platform.trainer_image,
             pods=self._pods(adapter, base),
             cleanup_problem=cleanup_problem,
         )
@@ -76,9 +78,9 @@ class AdapterSnapshots:
 
     def measure(self, seen: AdapterSnapshot) -> None:
         """Have the pods asked often for what they measure, because a version is held to its limits."""
-        namespace = seen.adapter.metadata.namespace
+        metadata = seen.adapter.metadata
         for pod in seen.pods:
-            self._passes.agents.measure(namespace, pod.name)
+            self._passes.agents.measure(metadata.namespace, pod.name, adapter=metadata.name)
 
     def forget(self, key: AdapterKey) -> None:
         """Forget an adapter that is gone."""
@@ -98,12 +100,19 @@ class AdapterSnapshots:
 
     def _jobs(self, adapter: LoraAdapter) -> tuple[JobObserved, ...]:
         cache, uid = self._passes.cache, adapter.metadata.uid
-        jobs = cache.owned(JOBS, uid)
+        jobs = [job for job in cache.owned(JOBS, uid) if adapter.metadata.is_deleting or not is_going(job)]
         if not jobs:
             return ()
         pods = cache.owned(PODS, uid)
         events = {item["metadata"]["uid"]: cache.events_of(item["metadata"]["uid"]) for item in (*jobs, *pods)}
         return tuple(job_observed(job, pods, events) for job in jobs)
+
+    def _occupied_names(self, adapter: LoraAdapter) -> tuple[OccupiedName, ...]:
+        """Return the Jobs of an adapter of this name that are another one's, or on their way out."""
+        metadata = adapter.metadata
+        jobs = self._passes.cache.named_for(JOBS, metadata.namespace, metadata.name)
+        found = (occupied_name(job, metadata.uid) for job in jobs)
+        return tuple(item for item in found if item is not None)
 
     def _pods(self, adapter: LoraAdapter, base: BaseModel | None) -> tuple[PodObserved, ...]:
         """Return the base's pods, but where the adapter is served merged and they have nothing of it."""
@@ -224,6 +233,11 @@ class AdapterSnapshots:
             return True
         digest = version.manifest.base.digest
         return self._passes.artifacts.base(base.metadata.namespace, base.metadata.name, digest) != Known(None)
+
+
+def is_going(job: Mapping[str, Any]) -> bool:
+    """Whether the Job is being deleted. A deletion of the adapter waits for it; otherwise it is in nobody's way."""
+    return "deletionTimestamp" in job["metadata"]
 
 
 def _key(adapter: LoraAdapter) -> AdapterKey:

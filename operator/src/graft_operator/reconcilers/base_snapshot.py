@@ -31,7 +31,10 @@ from graft_operator.reconcilers.serving_pods import (
 from graft_registry.documents import BaseDrift, BaseManifest, BaseSource
 
 Object = Mapping[str, Any]
-Version = tuple[str, int]
+Name = tuple[str, str]
+"""Namespace and name."""
+Read = tuple[AdapterOfBase, bool]
+"""What a base needs of an adapter, and whether all of it could be read."""
 
 
 class BaseSnapshots:
@@ -39,7 +42,7 @@ class BaseSnapshots:
 
     def __init__(self, passes: Passes) -> None:
         self._passes = passes
-        self._adapters_read: dict[tuple[str, str], tuple[Any, AdapterOfBase]] = {}
+        self._adapters_read: dict[Name, tuple[Any, Read]] = {}
         """What a base needs of each adapter, for the versions of adapter and base that it was read from."""
 
     def of(self, base: BaseModel) -> BaseSnapshot:
@@ -73,6 +76,7 @@ class BaseSnapshots:
             import_job=jobs.get("import"),
             concurrency_job=jobs.get("concurrency-test"),
             adapters=adapters,
+            unreadable=unreadable,
             deployments=tuple(deployment_observed(body, pods) for body in deployments),
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
             leaving_pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in leaving),
@@ -86,12 +90,13 @@ class BaseSnapshots:
         for key in gone:
             del self._adapters_read[key]
 
-    def _adapters(self, base: BaseModel) -> tuple[AdapterOfBase, ...]:
+    def _adapters(self, base: BaseModel) -> tuple[tuple[AdapterOfBase, ...], frozenset[str]]:
+        """Return the adapters of the base, and the names of those that can't be read."""
         names = self._passes.cache.adapters_of(base.metadata.namespace, base.metadata.name)
-        found = (self._adapter(name, base) for name in names)
-        return tuple(adapter for adapter in found if adapter is not None)
+        found = [item for name in names if (item := self._adapter(name, base)) is not None]
+        return tuple(adapter for adapter, _ in found), frozenset(item.name for item, readable in found if not readable)
 
-    def _adapter(self, name: tuple[str, str], base: BaseModel) -> AdapterOfBase | None:
+    def _adapter(self, name: Name, base: BaseModel) -> Read | None:
         """Return what the base needs of an adapter; it is read anew only where the adapter or the base is another."""
         cache = self._passes.cache
         version = cache.version(LORA_ADAPTERS, *name)
@@ -105,11 +110,11 @@ class BaseSnapshots:
         if body is None:
             self._adapters_read.pop(name, None)
             return None
-        adapter = adapter_of_base(body, base, readapting=trains)
-        self._adapters_read[name] = (read_from, adapter)
-        return adapter
+        read = adapter_of_base(body, base, readapting=trains)
+        self._adapters_read[name] = (read_from, read)
+        return read
 
-    def _readapts(self, name: tuple[str, str], base: BaseModel) -> bool:
+    def _readapts(self, name: Name, base: BaseModel) -> bool:
         """Whether a training Job is active that was made because the base has changed."""
         version = self._passes.cache.version(LORA_ADAPTERS, *name)
         jobs = self._passes.cache.owned(JOBS, version[0]) if version else []
@@ -177,21 +182,18 @@ def needed_digests(base: BaseModel, adapters: Iterable[AdapterOfBase], deploymen
     return digests - {""}
 
 
-def adapter_of_base(body: Object, base: BaseModel, *, readapting: bool = False) -> AdapterOfBase:
-    """Return what the base needs to know of an adapter.
-
-    One that can't be read, for a newer operator has written it, is kept as the pods have it.
-    """
+def adapter_of_base(body: Object, base: BaseModel, *, readapting: bool = False) -> Read:
+    """Return what the base needs to know of an adapter. Of one that can't be read that is only that it is there."""
     metadata = body["metadata"]
     try:
         adapter = LoraAdapter.parse(dict(body))
     except ValidationError:
-        return AdapterOfBase(name=metadata["name"], deleting="deletionTimestamp" in metadata, unreadable=True)
+        return AdapterOfBase(name=metadata["name"], deleting="deletionTimestamp" in metadata), False
     status, spec = adapter.status, adapter.spec
     # A merged model stands on its own: the base's engine has nothing to load for it.
     serving, rolls_out = status.serving, status.serving.mode_in_force == "MultiAdapter"
     limits = spec.serving.rollout.effective_limits
-    return AdapterOfBase(
+    read = AdapterOfBase(
         name=metadata["name"],
         deleting="deletionTimestamp" in metadata,
         target=serving.version_served_as("MultiAdapter"),
@@ -206,6 +208,7 @@ def adapter_of_base(body: Object, base: BaseModel, *, readapting: bool = False) 
         stalled=is_true(status.conditions, "Stalled"),
         scores_probes=limits is not None and limits.judge_probes,
     )
+    return read, True
 
 
 def pool_observed(body: Object) -> PoolObserved:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graft_operator.agents.address import PodAddress
-from graft_operator.agents.client import Agents, Answer
+from graft_operator.agents import Agents
+from graft_operator.agents.address import PodAddress, Unreachable
 from graft_operator.agents.documents import AdapterState, AgentState, LoadedVersion
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.cluster import Cache
@@ -26,8 +26,8 @@ class ServingPod:
     """A pod as the API server sees it, and the answer of its agent."""
 
     body: Object
-    answer: Answer | None
-    """None while the pod has no address yet."""
+    answer: AgentState | Unreachable | None
+    """None before its first answer."""
 
     @property
     def state(self) -> AgentState | None:
@@ -93,7 +93,8 @@ def pod_observed(
     ``decisions`` maps the digests of wanted sets to what they decide for that adapter.
     """
     state, address = pod.state, address_of(pod.body)
-    adapters = [item for item in (state.adapters if state else ()) if adapter is None or item.name == adapter]
+    adapters = adapters_on(state, adapter)
+    echoed = adapters[0].decision if adapter is not None and adapters else None
     return PodObserved(
         name=pod.body["metadata"]["name"],
         base_digest=digest,
@@ -106,10 +107,22 @@ def pod_observed(
         revision=state.revision if state else "",
         wanted_digest=state.wanted_digest if state else None,
         problem=state.message if state else "",
-        decision=(decisions or {}).get(state.wanted_digest or "") if state else None,
+        decision=(echoed.target, echoed.previous, echoed.weight)
+        if echoed
+        else (decisions or {}).get(state.wanted_digest or "")
+        if state
+        else None,
         active={share.number: share.weight for item in adapters for share in item.active},
         versions=tuple(version for item in adapters for version in versions_on_pod(item)),
     )
+
+
+def adapters_on(state: AgentState | None, adapter: str | None) -> Sequence[AdapterState]:
+    """Return what the pod says of one adapter, or of all of them; nothing where it says nothing."""
+    if state is None or adapter is None:
+        return state.adapters if state else ()
+    found = state.adapter(adapter)
+    return (found,) if found is not None else ()
 
 
 def versions_on_pod(adapter: AdapterState) -> list[VersionOnPod]:
