@@ -75,7 +75,8 @@ class World:
     def unfollow(self, namespace: str, name: str) -> None:
         """Likewise."""
 
-    measure = unfollow
+    def measure(self, namespace: str, name: str, *, adapter: str) -> None:
+        """Likewise."""
 
     def tick(self) -> None:
         """Let every Job, Deployment and pod go one step."""

@@ -79,7 +79,7 @@ def choose(
     published: Mapping[str, Known[StoredVersion] | Unknown],
     live: StoredVersion | None,
     limits: Evaluation,
-    target: StoredVersion | None = None,
+    at_hand: Iterable[StoredVersion | None] = (),
 ) -> CandidateDecision:
     """Choose the first way that has not failed its gate, or else the last one.
 
@@ -88,11 +88,11 @@ def choose(
         published: what the registry is known to hold, by recipe; without a recipe that nobody has asked for.
         live: the version that users have, which others are compared with.
         limits: those of the gate.
-        target: the version that the alias points to, where that is another one.
+        at_hand: further versions that are read already, such as the one that the alias points to.
     """
     rejected: tuple[StoredVersion, ...] = ()
     for way in ways:
-        found = version_of(way, published, (live, target))
+        found = version_of(way, published, (live, *at_hand))
         if isinstance(found, Unknown):
             return CandidateDecision(way, None, rejected, found)
         if found is None or way == ways[-1] or not has_failed(found, live, limits):
@@ -144,7 +144,7 @@ def with_candidate(seen: AdapterSnapshot) -> AdapterSnapshot:
     base = seen.training_base
     adapter = with_chosen_method(seen.adapter, base) if base is not None else seen.adapter
     limits = adapter.spec.evaluation
-    choice = choose(ways_to_fulfil(seen), seen.found, users_have(seen), limits, seen.live)
+    choice = choose(ways_to_fulfil(seen), seen.found, users_have(seen), limits, (seen.live, seen.stable))
     return replace(
         seen,
         adapter=adapter,
