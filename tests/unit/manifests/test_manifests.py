@@ -156,6 +156,7 @@ NAMES = {
     "training Job": naming.training_job_name(LONGEST_ADAPTER, digest("recipe")),
     "training Job of a name that is cut at a dash": naming.training_job_name("a" * 30 + "-" + "b" * 21, digest("r")),
     "import Job": naming.import_job_name(LONGEST_BASE, digest("source")),
+    "concurrency test": naming.concurrency_job_name(LONGEST_BASE, digest("adapters")),
     "serving": naming.serving_name(LONGEST_BASE),
     "revision": naming.revision_name(LONGEST_BASE, digest("base")),
     "merged model": naming.merged_name(LONGEST_ADAPTER),

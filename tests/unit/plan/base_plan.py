@@ -15,6 +15,7 @@ from tests.builders import (
 )
 
 from graft_operator.api.base_model import BaseModel, BaseModelStatus
+from graft_operator.api.conditions import Condition, find
 from graft_operator.manifests import naming
 from graft_operator.plan.actions import ApplyObject, DeleteObject, Plan
 from graft_operator.plan.base.plan import IN_USE_FINALIZER, plan_base
@@ -55,3 +56,9 @@ def name_of(letter: str) -> str:
 
 def bumped_to(letter: str, resolved: str = "A", **fields: Any) -> BaseModel:
     return base_model(resolved=resolved, source=source_of(letter), meta=FINALIZER, **fields)
+
+
+def condition(status: BaseModelStatus, kind: str) -> Condition:
+    found = find(status.conditions, kind)
+    assert found is not None
+    return found

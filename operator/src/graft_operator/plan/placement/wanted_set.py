@@ -81,27 +81,33 @@ def entries_of(document: Mapping[str, Any]) -> dict[str, Entry]:
 
 
 def within_limit(document: dict[str, Any], told: Mapping[str, Any], *, limit: int = LIMIT_BYTES) -> WantedSet:
-    """Return as much of the set as fits: who is in ``told``, the set before, goes first, so that nobody is unloaded.
+    """Return as much of the set as fits; who is in ``told``, the set before, is never left out for others.
 
     An adapter whose rollout has no room stays as it was told. All others go on: one too many must not stop them.
     """
-    if len(wanted_text(document)) <= limit:
+    if size_of(document) <= limit:
         return WantedSet(document)
-    before, reserve = entries_of(told), LIMIT_BYTES - NEWCOMERS_BYTES
-    used = len(wanted_text(document | {"adapters": []}))
-    fit: dict[str, Entry] = {}
-    left_out: list[str] = []
-    for entry in sorted(document["adapters"], key=lambda item: (item["name"] not in before, item["name"])):
-        name, bound = entry["name"], limit if entry["name"] in before else limit - reserve
-        for form in (entry, before.get(name)):
-            if form is not None and used + (size := len(wanted_text(form)) + 1) <= bound:
-                used += size
-                fit[name] = form
-                break
-        if fit.get(name) is not entry:
-            left_out.append(name)
-    adapters = [fit[entry["name"]] for entry in document["adapters"] if entry["name"] in fit]
-    return WantedSet(document | {"adapters": adapters}, tuple(sorted(left_out)))
+    before, entries = entries_of(told), entries_of(document)
+    fit = {name: before[name] for name in entries if name in before}
+    used = size_of(document | {"adapters": list(fit.values())})
+    growth = {name: size_of(entries[name]) - size_of(entry) for name, entry in fit.items()}
+    for name in sorted(fit, key=lambda name: (growth[name], name)):  # who needs less makes room
+        if growth[name] <= 0 or used + growth[name] <= limit:
+            used += growth[name]
+            fit[name] = entries[name]
+    for name in sorted(entries.keys() - fit.keys()):
+        size = size_of(entries[name]) + len(",")
+        if used + size <= limit - (LIMIT_BYTES - NEWCOMERS_BYTES):
+            used += size
+            fit[name] = entries[name]
+    adapters = [fit[name] for name in entries if name in fit]
+    left_out = sorted(name for name, entry in entries.items() if fit.get(name) is not entry)
+    return WantedSet(document | {"adapters": adapters}, tuple(left_out))
+
+
+def size_of(document: Mapping[str, Any]) -> int:
+    """Return the bytes of a wanted set, or of a part of one."""
+    return len(wanted_text(document))
 
 
 def adapter_entry(

@@ -186,20 +186,21 @@ def begun(at: RolloutState) -> RolloutState:
     if wanted is None or wanted == at.target:
         adopted = previous is not None and at.progress is None  # from a release that kept no progress
         return replace(at, progress=RolloutProgress(start_time=at.now)) if adopted else at
+    was_proven = not is_first_and_unproven(at)
     if at.weight == canary.ALL and at.coverage.complete:
         previous = at.target
     elif previous is None:
-        previous = at.target if may_answer(at) else None
+        previous = at.target if was_proven or at.coverage.loaded else None
     # Numbers are given out anew after the loss of a registry; an agent can't hold two versions of one number.
     previous = None if previous is not None and previous.number == wanted.number else previous
-    weight = canary.ALL if at.pinned else canary.first_weight(at.spec, wanted, previous)
+    by_steps = was_proven and not at.pinned  # a pod may never take what it would be compared with
+    weight = canary.first_weight(at.spec, wanted, previous) if by_steps else canary.ALL
     return replace(at, target=wanted, previous=previous, progress=RolloutProgress(weight=weight, start_time=at.now))
 
 
-def may_answer(at: RolloutState) -> bool:
-    """Whether the target answers, or did before some pod went: one that never came to has nothing to go back to."""
-    is_first = at.progress is not None and at.previous is None
-    return not is_first or (at.coverage.loaded > 0 and not at.coverage.refused)
+def is_first_and_unproven(at: RolloutState) -> bool:
+    """Whether the target took over from nothing, and has never answered on every replica: the rollout would be over."""
+    return at.progress is not None and at.previous is None and not at.coverage.complete
 
 
 def rollback_of(at: RolloutState) -> Rollback | None:
