@@ -25,7 +25,7 @@ from tests.kstatus import kstatus
 
 from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus
 from graft_operator.api.conditions import find
-from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, EmitEvent, Plan
+from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, Plan
 from graft_operator.plan.adapter.plan import ROLLING_SECONDS, STARTING_SECONDS, WATCHING_SECONDS, plan_adapter
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.versions import entry_of
@@ -168,10 +168,7 @@ def test_transition_times_move_only_when_a_status_flips() -> None:
 
 
 def test_training_is_asked_for_by_one_job() -> None:
-    assert plan(seen()).actions == (
-        CreateJob({"metadata": {"name": "the-job"}}),
-        EmitEvent("Normal", "TrainingJobCreated", "Job the-job is created: SpecChanged"),
-    )
+    assert plan(seen()).actions == (CreateJob({"metadata": {"name": "the-job"}}),)
 
 
 def test_a_job_of_an_old_recipe_gives_way_to_the_new_one() -> None:

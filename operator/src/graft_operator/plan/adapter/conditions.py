@@ -55,7 +55,20 @@ def adapter_conditions(
         "Served": served_fact(seen, rollout, rollback) if serves else no("NotWanted", "serving.mode is None"),
         "UpToDate": rollback or up_to_date_fact(seen, training, gate, rollout),
     }
-    return merge(seen.adapter.status.conditions, facts, generation=seen.adapter.metadata.generation, now=now)
+    before = seen.adapter.status.conditions
+    return merge(before, facts | undecided(seen, training), generation=seen.adapter.metadata.generation, now=now)
+
+
+def undecided(seen: AdapterSnapshot, training: TrainingDecision) -> dict[str, Fact]:
+    """Return what stays told while the registry can't be asked: it was true, and nothing says that it is not.
+
+    That it can't be asked is told by Reconciling, or by Stalled where it does not pass.
+    """
+    if seen.unknown is None or training.current is not None:
+        return {}
+    told = {item.type: Fact(item.status, item.reason, item.message) for item in seen.adapter.status.conditions}
+    types = ("Evaluated", "Published", "UpToDate", *(("Trained",) if training.trained.status == "Unknown" else ()))
+    return {kind: told[kind] for kind in types if kind in told}
 
 
 def stalled_fact(
