@@ -138,7 +138,9 @@ class Operator:
 
     def _agent_news(self, namespace: str, pod: str, news: AgentNews) -> None:
         for adapter in news.adapters:
-            self.queue.add(AdapterKey(namespace, adapter))
+            # The names are the pod's own: it may say what it likes.
+            if self.cache.version(LORA_ADAPTERS, namespace, adapter) is not None:
+                self.queue.add(AdapterKey(namespace, adapter))
         body = self.cache.get(PODS, namespace, pod) if news.base else None
         if body is not None and (owner := owner_key(body)) is not None:
             self.queue.add(owner, Priority.URGENT)

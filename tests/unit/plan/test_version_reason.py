@@ -33,6 +33,18 @@ def served_from(before: LoraAdapter, now: LoraAdapter, **fields: Any) -> Adapter
     return seen(now.model_copy(update={"status": status}), **{"live": LIVE} | fields)
 
 
+def only_published(before: LoraAdapter, now: LoraAdapter, *states: str, **fields: Any) -> AdapterSnapshot:
+    """An adapter that is not served, whose versions 1, 2, … on base A were made from the spec of ``before``."""
+    entries = [
+        of_spec(summary(version(number), state), digest(f"recipe of version {number}"), spec_digest(before.spec))  # type: ignore[arg-type]
+        for number, state in enumerate(states, 1)
+    ]
+    status = now.status.model_copy(update={"versions": tuple(reversed(entries))})
+    return seen(now.model_copy(update={"status": status}), **fields)
+
+
+UNSERVED = adapter(serving={"mode": "None"})
+PROMPT = adapter(method="PromptTuning", serving={"mode": "None"})
 BUMPED = base_model(resolved="B", serves=("A", "B"))
 
 REASONS: dict[str, tuple[AdapterSnapshot, str]] = {
@@ -69,6 +81,27 @@ REASONS: dict[str, tuple[AdapterSnapshot, str]] = {
     "another rank on the base that policy Never keeps": (
         served_from(adapter(), adapter(lora={"rank": 8}), base=BUMPED, kept_base=resolved_base("A")),
         "SpecChanged",
+    ),
+    "another base of an adapter that is published only": (
+        only_published(UNSERVED, UNSERVED, "Published", base=BUMPED),
+        "BaseModelChanged",
+    ),
+    "another base of a trained prompt": (only_published(PROMPT, PROMPT, "Published", base=BUMPED), "BaseModelChanged"),
+    "another base, and the newest version had failed its gate": (
+        only_published(UNSERVED, UNSERVED, "Published", "Rejected", base=BUMPED),
+        "BaseModelChanged",
+    ),
+    "another base of an adapter that never had a version": (
+        only_published(UNSERVED, UNSERVED, "Rejected", base=BUMPED),
+        "SpecChanged",
+    ),
+    "another rank of one that is published only": (
+        only_published(UNSERVED, adapter(lora={"rank": 8}, serving={"mode": "None"}), "Published"),
+        "SpecChanged",
+    ),
+    "other rows of one that is published only": (
+        only_published(UNSERVED, UNSERVED, "Published", dataset_digest=digest("new rows")),
+        "DataChanged",
     ),
     "a live version that the status tells nothing of": (
         seen(adapter(dataset=ROWS), live=LIVE, dataset_digest=digest("new rows")),

@@ -180,9 +180,12 @@ class Artifacts:
         self.forget_adapter(namespace, adapter)
 
     async def _write(self, operation: str, work: Callable[[Stopped], None], seconds: float) -> None:
-        try:
+        def fenced(stopped: Stopped) -> None:
             with self.writing():
-                await self._lookups.run(operation, work, seconds)
+                work(stopped)
+
+        try:
+            await self._lookups.run(operation, fenced, seconds)
         except Unavailable as error:
             raise RegistryUnavailable(f"registry: {error}") from error
 

@@ -55,21 +55,23 @@ def adapter_conditions(
         "Served": served_fact(seen, rollout, rollback) if serves else no("NotWanted", "serving.mode is None"),
         "UpToDate": rollback or up_to_date_fact(seen, training, gate, rollout),
     }
-    if seen.unknown is not None and training.current is None:
-        facts |= kept_facts(seen, training)
-    return merge(seen.adapter.status.conditions, facts, generation=seen.adapter.metadata.generation, now=now)
+    before = seen.adapter.status.conditions
+    return merge(before, facts | undecided(seen, training), generation=seen.adapter.metadata.generation, now=now)
 
 
-def kept_facts(seen: AdapterSnapshot, training: TrainingDecision) -> dict[str, Fact]:
-    """Return what stays as it was told, since what it depends on in the registry is not known at the moment.
+def undecided(seen: AdapterSnapshot, training: TrainingDecision) -> dict[str, Fact]:
+    """Return what stays told while the registry can't be asked: it was true, and nothing says that it is not.
 
-    While that is merely being looked up, not even this is said: it takes a moment, and every new spec begins with it.
+    That it can't be asked is told by Reconciling, or by Stalled where it does not pass. While it is merely being asked,
+    not even that is said: it takes a moment, and every new spec begins with it.
     """
-    kept = {"Trained", "Evaluated", "Published", "UpToDate"}
-    if seen.unknown is not None and not seen.unknown.reason and training.stalled is None:
-        kept |= {"Stalled", "Reconciling"}
-    old = seen.adapter.status.conditions
-    return {item.type: Fact(item.status, item.reason, item.message) for item in old if item.type in kept}
+    if seen.unknown is None or training.current is not None:
+        return {}
+    told = {item.type: Fact(item.status, item.reason, item.message) for item in seen.adapter.status.conditions}
+    types = ["Evaluated", "Published", "UpToDate", *(("Trained",) if training.trained.status == "Unknown" else ())]
+    if not seen.unknown.reason and training.stalled is None and training.waiting is not None:
+        types += ["Stalled", "Reconciling"] if training.trained.status == "Unknown" else []
+    return {kind: told[kind] for kind in types if kind in told}
 
 
 def stalled_fact(

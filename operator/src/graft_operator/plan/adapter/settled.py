@@ -1,99 +1,140 @@
-"""Whether an adapter is where it should be, as far as that can be told without the registry.
+"""Whether an adapter is where its spec wants it, as far as its own status, its base, its data and the pods tell.
 
-Of thousands of adapters nearly all are, at any moment, and all are looked at when the operator starts: none of them may
-need to read its versions again for that. What was decided stands in the status; it holds for as long as what it was
-decided from is the same.
+Then the registry has nothing to say that matters, and is not asked, and the status stays as it is: an operator that
+starts with ten thousand adapters that are served reads none of their versions.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
-from graft_operator.api.conditions import Condition, find, is_true
-from graft_operator.plan.rollout.coverage import Coverage, coverage_in_mode
+from graft_operator.api.adapter_status import Version
+from graft_operator.api.base_model import ResolvedBase
+from graft_operator.api.conditions import find, is_true
+from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.plan.placement.demand import is_absent
+from graft_operator.plan.rollout.coverage import coverage_in_mode
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.candidates import ways_to_fulfil
 from graft_operator.plan.training.memory import with_chosen_method
-from graft_operator.plan.training.versions import entry_of
-
-DONE: Final = ("Accepted", "Trained", "Evaluated", "Published", "UpToDate", "Ready")
+from graft_operator.plan.training.rank import with_effective_rank
+from graft_operator.plan.training.recipe import fulfilling_recipes
+from graft_operator.plan.training.versions import entry_of, newest_published
 
 
 def is_settled(seen: AdapterSnapshot) -> bool:
-    """Whether the status says that all is done, and neither the spec, the base, the rows nor the pods say otherwise."""
-    adapter, status = seen.adapter, seen.adapter.status
-    if adapter.metadata.is_deleting or seen.base is None or seen.unknown is not None:
-        return False
-    if status.observed_generation != adapter.metadata.generation or not says_done(status.conditions):
-        return False
-    if any(job.state != "Succeeded" or job.recipe != status.recipe for job in seen.jobs):
-        return False
-    if seen.kept_base is not None or keeps_an_old_base(seen) or status.training is not None:
-        return False
-    return nothing_moves(seen) and fulfils_the_spec(seen) and answers_everywhere(seen)
+    """Whether all is done: ``seen`` needs to hold nothing that comes from the registry."""
+    finished = all(job.state == "Succeeded" and job.recipe == seen.adapter.status.recipe for job in seen.jobs)
+    return finished and status_says_so(seen) and pods_say_so(seen)
 
 
-def says_done(conditions: tuple[Condition, ...]) -> bool:
-    """Whether the conditions are those of an adapter that waits for nothing, and for nobody."""
-    done = all(is_true(conditions, kind) for kind in DONE)
-    rests = not any(is_true(conditions, kind) for kind in ("Reconciling", "Stalled"))
-    return done and rests and find(conditions, "Stalled") is not None
-
-
-def keeps_an_old_base(seen: AdapterSnapshot) -> bool:
-    """Whether the adapter stays on a base of before, which only the registry can tell of."""
-    if seen.base is None or seen.base.spec.readaptation.policy != "Never":
-        return False
-    target, resolved = seen.adapter.status.serving.target, seen.base.status.resolved
-    return resolved is None or (target is not None and target.base_digest != resolved.digest)
-
-
-def nothing_moves(seen: AdapterSnapshot) -> bool:
-    """Whether no rollout, no hand-over from another mode, and no place that is given and taken is under way."""
-    serving, spec = seen.adapter.status.serving, seen.adapter.spec.serving
-    if (serving.previous, serving.rollout, serving.former) != (None, None, None):
-        return False
-    if seen.adapter.status.candidate_version is not None:
-        return False
-    if spec.mode == "None":
-        return serving.target is None
-    return serving.target is not None and serving.mode_in_force == spec.mode and spec.residency == "Always"
-
-
-def fulfils_the_spec(seen: AdapterSnapshot) -> bool:
-    """Whether the version of the status is what the spec, the base and the rows ask for today."""
-    status, spec, base = seen.adapter.status, seen.adapter.spec, seen.training_base
-    if base is None or status.recipe is None or seen.dataset_problem or spec.version is not None:
-        return False
-    if status.chosen_method != with_chosen_method(seen.adapter, base).status.chosen_method:
-        return False
-    if not any(status.recipe in way.recipes for way in ways_to_fulfil(seen)):
-        return False
-    current = next((item for item in status.versions if item.recipe == status.recipe), None)
-    if current is None or current.state != "Published" or current.base_digest != base.digest:
-        return False
-    target = status.serving.target
-    if spec.serving.mode == "None":
-        return True
-    is_current = target is not None and (target.number, target.digest) == (current.number, current.digest)
-    return is_current and entry_of(status.versions, current.number) == current
-
-
-def answers_everywhere(seen: AdapterSnapshot) -> bool:
-    """Whether the pods say what the status says of them."""
-    status, mode = seen.adapter.status, seen.adapter.spec.serving.mode
+def pods_say_so(seen: AdapterSnapshot) -> bool:
+    """Whether the pods say what the status says of them, and no place is about to be given or taken."""
+    serving, mode = seen.adapter.status.serving, seen.adapter.spec.serving.mode
     if mode == "None":
-        return True
-    coverage = coverage_in_mode(seen, status.serving.target, mode)
-    return coverage.complete and coverage.failed == 0 and told(seen) == shown(coverage)
+        return serving.target is None
+    coverage = coverage_in_mode(seen, serving.target, mode)
+    told = (serving.desired, serving.loaded, serving.failed, serving.message)
+    if told != (coverage.desired, coverage.loaded, coverage.failed, coverage.message) or coverage.failed:
+        return False
+    is_here, ready = not is_absent(seen, serving.target), find(seen.adapter.status.conditions, "Ready")
+    if ready is not None and ready.reason == "NotResident":
+        return not is_here and coverage.loaded == 0
+    return is_here and coverage.complete
 
 
-def told(seen: AdapterSnapshot) -> tuple[int, int, int, str]:
-    """Return what the status says of the pods."""
-    serving = seen.adapter.status.serving
-    return serving.desired, serving.loaded, serving.failed, serving.message
+def status_says_so(seen: AdapterSnapshot) -> bool:
+    """Whether the status tells of a version that the spec, the base and the data ask for today."""
+    adapter = seen.adapter
+    if adapter.metadata.generation != adapter.status.observed_generation or not is_at_rest(adapter):
+        return False
+    if adapter.spec.version is not None:
+        return pin_is_carried_out(adapter)
+    if seen.base is None or seen.base.status.resolved is None or seen.dataset_problem or seen.unknown is not None:
+        return False
+    if is_suspended_untrained(adapter):
+        recipe = adapter.status.recipe
+        return recipe is not None and recipe in recipes_on(seen, seen.base.status.resolved, None)
+    entry = fulfilling_entry(adapter)
+    if entry is None or entry.state != "Published":
+        return False
+    base = trained_on(seen, seen.base.status.resolved, entry)
+    return base is not None and entry.recipe in recipes_on(seen, base, entry)
 
 
-def shown(coverage: Coverage) -> tuple[int, int, int, str]:
-    """Return the same of what the pods say themselves."""
-    return coverage.desired, coverage.loaded, coverage.failed, coverage.message
+def is_at_rest(adapter: LoraAdapter) -> bool:
+    """Whether the status tells of nothing that goes on, is awaited, or went wrong."""
+    status = adapter.status
+    serving, conditions = status.serving, status.conditions
+    moves = (serving.rollout, serving.previous, serving.former, status.candidate_version)
+    if any(part is not None for part in moves) or status.training is not None:
+        return False
+    told = [find(conditions, kind) for kind in ("Reconciling", "Stalled")]
+    return all(condition is not None and condition.status == "False" for condition in told)
+
+
+def pin_is_carried_out(adapter: LoraAdapter) -> bool:
+    """Whether the version that ``spec.version`` names is served, or is published where nothing is served."""
+    status, number = adapter.status, adapter.spec.version
+    trained, entry = find(status.conditions, "Trained"), entry_of(status.versions, number or 0)
+    if entry is None or trained is None or trained.reason != "Pinned" or not answers(adapter):
+        return False
+    return entry.state == "Published" and is_target(adapter, entry)
+
+
+def fulfilling_entry(adapter: LoraAdapter) -> Version | None:
+    """Return the version that fulfils the spec according to the status; None where that says of none that it does."""
+    status, mode = adapter.status, adapter.spec.serving.mode
+    if not is_true(status.conditions, "Trained") or not is_up_to_date(adapter) or not answers(adapter):
+        return None
+    if mode == "None":
+        fit = [version for version in status.versions if version.recipe == status.recipe]
+        return newest_published(fit)
+    entry = entry_of(status.versions, status.serving.target.number) if status.serving.target else None
+    return entry if entry is not None and is_target(adapter, entry) else None
+
+
+def is_target(adapter: LoraAdapter, entry: Version) -> bool:
+    """Whether the alias points to the version, in the mode that the spec asks for; with mode None there is no alias."""
+    serving, mode = adapter.status.serving, adapter.spec.serving.mode
+    if mode == "None":
+        return serving.target is None
+    return serving.target is not None and serving.mode_in_force == mode and serving.target.digest == entry.digest
+
+
+def is_up_to_date(adapter: LoraAdapter) -> bool:
+    """Whether the status says that what answers is what is asked for; policy Never asks for nothing newer."""
+    told = find(adapter.status.conditions, "UpToDate")
+    return told is not None and (told.status == "True" or told.reason == "KeptOnOldBase")
+
+
+def answers(adapter: LoraAdapter) -> bool:
+    """Whether the status says that the adapter answers, or that it will when it is asked (residency OnDemand)."""
+    ready = find(adapter.status.conditions, "Ready")
+    return ready is not None and (ready.status == "True" or ready.reason == "NotResident")
+
+
+def is_suspended_untrained(adapter: LoraAdapter) -> bool:
+    """Whether nothing is trained because the spec says so; what is served, if anything, goes on."""
+    trained = find(adapter.status.conditions, "Trained")
+    return adapter.spec.suspend and trained is not None and trained.reason == "Suspended"
+
+
+def trained_on(seen: AdapterSnapshot, resolved: ResolvedBase, entry: Version) -> ResolvedBase | None:
+    """Return the base that a version of the present spec has to be of: the present one, or that which Never keeps.
+
+    The registry alone knows the shape of the latter, by which method Auto chooses.
+    """
+    if entry.base_digest == resolved.digest:
+        return resolved
+    if seen.base is None or seen.base.spec.readaptation.policy != "Never" or seen.adapter.spec.method == "Auto":
+        return None
+    return resolved.model_copy(update={"digest": entry.base_digest})
+
+
+def recipes_on(seen: AdapterSnapshot, base: ResolvedBase, entry: Version | None) -> tuple[str, ...]:
+    """Return the recipes of the present spec and data on a base, begun with what the version was begun with."""
+    return fulfilling_recipes(
+        with_effective_rank(with_chosen_method(seen.adapter, base)).spec,
+        base_digest=base.digest,
+        dataset_digest=seen.dataset_digest,
+        evaluation_digest=seen.evaluation_digest,
+        warm_start=entry.warm_start if entry is not None else None,
+    )

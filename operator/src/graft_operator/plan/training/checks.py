@@ -62,12 +62,14 @@ def base_is_missing(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | No
     return TrainingDecision(accepted=fact, trained=unknown("BaseModelNotFound"), waiting=fact, requeue_after=60)
 
 
-def version_is_pinned(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
+def version_is_pinned(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
     """``spec.version`` is a person's word: nothing is trained while it is set."""
     number = seen.adapter.spec.version
     if number is None:
         return None
     if seen.pinned is None:
+        if (silent := registry_is_silent(seen, now)) is not None:
+            return silent
         return refused("VersionNotFound", f"spec.version: version {number} is not in the registry; name one that is")
     fact = yes("Pinned", f"spec.version pins version {number}")
     return TrainingDecision(trained=fact, current=seen.pinned, actions=stopped_jobs(seen))
@@ -190,7 +192,10 @@ def stopped_jobs(seen: AdapterSnapshot) -> tuple[DeleteObject, ...]:
 
 
 def superseded_jobs(seen: AdapterSnapshot) -> tuple[DeleteObject, ...]:
-    """Return the deletions of Jobs whose recipe nobody asks for any more; they resume if it is asked for again."""
-    if seen.recipe is None:
+    """Return the deletions of Jobs whose recipe nobody asks for any more; they resume if it is asked for again.
+
+    None while the registry is silent: which recipe is asked for may depend on what it says.
+    """
+    if seen.recipe is None or seen.unknown is not None:
         return ()
     return tuple(DeleteObject("Job", job.name, job.uid) for job in seen.jobs if job.recipe != seen.recipe)
