@@ -329,6 +329,25 @@ async def test_the_size_that_is_expected_follows_from_the_adapters_that_a_pod_ma
     await agents.close()
 
 
+async def test_a_pod_that_tells_of_many_more_adapters_than_there_are_is_not_believed(pods: Pods) -> None:
+    there = 100
+    agents = Agents(pods, adapters_on=lambda pod: there)
+
+    async def after_telling_of(count: int, revision: str) -> Any:
+        pods.say(state(*(adapter(f"a{number}") for number in range(count)), revision=revision))
+        await asyncio.sleep(30)
+        return agents.state("team-a", POD)
+
+    agents.follow(SERVING)
+    assert isinstance(await after_telling_of(150, "a-2"), AgentState), "some are still draining"
+    there = 0
+    assert isinstance(await after_telling_of(140, "a-3"), AgentState), "all were deleted at once"
+    refused = await after_telling_of(150, "a-4")
+    assert isinstance(refused, Unreachable)
+    assert "more than" in refused.message
+    await agents.close()
+
+
 async def test_whoever_is_told_and_fails_does_not_end_the_following(
     agents: Agents, pods: Pods, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -20,7 +20,7 @@ from graft_operator.agents.budget import BYTES_PER_ADAPTER, NamespaceBudget
 from graft_operator.agents.client import AGENT_PORT, MAX_BYTES, AgentClient, Question
 from graft_operator.agents.documents import AgentState
 from graft_operator.agents.news import NOTHING, AgentNews, news_between
-from graft_operator.agents.reading import InvalidState, read_state
+from graft_operator.agents.reading import MAX_ADAPTERS, InvalidState, read_state
 from graft_operator.engine.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ MEASURED_SECONDS: Final = 30.0
 """How long counters are watched after each wish."""
 BYTES_EXPECTED: Final = (256 * 2**10, 4 * 2**10)
 """What a document may take at least, and what each adapter that the pod may know of adds to it."""
+ADAPTERS_EXPECTED: Final = (64, 2)
+"""The same for how many adapters it may name: some that are gone may still be draining there."""
 
 Answer = AgentState | Unreachable
 OnNews = Callable[[str, str, AgentNews], None]
@@ -56,7 +58,7 @@ class Agents:
     """The newest states of all serving pods. For one event loop."""
 
     def __init__(self, client: Asks, *, adapters_on: Callable[[PodAddress], int] | None = None) -> None:
-        """`adapters_on`: how many adapters a pod may know of; a document of many times their size is refused early."""
+        """`adapters_on`: how many adapters a pod may know of. A document that tells of many more is refused early."""
         self.on_news: OnNews = lambda namespace, pod, news: None
         """Called with namespace, pod and what is new there. It must be quick, and look up what it is told of."""
         self._client = client
@@ -85,9 +87,10 @@ class Agents:
         former = self._followers.get(key)
         if former is not None and former.pod == pod:
             return
+        budget = self._budgets.get(pod.namespace) or NamespaceBudget()
         self.unfollow(*key)
-        budget = self._budgets.setdefault(pod.namespace, NamespaceBudget())
-        follower = self._followers[key] = _Follower(pod, self._client, budget, self._tell, self._max_bytes)
+        self._budgets[pod.namespace] = budget
+        follower = self._followers[key] = _Follower(pod, self._client, budget, self._tell, self._adapters_on)
         self._tasks[key] = asyncio.get_running_loop().create_task(
             follower.run(), name=f"agent {pod.namespace}/{pod.name}"
         )
@@ -132,12 +135,6 @@ class Agents:
         except Exception:
             log.exception("news of a pod are lost", extra={"namespace": pod.namespace, "pod": pod.name})
 
-    def _max_bytes(self, pod: PodAddress) -> int:
-        if self._adapters_on is None:
-            return MAX_BYTES
-        least, each = BYTES_EXPECTED
-        return min(MAX_BYTES, least + each * self._adapters_on(pod))
-
 
 class _Follower:
     """Asks one pod, again and again."""
@@ -148,14 +145,14 @@ class _Follower:
         client: Asks,
         budget: NamespaceBudget,
         tell: Callable[[PodAddress, AgentNews], None],
-        max_bytes: Callable[[PodAddress], int],
+        adapters_on: Callable[[PodAddress], int] | None,
     ) -> None:
         self.pod = pod
         self.answer: Answer | None = None
         self._client = client
         self._budget = budget
         self._tell = tell
-        self._max_bytes = max_bytes
+        self._adapters_on = adapters_on
         self._backoff = Backoff(base_seconds=2.0, cap_seconds=20.0)
         self._failures = 0
         self._failing_since = 0.0
@@ -183,12 +180,13 @@ class _Follower:
     async def _turn(self) -> None:
         await self._budget.paid()
         async with self._budget.places:
-            question, self._asked_at = self._question(), _now()
+            max_bytes, max_adapters = self._expected()
+            question, self._asked_at = self._question(max_bytes), _now()
             holding = asyncio.timeout(None)
             try:
                 async with holding:
                     self._holding = holding if question.since else None
-                    answer = await self._client.ask(self.pod, question, self._budget, self._reader())
+                    answer = await self._client.ask(self.pod, question, self._budget, self._reader(max_adapters))
             except TimeoutError:
                 if not holding.expired():
                     raise
@@ -200,17 +198,29 @@ class _Follower:
         else:
             self._take(*answer)
 
-    def _question(self) -> Question:
+    def _expected(self) -> tuple[int, int]:
+        """Return how many bytes a document may take, and how many adapters it may name."""
+        if self._adapters_on is None:
+            return MAX_BYTES, MAX_ADAPTERS
+        there = self._adapters_on(self.pod)
+        # What was taken before is taken again: many adapters may be deleted at once.
+        before = len(self.answer.adapters) if isinstance(self.answer, AgentState) else 0
+        (bytes_least, bytes_each), (least, each) = BYTES_EXPECTED, ADAPTERS_EXPECTED
+        return (
+            min(MAX_BYTES, bytes_least + bytes_each * max(there, before)),
+            min(MAX_ADAPTERS, max(least + each * there, before)),
+        )
+
+    def _question(self, max_bytes: int) -> Question:
         known = self.answer
-        max_bytes = self._max_bytes(self.pod)
         if self._failures or not isinstance(known, AgentState) or not known.revision:
             return Question(max_bytes=max_bytes)
         held = min(HELD_SECONDS, math.ceil(self._interval() or HELD_SECONDS))
         return Question(known.revision, 1 if self._budget.crowded else held, max_bytes)
 
-    def _reader(self) -> Callable[[bytearray], tuple[AgentState, AgentNews]]:
+    def _reader(self, max_adapters: int) -> Callable[[bytearray], tuple[AgentState, AgentNews]]:
         before = self.answer if isinstance(self.answer, AgentState) else None
-        return partial(_read, self.pod.name, before, frozenset(self._measured))
+        return partial(_read, self.pod.name, before, frozenset(self._measured), max_adapters)
 
     def _take(self, state: AgentState, news: AgentNews) -> None:
         self._budget.charge(BYTES_PER_ADAPTER * len(state.adapters))
@@ -255,10 +265,10 @@ class _Follower:
 
 
 def _read(
-    pod: str, before: AgentState | None, measured: frozenset[str], document: bytearray
+    pod: str, before: AgentState | None, measured: frozenset[str], max_adapters: int, document: bytearray
 ) -> tuple[AgentState, AgentNews]:
     """Return the state and what is new in it. Runs in another thread where the document is large."""
-    state = read_state(document)
+    state = read_state(document, max_adapters)
     # A pod's address is given to another pod soon after its end.
     if state.pod != pod:
         raise InvalidState(f"it is that of pod {state.pod!r}, not of {pod!r}")

@@ -78,7 +78,7 @@ class _StateText(Document, frozen=True, kw_only=True):
     wanted_digest: Word | None = None
     message: str = ""
     base: BaseIdentity | None = None
-    adapters: Annotated[tuple[_AdapterText, ...], Meta(max_length=MAX_ADAPTERS)] = ()
+    adapters: tuple[_AdapterText, ...] = ()
 
 
 _STATE: Final = json.Decoder(_StateText)
@@ -86,18 +86,20 @@ _VERSIONS: Final = json.Decoder(Annotated[list[_VersionText], Meta(max_length=MA
 _REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-def read_state(document: bytes | bytearray) -> AgentState:
+def read_state(document: bytes | bytearray, max_adapters: int = MAX_ADAPTERS) -> AgentState:
     """Return the state that a document tells. Raises InvalidState, whose message names the field.
 
     No single step holds the interpreter longer than about 3 ms per MiB, so other threads go on meanwhile.
     """
     # One key for each adapter and one for the base: counted first, because the decoder checks lengths at the end.
-    if document.count(b'"name"') > MAX_ADAPTERS + 1:
-        raise InvalidState(f"adapters: more than {MAX_ADAPTERS}")
+    if document.count(b'"name"') > max_adapters + 1:
+        raise InvalidState(f"adapters: more than {max_adapters}")
     try:
         told = _STATE.decode(document)
     except _REFUSALS as error:
         raise InvalidState(str(error)) from None
+    if len(told.adapters) > max_adapters:
+        raise InvalidState(f"adapters: more than {max_adapters}")
     adapters = sorted(map(_adapter, told.adapters), key=lambda adapter: adapter.name)
     for one, following in pairwise(adapters):
         if one.name == following.name:
