@@ -13,7 +13,7 @@ from graft_operator.plan.snapshot import AdapterSnapshot
 
 
 def plan(given: AdapterSnapshot) -> Plan:
-    return plan_adapter(given, NOW, training_job=lambda _: {"metadata": {"name": "the-job"}}, platform=PLATFORM)
+    return plan_adapter(given, NOW, PLATFORM)
 
 
 def applied_versions(found: Plan) -> list[int]:

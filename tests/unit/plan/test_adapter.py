@@ -37,8 +37,7 @@ TYPES = ["Stalled", "Reconciling", "Ready", "Accepted", "Trained", "Evaluated", 
 
 
 def plan(given: AdapterSnapshot, now: Any = NOW) -> Plan:
-    job = {"metadata": {"name": "the-job"}}
-    return plan_adapter(given, now, training_job=lambda _: job, merged_model=lambda *_: [])
+    return plan_adapter(given, now, PLATFORM)
 
 
 def status_of(given: AdapterSnapshot) -> LoraAdapterStatus:

@@ -35,7 +35,7 @@ V1 = served_version(1)
 
 
 def status_of(given: AdapterSnapshot) -> LoraAdapterStatus:
-    plan = plan_adapter(given, NOW, training_job=lambda _: {}, platform=PLATFORM)
+    plan = plan_adapter(given, NOW, PLATFORM)
     assert isinstance(plan.status, LoraAdapterStatus)
     return plan.status
 

@@ -80,7 +80,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_choice(case: Case) -> None:
-    assert choose(case.ways, case.published, case.live, LIMITS, case.target) == case.expected
+    assert choose(case.ways, case.published, case.live, LIMITS, (case.target,)) == case.expected
 
 
 def known(subject: LoraAdapter, *versions: StoredVersion, **serving: Any) -> LoraAdapter:
@@ -162,5 +162,5 @@ def test_two_small_steps_down_are_not_taken_one_after_the_other() -> None:
         found={recipe: Known(worse)},
     )
     warm = Candidate((recipe,))
-    decided = choose((warm, COLD), {recipe: Known(worse)}, users_have(given), LIMITS, given.live)
+    decided = choose((warm, COLD), {recipe: Known(worse)}, users_have(given), LIMITS, (given.live,))
     assert decided.rejected == (worse,)

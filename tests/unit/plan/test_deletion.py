@@ -63,7 +63,7 @@ CASES: dict[str, tuple[AdapterSnapshot, tuple[Any, ...]]] = {
 
 
 def plan_of(given: AdapterSnapshot) -> Plan:
-    return plan_adapter(given, NOW, training_job=lambda _: {}, platform=PLATFORM)
+    return plan_adapter(given, NOW, PLATFORM)
 
 
 @pytest.mark.parametrize(("given", "actions"), CASES.values(), ids=CASES)

@@ -223,7 +223,7 @@ def test_a_step_of_a_change_of_mode(given: Given, expected: Expected) -> None:
     applied = applied_versions(result)
     assert applied == ([] if expected.applies is None else [expected.applies])
     assert any(isinstance(action, DeleteObject) for action in result.actions) == expected.deletes
-    assert any(isinstance(action, CreateJob) for action in result.actions) == expected.trains
+    assert any(isinstance(action, CreateJob) for action in result.extras) == expected.trains
     ready = find(status.conditions, "Ready")
     assert ready is not None
     assert (ready.status, status.served_version) == expected.ready

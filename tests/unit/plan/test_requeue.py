@@ -42,7 +42,7 @@ def plan(*pods: PodObserved, progress: RolloutProgress | None = BEGUN, previous:
     )
     subject = adapter(status={"serving": serving})
     given = seen(subject, base=base_model(**base), published=V2, live=V2, pods=pods)
-    return plan_adapter(given, NOW, training_job=lambda _: {"metadata": {"name": "the-job"}}, platform=PLATFORM)
+    return plan_adapter(given, NOW, PLATFORM)
 
 
 def with_revision(**fields: Any) -> dict[str, Any]:

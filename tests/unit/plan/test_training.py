@@ -58,6 +58,9 @@ class Case:
     says: str = ""
 
 
+GRANTING = base_model(resolved="B", serves=("A", "B"), status={"readaptation": {"granted": ("support",)}})
+
+
 def bumped(**fields: Any) -> AdapterSnapshot:
     """An adapter that is served on base A, while the base has become B."""
     base = fields.pop("base", base_model(resolved="B", serves=("A", "B")))
@@ -278,13 +281,13 @@ CASES = {
     ),
     "a Job of another recipe does not count": Case(given=seen(jobs=(job(digest("other")),)), trained=None),
     "nothing is there: a Job is due": Case(given=seen(), trained=None),
-    "a base bump trains again": Case(given=bumped(), trained=None),
-    "a base bump waits for a place": Case(
-        given=bumped(readaptations=2), trained=("False", "ReadaptationQueued"), waits=True, says="maxParallel"
+    "a base bump trains again those that it is the turn of": Case(given=bumped(base=GRANTING), trained=None),
+    "a base bump waits for its turn": Case(
+        given=bumped(), trained=("False", "ReadaptationQueued"), waits=True, says="maxParallel"
     ),
-    "a first training needs no place": Case(given=seen(readaptations=9), trained=None),
-    "a Job that has its place keeps it": Case(
-        given=bumped(readaptations=2, jobs=(job(recipe_of(adapter(), "B")),)),
+    "a first training waits for no turn": Case(given=seen(), trained=None),
+    "a Job that runs is not stopped for want of a turn": Case(
+        given=bumped(jobs=(job(recipe_of(adapter(), "B")),)),
         trained=("False", "Training"),
         waits=True,
     ),
@@ -294,7 +297,7 @@ CASES = {
         current=1,
     ),
     "with policy Never a changed spec is trained on the former base, and takes no place": Case(
-        given=bumped(base=NEVER, kept_base=resolved_base("A"), readaptations=9), trained=None
+        given=bumped(base=NEVER, kept_base=resolved_base("A")), trained=None
     ),
     "with policy Never a changed spec on the same base is trained": Case(
         given=seen(base=base_model(readaptation={"policy": "Never"}), live=version(1)), trained=None
@@ -324,7 +327,7 @@ class Everything:
 
     order: list[tuple[str, dict[str, Any]]] = field(
         default_factory=lambda: [
-            ("readaptation_is_queued", {"live": version(1, base="B"), "readaptations": 9}),
+            ("readaptation_is_queued", {"live": version(1, base="B")}),
             ("gpu_is_too_small", {"adapter": ON_SMALL_GPU, "base": base_model(status={"resolved": LARGE_BASE})}),
             ("version_has_vanished", {"jobs": (job(RECIPE, "Succeeded"),)}),
             ("registry_is_silent", {"unknown": AWAY}),

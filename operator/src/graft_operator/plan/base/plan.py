@@ -57,11 +57,11 @@ def plan_base(seen: BaseSnapshot, now: datetime, platform: Platform) -> Plan:
     if IN_USE_FINALIZER not in metadata.finalizers:
         return Plan(actions=(AddFinalizer(IN_USE_FINALIZER),), requeue_after=0)
     imported = decide_import(seen, now, platform)
-    jobs: tuple[Action, ...] = imported.actions
+    jobs: tuple[Action, ...] = ()
     if imported.due:
         manifest = import_job_manifest(seen.base, seen.source_digest, platform)
         event = EmitEvent("Normal", "ImportJobCreated", f"Job {manifest['metadata']['name']} is created")
-        jobs = (*jobs, CreateJob(manifest), event)
+        jobs = (CreateJob(manifest), event)
     return serving_plan(seen, imported, now, platform, jobs)
 
 
@@ -87,16 +87,15 @@ class Serving:
 
 
 def serving_plan(
-    seen: BaseSnapshot, imported: ImportDecision, now: datetime, platform: Platform, actions: tuple[Action, ...]
+    seen: BaseSnapshot, imported: ImportDecision, now: datetime, platform: Platform, jobs: tuple[Action, ...]
 ) -> Plan:
-    """Apply what is to be served, retire what is not, and say what is true."""
+    """Apply what is to be served, retire what is not, and say what is true; Jobs keep none of it from being done."""
     needed = decide_revisions(seen, imported.resolved)
     serving = served(seen, needed.served, imported.resolved, now, platform)
     revisions, base = serving.revisions, seen.base
     tested = decide_concurrency_test(seen, imported.resolved)
-    tests: tuple[Action, ...] = tested.actions
     if tested.due is not None:
-        tests = (CreateJob(concurrency_job_manifest(base, tested.due, served_adapters(seen), platform)), *tests)
+        jobs = (*jobs, CreateJob(concurrency_job_manifest(base, tested.due, served_adapters(seen), platform)))
     gateway = decide_gateway(seen)
     status = BaseModelStatus(
         observed_generation=base.metadata.generation,
@@ -113,8 +112,13 @@ def serving_plan(
     )
     delays = [imported.requeue_after, gateway.requeue_after, serving.requeue_after]
     return Plan(
-        actions=(*actions, *serving.objects, *tests, *retirements(seen, revisions, imported.resolved)),
-        extras=gateway.actions,
+        actions=(
+            *imported.actions,
+            *serving.objects,
+            *tested.actions,
+            *retirements(seen, revisions, imported.resolved),
+        ),
+        extras=(*gateway.actions, *jobs),
         status=status,
         requeue_after=min((delay for delay in delays if delay is not None), default=None),
     )
