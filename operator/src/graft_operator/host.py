@@ -1,4 +1,4 @@
-"""Kopf as the host of the process, and nothing more: it signs in to nothing, watches nothing and writes nothing.
+"""Kopf as the host of the process, and nothing more: it watches nothing and writes nothing.
 
 It runs until a signal or `stop`, and lets what was begun with it end in order: its start-up and clean-up activities are
 where the operator begins and ends to work. Decisions come from the cache, which our own informers feed: see docs/adr.
@@ -29,6 +29,7 @@ async def run(begin: Activity, end: Activity, *, settings: Settings, stop: async
     async def cleanup(**_: Any) -> None:
         await end()
 
+    kopf.on.login(registry=registry)(_login)
     kopf.on.startup(registry=registry, id="begin", errors=kopf.ErrorsMode.PERMANENT)(startup)
     kopf.on.cleanup(registry=registry, id="end", errors=kopf.ErrorsMode.PERMANENT)(cleanup)
     await kopf.operator(
@@ -47,3 +48,8 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     tuned.posting.reporting_component = "graft-operator"
     tuned.posting.reporting_instance = settings.identity
     return tuned
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    # Kopf asks the server for its kinds all the same. Its own defaults would import the synchronous client.
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
