@@ -62,7 +62,7 @@ class InMemoryStore(ObjectStore):
         self._request("PUT", key)
         self._write(key, data)
 
-    def put_if_absent(self, key: str, data: bytes) -> bool:
+    def _put_on_condition(self, key: str, data: bytes) -> bool | None:
         self._request("PUT", key)
         self.switches.before_write(key)
         with self._lock:
@@ -79,14 +79,14 @@ class InMemoryStore(ObjectStore):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         self._request("LIST", prefix)
         with self._lock:
-            found = sorted((key, len(data)) for key, data in self.objects.items() if key.startswith(prefix))
-        yield from (StoredObject(key, size, hashlib.sha256(self.objects[key]).hexdigest()) for key, size in found)
+            found = sorted((key, data) for key, data in self.objects.items() if key.startswith(prefix))
+        yield from (StoredObject(key, len(data), hashlib.sha256(data).hexdigest()) for key, data in found)
 
     def upload_file(self, path: Path, key: str, *, sha256: str, size: int) -> None:
         self._request("PUT", key)
         self._write(key, path.read_bytes())
 
-    def download_file(self, key: str, destination: Path, *, sha256: str | None, size: int = 0) -> str:
+    def download_file(self, key: str, destination: Path, *, sha256: str | None, size: int | None = None) -> str:
         self._request("GET", key)
         data = self._read(key)
         actual = hashlib.sha256(data).hexdigest()
@@ -111,13 +111,14 @@ class InMemoryStore(ObjectStore):
 
     def _request(self, verb: str, key: str) -> None:
         self._refuse_if_stopped(key)
+        released = self._released
         with self._lock:
             self.requests.append((verb, key))
         if self.switches.away:
             raise Unavailable("away")
         if self.switches.hangs(key):
             if threading.current_thread() is not threading.main_thread():
-                self._released.wait()
+                released.wait()
             raise Unavailable("the registry has not answered for 20 s")
         if self.switches.forbidden(key):
             raise Forbidden(f"{key}: AccessDenied")

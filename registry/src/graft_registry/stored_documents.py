@@ -1,6 +1,8 @@
 """Reads documents. None is trusted to be small, whole or of its kind: whoever may write below its prefix wrote it."""
 
+import itertools
 import threading
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
@@ -15,6 +17,9 @@ MANIFEST_BYTES: Final = 4 << 20
 """The most that a manifest may have. That of a base with 50,000 modules has 3 MiB, those of versions are smaller."""
 
 D = TypeVar("D", bound=Document)
+
+_MOST_KEYS: Final = 10_000
+"""Keys below the versions, or the verdicts, of one adapter. Whoever has more has not got them from trainings."""
 
 _parsing = threading.Lock()
 """One document is parsed at a time: it may take twenty times its size, and Python computes one by one anyway."""
@@ -39,6 +44,18 @@ def read_document(store: ObjectStore, key: str, kind: type[D], *, most: int = DO
         return _parsed(again, kind), sha256_digest(again)
     except ValidationError as error:
         raise damaged(key, kind, error) from error
+
+
+def numbered(store: ObjectStore, prefix: str, number_of: Callable[[str], int | None]) -> tuple[int, ...]:
+    """Return the numbers of the keys below a prefix, ascending.
+
+    Raises:
+        Corrupt: there are more keys than trainings make.
+    """
+    entries = list(itertools.islice(store.list(prefix), _MOST_KEYS + 1))
+    if len(entries) > _MOST_KEYS:
+        raise Corrupt(prefix, f"at most {_MOST_KEYS} objects", "more; delete what is not of Graft")
+    return tuple(sorted(number for entry in entries if (number := number_of(entry.key)) is not None))
 
 
 def _parsed(data: bytes, kind: type[D]) -> D:

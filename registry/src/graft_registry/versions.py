@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +13,13 @@ from graft_registry.documents import (
     StoredVersion,
     VersionDraft,
     VersionManifest,
-    VersionVerdict,
     timestamp,
 )
 from graft_registry.errors import Corrupt, NotFound, RegistryError, Unsafe, VersionConflict
 from graft_registry.layout import AdapterLayout
 from graft_registry.publishable import path_is_allowed, publishable_files
 from graft_registry.store import ObjectStore
-from graft_registry.stored_documents import MANIFEST_BYTES, read_document
+from graft_registry.stored_documents import MANIFEST_BYTES, numbered, read_document
 from graft_registry.verification import verify_files
 from graft_registry.whole_directory import directory_appearing_whole
 
@@ -30,11 +29,7 @@ log = logging.getLogger(__name__)
 
 _NUMBER_ATTEMPTS: Final = 100
 """Every lost race means that another publisher won a number, so this many attempts lose only to a broken store."""
-_MOST_KEYS: Final = 10_000
-"""Keys below the versions, or the verdicts, of one adapter. Whoever has more has not got them from trainings."""
 _LAST_NUMBER: Final = 99_999_999
-_MOST_VERDICTS: Final = 64
-"""Verdicts that are read, of the newest versions."""
 
 
 class AdapterRegistry:
@@ -71,7 +66,7 @@ class AdapterRegistry:
         Raises:
             Corrupt: there are more keys than trainings make.
         """
-        return self._numbered(self._layout.versions, self._layout.number_of)
+        return numbered(self._store, self._layout.versions, self._layout.number_of)
 
     def read(self, number: int, digest: str | None = None) -> StoredVersion:
         """Return a version's manifest.
@@ -116,7 +111,7 @@ class AdapterRegistry:
         Raises:
             Unsafe: the directory contains a file that may not be published (see ``publishable_files``).
             VersionConflict: no number could be won.
-            ValueError: the draft is for another adapter.
+            ValueError: the draft is for another adapter, or is too long to be read again.
         """
         if (draft.namespace, draft.adapter) != (self._layout.namespace, self._layout.adapter):
             raise ValueError(f"draft of {draft.namespace}/{draft.adapter} given to the registry of {self._layout}")
@@ -204,9 +199,10 @@ class AdapterRegistry:
         return tuple(itertools.islice(readable, most))
 
     def delete_all(self) -> None:
-        """Delete everything of the adapter: manifests first, so that no version exists in part."""
-        for number in reversed(self.numbers()):
-            self._store.delete(self._layout.manifest(number))
+        """Delete everything of the adapter, however much it is: manifests first, so that no version exists in part."""
+        for entry in self._store.list(self._layout.versions):
+            if self._layout.number_of(entry.key) is not None:
+                self._store.delete(entry.key)
         self._store.delete_prefix(self._layout.root)
 
     def write_progress(self, progress: Progress) -> None:
@@ -222,34 +218,6 @@ class AdapterRegistry:
         except Corrupt as error:
             log.warning("progress ignored: %s", error)
             return None
-
-    def record_verdict(self, verdict: VersionVerdict) -> None:
-        """Replace what was decided about the version that ``verdict`` names."""
-        self._store.put(self._layout.verdict(verdict.number), verdict.to_bytes())
-
-    def verdicts(self) -> dict[int, VersionVerdict]:
-        """Return what was decided about versions last, by their numbers. What can't be read is passed over.
-
-        Raises:
-            Corrupt: there are more keys than trainings make.
-        """
-        found = {}
-        for number in self._numbered(self._layout.verdicts, self._layout.verdict_number)[-_MOST_VERDICTS:]:
-            try:
-                verdict = read_document(self._store, self._layout.verdict(number), VersionVerdict)[0]
-            except (NotFound, Corrupt) as error:
-                log.warning("verdict ignored: %s", error)
-                continue
-            if verdict.number == number:
-                found[number] = verdict
-        return found
-
-    def _numbered(self, prefix: str, number_of: Callable[[str], int | None]) -> tuple[int, ...]:
-        """Return the numbers of the keys below a prefix, ascending."""
-        entries = list(itertools.islice(self._store.list(prefix), _MOST_KEYS + 1))
-        if len(entries) > _MOST_KEYS:
-            raise Corrupt(prefix, f"at most {_MOST_KEYS} objects", "more; delete what is not of Graft")
-        return tuple(sorted(number for entry in entries if (number := number_of(entry.key)) is not None))
 
     def _repair_pointer(self, stored: StoredVersion) -> None:
         """Write the pointer to a version anew. Whoever may only read has found the version all the same."""
@@ -279,6 +247,11 @@ class AdapterRegistry:
                 raise VersionConflict(f"{key} leaves no higher number; no training made it, so delete it")
             manifest = VersionManifest.model_validate({**unnumbered, "number": max(numbers, default=0) + 1})
             data = manifest.to_bytes()
+            if len(data) > MANIFEST_BYTES:
+                raise ValueError(
+                    f"the manifest would have {len(data)} bytes, at most {MANIFEST_BYTES} are read; "
+                    "give fewer or shorter evaluation.probes, or a smaller training.maxSequenceLength"
+                )
             if self._store.put_if_absent(self._layout.manifest(manifest.number), data):
                 return StoredVersion(manifest, sha256_digest(data))
         raise VersionConflict(f"no version number could be won for recipe {recipe} in {_NUMBER_ATTEMPTS} attempts")

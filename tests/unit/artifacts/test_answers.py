@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.builders import NAMESPACE, digest, version
-from tests.unit.registry_in_memory import InMemoryStore, store_version
+from tests.builders import NAMESPACE, base_manifest, digest, version
+from tests.unit.registry_in_memory import InMemoryStore, store_base, store_version
 
 from graft_operator.artifacts import Artifacts, Inline, answers, questions
 from graft_operator.artifacts.answers import Answers
@@ -41,7 +41,7 @@ def test_what_is_under_way_is_not_let_go_of(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_manifests_make_room_for_manifests_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "MANIFESTS_KEPT", 2)
+    monkeypatch.setattr(answers, "VERSIONS_KEPT", 2)
     store = InMemoryStore()
     artifacts = Artifacts(store, lookups=Inline())
     absent = artifacts.of_recipe(NAMESPACE, "support", digest("none"))
@@ -53,4 +53,23 @@ def test_manifests_make_room_for_manifests_only(monkeypatch: pytest.MonkeyPatch)
     artifacts.version(NAMESPACE, "support", 5, version(5).digest)
     assert store.requests == []
     artifacts.version(NAMESPACE, "support", 1, version(1).digest)
+    assert len(store.requests) == 1
+
+
+def test_the_bases_of_one_namespace_make_room_for_one_another_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "MODULES_KEPT", 4)
+    store = InMemoryStore()
+    known = Artifacts(store, lookups=Inline())
+    manifests = [base_manifest(letter) for letter in "ABC"]
+    for manifest in manifests:
+        store_base(store, manifest)
+        store_base(store, manifest.model_copy(update={"namespace": "team-b"}))
+    known.base("team-b", "tiny", manifests[0].digest)
+    for manifest in manifests:
+        known.base(NAMESPACE, "tiny", manifest.digest)
+    store.requests.clear()
+    known.base("team-b", "tiny", manifests[0].digest)
+    known.base(NAMESPACE, "tiny", manifests[2].digest)
+    assert store.requests == []
+    known.base(NAMESPACE, "tiny", manifests[0].digest)
     assert len(store.requests) == 1

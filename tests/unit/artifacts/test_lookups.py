@@ -28,6 +28,11 @@ class Watched:
         self.news: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self.artifacts.on_news = lambda kind, namespace, name: self.news.put_nowait((namespace, name))
 
+    def end(self) -> None:
+        self.artifacts.close()
+        self.store.switches.hangs = lambda key: False
+        self.store.release()
+
     async def told(self) -> tuple[str, str]:
         async with asyncio.timeout(10):
             return await self.news.get()
@@ -37,16 +42,14 @@ class Watched:
 async def patient() -> AsyncIterator[Watched]:
     watched = Watched(seconds=20)
     yield watched
-    watched.artifacts.close()
-    watched.store.release()
+    watched.end()
 
 
 @pytest.fixture
 async def hasty() -> AsyncIterator[Watched]:
     watched = Watched(seconds=SOON)
     yield watched
-    watched.artifacts.close()
-    watched.store.release()
+    watched.end()
 
 
 async def test_what_is_looked_up_is_told_when_it_is_known(patient: Watched) -> None:
@@ -157,12 +160,11 @@ async def test_a_deletion_whose_caller_is_gone_writes_nothing_more(patient: Watc
 
 
 async def test_nothing_comes_after_the_end(hasty: Watched) -> None:
+    before = set(threading.enumerate())
     hasty.store.switches.hangs = lambda key: True
     hasty.artifacts.version("team-a", "support", 1)
-    hasty.artifacts.close()
-    hasty.store.release()
-    for thread in threading.enumerate():
-        if thread.name.startswith("registry-"):
-            thread.join()
-    await asyncio.sleep(0)
+    own = set(threading.enumerate()) - before
+    hasty.end()
+    for thread in own:
+        await asyncio.to_thread(thread.join)
     assert hasty.news.empty()

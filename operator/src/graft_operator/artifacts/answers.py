@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -18,10 +18,14 @@ from graft_registry.store import ObjectStore
 
 log = logging.getLogger(__name__)
 
-MANIFESTS_KEPT: Final = 2048
-"""Answers that hold manifests: some KiB each."""
+VERSIONS_KEPT: Final = 2048
+"""Answers that hold versions: 8 KiB each."""
+MODULES_KEPT: Final = 100_000
+"""Linear modules of the bases of one namespace that are kept, of 0.2 KiB each: an ordinary base has some hundred, one
+with hundreds of experts 50,000. The base that was asked for last is always kept."""
 ANSWERS_KEPT: Final = 16384
 """All others, of half a KiB: that there is no such thing, or that it can't be told."""
+_OTHERS: Final = "others"
 LONGEST_BACKOFF: Final = 60.0
 ASKED_LATELY: Final = 900.0
 """Seconds for which a lookup that fails is tried again by itself. After that it waits until it is asked for again."""
@@ -42,9 +46,26 @@ class _Entry:
     due: float
     failures: int = 0
     running: bool = False
-    heavy: bool = False
+    shelf: str = _OTHERS
+    weight: int = 1
     cancel: Callable[[], None] | None = None
     """Calls off the next lookup."""
+
+
+class _Shelf:
+    """Answers that share room, the one that was asked for last at the end."""
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[Question[Any], None] = OrderedDict()
+        self.weight = 0
+
+    def put(self, question: Question[Any], weight: int) -> None:
+        self.entries[question] = None
+        self.weight += weight
+
+    def take(self, question: Question[Any], weight: int) -> None:
+        del self.entries[question]
+        self.weight -= weight
 
 
 class Answers:
@@ -57,7 +78,7 @@ class Answers:
         self._news = news
         self._entries: dict[Question[Any], _Entry] = {}
         self._of: dict[Owner, set[Question[Any]]] = {}
-        self._shelves: dict[bool, OrderedDict[Question[Any], None]] = {False: OrderedDict(), True: OrderedDict()}
+        self._shelves: defaultdict[str, _Shelf] = defaultdict(_Shelf)
         self._asking: _Entry | None = None
 
     def ask(self, question: Question[T]) -> Known[T] | Unknown:
@@ -65,7 +86,7 @@ class Answers:
         now = self._clock()
         entry = self._entries.get(question) or self._add(question, BEING_LOOKED_UP, due=now)
         entry.asked = now
-        self._shelves[entry.heavy].move_to_end(question)
+        self._shelves[entry.shelf].entries.move_to_end(question)
         if entry.due <= now and not entry.running:
             # An answer that is there at once is no news: whoever asks gets it.
             self._asking = entry
@@ -108,13 +129,13 @@ class Answers:
         entry = _Entry(question, value, asked=self._clock(), due=due)
         self._entries[question] = entry
         self._of.setdefault(question.owner, set()).add(question)
-        self._shelves[False][question] = None
-        self._make_room()
+        self._shelves[_OTHERS].put(question, 1)
+        self._make_room(_OTHERS)
         return entry
 
     def _drop(self, question: Question[Any]) -> None:
         entry = self._entries.pop(question)
-        self._shelves[entry.heavy].pop(question, None)
+        self._take_off(entry)
         if entry.cancel is not None:
             entry.cancel()
         of_owner = self._of[question.owner]
@@ -122,14 +143,20 @@ class Answers:
         if not of_owner:
             del self._of[question.owner]
 
-    def _make_room(self) -> None:
-        for shelf, most in ((self._shelves[False], ANSWERS_KEPT), (self._shelves[True], MANIFESTS_KEPT)):
-            while len(shelf) > most:
-                oldest = next(iter(shelf))
-                if self._entries[oldest].running:  # somebody waits for it
-                    shelf.move_to_end(oldest)
-                    return
-                self._drop(oldest)
+    def _make_room(self, name: str) -> None:
+        shelf, most = self._shelves[name], _room_on(name)
+        while shelf.weight > most and len(shelf.entries) > 1:
+            oldest = self._entries[next(iter(shelf.entries))]
+            if oldest.running:  # somebody waits for it
+                shelf.entries.move_to_end(oldest.question)
+                return
+            self._drop(oldest.question)
+
+    def _take_off(self, entry: _Entry) -> None:
+        shelf = self._shelves[entry.shelf]
+        shelf.take(entry.question, entry.weight)
+        if not shelf.entries:
+            del self._shelves[entry.shelf]
 
     def _look_up(self, entry: _Entry) -> None:
         question = entry.question
@@ -169,13 +196,10 @@ class Answers:
             self._tell(entry.question)
 
     def _shelve(self, entry: _Entry) -> None:
-        heavy = _holds_manifests(entry.value)
-        if heavy != entry.heavy:
-            self._shelves[entry.heavy].pop(entry.question, None)
-            entry.heavy = heavy
-        self._shelves[heavy][entry.question] = None
-        self._shelves[heavy].move_to_end(entry.question)
-        self._make_room()
+        self._take_off(entry)
+        entry.shelf, entry.weight = _place_of(entry)
+        self._shelves[entry.shelf].put(entry.question, entry.weight)
+        self._make_room(entry.shelf)
 
     def _again(self, entry: _Entry) -> None:
         """Look something up by itself, if somebody still cares for it."""
@@ -229,6 +253,17 @@ def _holds(question: Question[Any], value: Answer) -> float:
     return question.absent_holds if found is None else question.holds
 
 
-def _holds_manifests(value: Answer) -> bool:
-    found = value.value if isinstance(value, Known) else None
-    return isinstance(found, (StoredVersion, BaseManifest)) or (isinstance(found, tuple) and bool(found))
+def _place_of(entry: _Entry) -> tuple[str, int]:
+    """Return the shelf that an answer is kept on, and how much of its room it takes."""
+    found = entry.value.value if isinstance(entry.value, Known) else None
+    if isinstance(found, BaseManifest):
+        return f"bases of {entry.question.namespace}", 1 + len(found.linear_modules)
+    if isinstance(found, StoredVersion):
+        return "versions", 1
+    if isinstance(found, tuple) and found:
+        return "versions", len(found)
+    return _OTHERS, 1
+
+
+def _room_on(shelf: str) -> int:
+    return {_OTHERS: ANSWERS_KEPT, "versions": VERSIONS_KEPT}.get(shelf, MODULES_KEPT)

@@ -24,6 +24,7 @@ from graft_registry.documents import (
 )
 from graft_registry.errors import Corrupt, NotFound, Unavailable
 from graft_registry.store import ObjectStore, Patience
+from graft_registry.verdicts import VerdictRegistry
 from graft_registry.versions import AdapterRegistry
 
 AUDIT_SECONDS: Final = 2.0
@@ -157,7 +158,7 @@ class Artifacts:
         """
 
         def record(stopped: Stopped) -> None:
-            AdapterRegistry(self._store.until(stopped), namespace, adapter).record_verdict(verdict)
+            VerdictRegistry(self._store.until(stopped), namespace, adapter).record(verdict)
 
         await self._write("record_verdict", record, WRITE_SECONDS)
         question = questions.verdicts(namespace, adapter)

@@ -18,6 +18,7 @@ from graft_registry.documents import (
 )
 from graft_registry.errors import Forbidden, NotFound
 from graft_registry.store import ObjectStore
+from graft_registry.verdicts import VerdictRegistry
 from graft_registry.versions import AdapterRegistry
 
 HISTORY: Final = 10
@@ -84,7 +85,7 @@ def verdicts(namespace: str, adapter: str) -> Question[Mapping[int, VersionVerdi
     """Ask what was decided about versions last."""
 
     def ask(store: ObjectStore) -> Mapping[int, VersionVerdict]:
-        return AdapterRegistry(store, namespace, adapter).verdicts()
+        return VerdictRegistry(store, namespace, adapter).read_all()
 
     return Question("LoraAdapter", namespace, adapter, "verdicts", (), ask, holds=600.0)
 

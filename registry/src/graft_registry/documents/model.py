@@ -2,14 +2,34 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from graft_registry.digests import canonical_json
+
+
+def entries_are(what: str, is_one: Callable[[Any], bool]) -> BeforeValidator:
+    """Refuse an object at the first of its values that is not ``what``, instead of keeping an error for each."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if not is_one(item):
+                    raise ValueError(f"{str(key)[:100]!r}: not {what}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number. Pure."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 """``sha256:<64 lowercase hex>``."""
@@ -95,6 +115,10 @@ class StoredFile(Document):
     path: Annotated[str, AfterValidator(relative_path)]
     size: Annotated[int, Field(ge=0)]
     sha256: Sha256Hex
+
+
+StoredFiles = Annotated[tuple[StoredFile, ...], FailFast()]
+"""Files of one version, base or checkpoint. As with every list, the first that is wrong is told, and no more."""
 
 
 def timestamp(moment: datetime | None = None) -> str:
