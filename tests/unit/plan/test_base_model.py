@@ -35,6 +35,7 @@ from tests.unit.plan.base_plan import (
 from graft_operator.api.conditions import find
 from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, EmitEvent, Plan, RemoveFinalizer
 from graft_operator.plan.base.plan import IN_USE_FINALIZER
+from graft_operator.plan.known import Known
 from graft_operator.plan.snapshot import BaseSnapshot
 
 DELETED = FINALIZER | {"deletionTimestamp": NOW.isoformat()}
@@ -75,7 +76,7 @@ def test_a_resolved_base_is_served_by_its_own_objects() -> None:
 def test_what_the_bucket_promises_is_said_and_changes_nothing_else(
     honoured: bool | None, status: str, reason: str
 ) -> None:
-    given = base_seen(conditional_writes=honoured)
+    given = base_seen(conditional_writes=Known(honoured))
     said = next(item for item in status_of(given).conditions if item.type == "RegistrySafe")
     assert (said.status, said.reason) == (status, reason)
     assert applied(given) == applied(base_seen())

@@ -119,6 +119,13 @@ def test_a_restart_does_not_take_back_what_was_told_of_a_source() -> None:
     assert condition(status, "Stalled").status == "True"
 
 
+def test_what_the_bucket_promises_stays_told_while_it_can_not_be_tried() -> None:
+    safe = Condition(type="RegistrySafe", status="True", reason="ConditionalWrites", last_transition_time=NOW)
+    known = base_model(meta=FINALIZER, status={"conditions": (safe,)})
+    assert condition(status_of(base_seen(known, conditional_writes=AWAY)), "RegistrySafe").status == "True"
+    assert condition(status_of(base_seen(SERVING, conditional_writes=LOOKING)), "RegistrySafe").reason == "NotProbed"
+
+
 def test_a_new_base_is_taken_up_once_it_is_known_how_far_it_is_from_the_one_before() -> None:
     given = base_seen(bumped_to("B"), bases="AB", deployments=(deployment(),), drift=Unknown())
     assert status_of(given).resolved == resolved_base("A")

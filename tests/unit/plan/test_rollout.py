@@ -11,7 +11,6 @@ from tests.builders import NOW, answering_pod, base_model, on_pod, pod, seen, se
 
 from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.base_model import BaseModel
-from graft_operator.api.conditions import MESSAGE_LIMIT
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.plan.rollout.coverage import coverage_of
 from graft_operator.plan.rollout.messages import answering_versions
@@ -225,33 +224,6 @@ def test_rollout(case: Case) -> None:
         assert rollout.target == case.wanted
 
 
-FIRST: dict[str, tuple[RolloutProgress | None, tuple[PodObserved, ...], int | None, int]] = {
-    "no pod takes it: it is nothing to go back to, or to be compared with": (
-        RolloutProgress(start_time=NOW),
-        (pod("pod-1", on_pod(V1, "Refused")), pod("pod-2", on_pod(V1, "Refused"))),
-        None,
-        100,
-    ),
-    "one pod answers with it: it goes on there, and is compared with on none": (
-        RolloutProgress(start_time=NOW),
-        (pod("pod-1", on_pod(V1), active=(1,)), pod("pod-2", on_pod(V1, "Refused"))),
-        1,
-        100,
-    ),
-    "it has just come to answer everywhere": (RolloutProgress(start_time=NOW), on_two(V1, V1), 1, 10),
-    "it answered everywhere once, and its pods are being replaced": (None, (), 1, 10),
-}
-
-
-@pytest.mark.parametrize(("progress", "pods", "previous", "weight"), FIRST.values(), ids=FIRST)
-def test_a_canary_after_a_first_version(
-    progress: RolloutProgress | None, pods: tuple[PodObserved, ...], previous: int | None, weight: int
-) -> None:
-    rollout = planned(wanted=V2, target=V1, progress=progress, pods=pods, spec=RolloutSpec(strategy="Canary"))
-    assert rollout.target == V2
-    assert (rollout.previous.number if rollout.previous else None, rollout.weight) == (previous, weight)
-
-
 CANARY, PLAIN = RolloutProgress(start_time=NOW, weight=10, step_time=NOW), RolloutProgress(start_time=NOW)
 ABSENT: dict[str, tuple[dict[str, Any], tuple[int, int | None, int | None]]] = {
     "what it has is what it will answer with": ({"wanted": V1, "target": V1}, (1, None, None)),
@@ -318,12 +290,6 @@ def test_the_coverage_tells_how_far_it_is_and_what_the_first_failing_pod_says() 
     coverage = coverage_of(V1, TWO, (answering_pod(V1), failing))
     assert (coverage.desired, coverage.loaded, coverage.failed, coverage.complete) == (2, 1, 1, False)
     assert coverage.message == "pod-2: RegistryUnavailable: timeout"
-
-
-def test_a_pod_may_say_anything_at_any_length() -> None:
-    failing = pod("pod-1", on_pod(V1, "Failing", reason="EngineBroken", message="x" * 40_000))
-    assert len(coverage_of(V1, TWO, (failing,)).message) == MESSAGE_LIMIT
-    assert len(coverage_of(V1, TWO, (pod("pod-1", problem="x" * 40_000),)).message) == MESSAGE_LIMIT
 
 
 ANSWERING = {

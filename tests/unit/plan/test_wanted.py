@@ -10,11 +10,13 @@ from tests.builders import NOW, adapter_of_base, base_id, pod, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.plan.placement.places import place
+from graft_operator.plan.placement.pods import Holders
 from graft_operator.plan.placement.wanted_set import (
     LIMIT_BYTES,
     NEWCOMERS_BYTES,
     WantedSet,
     entries_of,
+    peers_of,
     wanted_set,
     within_limit,
 )
@@ -171,6 +173,13 @@ def test_pods_and_peers_are_told_only_where_an_adapter_is_not_on_every_pod() -> 
         {"name": "pod-b", "url": "http://[fd00::2]:8002"},
     ]
     assert [len(entry["pods"]) for entry in told["adapters"]] == [1]
+
+
+def test_a_pod_that_comes_up_is_told_as_a_peer_where_no_other_one_holds_the_adapter() -> None:
+    coming = pod("pod-c", host="10.0.0.3", ready=False)
+    ready = pod("pod-a", host="10.0.0.1")
+    assert [item["name"] for item in peers_of((ready, coming), [Holders((coming,))])] == ["pod-a", "pod-c"]
+    assert [item["name"] for item in peers_of((ready, coming), [Holders((coming,), (ready,))])] == ["pod-a"]
 
 
 def many(count: int, **fields: Any) -> dict[str, Any]:

@@ -281,8 +281,8 @@ class BaseSnapshot:
     source_digest: str
     manifest: Known[BaseManifest] | Unknown = Known(None)  # noqa: RUF009 - frozen
     """What the current source was resolved to, once it is in the registry."""
-    conditional_writes: bool | None = None
-    """Whether the registry's bucket honours conditional writes; None where that could not be tried."""
+    conditional_writes: Known[bool] | Unknown = Known(None)  # noqa: RUF009 - frozen
+    """Whether the registry's bucket honours conditional writes; of value None where the operator may not try."""
     drift: Known[BaseDrift] | Unknown = Known(None)  # noqa: RUF009 - frozen
     """How far ``manifest`` is from the base that the status knows, where that is another one and was measured."""
     manifests: Mapping[str, BaseManifest] = field(default_factory=dict)

@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from graft_operator.api.base_model import ServingRevision
-from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, yes
+from graft_operator.api.conditions import Condition, Fact, find, merge, no, unknown, yes
 from graft_operator.plan.base.concurrency import ConcurrencyDecision
 from graft_operator.plan.base.gateway import GatewayDecision
 from graft_operator.plan.base.importing import ImportDecision
+from graft_operator.plan.known import Unknown
 from graft_operator.plan.snapshot import BaseSnapshot
 
 
@@ -46,7 +47,7 @@ def base_conditions(
         "Resolved": imported.fact,
         "ServingReady": serving,
         "AdaptersUpToDate": adapters_fact(seen),
-        "RegistrySafe": registry_fact(seen.conditional_writes),
+        "RegistrySafe": registry_fact(seen),
     }
     if tested.fact is not None:
         facts["ConcurrencyTested"] = tested.fact
@@ -105,8 +106,14 @@ def adapters_fact(seen: BaseSnapshot) -> Fact:
     return no("AdaptersBehind", f"{current} of {total} adapters are up to date; behind: {', '.join(behind)}")
 
 
-def registry_fact(conditional_writes: bool | None) -> Fact:
+def registry_fact(seen: BaseSnapshot) -> Fact:
     """Say whether the commit of a version can be relied upon: it is a write that must fail if the key is taken."""
+    if isinstance(seen.conditional_writes, Unknown):
+        told = find(seen.base.status.conditions, "RegistrySafe")
+        return (
+            Fact(told.status, told.reason, told.message) if told is not None else unknown("NotProbed", "not tried yet")
+        )
+    conditional_writes = seen.conditional_writes.value
     if conditional_writes is None:
         return unknown("NotProbed", "the operator may not write to the registry's bucket, so it could not try")
     if conditional_writes:

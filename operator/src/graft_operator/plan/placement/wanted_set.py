@@ -6,7 +6,7 @@ revision of its version; the other revision forwards requests for it, so a clien
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.manifests import naming
 from graft_operator.manifests.serving import wanted_text
 from graft_operator.plan.placement.places import Placement
+from graft_operator.plan.placement.pods import Holders
 from graft_operator.plan.rollout import canary
 from graft_operator.plan.snapshot import AdapterOfBase, PodObserved
 
@@ -68,7 +69,7 @@ def wanted_set(
         "adapters": [entry for entry in entries if entry is not None],
     }
     # Nobody asks them where every pod holds everything: then the set need not change whenever a pod does.
-    return document | ({"peers": peers_of(peers)} if placement.holders else {})
+    return document | ({"peers": peers_of(peers, placement.holders.values())} if placement.holders else {})
 
 
 def entries_of(document: Mapping[str, Any]) -> dict[str, Entry]:
@@ -142,10 +143,15 @@ def scoring(adapter: AdapterOfBase, local: Sequence[ServedVersion]) -> dict[str,
     return {"scoring": {"candidate": candidate.number, "stable": stable.number}}
 
 
-def peers_of(pods: Sequence[PodObserved]) -> list[dict[str, str]]:
-    """Return the pods that may be asked: one that is not ready would only cost the time until it is found out."""
-    ready = sorted((pod for pod in pods if pod.ready and pod.host), key=lambda pod: pod.name)
-    return [{"name": pod.name, "url": naming.peer_url(pod.host)} for pod in ready]
+def peers_of(pods: Sequence[PodObserved], holders: Iterable[Holders] = ()) -> list[dict[str, str]]:
+    """Return the pods that may be asked: one that is not ready would only cost the time until it is found out.
+
+    Where no pod of an adapter is ready, all of them are told: the first one that comes up is found at once.
+    """
+    held = [(*item.chosen, *item.stand_ins) for item in holders]
+    awaited = {pod.name for of_one in held if not any(pod.ready for pod in of_one) for pod in of_one}
+    asked = [pod for pod in pods if pod.host and (pod.ready or pod.name in awaited)]
+    return [{"name": pod.name, "url": naming.peer_url(pod.host)} for pod in sorted(asked, key=lambda pod: pod.name)]
 
 
 def route(local: Sequence[ServedVersion], weight: int) -> list[dict[str, int]]:
