@@ -21,6 +21,7 @@ from graft_operator.manifests.pods import (
     pod_spec,
     registry_credentials,
     registry_env,
+    resources_of,
     scratch,
     variable,
 )
@@ -127,7 +128,7 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
             {"name": "state", "containerPort": naming.STATE_PORT},
         ],
         **agent_probes(),
-        resources={"requests": {"cpu": "100m", "memory": "96Mi"}},
+        resources=resources_of(platform.agent_resources),
         volumeMounts=[*base_mounts(revision), *api_key_mounts(base), {"name": "adapters", "mountPath": "/adapters"}],
     )
 

@@ -85,9 +85,9 @@ def fulfilling_entry(adapter: LoraAdapter) -> Version | None:
     if not is_true(status.conditions, "Trained") or not is_up_to_date(adapter) or not answers(adapter):
         return None
     if mode == "None":
-        fit = [version for version in status.versions if version.recipe == status.recipe]
-        return newest_published(fit)
-    entry = entry_of(status.versions, status.serving.target.number) if status.serving.target else None
+        entry = newest_published(version for version in status.versions if version.recipe == status.recipe)
+    else:
+        entry = entry_of(status.versions, status.serving.target.number) if status.serving.target else None
     return entry if entry is not None and is_target(adapter, entry) else None
 
 
