@@ -85,9 +85,7 @@ class ApiClient:
         """Send one request. Raises ApiError with the server's own message."""
         headers = {"Content-Type": content_type or "application/json"}
         data = json.dumps(body).encode() if body is not None else None
-        async with self._open.request(
-            method, self._url + path, params=query, data=data, headers=headers
-        ) as response:
+        async with self._open.request(method, self._url + path, params=query, data=data, headers=headers) as response:
             text = await response.text()
         if response.status >= 400:
             raise ApiError(response.status, message_of(text))
@@ -143,7 +141,9 @@ class ApiClient:
             if error.status != 409:
                 raise
 
-    async def watch(self, kind: Kind, namespace: str | None = None, labels: str = "") -> AsyncIterator[tuple[str, Object]]:
+    async def watch(
+        self, kind: Kind, namespace: str | None = None, labels: str = ""
+    ) -> AsyncIterator[tuple[str, Object]]:
         """Yield what is there as ADDED, then every event, for ever. What was deleted between two streams is not told."""
         while True:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
@@ -72,7 +73,8 @@ async def dripped(request: web.Request, body: bytes) -> web.StreamResponse:
     response = web.StreamResponse()
     response.content_length = len(body)
     await response.prepare(request)
-    for position in range(len(body)):
-        await response.write(body[position : position + 1])
-        await asyncio.sleep(DRIP_SECONDS)
+    with suppress(ConnectionError):  # nobody listens to the end
+        for position in range(len(body)):
+            await response.write(body[position : position + 1])
+            await asyncio.sleep(DRIP_SECONDS)
     return response
