@@ -9,7 +9,7 @@ from typing import Final
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from tests.ports import free_port
 from yarl import URL
 
@@ -77,10 +77,9 @@ async def serving(application: web.Application) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def without_hops(headers: "CIMultiDict[str] | aiohttp.typedefs.LooseHeaders | object") -> CIMultiDict[str]:
+def without_hops(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     """Return the headers that are for the other end."""
-    items = headers.items()  # type: ignore[attr-defined]
-    return CIMultiDict((name, value) for name, value in items if name.lower() not in HOP_BY_HOP)
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in HOP_BY_HOP)
 
 
 def answered(request: web.Request, answer: Answer) -> web.Response:

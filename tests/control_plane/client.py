@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -144,7 +145,7 @@ class ApiClient:
     async def watch(
         self, kind: Kind, namespace: str | None = None, labels: str = ""
     ) -> AsyncIterator[tuple[str, Object]]:
-        """Yield what is there as ADDED, then every event, for ever. What was deleted between two streams is not told."""
+        """Yield what is there as ADDED, then every event, for ever; not what was deleted between two streams."""
         while True:
             try:
                 found, version = await self.list(kind, namespace, labels)
@@ -154,6 +155,19 @@ class ApiClient:
                     yield event
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError):
                 await asyncio.sleep(0.2)
+
+    async def remove_everything(self, namespace: str) -> None:
+        """Remove what the operator and its users make in a namespace, finalizers and all, while no operator runs."""
+        for kind in (ADAPTERS, BASES, JOBS, DEPLOYMENTS, PODS, CONFIG_MAPS):
+            for item in (await self.list(kind, namespace))[0]:
+                name = item["metadata"]["name"]
+                try:
+                    if item["metadata"].get("finalizers"):
+                        await self.patch(kind, namespace, name, {"metadata": {"finalizers": None}})
+                    await self.delete(kind, namespace, name, now=True)
+                except ApiError as error:
+                    if error.status != 404:
+                        raise
 
     async def _stream(
         self, kind: Kind, namespace: str | None, labels: str, version: str
@@ -178,7 +192,7 @@ class ApiClient:
 
 
 async def lines_of(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Yield the lines of a stream, without a limit on the length of one but our own; what is left at its end is no line.
+    """Yield the lines of a stream, however long one is; what is left at its end is no line.
 
     Raises ValueError where a line is longer than 16 MiB.
     """
@@ -190,6 +204,16 @@ async def lines_of(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         for line in lines:
             if line:
                 yield line
+
+
+async def until(condition: Callable[[], Awaitable[bool]], patience: float, every: float = 0.5) -> bool:
+    """Ask until the answer is yes; tell whether it came within ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while not await condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(every)
+    return True
 
 
 def message_of(text: str) -> str:

@@ -2,13 +2,13 @@
 
 `Simulator` watches what the operator makes and does what the world would do with it:
 
-* Deployments get pods (`serving`). Each pod has an address of the loopback network and an agent that answers `/state` over
-  HTTP on port 8090 (`agent`, `agent_server`), from the wanted set in its ConfigMap, as docs/contracts.md §6 and §7 say.
+* Deployments get pods (`serving`). Each pod has an address of the loopback network and an agent that answers `/state`
+  over HTTP on port 8090 (`agent`, `agent_server`), from the wanted set in its ConfigMap (docs/contracts.md §6 and §7).
 * Jobs run (`jobs`): an import resolves a base, a training publishes a version with the registry's own code on a real S3
   server (`publishing`), and the Job gets the status that the Job controller would give it.
 
-It knows the operator from outside only: by its objects and by docs/contracts.md. Names in `metadata` and annotations are spelled
-out here on purpose, so that a change of them is seen.
+It knows the operator (`operator_process`) from outside only: by its objects and by docs/contracts.md. Labels and
+annotations are spelled out here on purpose, so that a change of them is seen. `world` puts everything together.
 """
 
 from tests.simulator.agent import Agent, HostileAgent

@@ -14,6 +14,9 @@ from tests.simulator.agent import Agent, HostileAgent
 STATE_PORT: Final = 8090
 MOST_WAIT_SECONDS: Final = 60.0
 DRIP_SECONDS: Final = 0.5
+_network = 16 + os.getpid() % 200
+"""Two processes on one machine take addresses of different networks, and two servers of one process share the count."""
+_hosts = itertools.count(1)
 
 
 class AgentServer:
@@ -22,9 +25,6 @@ class AgentServer:
     def __init__(self) -> None:
         self._agents: dict[str, Agent | HostileAgent] = {}
         self._sites: dict[str, web.TCPSite] = {}
-        # Two simulators on one machine take addresses of different networks.
-        self._network = 16 + os.getpid() % 200
-        self._hosts = itertools.count(1)
         application = web.Application()
         application.router.add_get("/state", self._state)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
@@ -40,8 +40,8 @@ class AgentServer:
 
     async def listen(self, agent: Agent | HostileAgent) -> str:
         """Serve an agent on an address that none has had before, and return it."""
-        number = next(self._hosts)
-        address = f"127.{self._network}.{number // 250}.{1 + number % 250}"
+        number = next(_hosts)
+        address = f"127.{_network}.{number // 250 % 250}.{1 + number % 250}"
         self._agents[address] = agent
         self._sites[address] = web.TCPSite(self._runner, address, STATE_PORT)
         await self._sites[address].start()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +57,7 @@ class OperatorProcess:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, environment: Mapping[str, str], log: Path) -> AsyncIterator[OperatorProcess]:
+    async def start(cls, environment: dict[str, str], log: Path) -> AsyncIterator[OperatorProcess]:
         """Start the operator, and stop it at the end, first kindly."""
         port = free_port()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GRAFT_", "KUBE"))}

@@ -90,7 +90,7 @@ def base_manifest(name: str, *, source: str = "v1", places: int, replicas: int =
 
 
 def adapter_manifest(name: str, base: str) -> Object:
-    """Return a LoraAdapter. All of one base learn from the same rows, so that one status fits all but for its digests."""
+    """Return a LoraAdapter. All of one base learn from the same rows: one status fits all, but for its digests."""
     return {
         "apiVersion": API_VERSION,
         "kind": "LoraAdapter",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from tests.bench.scale.fleet import Base, adapter_manifest, at_a_time, base_manifest
 from tests.bench.scale.measuring import per_second
 from tests.bench.scale.steps import Bench, Figures, passed
-from tests.control_plane import ADAPTERS, BASES, DEPLOYMENTS, JOBS, PODS, ApiClient, ApiError
+from tests.control_plane import ADAPTERS, BASES, PODS, until
 
 HOSTILE_PODS: Final = 10
 RATE: Final = 5.0
@@ -34,7 +33,7 @@ async def neighbours(bench: Bench) -> Figures:
             figures[name]["operator_ended"] = not running.is_running
         figures[name] |= {"cpu_share": used.cpu_seconds / used.seconds, "peak_rss_mib": used.peak_rss_mib}
         figures[name] |= {f"{kind}_per_s": rate for kind, rate in per_second(used).items()}
-        await remove_all(bench.world.client, name)
+        await bench.world.client.remove_everything(name)
     for name in ("hostile", "broken"):
         figures[name]["times_alone"] = figures[name]["p99"] / figures["alone"]["p99"]
     return figures
@@ -60,9 +59,11 @@ async def hostile_pods(bench: Bench) -> None:
     body = base_manifest("base-hostile", places=bench.options.places, replicas=HOSTILE_PODS)
     await client.create(BASES, namespace, body)
     await client.create(ADAPTERS, namespace, adapter_manifest("a-hostile", "base-hostile"))
-    deadline = time.monotonic() + bench.options.patience
-    while len((await client.list(PODS, namespace))[0]) < HOSTILE_PODS and time.monotonic() < deadline:
-        await asyncio.sleep(0.5)
+
+    async def all_there() -> bool:
+        return len((await client.list(PODS, namespace))[0]) == HOSTILE_PODS
+
+    await until(all_there, bench.options.patience)
 
 
 async def broken_base(bench: Bench) -> None:
@@ -76,17 +77,3 @@ async def broken_base(bench: Bench) -> None:
         client.create(ADAPTERS, namespace, adapter_manifest(base.adapter(number), base.name))
         for number in range(base.size)
     )
-
-
-async def remove_all(client: ApiClient, namespace: str) -> None:
-    """Remove what is in a namespace, finalizers and all, while no operator runs."""
-    for kind in (ADAPTERS, BASES, JOBS, DEPLOYMENTS, PODS):
-        for item in (await client.list(kind, namespace))[0]:
-            name = item["metadata"]["name"]
-            try:
-                if item["metadata"].get("finalizers"):
-                    await client.patch(kind, namespace, name, {"metadata": {"finalizers": None}})
-                await client.delete(kind, namespace, name, now=True)
-            except ApiError as error:
-                if error.status != 404:
-                    raise

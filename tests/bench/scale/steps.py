@@ -8,13 +8,14 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.bench.scale.fleet import Base, Copies, Fleet, adapter_manifest, at_a_time, create_bases
 from tests.bench.scale.measuring import JobTimes, Meter, most_frequent, per_second, until_at_rest
 from tests.chaos.s3_proxy import S3Proxy
-from tests.control_plane import ADAPTERS, BASES
+from tests.control_plane import ADAPTERS, BASES, until
 from tests.simulator import OperatorProcess, World, operator_environment
 
 Figures = dict[str, Any]
@@ -156,16 +157,15 @@ class Bench:
         """Give a base another source and wait until all its adapters are on it."""
         source = {"s3": {"uri": f"s3://models/{base.name}/v2"}}
         await self.world.client.patch(BASES, base.namespace, base.name, {"spec": {"source": source}})
-        began, deadline = time.monotonic(), time.monotonic() + self.options.patience
-        while not await self.is_up_to_date(base) and time.monotonic() < deadline:
-            await asyncio.sleep(1)
+        began = time.monotonic()
+        done = await until(partial(self.is_up_to_date, base), self.options.patience)
         seconds = time.monotonic() - began
         await until_at_rest(running, patience=120)
         used = await meter.read()
         return {
             "adapters": base.size,
             "seconds": seconds,
-            "done": await self.is_up_to_date(base),
+            "done": done,
             "api_per_adapter": used.api_total / base.size,
             "s3_per_adapter": used.s3 / base.size,
             "api": most_frequent(used.api),
@@ -190,9 +190,11 @@ async def rested(running: OperatorProcess, *, passes: int = 0, patience: float) 
 
 async def passed(running: OperatorProcess, passes: int, patience: float) -> None:
     """Wait until the operator has looked at so many objects since it began, or ``patience`` seconds."""
-    deadline = time.monotonic() + patience
-    while (await running.metrics()).passes() < passes and time.monotonic() < deadline:
-        await asyncio.sleep(0.5)
+
+    async def has_looked() -> bool:
+        return (await running.metrics()).passes() >= passes
+
+    await until(has_looked, patience)
 
 
 @asynccontextmanager
