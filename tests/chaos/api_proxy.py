@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Final
 
 import aiohttp
@@ -166,8 +166,9 @@ class ApiProxy:
 async def read_into(lines: asyncio.Queue[bytes | None], response: aiohttp.ClientResponse) -> None:
     """Put the lines of a stream into a queue, and None at its end."""
     try:
-        async for line in lines_of(response.content):
-            lines.put_nowait(line + b"\n")
+        async with aclosing(lines_of(response.content)) as found:
+            async for line in found:
+                lines.put_nowait(line + b"\n")
     except aiohttp.ClientError:
         pass
     finally:

@@ -33,16 +33,29 @@ async def complaints(world: World, namespace: str, script: Script) -> list[str]:
     found += [f"{name} is still there" for name in sorted(live.keys() - script.adapters.keys())]
     found += [f"{name} is gone" for name in sorted(script.adapters.keys() - live.keys())]
     found += base_complaints(base, len(script.adapters))
-    for name in sorted(script.adapters.keys() & live.keys()):
+    # What has never answered need not go on answering.
+    exempt = set() if script.good_answered else {WORSENED}
+    for name in sorted((script.adapters.keys() & live.keys()) - exempt):
         spec, body = script.adapters[name], live[name]
         answers = answering(world, namespace, name)
         told = [*adapter_complaints(name, spec, body, answers, stored.get(name, {}), script.base["source"])]
         found += [f"{name}: {text}" for text in told]
+        found += [f"{name}: {situation(spec, body, stored.get(name, {}))}"] if told else []
     found += wanted_complaints(world, namespace, script)
     found += [
         f"Job {job['metadata']['name']} has no end" for job in jobs if not job.get("status", {}).get("conditions")
     ]
     return found
+
+
+def situation(spec: Object, body: Object, versions: Versions) -> str:
+    """Return in one line how an adapter stands, for whoever looks for the cause."""
+    status = body.get("status", {})
+    conditions = {item["type"]: f"{item['status']} {item['reason']}" for item in status.get("conditions", ())}
+    manifests = {number: version.manifest for number, version in versions.items()}
+    known = {number: (item.seed, item.shape.rank, item.base.revision[7:11]) for number, item in manifests.items()}
+    wanted = (spec["training"]["seed"], spec["lora"]["rank"], f"pin {spec.get('version')}")
+    return f"wanted {wanted}, there {known}, serving {status.get('serving')}, {conditions}"
 
 
 def trained_twice(world: World, namespace: str) -> Iterator[str]:
@@ -97,10 +110,6 @@ def adapter_complaints(
         if not any(is_of(version, spec, source) for version in versions.values()):
             yield "it has no version of its spec"
         return
-    if name == WORSENED and all(version.manifest.seed == BAD_SEED for version in versions.values()):
-        if answers:
-            yield f"{answers} answer, and none of them has passed its gate"
-        return
     if answers is None or len(answers) != 1:
         yield f"{'different versions' if answers is None else answers or 'nobody'} answer"
         return
@@ -109,8 +118,7 @@ def adapter_complaints(
         yield f"status says that version {status.get('servedVersion')} is served, and {number} answers"
     yield from right_version(name, spec, versions.get(number), source)
     if name != WORSENED and (health := kstatus(body)) != "Current":
-        conditions = {item["type"]: f"{item['status']} {item['reason']}" for item in status.get("conditions", ())}
-        yield f"kstatus is {health}: {json.dumps(conditions)}"
+        yield f"kstatus is {health}"
 
 
 def right_version(name: str, spec: Object, version: StoredVersion | None, source: Object) -> Iterator[str]:

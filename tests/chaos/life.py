@@ -9,20 +9,22 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from tests.chaos.api_proxy import ApiProxy
-from tests.chaos.checks import complaints
+from tests.chaos.checks import answering, complaints
 from tests.chaos.faults import Fault, Faults
 from tests.chaos.s3_proxy import S3Proxy
-from tests.chaos.script import API_VERSION, Act, Script
-from tests.control_plane import ADAPTERS, BASES, ApiClient
+from tests.chaos.script import API_VERSION, WORSENED, Act, Script
+from tests.control_plane import ADAPTERS, BASES, ApiClient, until
 from tests.simulator import OperatorProcess, World, operator_environment
 
 RESYNC_SECONDS: Final = 10
 """The shortest that the operator takes."""
+LONGEST_WAIT_SECONDS: Final = 60.0
 STAYS_SECONDS: Final = 4.0
 """So long the end must stay right."""
 KINDS: Final = {"BaseModel": BASES, "LoraAdapter": ADAPTERS}
@@ -97,7 +99,7 @@ async def live(
         operator = Supervised(environment(world, namespace, api_url, s3_url, seed), log)
         try:
             async with operator.alive():
-                acts = await lived(world.client, namespace, script, operator)
+                acts = await lived(world, namespace, script, operator)
                 ended = time.monotonic()
                 for each in faults.values():
                     each.end()
@@ -122,18 +124,26 @@ def environment(world: World, namespace: str, api_url: str, s3_url: str, seed: i
     return operator_environment(kubeconfig, registry, **settings)
 
 
-async def lived(client: ApiClient, namespace: str, script: Script, operator: Supervised) -> int:
+async def lived(world: World, namespace: str, script: Script, operator: Supervised) -> int:
     """Do what the script says, and lose the operator once in every other life; return how many acts there were."""
     random = Random(f"kills {script.seed}")
     killed_at = random.randrange(4, 20) if random.random() < 0.5 else -1
     count = 0
     for act in script.acts():
         await asyncio.sleep(act.pause)
-        await do(client, namespace, act)
+        if act.what == "worsen":
+            # What has never answered need not go on answering.
+            script.good_answered = await until(partial(good_answers, world, namespace), LONGEST_WAIT_SECONDS)
+        await do(world.client, namespace, act)
         count += 1
         if count == killed_at:
             operator.kill()
     return count
+
+
+async def good_answers(world: World, namespace: str) -> bool:
+    """Whether the adapter that will become worse answers."""
+    return bool(answering(world, namespace, WORSENED))
 
 
 async def do(client: ApiClient, namespace: str, act: Act) -> None:

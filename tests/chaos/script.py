@@ -41,7 +41,8 @@ class Script:
     seed: int
     base: Object = field(default_factory=dict)
     adapters: dict[str, Object] = field(default_factory=dict)
-    deleted: set[str] = field(default_factory=set)
+    good_answered: bool = False
+    """Whether the one that becomes worse has answered before; whoever lives the life sees to it."""
 
     def acts(self) -> Iterator[Act]:
         """Yield the acts in their order, and keep the specs that they leave."""
@@ -74,12 +75,10 @@ class Script:
         if what == "delete":
             name = random.choice(PLAIN)
             self.adapters.pop(name, None)
-            self.deleted.add(name)
             return Act(what, "LoraAdapter", name, None, pause)
         name = WORSENED if what == "worsen" else random.choice([*(n for n in PLAIN if n in self.adapters), CANARY])
         if what == "create again":
             name = next((n for n in PLAIN if n not in self.adapters), name)
-            self.deleted.discard(name)
             self.adapters.setdefault(name, first_spec(name))
         change(self.adapters[name], what, random)
         return Act(what, "LoraAdapter", name, deepcopy(self.adapters[name]), pause)

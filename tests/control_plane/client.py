@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -144,15 +145,16 @@ class ApiClient:
 
     async def watch(
         self, kind: Kind, namespace: str | None = None, labels: str = ""
-    ) -> AsyncIterator[tuple[str, Object]]:
+    ) -> AsyncGenerator[tuple[str, Object]]:
         """Yield what is there as ADDED, then every event, for ever; not what was deleted between two streams."""
         while True:
             try:
                 found, version = await self.list(kind, namespace, labels)
                 for item in found:
                     yield "ADDED", item
-                async for event in self._stream(kind, namespace, labels, version):
-                    yield event
+                async with aclosing(self._stream(kind, namespace, labels, version)) as events:
+                    async for event in events:
+                        yield event
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError):
                 await asyncio.sleep(0.2)
 
@@ -171,13 +173,16 @@ class ApiClient:
 
     async def _stream(
         self, kind: Kind, namespace: str | None, labels: str, version: str
-    ) -> AsyncIterator[tuple[str, Object]]:
+    ) -> AsyncGenerator[tuple[str, Object]]:
         query = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true"}
         query |= {"labelSelector": labels} if labels else {}
         forever = aiohttp.ClientTimeout(total=None)
         url = self._url + kind.path(namespace)
-        async with self._open.get(url, params=query, timeout=forever) as response:
-            async for line in lines_of(response.content):
+        async with (
+            self._open.get(url, params=query, timeout=forever) as response,
+            aclosing(lines_of(response.content)) as lines,
+        ):
+            async for line in lines:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     return
@@ -191,7 +196,7 @@ class ApiClient:
         return self._session
 
 
-async def lines_of(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+async def lines_of(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes]:
     """Yield the lines of a stream, however long one is; what is left at its end is no line.
 
     Raises ValueError where a line is longer than 16 MiB.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -75,8 +75,9 @@ class Simulator:
         return self._server.requests
 
     async def _follow(self, kind: Kind, take: Take) -> None:
-        async for event, body in self._client.watch(kind, labels=MANAGED):
-            await take(event, body)
+        async with aclosing(self._client.watch(kind, labels=MANAGED)) as events:
+            async for event, body in events:
+                await take(event, body)
 
 
 @dataclass(frozen=True, slots=True)
