@@ -134,6 +134,10 @@ class Operator:
             self.queue.add(key, priority)
 
     def _registry_news(self, kind: str, namespace: str, name: str) -> None:
+        if not name:  # what concerns the bucket is told on every base
+            for base in self.cache.names(BASE_MODELS):
+                self.queue.add(BaseKey(*base), Priority.ROUTINE)
+            return
         self.queue.add((AdapterKey if kind == AdapterKey.kind else BaseKey)(namespace, name))
 
     def _agent_news(self, namespace: str, pod: str, news: AgentNews) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, ValidationError
 
+from graft_operator.manifests.platform import ContainerResources
 from graft_registry.config import RegistryConfig
 
 PREFIX = "GRAFT_"
@@ -67,6 +68,9 @@ class Settings(BaseModel):
     """JSON list of arguments for every engine, before those of the BaseModel."""
     engine_env: Json[dict[str, str]] = Field(default_factory=dict)
     """JSON object with the environment of every engine."""
+    resources: Json[dict[Literal["fetch", "agent", "import", "test"], ContainerResources]] = Field(default_factory=dict)
+    """JSON object with the requests and limits of Graft's own containers in tenants' pods, where they are to be others
+    than the defaults: `{"agent": {"limits": {"cpu": "4", "memory": "2Gi"}}}`."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:

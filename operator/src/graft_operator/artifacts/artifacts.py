@@ -139,13 +139,12 @@ class Artifacts:
         """Drop all that is known of a base."""
         self._answers.forget(("BaseModel", namespace, name))
 
-    def conditional_writes(self) -> bool | None:
-        """Return whether the bucket honours conditional writes; None while that is not known, or may not be tried.
+    def conditional_writes(self) -> Known[bool] | Unknown:
+        """Return whether the bucket honours conditional writes; that may not be tried is ``Known(None)``.
 
         One object is written twice, once in the life of the process: a bucket does not learn it while it is in use.
         """
-        known = self._answers.ask(questions.conditional_writes())
-        return known.value if isinstance(known, Known) else None
+        return self._answers.ask(questions.conditional_writes())
 
     # Writes
 

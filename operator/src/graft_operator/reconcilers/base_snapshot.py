@@ -59,7 +59,9 @@ class BaseSnapshots:
         manifest = passes.artifacts.resolved_base(metadata.namespace, metadata.name, source)
         found = manifest.value if isinstance(manifest, Known) else None
         needed = needed_digests(base, adapters, deployments) - ({found.digest} if found else set())
-        manifests = ({found.digest: found} if found else {}) | self._manifests(base, needed)
+        answers = self._manifests(base, needed)
+        manifests = {digest: item.value for digest, item in answers.items() if isinstance(item, Known) and item.value}
+        manifests |= {found.digest: found} if found else {}
         jobs = self._jobs(base)
         by_short = {short(digest): digest for digest in needed | manifests.keys()}
         return BaseSnapshot(
@@ -69,6 +71,7 @@ class BaseSnapshots:
             conditional_writes=passes.artifacts.conditional_writes(),
             drift=self._drift(base, found),
             manifests=manifests,
+            lost_bases=lost(answers),
             wanted={
                 item.digest: passes.wanted.of(metadata.namespace, item.deployment).document
                 for item in base.status.serving
@@ -152,16 +155,14 @@ class BaseSnapshots:
         namespace, name = base.metadata.namespace, base.metadata.name
         return self._passes.artifacts.base_drift(namespace, name, manifest.digest, resolved.digest)
 
-    def _manifests(self, base: BaseModel, digests: Iterable[str]) -> dict[str, BaseManifest]:
-        """Return the manifests of these bases, as far as they are known; what is served already needs none."""
-        served = {item.digest for item in base.status.serving}
-        metadata = base.metadata
-        answers = {
+    def _manifests(self, base: BaseModel, digests: Iterable[str]) -> dict[str, Known[BaseManifest] | Unknown]:
+        """Return what the registry says of these bases; of those that are served already it is not asked."""
+        served, metadata = {item.digest for item in base.status.serving}, base.metadata
+        return {
             digest: self._passes.artifacts.base(metadata.namespace, metadata.name, digest)
-            for digest in digests
+            for digest in sorted(digests)
             if digest not in served
         }
-        return {digest: item.value for digest, item in answers.items() if isinstance(item, Known) and item.value}
 
     def _gateway(self, base: BaseModel) -> GatewayObserved:
         """Return whether the cluster has InferencePools, and the one that is named as the base's Service."""
@@ -171,6 +172,17 @@ class BaseSnapshots:
             return GatewayObserved(api="Served", pool=None if body is None else pool_observed(body))
         is_forbidden = "(403)" in cache.problem(INFERENCE_POOLS, namespace)
         return GatewayObserved(api="Forbidden" if is_forbidden else "Missing")
+
+
+def lost(answers: Mapping[str, Known[BaseManifest] | Unknown]) -> dict[str, str]:
+    """Return why bases can't be had, by digest. A registry that could not be asked says nothing of them."""
+    words: dict[str, str] = {}
+    for digest, answer in answers.items():
+        if isinstance(answer, Unknown):
+            words |= {digest: answer.message} if not answer.passes else {}
+        elif answer.value is None:
+            words[digest] = "its manifest is not in the registry"
+    return words
 
 
 def needed_digests(base: BaseModel, adapters: Iterable[AdapterOfBase], deployments: Iterable[Object]) -> set[str]:

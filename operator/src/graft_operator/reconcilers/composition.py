@@ -48,6 +48,7 @@ def platform_of(settings: Settings) -> Platform:
         registry_secret_name=settings.registry_secret_name,
         engine_args=settings.engine_args,
         engine_env=settings.engine_env,
+        **{f"{name}_resources": resources for name, resources in settings.resources.items()},
     )
 
 

@@ -32,6 +32,7 @@ from graft_operator.plan.training.versions import (
     of_spec,
     record,
     summary,
+    users_have,
     with_served,
 )
 from graft_registry.documents import StoredVersion
@@ -97,7 +98,7 @@ def plan_adapter(seen: AdapterSnapshot, now: datetime, platform: Platform) -> Pl
 def judge_current(seen: AdapterSnapshot, training: TrainingDecision) -> VersionDecision:
     """Run the gate over the version that fulfils the spec; a pinned one needs no gate."""
     versions = known_versions(seen.adapter.status.versions, seen.history, seen.verdicts)
-    versions = with_rejected(versions, seen.rejected, seen.live, seen.adapter.spec.evaluation)
+    versions = with_rejected(versions, seen.rejected, users_have(seen), seen.adapter.spec.evaluation)
     current = training.current
     if current is None:
         return VersionDecision(versions=versions)
@@ -106,7 +107,8 @@ def judge_current(seen: AdapterSnapshot, training: TrainingDecision) -> VersionD
     if seen.adapter.spec.version is not None:
         gate = GateDecision(True, PINNED, "spec.version is a person's word")
     else:
-        gate = judge(current.manifest, seen.live.manifest if seen.live else None, seen.adapter.spec.evaluation)
+        before = users_have(seen)
+        gate = judge(current.manifest, before.manifest if before else None, seen.adapter.spec.evaluation)
         gate = as_first_told(gate, entry_of(versions, number))
     entry = summary(current, "RolledBack", ABORTED) if is_aborted(seen, number) else judged(current, gate, known)
     wanted = served(current) if entry.state == "Published" and fits_mode(seen, current) else None
@@ -179,6 +181,7 @@ def adapter_status(
         served_version=served_number(seen, rollout),
         candidate_version=rollout.target.number if rolling and rollout.target else None,
         training=training.progress,
+        failed_trainings=training.failed,
         chosen_method=seen.adapter.status.chosen_method,
         raised_rank=training.raised_rank or raised_rank(seen.adapter),
         serving=old.serving.model_copy(

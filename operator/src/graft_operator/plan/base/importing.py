@@ -17,6 +17,7 @@ from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, DeleteObject
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import BaseSnapshot, JobObserved
+from graft_operator.plan.training.progress import problem_of_job
 from graft_registry.digests import digest_of
 from graft_registry.documents import BaseManifest
 from graft_registry.training_memory import ModelShape
@@ -76,7 +77,7 @@ def decide_import(seen: BaseSnapshot, now: datetime, platform: Platform) -> Impo
     if job.state == "Succeeded":
         message = f"Job {job.name} succeeded, but the base is not in the registry; imported again {after_rest(job)}"
         return import_again(old, job, no("BaseMissing", message), now)
-    return ImportDecision(resolved=old, fact=running(job), failed=failed, requeue_after=RUNNING_SECONDS)
+    return ImportDecision(resolved=old, fact=running(job, now), failed=failed, requeue_after=RUNNING_SECONDS)
 
 
 def registry_is_unknown(seen: BaseSnapshot, manifest: Unknown) -> ImportDecision:
@@ -118,19 +119,19 @@ def source_is_resolved(seen: BaseSnapshot, manifest: BaseManifest) -> ImportDeci
         # It is told once, when the status moves to the new base.
         fact = no(seen.drift.reason, seen.drift.message) if seen.drift.reason else no("Importing", "the drift is read")
         return ImportDecision(resolved=old, fact=fact)
-    tidy = (DeleteObject("Job", done.name, done.uid),) if done and done.recipe != seen.source_digest else ()
+    # One that has done its work and yet runs on, for a container that others have put into its pod, ends here.
+    is_over = done is not None and (done.recipe != seen.source_digest or done.lingers)
+    tidy = (DeleteObject("Job", done.name, done.uid),) if done is not None and is_over else ()
     resolved = resolved_as(manifest, seen.source_digest).model_copy(update={"drift": drift_of(seen, manifest)})
     return ImportDecision(resolved=resolved, fact=yes("Resolved", f"revision {resolved.revision}"), actions=tidy)
 
 
-def running(job: JobObserved) -> Fact:
-    """Return what a Job does that has not ended: what its pod waits for is told in Kubernetes' own words."""
-    if not job.waiting:
-        return no("Importing", f"Job {job.name}: resolving the source and computing its digest")
-    reason = job.waiting.partition(":")[0]
-    # Kubernetes takes turns with these while it tries again; to people they are one state.
-    reason = "ImagePullFailed" if "ImagePull" in reason or reason == "InvalidImageName" else reason
-    return no(reason if REASON.fullmatch(reason) else "Importing", f"Job {job.name}: {job.waiting}")
+def running(job: JobObserved, now: datetime) -> Fact:
+    """Return what a Job does that has not ended: what keeps it from its work is told in the platform's own words."""
+    if (problem := problem_of_job(job, now)) is not None:
+        reason, message = problem
+        return no(reason if REASON.fullmatch(reason) else "Importing", f"Job {job.name}: {message}")
+    return no("Importing", f"Job {job.name}: resolving the source and computing its digest")
 
 
 def failed_import(seen: BaseSnapshot, job: JobObserved, now: datetime, inputs: str) -> ImportDecision:
