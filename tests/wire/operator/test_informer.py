@@ -80,6 +80,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for hundredths of a second where the real one waits for seconds."""
     monkeypatch.setattr(informer_module, "RETRY", Backoff(base_seconds=0.01, cap_seconds=0.02))
     monkeypatch.setattr(informer_module, "MISSING_SECONDS", 0.02)
+    monkeypatch.setattr(informer_module, "OPTIONAL_SECONDS", 0.02)
     monkeypatch.setattr(informer_module, "SHORTEST_SECONDS", 0.01)
 
 

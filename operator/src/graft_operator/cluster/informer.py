@@ -37,6 +37,7 @@ QUIET_SECONDS: Final = 90
 RETRY: Final = Backoff(base_seconds=0.5, cap_seconds=10.0)
 SHORTEST_SECONDS: Final = 1.0
 """Between the beginnings of two watches."""
+OPTIONAL_SECONDS: Final = 60.0
 MISSING_SECONDS: Final = 10.0
 """A kind that is not installed, or that we may not read, is asked for again after so long."""
 
@@ -52,6 +53,8 @@ class Watched:
     """Whether only names and versions are of interest."""
     is_optional: bool = False
     """Whether the kind, or the right to read it, may be missing: nothing waits for it then."""
+    has_bookmarks: bool = True
+    """Whether the server says something each minute even if nothing happens. Of events it does not."""
 
 
 class Informer:
@@ -75,6 +78,7 @@ class Informer:
         self._beat = beat
         """Called whenever the server has answered, or was found not to."""
         self._version = ""
+        self._told = ""
 
     async def run(self) -> None:
         """List, watch, and begin anew whenever that ends. Only a cancellation ends it."""
@@ -88,7 +92,7 @@ class Informer:
                 await asyncio.sleep(RETRY.delay(1))
             except (NotFound, Forbidden) as error:
                 self._fail(error, is_closed=True)
-                await asyncio.sleep(_around(MISSING_SECONDS))
+                await asyncio.sleep(_around(OPTIONAL_SECONDS if self._watched.is_optional else MISSING_SECONDS))
             except ClusterError as error:
                 failures += 1
                 self._fail(error)
@@ -136,6 +140,7 @@ class Informer:
             if not metadata.get("continue"):
                 break
             query["continue"] = metadata["continue"]
+        self._told = ""
         self._cache.replace(resource, self._namespace, listed, int(first_version) if first_version.isdigit() else 0)
         self._beat()
         return first_version
@@ -153,7 +158,7 @@ class Informer:
             resource.path(self._namespace),
             resource=resource.plural,
             query=query,
-            quiet_seconds=QUIET_SECONDS,
+            quiet_seconds=QUIET_SECONDS if self._watched.has_bookmarks else WATCH_SECONDS + QUIET_SECONDS,
             metadata_only=self._watched.metadata_only,
         ) as lines:
             self._beat()
@@ -194,6 +199,9 @@ class Informer:
     def _fail(self, error: ClusterError, *, is_closed: bool = False) -> None:
         self._beat()
         self._cache.fail(self._watched.resource, self._namespace, str(error), is_closed=is_closed)
+        if self._told == str(error):
+            return  # one that lasts is told once
+        self._told = str(error)
         fields = {"resource": self._watched.resource.plural, "namespace": self._namespace or "*", "error": str(error)}
         log.log(logging.INFO if self._watched.is_optional else logging.WARNING, "watch interrupted", extra=fields)
 

@@ -44,8 +44,12 @@ WATCHED: Final = (
         for kind in (SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, POD_DISRUPTION_BUDGETS)
     ),
     Watched(resource=INFERENCE_POOLS, is_optional=True),
-    Watched(resource=REFUSED_PODS, fields="reason=FailedCreate,regarding.kind=Job", is_optional=True),
-    Watched(resource=REFUSED_MOUNTS, fields="reason=FailedMount,regarding.kind=Pod", is_optional=True),
+    *(
+        Watched(
+            resource=kind, fields=f"reason={kind.view},regarding.kind={about}", is_optional=True, has_bookmarks=False
+        )
+        for kind, about in ((REFUSED_PODS, "Job"), (REFUSED_MOUNTS, "Pod"))
+    ),
 )
 
 NEEDED: Final = tuple(item.resource for item in WATCHED if not item.is_optional)
