@@ -77,6 +77,8 @@ def test_settings_arrive_as_they_were_given(render: Render) -> None:
             "endpoint": "http://minio.s3:9000",
             "prefix": "graft",
             "forcePathStyle": False,
+            "serverSideEncryption": "aws:kms",
+            "kmsKeyId": "alias/graft",
         },
         "watchNamespaces": ["team-a", "team-b"],
         "operator": {"workers": 7, "resyncSeconds": 60, "log": {"format": "console", "level": "DEBUG"}},
@@ -87,6 +89,7 @@ def test_settings_arrive_as_they_were_given(render: Render) -> None:
     registry = settings.registry
     assert (registry.endpoint, registry.bucket, registry.prefix) == ("http://minio.s3:9000", "models", "graft")
     assert (registry.region, registry.force_path_style) == ("us-east-1", False)
+    assert (registry.server_side_encryption, registry.kms_key_id) == ("aws:kms", "alias/graft")
     assert settings.watch_namespaces == ("team-a", "team-b")
     assert (settings.workers, settings.resync_seconds) == (7, 60)
     assert (settings.log_format, settings.log_level) == ("console", "DEBUG")

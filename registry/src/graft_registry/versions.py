@@ -98,10 +98,6 @@ class AdapterRegistry:
         """
         return sha256_digest(self._store.get(self._layout.manifest(number), most=MANIFEST_BYTES))
 
-    def manifest_key(self, number: int) -> str:
-        """Return where a version's manifest is stored, for people who have to look at it."""
-        return self._layout.manifest(number)
-
     def publish(self, draft: VersionDraft, directory: Path) -> StoredVersion:
         """Publish the files of a directory as the next version; idempotent by recipe.
 

@@ -1,6 +1,7 @@
 """What the object store adds to S3, against real S3 servers."""
 
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 from boto3.s3.transfer import TransferConfig
@@ -93,6 +94,72 @@ def test_a_file_survives_the_way_there_and_back(
     store.upload_file(source, "file", sha256=sha256, size=size)
     assert store.download_file("file", tmp_path / "there" / "copy", sha256=sha256, size=size) == sha256
     assert (tmp_path / "there" / "copy").read_bytes() == source.read_bytes()
+
+
+def headers_of_writes(store: ObjectStore) -> list[str]:
+    """Return the names of the headers of all requests that send content, from now on."""
+    seen: list[str] = []
+
+    def note(request: Any, **_: Any) -> None:
+        if request.method in ("PUT", "POST"):
+            seen.extend(name.lower() for name in request.headers)
+
+    store._client.meta.events.register("before-send.s3", note)
+    return seen
+
+
+@pytest.mark.parametrize("limit", [64 << 20, 5 << 20], ids=["in one request", "in parts"])
+def test_no_checksum_is_sent_where_they_are_switched_off_and_what_arrived_is_read_back(
+    config: RegistryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    monkeypatch.setattr(store_module, "SINGLE_REQUEST_BYTES", limit)
+    monkeypatch.setattr(transfers, "_TRANSFER", TransferConfig(multipart_threshold=limit, multipart_chunksize=5 << 20))
+    store, source = ObjectStore(config), tmp_path / "source"
+    source.write_bytes(bytes(6 << 20))
+    sent, fetched = headers_of_writes(store), []
+    fetch = store._fetch
+
+    def note(key: str, sink: BinaryIO | None, **fields: Any) -> str:
+        fetched.append((key, sink))
+        return fetch(key, sink, **fields)
+
+    monkeypatch.setattr(store, "_fetch", note)
+    store.put("document", b"{}")
+    store.upload_file(source, "file", sha256=file_sha256(source), size=6 << 20)
+    assert sent
+    assert [name for name in sent if "checksum" in name or name == "x-amz-trailer"] == []
+    assert fetched == [("file", None)]
+
+
+@pytest.mark.parametrize("limit", [64 << 20, 5 << 20], ids=["in one request", "in parts"])
+def test_every_write_asks_for_the_encryption_that_is_set(
+    config: RegistryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(store_module, "SINGLE_REQUEST_BYTES", limit)
+    monkeypatch.setattr(transfers, "_TRANSFER", TransferConfig(multipart_threshold=limit, multipart_chunksize=5 << 20))
+    store = ObjectStore(config.model_copy(update={"server_side_encryption": "aws:kms", "kms_key_id": "key"}))
+    sent, source = headers_of_writes(store), tmp_path / "source"
+    source.write_bytes(bytes(6 << 20))
+    for write in (
+        lambda: store.put("document", b"{}"),
+        lambda: store.put_if_absent("another", b"{}"),
+        lambda: store.upload_file(source, "file", sha256=file_sha256(source), size=6 << 20),
+    ):
+        sent.clear()
+        write()
+        assert "x-amz-server-side-encryption-aws-kms-key-id" in sent
+
+
+def test_an_object_that_is_larger_than_its_parts_were_said_to_be_is_not_written(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "SINGLE_REQUEST_BYTES", 1)
+    monkeypatch.setattr(transfers, "_TRANSFER", TransferConfig(multipart_threshold=1))
+    store.put("file", bytes(3 << 20))
+    with pytest.raises(Corrupt, match="at most 10 bytes"):
+        store.download_file("file", tmp_path / "file", sha256="0" * 64, size=10)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_upload_in_parts_that_is_refused_says_why(

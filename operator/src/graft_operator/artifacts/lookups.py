@@ -120,6 +120,8 @@ class Threads:
 
     async def run(self, operation: str, work: Callable[[Stopped], T], seconds: float) -> T:
         """Run ``work`` now. Whoever is cancelled while waiting for it gives it up."""
+        if len(self._hung) >= HUNG:
+            raise Unavailable(f"{HUNG} earlier requests to the registry have not been answered")
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
 
@@ -207,7 +209,7 @@ class Threads:
         self._running.discard(job)
         self._writing.discard(job)
         self._hung.add(job)
-        metrics.REGISTRY_CALLS.labels(job.operation, "abandoned").inc()
+        metrics.REGISTRY_CALLS.labels(job.operation, "unavailable").inc()
         log.warning("the registry does not answer", extra={"namespace": job.namespace, "operation": job.operation})
         error = Unavailable(f"the registry has not answered for {job.seconds:.0f} s")
         job.end(error)
@@ -225,7 +227,7 @@ class Threads:
 
 
 def measured(operation: str, work: Work, stopped: Stopped) -> object:
-    """Run ``work`` and count how it ended."""
+    """Run ``work`` and count how it ended; what has been given up was counted then."""
     result, started = "error", time.monotonic()
     try:
         outcome = work(stopped)
@@ -236,5 +238,6 @@ def measured(operation: str, work: Work, stopped: Stopped) -> object:
         result = "success"
         return outcome
     finally:
-        metrics.REGISTRY_CALLS.labels(operation, result).inc()
-        metrics.REGISTRY_CALL_SECONDS.labels(operation).observe(time.monotonic() - started)
+        if not stopped():
+            metrics.REGISTRY_CALLS.labels(operation, result).inc()
+            metrics.REGISTRY_CALL_SECONDS.labels(operation).observe(time.monotonic() - started)
