@@ -73,7 +73,7 @@ def limits(node: Schema) -> Iterator[Labelled]:
         case "integer":
             yield from ((bound, node[bound]) for bound in ("minimum", "maximum") if bound in node)
         case "string":
-            yield from (("sample", text) for text in texts(node)[:3])
+            yield from ((f"such as {text[:20]}", text) for text in texts(node)[:3])
             yield from ((f"{length} characters", long) for length, long in longest_texts(node))
         case "array":
             if "maxItems" in node:
@@ -107,7 +107,7 @@ def nonsense(node: Schema) -> Iterator[Labelled]:
             yield from (("above", node["maximum"] + 1) for _ in range("maximum" in node))
         case "string":
             yield from (("number", 7), ("list", ["a"]))
-            yield from (("nonsense", text) for text in NONSENSE_TEXTS if not fits(node, text))
+            yield from ((f"nonsense {text!r}", text) for text in NONSENSE_TEXTS if not fits(node, text))
             yield from (("too long", "a" * (node["maxLength"] + 1)) for _ in range("maxLength" in node))
         case "array":
             yield from (("text", "a"), ("map", {"a": 1}), ("a null in it", [None]))
