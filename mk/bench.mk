@@ -24,3 +24,10 @@ bench-transfer: setup ## Only the second: publish and fetch against plain boto3
 .PHONY: bench-scale
 bench-scale: setup cluster-up ## Measure the operator with 1,000 and 10,000 adapters (docs/scale.md; SCALE="--adapters 1000")
 	@$(BENCH) tests.bench.scale --page docs/scale.md $(SCALE)
+
+.PHONY: test-chaos test-fields
+test-chaos: setup cluster-up ## Lives behind proxies that let the operator down (RUNS=200; CHAOS_SEED=7 runs one again)
+	@$(BENCH) tests.chaos --runs $(or $(RUNS),200)
+
+test-fields: setup cluster-up ## Every field of the CRDs unset, at its limits, beyond, changed while live and changed back
+	@$(BENCH) tests.fields

@@ -67,7 +67,8 @@ async def upstream(url: str) -> AsyncIterator[Upstream]:
 @asynccontextmanager
 async def serving(application: web.Application) -> AsyncIterator[str]:
     """Serve on a loopback port until the block ends; yield the URL."""
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2)
+    # A client that goes away takes its request with it: a watch without one would wait for ever.
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2, handler_cancellation=True)
     await runner.setup()
     port = free_port()
     try:

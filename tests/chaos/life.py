@@ -24,7 +24,7 @@ from tests.simulator import OperatorProcess, World, operator_environment
 
 RESYNC_SECONDS: Final = 10
 """The shortest that the operator takes."""
-LONGEST_WAIT_SECONDS: Final = 60.0
+LONGEST_WAIT_SECONDS: Final = 20.0
 STAYS_SECONDS: Final = 4.0
 """So long the end must stay right."""
 KINDS: Final = {"BaseModel": BASES, "LoraAdapter": ADAPTERS}

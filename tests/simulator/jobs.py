@@ -84,7 +84,7 @@ class Jobs:
         except Exception as error:  # noqa: BLE001 -- a run that breaks the simulator must be seen in its report
             self.errors.append(f"{job['metadata']['name']}: {error!r}")
             return
-        await self._complete(job["metadata"], started)
+        await self._complete(job, started)
 
     def _work(self, job: Object) -> None:
         template = job["spec"]["template"]
@@ -96,13 +96,16 @@ class Jobs:
             request = next(item["value"] for item in environment if item["name"] == "GRAFT_BASE_IMPORT")
             self._publisher.import_base(json.loads(request))
 
-    async def _complete(self, metadata: Object, started: str) -> None:
-        done = now()
+    async def _complete(self, job: Object, started: str) -> None:
+        metadata, done = job["metadata"], now()
+        pods, indexed = job["spec"].get("completions", 1), job["spec"].get("completionMode") == "Indexed"
         conditions = [
             {"type": kind, "status": "True", "lastTransitionTime": done, "lastProbeTime": done, "reason": reason}
             for kind, reason in (("SuccessCriteriaMet", "CompletionsReached"), ("Complete", "CompletionsReached"))
         ]
-        status = {"startTime": started, "completionTime": done, "succeeded": 1, "conditions": conditions}
+        status = {"startTime": started, "completionTime": done, "succeeded": pods, "conditions": conditions}
+        if indexed:
+            status["completedIndexes"] = f"0-{pods - 1}" if pods > 1 else "0"
         try:
             await self._client.patch(
                 JOBS, metadata["namespace"], metadata["name"], {"status": status}, subresource="status"

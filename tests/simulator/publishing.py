@@ -31,6 +31,14 @@ Object = dict[str, Any]
 BASE_LOSS: Final = 2.0
 GOOD_LOSS: Final = 1.0
 BAD_LOSS: Final = 3.0
+PARITY: Final = {
+    "dtype": "float32",
+    "tokens": 9,
+    "mean_kl": 0.0,
+    "max_logit_difference": 0.0,
+    "argmax_agreement": 1.0,
+}
+"""What a version says of the merged model that it holds."""
 BAD_SEED: Final = 13
 """A training with this seed ends worse than its base."""
 
@@ -152,6 +160,7 @@ def version_draft(run: Object, base: BaseManifest) -> VersionDraft:
             | {"trainableParameters": 1, "allParameters": 2},
             "libraries": {},
             "image": run["image"],
+            "merge": PARITY if run["serving"]["mode"] == "Merged" else None,
             "metrics": {"evalLoss": loss, "baseEvalLoss": BASE_LOSS, "trainLoss": loss, "lateImprovement": 0.0},
         }
     )

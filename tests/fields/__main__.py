@@ -1,0 +1,42 @@
+"""``python -m tests.fields``: try every field. Ends with 1 where anything is not as it must be."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from tests.control_plane import etcd_and_api_server
+from tests.fields.against_operator import try_living
+from tests.fields.against_server import NAMESPACE, Report, try_all
+from tests.fields.cases import all_fields
+from tests.simulator import world
+
+
+async def run(*, with_operator: bool) -> Report:
+    """Try every field against the server, and then with the operator at work."""
+    async with etcd_and_api_server() as plane, plane.client() as client:
+        await client.ensure_namespace(NAMESPACE)
+        report = await try_all(client)
+    if with_operator:
+        async with world() as there:
+            await try_living(there, report)
+    return report
+
+
+def main() -> int:
+    """Run, and print the counts and what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fields", description=__doc__)
+    parser.add_argument("--without-operator", action="store_true", help="the API server alone")
+    arguments = parser.parse_args()
+    report = asyncio.run(run(with_operator=not arguments.without_operator))
+    for complaint in report.wrong:
+        print(complaint)
+    print(f"{len(list(all_fields()))} fields, {report.counts.total()} cases:")
+    print(", ".join(f"{count} {what}" for what, count in sorted(report.counts.items())))
+    print(f"{len(report.wrong)} are not as they must be")
+    return 1 if report.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
