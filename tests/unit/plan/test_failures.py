@@ -14,6 +14,7 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import labels
 from graft_operator.manifests.training_job import pod_settings_digest
 from graft_operator.plan.actions import DeleteObject
+from graft_operator.plan.known import Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot, JobObserved
 from graft_operator.plan.training.checks import decide_training
 from graft_operator.plan.training.failures import inputs_of
@@ -365,3 +366,19 @@ def test_what_has_failed_is_kept_while_the_next_job_runs_and_forgotten_once_ther
 def test_a_changed_base_is_another_training() -> None:
     subject = after("BadDataset").adapter
     assert decide_training(seen(subject, base=base_model(resolved="B")), NOW) is None
+
+
+FORGETFUL: dict[str, dict[str, Any]] = {
+    "data that somebody has deleted": {"dataset_problem": "there is no ConfigMap rows", "recipe": None},
+    "a base that is being resolved": {"base": base_model(resolved=None), "recipe": None},
+    "a base that somebody has deleted": {"base": None, "recipe": None},
+    "a registry that is away": {"unknown": Unknown(reason="RegistryUnavailable"), "recipe": digest("another")},
+}
+
+
+@pytest.mark.parametrize("asked", FORGETFUL.values(), ids=FORGETFUL)
+def test_a_failure_is_not_forgotten_while_it_can_t_be_told_what_is_trained(asked: dict[str, Any]) -> None:
+    given = after("BadDataset", asked=asked)
+    verdict = decide_training(given, NOW)
+    assert verdict is not None
+    assert verdict.failed == given.adapter.status.failed_trainings

@@ -17,8 +17,8 @@ from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_operator.plan.training.failures import (
     deadline_is_exceeded,
+    failures_to_keep,
     job_is_outdated,
-    kept_failures,
     lingering_jobs,
     training_has_failed,
     version_has_vanished,
@@ -50,7 +50,7 @@ def decide_training(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | 
         more = (action for action in stopped_jobs(seen) if action not in verdict.actions)
         verdict = replace(verdict, actions=(*verdict.actions, *more))
     if verdict.failed is None and verdict.current is None:
-        verdict = replace(verdict, failed=kept_failures(seen))
+        verdict = replace(verdict, failed=failures_to_keep(seen))
     return verdict
 
 

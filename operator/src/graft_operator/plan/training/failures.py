@@ -35,8 +35,8 @@ from graft_registry.digests import digest_of
 __all__ = [
     "FINAL",
     "deadline_is_exceeded",
+    "failures_to_keep",
     "job_is_outdated",
-    "kept_failures",
     "lingering_jobs",
     "lowered_batch",
     "training_has_failed",
@@ -91,6 +91,15 @@ def kept_failures(seen: AdapterSnapshot) -> FailedTrainings | None:
     """Return what is remembered of the failures of the current recipe, as long as nothing has changed."""
     known = seen.adapter.status.failed_trainings
     return None if known is None or known.recipe != seen.recipe or is_mended(seen, known) else known
+
+
+def failures_to_keep(seen: AdapterSnapshot) -> FailedTrainings | None:
+    """Return what stays in the status. While the recipe can't be told nothing is forgotten: it may be the same again,
+    once data that were deleted are applied, or a registry that is away is back.
+    """
+    if seen.recipe is None or seen.unknown is not None:
+        return seen.adapter.status.failed_trainings
+    return kept_failures(seen)
 
 
 def training_has_failed(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
