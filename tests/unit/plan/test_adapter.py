@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.builders import (
     NOW,
+    PLATFORM,
     adapter,
     answering_pod,
     base_model,
@@ -25,8 +26,10 @@ from tests.kstatus import kstatus
 
 from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus
 from graft_operator.api.conditions import find
+from graft_operator.manifests.naming import training_job_name
 from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, Plan
-from graft_operator.plan.adapter.plan import ROLLING_SECONDS, STARTING_SECONDS, WATCHING_SECONDS, plan_adapter
+from graft_operator.plan.adapter.plan import plan_adapter
+from graft_operator.plan.rollout.requeue import MOVING_SECONDS, WATCHING_SECONDS
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.versions import entry_of
 
@@ -167,7 +170,11 @@ def test_transition_times_move_only_when_a_status_flips() -> None:
 
 
 def test_training_is_asked_for_by_one_job() -> None:
-    assert plan(seen()).actions == (CreateJob({"metadata": {"name": "the-job"}}),)
+    found = plan(seen())
+    [creation] = found.extras
+    assert isinstance(creation, CreateJob)
+    assert creation.manifest["metadata"]["name"] == training_job_name("support", RECIPE)
+    assert found.actions == ()
 
 
 def test_a_job_of_an_old_recipe_gives_way_to_the_new_one() -> None:
@@ -230,8 +237,8 @@ def test_the_list_of_versions_is_bounded_and_holds_the_current_one() -> None:
 
 REQUEUES = {
     "nothing moves": (served_on(answering_pod(V1)), None),
-    "a pod loads": (served_on(pod("pod-1", on_pod(V1, "Loading"))), ROLLING_SECONDS),
-    "no pod is up yet": (served_on(), STARTING_SECONDS),
+    "a pod loads": (served_on(pod("pod-1", on_pod(V1, "Loading"))), MOVING_SECONDS),
+    "no pod is up yet": (served_on(), WATCHING_SECONDS),
     "a pod fails": (served_on(pod("pod-1", on_pod(V1, "Failing"))), WATCHING_SECONDS),
     "no pod is wanted": (served_on(base=base_model(replicas=0)), WATCHING_SECONDS),
 }
@@ -270,4 +277,4 @@ def test_an_adapter_on_demand_without_a_place_is_as_good_as_it_gets() -> None:
 
 
 def test_an_adapter_that_loses_its_place_is_looked_at_until_the_pods_have_let_it_go() -> None:
-    assert plan(on_demand(answering_pod(V1), absent=True)).requeue_after == ROLLING_SECONDS
+    assert plan(on_demand(answering_pod(V1), absent=True)).requeue_after == MOVING_SECONDS

@@ -47,8 +47,9 @@ def test_the_finalizer_comes_first() -> None:
 
 def test_a_new_base_is_imported_and_nothing_is_served() -> None:
     given = base_seen(base_model(resolved=None, serves=(), meta=FINALIZER), bases="")
-    actions = plan(given).actions
-    assert [type(action) for action in actions] == [CreateJob, EmitEvent]
+    found = plan(given)
+    assert found.actions == ()
+    assert [type(action) for action in found.extras] == [CreateJob, EmitEvent]
     assert status_of(given).resolved is None
 
 
@@ -86,7 +87,7 @@ def test_the_old_base_is_served_while_the_new_source_is_imported() -> None:
     given = base_seen(bumped_to("B"), bases="A", deployments=(deployment(),))
     assert revisions(given) == "A"
     assert deleted(given) == []
-    assert any(isinstance(action, CreateJob) for action in plan(given).actions)
+    assert any(isinstance(action, CreateJob) for action in plan(given).extras)
 
 
 DELETIONS: dict[str, tuple[BaseSnapshot, list[Any]]] = {

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.builders import NOW, adapter, base_model, digest, job, recipe_of, seen, version
+from tests.builders import NOW, PLATFORM, adapter, base_model, digest, job, recipe_of, seen, version
 
 from graft_operator.api.adapter_status import FailedTrainings
 from graft_operator.api.lora_adapter import LoraAdapter
@@ -330,7 +330,7 @@ def test_a_trainer_that_always_crashes_is_tried_three_times_in_all() -> None:
     for number in range(9):
         given = seen(subject, jobs=())
         assert decide_training(given, now) is None
-        due = training_is_due(given, lambda _: {"metadata": {"name": "train"}})
+        due = training_is_due(given, PLATFORM)
         uids.append(f"uid-{number}")
         kept = subject.status.model_copy(update={"failed_trainings": due.failed})
         subject = subject.model_copy(update={"status": kept})

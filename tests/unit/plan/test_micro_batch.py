@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.builders import adapter, job, recipe_of, seen
+from tests.builders import PLATFORM, adapter, job, recipe_of, seen
 
 from graft_operator.api.training import Training
 from graft_operator.manifests.naming import training_job_name
@@ -63,6 +63,9 @@ def test_the_smaller_batch_is_trained_as_the_same_recipe_by_a_job_of_its_own() -
 
 def test_the_next_job_says_why_it_has_a_smaller_batch() -> None:
     given = seen(jobs=(job(RECIPE, "Failed", micro_batch=4, **OVERFLOW),))
-    verdict = training_is_due(given, lambda _: {"metadata": {"name": "the-next"}})
+    verdict = training_is_due(given, PLATFORM)
     assert verdict.trained.reason == "OutOfMemory"
-    assert "Job the-next is created with batchSize 2 × gradientAccumulation 8" in verdict.trained.message
+    assert (
+        f"Job {training_job_name('support', RECIPE, 2)} is created with batchSize 2 × gradientAccumulation 8"
+        in verdict.trained.message
+    )

@@ -9,14 +9,18 @@ import pytest
 from tests.builders import (
     NOW,
     PARITY,
+    PLATFORM,
     adapter,
     answering_pod,
     base_model,
     digest,
+    on_pod,
+    pod,
     recipe_of,
     resolved_base,
     seen,
     served_version,
+    serving_revision,
     version,
 )
 
@@ -36,7 +40,7 @@ NEVER = base_model(resolved="B", serves=("A", "B"), readaptation={"policy": "Nev
 def lived(given: AdapterSnapshot) -> LoraAdapter:
     """Return the adapter with the status that its plans have led to, with all that it needed from the registry."""
     for _ in range(6):
-        plan = plan_adapter(given, NOW, training_job=lambda _: {"metadata": {"name": "x"}}, merged_model=lambda *_: [])
+        plan = plan_adapter(given, NOW, PLATFORM)
         assert isinstance(plan.status, LoraAdapterStatus)
         given = replace(given, adapter=given.adapter.model_copy(update={"status": plan.status}))
     return given.adapter
@@ -84,6 +88,10 @@ OF_MERGED = adapter(serving={"mode": "Merged"})
 V1_MERGED = version(1, recipe=recipe_of(OF_MERGED), merge=PARITY)
 SUSPENDED = lived(seen(adapter(suspend=True)))
 PUBLISHED = lived(seen(with_status(UNSERVED, versions=(summary(V1_UNSERVED),)), published=V1_UNSERVED))
+WITHOUT_A_PLACE = base_model(status={"serving": (serving_revision(not_resident=("support",)),)})
+ON_DEMAND = with_spec(SERVED, adapter(serving={"residency": "OnDemand"}))
+NOT_LOADED = with_serving(now_told(ON_DEMAND, "Ready", no("NotResident")), loaded=0)
+FAILING = pod("pod-1", on_pod(version(1, recipe=recipe_of(adapter())), "Failing"), active=(1,))
 KEPT = served(base=NEVER, kept_base=resolved_base("A"))
 
 
@@ -93,12 +101,19 @@ class Case:
     settled: bool
 
 
+def looked_at(subject: LoraAdapter, **fields: Any) -> AdapterSnapshot:
+    """Return what is seen without the registry: by default a pod that answers with what the status says."""
+    target = subject.status.serving.target
+    pods = () if target is None else (answering_pod(target),)
+    return seen(subject, **{"recipe": None, "pods": pods} | fields)
+
+
 def yes_for(subject: LoraAdapter, **fields: Any) -> Case:
-    return Case(given=seen(subject, recipe=None, **fields), settled=True)
+    return Case(given=looked_at(subject, **fields), settled=True)
 
 
 def no_for(subject: LoraAdapter, **fields: Any) -> Case:
-    return Case(given=seen(subject, recipe=None, **fields), settled=False)
+    return Case(given=looked_at(subject, **fields), settled=False)
 
 
 CASES = {
@@ -118,7 +133,12 @@ CASES = {
     "a stall": no_for(now_told(SERVED, "Stalled", yes("Diverged"))),
     "work in progress": no_for(now_told(SERVED, "Reconciling", yes("RollingOut"))),
     "one that has stopped to answer": no_for(now_told(SERVED, "Ready", no("RollingOut"))),
-    "one on demand that is not loaded": yes_for(now_told(SERVED, "Ready", no("NotResident"))),
+    "one on demand that is not loaded": yes_for(NOT_LOADED, pods=(pod(),), base=WITHOUT_A_PLACE),
+    "one on demand that has been given a place": no_for(NOT_LOADED, pods=(pod(),)),
+    "one on demand that the pods have not let go": no_for(NOT_LOADED, base=WITHOUT_A_PLACE),
+    "one that loses its place": no_for(ON_DEMAND, base=WITHOUT_A_PLACE),
+    "one that no pod answers with any more": no_for(SERVED, pods=(pod(),)),
+    "one of which a pod says more": no_for(SERVED, pods=(FAILING,)),
     "one that is behind": no_for(now_told(SERVED, "UpToDate", no("RollingOut"))),
     "a version that the status does not know": no_for(with_status(SERVED, versions=())),
     "a version that was rolled back": no_for(
@@ -147,7 +167,10 @@ CASES = {
     "one that is suspended and served": yes_for(served(adapter(suspend=True))),
     "one that is pinned": yes_for(served(PINNED, pinned=version(1, recipe=recipe_of(PINNED)))),
     "one that is pinned, whatever has become of its rows": yes_for(
-        served(PINNED, pinned=version(1, recipe=recipe_of(PINNED))), dataset_problem="gone", base=None
+        served(PINNED, pinned=version(1, recipe=recipe_of(PINNED))), dataset_problem="gone"
+    ),
+    "one that is pinned, whose base is gone": no_for(
+        served(PINNED, pinned=version(1, recipe=recipe_of(PINNED))), base=None
     ),
     "one that is pinned to another version": no_for(
         with_spec(served(PINNED, pinned=version(1, recipe=recipe_of(PINNED))), adapter(version=2))
@@ -169,5 +192,7 @@ def test_a_merged_model_is_settled_once_it_is_served() -> None:
         SERVED, mode="Merged", target=served_version(1, recipe=V1_MERGED.manifest.recipe, merge=PARITY)
     )
     merged = with_spec(with_status(moved, versions=(summary(V1_MERGED),)), OF_MERGED)
-    assert is_settled(seen(merged))
-    assert not is_settled(seen(with_serving(merged, mode="MultiAdapter")))
+    pods = (answering_pod(V1_MERGED),)
+    assert is_settled(looked_at(merged, merged_pods=pods, pods=()))
+    assert not is_settled(looked_at(merged, merged_pods=(), pods=()))
+    assert not is_settled(looked_at(with_serving(merged, mode="MultiAdapter"), merged_pods=pods, pods=()))

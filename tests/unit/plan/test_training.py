@@ -10,6 +10,7 @@ import pytest
 from tests.builders import (
     NOW,
     PARITY,
+    PLATFORM,
     adapter,
     base_model,
     digest,
@@ -22,7 +23,9 @@ from tests.builders import (
 )
 from tests.unit.registry.published_memory import LLAMA_2_7B
 
+from graft_operator.api.base_model import ReadaptationStatus
 from graft_operator.api.base_shape import BaseShape
+from graft_operator.manifests.naming import training_job_name
 from graft_operator.plan.actions import CreateJob, DeleteObject
 from graft_operator.plan.known import Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot, OccupiedName
@@ -58,7 +61,9 @@ class Case:
     says: str = ""
 
 
-GRANTING = base_model(resolved="B", serves=("A", "B"), status={"readaptation": {"granted": ("support",)}})
+GRANTING = base_model(
+    resolved="B", serves=("A", "B"), status={"readaptation": ReadaptationStatus(granted=("support",))}
+)
 
 
 def bumped(**fields: Any) -> AdapterSnapshot:
@@ -397,11 +402,11 @@ TAKEN = {
 def test_a_job_whose_name_is_taken_is_not_said_to_be_created(
     ending: bool, message: str, reason: str, stalls: bool
 ) -> None:
-    taken = (OccupiedName(name="train", ending=ending, message=message),)
-    due = training_is_due(seen(occupied_names=taken), lambda _: {"metadata": {"name": "train"}})
+    taken = (OccupiedName(name=training_job_name("support", RECIPE), ending=ending, message=message),)
+    due = training_is_due(seen(occupied_names=taken), PLATFORM)
     assert (due.trained.reason, due.stalled is not None, due.actions) == (reason, stalls, ())
     assert message in due.trained.message
-    other = training_is_due(seen(occupied_names=taken), lambda _: {"metadata": {"name": "another"}})
+    other = training_is_due(seen(adapter(lora={"rank": 8}), occupied_names=taken), PLATFORM)
     assert [type(action) for action in other.actions] == [CreateJob]
 
 

@@ -28,7 +28,7 @@ def is_settled(seen: AdapterSnapshot) -> bool:
 def pods_say_so(seen: AdapterSnapshot) -> bool:
     """Whether the pods say what the status says of them, and no place is about to be given or taken."""
     serving, mode = seen.adapter.status.serving, seen.adapter.spec.serving.mode
-    if mode == "None":
+    if mode == "None" or serving.target is None:
         return serving.target is None
     coverage = coverage_in_mode(seen, serving.target, mode)
     told = (serving.desired, serving.loaded, serving.failed, serving.message)
