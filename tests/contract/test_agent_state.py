@@ -10,7 +10,7 @@ import pytest
 from graft_operator.agents.documents import AgentState as Read
 from graft_operator.agents.documents import EngineStatus, LoadStatus
 from graft_operator.plan.measured import Measured
-from graft_serving.documents import (
+from graft_serving.status.documents import (
     AdapterStatus,
     BaseState,
     EngineState,
@@ -19,8 +19,8 @@ from graft_serving.documents import (
     ShareState,
     VersionStatus,
 )
-from graft_serving.documents import AgentState as Written
-from graft_serving.traffic import latency_bucket
+from graft_serving.status.documents import AgentState as Written
+from graft_serving.telemetry.traffic import latency_bucket
 from graft_serving.versions import VersionState
 
 DIGEST, OTHER_DIGEST = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"

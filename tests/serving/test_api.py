@@ -14,7 +14,7 @@ from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 from yarl import URL
 
-from graft_serving import forwarding
+from graft_serving.proxy import forwarding
 
 
 class OtherService:

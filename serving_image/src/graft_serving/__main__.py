@@ -14,8 +14,8 @@ from graft_registry.config import RegistryConfig
 from graft_registry.store import ObjectStore
 from graft_serving.agent import Agent
 from graft_serving.settings import Settings
-from graft_serving.wanted_configmap import ApiAccess, ConfigMapWatch
-from graft_serving.wanted_file import wanted_sets_of_file
+from graft_serving.wanted.configmap import ApiAccess, ConfigMapWatch
+from graft_serving.wanted.file import wanted_sets_of_file
 
 CONFIGURATION_ERROR = 64
 

@@ -11,23 +11,23 @@ from aiohttp import web
 
 from graft_registry.documents import BaseManifest
 from graft_registry.store import ObjectStore
-from graft_serving.admin import admin_application
-from graft_serving.api_keys import ApiKeys
-from graft_serving.bring_up import BringUpSequence
-from graft_serving.cache import AdapterCache
-from graft_serving.checks import version_check
-from graft_serving.engine import EngineClient
-from graft_serving.engine_monitor import EngineMonitor
-from graft_serving.lifecycle import Lifecycle, LifecycleSettings
-from graft_serving.memory import Memory
-from graft_serving.metrics import Metrics
-from graft_serving.pod import ServingPod
-from graft_serving.registry_source import RegistrySource
-from graft_serving.relay import upstream_session
-from graft_serving.router import Router
-from graft_serving.scoring import Scoring
+from graft_serving.adapters.bring_up import BringUpSequence
+from graft_serving.adapters.cache import AdapterCache
+from graft_serving.adapters.checks import version_check
+from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
+from graft_serving.adapters.memory import Memory
+from graft_serving.adapters.registry_source import RegistrySource
+from graft_serving.adapters.scoring import Scoring
+from graft_serving.engine.client import EngineClient
+from graft_serving.engine.monitor import EngineMonitor
+from graft_serving.proxy.api_keys import ApiKeys
+from graft_serving.proxy.relay import upstream_session
+from graft_serving.proxy.router import Router
+from graft_serving.proxy.waiting_room import WaitingRoom
 from graft_serving.settings import Settings
-from graft_serving.waiting_room import WaitingRoom
+from graft_serving.status.admin import admin_application
+from graft_serving.status.pod import ServingPod
+from graft_serving.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

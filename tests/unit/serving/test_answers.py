@@ -5,7 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_serving.answers import ModelName, Usage, usage_in
+from graft_serving.proxy.answers import ModelName, usage_in
+from graft_serving.telemetry.answered import Usage
 
 ENGINE = "support--v7-0123abcd"
 

@@ -23,7 +23,7 @@ from tests.unit.registry.builders import (
 )
 
 from graft_registry.documents import BaseManifest
-from graft_serving.checks import MAX_CONFIG_BYTES, MAX_HEADER_BYTES, version_check
+from graft_serving.adapters.checks import MAX_CONFIG_BYTES, MAX_HEADER_BYTES, version_check
 from graft_serving.errors import RefusedError
 
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_serving.generation_request import InvalidBodyError, parse_generation_request
+from graft_serving.proxy.generation_request import InvalidBodyError, parse_generation_request
 
 BODIES: dict[str, tuple[str, str]] = {
     "The model comes first.": ('{"model":"a","x":1}', '{"model":"b","x":1}'),

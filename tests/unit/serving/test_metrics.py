@@ -5,9 +5,9 @@ from pathlib import Path
 
 from prometheus_client import generate_latest
 
-from graft_serving.answers import Answered, Usage
-from graft_serving.metrics import Metrics
-from graft_serving.versions import VersionKey, VersionRecord
+from graft_serving.telemetry.answered import Answered, Usage
+from graft_serving.telemetry.metrics import Metrics
+from graft_serving.versions import VersionKey
 
 TABLE_ROW = re.compile(r"^\| `(?P<name>graft_\w+)` \| (?P<kind>\w+) \| (?P<labels>[\w, ]*) \|", re.MULTILINE)
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -17,13 +17,12 @@ STREAM = Answered(status=200, seconds=2.0, first_token_seconds=1.0, usage=Usage(
 
 def with_every_series() -> Metrics:
     metrics = Metrics()
-    record = VersionRecord(KEY, reason="RankTooHigh")
     metrics.under_way("support", "v7")
     metrics.answered("support", "v7", STREAM)
     metrics.lost("support", "v7")
-    metrics.loaded(record, 0.5)
+    metrics.loaded(KEY, 0.5)
     metrics.swapped(KEY, 1.0)
-    metrics.refused(record)
+    metrics.refused(KEY, "RankTooHigh")
     metrics.forwarded("answered")
     metrics.rejected("invalid_json")
     return metrics

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_serving.answers import Answered, StreamedUsage, Usage
-from graft_serving.traffic import Traffic, latency_bucket
+from graft_serving.proxy.answers import StreamedUsage
+from graft_serving.telemetry.answered import Answered, Usage
+from graft_serving.telemetry.traffic import Traffic, latency_bucket
 
 
 @pytest.mark.parametrize(

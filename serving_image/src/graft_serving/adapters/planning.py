@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from graft_serving.documents import WantedAdapter, WantedSet
-from graft_serving.eviction import CachedFolder, evictions
+from graft_serving.adapters.eviction import CachedFolder, evictions
 from graft_serving.versions import Route, VersionKey, VersionState
+from graft_serving.wanted.documents import WantedAdapter, WantedSet
 
 ATTEMPTS_BEFORE_SIBLINGS_GO_AHEAD = 3
 """After so many failed attempts an adapter no longer keeps the pod unready, if another adapter is served."""

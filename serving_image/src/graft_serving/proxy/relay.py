@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from graft_serving.answers import Answered, ModelName, StreamedUsage, Usage, usage_in
 from graft_serving.errors import AgentError
+from graft_serving.proxy.answers import ModelName, StreamedUsage, usage_in
+from graft_serving.telemetry.answered import Answered, Usage
 
 CONNECT_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 2.0

@@ -6,8 +6,8 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from graft_serving.documents import AgentState
-from graft_serving.revision import Revision
+from graft_serving.status.documents import AgentState
+from graft_serving.status.revision import Revision
 
 LONGEST_WAIT_SECONDS: Final = 60
 

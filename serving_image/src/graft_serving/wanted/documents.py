@@ -1,4 +1,4 @@
-"""The documents that the agent exchanges with the operator: `graft.dev/wanted/v1` in, `graft.dev/agent/v1` out."""
+"""The document that the operator writes for the agent: `graft.dev/wanted/v1`."""
 
 from typing import Annotated, Literal, Self
 
@@ -7,7 +7,6 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from graft_registry.documents import Document
 from graft_registry.documents.model import Digest
 from graft_serving.errors import WantedSetError
-from graft_serving.routing import Peer
 from graft_serving.versions import Route, Share, VersionKey
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
@@ -127,12 +126,11 @@ class WantedSet(Document):
         """What one pod is to do."""
         return self.model_copy(update={"adapters": tuple(adapter.part_of(pod) for adapter in self.adapters)})
 
-    def peers_with(self, adapter: WantedAdapter, besides: str) -> tuple[Peer, ...] | None:
+    def peers_with(self, adapter: WantedAdapter, besides: str) -> tuple[WantedPeer, ...] | None:
         """The pods that hold the adapter and can be asked, but for one; None where every pod holds it."""
         if adapter.pods is None:
             return None
-        others = [peer for peer in self.peers if peer.name in adapter.pods and peer.name != besides]
-        return tuple(Peer(peer.name, peer.url) for peer in others)
+        return tuple(peer for peer in self.peers if peer.name in adapter.pods and peer.name != besides)
 
 
 def parse_wanted_set(raw: bytes) -> WantedSet:
@@ -149,83 +147,3 @@ def parse_wanted_set(raw: bytes) -> WantedSet:
             for problem in error.errors()
         )
         raise WantedSetError(f"wanted.json is not a valid graft.dev/wanted/v1: {problems}") from error
-
-
-class BaseState(Document):
-    """The base that this pod really holds."""
-
-    name: str
-    digest: str
-
-
-class EngineState(Document):
-    """The engine as the agent sees it; `starts` counts how often it came up since the agent started."""
-
-    state: Literal["Starting", "Ready", "Down"]
-    starts: int
-    message: str
-
-
-class ShareState(Document):
-    """One share of a route that is active on this pod."""
-
-    number: int
-    weight: int
-
-
-class MeasuredState(Document):
-    """The answers of a version since its alias's present route came into force."""
-
-    requests: int = 0
-    errors: int = 0
-    latency: dict[int, int] = Field(default_factory=dict)
-    """Bucket of `traffic.latency_bucket` → number of complete 2xx answers."""
-
-
-class ProbeScoreState(Document):
-    """How a version has answered the probes of the version whose manifest has the digest `of`."""
-
-    of: str
-    total: int
-    asked: int
-    right: int
-
-
-class VersionStatus(Document):
-    """One version on this pod."""
-
-    number: int
-    manifest_digest: str
-    engine_name: str
-    state: str
-    reason: str
-    message: str
-    inflight: int
-    requests: int
-    errors: int
-    load_seconds: float | None
-    measured: MeasuredState = MeasuredState()
-    probes: ProbeScoreState | None = None
-
-
-class AdapterStatus(Document):
-    """One alias on this pod."""
-
-    name: str
-    active: tuple[ShareState, ...]
-    versions: tuple[VersionStatus, ...]
-    last_asked: str | None = None
-
-
-class AgentState(Document):
-    """`graft.dev/agent/v1`. `message` says why the latest wanted set was not applied, if it wasn't."""
-
-    schema_id: Annotated[Literal["graft.dev/agent/v1"], Field(alias="schema")] = "graft.dev/agent/v1"
-    pod: str
-    revision: str
-    wanted_digest: str | None
-    message: str
-    base: BaseState
-    engine: EngineState
-    ready: bool
-    adapters: tuple[AdapterStatus, ...]

@@ -9,9 +9,9 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from graft_serving.metrics import Metrics
-from graft_serving.relay import Call, DeclinedError, UpstreamLostError, relay
-from graft_serving.routing import Peer
+from graft_serving.proxy.relay import Call, DeclinedError, UpstreamLostError, relay
+from graft_serving.proxy.routing import Peer
+from graft_serving.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

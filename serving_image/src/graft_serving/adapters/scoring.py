@@ -10,12 +10,13 @@ from collections.abc import Callable
 from functools import partial
 
 from graft_registry.documents import Probe
-from graft_serving.cache import AdapterCache
-from graft_serving.engine import EngineClient
-from graft_serving.engine_monitor import EngineMonitor
+from graft_serving.adapters.cache import AdapterCache
+from graft_serving.adapters.lifecycle import Lifecycle
+from graft_serving.adapters.records import ProbeScore, VersionRecord
+from graft_serving.engine.client import EngineClient
+from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.errors import AgentError, EngineRejectedError, EngineUnreachableError
-from graft_serving.lifecycle import Lifecycle
-from graft_serving.versions import ProbeScore, VersionKey, VersionRecord, VersionState
+from graft_serving.versions import VersionKey, VersionState
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from graft_serving.engine import EngineClient
+from graft_serving.engine.client import EngineClient
 from graft_serving.errors import EngineRejectedError, EngineTimeoutError, EngineUnreachableError
 
 logger = logging.getLogger(__name__)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from graft_registry.digests import sha256_digest
-from graft_serving import planning
-from graft_serving.bring_up import BringUpSequence
-from graft_serving.cache import DISK_FULL, AdapterCache
-from graft_serving.documents import WantedSet, parse_wanted_set
-from graft_serving.engine_monitor import EngineMonitor
+from graft_serving.adapters import planning
+from graft_serving.adapters.bring_up import BringUpSequence
+from graft_serving.adapters.cache import DISK_FULL, AdapterCache
+from graft_serving.adapters.memory import Memory
+from graft_serving.adapters.records import VersionRecord
+from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.errors import AgentError, WantedSetError
-from graft_serving.memory import Memory
-from graft_serving.versions import Route, VersionKey, VersionRecord, VersionState
+from graft_serving.versions import Route, VersionKey, VersionState
+from graft_serving.wanted.documents import WantedSet, parse_wanted_set
 
 logger = logging.getLogger(__name__)
 

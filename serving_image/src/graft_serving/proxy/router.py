@@ -9,10 +9,10 @@ import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from graft_serving import routing
-from graft_serving.answers import Answered, ModelName
-from graft_serving.api_keys import ApiKeys
-from graft_serving.forwarding import (
+from graft_serving.proxy import routing
+from graft_serving.proxy.answers import ModelName
+from graft_serving.proxy.api_keys import ApiKeys
+from graft_serving.proxy.forwarding import (
     FORWARDED_HEADER,
     NO_VERSION,
     POD_HEADER,
@@ -20,15 +20,16 @@ from graft_serving.forwarding import (
     Forwarder,
     upstream_path,
 )
-from graft_serving.generation_request import GenerationRequest, InvalidBodyError, parse_generation_request
-from graft_serving.metrics import BASE_VERSION, Metrics
-from graft_serving.model_list import model_list
-from graft_serving.openai_errors import error_response
-from graft_serving.relay import Call, UpstreamLostError, relay
-from graft_serving.routing import RoutingTable
-from graft_serving.traffic import Traffic
+from graft_serving.proxy.generation_request import GenerationRequest, InvalidBodyError, parse_generation_request
+from graft_serving.proxy.model_list import model_list
+from graft_serving.proxy.openai_errors import error_response
+from graft_serving.proxy.relay import Call, UpstreamLostError, relay
+from graft_serving.proxy.routing import RoutingTable
+from graft_serving.proxy.waiting_room import WaitingRoom
+from graft_serving.telemetry.answered import Answered
+from graft_serving.telemetry.metrics import BASE_VERSION, Metrics
+from graft_serving.telemetry.traffic import Traffic
 from graft_serving.versions import VersionKey
-from graft_serving.waiting_room import WaitingRoom
 
 GENERATION_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 SESSION_HEADER = "X-Graft-Session"

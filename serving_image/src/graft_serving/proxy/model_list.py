@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from graft_serving import routing
-from graft_serving.routing import Alias, RoutingTable
+from graft_serving.proxy import routing
+from graft_serving.proxy.routing import Alias, RoutingTable
 
 
 def model_list(table: RoutingTable, *, base_digest: str) -> dict[str, Any]:

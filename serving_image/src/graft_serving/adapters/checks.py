@@ -10,8 +10,8 @@ from graft_registry.documents import BaseManifest, VersionManifest
 from graft_registry.errors import InvalidModel
 from graft_registry.publishable import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from graft_registry.safetensors_header import read_header
+from graft_serving.adapters.finiteness import first_non_finite_tensor
 from graft_serving.errors import RefusedError
-from graft_serving.finiteness import first_non_finite_tensor
 
 MAX_CONFIG_BYTES = 1024 * 1024
 MAX_HEADER_BYTES = 16 * 1024 * 1024

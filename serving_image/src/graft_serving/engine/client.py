@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 
 from graft_serving.errors import EngineRejectedError, EngineTimeoutError, EngineUnreachableError
-from graft_serving.proof import Generation
 
 LIST_TIMEOUT_SECONDS = 5.0
 
@@ -23,6 +22,14 @@ class EngineModels:
 
     base: str
     adapters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What the engine generated. `token_ids` is None where the engine doesn't tell them."""
+
+    text: str
+    token_ids: tuple[int, ...] | None
 
 
 class EngineClient:

@@ -4,24 +4,16 @@ The engine answers 200 for an adapter of another base and then talks nonsense, s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 from graft_registry.documents import GoldenPrompt
+from graft_serving.engine.client import Generation
 
 REQUIRED_AGREEMENT = Fraction(3, 4)
 """Share of golden prompts that must agree. Not all: engine and trainer round differently."""
 COMFORTABLE_MARGIN = 0.3
 """Nats between best and second-best token, below which an answer is a near tie and proves nothing. An adapter that was
 trained on a base in 4 bits and is served on the same base in full precision finds each logit shifted by up to 0.14."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
-    """What the engine generated. `token_ids` is None where the engine doesn't tell them."""
-
-    text: str
-    token_ids: tuple[int, ...] | None
 
 
 def same_answer(recorded: GoldenPrompt, generated: Generation) -> bool:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from graft_registry.documents import GoldenPrompt, VersionManifest
-from graft_serving.cache import AdapterCache, CachedVersion
-from graft_serving.engine import EngineClient
-from graft_serving.engine_monitor import EngineMonitor
+from graft_serving.adapters.cache import AdapterCache, CachedVersion
+from graft_serving.adapters.proof import proof_failure
+from graft_serving.adapters.records import VersionRecord
+from graft_serving.engine.client import EngineClient, Generation
+from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.errors import EngineRejectedError, EngineUnreachableError, RefusedError, RetryableError
-from graft_serving.proof import Generation, proof_failure
-from graft_serving.versions import VersionRecord, VersionState
+from graft_serving.versions import VersionKey, VersionState
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,11 @@ Check = Callable[[Path, VersionManifest], None]
 class LoadObserver(Protocol):
     """Told about what the agent does to the engine."""
 
-    def loaded(self, record: VersionRecord, seconds: float) -> None:
+    def loaded(self, key: VersionKey, seconds: float) -> None:
         """A version was loaded in so many seconds, the proof not counted."""
 
-    def refused(self, record: VersionRecord) -> None:
-        """A version was refused; the record has the reason."""
+    def refused(self, key: VersionKey, reason: str) -> None:
+        """A version was refused, for this reason."""
 
 
 class BringUpSequence:
@@ -74,7 +75,7 @@ class BringUpSequence:
             await self._prove(record, cached.manifest)
         except RefusedError as error:
             _settle(record, VersionState.REFUSED, error.reason, str(error))
-            self._observer.refused(record)
+            self._observer.refused(record.key, error.reason)
         except RetryableError as error:
             _settle(record, VersionState.FAILING, error.reason, str(error))
         except EngineUnreachableError as error:
@@ -103,7 +104,7 @@ class BringUpSequence:
             except EngineRejectedError as error:
                 raise await self._verdict(error) from error
             record.load_seconds = time.perf_counter() - started
-            self._observer.loaded(record, record.load_seconds)
+            self._observer.loaded(record.key, record.load_seconds)
 
     async def _verdict(self, error: EngineRejectedError) -> RefusedError | RetryableError:
         """Tell an adapter that the engine won't have from an engine that is breaking down."""

@@ -21,8 +21,8 @@ from pydantic import ValidationError
 
 from graft_registry.digests import digest_hex, file_sha256
 from graft_registry.documents import VersionManifest
+from graft_serving.adapters.eviction import CachedFolder
 from graft_serving.errors import RetryableError
-from graft_serving.eviction import CachedFolder
 from graft_serving.files import read_if_there, write_atomically
 from graft_serving.versions import VersionKey
 

@@ -1,10 +1,14 @@
 """The pod as others see it: the routing table for the router, the state document for the operator."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from graft_registry.documents import BaseManifest
-from graft_serving.demand import Demand
-from graft_serving.documents import (
+from graft_serving.adapters.lifecycle import Lifecycle
+from graft_serving.adapters.records import ProbeScore, VersionRecord
+from graft_serving.engine.monitor import EngineMonitor
+from graft_serving.proxy.routing import Alias, Peer, RoutingTable
+from graft_serving.status.demand import Demand
+from graft_serving.status.documents import (
     AdapterStatus,
     AgentState,
     BaseState,
@@ -14,12 +18,10 @@ from graft_serving.documents import (
     ShareState,
     VersionStatus,
 )
-from graft_serving.engine_monitor import EngineMonitor
-from graft_serving.lifecycle import Lifecycle
-from graft_serving.revision import Revision
-from graft_serving.routing import Alias, RoutingTable
-from graft_serving.traffic import Measured, Traffic
-from graft_serving.versions import ProbeScore, Route, VersionKey, VersionRecord, VersionState
+from graft_serving.status.revision import Revision
+from graft_serving.telemetry.traffic import Measured, Traffic
+from graft_serving.versions import Route, VersionKey, VersionState
+from graft_serving.wanted.documents import WantedPeer
 
 
 class ServingPod:
@@ -99,7 +101,7 @@ class ServingPod:
                 adapter.name: Alias(
                     live=self._live_route(adapter.name),
                     forward_to=adapter.forward_to,
-                    peers=wanted.peers_with(adapter, besides=self._name),
+                    peers=_peers(wanted.peers_with(adapter, besides=self._name)),
                     on_demand=adapter.on_demand,
                     is_wanted=bool(adapter.versions),
                 )
@@ -198,3 +200,7 @@ def _score_state(score: ProbeScore | None) -> ProbeScoreState | None:
     if score is None:
         return None
     return ProbeScoreState(of=score.of, total=score.total, asked=score.asked, right=score.right)
+
+
+def _peers(wanted: Iterable[WantedPeer] | None) -> tuple[Peer, ...] | None:
+    return None if wanted is None else tuple(Peer(peer.name, peer.url) for peer in wanted)

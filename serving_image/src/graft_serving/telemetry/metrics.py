@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from graft_serving.answers import Answered
-from graft_serving.versions import VersionKey, VersionRecord
+from graft_serving.telemetry.answered import Answered
+from graft_serving.versions import VersionKey
 
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 """Seconds; from a one-token answer of a small model to a long generation of a large one."""
@@ -78,15 +78,15 @@ class Metrics:
         """Count an error that the agent itself answered with."""
         self._rejected.labels(code).inc()
 
-    def loaded(self, record: VersionRecord, seconds: float) -> None:
+    def loaded(self, key: VersionKey, seconds: float) -> None:
         """Count a load."""
-        labels = _labels(record.key)
+        labels = _labels(key)
         self._loads.labels(*labels).inc()
         self._load_seconds.labels(*labels).set(seconds)
 
-    def refused(self, record: VersionRecord) -> None:
+    def refused(self, key: VersionKey, reason: str) -> None:
         """Count a refusal."""
-        self._refusals.labels(*_labels(record.key), record.reason).inc()
+        self._refusals.labels(*_labels(key), reason).inc()
 
     def swapped(self, key: VersionKey, seconds: float) -> None:
         """Record how long it took until the alias pointed at the version."""

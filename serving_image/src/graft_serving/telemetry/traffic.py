@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from graft_serving.answers import Answered
+from graft_serving.telemetry.answered import Answered
 
 BUCKETS_PER_DOUBLING = 8
 """OpenTelemetry's exponential histogram of scale 3: each bucket is 9 % wide, and buckets of several pods add up."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 
-from graft_serving.routing import Decision, NotLoaded
+from graft_serving.proxy.routing import Decision, NotLoaded
 
 MOST_WAITING = 128
 """Their bodies are in memory. Beyond it clients are told to come again."""
