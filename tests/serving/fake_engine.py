@@ -7,7 +7,9 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -59,11 +61,17 @@ class FakeEngine:
         self.polls = 0
         self.last_headers: dict[str, str] = {}
         """Of the last request for a generation."""
+        self.instead: Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse | None]] | None = None
+        """A test's own way to answer a generation; None leaves it to the engine."""
         self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._runner is not None
 
     async def start(self) -> None:
         self.adapters = {}
@@ -143,6 +151,8 @@ class FakeEngine:
         self.last_headers = dict(request.headers)
         body = await request.json()
         model = body["model"]
+        if self.instead is not None and (answer := await self.instead(request, body)) is not None:
+            return answer
         try:
             weights = self._weights(model)
         except FileNotFoundError:

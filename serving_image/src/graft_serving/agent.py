@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
@@ -21,6 +22,8 @@ from graft_serving.adapters.scoring import Scoring
 from graft_serving.engine.client import EngineClient
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.proxy.api_keys import ApiKeys
+from graft_serving.proxy.dispatch import Dispatcher
+from graft_serving.proxy.intake import Intake
 from graft_serving.proxy.relay import upstream_session
 from graft_serving.proxy.router import Router
 from graft_serving.proxy.waiting_room import WaitingRoom
@@ -33,6 +36,20 @@ logger = logging.getLogger(__name__)
 
 BASE_MANIFEST = ".graft/base.json"
 MEMORY_FOLDER = ".agent"
+IDLE_SECONDS = 75.0
+"""After which a client's idle connection is closed; longer than load balancers keep theirs (60 s on AWS)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sessions:
+    """The agent's HTTP sessions. Each has connections of its own, so that none waits for another's."""
+
+    control: aiohttp.ClientSession
+    """Loads and proofs."""
+    watch: aiohttp.ClientSession
+    """What tells whether the engine lives."""
+    proxied: aiohttp.ClientSession
+    """The requests of clients."""
 
 
 class Agent:
@@ -44,17 +61,18 @@ class Agent:
         *,
         store: ObjectStore,
         wanted_sets: AsyncIterator[bytes],
-        control: aiohttp.ClientSession,
-        proxied: aiohttp.ClientSession,
+        sessions: Sessions,
     ) -> None:
-        """Compose the agent; `control` carries its own calls to the engine, `proxied` those of its clients."""
+        """Compose the agent."""
         self._settings = settings
         self._wanted_sets = wanted_sets
         base = BaseManifest.from_bytes((settings.base_dir / BASE_MANIFEST).read_bytes())
         metrics = Metrics()
-        engine = _engine_client(settings, control)
+        engine = _engine_client(settings, sessions.control)
         self._monitor = EngineMonitor(
-            engine, poll_seconds=settings.engine_poll_seconds, on_change=lambda: self.lifecycle.wake()
+            _engine_client(settings, sessions.watch),
+            poll_seconds=settings.engine_poll_seconds,
+            on_change=lambda: self.lifecycle.wake(),
         )
         cache = AdapterCache(settings.adapters_dir, RegistrySource(store, settings.namespace))
         self.lifecycle = Lifecycle(
@@ -68,7 +86,7 @@ class Agent:
         )
         self._pod = _serving_pod(settings, base, self.lifecycle, self._monitor)
         self._scoring = _scoring(settings, self._pod, self.lifecycle, cache, engine, self._monitor)
-        self.router = _router(settings, base, self._pod, proxied, metrics)
+        self.router = _router(settings, base, self._pod, sessions.proxied, metrics)
         self._admin = admin_application(
             state=self._pod.state,
             revision=self._pod.revision,
@@ -87,8 +105,9 @@ class Agent:
         cls, settings: Settings, *, store: ObjectStore, wanted_sets: AsyncIterator[bytes]
     ) -> AsyncIterator[Self]:
         """An agent with its HTTP sessions, which are closed at the end."""
-        async with aiohttp.ClientSession() as control, upstream_session(settings.request_timeout_seconds) as proxied:
-            yield cls(settings, store=store, wanted_sets=wanted_sets, control=control, proxied=proxied)
+        async with aiohttp.ClientSession() as control, aiohttp.ClientSession() as watch, upstream_session() as proxied:
+            sessions = Sessions(control=control, watch=watch, proxied=proxied)
+            yield cls(settings, store=store, wanted_sets=wanted_sets, sessions=sessions)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -98,8 +117,7 @@ class Agent:
             OSError: a port is taken.
         """
         settings = self._settings
-        api = self.router.application(max_body_bytes=settings.max_body_bytes)
-        for_peers = self.router.application(max_body_bytes=settings.max_body_bytes, for_peers=True)
+        api, for_peers = self.router.application(), self.router.application(for_peers=True)
         self.lifecycle.restore()
         async with (
             _background(self._monitor.run(), self.lifecycle.run(), self._scoring.run(), self._follow_wanted_sets()),
@@ -133,7 +151,13 @@ class Agent:
         runners = [
             (
                 port,
-                web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=shutdown_seconds / 2),
+                web.AppRunner(
+                    app,
+                    handler_cancellation=True,
+                    access_log=None,
+                    shutdown_timeout=shutdown_seconds / 2,
+                    keepalive_timeout=IDLE_SECONDS,
+                ),
             )
             for port, app in applications
         ]
@@ -209,14 +233,27 @@ def _scoring(
 def _router(
     settings: Settings, base: BaseManifest, pod: ServingPod, session: aiohttp.ClientSession, metrics: Metrics
 ) -> Router:
+    keys = ApiKeys(settings.api_key_file) if settings.api_key_file else None
     return Router(
         pod=pod,
-        session=session,
-        engine_url=settings.engine_url,
+        dispatcher=Dispatcher(
+            session,
+            pod,
+            metrics,
+            engine_url=settings.engine_url,
+            request_seconds=settings.request_timeout_seconds,
+            keys=keys,
+        ),
         base_digest=base.digest,
         metrics=metrics,
-        keys=ApiKeys(settings.api_key_file) if settings.api_key_file else None,
+        keys=keys,
         waiting_room=WaitingRoom(settings.load_wait_seconds),
+        intake=Intake(
+            most_bytes=settings.max_body_bytes,
+            seconds=settings.body_seconds,
+            most_bytes_at_once=settings.max_bodies_bytes,
+        ),
+        cors_origins=settings.cors_origins,
     )
 
 

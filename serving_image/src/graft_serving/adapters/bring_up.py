@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from graft_registry.digests import sha256_digest
 from graft_registry.documents import GoldenPrompt, VersionManifest
 from graft_serving.adapters.cache import AdapterCache, CachedVersion
 from graft_serving.adapters.proof import proof_failure
@@ -24,6 +25,8 @@ SECONDS_BETWEEN_PROMPTS = 0.03
 sibling's next token waits for."""
 PROMPT_WITHOUT_GOLDEN = (1,)
 """A version without golden prompts must at least generate a token; any token id serves as its prompt."""
+
+SALT = b"graft sessions "
 
 Check = Callable[[Path, VersionManifest], None]
 """Raises RefusedError for a version that must not be loaded here."""
@@ -91,6 +94,8 @@ class BringUpSequence:
         record.state = VersionState.FETCHING
         cached = await self._cache.ensure(record.key)
         await asyncio.to_thread(self._check, cached.path, cached.manifest)
+        # Of the manifest's content, which nothing tells to clients; they know its digest.
+        record.salt = sha256_digest(SALT + cached.manifest.to_bytes())
         return cached
 
     async def _load(self, record: VersionRecord, cached: CachedVersion) -> None:

@@ -40,5 +40,7 @@ class VersionRecord:
     attempts: int = 0
     retry_at: float = 0.0
     load_seconds: float | None = None
+    salt: str = ""
+    """What no client knows of the version and every pod that holds it does."""
     traffic: Traffic = field(default_factory=Traffic)
     score: ProbeScore | None = None

@@ -7,13 +7,32 @@ adapter that it will never accept (DoRA, a rank above its limit, a corrupt file)
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
 from graft_serving.errors import EngineRejectedError, EngineTimeoutError, EngineUnreachableError
 
 LIST_TIMEOUT_SECONDS = 5.0
+NOT_THERE_ANY_MORE: Final = "Failed to remove"
+
+GREEDY: Final[Mapping[str, Any]] = {
+    "n": 1,
+    "temperature": 0,
+    "top_p": 1,
+    "top_k": -1,
+    "min_p": 0,
+    "repetition_penalty": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "min_tokens": 0,
+    "ignore_eos": False,
+    "stop": [],
+    "logit_bias": None,
+    "skip_special_tokens": True,
+}
+"""Everything that decides which token comes next, said in full: what is left out would come from the base's
+`generation_config.json` or from the engine's arguments, and the trainer has neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +41,8 @@ class EngineModels:
 
     base: str
     adapters: Mapping[str, str]
+    max_model_length: int | None = None
+    """Tokens of prompt and answer together; None where the engine does not tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +77,13 @@ class EngineClient:
         try:
             cards = body["data"]
             # Adapters name their base as the parent; the base has none.
-            base = next(card["id"] for card in cards if not card.get("parent"))
-            return EngineModels(base, {card["id"]: card["root"] for card in cards if card.get("parent")})
+            base = next(card for card in cards if not card.get("parent"))
+            length = base.get("max_model_len")
+            return EngineModels(
+                base["id"],
+                {card["id"]: card["root"] for card in cards if card.get("parent")},
+                length if isinstance(length, int) else None,
+            )
         except (KeyError, TypeError, StopIteration) as error:
             raise EngineRejectedError(200, "its /v1/models lists no base model") from error
 
@@ -72,7 +98,8 @@ class EngineClient:
             body = {"lora_name": name}
             await self._text("POST", "/v1/unload_lora_adapter", seconds=self._load_timeout, body=body)
         except EngineRejectedError as error:
-            if error.status != 404:
+            # Newer versions of vLLM answer 500 where the name is known, but the weights have left their cache.
+            if error.status != 404 and not (error.status == 500 and NOT_THERE_ANY_MORE in str(error)):
                 raise
 
     async def generate(self, model: str, prompt_token_ids: Sequence[int], max_tokens: int) -> Generation:
@@ -81,8 +108,8 @@ class EngineClient:
             "model": model,
             "prompt": list(prompt_token_ids),
             "max_tokens": max_tokens,
-            "temperature": 0,
             "return_token_ids": True,
+            **GREEDY,
         }
         answer = await self._json("POST", "/v1/completions", seconds=self._generate_timeout, body=body)
         try:

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 from graft_serving.engine.client import EngineClient
-from graft_serving.errors import EngineRejectedError, EngineTimeoutError, EngineUnreachableError
+from graft_serving.errors import AgentError, EngineRejectedError, EngineTimeoutError, EngineUnreachableError
 
 logger = logging.getLogger(__name__)
 
@@ -18,13 +19,21 @@ SLOW_POLLS_UNTIL_DOWN = 3
 POLL_SECONDS_WHILE_DOWN = 0.2
 SHORTEST_POLL_SECONDS = 0.05
 """Lower bound between polls when failing requests ask for them in a burst."""
+SECONDS_BETWEEN_CONFIRMATIONS = 1.0
+"""A generation of the base's costs its users little, but not nothing: requests that fail again and again get one each
+second."""
+ANSWERED_LATELY_SECONDS = 15.0
+"""An engine that has answered a request within this time is busy, not gone, however slow its list of models is."""
+SURVIVAL_SECONDS = 5.0
+"""How long an engine that has lost a request may take to answer another one."""
 FIRST_PROMPT = (1,)
 
 
 class EngineMonitor:
     """Polls the engine's model list, and loads and unloads on behalf of the lifecycle.
 
-    The engine is Ready once its base has generated a token: health checks of engines are green before that works.
+    The engine is Ready once its base has generated a token: health checks of engines are green before that works, and
+    still after the core has died behind them.
     """
 
     def __init__(self, client: EngineClient, *, poll_seconds: float, on_change: Callable[[], None]) -> None:
@@ -36,16 +45,22 @@ class EngineMonitor:
         self._ready = asyncio.Event()
         self._slow_polls = 0
         self._own_changes = 0
+        self._is_doubted = False
+        self._is_suspected = False
+        self._answered_at = float("-inf")
+        self._confirmed_at = float("-inf")
         self.state: EngineStateName = "Starting"
         self.message = "the engine has not answered yet"
         self.starts = 0
         self.base_model: str | None = None
+        self.max_model_length: int | None = None
+        """Tokens of prompt and answer together, as the engine tells it."""
         self.loaded: Mapping[str, str] = {}
 
     @property
     def is_ready(self) -> bool:
         """Whether the engine answers generations."""
-        return self.state == "Ready"
+        return self.state == "Ready" and not self._is_doubted
 
     async def wait_until_ready(self) -> None:
         """Return once the engine answers generations."""
@@ -53,7 +68,27 @@ class EngineMonitor:
 
     def suspect(self) -> None:
         """Have the engine looked at right now, because a request of somebody else failed on it."""
+        self._is_suspected = True
         self._poke.set()
+
+    def doubt(self) -> None:
+        """Take the engine, which has said that it is dying, for dead until it has generated a token."""
+        self._is_doubted = True
+        self._ready.clear()
+        self.suspect()
+
+    def note_answer(self) -> None:
+        """A request of somebody else was answered: the engine lives."""
+        self._answered_at = time.monotonic()
+
+    async def survives(self) -> bool:
+        """Whether the engine generates a token for its base now, soon."""
+        try:
+            async with asyncio.timeout(SURVIVAL_SECONDS):
+                await self.confirm()
+        except (AgentError, TimeoutError):
+            return False
+        return True
 
     async def run(self) -> None:
         """Poll for ever."""
@@ -104,6 +139,7 @@ class EngineMonitor:
         if self.base_model is None:
             raise EngineUnreachableError("the engine has not answered yet")
         await self._client.generate(self.base_model, FIRST_PROMPT, 1)
+        self._confirmed_at = time.monotonic()
 
     def _note(self, loaded: Mapping[str, str]) -> None:
         self._own_changes += 1
@@ -113,12 +149,14 @@ class EngineMonitor:
         own_changes = self._own_changes
         try:
             models = await self._client.models()
-            self.base_model = models.base
-            if not self.is_ready:
+            self.base_model, self.max_model_length = models.base, models.max_model_length
+            if self._needs_confirmation():
+                self._is_suspected = False
                 await self.confirm()
         except EngineTimeoutError as error:
             self._slow_polls += 1
-            if not self.is_ready or self._slow_polls >= SLOW_POLLS_UNTIL_DOWN:
+            is_busy = time.monotonic() - self._answered_at < ANSWERED_LATELY_SECONDS
+            if not self.is_ready or (self._slow_polls >= SLOW_POLLS_UNTIL_DOWN and not is_busy):
                 self._set_down(str(error))
             return
         except (EngineUnreachableError, EngineRejectedError) as error:
@@ -129,22 +167,29 @@ class EngineMonitor:
         if own_changes == self._own_changes:
             self._set_ready(models.adapters)
 
+    def _needs_confirmation(self) -> bool:
+        if not self.is_ready:
+            return True
+        return self._is_suspected and time.monotonic() - self._confirmed_at >= SECONDS_BETWEEN_CONFIRMATIONS
+
     def _set_ready(self, loaded: Mapping[str, str]) -> None:
         # An engine never forgets an adapter by itself, so one that did is a new process.
-        restarted = self.is_ready and not self.loaded.keys() <= loaded.keys()
-        came_up, changed = restarted or not self.is_ready, dict(loaded) != dict(self.loaded)
+        restarted = self.state == "Ready" and not self.loaded.keys() <= loaded.keys()
+        came_up, changed = restarted or self.state != "Ready", dict(loaded) != dict(self.loaded)
+        was_doubted, self._is_doubted = self._is_doubted, False
         self.loaded = loaded
         if came_up:
             self.state, self.message = "Ready", ""
             self.starts += 1
-            self._ready.set()
             logger.info("engine ready base_model=%s starts=%d", self.base_model, self.starts)
-        if came_up or changed:
+        self._ready.set()
+        if came_up or changed or was_doubted:
             self._on_change()
 
     def _set_down(self, message: str) -> None:
         self.message = message
-        if self.is_ready:
+        self._is_doubted = False
+        if self.state == "Ready":
             self.state = "Down"
             self._ready.clear()
             logger.warning("engine down: %s", message)

@@ -1,4 +1,4 @@
-"""Errors in the shape that OpenAI clients understand."""
+"""Errors in the shape that the clients of OpenAI and of Anthropic understand."""
 
 from collections.abc import Mapping
 
@@ -18,4 +18,5 @@ def error_response(status: int, code: str, message: str, *, headers: Mapping[str
     """
     kind = _CLIENT_ERROR if status < 500 else _SERVER_ERROR
     error = {"message": message, "type": kind, "param": None, "code": code}
-    return web.json_response({"error": error}, status=status, headers=headers)
+    # Anthropic's clients look for the outer type.
+    return web.json_response({"type": "error", "error": error}, status=status, headers=headers)

@@ -1,24 +1,29 @@
-"""Sends one request upstream and its answer back to the client, chunk by chunk as it comes."""
+"""Sends one request upstream, once, and its answer back to the client, chunk by chunk as it comes."""
 
+import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import aiohttp
 from aiohttp import web
 
-from graft_serving.errors import AgentError
-from graft_serving.proxy.answers import ModelName, StreamedUsage, usage_in
+from graft_serving.proxy.answers import ModelName, StreamedAnswer, is_dying, usage_in
+from graft_serving.proxy.attempts import Outcome
 from graft_serving.telemetry.answered import Answered, Usage
 
 CONNECT_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 2.0
 """Shorter than the five seconds after which vLLM's server closes idle connections: no request meets a closing one."""
+UNREAD_SECONDS = 30.0
+"""How long a client may leave an answer unread before its connection is cut."""
 
 SILENT_SECONDS = 20
 """After which a machine that acknowledges nothing is gone. It may calculate for as long as it likes."""
 
+_NOBODY_WAS_REACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NOT_PASSED_BACK = frozenset(
     {
         "connection",
@@ -35,46 +40,52 @@ _NOT_PASSED_BACK = frozenset(
 )
 
 
-class UpstreamLostError(AgentError):
-    """Upstream failed before a byte of its answer reached the client, so somebody else may still answer."""
-
-
-class DeclinedError(UpstreamLostError):
-    """Upstream leaves the request to somebody else."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Call:
-    """One request as it goes upstream."""
+    """One request as it goes upstream, once: its body is let go of then."""
 
     url: str
     body: bytes
     headers: Mapping[str, str]
+    seconds: float
+    """Upper bound of all of it, the client's reading included."""
     model_name: ModelName | None = None
     """How to rename the model in the answer; None passes the answer on as it is."""
     added_headers: Mapping[str, str]
     """Headers of the answer that the agent adds."""
-    lost_model: str | None = None
-    """If upstream answers 404 and names this model, it has lost it: the request is right."""
-    is_declined: Callable[[aiohttp.ClientResponse], bool] | None = None
-    """Tells an answer with which upstream leaves the request to somebody else."""
+    engine_model: str | None = None
+    """The model, where an engine is asked: its answers are counted and judged. None asks another agent."""
+    kept_back: Callable[[aiohttp.ClientResponse], Outcome | None]
+    """Tells an answer of another agent that the client must not see: somebody else may answer yet."""
+    on_first_byte: Callable[[], None]
+    """Called when the client is about to get something."""
+
+    def take_body(self) -> bytes:
+        """The body, which nobody has any more then."""
+        body, self.body = self.body, b""
+        return body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Relayed:
-    """An answer that went to the client, and what it was like: None if the client went away in the middle."""
+    """How it went. The response is there if anything has reached the client."""
 
-    response: web.StreamResponse
-    answered: Answered | None
+    outcome: Outcome
+    response: web.StreamResponse | None = None
+    answered: Answered | None = None
+    """What the answer was like; None if nothing came, or if the client went away or did not read."""
+    is_dying: bool = False
+    """Whether the engine has said that its core is gone."""
+    detail: str = ""
 
 
-def upstream_session(request_timeout: float) -> aiohttp.ClientSession:
-    """A session for proxied requests: unbounded, since the engine queues by itself. Timeout in seconds."""
+def upstream_session() -> aiohttp.ClientSession:
+    """A session for proxied requests: unbounded, since the engine queues by itself and each call has its own limit."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=_socket_that_notices_silence
         ),
-        timeout=aiohttp.ClientTimeout(total=request_timeout, sock_connect=CONNECT_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
@@ -94,95 +105,129 @@ def _socket_that_notices_silence(address: aiohttp.AddrInfoType) -> socket.socket
 
 
 async def relay(session: aiohttp.ClientSession, request: web.Request, call: Call) -> Relayed:
-    """Send the call upstream and its answer to the client of `request`.
+    """Send the call upstream, once, and its answer to the client of `request`.
 
     Cancelling it (the client went away) closes the connection upstream, on which the engine stops generating.
-
-    Raises:
-        UpstreamLostError: nothing has reached the client.
     """
-    for attempts_left in (1, 0):
+    return await _Exchange(request, call).run(session)
+
+
+class _Exchange:
+    """One call and its answer."""
+
+    def __init__(self, request: web.Request, call: Call) -> None:
+        self._request = request
+        self._call = call
+        self._started = time.perf_counter()
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + call.seconds
+        self._limit = asyncio.timeout_at(self._deadline)
+        self._response: web.StreamResponse | None = None
+        self._stream: StreamedAnswer | None = None
+        self._first_token_seconds: float | None = None
+        self._status = 0
+        self._is_writing = False
+        self._seconds_unread = 0.0
+
+    async def run(self, session: aiohttp.ClientSession) -> Relayed:
+        call = self._call
         try:
-            return await _relay_once(session, request, call)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            if not (attempts_left and _met_a_closing_connection(error)):
-                raise UpstreamLostError(str(error) or type(error).__name__) from error
-    raise AssertionError("unreachable: the last attempt returns or raises")
+            async with (
+                self._limit,
+                session.post(call.url, data=call.take_body(), headers=call.headers, allow_redirects=False) as upstream,
+            ):
+                self._status = upstream.status
+                return await self._pass_on(upstream)
+        except _NOBODY_WAS_REACHED as error:
+            return Relayed(outcome=Outcome.UNREACHABLE, detail=str(error))
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return self._broken_off(error)
 
-
-def _met_a_closing_connection(error: Exception) -> bool:
-    """Whether an idle connection was closed under the request; a new one tells whether upstream is really gone."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return False
-    return isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError))
-
-
-async def _relay_once(session: aiohttp.ClientSession, request: web.Request, call: Call) -> Relayed:
-    started = time.perf_counter()
-    async with session.post(call.url, data=call.body, headers=call.headers, allow_redirects=False) as upstream:
-        if upstream.status == 404 and call.lost_model and call.lost_model in await upstream.text():
-            raise UpstreamLostError(f"upstream doesn't know {call.lost_model} any more")
-        if call.is_declined is not None and call.is_declined(upstream):
-            raise DeclinedError(f"upstream can't answer: status {upstream.status}")
+    async def _pass_on(self, upstream: aiohttp.ClientResponse) -> Relayed:
+        call = self._call
+        if (outcome := call.kept_back(upstream)) is not None:
+            return Relayed(outcome=outcome, detail=f"status {upstream.status}")
         headers = {name: value for name, value in upstream.headers.items() if name.lower() not in _NOT_PASSED_BACK}
         headers.update(call.added_headers)
         if upstream.content_type == "text/event-stream":
-            return await _relay_stream(request, upstream, call.model_name, headers, started)
+            return await self._pass_stream_on(upstream, headers)
+        return await self._pass_whole_on(upstream, headers)
+
+    async def _pass_whole_on(self, upstream: aiohttp.ClientResponse, headers: Mapping[str, str]) -> Relayed:
+        model = self._call.engine_model
         body = await upstream.read()
-        answered = Answered(
-            status=upstream.status, seconds=time.perf_counter() - started, usage=usage_in(body) or Usage()
-        )
-        if call.model_name is not None:
-            body = call.model_name.in_whole(body)
-        return Relayed(web.Response(body=body, status=upstream.status, headers=headers), answered)
-
-
-async def _relay_stream(
-    request: web.Request,
-    upstream: aiohttp.ClientResponse,
-    model_name: ModelName | None,
-    headers: Mapping[str, str],
-    started: float,
-) -> Relayed:
-    chunks = upstream.content.iter_any()
-    # Until the first chunk is here the client gets nothing, so that another replica could still answer.
-    first = await anext(chunks, b"")
-    first_token_seconds = time.perf_counter() - started
-    response = web.StreamResponse(status=upstream.status, headers=headers)
-    usage = StreamedUsage()
-    complete = True
-    try:
-        await response.prepare(request)
-        async for chunk in _renamed(first, chunks, model_name):
-            usage.add(chunk)
-            await response.write(chunk)
+        if model is not None and upstream.status == 404 and model.encode() in body:
+            return Relayed(outcome=Outcome.DECLINED, detail=f"the engine doesn't know {model} any more")
+        if model is not None and upstream.status >= 500 and is_dying(body):
+            return Relayed(outcome=Outcome.DIED, is_dying=True, detail=body[:200].decode("utf-8", "replace"))
+        answered = Answered(status=upstream.status, seconds=self._seconds, usage=usage_in(body) or Usage())
+        if self._call.model_name is not None:
+            body = self._call.model_name.put_into(body)
+        response = self._response = web.Response(body=body, status=upstream.status, headers=headers)
+        self._call.on_first_byte()
+        # Here, not by the server later: an answer that nobody reads must end, and counts as under way until then.
+        self._limit.reschedule(min(self._deadline, self._loop.time() + UNREAD_SECONDS))
+        self._is_writing = True
+        await response.prepare(self._request)
         await response.write_eof()
-    except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError):
-        client = request.transport
-        if client is None or client.is_closing():
-            return Relayed(response, None)
-        complete = False
-        client.abort()
-    answered = Answered(
-        status=upstream.status,
-        seconds=time.perf_counter() - started,
-        first_token_seconds=first_token_seconds,
-        usage=usage.total,
-        complete=complete,
-    )
-    return Relayed(response, answered)
+        return Relayed(outcome=Outcome.ANSWERED, response=response, answered=answered)
 
+    async def _pass_stream_on(self, upstream: aiohttp.ClientResponse, headers: Mapping[str, str]) -> Relayed:
+        chunks = upstream.content.iter_any()
+        # Until the first chunk is here the client gets nothing, so that another pod could still answer.
+        chunk = await anext(chunks, b"")
+        self._first_token_seconds = self._seconds
+        response = self._response = web.StreamResponse(status=upstream.status, headers=headers)
+        stream = self._stream = None if self._call.engine_model is None else StreamedAnswer(self._call.model_name)
+        self._call.on_first_byte()
+        await response.prepare(self._request)
+        while chunk:
+            if lines := chunk if stream is None else stream.add(chunk):
+                await self._write(response, lines)
+            chunk = await anext(chunks, b"")
+        answered_in = self._seconds
+        if stream is not None and (rest := stream.rest()):
+            await self._write(response, rest)
+        await response.write_eof()
+        return Relayed(
+            outcome=Outcome.ANSWERED,
+            response=response,
+            answered=self._answered(complete=stream is None or stream.complete, seconds=answered_in),
+            is_dying=stream is not None and stream.is_dying,
+        )
 
-async def _renamed(first: bytes, others: AsyncIterator[bytes], model_name: ModelName | None) -> AsyncIterator[bytes]:
-    if model_name is None:
-        yield first
-        async for chunk in others:
-            yield chunk
-        return
-    if lines := model_name.in_stream(first):
-        yield lines
-    async for chunk in others:
-        if lines := model_name.in_stream(chunk):
-            yield lines
-    if rest := model_name.rest_of_stream():
-        yield rest
+    async def _write(self, response: web.StreamResponse, data: bytes) -> None:
+        began = self._loop.time()
+        self._limit.reschedule(min(self._deadline, began + UNREAD_SECONDS))
+        self._is_writing = True
+        await response.write(data)
+        self._is_writing = False
+        self._limit.reschedule(self._deadline)
+        self._seconds_unread += self._loop.time() - began
+
+    @property
+    def _seconds(self) -> float:
+        """Since the beginning, but for the times in which the client did not read."""
+        return time.perf_counter() - self._started - self._seconds_unread
+
+    def _answered(self, *, complete: bool, seconds: float) -> Answered:
+        return Answered(
+            status=self._status,
+            seconds=seconds,
+            first_token_seconds=self._first_token_seconds,
+            usage=self._stream.usage if self._stream is not None else Usage(),
+            complete=complete,
+        )
+
+    def _broken_off(self, error: Exception) -> Relayed:
+        detail = str(error) or type(error).__name__
+        if self._response is None:
+            outcome = Outcome.TIMED_OUT if isinstance(error, TimeoutError) else Outcome.LOST
+            return Relayed(outcome=outcome, detail=detail)
+        client = self._request.transport
+        client_is_gone = client is None or client.is_closing()
+        if client is not None:
+            # Else it would take the part for the whole.
+            client.abort()
+        answered = None if client_is_gone or self._is_writing else self._answered(complete=False, seconds=self._seconds)
+        return Relayed(outcome=Outcome.ANSWERED, response=self._response, answered=answered, detail=detail)

@@ -1,85 +1,53 @@
-"""The OpenAI API of the pod: an allow-list of paths in front of the engine, and aliases in place of engine names."""
+"""The API of the pod: an allow-list of paths in front of the engine, and aliases in place of engine names."""
 
+import hashlib
 import random
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
-import aiohttp
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
-from graft_serving.proxy import routing
-from graft_serving.proxy.answers import ModelName
-from graft_serving.proxy.api_keys import ApiKeys
-from graft_serving.proxy.forwarding import (
-    FORWARDED_HEADER,
-    NO_VERSION,
-    POD_HEADER,
-    VERSION_HEADER,
-    Forwarder,
-    upstream_path,
-)
-from graft_serving.proxy.generation_request import GenerationRequest, InvalidBodyError, parse_generation_request
-from graft_serving.proxy.model_list import model_list
+from graft_serving.proxy import cors, dispatch, routing
+from graft_serving.proxy.api_keys import PEER_HEADER, ApiKeys
+from graft_serving.proxy.attempts import Outcome, Refusal, Service, Try, Way, attempts
+from graft_serving.proxy.body import InvalidBodyError, RequestBody, parse_body
+from graft_serving.proxy.dispatch import Asked, Dispatcher
+from graft_serving.proxy.intake import Intake, IntakeError, Taken
+from graft_serving.proxy.model_list import model_card, model_list
 from graft_serving.proxy.openai_errors import error_response
-from graft_serving.proxy.relay import Call, UpstreamLostError, relay
+from graft_serving.proxy.routes import GENERATION_PATHS, SERVED
 from graft_serving.proxy.routing import RoutingTable
 from graft_serving.proxy.waiting_room import WaitingRoom
-from graft_serving.telemetry.answered import Answered
-from graft_serving.telemetry.metrics import BASE_VERSION, Metrics
-from graft_serving.telemetry.traffic import Traffic
-from graft_serving.versions import VersionKey
+from graft_serving.telemetry.answered import Asker
+from graft_serving.telemetry.metrics import Metrics
 
-GENERATION_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 SESSION_HEADER = "X-Graft-Session"
 BASE_HEADER = "X-Graft-Base"
 FOR_PEERS = web.AppKey("for_peers", bool)
 """Whether an application answers other pods of the base, which have sent the request on already."""
-_TO_ENGINE = frozenset({"accept", "traceparent", "tracestate", "x-request-id"})
+_NO_RETRY: Final = {"X-Should-Retry": "false"}
+"""What the client libraries of OpenAI and Anthropic go by."""
+_CLIENT = web.RequestKey("client", str)
 
 
-class Pod(Protocol):
+class Pod(dispatch.Pod, Protocol):
     """What the router needs to know of the rest of the agent."""
-
-    @property
-    def name(self) -> str:
-        """The pod's own name."""
 
     @property
     def table(self) -> RoutingTable:
         """Who answers what, right now."""
 
     @property
-    def engine_base_model(self) -> str | None:
-        """The engine's own name for the base."""
+    def is_ready(self) -> bool:
+        """Whether the pod should get requests."""
 
     def count_asked(self, adapter: str) -> None:
         """A client asks for this model, loaded or not."""
 
     async def wait_for_news(self, seconds: float) -> None:
         """Return when the table may be another one, or after so many seconds."""
-
-    def traffic_of(self, key: VersionKey) -> Traffic:
-        """The counters of a version that the table routes to."""
-
-    def went_idle(self, key: VersionKey) -> None:
-        """The last request under way on a version has ended; it may be waiting to be unloaded."""
-
-    def suspect_engine(self) -> None:
-        """A request failed on the engine."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What answers one request on this pod's engine; without a key it is the bare base."""
-
-    key: VersionKey | None = None
-    engine_model: str
-    label: str
-    adapter: str
-    version: str
-    traffic: Traffic = field(default_factory=Traffic)
 
 
 class Router:
@@ -89,204 +57,211 @@ class Router:
         self,
         *,
         pod: Pod,
-        session: aiohttp.ClientSession,
-        engine_url: str,
+        dispatcher: Dispatcher,
         base_digest: str,
         metrics: Metrics,
         keys: ApiKeys | None,
         waiting_room: WaitingRoom,
+        intake: Intake,
+        cors_origins: Collection[str] = (),
     ) -> None:
-        """Route to the engine at `engine_url` and to other Services, both through `session`.
+        """Route by what `pod` knows.
 
-        Without `keys` everybody may ask. In `waiting_room` requests wait for adapters that are loaded on demand.
+        Without `keys` everybody may ask. In `waiting_room` requests wait for adapters that are loaded on demand. Pages
+        of `cors_origins` may ask from browsers.
         """
         self._pod = pod
-        self._session = session
-        self._forwarder = Forwarder(session, metrics)
-        self._engine_url = engine_url.rstrip("/")
+        self._dispatcher = dispatcher
         self._base_digest = base_digest
         self._metrics = metrics
         self._keys = keys
         self._waiting_room = waiting_room
-        self._base_traffic = Traffic()
+        self._intake = intake
+        self._cors_origins = cors_origins
         self.is_stopping = False
         """Set at the end of the pod's life: clients are told to connect elsewhere the next time."""
 
-    def application(self, *, max_body_bytes: int, for_peers: bool = False) -> web.Application:
+    def application(self, *, for_peers: bool = False) -> web.Application:
         """The web application, for clients or for other pods. Paths that it doesn't list never reach the engine."""
-        meant, authenticated = [self._meant_for_this_pod], [self._authenticated]
-        middlewares = (meant if for_peers else []) + (authenticated if self._keys else [])
-        app = web.Application(client_max_size=max_body_bytes, middlewares=middlewares)
+        middlewares: list[Middleware] = [self._meant_for_this_pod] if for_peers else []
+        if self._cors_origins and not for_peers:
+            middlewares.append(cors.cors(self._cors_origins))
+        app = web.Application(middlewares=[*middlewares, self._authenticated])
         app[FOR_PEERS] = for_peers
         for path in GENERATION_PATHS:
             app.router.add_post(path, self._generate)
         app.router.add_get("/v1/models", self._list_models)
+        app.router.add_get("/v1/models/{model:.+}", self._show_model)
+        app.router.add_get("/", self._tell_health)
+        app.router.add_get("/health", self._tell_health)
         app.router.add_route("*", "/{path:.*}", self._unknown_path)
         app.on_response_prepare.append(self._mark)
         return app
 
-    async def _mark(self, _: web.Request, response: web.StreamResponse) -> None:
-        response.headers.setdefault(VERSION_HEADER, NO_VERSION)
+    async def _mark(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.setdefault(dispatch.VERSION_HEADER, dispatch.NO_VERSION)
         response.headers.setdefault(BASE_HEADER, self._base_digest.removeprefix("sha256:")[:12])
+        response.headers.update(cors.marks(request, self._cors_origins))
         if self.is_stopping:
             response.headers["Connection"] = "close"
             response.force_close()
 
     @web.middleware
     async def _meant_for_this_pod(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.headers.get(POD_HEADER) == self._pod.name:
+        if request.headers.get(dispatch.POD_HEADER) == self._pod.name:
             return await handler(request)
-        message = f"This port is for other pods, which name the pod that they mean in {POD_HEADER}; use the Service."
+        message = (
+            f"This port is for other pods, which name the pod that they mean in {dispatch.POD_HEADER}; use the Service."
+        )
         return self._reject(421, "not_this_pod", message)
 
     @web.middleware
     async def _authenticated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        assert self._keys is not None
-        if self._keys.accept(request.headers.get("Authorization")):
-            return await handler(request)
-        return self._reject(
-            401,
-            "invalid_api_key",
-            "Send one of this service's API keys in the header Authorization: Bearer <key>.",
-            {"WWW-Authenticate": "Bearer"},
-        )
+        # What load balancers ask tells nothing that a connection doesn't.
+        client = self._client_of(request)
+        if client is None and request.path not in ("/", "/health"):
+            return self._reject(
+                401,
+                "invalid_api_key",
+                "Send one of this service's API keys in the header Authorization: Bearer <key>, or in X-Api-Key.",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        request[_CLIENT] = client or ""
+        return await handler(request)
+
+    def _client_of(self, request: web.Request) -> str | None:
+        """A name for whoever asks; None where it takes a key and there is none."""
+        headers = request.headers
+        if self._keys is None:
+            told = headers.get(dispatch.CLIENT_HEADER) if request.app[FOR_PEERS] else None
+            return told or hashlib.sha256((request.remote or "").encode()).hexdigest()[:16]
+        target = dispatch.proven_target(request.host, headers.get(dispatch.POD_HEADER))
+        if PEER_HEADER in headers and self._keys.accept_proof(headers[PEER_HEADER], target):
+            return headers.get(dispatch.CLIENT_HEADER, "")
+        return self._keys.client_of(headers)
 
     async def _unknown_path(self, request: web.Request) -> web.StreamResponse:
-        served = ", ".join(f"POST {path}" for path in GENERATION_PATHS)
-        return self._reject(
-            404, "path_not_served", f"{request.method} on this path is not served. Served: {served}, GET /v1/models."
-        )
+        return self._reject(404, "path_not_served", f"{request.method} on this path is not served. Served: {SERVED}.")
+
+    async def _tell_health(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/" or self._pod.is_ready:
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="not ready\n")
 
     async def _list_models(self, _: web.Request) -> web.StreamResponse:
         return web.json_response(model_list(self._pod.table, base_digest=self._base_digest))
 
-    async def _generate(self, request: web.Request) -> web.StreamResponse:
-        try:
-            body = await request.read()
-            asked = parse_generation_request(body)
-        except web.HTTPRequestEntityTooLarge as error:
-            return self._reject(413, "request_too_large", f"The request body is too large: {error.text}")
-        except InvalidBodyError as error:
-            return self._reject(400, error.code, str(error))
-        self._pod.count_asked(asked.model)
-        decision = await self._waiting_room.decide(partial(self._decide, request, asked), self._pod.wait_for_news)
-        match decision:
-            case routing.ToVersion() | routing.ToBase():
-                return await self._ask_engine(request, asked, body, self._target(decision, asked.model))
-            case _:
-                return await self._answer_elsewhere(request, asked, body, decision)
+    async def _show_model(self, request: web.Request) -> web.StreamResponse:
+        model = request.match_info["model"]
+        card = model_card(self._pod.table, model, base_digest=self._base_digest)
+        if card is None:
+            return self._reject(404, "model_not_found", routing.unknown(self._pod.table, model))
+        return web.json_response(card)
 
-    def _decide(self, request: web.Request, asked: GenerationRequest) -> routing.Decision:
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        way = _way_of(request)
+        if self._pod.name in way.asked:
+            return self._unavailable(f"{self._pod.name} has had this request already.")
+        try:
+            body, taken = await self._read(request)
+        except (IntakeError, InvalidBodyError) as error:
+            return self._refuse_body(error)
+        try:
+            return await self._answer(request, body, taken, way)
+        finally:
+            taken.give_back()
+
+    async def _read(self, request: web.Request) -> tuple[RequestBody, Taken]:
+        raw, taken = await self._intake.read(request)
+        try:
+            return parse_body(raw), taken
+        except InvalidBodyError:
+            taken.give_back()
+            raise
+
+    def _refuse_body(self, error: IntakeError | InvalidBodyError) -> web.StreamResponse:
+        if isinstance(error, InvalidBodyError):
+            return self._reject(400, error.code, str(error))
+        if error.status == 503:
+            return self._unavailable(str(error), error.code)
+        response = self._reject(error.status, error.code, str(error))
+        # What is still to come of the body would be taken for the next request, or waited for.
+        response.force_close()
+        return response
+
+    async def _answer(self, request: web.Request, body: RequestBody, taken: Taken, way: Way) -> web.StreamResponse:
+        resource = request.match_info.route.resource
+        assert resource is not None
+        session = request.headers.get(SESSION_HEADER) or body.user or None
+        asker = Asker(request[_CLIENT], session)
+        asked = Asked(request=request, path=resource.canonical, body=body, taken=taken, asker=asker, way=way)
+        self._pod.count_asked(body.model)
+        decision = await self._waiting_room.decide(partial(self._decide, asked), self._pod.wait_for_news)
+        planned = attempts(
+            self._pod.table,
+            body.model,
+            decision,
+            way,
+            session=session,
+            draw=random.random(),  # noqa: S311 - not a secret
+            ejected=self._dispatcher.ejections.names,
+        )
+        answer, tries = await self._dispatcher.dispatch(asked, planned)
+        return answer if answer is not None else self._give_up(way, tries, planned.otherwise)
+
+    def _decide(self, asked: Asked) -> routing.Decision:
         return routing.resolve(
             self._pod.table,
-            asked.model,
-            session=_session(request, asked),
+            asked.body.model,
+            session=asked.asker.session,
             draw=random.random(),  # noqa: S311 - not a secret
-            forwarded=FORWARDED_HEADER in request.headers,
-            from_peer=request.app[FOR_PEERS],
+            forwarded=asked.way.steps > 0,
+            from_peer=asked.way.from_peer,
         )
 
-    def _target(self, decision: routing.ToVersion | routing.ToBase, model: str) -> Target:
-        if isinstance(decision, routing.ToBase):
-            return Target(
-                engine_model=self._pod.engine_base_model or model,
-                label=f"{model}@base",
-                adapter=model,
-                version=BASE_VERSION,
-                traffic=self._base_traffic,
+    def _give_up(self, way: Way, tries: tuple[Try, ...], refusal: Refusal) -> web.StreamResponse:
+        """Say why nobody has answered; to other pods also who may have had the request."""
+        outcomes = {tried.outcome for tried in tries}
+        if Outcome.TIMED_OUT in outcomes:
+            return self._reject(504, "timed_out", "The engine has not begun to answer in the time that a request has.")
+        lost = Outcome.LOST in outcomes or Outcome.DIED in outcomes
+        told = {dispatch.ASKED_HEADER: self._pod.name} if lost and (way.steps or way.from_peer) else {}
+        if Outcome.DIED in outcomes:
+            message = (
+                "The engine died while it had this request. It was not sent to another one, since it may be the cause."
             )
-        key = decision.key
-        return Target(
-            key=key,
-            engine_model=key.engine_name,
-            label=key.label,
-            adapter=key.adapter,
-            version=f"v{key.number}",
-            traffic=self._pod.traffic_of(key),
-        )
-
-    async def _ask_engine(
-        self, request: web.Request, asked: GenerationRequest, body: bytes, target: Target
-    ) -> web.StreamResponse:
-        renamed = target.engine_model != asked.model
-        call = Call(
-            url=self._engine_url + upstream_path(request),
-            body=asked.body_for(target.engine_model) if renamed else body,
-            headers={
-                "Content-Type": "application/json",
-                "Accept-Encoding": "identity",
-                **{name: value for name, value in request.headers.items() if name.lower() in _TO_ENGINE},
-            },
-            model_name=ModelName(target.engine_model, asked.model) if renamed else None,
-            added_headers={VERSION_HEADER: target.label},
-            lost_model=target.engine_model,
-        )
-        under_way = target.traffic.under_way(partial(self._went_idle, target))
-        with under_way, self._metrics.under_way(target.adapter, target.version):
-            try:
-                relayed = await relay(self._session, request, call)
-            except UpstreamLostError:
-                self._record_lost(target)
-            else:
-                if relayed.answered is not None:
-                    self._record(target, relayed.answered)
-                return relayed.response
-        elsewhere = routing.resolve_elsewhere(
-            self._pod.table,
-            asked.model,
-            forwarded=FORWARDED_HEADER in request.headers,
-            from_peer=request.app[FOR_PEERS],
-        )
-        return await self._answer_elsewhere(request, asked, body, elsewhere)
-
-    async def _answer_elsewhere(
-        self, request: web.Request, asked: GenerationRequest, body: bytes, decision: routing.Decision
-    ) -> web.StreamResponse:
-        match decision:
-            case routing.AskPeers(peers, otherwise):
-                draw = random.random()  # noqa: S311 - not a secret
-                for peer in routing.in_turn(peers, _session(request, asked), draw):
-                    if (answer := await self._forwarder.to_peer(request, body, peer)) is not None:
-                        return answer
-                return await self._answer_elsewhere(request, asked, body, otherwise)
-            case routing.Forward(url):
-                return await self._ask_service(request, body, url)
+            return self._unavailable(message, "engine_died", {**told, **_NO_RETRY, dispatch.DIED_HEADER: "1"})
+        if lost:
+            return self._unavailable(
+                "The request was lost on its way to an engine, and may have been begun there.", "request_lost", told
+            )
+        match refusal:
             case routing.NotFound(message):
                 return self._reject(404, "model_not_found", message)
             case routing.NotLoaded(message):
                 return self._unavailable(message, "adapter_not_loaded")
             case routing.Unavailable(message):
-                return self._unavailable(message)
-        raise AssertionError(f"the engine answers {decision}")
+                return self._unavailable(_with_details(message, tries))
 
-    async def _ask_service(self, request: web.Request, body: bytes, url: str) -> web.StreamResponse:
-        try:
-            return await self._forwarder.to_service(request, body, url)
-        except UpstreamLostError as error:
-            return self._unavailable(f"The model is not loaded here, and {url} can't be reached: {error}")
+    def _unavailable(
+        self, message: str, code: str = "model_unavailable", headers: Mapping[str, str] | None = None
+    ) -> web.Response:
+        return self._reject(503, code, message, {"Retry-After": str(routing.RETRY_AFTER_SECONDS), **(headers or {})})
 
-    def _went_idle(self, target: Target) -> None:
-        if target.key is not None:
-            self._pod.went_idle(target.key)
-
-    def _record(self, target: Target, answered: Answered) -> None:
-        target.traffic.count(answered)
-        if answered.failed:
-            self._pod.suspect_engine()
-        self._metrics.answered(target.adapter, target.version, answered)
-
-    def _record_lost(self, target: Target) -> None:
-        target.traffic.count_lost()
-        self._pod.suspect_engine()
-        self._metrics.lost(target.adapter, target.version)
-
-    def _unavailable(self, message: str, code: str = "model_unavailable") -> web.Response:
-        return self._reject(503, code, message, {"Retry-After": str(routing.RETRY_AFTER_SECONDS)})
-
-    def _reject(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    def _reject(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
         self._metrics.rejected(code)
         return error_response(status, code, message, headers=headers)
 
 
-def _session(request: web.Request, asked: GenerationRequest) -> str | None:
-    return request.headers.get(SESSION_HEADER) or asked.user or None
+def _way_of(request: web.Request) -> Way:
+    headers = request.headers
+    told = headers.get(dispatch.FORWARDED_HEADER, "0")
+    asked = tuple(name for name in headers.get(dispatch.ASKED_HEADER, "").split(",") if name)
+    steps = int(told) if told.isascii() and told.isdecimal() and len(told) < 4 else 1
+    return Way(steps=steps, asked=asked, from_peer=request.app[FOR_PEERS])
+
+
+def _with_details(message: str, tries: tuple[Try, ...]) -> str:
+    services = {tried.target.url: tried for tried in tries if isinstance(tried.target, Service)}
+    details = "; ".join(f"{url}: {tried.outcome} {tried.detail}".rstrip() for url, tried in services.items())
+    return f"{message} ({details})" if details else message

@@ -35,6 +35,9 @@ class Alias:
     """Whether it may have no place, until it is asked."""
     is_wanted: bool = True
     """Whether this pod is to load it."""
+    salts: Mapping[VersionKey, str] = field(default_factory=dict)
+    """What no client knows of a version and every pod that holds it does: else a client could calculate which sessions
+    get which version."""
 
     @property
     def is_missing(self) -> bool:
@@ -132,9 +135,10 @@ def resolve(
         return resolve_elsewhere(table, model, forwarded=forwarded, from_peer=from_peer)
     alias = table.aliases.get(model)
     if alias is None:
-        return NotFound(_unknown(table, model))
+        return NotFound(unknown(table, model))
     if alias.live:
-        return ToVersion(pick(alias.live, draw) if session is None else pick_for_session(alias.live, session))
+        version = pick(alias.live, draw) if session is None else pick_for_session(alias.live, session, alias.salts)
+        return ToVersion(version)
     return resolve_elsewhere(table, model, forwarded=forwarded, from_peer=from_peer)
 
 
@@ -192,8 +196,10 @@ def pick(route: Route, draw: float) -> VersionKey:
     return route[-1].version
 
 
-def pick_for_session(route: Route, session: str) -> VersionKey:
+def pick_for_session(route: Route, session: str, salts: Mapping[VersionKey, str] | None = None) -> VersionKey:
     """Pick the version of a session: the same one on every pod, whatever the order of the route.
+
+    Without salts anybody can calculate it who knows the digests.
 
     Weighted rendezvous hashing: a version whose part grows takes sessions over and loses none, and a version that
     comes or goes moves no session between two others. Each version has its own exponentially distributed number for
@@ -202,13 +208,19 @@ def pick_for_session(route: Route, session: str) -> VersionKey:
     """
     if len(route) == 1:
         return route[0].version
-    return min(route, key=lambda share: -math.log(_uniform(share.version, session)) / share.weight).version
+    salts = salts or {}
+
+    def rate(share: Share) -> float:
+        number = _uniform(salts.get(share.version, share.version.manifest_digest), session)
+        return -math.log(number) / share.weight
+
+    return min(route, key=rate).version
 
 
-def _uniform(version: VersionKey, session: str) -> float:
-    """A number in (0, 1] that depends on the version and the session alone."""
+def _uniform(salt: str, session: str) -> float:
+    """A number in (0, 1] that depends on both alone."""
     # 53 bits are all that a float holds.
-    return ((int.from_bytes(_hashed(version.manifest_digest, session)[:8], "big") >> 11) + 1) / 2**53
+    return ((int.from_bytes(_hashed(salt, session)[:8], "big") >> 11) + 1) / 2**53
 
 
 def _hashed(name: str, session: str) -> bytes:
@@ -220,6 +232,7 @@ def heaviest(route: Route) -> Share:
     return max(route, key=lambda share: (share.weight, share.version.number))
 
 
-def _unknown(table: RoutingTable, model: str) -> str:
+def unknown(table: RoutingTable, model: str) -> str:
+    """What a client is told that names a model which is not there."""
     known = ", ".join(sorted([table.base_name, *table.aliases])[:20])
     return f"The model {model!r} does not exist here. Known models: {known}. GET /v1/models lists them."

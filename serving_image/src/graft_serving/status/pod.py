@@ -51,6 +51,11 @@ class ServingPod:
         return self._table
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the engine answers and every alias is as good as it gets."""
+        return self._lifecycle.is_ready
+
+    @property
     def engine_base_model(self) -> str | None:
         """The engine's own name for the base."""
         return self._monitor.base_model
@@ -75,9 +80,23 @@ class ServingPod:
         if key.adapter in self._table.aliases:
             self._demand.count(key.adapter, is_missed=False)
 
+    def engine_answered(self) -> None:
+        """The engine has answered a request."""
+        self._monitor.note_answer()
+
     def suspect_engine(self) -> None:
         """A request failed on the engine."""
         self._monitor.suspect()
+
+    def engine_is_dying(self) -> None:
+        """The engine has said that its core is gone."""
+        self._monitor.doubt()
+        # Not at the next step of the lifecycle: each request until then would be lost as well.
+        self._refresh_table()
+
+    async def engine_survives(self) -> bool:
+        """Whether the engine, which has just lost a request, still answers."""
+        return await self._monitor.survives()
 
     def refresh(self) -> None:
         """Rebuild the routing table; called whenever the lifecycle has taken its steps."""
@@ -104,6 +123,7 @@ class ServingPod:
                     peers=_peers(wanted.peers_with(adapter, besides=self._name)),
                     on_demand=adapter.on_demand,
                     is_wanted=bool(adapter.versions),
+                    salts=self._salts(adapter.name),
                 )
                 for adapter in wanted.adapters
             },
@@ -142,6 +162,11 @@ class ServingPod:
     def _live_route(self, adapter: str) -> Route:
         route = self._lifecycle.routes.get(adapter, ())
         return tuple(share for share in route if self._is_live(share.version))
+
+    def _salts(self, adapter: str) -> dict[VersionKey, str]:
+        route = self._lifecycle.routes.get(adapter, ())
+        records = (self._lifecycle.records.get(share.version) for share in route)
+        return {record.key: record.salt for record in records if record is not None and record.salt}
 
     def _is_live(self, key: VersionKey) -> bool:
         record = self._lifecycle.records.get(key)

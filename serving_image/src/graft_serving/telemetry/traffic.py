@@ -5,13 +5,18 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
-from graft_serving.telemetry.answered import Answered
+from graft_serving.telemetry.answered import Answered, Asker
 
 BUCKETS_PER_DOUBLING = 8
 """OpenTelemetry's exponential histogram of scale 3: each bucket is 9 % wide, and buckets of several pods add up."""
 SHORTEST_SECONDS = 1e-4
 """A shorter time, or none, counts as this: zero has no logarithm."""
+MOST_CLIENTS: Final = 1024
+"""That are told apart; all further ones count as one."""
+MOST_SESSIONS: Final = 16_384
+"""That are told apart; no further one is measured."""
 
 
 def latency_bucket(seconds: float) -> int:
@@ -21,12 +26,53 @@ def latency_bucket(seconds: float) -> int:
 
 @dataclass(slots=True)
 class Measured:
-    """The answers since the alias's present route came into force."""
+    """The answers since the alias's present route came into force, as a judgement may use them.
+
+    A client that finds sessions which stay with one version could ask that version alone for what is slow, so each
+    session counts with its first answer, for which nothing but the weights has chosen.
+    """
 
     requests: int = 0
-    errors: int = 0
     latency: Counter[int] = field(default_factory=Counter)
     """Bucket → number of complete 2xx answers."""
+    _sessions: set[int] = field(default_factory=set)
+    _asked_by: Counter[str] = field(default_factory=Counter)
+    _failed_by: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def errors(self) -> int:
+        """Failed answers. Of a client beside others they count as one more than those of all the others at most.
+
+        So what one client provokes decides nothing, and what fails for everybody counts in full. A client that has
+        asked more than half of all is no exception among others: its errors count in full, too.
+        """
+        total = self._failed_by.total()
+        if total == 0:
+            return 0
+        client, most = self._failed_by.most_common(1)[0]
+        if 2 * self._asked_by[client] > self.requests:
+            return total
+        others = total - most
+        return others + min(most, others + 1)
+
+    def count(self, asker: Asker, answered: Answered | None) -> None:
+        """Take an answer into account; None if the engine lost the request before the first byte."""
+        if asker.session is not None and not self._is_new(asker.session):
+            return
+        client = asker.client if asker.client in self._asked_by or len(self._asked_by) < MOST_CLIENTS else ""
+        self.requests += 1
+        self._asked_by[client] += 1
+        if answered is None or answered.failed:
+            self._failed_by[client] += 1
+        elif answered.status // 100 == 2:
+            self.latency[latency_bucket(answered.seconds)] += 1
+
+    def _is_new(self, session: str) -> bool:
+        known = hash(session)
+        if known in self._sessions or len(self._sessions) >= MOST_SESSIONS:
+            return False
+        self._sessions.add(known)
+        return True
 
 
 @dataclass(slots=True)
@@ -49,22 +95,12 @@ class Traffic:
             if self.inflight == 0:
                 on_idle()
 
-    def count(self, answered: Answered) -> None:
-        """Count an answer that has ended."""
-        self._count(failed=answered.failed)
-        if answered.complete and answered.status // 100 == 2:
-            self.measured.latency[latency_bucket(answered.seconds)] += 1
-
-    def count_lost(self) -> None:
-        """Count a request that the engine lost before the first byte of an answer."""
-        self._count(failed=True)
+    def count(self, asker: Asker, answered: Answered | None) -> None:
+        """Count an answer that has ended; None if the engine lost the request before the first byte."""
+        self.requests += 1
+        self.errors += answered is None or answered.failed
+        self.measured.count(asker, answered)
 
     def measure_anew(self) -> None:
         """Forget what was measured: from now on another route is in force."""
         self.measured = Measured()
-
-    def _count(self, *, failed: bool) -> None:
-        self.requests += 1
-        self.errors += failed
-        self.measured.requests += 1
-        self.measured.errors += failed
