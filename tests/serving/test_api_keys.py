@@ -9,8 +9,8 @@ from tests.serving.conftest import Pod
 from tests.serving.published import wanted_adapter, wanted_set
 from tests.serving.test_api import OtherService
 
-from graft_serving.proxy.api_keys import ApiKeys
-from graft_serving.proxy.dispatch import proven_target
+from graft_serving.api.api_keys import ApiKeys
+from graft_serving.proxy.headers import proven_target
 
 RIGHT = {"Authorization": "Bearer first-key"}
 

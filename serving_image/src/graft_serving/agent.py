@@ -19,14 +19,14 @@ from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
 from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.registry_source import RegistrySource
 from graft_serving.adapters.scoring import Scoring
+from graft_serving.api.api_keys import ApiKeys
+from graft_serving.api.intake import Intake
+from graft_serving.api.router import Router
+from graft_serving.api.waiting_room import WaitingRoom
 from graft_serving.engine.client import EngineClient
 from graft_serving.engine.monitor import EngineMonitor
-from graft_serving.proxy.api_keys import ApiKeys
 from graft_serving.proxy.dispatch import Dispatcher
-from graft_serving.proxy.intake import Intake
 from graft_serving.proxy.relay import upstream_session
-from graft_serving.proxy.router import Router
-from graft_serving.proxy.waiting_room import WaitingRoom
 from graft_serving.settings import Settings
 from graft_serving.status.admin import admin_application
 from graft_serving.status.pod import ServingPod
@@ -242,7 +242,7 @@ def _router(
             metrics,
             engine_url=settings.engine_url,
             request_seconds=settings.request_timeout_seconds,
-            keys=keys,
+            prove=keys.proof_for if keys else None,
         ),
         base_digest=base.digest,
         metrics=metrics,

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from graft_serving.proxy.api_keys import keys_in
+from graft_serving.api.api_keys import keys_in
 
 PREFIX = "GRAFT_"
 

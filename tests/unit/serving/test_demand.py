@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from graft_serving.api.waiting_room import MOST_WAITING, WaitingRoom
 from graft_serving.proxy.routing import Decision, NotLoaded, ToBase
-from graft_serving.proxy.waiting_room import MOST_WAITING, WaitingRoom
 from graft_serving.status import demand
 from graft_serving.status.demand import PAUSE_SECONDS, Demand
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
@@ -11,8 +11,8 @@ from typing import Final, Protocol
 import aiohttp
 from aiohttp import web
 
+from graft_serving.proxy import headers
 from graft_serving.proxy.answers import ModelName
-from graft_serving.proxy.api_keys import KEY_HEADERS, PEER_HEADER, ApiKeys
 from graft_serving.proxy.attempts import (
     UNKNOWN_POD,
     Attempts,
@@ -26,7 +26,6 @@ from graft_serving.proxy.attempts import (
 )
 from graft_serving.proxy.body import RequestBody
 from graft_serving.proxy.ejection import Ejections
-from graft_serving.proxy.intake import Taken
 from graft_serving.proxy.relay import Call, Relayed, relay
 from graft_serving.proxy.routing import Peer, ToBase, ToVersion
 from graft_serving.telemetry.answered import Asker
@@ -36,19 +35,6 @@ from graft_serving.versions import VersionKey
 
 logger = logging.getLogger(__name__)
 
-FORWARDED_HEADER = "X-Graft-Forwarded"
-"""How many steps from pod to pod a request has taken."""
-ASKED_HEADER = "X-Graft-Asked"
-"""The pods whose engines may have had the request, in requests and in answers that tell of a failure."""
-DIED_HEADER = "X-Graft-Died"
-"""In an answer: the engine died under the request."""
-POD_HEADER = "X-Graft-Pod"
-"""The pod that a peer means to ask: an address may be another pod's by now, which holds other adapters of that name."""
-CLIENT_HEADER = "X-Graft-Client"
-"""Who has asked, as the first pod knows it; believed on the port for pods only."""
-VERSION_HEADER = "X-Graft-Version"
-NO_VERSION = "none"
-"""The version that answers name which came from no version: errors of the agent, and the list of models."""
 SEARCH_SECONDS = 5.0
 """How long to look for somebody who answers. Each node learns by itself, and some time after the operator, that pods
 are ready; until then a Service refuses connections. While a pod's engine is down, its Service goes on choosing it until
@@ -57,24 +43,6 @@ _FIRST_PAUSE: Final = 0.05
 """Before a Service is asked again; each further one is twice as long: where no pod is able, all that look for one must
 not keep the agents busy."""
 _LONGEST_PAUSE: Final = 0.8
-_TO_ENGINE = frozenset({"accept", "traceparent", "tracestate", "x-request-id"})
-_OURS = (FORWARDED_HEADER, ASKED_HEADER, POD_HEADER, CLIENT_HEADER, PEER_HEADER)
-_NOT_SENT_ON = frozenset(
-    {
-        "connection",
-        "content-encoding",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "te",
-        "transfer-encoding",
-        *(name.lower() for name in (*_OURS, *KEY_HEADERS)),
-    }
-)
-_LEFT_BY_PEERS: Final = frozenset({401, 404, 408, 421, 429, 503})
-"""Statuses of a pod that was meant and leaves the request to others: it lacks the model, engine, room or key."""
-_LEFT_BY_SERVICES: Final = frozenset({401, 429, 503})
 
 
 class Pod(Protocol):
@@ -115,14 +83,15 @@ class Asked:
     path: str
     """Of the route, never the client's own spelling of it."""
     body: RequestBody
-    taken: Taken
+    release: Callable[[], None]
+    """Gives the room of the body back."""
     asker: Asker
     way: Way
 
     def forget_body(self) -> None:
         """Give its room back: something has reached the client, so nobody else will need it."""
         self.body.members.clear()
-        self.taken.give_back()
+        self.release()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,15 +117,18 @@ class Dispatcher:
         *,
         engine_url: str,
         request_seconds: float,
-        keys: ApiKeys | None,
+        prove: Callable[[str], str | None] | None,
     ) -> None:
-        """Send through `session`; count in `metrics`; one try takes up to `request_seconds`."""
+        """Send through `session`; count in `metrics`; one try takes up to `request_seconds`.
+
+        `prove` tells what proves to a target that this is a pod of the base; None where nobody has to.
+        """
         self._session = session
         self._pod = pod
         self._metrics = metrics
         self._engine_url = engine_url.rstrip("/")
         self._request_seconds = request_seconds
-        self._keys = keys
+        self._prove = prove
         self._base_traffic = Traffic()
         self.ejections = Ejections()
 
@@ -220,14 +192,10 @@ class Dispatcher:
         call = Call(
             url=self._engine_url + asked.path,
             body=asked.body.naming(target.engine_model),
-            headers={
-                "Content-Type": "application/json",
-                "Accept-Encoding": "identity",
-                **{name: value for name, value in asked.request.headers.items() if name.lower() in _TO_ENGINE},
-            },
+            headers=headers.for_engine(asked.request.headers),
             seconds=self._request_seconds,
             model_name=ModelName(target.engine_model, model) if target.engine_model != model else None,
-            added_headers={VERSION_HEADER: target.label},
+            added_headers={headers.VERSION: target.label},
             engine_model=target.engine_model,
             kept_back=_nothing,
             on_first_byte=asked.forget_body,
@@ -241,27 +209,22 @@ class Dispatcher:
 
     async def _send_on(self, asked: Asked, target: Peer | Service, tries: list[Try]) -> Relayed:
         lost_by = [self._name_of(tried.target) for tried in tries if tried.outcome is Outcome.LOST]
-        way = asked.way.sent_on(lost_by)
-        headers = {name: value for name, value in asked.request.headers.items() if name.lower() not in _NOT_SENT_ON}
-        headers |= {FORWARDED_HEADER: str(way.steps), CLIENT_HEADER: asked.asker.client}
-        if way.asked:
-            headers[ASKED_HEADER] = ",".join(way.asked)
-        url = target.url
+        sent = headers.for_pod(asked.request.headers, asked.way.sent_on(lost_by), asked.asker.client)
         if isinstance(target, Peer):
-            headers[POD_HEADER] = target.name
+            sent[headers.POD] = target.name
         else:
             # A Service chooses a pod for each connection: one that is kept would lead to the same pod again.
-            headers["Connection"] = "close"
-        host = url.partition("://")[2]
-        if self._keys is not None and (proof := self._keys.proof_for(proven_target(host, headers.get(POD_HEADER)))):
-            headers[PEER_HEADER] = proof
+            sent["Connection"] = "close"
+        host = target.url.partition("://")[2]
+        if self._prove is not None and (proof := self._prove(headers.proven_target(host, sent.get(headers.POD)))):
+            sent[headers.PEER] = proof
         call = Call(
-            url=url + asked.path,
+            url=target.url + asked.path,
             body=asked.body.naming(asked.body.model),
-            headers=headers,
+            headers=sent,
             seconds=self._request_seconds,
             added_headers={},
-            kept_back=partial(_kept_back, statuses=_LEFT_BY_PEERS if isinstance(target, Peer) else _LEFT_BY_SERVICES),
+            kept_back=headers.kept_back_of_peer if isinstance(target, Peer) else headers.kept_back_of_service,
             on_first_byte=asked.forget_body,
         )
         return await relay(self._session, asked.request, call)
@@ -303,11 +266,6 @@ def in_words(tries: list[Try] | tuple[Try, ...]) -> str:
     return "; ".join(f"{_place(tried.target)}: {tried.outcome} {tried.detail}".rstrip() for tried in tries)
 
 
-def proven_target(host: str, pod: str | None) -> str:
-    """What a proof of a pod is bound to: the address that is asked, and the pod that is meant there."""
-    return f"{host}\n{pod or ''}"
-
-
 def _place(target: Target) -> str:
     match target:
         case ThisEngine():
@@ -322,21 +280,6 @@ def _labels(target: EngineTarget) -> tuple[str, str]:
     return target.adapter, target.version
 
 
-def _nothing(_: aiohttp.ClientResponse) -> None:
-    return None
-
-
-def _kept_back(answer: aiohttp.ClientResponse, *, statuses: frozenset[int]) -> Outcome | None:
-    """How an answer of another pod is to be taken that the client must not see.
-
-    An answer that names no version, not even none, is not an agent's at all.
-    """
-    headers: Mapping[str, str] = answer.headers
-    version = headers.get(VERSION_HEADER)
-    if version is None:
-        return Outcome.DECLINED if statuses is _LEFT_BY_PEERS else None
-    if version != NO_VERSION or answer.status not in statuses:
-        return None
-    if DIED_HEADER in headers:
-        return Outcome.DIED
-    return Outcome.LOST if ASKED_HEADER in headers else Outcome.DECLINED
+def _nothing(_: int, __: Mapping[str, str]) -> None:
+    """An engine's answers are all for the client."""
+    return

@@ -55,8 +55,8 @@ class Call:
     """Headers of the answer that the agent adds."""
     engine_model: str | None = None
     """The model, where an engine is asked: its answers are counted and judged. None asks another agent."""
-    kept_back: Callable[[aiohttp.ClientResponse], Outcome | None]
-    """Tells an answer of another agent that the client must not see: somebody else may answer yet."""
+    kept_back: Callable[[int, Mapping[str, str]], Outcome | None]
+    """Tells by status and headers an answer that the client must not see: somebody else may answer yet."""
     on_first_byte: Callable[[], None]
     """Called when the client is about to get something."""
 
@@ -145,7 +145,7 @@ class _Exchange:
 
     async def _pass_on(self, upstream: aiohttp.ClientResponse) -> Relayed:
         call = self._call
-        if (outcome := call.kept_back(upstream)) is not None:
+        if (outcome := call.kept_back(upstream.status, upstream.headers)) is not None:
             return Relayed(outcome=outcome, detail=f"status {upstream.status}")
         headers = {name: value for name, value in upstream.headers.items() if name.lower() not in _NOT_PASSED_BACK}
         headers.update(call.added_headers)

@@ -9,19 +9,37 @@ from typing import Final, Protocol
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from graft_serving.proxy import cors, dispatch, routing
-from graft_serving.proxy.api_keys import PEER_HEADER, ApiKeys
+from graft_serving.api import cors
+from graft_serving.api.api_keys import ApiKeys
+from graft_serving.api.errors import error_response
+from graft_serving.api.intake import Intake, IntakeError, Taken
+from graft_serving.api.model_list import model_card, model_list
+from graft_serving.api.waiting_room import WaitingRoom
+from graft_serving.proxy import dispatch, headers, routing
 from graft_serving.proxy.attempts import Outcome, Refusal, Service, Try, Way, attempts
 from graft_serving.proxy.body import InvalidBodyError, RequestBody, parse_body
 from graft_serving.proxy.dispatch import Asked, Dispatcher
-from graft_serving.proxy.intake import Intake, IntakeError, Taken
-from graft_serving.proxy.model_list import model_card, model_list
-from graft_serving.proxy.openai_errors import error_response
-from graft_serving.proxy.routes import GENERATION_PATHS, SERVED
 from graft_serving.proxy.routing import RoutingTable
-from graft_serving.proxy.waiting_room import WaitingRoom
 from graft_serving.telemetry.answered import Asker
 from graft_serving.telemetry.metrics import Metrics
+
+GENERATION_PATHS: Final = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/score",
+    "/v1/rerank",
+    "/score",
+    "/rerank",
+    "/tokenize",
+    "/detokenize",
+)
+"""The engine's routes that clients reach, and no others. Each takes a JSON object with the field `model`, and changes
+nothing. No answer of `/v1/responses` can be fetched again: nothing tells which pod has it."""
+SERVED: Final = ", ".join((*(f"POST {path}" for path in GENERATION_PATHS), "GET /v1/models", "GET /v1/models/{id}"))
 
 SESSION_HEADER = "X-Graft-Session"
 BASE_HEADER = "X-Graft-Base"
@@ -99,7 +117,7 @@ class Router:
         return app
 
     async def _mark(self, request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.setdefault(dispatch.VERSION_HEADER, dispatch.NO_VERSION)
+        response.headers.setdefault(headers.VERSION, headers.NO_VERSION)
         response.headers.setdefault(BASE_HEADER, self._base_digest.removeprefix("sha256:")[:12])
         response.headers.update(cors.marks(request, self._cors_origins))
         if self.is_stopping:
@@ -108,11 +126,9 @@ class Router:
 
     @web.middleware
     async def _meant_for_this_pod(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.headers.get(dispatch.POD_HEADER) == self._pod.name:
+        if request.headers.get(headers.POD) == self._pod.name:
             return await handler(request)
-        message = (
-            f"This port is for other pods, which name the pod that they mean in {dispatch.POD_HEADER}; use the Service."
-        )
+        message = f"This port is for other pods, which name the pod that they mean in {headers.POD}; use the Service."
         return self._reject(421, "not_this_pod", message)
 
     @web.middleware
@@ -131,14 +147,14 @@ class Router:
 
     def _client_of(self, request: web.Request) -> str | None:
         """A name for whoever asks; None where it takes a key and there is none."""
-        headers = request.headers
+        sent = request.headers
         if self._keys is None:
-            told = headers.get(dispatch.CLIENT_HEADER) if request.app[FOR_PEERS] else None
+            told = sent.get(headers.CLIENT) if request.app[FOR_PEERS] else None
             return told or hashlib.sha256((request.remote or "").encode()).hexdigest()[:16]
-        target = dispatch.proven_target(request.host, headers.get(dispatch.POD_HEADER))
-        if PEER_HEADER in headers and self._keys.accept_proof(headers[PEER_HEADER], target):
-            return headers.get(dispatch.CLIENT_HEADER, "")
-        return self._keys.client_of(headers)
+        target = headers.proven_target(request.host, sent.get(headers.POD))
+        if headers.PEER in sent and self._keys.accept_proof(sent[headers.PEER], target):
+            return sent.get(headers.CLIENT, "")
+        return self._keys.client_of(sent)
 
     async def _unknown_path(self, request: web.Request) -> web.StreamResponse:
         return self._reject(404, "path_not_served", f"{request.method} on this path is not served. Served: {SERVED}.")
@@ -159,7 +175,7 @@ class Router:
         return web.json_response(card)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
-        way = _way_of(request)
+        way = headers.way_of(request.headers, from_peer=request.app[FOR_PEERS])
         if self._pod.name in way.asked:
             return self._unavailable(f"{self._pod.name} has had this request already.")
         try:
@@ -194,7 +210,9 @@ class Router:
         assert resource is not None
         session = request.headers.get(SESSION_HEADER) or body.user or None
         asker = Asker(request[_CLIENT], session)
-        asked = Asked(request=request, path=resource.canonical, body=body, taken=taken, asker=asker, way=way)
+        asked = Asked(
+            request=request, path=resource.canonical, body=body, release=taken.give_back, asker=asker, way=way
+        )
         self._pod.count_asked(body.model)
         decision = await self._waiting_room.decide(partial(self._decide, asked), self._pod.wait_for_news)
         planned = attempts(
@@ -225,12 +243,12 @@ class Router:
         if Outcome.TIMED_OUT in outcomes:
             return self._reject(504, "timed_out", "The engine has not begun to answer in the time that a request has.")
         lost = Outcome.LOST in outcomes or Outcome.DIED in outcomes
-        told = {dispatch.ASKED_HEADER: self._pod.name} if lost and (way.steps or way.from_peer) else {}
+        told = {headers.ASKED: self._pod.name} if lost and (way.steps or way.from_peer) else {}
         if Outcome.DIED in outcomes:
             message = (
                 "The engine died while it had this request. It was not sent to another one, since it may be the cause."
             )
-            return self._unavailable(message, "engine_died", {**told, **_NO_RETRY, dispatch.DIED_HEADER: "1"})
+            return self._unavailable(message, "engine_died", {**told, **_NO_RETRY, headers.DIED: "1"})
         if lost:
             return self._unavailable(
                 "The request was lost on its way to an engine, and may have been begun there.", "request_lost", told
@@ -244,21 +262,13 @@ class Router:
                 return self._unavailable(_with_details(message, tries))
 
     def _unavailable(
-        self, message: str, code: str = "model_unavailable", headers: Mapping[str, str] | None = None
+        self, message: str, code: str = "model_unavailable", more: Mapping[str, str] | None = None
     ) -> web.Response:
-        return self._reject(503, code, message, {"Retry-After": str(routing.RETRY_AFTER_SECONDS), **(headers or {})})
+        return self._reject(503, code, message, {"Retry-After": str(routing.RETRY_AFTER_SECONDS), **(more or {})})
 
-    def _reject(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    def _reject(self, status: int, code: str, message: str, more: Mapping[str, str] | None = None) -> web.Response:
         self._metrics.rejected(code)
-        return error_response(status, code, message, headers=headers)
-
-
-def _way_of(request: web.Request) -> Way:
-    headers = request.headers
-    told = headers.get(dispatch.FORWARDED_HEADER, "0")
-    asked = tuple(name for name in headers.get(dispatch.ASKED_HEADER, "").split(",") if name)
-    steps = int(told) if told.isascii() and told.isdecimal() and len(told) < 4 else 1
-    return Way(steps=steps, asked=asked, from_peer=request.app[FOR_PEERS])
+        return error_response(status, code, message, headers=more)
 
 
 def _with_details(message: str, tries: tuple[Try, ...]) -> str:

@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from graft_serving.proxy import headers
+
 logger = logging.getLogger(__name__)
 
 SCHEME = "bearer"
-KEY_HEADERS: Final = ("Authorization", "X-Api-Key")
-"""OpenAI's and Anthropic's. They never leave the pod that a client has sent them to."""
-PEER_HEADER: Final = "X-Graft-Peer"
-"""`<seconds since the epoch>:<HMAC-SHA256, hex>` of the time and of what the request is sent to."""
 PEER_SECONDS: Final = 60
 """For which such a proof holds: pods' clocks differ by less."""
 
@@ -32,18 +30,21 @@ class ApiKeys:
         self._seen: tuple[int, int, int] | None = None
         self._digests: tuple[bytes, ...] = ()
 
-    def client_of(self, headers: Mapping[str, str]) -> str | None:
+    def client_of(self, sent: Mapping[str, str]) -> str | None:
         """A name for whoever knows the key in `Authorization: Bearer <key>` or `X-Api-Key`; None if that is no key.
 
         Takes the same time for every wrong key: digests of one length are compared, and all of them.
         """
         self._reread_if_changed()
-        offered = _digest(_offered(headers))
+        offered = _digest(_offered(sent))
         matches = [hmac.compare_digest(offered, known) for known in self._digests]
         return hashlib.sha256(offered).hexdigest()[:16] if any(matches) else None
 
     def proof_for(self, target: str) -> str | None:
-        """What proves to the pod at `target` that this one knows a key, without telling it; None if it knows none."""
+        """What proves to the pod at `target` that this one knows a key, without telling it; None if it knows none.
+
+        Its form is `<seconds since the epoch>:<HMAC-SHA256 of them and of the target, hex>`.
+        """
         self._reread_if_changed()
         if not self._digests:
             return None
@@ -82,8 +83,8 @@ def keys_in(text: str) -> tuple[str, ...]:
     return tuple(key for line in text.splitlines() if (key := line.strip()))
 
 
-def _offered(headers: Mapping[str, str]) -> str:
-    authorization, other = (headers.get(name, "") for name in KEY_HEADERS)
+def _offered(sent: Mapping[str, str]) -> str:
+    authorization, other = (sent.get(name, "") for name in headers.KEYS)
     scheme, _, key = authorization.partition(" ")
     return key.strip() if scheme.lower() == SCHEME else other.strip()
 
