@@ -91,7 +91,7 @@ class Agent:
             state=self._pod.state,
             revision=self._pod.revision,
             is_ready=lambda: self.is_ready,
-            registry=metrics.registry,
+            metrics=metrics.exposed,
         )
 
     @property

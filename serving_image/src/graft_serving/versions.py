@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from graft_registry.digests import digest_hex
 from graft_registry.documents import engine_name
@@ -20,7 +21,7 @@ class VersionState(StrEnum):
     DRAINING = "Draining"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, order=True)
 class VersionKey:
     """One immutable version of one adapter. The digest is the one of the manifest's bytes, `sha256:<hex>`."""
 
@@ -28,17 +29,17 @@ class VersionKey:
     number: int
     manifest_digest: str
 
-    @property
+    @cached_property
     def engine_name(self) -> str:
         """The unique name under which the engine knows this version."""
         return engine_name(self.adapter, self.number, self.manifest_digest)
 
-    @property
+    @cached_property
     def directory_name(self) -> str:
         """The name of the folder that holds this version's files: the hex digits of the manifest digest."""
         return digest_hex(self.manifest_digest)
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The form in which answers name the version, e.g. `support@v7`."""
         return f"{self.adapter}@v{self.number}"

@@ -72,6 +72,10 @@ class AdapterCache:
         """Where the version's files are, or will be."""
         return self._root / key.directory_name
 
+    def place_of(self, key: VersionKey) -> str:
+        """The same as the engine tells it."""
+        return f"{self._root}/{key.directory_name}"
+
     def folders(self) -> tuple[CachedFolder, ...]:
         """All versions on the disk."""
         return tuple(self._folders.values())

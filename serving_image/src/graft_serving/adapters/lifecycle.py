@@ -21,6 +21,9 @@ from graft_serving.wanted.documents import WantedSet, parse_wanted_set
 logger = logging.getLogger(__name__)
 
 LONGEST_RETRY_SECONDS = 60.0
+PAUSES_PER_PASS = 4
+"""Passes over all versions take a fifth of the time at most."""
+LONGEST_PAUSE_SECONDS = 0.5
 MOST_DOUBLINGS = 10
 """Far beyond the longest pause; without a bound the power would one day be too large for a float."""
 
@@ -138,12 +141,16 @@ class Lifecycle:
         """Plan and act at every wake-up, for ever."""
         async with asyncio.TaskGroup() as tasks:
             while True:
+                began = time.perf_counter()
                 self._reconcile(tasks)
+                took = time.perf_counter() - began
                 timeout = self._seconds_until_next_retry()
                 try:
                     await asyncio.wait_for(self._wake.wait(), timeout)
                 except TimeoutError:
                     logger.debug("a retry is due")
+                # A pod that brings a thousand versions up is woken a thousand times: what comes meanwhile is one event.
+                await asyncio.sleep(min(PAUSES_PER_PASS * took, LONGEST_PAUSE_SECONDS))
                 self._wake.clear()
 
     def _reconcile(self, tasks: asyncio.TaskGroup) -> None:
@@ -169,7 +176,7 @@ class Lifecycle:
                 key: planning.VersionSeen(
                     state=record.state,
                     busy=key in self._tasks,
-                    loaded=loaded.get(key.engine_name) == str(self._cache.path_of(key)),
+                    loaded=loaded.get(key.engine_name) == self._cache.place_of(key),
                     inflight=record.traffic.inflight,
                     retry_due=record.retry_at <= now,
                     attempts=record.attempts,

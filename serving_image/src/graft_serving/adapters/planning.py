@@ -7,7 +7,6 @@ the next one.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from graft_serving.adapters.eviction import CachedFolder, evictions
 from graft_serving.versions import Route, VersionKey, VersionState
@@ -138,7 +137,7 @@ def plan_steps(seen: Seen, routes: Mapping[str, Route]) -> tuple[Step, ...]:
     needed = {key for adapter in seen.wanted.adapters for key in adapter.version_keys}
     needed |= {share.version for route in routes.values() for share in route}
     steps: list[Step] = []
-    for key in sorted(needed | seen.versions.keys()):
+    for key in sorted(needed | seen.versions.keys(), key=_name_and_number):
         version = seen.versions.get(key, VersionSeen(state=VersionState.PENDING))
         step = (
             _step_of_needed(key, version, engine_ready=seen.engine_ready)
@@ -148,6 +147,10 @@ def plan_steps(seen: Seen, routes: Mapping[str, Route]) -> tuple[Step, ...]:
         if step is not None:
             steps.append(step)
     return (*steps, *_clear_away(seen, needed | seen.versions.keys()))
+
+
+def _name_and_number(key: VersionKey) -> tuple[str, int, str]:
+    return key.adapter, key.number, key.manifest_digest
 
 
 def _step_of_needed(key: VersionKey, version: VersionSeen, *, engine_ready: bool) -> Step | None:
@@ -180,7 +183,7 @@ def _clear_away(seen: Seen, known: Collection[VersionKey]) -> Iterator[Step]:
     stray_names = sorted(seen.engine_names.keys() - {key.engine_name for key in known})
     if stray_names and not seen.sweeping:
         yield Sweep(tuple(stray_names))
-    kept = {key.directory_name for key in known} | {PurePath(path).name for path in seen.engine_names.values()}
+    kept = {key.directory_name for key in known} | {path.rpartition("/")[2] for path in seen.engine_names.values()}
     if evicted := evictions(seen.folders, kept, seen.cache_bytes):
         yield Evict(evicted)
 

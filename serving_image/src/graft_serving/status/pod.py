@@ -19,6 +19,7 @@ from graft_serving.status.documents import (
     VersionStatus,
 )
 from graft_serving.status.revision import Revision
+from graft_serving.telemetry.pacing import Slices
 from graft_serving.telemetry.traffic import Measured, Traffic
 from graft_serving.versions import Route, VersionKey, VersionState
 from graft_serving.wanted.documents import WantedPeer
@@ -130,12 +131,20 @@ class ServingPod:
             peer=self._peer,
         )
 
-    def state(self) -> AgentState:
-        """The pod's state document."""
+    async def state(self) -> bytes:
+        """The pod's state document as JSON, made without holding the event loop for long."""
         wanted = self._lifecycle.wanted
         by_name: dict[str, list[VersionRecord]] = {adapter.name: [] for adapter in wanted.adapters} if wanted else {}
         for key, record in sorted(self._lifecycle.records.items()):
             by_name.setdefault(key.adapter, []).append(record)
+        head = self._state_without_adapters().model_dump_json(by_alias=True).removesuffix("]}")
+        slices, adapters = Slices(), list[str]()
+        for name, records in by_name.items():
+            adapters.append(self._adapter_status(name, records).model_dump_json(by_alias=True))
+            await slices.pause_if_over()
+        return f"{head}{','.join(adapters)}]}}".encode()
+
+    def _state_without_adapters(self) -> AgentState:
         return AgentState(
             pod=self._name,
             revision=self.revision.name,
@@ -144,7 +153,7 @@ class ServingPod:
             base=BaseState(name=self._base.name, digest=self._base.digest),
             engine=EngineState(state=self._monitor.state, starts=self._monitor.starts, message=self._monitor.message),
             ready=self._lifecycle.is_ready,
-            adapters=tuple(self._adapter_status(name, records) for name, records in by_name.items()),
+            adapters=(),
         )
 
     def _news(self) -> Hashable:

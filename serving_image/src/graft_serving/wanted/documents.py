@@ -1,5 +1,7 @@
 """The document that the operator writes for the agent: `graft.dev/wanted/v1`."""
 
+from collections import Counter
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -81,7 +83,7 @@ class WantedAdapter(Document):
             raise ValueError(f"adapter {self.name!r}: every weight of route is 0; give one version a weight")
         return self
 
-    @property
+    @cached_property
     def version_keys(self) -> tuple[VersionKey, ...]:
         """The wanted versions as keys, in the order of the document."""
         return tuple(VersionKey(self.name, wanted.number, wanted.manifest_digest) for wanted in self.versions)
@@ -92,7 +94,7 @@ class WantedAdapter(Document):
             return self
         return self.model_copy(update={"versions": (), "route": (), "scoring": None})
 
-    @property
+    @cached_property
     def scored_versions(self) -> tuple[VersionKey, VersionKey] | None:
         """The candidate and the stable version whose answers are to be scored."""
         if self.scoring is None:
@@ -100,7 +102,7 @@ class WantedAdapter(Document):
         keys = {key.number: key for key in self.version_keys}
         return keys[self.scoring.candidate], keys[self.scoring.stable]
 
-    @property
+    @cached_property
     def desired_route(self) -> Route:
         """The wanted route over keys, without the versions that are to get nothing."""
         keys = {key.number: key for key in self.version_keys}
@@ -118,8 +120,8 @@ class WantedSet(Document):
     @model_validator(mode="after")
     def _aliases_are_unique(self) -> Self:
         names = [self.base.name, *(adapter.name for adapter in self.adapters)]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"adapters: the names {sorted(twice)} occur twice (the base's name counts)")
+        if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+            raise ValueError(f"adapters: the names {twice} occur twice (the base's name counts)")
         return self
 
     def part_of(self, pod: str) -> Self:
@@ -130,7 +132,8 @@ class WantedSet(Document):
         """The pods that hold the adapter and can be asked, but for one; None where every pod holds it."""
         if adapter.pods is None:
             return None
-        return tuple(peer for peer in self.peers if peer.name in adapter.pods and peer.name != besides)
+        wanted = set(adapter.pods) - {besides}
+        return tuple(peer for peer in self.peers if peer.name in wanted)
 
 
 def parse_wanted_set(raw: bytes) -> WantedSet:
