@@ -45,6 +45,9 @@ class FakeEngine:
         self.seconds_per_token = 0.0
         self.hangs = False
         self.deaths: list[str] = []
+        self.max_model_length: int | None = None
+        self.evicts: set[str] = set()
+        """Adapter names whose weights have left the engine's cache: newer versions answer 500 to their unload."""
         self.loads: list[str] = []
         self.unloads: list[str] = []
         self.generations: Counter[str] = Counter()
@@ -99,7 +102,8 @@ class FakeEngine:
         self.polls += 1
         if self.hangs:
             await asyncio.sleep(3600)
-        cards = [{"id": self.base_model, "object": "model", "root": "/base", "parent": None}]
+        base = {"id": self.base_model, "object": "model", "root": "/base", "parent": None}
+        cards: list[dict[str, Any]] = [base | {"max_model_len": self.max_model_length}]
         cards += [
             {"id": name, "object": "model", "root": path, "parent": self.base_model}
             for name, path in self.adapters.items()
@@ -134,6 +138,8 @@ class FakeEngine:
         if name not in self.adapters:
             return _error(404, "NotFoundError", f"The lora adapter '{name}' cannot be found.")
         path = self.adapters.pop(name)
+        if name.split("--")[0] in self.evicts:
+            return _error(500, "InternalServerError", f"Failed to remove LoRA adapter '{name}'.")
         if not await asyncio.to_thread(Path(path).is_dir):
             self.deaths.append(f"the files of {name} were deleted before it was unloaded")
         return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")

@@ -40,6 +40,10 @@ IDLE_SECONDS = 75.0
 """After which a client's idle connection is closed; longer than load balancers keep theirs (60 s on AWS)."""
 
 
+LINGERING_SECONDS = 2.0
+"""For which the rest of a body that nobody wants is taken and thrown away, so that its client reads the answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sessions:
     """The agent's HTTP sessions. Each has connections of its own, so that none waits for another's."""
@@ -157,6 +161,7 @@ class Agent:
                     access_log=None,
                     shutdown_timeout=shutdown_seconds / 2,
                     keepalive_timeout=IDLE_SECONDS,
+                    lingering_time=LINGERING_SECONDS,
                 ),
             )
             for port, app in applications

@@ -180,6 +180,7 @@ class Lifecycle:
                     inflight=record.traffic.inflight,
                     retry_due=record.retry_at <= now,
                     attempts=record.attempts,
+                    may_be_taken_now=self._was_started_since(record.refused_by_start),
                 )
                 for key, record in self.records.items()
             },
@@ -190,6 +191,9 @@ class Lifecycle:
             cache_bytes=0 if self._disk_is_full() else self._settings.cache_bytes,
             sweeping=self._sweep is not None,
         )
+
+    def _was_started_since(self, start: int | None) -> bool:
+        return start is not None and self._monitor.starts > start
 
     def _move_aliases(self, routes: Mapping[str, Route]) -> None:
         if routes == self.routes:

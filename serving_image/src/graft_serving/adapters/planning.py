@@ -28,6 +28,8 @@ class VersionSeen:
     inflight: int = 0
     retry_due: bool = True
     attempts: int = 0
+    may_be_taken_now: bool = False
+    """It was refused by an engine that has been started anew since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +160,7 @@ def _step_of_needed(key: VersionKey, version: VersionSeen, *, engine_ready: bool
         return None
     match version.state:
         case VersionState.REFUSED:
-            return None
+            return BringUp(key) if version.may_be_taken_now and engine_ready else None
         case VersionState.PROVEN:
             lost = engine_ready and not version.loaded
             return BringUp(key) if lost else None

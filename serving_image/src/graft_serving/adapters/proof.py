@@ -3,6 +3,7 @@
 The engine answers 200 for an adapter of another base and then talks nonsense, so a successful load proves nothing.
 """
 
+import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -14,6 +15,26 @@ REQUIRED_AGREEMENT = Fraction(3, 4)
 COMFORTABLE_MARGIN = 0.3
 """Nats between best and second-best token, below which an answer is a near tie and proves nothing. An adapter that was
 trained on a base in 4 bits and is served on the same base in full precision finds each logit shifted by up to 0.14."""
+
+
+MOST_PROMPTS = 8
+MOST_PROMPT_TOKENS = 2048
+MOST_ANSWER_TOKENS = 64
+"""Bounds of a proof, whatever a manifest says: users of other adapters wait for it. Trainers record 8 prompts with
+answers of 16 tokens."""
+
+
+def askable(golden: Sequence[GoldenPrompt], max_model_length: int | None) -> tuple[GoldenPrompt, ...]:
+    """The golden prompts that are asked: so few, so short, and with room for their answers in the engine's length."""
+    longest = max_model_length or MOST_PROMPT_TOKENS + MOST_ANSWER_TOKENS
+    fitting = (
+        prompt
+        for prompt in golden
+        if 0 < len(prompt.prompt_token_ids) <= MOST_PROMPT_TOKENS
+        and len(prompt.answer_token_ids) <= MOST_ANSWER_TOKENS
+        and len(prompt.prompt_token_ids) + max(1, len(prompt.answer_token_ids)) <= longest
+    )
+    return tuple(itertools.islice(fitting, MOST_PROMPTS))
 
 
 def same_answer(recorded: GoldenPrompt, generated: Generation) -> bool:

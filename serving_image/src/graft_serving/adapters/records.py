@@ -40,6 +40,10 @@ class VersionRecord:
     attempts: int = 0
     retry_at: float = 0.0
     load_seconds: float | None = None
+    broken_proofs: int = 0
+    """Proofs in a row that ended with an error of the engine."""
+    refused_by_start: int | None = None
+    """The engine's start that refused it; None where no engine did."""
     salt: str = ""
     """What no client knows of the version and every pod that holds it does."""
     traffic: Traffic = field(default_factory=Traffic)

@@ -5,13 +5,15 @@ fewer bits and with other kernels, so its score there, beside that of the versio
 """
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from graft_registry.documents import Probe
 from graft_serving.adapters.cache import AdapterCache
 from graft_serving.adapters.lifecycle import Lifecycle
+from graft_serving.adapters.proof import MOST_PROMPT_TOKENS
 from graft_serving.adapters.records import ProbeScore, VersionRecord
 from graft_serving.engine.client import EngineClient
 from graft_serving.engine.monitor import EngineMonitor
@@ -19,6 +21,12 @@ from graft_serving.errors import AgentError, EngineRejectedError, EngineUnreacha
 from graft_serving.versions import VersionKey, VersionState
 
 logger = logging.getLogger(__name__)
+
+TRIES = 3
+"""Of one probe, while the engine fails: that says nothing of the version, unless it goes on."""
+MOST_PROBES = 32
+MOST_TOKENS = 256
+"""Bounds of what is asked, whatever a manifest says. Trainers write 32 probes of up to 72 tokens."""
 
 Pair = tuple[VersionKey, VersionKey]
 """The candidate, whose probes are asked, and the stable version."""
@@ -85,7 +93,8 @@ class Scoring:
 
     async def _score(self, pair: Pair) -> None:
         candidate, _ = pair
-        probes = (await self._cache.ensure(candidate)).manifest.probes
+        manifest = (await self._cache.ensure(candidate)).manifest
+        probes = askable_probes(manifest.probes, self._monitor.max_model_length)
         records = self._answering(pair)
         if records is None:
             return
@@ -106,18 +115,38 @@ class Scoring:
         return pair in self._wanted_pairs() and self._answering(pair) is not None
 
     async def _is_right(self, record: VersionRecord, probe: Probe) -> bool:
-        try:
-            with record.traffic.under_way(partial(self._lifecycle.went_idle, record.key)):
-                generated = await self._engine.generate(
-                    record.key.engine_name, probe.prompt_token_ids, probe.max_tokens
-                )
-        except EngineRejectedError as error:
-            logger.info("version=%s rejects a probe: %s", record.key.label, error)
-            return False
-        except EngineUnreachableError:
-            self._monitor.suspect()
-            raise
-        return generated.text.strip() == probe.expected.strip()
+        for tries_left in reversed(range(TRIES)):
+            try:
+                with record.traffic.under_way(partial(self._lifecycle.went_idle, record.key)):
+                    generated = await self._engine.generate(
+                        record.key.engine_name, probe.prompt_token_ids, probe.max_tokens
+                    )
+            except EngineRejectedError as error:
+                logger.info("version=%s rejects a probe: %s", record.key.label, error)
+                if error.is_final or not tries_left:
+                    return False
+                self._monitor.suspect()
+                await asyncio.sleep(self._retry_seconds)
+                await self._monitor.wait_until_ready()
+            except EngineUnreachableError:
+                self._monitor.suspect()
+                raise
+            else:
+                return generated.text.strip() == probe.expected.strip()
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def askable_probes(probes: Sequence[Probe], max_model_length: int | None) -> tuple[Probe, ...]:
+    """The probes that are asked: so few, so short, and with room for their answers in the engine's length."""
+    longest = max_model_length or MOST_PROMPT_TOKENS + MOST_TOKENS
+    fitting = (
+        probe
+        for probe in probes
+        if 0 < len(probe.prompt_token_ids) <= MOST_PROMPT_TOKENS
+        and probe.max_tokens <= MOST_TOKENS
+        and len(probe.prompt_token_ids) + probe.max_tokens <= longest
+    )
+    return tuple(itertools.islice(fitting, MOST_PROBES))
 
 
 def _is_scored(record: VersionRecord, *, by: VersionKey) -> bool:
