@@ -49,13 +49,14 @@ async def test_a_document_of_before_the_news_is_not_given_out_after_them() -> No
 
 
 async def test_one_that_took_long_is_given_out_again_for_a_while() -> None:
+    made = 0
+
     async def take_long() -> bytes:
         nonlocal made
         made += 1
         await asyncio.sleep(0.05)
         return b""
 
-    made = 0
     sparing = Sparing(take_long)
     for _ in range(5):
         await sparing.get()
@@ -65,6 +66,8 @@ async def test_one_that_took_long_is_given_out_again_for_a_while() -> None:
 
 
 async def test_one_that_can_not_be_made_is_tried_again() -> None:
+    tries = 0
+
     async def fail_once() -> bytes:
         nonlocal tries
         tries += 1
@@ -72,7 +75,6 @@ async def test_one_that_can_not_be_made_is_tried_again() -> None:
             raise OSError
         return b"made"
 
-    tries = 0
     sparing = Sparing(fail_once)
     [failed] = await asyncio.gather(sparing.get(), return_exceptions=True)
     assert isinstance(failed, OSError)
