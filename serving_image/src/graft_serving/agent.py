@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Self
 
@@ -63,11 +63,11 @@ class Agent:
         self,
         settings: Settings,
         *,
-        store: ObjectStore,
+        open_store: Callable[[], ObjectStore],
         wanted_sets: AsyncIterator[bytes],
         sessions: Sessions,
     ) -> None:
-        """Compose the agent."""
+        """Compose the agent; the registry's store is opened whenever a version is fetched."""
         self._settings = settings
         self._wanted_sets = wanted_sets
         base = BaseManifest.from_bytes((settings.base_dir / BASE_MANIFEST).read_bytes())
@@ -78,7 +78,7 @@ class Agent:
             poll_seconds=settings.engine_poll_seconds,
             on_change=lambda: self.lifecycle.wake(),
         )
-        cache = AdapterCache(settings.adapters_dir, RegistrySource(store, settings.namespace))
+        cache = AdapterCache(settings.adapters_dir, RegistrySource(open_store, settings.namespace))
         self.lifecycle = Lifecycle(
             _lifecycle_settings(settings, base),
             cache=cache,
@@ -106,12 +106,12 @@ class Agent:
     @classmethod
     @contextlib.asynccontextmanager
     async def composed(
-        cls, settings: Settings, *, store: ObjectStore, wanted_sets: AsyncIterator[bytes]
+        cls, settings: Settings, *, open_store: Callable[[], ObjectStore], wanted_sets: AsyncIterator[bytes]
     ) -> AsyncIterator[Self]:
         """An agent with its HTTP sessions, which are closed at the end."""
         async with aiohttp.ClientSession() as control, aiohttp.ClientSession() as watch, upstream_session() as proxied:
             sessions = Sessions(control=control, watch=watch, proxied=proxied)
-            yield cls(settings, store=store, wanted_sets=wanted_sets, sessions=sessions)
+            yield cls(settings, open_store=open_store, wanted_sets=wanted_sets, sessions=sessions)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

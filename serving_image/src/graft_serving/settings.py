@@ -43,6 +43,9 @@ class Settings(BaseModel):
     of a model of 8 billion parameters)."""
     api_key_file: Path | None = None
     """A file with the keys that clients must know, one a line; every client may ask without it."""
+    registry_keys_dir: Path | None = None
+    """A folder with the registry's keys, each in a file that is named like its environment variable
+    (`AWS_ACCESS_KEY_ID` …). They are read again when they change; where there are none, the environment counts."""
     listen: str = "0.0.0.0"  # noqa: S104 - a pod's API is there to be reached from other pods
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     peer_port: Annotated[int, Field(ge=0, le=65535)] = 8002

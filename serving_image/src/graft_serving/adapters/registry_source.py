@@ -1,6 +1,7 @@
 """Versions from the registry, with its errors sorted into refusals and things that may pass."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,9 +29,9 @@ _RETRYABLE: dict[type[RegistryError], str] = {
 class RegistrySource:
     """Fetches the versions of one namespace's adapters."""
 
-    def __init__(self, store: ObjectStore, namespace: str) -> None:
-        """Read from `store` what belongs to `namespace`."""
-        self._store = store
+    def __init__(self, open_store: Callable[[], ObjectStore], namespace: str) -> None:
+        """Read what belongs to `namespace` from the store, which is opened for each version."""
+        self._open_store = open_store
         self._namespace = namespace
         # Threads of their own: a store that hangs must not hold up what needs only the disk.
         self._threads = ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch")
@@ -50,7 +51,7 @@ class RegistrySource:
             raise RetryableError(_RETRYABLE.get(type(error), "RegistryError"), str(error)) from error
 
     def _fetch(self, key: VersionKey, destination: Path) -> VersionManifest:
-        registry = AdapterRegistry(self._store, self._namespace, key.adapter)
+        registry = AdapterRegistry(self._open_store(), self._namespace, key.adapter)
         stored = registry.read(key.number, key.manifest_digest)
         registry.fetch(stored, destination, merged=False)
         return stored.manifest

@@ -152,18 +152,30 @@ def attempts(
         elsewhere = resolve_elsewhere(table, model, forwarded=way.steps > 0, from_peer=way.from_peer)
     else:
         elsewhere = decision
-    peers, otherwise = (elsewhere.peers, elsewhere.otherwise) if isinstance(elsewhere, AskPeers) else ((), elsewhere)
-    others: list[Target] = []
-    if way.steps < MOST_STEPS:
-        ordered = sorted(in_turn(peers, session, draw), key=lambda peer: peer.name in ejected)
-        others += [peer for peer in ordered if peer.name not in way.asked]
-        others += [Service(otherwise.url)] if isinstance(otherwise, Forward) else []
-    refusal = (
-        Unavailable(f"The model {model!r} is not loaded here, and {otherwise.url} can't answer.")
-        if isinstance(otherwise, Forward)
-        else otherwise
-    )
+    others, refusal = _others(model, elsewhere, way, session=session, draw=draw, ejected=ejected)
     return Attempts((*first, *(Attempt(target, SENT_WITHOUT_BYTE) for target in others)), refusal)
+
+
+def _others(
+    model: str,
+    elsewhere: AskPeers | Forward | Unavailable | NotLoaded,
+    way: Way,
+    *,
+    session: str | None,
+    draw: float,
+    ejected: Collection[str],
+) -> tuple[list[Target], Refusal]:
+    """Whoever may answer but for this pod's engine, in order, and what is told if none does."""
+    peers, otherwise = (elsewhere.peers, elsewhere.otherwise) if isinstance(elsewhere, AskPeers) else ((), elsewhere)
+    ordered = sorted(in_turn(peers, session, draw), key=lambda peer: peer.name in ejected)
+    others: list[Target] = [peer for peer in ordered if peer.name not in way.asked]
+    refusal: Refusal
+    if isinstance(otherwise, Forward):
+        others.append(Service(otherwise.url))
+        refusal = Unavailable(f"The model {model!r} is not loaded here, and {otherwise.url} can't answer.")
+    else:
+        refusal = otherwise
+    return others if way.steps < MOST_STEPS else [], refusal
 
 
 def next_target(planned: Attempts, tries: Sequence[Try], way: Way) -> Target | None:

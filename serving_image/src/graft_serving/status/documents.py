@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from graft_registry.documents import Document
+from graft_serving.wanted.documents import Decision
 
 
 class BaseState(Document):
@@ -70,6 +71,8 @@ class AdapterStatus(Document):
     name: str
     active: tuple[ShareState, ...]
     versions: tuple[VersionStatus, ...]
+    decision: Decision | None = None
+    """The one of the wanted set that is applied, as it stands there."""
     last_asked: str | None = None
 
 

@@ -22,7 +22,7 @@ from graft_serving.status.revision import Revision
 from graft_serving.telemetry.pacing import Slices
 from graft_serving.telemetry.traffic import Measured, Traffic
 from graft_serving.versions import Route, VersionKey, VersionState
-from graft_serving.wanted.documents import WantedPeer
+from graft_serving.wanted.documents import Decision, WantedPeer
 
 
 class ServingPod:
@@ -139,8 +139,10 @@ class ServingPod:
             by_name.setdefault(key.adapter, []).append(record)
         head = self._state_without_adapters().model_dump_json(by_alias=True).removesuffix("]}")
         slices, adapters = Slices(), list[str]()
+        decisions = {adapter.name: adapter.decision for adapter in wanted.adapters} if wanted else {}
         for name, records in by_name.items():
-            adapters.append(self._adapter_status(name, records).model_dump_json(by_alias=True))
+            status = self._adapter_status(name, records, decisions.get(name))
+            adapters.append(status.model_dump_json(by_alias=True))
             await slices.pause_if_over()
         return f"{head}{','.join(adapters)}]}}".encode()
 
@@ -186,13 +188,14 @@ class ServingPod:
             and key.engine_name in self._monitor.loaded
         )
 
-    def _adapter_status(self, name: str, records: list[VersionRecord]) -> AdapterStatus:
+    def _adapter_status(self, name: str, records: list[VersionRecord], decision: Decision | None) -> AdapterStatus:
         live = self._live_route(name)
         is_busy = any(record.traffic.inflight for record in records)
         return AdapterStatus(
             name=name,
             active=tuple(ShareState(number=share.version.number, weight=share.weight) for share in live),
             versions=tuple(self._version_status(record) for record in records),
+            decision=decision,
             last_asked=self._demand.last_asked(name, is_loaded=bool(live), is_busy=is_busy),
         )
 

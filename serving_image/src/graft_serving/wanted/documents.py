@@ -50,6 +50,14 @@ class WantedScoring(Document):
     stable: Annotated[int, Field(ge=1)]
 
 
+class Decision(Document):
+    """What the operator has decided for an adapter. The agent carries the entry out, and tells only whose it is."""
+
+    target: int | None = None
+    previous: int | None = None
+    weight: int | None = None
+
+
 class WantedPeer(Document):
     """Another pod of the base, and where it answers what pods ask one another."""
 
@@ -69,6 +77,7 @@ class WantedAdapter(Document):
     scoring: WantedScoring | None = None
     on_demand: bool = False
     """Whether it may have no place, until it is asked."""
+    decision: Decision | None = None
 
     @model_validator(mode="after")
     def _route_names_listed_versions(self) -> Self:
