@@ -20,3 +20,7 @@ bench-train: setup ## Train against a bare PEFT loop and TRL, and transfer again
 
 bench-transfer: setup ## Only the second: publish and fetch against plain boto3
 	@$(BENCH) tests.bench.transfer
+
+.PHONY: bench-scale
+bench-scale: setup cluster-up ## Measure the operator with 1,000 and 10,000 adapters (docs/scale.md; SCALE="--adapters 1000")
+	@$(BENCH) tests.bench.scale --page docs/scale.md $(SCALE)

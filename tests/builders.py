@@ -10,18 +10,19 @@ from graft_operator.api.base_model import BaseModel, BaseModelStatus, ResolvedBa
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
-from graft_operator.plan.observed import (
-    AdapterObserved,
+from graft_operator.plan.known import Known
+from graft_operator.plan.rollout.steps import served
+from graft_operator.plan.snapshot import (
     AdapterOfBase,
-    BaseObserved,
+    AdapterSnapshot,
+    BaseSnapshot,
     DeploymentObserved,
     JobObserved,
     PodObserved,
     VersionOnPod,
 )
-from graft_operator.plan.rank_doubling import with_effective_rank
-from graft_operator.plan.recipe import recipe_digest
-from graft_operator.plan.rollout import served
+from graft_operator.plan.training.rank import with_effective_rank
+from graft_operator.plan.training.recipe import recipe_digest
 from graft_registry.digests import digest_of, sha256_digest
 from graft_registry.documents import (
     BaseLocation,
@@ -260,7 +261,7 @@ def answering_pod(stored: StoredVersion | ServedVersion, name: str = "pod-1", *,
     return pod(name, on_pod(stored), base=base, active=(on_pod(stored).number,))
 
 
-def seen(subject: LoraAdapter | None = None, **fields: Any) -> AdapterObserved:
+def seen(subject: LoraAdapter | None = None, **fields: Any) -> AdapterSnapshot:
     """Return what an adapter's plan sees: by default a new adapter on a base that is resolved and serves."""
     subject = subject or adapter()
     base = fields.setdefault("base", base_model())
@@ -271,7 +272,7 @@ def seen(subject: LoraAdapter | None = None, **fields: Any) -> AdapterObserved:
             dataset_digest=fields.get("dataset_digest"),
             evaluation_digest=fields.get("evaluation_digest"),
         )
-    return AdapterObserved(adapter=subject, **fields)
+    return AdapterSnapshot(adapter=subject, **fields)
 
 
 def deployment(base: str = "A", *, replicas: int = 1, ready: int | None = None, **fields: Any) -> DeploymentObserved:
@@ -292,14 +293,14 @@ def adapter_of_base(name: str = "support", **fields: Any) -> AdapterOfBase:
     return AdapterOfBase(name=name, **fields)
 
 
-def base_seen(subject: BaseModel | None = None, *, bases: str = "A", **fields: Any) -> BaseObserved:
+def base_seen(subject: BaseModel | None = None, *, bases: str = "A", **fields: Any) -> BaseSnapshot:
     """Return what a base's plan sees: by default resolved to what its spec names, and ``bases`` in the registry."""
     subject = subject or base_model(meta={"finalizers": ("graft.dev/base-in-use",)})
     source = BaseSource.model_validate(subject.spec.source.to_wire())
     known = [base_manifest(letter) for letter in bases]
     defaults: dict[str, Any] = {
         "source_digest": source.digest(),
-        "manifest": next((item for item in known if item.source == source), None),
+        "manifest": Known(next((item for item in known if item.source == source), None)),
         "manifests": {item.digest: item for item in known},
     }
-    return BaseObserved(base=subject, **defaults | fields)
+    return BaseSnapshot(base=subject, **defaults | fields)

@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 from tests.chart.conftest import Manifest, Render
 
-from graft_operator.cluster.resources import BASE_MODELS, INFERENCE_POOLS, LORA_ADAPTERS, PODS, Resource
-from graft_operator.handlers import _CHILDREN
+from graft_operator.cluster.resources import BASE_MODELS, INFERENCE_POOLS, LORA_ADAPTERS, Resource
+from graft_operator.cluster.watching import WATCHED
 from graft_operator.plan.actions import Kind
 from graft_operator.reconcilers.effects import OWNED
 
@@ -68,14 +68,16 @@ def test_operator_may_make_what_it_owns(render: Render, kind: str) -> None:
 
 
 def test_rights_to_inference_pools_can_be_left_out(render: Render) -> None:
-    assert verbs_on(render(), INFERENCE_POOLS) == {"get", "create", "patch", "delete"}
+    assert verbs_on(render(), INFERENCE_POOLS) == {"list", "watch", "create", "patch", "delete"}
     for namespaces, where in (([], ""), (["team-a"], "team-a")):
         manifests = render({"rbac": {"inferencePools": False}, "watchNamespaces": namespaces})
         assert verbs_on(manifests, INFERENCE_POOLS, namespace=where) == set()
         assert verbs_on(manifests, LORA_ADAPTERS, namespace=where), "the other rights stay"
 
 
-@pytest.mark.parametrize("resource", [*_CHILDREN, PODS], ids=lambda resource: resource.plural)
+@pytest.mark.parametrize(
+    "resource", [item.resource for item in WATCHED], ids=lambda resource: f"{resource.plural}{resource.view}"
+)
 def test_operator_may_watch_what_it_listens_to(render: Render, resource: Resource) -> None:
     assert verbs_on(render(), resource) >= {"list", "watch"}
 
@@ -84,12 +86,16 @@ def test_operator_has_what_the_serving_role_passes_on(render: Render) -> None:
     assert verbs_on(render(), OWNED["ConfigMap"]) >= {"get", "list", "watch"}
 
 
-def test_named_namespaces_need_no_cluster_wide_rights(render: Render) -> None:
+def test_named_namespaces_need_cluster_wide_rights_only_to_release_their_own_objects(render: Render) -> None:
     manifests = render({"watchNamespaces": ["team-a", "team-b"]})
-    cluster_wide = {
-        resource for where, rule in rules_of(manifests, OPERATOR) if not where for resource in rule["resources"]
-    }
-    assert cluster_wide == {"customresourcedefinitions", "namespaces"}
+    cluster_wide = [rule for where, rule in rules_of(manifests, OPERATOR) if not where]
+    assert cluster_wide == [
+        {
+            "apiGroups": ["graft.dev"],
+            "resources": ["basemodels", "loraadapters"],
+            "verbs": ["list", "watch", "patch"],
+        }
+    ]
     for namespace in ("team-a", "team-b"):
         assert "patch" in verbs_on(manifests, LORA_ADAPTERS, namespace=namespace)
 

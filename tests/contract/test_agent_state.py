@@ -8,8 +8,9 @@ from typing import get_args
 import pytest
 
 from graft_operator.agents.documents import AgentState as Read
-from graft_operator.agents.documents import EngineStatus, LoadStatus
-from graft_operator.plan.measured import Measured
+from graft_operator.agents.documents import EngineStatus, LoadStatus, ProbeScore
+from graft_operator.agents.reading import read_state
+from graft_operator.plan.rollout.measured import Measured
 from graft_serving.status.documents import (
     AdapterStatus,
     BaseState,
@@ -61,7 +62,7 @@ def written(state: str = "Proven", engine: str = "Ready", wanted_digest: str | N
 
 
 def read(document: Written) -> Read:
-    return Read.model_validate_json(document.to_bytes())
+    return read_state(document.to_bytes())
 
 
 def test_the_operator_reads_every_field_that_it_decides_by() -> None:
@@ -78,8 +79,7 @@ def test_the_operator_reads_every_field_that_it_decides_by() -> None:
     assert (version.reason, version.message) == ("RankTooHigh", "rank 128 is above 64")
     measured = version.measured
     assert (measured.requests, measured.errors, measured.latency) == (4, 1, {-27: 2, 0: 1})
-    assert version.probes is not None
-    assert version.probes.model_dump() == {"of": OTHER_DIGEST, "total": 32, "asked": 12, "right": 11}
+    assert version.probes == ProbeScore(of=OTHER_DIGEST, total=32, asked=12, right=11)
 
 
 @pytest.mark.parametrize("seconds", [0.0001, 0.09, 1.0, 1.01, 75.0])

@@ -9,10 +9,10 @@ from tests.builders import NOW, adapter_of_base, base_id, pod, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.manifests.naming import service_url
-from graft_operator.plan.hot_set import Demand
-from graft_operator.plan.observed import AdapterOfBase, PodObserved
-from graft_operator.plan.slots import place
-from graft_operator.plan.wanted import wanted_set
+from graft_operator.plan.placement.demand import Demand
+from graft_operator.plan.placement.places import place
+from graft_operator.plan.placement.wanted_set import wanted_set
+from graft_operator.plan.snapshot import AdapterOfBase, PodObserved
 from graft_serving.wanted.documents import WantedPeer, WantedSet, parse_wanted_set
 
 URLS = {base_id(letter): service_url("team-a", "tiny", base_id(letter)) for letter in "AB"}

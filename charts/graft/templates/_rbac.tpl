@@ -23,29 +23,31 @@ namespace by name.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+# What we have made is watched, so that it is there again soon after somebody deletes it; of it only names are read.
 - apiGroups: [""]
   resources: [services]
-  verbs: [create, patch, delete]
-# get is for datasets in ConfigMaps; list and watch are passed on to the serving agents, and nobody may pass on what he
-# does not have.
+  verbs: [list, watch, create, patch, delete]
+# get is for datasets in ConfigMaps, of which only names are watched; list and watch are also passed on to the serving
+# agents, and nobody may pass on what he does not have.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [serviceaccounts]
-  verbs: [create, patch]
+  verbs: [list, watch, create, patch]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
-  verbs: [create, patch]
+  verbs: [list, watch, create, patch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 {{- if .Values.rbac.inferencePools }}
 - apiGroups: [inference.networking.k8s.io]
   resources: [inferencepools]
-  verbs: [get, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 {{- end }}
+# Why a Job can't make its pods, or a pod waits for a volume, is told by events alone.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create]
+  verbs: [list, watch, create]
 {{- end }}

@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 
 from graft_operator.agents import Agents
 from graft_operator.artifacts import Artifacts
-from graft_operator.cluster import Cluster
+from graft_operator.cluster import Cache, Cluster
+from graft_operator.engine.keys import Key
 from graft_operator.engine.probes import Health, heartbeat_forever, probe_server
-from graft_operator.reconcilers import build
+from graft_operator.engine.work_queue import WorkQueue
+from graft_operator.reconcilers import Reconcilers, platform_of
 from graft_operator.runtime import Operator
 from graft_operator.settings import Settings, SettingsError
 from graft_operator.telemetry import logs
@@ -48,17 +50,19 @@ def main(argv: Sequence[str] = ()) -> int:
 
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises an exception group if any part fails, the lease included."""
-    stop = _stop_on_signals()
+    stop, cache = _stop_on_signals(), Cache()
     health = Health(clock=time.monotonic)
     async with (
         probe_server(health, port=settings.probe_port),
-        Cluster.connect(identity=settings.identity) as cluster,
+        Cluster.connect(identity=settings.identity, cache=cache) as cluster,
+        Artifacts.connect(settings.registry) as artifacts,
         Agents.connect() as agents,
         asyncio.TaskGroup() as tasks,
     ):
         heartbeat = tasks.create_task(heartbeat_forever(health), name="heartbeat")
-        reconcile = build(cluster, Artifacts(settings.registry), agents, settings, _now)
-        operator = Operator(settings, cluster, agents, reconcile, health, now=_now)
+        reconcilers = Reconcilers(cluster, cache, artifacts, agents, platform_of(settings), _now)
+        queue: WorkQueue[Key] = WorkQueue(workers=settings.workers)
+        operator = Operator(settings, cluster, cache, artifacts, agents, reconcilers, health, queue, now=_now)
         await operator.run(stop)
         heartbeat.cancel()
 

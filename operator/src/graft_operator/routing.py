@@ -1,163 +1,183 @@
-"""From a changed object to the keys that should be reconciled. Pure: bodies in, keys out."""
+"""From a change of the read model to the keys that are to be reconciled, and how urgent each is. Pure."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from graft_operator.cluster.cache import Cache, Change
+from graft_operator.cluster.resources import (
+    BASE_MODELS,
+    DEPLOYMENTS,
+    INFERENCE_POOLS,
+    JOBS,
+    LORA_ADAPTERS,
+    PODS,
+    REFUSED_MOUNTS,
+    REFUSED_PODS,
+    Resource,
+)
+from graft_operator.engine.fair_order import Priority
 from graft_operator.engine.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
 from graft_operator.manifests.serving import SERVING
+
+Body = Mapping[str, Any]
+Routed = tuple[Key, Priority]
 
 _KEY_TYPES: Final[Mapping[str, type[AdapterKey] | type[BaseKey]]] = {
     AdapterKey.kind: AdapterKey,
     BaseKey.kind: BaseKey,
 }
 
-COUNTED: Final = frozenset({"UpToDate", "Stalled"})
-"""Conditions of adapters that their base sums up."""
-TOLD_BY_PODS: Final = frozenset({"desired", "loaded", "failed", "message", "endpoint"})
-"""Parts of an adapter's `status.serving` that only say how far the pods are; their base asks them itself."""
-SUMMARIES: Final = frozenset({"observedGeneration", "conditions", "adapters"})
+COUNTED: Final = frozenset({"UpToDate", "Stalled", "Accepted"})
+"""Conditions of adapters that their base sums up, or grants places by."""
+OF_PODS: Final = frozenset({"desired", "loaded", "failed", "message", "endpoint"})
+"""Parts of an adapter's `status.serving` that only say how far the pods are; their base hears it from the pods."""
+SUMMARIES: Final = frozenset({"observedGeneration", "conditions", "adapters", "replicas", "failedImports"})
 """Parts of a base's status that only sum up."""
-NOT_RESIDENT: Final = "notResident"
-"""Part of a base's `status.serving` that concerns only the adapters that come to it or leave it."""
+NAMED: Final = ("waiting", "notResident", "leftOut")
+"""Parts of a base's `status.serving` that concern only the adapters that are named there."""
+
+_EVENTS_OF: Final[Mapping[Resource, Resource]] = {REFUSED_PODS: JOBS, REFUSED_MOUNTS: PODS}
 
 
-class AdaptersByBase:
-    """Which adapters name which base, and what each side last showed to the other, as far as events have told.
-
-    Only a map for fan-out, never a proof of existence: a deletion may go unnoticed, and a phantom entry costs one
-    reconcile that finds nothing.
-    """
-
-    def __init__(self) -> None:
-        self._base_of: dict[AdapterKey, BaseKey] = {}
-        self._adapters_of: defaultdict[BaseKey, set[AdapterKey]] = defaultdict(set)
-        self._shown: dict[Key, Any] = {}
-        self._absent: dict[BaseKey, frozenset[tuple[str, str]]] = {}
-
-    def moved(self, base: BaseKey, absent: frozenset[tuple[str, str]]) -> list[AdapterKey]:
-        """Remember which adapters have no place, by revision; return those for which that is another one now."""
-        before = self._absent.get(base, frozenset())
-        self._absent[base] = absent
-        return [AdapterKey(base.namespace, name) for name in sorted({name for _, name in before ^ absent})]
-
-    def shows_news(self, key: Key, shown: Any) -> bool:
-        """Remember what others read of an object; tell whether it differs from the last time."""
-        is_news = key not in self._shown or self._shown[key] != shown
-        self._shown[key] = shown
-        return is_news
-
-    def forget(self, key: Key) -> None:
-        """Forget what an object has shown, because it is gone."""
-        self._shown.pop(key, None)
-        if isinstance(key, BaseKey):
-            self._absent.pop(key, None)
-
-    def put(self, adapter: AdapterKey, base: BaseKey | None) -> None:
-        """Remember the adapter's present base, instead of an earlier one; None if it has none or is deleted."""
-        former = self._base_of.pop(adapter, None)
-        if former is not None:
-            self._adapters_of[former].discard(adapter)
-            if not self._adapters_of[former]:
-                del self._adapters_of[former]
-        if base is not None:
-            self._base_of[adapter] = base
-            self._adapters_of[base].add(adapter)
-
-    def base_of(self, adapter: AdapterKey) -> BaseKey | None:
-        """Return the base that the adapter was last seen to name."""
-        return self._base_of.get(adapter)
-
-    def adapters_of(self, base: BaseKey) -> list[AdapterKey]:
-        """Return the adapters that name the base, sorted."""
-        return sorted(self._adapters_of.get(base, ()))
-
-    def replace_all(self, bases: Mapping[AdapterKey, BaseKey | None]) -> None:
-        """Forget everything and start from a fresh listing."""
-        self._base_of.clear()
-        self._adapters_of.clear()
-        for adapter, base in bases.items():
-            self.put(adapter, base)
+def keys_of(change: Change, cache: Cache) -> Iterable[Routed]:
+    """Return who has to look at the change. Whoever has written it himself knows it already."""
+    if change.resource == LORA_ADAPTERS:
+        return _of_adapter(change)
+    if change.resource == BASE_MODELS:
+        return _of_base(change, cache)
+    if change.resource in _EVENTS_OF:
+        return _of_event(change, cache)
+    if change.resource == PODS and is_serving_pod(change.body):
+        return _of_serving_pod(change, cache)
+    return _of_child(change)
 
 
-def adapter_key(body: Mapping[str, Any]) -> AdapterKey:
+def adapter_key(body: Body) -> AdapterKey:
     """Return the key of a LoraAdapter object."""
     return AdapterKey(body["metadata"]["namespace"], body["metadata"]["name"])
 
 
-def base_key(body: Mapping[str, Any]) -> BaseKey:
+def base_key(body: Body) -> BaseKey:
     """Return the key of a BaseModel object."""
     return BaseKey(body["metadata"]["namespace"], body["metadata"]["name"])
 
 
-def base_named_by(adapter: Mapping[str, Any]) -> BaseKey | None:
+def base_named_by(adapter: Body) -> BaseKey | None:
     """Return the base that a LoraAdapter names, or None if its spec is not (yet) well-formed."""
-    reference = (adapter.get("spec") or {}).get("baseModelRef") or {}
-    name = reference.get("name")
+    name = ((adapter.get("spec") or {}).get("baseModelRef") or {}).get("name")
     return BaseKey(adapter["metadata"]["namespace"], name) if name else None
 
 
-def keys_of_adapter(known: AdaptersByBase, adapter: Mapping[str, Any], *, deleted: bool) -> Iterable[Key]:
-    """Return the keys for a LoraAdapter event, and update `known`.
-
-    Both the base named now and the one named before are included, since either counts its adapters; but only where the
-    adapter shows something new to them. Most events are the operator's own writes of a status that no base reads.
-    """
-    key = adapter_key(adapter)
-    former, current = known.base_of(key), base_named_by(adapter)
-    known.put(key, None if deleted else current)
-    is_news = known.shows_news(key, shown_to_base(adapter))
-    if deleted:
-        known.forget(key)
-    elif not is_news:
-        return [key]
-    return [key, *dict.fromkeys(base for base in (former, current) if base is not None)]
+def _of_adapter(change: Change) -> Iterator[Routed]:
+    old, new = change.old, change.new
+    if not change.is_own:
+        yield adapter_key(change.body), _priority(change)
+    if old is not None and new is not None and shown_to_base(old) == shown_to_base(new):
+        return
+    # A new target may be a way back from a version that does harm.
+    urgent = old is not None and new is not None and _target(old) != _target(new)
+    for base in dict.fromkeys(base_named_by(body) for body in (old, new) if body is not None):
+        if base is not None:
+            yield base, Priority.URGENT if urgent else Priority.PROGRESS
 
 
-def keys_of_base(known: AdaptersByBase, base: Mapping[str, Any], *, deleted: bool = False) -> Iterable[Key]:
-    """Return the keys for a BaseModel event: the base and, where it shows something new to them, each adapter on it.
+def _of_base(change: Change, cache: Cache) -> Iterator[Routed]:
+    old, new, key = change.old, change.new, base_key(change.body)
+    if not change.is_own:
+        yield key, _priority(change)
+    if old is None or new is None or shown_to_adapters(old) != shown_to_adapters(new):
+        names = [name for _, name in cache.adapters_of(key.namespace, key.name)]
+    else:
+        names = sorted({item[-1] for item in _named(old) ^ _named(new)})
+    for name in names:
+        yield AdapterKey(key.namespace, name), Priority.PROGRESS
 
-    Of adapters that are loaded on demand, a base full of them moves two at a time: the others need not look.
-    """
-    key = base_key(base)
-    is_news, moved = known.shows_news(key, shown_to_adapters(base)), known.moved(key, absent_adapters(base))
-    if deleted:
-        known.forget(key)
-    return [key, *known.adapters_of(key)] if is_news or deleted else [key, *moved]
+
+def _of_serving_pod(change: Change, cache: Cache) -> Iterator[Routed]:
+    """A pod that comes to answer, or ceases to, concerns the base and all of its adapters."""
+    owner, old, new = owner_key(change.body), change.old, change.new
+    if owner is None:
+        return
+    if old is not None and new is not None and is_ready(old) == is_ready(new) and _leaves(old) == _leaves(new):
+        yield owner, Priority.PROGRESS
+        return
+    yield owner, Priority.URGENT
+    if old is not None or (new is not None and is_ready(new)):
+        for _, name in cache.adapters_of(owner.namespace, owner.name):
+            yield AdapterKey(owner.namespace, name), Priority.PROGRESS
 
 
-def shown_to_base(adapter: Mapping[str, Any]) -> Any:
-    """Return what a base reads of one of its adapters (`base_observer.adapter_of_base`): how it is to be served."""
+def _of_child(change: Change) -> Iterator[Routed]:
+    owner = owner_key(change.body)
+    if owner is None and change.resource == INFERENCE_POOLS:
+        name = change.body["metadata"]["name"]
+        owner = BaseKey(change.body["metadata"]["namespace"], name.removeprefix("graft-"))
+    if owner is None or change.is_own:
+        return
+    is_lost = change.new is None and change.resource not in (JOBS, PODS)
+    yield owner, Priority.URGENT if is_lost or change.resource == DEPLOYMENTS else Priority.PROGRESS
+
+
+def _of_event(change: Change, cache: Cache) -> Iterator[Routed]:
+    regarding = change.body.get("regarding") or {}
+    child = cache.get(_EVENTS_OF[change.resource], regarding.get("namespace", ""), regarding.get("name", ""))
+    if child is not None and change.new is not None and (owner := owner_key(child)) is not None:
+        yield owner, Priority.PROGRESS
+
+
+def _priority(change: Change) -> Priority:
+    """Return URGENT for what a person has done: a new object, a new spec, a deletion."""
+    if change.old is None or change.new is None:
+        return Priority.PROGRESS if _is_settled(change.body) else Priority.URGENT
+    old, new = change.old["metadata"], change.new["metadata"]
+    changed = old.get("generation") != new.get("generation") or old.get("uid") != new.get("uid")
+    return Priority.URGENT if changed or _leaves(change.old) != _leaves(change.new) else Priority.PROGRESS
+
+
+def _is_settled(body: Body) -> bool:
+    """Whether the object was decided about before: of a whole fleet that is listed, those come first that were not."""
+    observed = (body.get("status") or {}).get("observedGeneration")
+    return observed == body["metadata"].get("generation") and not _leaves(body)
+
+
+def shown_to_base(adapter: Body) -> Any:
+    """Return what a base reads of one of its adapters (`base_snapshot.adapter_of_base`)."""
     metadata, spec, status = adapter["metadata"], adapter.get("spec") or {}, adapter.get("status") or {}
-    serving = {name: value for name, value in (status.get("serving") or {}).items() if name not in TOLD_BY_PODS}
+    serving = {name: value for name, value in (status.get("serving") or {}).items() if name not in OF_PODS}
+    versions = status.get("versions") or [{}]
     return (
-        (metadata.get("uid"), "deletionTimestamp" in metadata),
-        (spec.get("baseModelRef"), spec.get("serving")),
-        serving,
+        (metadata.get("uid"), _leaves(adapter)),
+        (spec.get("baseModelRef"), spec.get("serving"), spec.get("suspend"), spec.get("version")),
+        (serving, versions[0].get("baseDigest")),
         {item["type"]: item.get("status") for item in status.get("conditions") or () if item["type"] in COUNTED},
-        status.get("training") is not None,
+        (status.get("training") or {}).get("job"),
     )
 
 
-def shown_to_adapters(base: Mapping[str, Any]) -> Any:
+def shown_to_adapters(base: Body) -> Any:
     """Return what adapters read of their base: all but what follows from the adapters themselves."""
     metadata, status = base["metadata"], base.get("status") or {}
-    own = {name: value for name, value in status.items() if name not in SUMMARIES}
+    own = {name: value for name, value in status.items() if name not in SUMMARIES and name != "readaptation"}
     own["serving"] = [
-        {name: value for name, value in revision.items() if name != NOT_RESIDENT}
+        {name: value for name, value in revision.items() if name not in (*NAMED, "readyReplicas")}
         for revision in own.get("serving") or ()
     ]
     return (metadata.get("uid"), "deletionTimestamp" in metadata), base.get("spec"), own
 
 
-def absent_adapters(base: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
-    """Return digest and name of the adapters that are loaded on demand and have no place on a revision of the base."""
-    revisions = (base.get("status") or {}).get("serving") or ()
-    return frozenset((revision["digest"], name) for revision in revisions for name in revision.get(NOT_RESIDENT) or ())
+def _named(base: Body) -> frozenset[tuple[str, ...]]:
+    """Return the adapters that the base's status names, each with the place where it does."""
+    status = base.get("status") or {}
+    revisions = status.get("serving") or ()
+    granted = (status.get("readaptation") or {}).get("granted") or ()
+    placed = {(item["digest"], part, name) for item in revisions for part in NAMED for name in item.get(part) or ()}
+    return frozenset(placed | {("granted", name) for name in granted})
 
 
-def owner_key(child: Mapping[str, Any]) -> Key | None:
+def owner_key(child: Body) -> Key | None:
     """Return the key of the object that one of our children belongs to, or None if it is not marked as ours.
 
     The name stands in an annotation because names may have 253 characters and label values only 63.
@@ -168,6 +188,20 @@ def owner_key(child: Mapping[str, Any]) -> Key | None:
     return key_type(metadata["namespace"], name) if key_type is not None and name else None
 
 
-def is_serving_pod(body: Mapping[str, Any]) -> bool:
+def is_serving_pod(body: Body) -> bool:
     """Tell whether the pod runs a serving agent."""
     return (body["metadata"].get("labels") or {}).get(labels.COMPONENT) == SERVING
+
+
+def is_ready(pod: Body) -> bool:
+    """Whether Kubernetes sends requests to the pod."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+
+
+def _leaves(body: Body) -> bool:
+    return "deletionTimestamp" in body["metadata"]
+
+
+def _target(adapter: Body) -> Any:
+    return ((adapter.get("status") or {}).get("serving") or {}).get("target")

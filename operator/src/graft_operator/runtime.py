@@ -1,22 +1,35 @@
-"""One life of the operator process: wait for the lease, reconcile, give the lease back."""
+"""One life of the operator process: wait for the lease, read the cluster, reconcile, give the lease back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from graft_operator import handlers, routing
-from graft_operator.agents import Agents, Reader
-from graft_operator.cluster import Cluster
+from graft_operator import host
+from graft_operator.agents import AgentNews, Agents
+from graft_operator.artifacts import Artifacts
+from graft_operator.cluster import Cache, Change, Cluster
 from graft_operator.cluster.leases import ClusterLeaseStore
-from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS
-from graft_operator.engine.controller import Result, run_worker
+from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, PODS
+from graft_operator.cluster.watching import informers, synced
+from graft_operator.engine.controller import run_worker
+from graft_operator.engine.fair_order import Priority
 from graft_operator.engine.keys import AdapterKey, BaseKey, Key
 from graft_operator.engine.leader import LeaderElector
 from graft_operator.engine.probes import Health
 from graft_operator.engine.resync import resync_forever
 from graft_operator.engine.work_queue import WorkQueue
+from graft_operator.reconcilers import Reconcilers
+from graft_operator.routing import keys_of, owner_key
 from graft_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SYNC_SECONDS = 30.0
+"""How long the workers wait for the first listing of everything; a namespace that is closed to us holds up no other."""
+SILENCE_SECONDS = 300.0
+"""A watch is begun anew more often than this: no word of any of them for so long means that all are dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +38,12 @@ class Operator:
 
     settings: Settings
     cluster: Cluster
+    cache: Cache
+    artifacts: Artifacts
     agents: Agents
-    reconcile: Callable[[Key], Awaitable[Result]]
+    reconcilers: Reconcilers
     health: Health
+    queue: WorkQueue[Key]
     now: Callable[[], datetime]
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -35,6 +51,8 @@ class Operator:
         settings = self.settings
         store = ClusterLeaseStore(self.cluster, namespace=settings.lease_namespace, name=settings.lease_name)
         elector = LeaderElector(store, identity=settings.identity, now=self.now)
+        # What is decided while the lease is held may not be written once it is not.
+        self.cluster.writing = self.artifacts.writing = elector.writing
         self.health.ready = True
         try:
             if await self._acquired(elector, stop):
@@ -55,39 +73,74 @@ class Operator:
         return not acquiring.cancelled()
 
     async def _lead(self, elector: LeaderElector, stop: asyncio.Event) -> None:
-        queue: WorkQueue[Key] = WorkQueue()
-        adapters = routing.AdaptersByBase()
-        self.agents.tell_news(lambda namespace, reader: queue.add(_key_of(namespace, reader)))
+        """Read the cluster, and reconcile what is read, until `stop` is set or a signal comes."""
+        settings, health = self.settings, self.health
+        self._listen()
+        beat = health.watch("watches", max_silence=SILENCE_SECONDS)
         async with asyncio.TaskGroup() as tasks:
-            background = [
-                tasks.create_task(elector.hold(), name="lease"),
-                tasks.create_task(self._resync(queue, adapters), name="resync"),
-                *(tasks.create_task(run_worker(queue, self.reconcile)) for _ in range(self.settings.workers)),
+            running = [tasks.create_task(elector.hold(), name="lease")]
+            running += [
+                tasks.create_task(informer.run())
+                for informer in informers(
+                    self.cluster.transport,
+                    self.cache,
+                    settings.watch_namespaces,
+                    relist_seconds=settings.resync_seconds,
+                    beat=beat,
+                )
             ]
-            await handlers.watch(queue, adapters, self.agents.invalidate, settings=self.settings, stop=stop)
-            for task in background:
-                task.cancel()
 
-    async def _resync(self, queue: WorkQueue[Key], adapters: routing.AdaptersByBase) -> None:
+            work = asyncio.Event()
+            running += [tasks.create_task(self._work(work)) for _ in range(settings.workers)]
+            running.append(tasks.create_task(self._resync(work), name="resync"))
+
+            async def begin() -> None:
+                await synced(self.cache, settings.watch_namespaces, seconds=SYNC_SECONDS)
+                log.info("the cluster is read", extra={"objects": len(self.cache), "waiting": len(self.queue)})
+                work.set()
+
+            async def end() -> None:
+                for task in running:
+                    task.cancel()
+
+            await host.run(begin, end, settings=settings, stop=stop)
+
+    async def _work(self, begun: asyncio.Event) -> None:
+        await begun.wait()
+        await run_worker(self.queue, self.reconcilers.reconcile, on_timeout=self.reconcilers.report_timeout)
+
+    async def _resync(self, begun: asyncio.Event) -> None:
+        await begun.wait()
         every = self.settings.resync_seconds
         await resync_forever(
-            queue,
-            lambda: _list_keys(self.cluster, self.settings.watch_namespaces, adapters),
-            every=every,
-            beat=self.health.watch("resync", max_silence=2 * every + 60),
+            self.queue, self._keys, every=every, beat=self.health.watch("resync", max_silence=2 * every + 60)
         )
 
+    def _keys(self) -> Iterable[Key]:
+        adapters, bases = self.cache.names(LORA_ADAPTERS), self.cache.names(BASE_MODELS)
+        return [*(BaseKey(*name) for name in bases), *(AdapterKey(*name) for name in adapters)]
 
-def _key_of(namespace: str, reader: Reader) -> Key:
-    return (BaseKey if reader.is_base else AdapterKey)(namespace, reader.name)
+    def _listen(self) -> None:
+        """Have everybody who learns something new put it into the queue."""
+        self.cache.on_change = self._changed
+        self.artifacts.on_news = self._registry_news
+        self.agents.on_news = self._agent_news
+        self.reconcilers.rows.on_news = self.queue.add
 
+    def _changed(self, change: Change) -> None:
+        for adapter in self.reconcilers.take_note(change):
+            self.queue.add(adapter)
+        for key, priority in keys_of(change, self.cache):
+            self.queue.add(key, priority)
 
-async def _list_keys(cluster: Cluster, namespaces: tuple[str, ...], adapters: routing.AdaptersByBase) -> Iterable[Key]:
-    """List both kinds, refresh `adapters`, and return the keys of everything that exists."""
-    listed_adapters, listed_bases = [], []
-    for namespace in namespaces or (None,):
-        listed_adapters += await cluster.list(LORA_ADAPTERS, namespace)
-        listed_bases += await cluster.list(BASE_MODELS, namespace)
-    bases = {routing.adapter_key(adapter): routing.base_named_by(adapter) for adapter in listed_adapters}
-    adapters.replace_all(bases)
-    return [*map(routing.base_key, listed_bases), *bases]
+    def _registry_news(self, kind: str, namespace: str, name: str) -> None:
+        self.queue.add((AdapterKey if kind == AdapterKey.kind else BaseKey)(namespace, name))
+
+    def _agent_news(self, namespace: str, pod: str, news: AgentNews) -> None:
+        for adapter in news.adapters:
+            # The names are the pod's own: it may say what it likes.
+            if self.cache.version(LORA_ADAPTERS, namespace, adapter) is not None:
+                self.queue.add(AdapterKey(namespace, adapter))
+        body = self.cache.get(PODS, namespace, pod) if news.base else None
+        if body is not None and (owner := owner_key(body)) is not None:
+            self.queue.add(owner, Priority.URGENT)

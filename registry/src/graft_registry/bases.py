@@ -5,13 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from graft_registry.digests import file_sha256
 from graft_registry.documents import BaseDrift, BaseManifest, BaseSource, BaseSourceRecord, StoredFile, timestamp
 from graft_registry.errors import Corrupt, NotFound, RegistryError
 from graft_registry.layout import BaseLayout
 from graft_registry.store import ObjectStore
+from graft_registry.stored_documents import MANIFEST_BYTES, read_document
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +25,13 @@ class BaseRegistry:
         self._layout = BaseLayout(namespace, base)
 
     def resolved(self, source: BaseSource) -> BaseManifest | None:
-        """Return the base that a source was resolved to, None if it never was.
+        """Return the base that a source was resolved to, None if it never was, or if that base is gone.
 
         Raises:
             Corrupt: the record or the manifest that it names is damaged.
         """
         record = self._read_record(source)
-        return None if record is None else self.read(record.digest)
+        return None if record is None else self._find(record.digest)
 
     def read(self, digest: str) -> BaseManifest:
         """Return the manifest of a base by its base digest.
@@ -42,10 +41,7 @@ class BaseRegistry:
             Corrupt: the manifest can't be parsed, or is of other content.
         """
         key = self._layout.manifest(digest)
-        try:
-            manifest = BaseManifest.from_bytes(self._store.get(key))
-        except ValidationError as error:
-            raise Corrupt(key, "a graft.dev/base/v1 document", str(error)) from error
+        manifest, _ = read_document(self._store, key, BaseManifest, most=MANIFEST_BYTES)
         if manifest.digest != digest:
             raise Corrupt(key, digest, manifest.digest)
         return manifest
@@ -76,13 +72,19 @@ class BaseRegistry:
         return self.read(manifest.digest)
 
     def record_source(self, source: BaseSource, digest: str) -> str:
-        """Record what a source was resolved to, and return the digest that holds: the first that was recorded."""
+        """Record what a source was resolved to, and return the digest that holds: the first that was recorded.
+
+        A record of a base that is gone holds no longer.
+        """
         record = BaseSourceRecord(source=source, digest=digest, created_time=timestamp())
         if self._store.put_if_absent(self._layout.source(source.digest()), record.to_bytes()):
             return digest
         first = self._read_record(source)
         if first is None:
             raise RegistryError(f"{self._layout.source(source.digest())} was deleted while it was written")
+        if first.digest != digest and self._find(first.digest) is None:
+            self._store.put(self._layout.source(source.digest()), record.to_bytes())
+            return digest
         return first.digest
 
     def fetch(self, manifest: BaseManifest, destination: Path) -> None:
@@ -121,11 +123,11 @@ class BaseRegistry:
         """Return how far a base is from the one before, None where that was not measured (or nothing readable)."""
         key = self._layout.drift(digest, previous)
         try:
-            return BaseDrift.from_bytes(self._store.get(key))
+            return read_document(self._store, key, BaseDrift)[0]
         except NotFound:
             return None
-        except ValidationError as error:
-            log.warning("drift ignored key=%s error=%s", key, error)
+        except Corrupt as error:
+            log.warning("drift ignored: %s", error)
             return None
 
     def _upload(self, files: tuple[StoredFile, ...], directory: Path) -> None:
@@ -145,11 +147,9 @@ class BaseRegistry:
     def _read_record(self, source: BaseSource) -> BaseSourceRecord | None:
         key = self._layout.source(source.digest())
         try:
-            return BaseSourceRecord.from_bytes(self._store.get(key))
+            return read_document(self._store, key, BaseSourceRecord)[0]
         except NotFound:
             return None
-        except ValidationError as error:
-            raise Corrupt(key, "a graft.dev/base-source/v1 document", str(error)) from error
 
 
 def _supersedes(new: BaseManifest, old: BaseManifest) -> bool:

@@ -3,9 +3,16 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from graft_registry.documents.model import Document
 
@@ -35,6 +42,22 @@ class RegistryConfig(Document):
     region: str = "us-east-1"
     force_path_style: bool = True
     """``http://host/bucket/key`` instead of ``http://bucket.host/key``; most stores beside AWS need it."""
+    server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    """What every write asks the store to encrypt with; null leaves it to the bucket."""
+    kms_key_id: Annotated[str, Field(min_length=1)] | None = None
+    """Key of the store's key management; null is the store's own."""
+
+    @model_validator(mode="after")
+    def _key_has_a_use(self) -> Self:
+        if self.kms_key_id and not (self.server_side_encryption or "").startswith("aws:kms"):
+            raise ValueError("kmsKeyId needs serverSideEncryption aws:kms")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unset_encryption(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What most leave unset is left out, so that nothing that holds this document changes with the release."""
+        optional = {"serverSideEncryption", "kmsKeyId"}
+        return {name: value for name, value in handler(self).items() if value is not None or name not in optional}
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:

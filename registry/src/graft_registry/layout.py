@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from graft_registry.digests import digest_hex
 
 _KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_NUMBERED_MANIFEST = re.compile(r"(\d{8})/manifest\.json")
+_NUMBERED_MANIFEST = re.compile(r"([0-9]{8})/manifest\.json")
+_NUMBERED_VERDICT = re.compile(r"([0-9]{8})\.json")
 
 
 def _checked_name(kind: str, name: str) -> str:
@@ -58,6 +59,20 @@ class AdapterLayout:
     def number_of(self, manifest_key: str) -> int | None:
         """Return the version number of a manifest's key, None for any other key below ``versions``."""
         return _number_in(manifest_key.removeprefix(self.versions))
+
+    @property
+    def verdicts(self) -> str:
+        """Prefix of all verdicts. It is beside that of the versions: few have one, and lists of either stay short."""
+        return f"{self.root}verdicts/"
+
+    def verdict(self, number: int) -> str:
+        """Key of the verdict on version ``number``."""
+        return f"{self.verdicts}{number:08d}.json"
+
+    def verdict_number(self, key: str) -> int | None:
+        """Return the version number of a verdict's key, None for any other key."""
+        match = _NUMBERED_VERDICT.fullmatch(key.removeprefix(self.verdicts))
+        return int(match.group(1)) if match else None
 
     def blob(self, sha256: str) -> str:
         """Key of a file by its content."""

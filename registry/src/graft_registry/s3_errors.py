@@ -1,5 +1,7 @@
 """What botocore's exceptions mean. Pure."""
 
+from collections.abc import Mapping
+
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -10,15 +12,26 @@ from botocore.exceptions import (
 
 from graft_registry.errors import Forbidden, NoSuchBucket, NotFound, RegistryError, Unavailable
 
+_NOT_MODIFIED = 304
 _PRECONDITION_FAILED = 412
 _CONFLICT = 409
 _THROTTLED = 429
 _SERVER_ERRORS = 500
+_NOT_IMPLEMENTED = 501
+_BAD_REQUEST = 400
 _CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, PartialCredentialsError)
+_OLD_TOKENS = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
+_TRY_AGAIN = ("InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout")
+_READS = ("GetObject", "HeadObject")
 
 
-def _status(error: ClientError) -> int:
+def status_of(error: ClientError) -> int:
+    """Return the HTTP status of an answer, 0 where it has none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _code_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def registry_error(error: ClientError | BotoCoreError, key: str) -> RegistryError:
@@ -28,24 +41,77 @@ def registry_error(error: ClientError | BotoCoreError, key: str) -> RegistryErro
         return Forbidden(f"{message}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or use workload identity")
     if isinstance(error, BotoCoreError):
         return Unavailable(message)
-    status = _status(error)
-    if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
+    status, code = status_of(error), _code_of(error)
+    if code == "NoSuchBucket":
         return NoSuchBucket(f"{message}; create the bucket or correct its name")
-    if status in (401, 403):
-        return Forbidden(message)
+    if status in (401, 403) or code in _OLD_TOKENS:
+        return Forbidden(f"{message}; {_advice(error)}")
     if status == 404:
-        return NotFound(message)
-    if status in (_CONFLICT, _THROTTLED) or status >= _SERVER_ERRORS:
+        return _not_found(error, message)
+    if status in (_CONFLICT, _THROTTLED) or status >= _SERVER_ERRORS or code in _TRY_AGAIN:
         return Unavailable(message)
     return RegistryError(message)
+
+
+def _not_found(error: ClientError, message: str) -> RegistryError:
+    """A 404 that does not say of what is not that of an S3 store, but of something in its place, such as an ingress.
+
+    Answers to HEAD have no room to say it.
+    """
+    if error.operation_name == "HeadObject" or _code_of(error).startswith("NoSuch"):
+        return NotFound(message)
+    return Unavailable(f"{message}; the answer is not that of an S3 store, so look at registry.endpoint")
+
+
+def _advice(error: ClientError) -> str:
+    """Return what may be missing where a request is refused: the answer itself does not tell."""
+    if error.operation_name in _READS:
+        return (
+            "the key lacks s3:GetObject; or the object is not there, and the key lacks s3:ListBucket, without which "
+            "stores refuse instead of saying so (docs/object-store.md)"
+        )
+    if error.operation_name.startswith("List"):
+        return "the key lacks s3:ListBucket on the bucket (docs/object-store.md)"
+    if error.operation_name.startswith("Delete"):
+        return "the key lacks s3:DeleteObject, or the object is locked (docs/object-store.md)"
+    return (
+        "the key lacks s3:PutObject, or the bucket insists on encryption: see registry.serverSideEncryption "
+        "(docs/object-store.md)"
+    )
+
+
+def refused_deletion(entry: Mapping[str, str]) -> RegistryError:
+    """Translate what a store says of one of the keys that were to be deleted together."""
+    code, message = (
+        entry.get("Code", ""),
+        f"{entry.get('Key')}: not deleted: {entry.get('Message') or entry.get('Code')}",
+    )
+    if code == "AccessDenied":
+        return Forbidden(f"{message}; the key lacks s3:DeleteObject, or the object is locked (docs/object-store.md)")
+    return Unavailable(message) if code in _TRY_AGAIN else RegistryError(message)
 
 
 def outcome_is_unknown(error: ClientError | BotoCoreError) -> bool:
     """Return whether a conditional write that failed so may have taken effect, or lost to one that has.
 
-    412 counts too: botocore repeats a request whose answer got lost, and then meets its own first write.
+    412 counts too: botocore repeats a request whose answer got lost, and then meets its own first write. 304 is the
+    same in other words, where a store takes the condition for that of a GET.
     """
     if isinstance(error, BotoCoreError):
         return not isinstance(error, _CREDENTIALS)
-    status = _status(error)
-    return status in (_PRECONDITION_FAILED, _CONFLICT, _THROTTLED) or status >= _SERVER_ERRORS
+    status = status_of(error)
+    if status == _NOT_IMPLEMENTED:
+        return False
+    return status in (_NOT_MODIFIED, _PRECONDITION_FAILED, _CONFLICT, _THROTTLED) or status >= _SERVER_ERRORS
+
+
+def condition_is_refused(error: ClientError | BotoCoreError) -> bool:
+    """Return whether a store that fails a conditional write so may not know the condition."""
+    return isinstance(error, ClientError) and (
+        status_of(error) in (_NOT_IMPLEMENTED, _BAD_REQUEST) and _code_of(error) not in _OLD_TOKENS
+    )
+
+
+def condition_was_taken_for_a_get(error: ClientError | BotoCoreError) -> bool:
+    """Return whether the answer to a write was that nothing has been modified."""
+    return isinstance(error, ClientError) and status_of(error) == _NOT_MODIFIED

@@ -1,11 +1,10 @@
 """The versions of one adapter: published once, found by recipe, verified whenever they are read."""
 
+import itertools
 import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
-
-from pydantic import ValidationError
 
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import (
@@ -16,10 +15,11 @@ from graft_registry.documents import (
     VersionManifest,
     timestamp,
 )
-from graft_registry.errors import Corrupt, NotFound, Unsafe, VersionConflict
+from graft_registry.errors import Corrupt, NotFound, RegistryError, Unsafe, VersionConflict
 from graft_registry.layout import AdapterLayout
 from graft_registry.publishable import path_is_allowed, publishable_files
 from graft_registry.store import ObjectStore
+from graft_registry.stored_documents import MANIFEST_BYTES, numbered, read_document
 from graft_registry.verification import verify_files
 from graft_registry.whole_directory import directory_appearing_whole
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _NUMBER_ATTEMPTS: Final = 100
 """Every lost race means that another publisher won a number, so this many attempts lose only to a broken store."""
+_LAST_NUMBER: Final = 99_999_999
 
 
 class AdapterRegistry:
@@ -46,21 +47,26 @@ class AdapterRegistry:
         """Return the version that was trained from this recipe, None if there is none.
 
         The pointer is only a shortcut: if it is missing, damaged or dangling, the manifests are searched and the
-        pointer is written anew.
+        pointer is written anew, where that is allowed. Damaged versions are passed over.
+
+        Raises:
+            Corrupt: there are more versions than trainings make.
         """
         stored = self._follow_pointer(recipe)
         if stored is not None:
             return stored
         stored = self._search(recipe, self.numbers())
         if stored is not None:
-            self._store.put(self._layout.pointer(recipe), _pointer_to(stored).to_bytes())
-            log.info("pointer repaired recipe=%s number=%d", recipe, stored.manifest.number)
+            self._repair_pointer(stored)
         return stored
 
     def numbers(self) -> tuple[int, ...]:
-        """Return the numbers of all committed versions, ascending."""
-        numbers = (self._layout.number_of(entry.key) for entry in self._store.list(self._layout.versions))
-        return tuple(sorted(number for number in numbers if number is not None))
+        """Return the numbers of all committed versions, ascending.
+
+        Raises:
+            Corrupt: there are more keys than trainings make.
+        """
+        return numbered(self._store, self._layout.versions, self._layout.number_of)
 
     def read(self, number: int, digest: str | None = None) -> StoredVersion:
         """Return a version's manifest.
@@ -74,19 +80,27 @@ class AdapterRegistry:
             Corrupt: the manifest has another digest, can't be parsed, or belongs elsewhere.
         """
         key = self._layout.manifest(number)
-        data = self._store.get(key)
-        actual = sha256_digest(data)
+        manifest, actual = read_document(self._store, key, VersionManifest, most=MANIFEST_BYTES)
         if digest is not None and digest != actual:
             raise Corrupt(key, digest, actual)
-        try:
-            manifest = VersionManifest.from_bytes(data)
-        except ValidationError as error:
-            raise Corrupt(key, "a graft.dev/version/v1 document", str(error)) from error
         expected = (self._layout.namespace, self._layout.adapter, number)
         found = (manifest.namespace, manifest.adapter, manifest.number)
         if found != expected:
             raise Corrupt(key, f"the manifest of {expected}", f"that of {found}")
         return StoredVersion(manifest, actual)
+
+    def digest(self, number: int) -> str:
+        """Return the digest of what is stored as a version's manifest, whatever that is.
+
+        Raises:
+            NotFound: there is no such version.
+            Corrupt: it is larger than any manifest.
+        """
+        return sha256_digest(self._store.get(self._layout.manifest(number), most=MANIFEST_BYTES))
+
+    def manifest_key(self, number: int) -> str:
+        """Return where a version's manifest is stored, for people who have to look at it."""
+        return self._layout.manifest(number)
 
     def publish(self, draft: VersionDraft, directory: Path) -> StoredVersion:
         """Publish the files of a directory as the next version; idempotent by recipe.
@@ -97,7 +111,7 @@ class AdapterRegistry:
         Raises:
             Unsafe: the directory contains a file that may not be published (see ``publishable_files``).
             VersionConflict: no number could be won.
-            ValueError: the draft is for another adapter.
+            ValueError: the draft is for another adapter, or is too long to be read again.
         """
         if (draft.namespace, draft.adapter) != (self._layout.namespace, self._layout.adapter):
             raise ValueError(f"draft of {draft.namespace}/{draft.adapter} given to the registry of {self._layout}")
@@ -160,17 +174,35 @@ class AdapterRegistry:
             return
         if number == numbers[-1]:
             raise VersionConflict(f"version {number} is the newest; its number would be used again")
-        manifest = self.read(number).manifest
-        kept = {file.sha256 for other in numbers if other != number for file in self.read(other).manifest.files}
+        own = self._readable(number)
+        kept = {
+            file.sha256
+            for other in numbers
+            if other != number and (stored := self._readable(other)) is not None
+            for file in stored.manifest.files
+        }
         self._store.delete(self._layout.manifest(number))
-        self._store.delete(self._layout.pointer(manifest.recipe))
-        for sha256 in {file.sha256 for file in manifest.files} - kept:
+        self._store.delete(self._layout.verdict(number))
+        if own is None:
+            return
+        self._store.delete(self._layout.pointer(own.manifest.recipe))
+        for sha256 in {file.sha256 for file in own.manifest.files} - kept:
             self._store.delete(self._layout.blob(sha256))
 
+    def newest(self, most: int) -> tuple[StoredVersion, ...]:
+        """Return the newest versions that can be read, at most ``most``, the newest first.
+
+        Raises:
+            Corrupt: there are more versions than trainings make.
+        """
+        readable = filter(None, map(self._readable, reversed(self.numbers())))
+        return tuple(itertools.islice(readable, most))
+
     def delete_all(self) -> None:
-        """Delete everything of the adapter: manifests first, so that no version exists in part."""
-        for number in reversed(self.numbers()):
-            self._store.delete(self._layout.manifest(number))
+        """Delete everything of the adapter, however much it is: manifests first, so that no version exists in part."""
+        for entry in self._store.list(self._layout.versions):
+            if self._layout.number_of(entry.key) is not None:
+                self._store.delete(entry.key)
         self._store.delete_prefix(self._layout.root)
 
     def write_progress(self, progress: Progress) -> None:
@@ -179,14 +211,23 @@ class AdapterRegistry:
 
     def read_progress(self, recipe: str) -> Progress | None:
         """Return how far the run of a recipe is, None if it has written nothing (or nothing readable) yet."""
-        key = self._layout.progress(recipe)
         try:
-            return Progress.from_bytes(self._store.get(key))
+            return read_document(self._store, self._layout.progress(recipe), Progress)[0]
         except NotFound:
             return None
-        except ValidationError as error:
-            log.warning("progress ignored key=%s error=%s", key, error)
+        except Corrupt as error:
+            log.warning("progress ignored: %s", error)
             return None
+
+    def _repair_pointer(self, stored: StoredVersion) -> None:
+        """Write the pointer to a version anew. Whoever may only read has found the version all the same."""
+        recipe = stored.manifest.recipe
+        try:
+            self._store.put(self._layout.pointer(recipe), _pointer_to(stored).to_bytes())
+        except RegistryError as error:
+            log.warning("pointer not repaired recipe=%s error=%s", recipe, error)
+        else:
+            log.info("pointer repaired recipe=%s number=%d", recipe, stored.manifest.number)
 
     def _commit(self, recipe: str, unnumbered: dict[str, object]) -> StoredVersion:
         """Win the next number for a manifest, unless a version of the same recipe appears first.
@@ -201,29 +242,41 @@ class AdapterRegistry:
             if winner is not None:
                 return winner
             searched |= numbers
+            if _LAST_NUMBER in numbers:
+                key = self._layout.manifest(_LAST_NUMBER)
+                raise VersionConflict(f"{key} leaves no higher number; no training made it, so delete it")
             manifest = VersionManifest.model_validate({**unnumbered, "number": max(numbers, default=0) + 1})
             data = manifest.to_bytes()
+            if len(data) > MANIFEST_BYTES:
+                raise ValueError(
+                    f"the manifest would have {len(data)} bytes, at most {MANIFEST_BYTES} are read; "
+                    "give fewer or shorter evaluation.probes, or a smaller training.maxSequenceLength"
+                )
             if self._store.put_if_absent(self._layout.manifest(manifest.number), data):
                 return StoredVersion(manifest, sha256_digest(data))
         raise VersionConflict(f"no version number could be won for recipe {recipe} in {_NUMBER_ATTEMPTS} attempts")
 
     def _search(self, recipe: str, numbers: Collection[int]) -> StoredVersion | None:
         for number in sorted(numbers):
-            try:
-                stored = self.read(number)
-            except (NotFound, Corrupt) as error:
-                log.warning("version skipped in search number=%d error=%s", number, error)
-                continue
-            if stored.manifest.recipe == recipe:
+            stored = self._readable(number)
+            if stored is not None and stored.manifest.recipe == recipe:
                 return stored
         return None
+
+    def _readable(self, number: int) -> StoredVersion | None:
+        """Return a version, None for one that is damaged or gone: it must not stand in the way of the others."""
+        try:
+            return self.read(number)
+        except (NotFound, Corrupt) as error:
+            log.warning("version passed over number=%d error=%s", number, error)
+            return None
 
     def _follow_pointer(self, recipe: str) -> StoredVersion | None:
         key = self._layout.pointer(recipe)
         try:
-            pointer = RecipePointer.from_bytes(self._store.get(key))
+            pointer = read_document(self._store, key, RecipePointer)[0]
             stored = self.read(pointer.number, pointer.manifest_digest)
-        except (NotFound, Corrupt, ValidationError) as error:
+        except (NotFound, Corrupt) as error:
             log.debug("pointer not usable key=%s error=%s", key, error)
             return None
         return stored if stored.manifest.recipe == recipe else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +27,12 @@ from graft_operator.manifests.engine import ENGINE_RANKS, engine_arguments, engi
 from graft_operator.manifests.import_job import import_job_manifest
 from graft_operator.manifests.merged_model import merged_model_manifests
 from graft_operator.manifests.serving import pod_selector, revision_manifests, shared_service
-from graft_operator.manifests.training_job import run_document, training_job_manifest
+from graft_operator.manifests.training_job import (
+    START_SECONDS,
+    pod_settings_digest,
+    run_document,
+    training_job_manifest,
+)
 
 ROWS_ON_VOLUMES: dict[str, Any] = {
     "dataset": {
@@ -34,6 +40,7 @@ ROWS_ON_VOLUMES: dict[str, Any] = {
         "evaluation": {"persistentVolumeClaim": {"claimName": "data", "path": "eval.jsonl"}},
     }
 }
+QUOTAS = {"requests": {"cpu", "memory"}, "limits": {"cpu", "memory"}}
 WANTED: dict[str, Any] = {"schema": "graft.dev/wanted/v1", "adapters": []}
 ON_CLAIM = {"claim_name": "models", "claim_path": "tiny/v1"}
 
@@ -72,6 +79,39 @@ PODS = {
     "serving a base that was left in place": revision(**ON_CLAIM)[-1],
     "serving with API keys": revision_manifests(WITH_KEYS, serving_revision(), WANTED, PLATFORM)[-1],
 }
+
+
+@pytest.mark.parametrize("manifest", PODS.values(), ids=PODS)
+def test_every_container_fits_a_namespace_with_quotas(manifest: dict[str, Any]) -> None:
+    """A quota on limits refuses pods in which a container has none. Those of trainer and engine are the user's."""
+    pod = pod_of(manifest)
+    for one in (*pod.get("initContainers", ()), *pod["containers"]):
+        if one["name"] not in ("trainer", "engine"):
+            assert {kind: set(one["resources"][kind]) for kind in ("requests", "limits")} == QUOTAS, one["name"]
+
+
+@pytest.mark.parametrize("manifest", PODS.values(), ids=PODS)
+def test_every_container_leaves_its_last_lines(manifest: dict[str, Any]) -> None:
+    pod = pod_of(manifest)
+    policies = {one["terminationMessagePolicy"] for one in (*pod.get("initContainers", ()), *pod["containers"])}
+    assert policies == {"FallbackToLogsOnError"}
+
+
+def test_the_platform_chooses_the_resources_of_our_own_containers() -> None:
+    chosen = replace(PLATFORM, agent_resources={"requests": {"cpu": "1"}}, fetch_resources={})
+    pod = pod_of(revision_manifests(base_model(), serving_revision(), WANTED, chosen)[-1])
+    assert pod["containers"][0]["resources"] == {"requests": {"cpu": "1"}}
+    assert pod["initContainers"][0]["resources"] == {}
+
+
+def test_the_deadline_is_no_matter_of_the_job_which_may_wait_for_long() -> None:
+    spec = training_job(training={"deadlineSeconds": 600})["spec"]
+    assert "activeDeadlineSeconds" not in spec
+    assert spec["template"]["spec"]["activeDeadlineSeconds"] == 600 + START_SECONDS
+
+
+def test_how_long_a_job_is_kept_makes_no_other_job_of_it() -> None:
+    assert pod_settings_digest(adapter(pod={"ttlSecondsAfterFinished": 60}).spec) == pod_settings_digest(adapter().spec)
 
 
 @pytest.mark.parametrize("manifest", PODS.values(), ids=PODS)
@@ -156,6 +196,7 @@ NAMES = {
     "training Job": naming.training_job_name(LONGEST_ADAPTER, digest("recipe")),
     "training Job of a name that is cut at a dash": naming.training_job_name("a" * 30 + "-" + "b" * 21, digest("r")),
     "import Job": naming.import_job_name(LONGEST_BASE, digest("source")),
+    "concurrency test": naming.concurrency_job_name(LONGEST_BASE, digest("adapters")),
     "serving": naming.serving_name(LONGEST_BASE),
     "revision": naming.revision_name(LONGEST_BASE, digest("base")),
     "merged model": naming.merged_name(LONGEST_ADAPTER),

@@ -7,11 +7,16 @@ import pytest
 
 from graft_operator.engine.backoff import Backoff
 from graft_operator.engine.controller import Result, TransientError, run_worker
+from graft_operator.engine.fair_order import Priority
 from graft_operator.engine.keys import AdapterKey
 from graft_operator.engine.work_queue import WorkQueue
 from graft_operator.telemetry import metrics
 
 A, B = AdapterKey("ns", "a"), AdapterKey("ns", "b")
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def make_queue() -> WorkQueue[AdapterKey]:
@@ -25,8 +30,11 @@ async def workers(
     *,
     count: int = 1,
     seconds: float = 60,
+    on_timeout: Callable[[AdapterKey, float], Awaitable[None]] | None = None,
+    beat: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(run_worker(queue, reconcile, timeout=seconds)) for _ in range(count)]
+    working = [run_worker(queue, reconcile, timeout=seconds, on_timeout=on_timeout, beat=beat) for _ in range(count)]
+    tasks = [asyncio.create_task(each) for each in working]
     try:
         yield
     finally:
@@ -125,6 +133,86 @@ async def test_a_pass_that_hangs_is_ended_and_retried() -> None:
         queue.add(A)
         await asyncio.sleep(200)
     assert [round(at) for at in starts] == [0, 70]
+
+
+async def test_a_pass_that_was_cut_off_is_told_before_the_key_runs_again() -> None:
+    queue, told = make_queue(), []
+    before = passes("timeout"), passes("error")
+
+    async def hang(key: AdapterKey) -> Result:
+        await asyncio.Event().wait()
+        return Result()
+
+    async def tell(key: AdapterKey, seconds: float) -> None:
+        queue.add(key, Priority.URGENT)
+        await asyncio.sleep(5)
+        told.append((key.name, seconds, round(now())))
+
+    async with workers(queue, hang, seconds=60, on_timeout=tell):
+        queue.add(A)
+        await asyncio.sleep(124)
+    assert told == [("a", 60, 65)]
+    assert (passes("timeout"), passes("error")) == (before[0] + 1, before[1])
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_hook_that_fails_or_hangs_neither_stops_the_worker_nor_the_retry(fails: bool) -> None:
+    queue, starts = make_queue(), []
+
+    async def hang(key: AdapterKey) -> Result:
+        starts.append(round(now()))
+        await asyncio.Event().wait()
+        return Result()
+
+    async def tell(key: AdapterKey, seconds: float) -> None:
+        if fails:
+            raise RuntimeError("the API server is away, too")
+        await asyncio.Event().wait()
+
+    async with workers(queue, hang, seconds=60, on_timeout=tell):
+        queue.add(A)
+        await asyncio.sleep(100)
+    assert starts == [0, 70]
+
+
+async def test_a_timeout_of_something_within_a_pass_is_an_error_and_no_cut_off_pass() -> None:
+    queue = make_queue()
+
+    async def tell(key: AdapterKey, seconds: float) -> None:
+        pytest.fail("the pass was not cut off")
+
+    before = passes("error")
+    async with workers(queue, Recorder(TimeoutError("a request took too long")), on_timeout=tell):
+        queue.add(A)
+        await asyncio.sleep(100)
+    assert passes("error") == before + 1
+
+
+async def test_passes_that_hang_for_one_tenant_leave_a_worker_to_the_others() -> None:
+    queue, done = WorkQueue[AdapterKey](workers=4), []
+
+    async def reconcile(key: AdapterKey) -> Result:
+        if key.namespace == "hangs":
+            await asyncio.Event().wait()
+        done.append(key.name)
+        return Result()
+
+    async with workers(queue, reconcile, count=4):
+        for number in range(10):
+            queue.add(AdapterKey("hangs", f"{number}"), Priority.URGENT)
+        await asyncio.sleep(1)
+        queue.add(A, Priority.ROUTINE)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
+        assert done == ["a"]
+
+
+async def test_a_worker_beats_after_each_pass_whatever_became_of_it() -> None:
+    queue, beats = make_queue(), []
+    async with workers(queue, Recorder(RuntimeError("boom")), beat=lambda: beats.append(round(now()))):
+        queue.add(A)
+        await asyncio.sleep(100)
+    assert beats == [0, 10]
 
 
 async def test_workers_share_the_queue_but_never_a_key() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ from graft_operator.engine.leader import (
     LeaseRecord,
     LeaseTaken,
     LeaseTiming,
+    NotLeader,
 )
 
 TIMING = LeaseTiming(duration=15, renew_deadline=10, retry_period=2)
@@ -157,3 +159,109 @@ async def test_of_two_candidates_for_a_free_lease_one_wins() -> None:
 def test_a_deadline_beyond_the_lease_is_refused() -> None:
     with pytest.raises(ValueError, match="renew_deadline < duration"):
         LeaseTiming(duration=10, renew_deadline=10)
+
+
+async def held_by(lease: MemoryLease) -> LeaderElector:
+    leader = elector(lease, "one")
+    await leader.acquire()
+    return leader
+
+
+async def test_nobody_is_leader_before_the_lease_is_acquired() -> None:
+    candidate = elector(MemoryLease(), "one")
+    assert not candidate.is_leader()
+    with pytest.raises(NotLeader), candidate.writing():
+        pytest.fail("it writes")
+
+
+async def test_the_fence_is_open_until_the_renewal_is_due_and_closed_before_anyone_can_take_over() -> None:
+    lease = MemoryLease()
+    leader = await held_by(lease)
+    acquired = now()
+    assert leader.deadline() == pytest.approx(acquired + TIMING.renew_deadline, abs=0.1)
+    standby = asyncio.create_task(elector(lease, "two").acquire())
+    await asyncio.sleep(TIMING.renew_deadline - 1)
+    assert leader.is_leader()
+    assert leader.is_leader(within=0.5)
+    assert not leader.is_leader(within=2)
+    await asyncio.sleep(1.1)
+    assert not leader.is_leader()
+    assert not standby.done()
+    with pytest.raises(NotLeader), leader.writing():
+        pytest.fail("a process that was frozen writes as a former leader")
+    await standby
+
+
+async def test_renewals_keep_the_fence_open() -> None:
+    leader = await held_by(MemoryLease())
+    holding = asyncio.create_task(leader.hold())
+    for _ in range(100):
+        await asyncio.sleep(1)
+        assert leader.is_leader(within=TIMING.renew_deadline - TIMING.retry_period - 1)
+    holding.cancel()
+
+
+@pytest.mark.parametrize("theirs", ["two", "one"])
+async def test_the_fence_closes_as_soon_as_somebody_else_has_written_the_lease(theirs: str) -> None:
+    lease = MemoryLease()
+    leader = await held_by(lease)
+    holding = asyncio.create_task(leader.hold())
+    assert lease.record is not None
+    read = lease.read
+
+    async def read_before_it_is_written() -> LeaseRecord | None:
+        record = await read()
+        assert lease.record is not None
+        lease.record = replace(lease.record, holder=theirs, version=f"{theirs}-999")
+        return record
+
+    lease.read = read_before_it_is_written  # type: ignore[method-assign]
+    await asyncio.sleep(TIMING.retry_period + 0.5)
+    assert not leader.is_leader(), "our renewal was refused"
+    lease.read = read  # type: ignore[method-assign]
+    await asyncio.sleep(TIMING.retry_period)
+    assert leader.is_leader() == (theirs == "one"), "an edit of another field is survived"
+    assert holding.done() == (theirs == "two")
+    holding.cancel()
+    await asyncio.gather(holding, return_exceptions=True)
+
+
+@pytest.mark.looptime(False)
+async def test_the_lease_is_given_back_only_after_the_last_write_even_of_a_thread_whose_task_is_gone() -> None:
+    lease = MemoryLease()
+    leader = await held_by(lease)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def deletes() -> None:
+        with leader.writing():
+            begun.set()
+            may_end.wait(10)
+            assert lease.record is not None
+            assert lease.record.holder == "one", "it was given back while we write"
+
+    task = asyncio.create_task(asyncio.to_thread(deletes))
+    thread_ends = asyncio.get_running_loop().run_in_executor(None, begun.wait, 10)
+    await thread_ends
+    task.cancel()
+    releasing = asyncio.create_task(leader.release())
+    await asyncio.sleep(0.05)
+    assert not releasing.done()
+    with pytest.raises(NotLeader), leader.writing():
+        pytest.fail("a new write begins")
+    may_end.set()
+    await releasing
+    assert lease.record is not None
+    assert lease.record.holder == ""
+
+
+@pytest.mark.looptime(False)
+async def test_a_lease_whose_writes_do_not_end_in_time_is_not_given_back(caplog: pytest.LogCaptureFixture) -> None:
+    lease = MemoryLease()
+    timing = LeaseTiming(duration=2, renew_deadline=0.2, retry_period=0.1)
+    leader = LeaderElector(lease, identity="one", now=lambda: datetime(2030, 1, 1, tzinfo=UTC), timing=timing)
+    await leader.acquire()
+    with leader.writing():
+        await leader.release()
+    assert lease.record is not None
+    assert lease.record.holder == "one"
+    assert "still being written" in caplog.text

@@ -19,6 +19,24 @@ async def test_a_silent_loop_and_a_lagging_one_are_complaints() -> None:
     assert health.complaints() == ["event loop lags 11.0 s (limit 10 s)"]
 
 
+async def test_a_worker_may_be_silent_only_while_it_has_nothing_to_do() -> None:
+    clock, work = 0.0, list[str]()
+    health = Health(clock=lambda: clock)
+    beat = health.watch("workers", max_silence=60, has_work=lambda: bool(work))
+    clock = 3600.0
+    assert health.complaints() == []
+    work.append("key")
+    clock = 3660.0
+    assert health.complaints() == [], "the work came after the last look"
+    clock = 3661.0
+    assert health.complaints() == ["workers was silent for 61 s (limit 60 s)"]
+    beat()
+    assert health.complaints() == []
+    clock = 4000.0
+    health.forget("workers")
+    assert health.complaints() == []
+
+
 async def test_a_call_that_blocks_the_loop_shows_as_lag() -> None:
     blocked = 0.0
     health = Health(clock=lambda: asyncio.get_running_loop().time() + blocked)

@@ -44,7 +44,7 @@ def test_an_empty_variable_is_an_unset_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "complaint"),
+    ("variable", "value", "problem"),
     [
         ("GRAFT_LEASE_NAMESPACE", "", "GRAFT_LEASE_NAMESPACE is not set"),
         ("GRAFT_REGISTRY", "", "GRAFT_REGISTRY is not set"),
@@ -57,10 +57,10 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("GRAFT_TRAINER_IMAGE", "a b", "GRAFT_TRAINER_IMAGE: String should match"),
     ],
 )
-def test_bad_values_name_their_variable(variable: str, value: str, complaint: str) -> None:
+def test_bad_values_name_their_variable(variable: str, value: str, problem: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment(ENVIRONMENT | {variable: value})
-    assert complaint in str(caught.value)
+    assert problem in str(caught.value)
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -25,10 +25,10 @@ from tests.kstatus import kstatus
 
 from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus
 from graft_operator.api.conditions import find
-from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, EmitEvent, Plan
-from graft_operator.plan.adapter import ROLLING_SECONDS, STARTING_SECONDS, WATCHING_SECONDS, plan_adapter
-from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.versions import entry_of
+from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, Plan
+from graft_operator.plan.adapter.plan import ROLLING_SECONDS, STARTING_SECONDS, WATCHING_SECONDS, plan_adapter
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.versions import entry_of
 
 RECIPE = recipe_of(adapter())
 CURRENT = version(1, recipe=RECIPE)
@@ -36,12 +36,11 @@ V1 = served_version(1, recipe=RECIPE)
 TYPES = ["Stalled", "Reconciling", "Ready", "Accepted", "Trained", "Evaluated", "Published", "Served", "UpToDate"]
 
 
-def plan(given: AdapterObserved, now: Any = NOW) -> Plan:
-    job = {"metadata": {"name": "the-job"}}
-    return plan_adapter(given, now, training_job=lambda _: job, merged_model=lambda *_: [])
+def plan(given: AdapterSnapshot, now: Any = NOW) -> Plan:
+    return plan_adapter(given, now, PLATFORM)
 
 
-def status_of(given: AdapterObserved) -> LoraAdapterStatus:
+def status_of(given: AdapterSnapshot) -> LoraAdapterStatus:
     status = plan(given).status
     assert isinstance(status, LoraAdapterStatus)
     return status
@@ -49,20 +48,20 @@ def status_of(given: AdapterObserved) -> LoraAdapterStatus:
 
 def served_on(
     *pods: Any, subject: Any = None, target: Any = V1, previous: Any = None, **fields: Any
-) -> AdapterObserved:
+) -> AdapterSnapshot:
     serving = {"target": target.to_wire(), "previous": previous.to_wire() if previous else None}
     subject = subject or adapter(status={"serving": serving})
     return seen(subject, **{"published": CURRENT, "live": CURRENT, "pods": pods} | fields)
 
 
-def on_demand(one: Any, *, absent: bool = False) -> AdapterObserved:
+def on_demand(one: Any, *, absent: bool = False) -> AdapterSnapshot:
     """Return an adapter on demand, which has been given a place or not, and what the only pod says."""
     subject = adapter(serving={"residency": "OnDemand"}, status={"serving": {"target": V1.to_wire()}})
     revision = serving_revision(not_resident=("support",) if absent else ())
     return served_on(one, subject=subject, base=base_model(status={"serving": (revision,)}))
 
 
-STATES: dict[str, tuple[AdapterObserved, str, str]] = {
+STATES: dict[str, tuple[AdapterSnapshot, str, str]] = {
     "just created": (seen(), "InProgress", "JobCreated"),
     "in training": (seen(jobs=(job(RECIPE),)), "InProgress", "Training"),
     "served": (served_on(answering_pod(V1)), "Current", "Serving"),
@@ -116,7 +115,7 @@ STATES: dict[str, tuple[AdapterObserved, str, str]] = {
 
 
 @pytest.mark.parametrize(("given", "health", "ready_reason"), STATES.values(), ids=STATES)
-def test_the_status_is_readable_and_true(given: AdapterObserved, health: str, ready_reason: str) -> None:
+def test_the_status_is_readable_and_true(given: AdapterSnapshot, health: str, ready_reason: str) -> None:
     status = status_of(given)
     assert [condition.type for condition in status.conditions] == TYPES
     body = {"metadata": {"generation": given.adapter.metadata.generation}, "status": status.to_wire()}
@@ -131,7 +130,7 @@ def test_the_status_is_readable_and_true(given: AdapterObserved, health: str, re
 
 @pytest.mark.parametrize(("given", "health", "ready_reason"), STATES.values(), ids=STATES)
 def test_a_second_look_at_the_same_world_changes_nothing(
-    given: AdapterObserved, health: str, ready_reason: str
+    given: AdapterSnapshot, health: str, ready_reason: str
 ) -> None:
     first = status_of(given)
     again = seen_again(given, first)
@@ -142,12 +141,12 @@ def test_a_second_look_at_the_same_world_changes_nothing(
         assert second == first
 
 
-def seen_again(given: AdapterObserved, status: LoraAdapterStatus) -> AdapterObserved:
+def seen_again(given: AdapterSnapshot, status: LoraAdapterStatus) -> AdapterSnapshot:
     """The same world, after the status was written and read back."""
     fields = {name: getattr(given, name) for name in given.__slots__} | {
         "adapter": type(given.adapter).model_validate(given.adapter.to_wire() | {"status": status.to_wire()})
     }
-    return AdapterObserved(**fields)
+    return AdapterSnapshot(**fields)
 
 
 def test_transition_times_move_only_when_a_status_flips() -> None:
@@ -159,7 +158,7 @@ def test_transition_times_move_only_when_a_status_flips() -> None:
             "status": before.model_copy(update={"serving": adapter(status={"serving": {"target": V1}}).status.serving})
         }
     )
-    after = plan(AdapterObserved(**fields | {"adapter": subject}), NOW + timedelta(hours=1)).status
+    after = plan(AdapterSnapshot(**fields | {"adapter": subject}), NOW + timedelta(hours=1)).status
     assert isinstance(after, LoraAdapterStatus)
     moved = {new.type for old, new in zip(before.conditions, after.conditions, strict=True) if old.status != new.status}
     assert moved == {"Reconciling", "Ready", "Trained", "Evaluated", "Published", "Served", "UpToDate"}
@@ -168,10 +167,7 @@ def test_transition_times_move_only_when_a_status_flips() -> None:
 
 
 def test_training_is_asked_for_by_one_job() -> None:
-    assert plan(seen()).actions == (
-        CreateJob({"metadata": {"name": "the-job"}}),
-        EmitEvent("Normal", "TrainingJobCreated", "Job the-job is created: SpecChanged"),
-    )
+    assert plan(seen()).actions == (CreateJob({"metadata": {"name": "the-job"}}),)
 
 
 def test_a_job_of_an_old_recipe_gives_way_to_the_new_one() -> None:
@@ -215,7 +211,7 @@ def test_a_refusal_is_remembered_until_the_spec_changes() -> None:
         "adapter": touched,
         "pods": (answering_pod(V1),),
     }
-    assert status_of(AdapterObserved(**fields)).serving.target == served_version(2)
+    assert status_of(AdapterSnapshot(**fields)).serving.target == served_version(2)
 
 
 def test_the_registry_is_believed_when_the_status_was_lost() -> None:
@@ -242,7 +238,7 @@ REQUEUES = {
 
 
 @pytest.mark.parametrize(("given", "seconds"), REQUEUES.values(), ids=REQUEUES)
-def test_pods_are_asked_as_often_as_it_makes_sense(given: AdapterObserved, seconds: float | None) -> None:
+def test_pods_are_asked_as_often_as_it_makes_sense(given: AdapterSnapshot, seconds: float | None) -> None:
     assert plan(given).requeue_after == seconds
 
 

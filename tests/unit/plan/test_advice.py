@@ -8,9 +8,9 @@ import pytest
 from tests.builders import adapter, seen
 
 from graft_operator.api.conditions import yes
-from graft_operator.plan.adapter_conditions import accepted_fact
-from graft_operator.plan.advice import advice
-from graft_operator.plan.verdicts import Verdict
+from graft_operator.plan.adapter.advice import advice
+from graft_operator.plan.adapter.conditions import accepted_fact
+from graft_operator.plan.training.decision import TrainingDecision
 
 ADVICE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "the defaults": ({}, ()),
@@ -58,6 +58,6 @@ def test_advice(spec: dict[str, Any], sentences: tuple[str, ...]) -> None:
 
 def test_advice_is_told_beside_acceptance_and_stops_nothing() -> None:
     given = seen(adapter(lora={"rank": 8, "alpha": 8}, training={"learningRate": "1"}))
-    fact = accepted_fact(given, Verdict(trained=yes("Trained")))
+    fact = accepted_fact(given, TrainingDecision(trained=yes("Trained")))
     assert (fact.status, fact.reason) == ("True", "AcceptedWithAdvice")
     assert fact.message.count("is recommended") == 2

@@ -34,8 +34,9 @@ from tests.unit.plan.base_plan import (
 
 from graft_operator.api.conditions import find
 from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, EmitEvent, Plan, RemoveFinalizer
-from graft_operator.plan.base_model import IN_USE_FINALIZER
-from graft_operator.plan.observed import BaseObserved
+from graft_operator.plan.base.plan import IN_USE_FINALIZER
+from graft_operator.plan.known import Known
+from graft_operator.plan.snapshot import BaseSnapshot
 
 DELETED = FINALIZER | {"deletionTimestamp": NOW.isoformat()}
 
@@ -75,7 +76,7 @@ def test_a_resolved_base_is_served_by_its_own_objects() -> None:
 def test_what_the_bucket_promises_is_said_and_changes_nothing_else(
     honoured: bool | None, status: str, reason: str
 ) -> None:
-    given = base_seen(conditional_writes=honoured)
+    given = base_seen(conditional_writes=Known(honoured))
     said = next(item for item in status_of(given).conditions if item.type == "RegistrySafe")
     assert (said.status, said.reason) == (status, reason)
     assert applied(given) == applied(base_seen())
@@ -88,7 +89,7 @@ def test_the_old_base_is_served_while_the_new_source_is_imported() -> None:
     assert any(isinstance(action, CreateJob) for action in plan(given).actions)
 
 
-DELETIONS: dict[str, tuple[BaseObserved, list[Any]]] = {
+DELETIONS: dict[str, tuple[BaseSnapshot, list[Any]]] = {
     "without adapters it goes": (base_seen(base_model(meta=DELETED)), [RemoveFinalizer(IN_USE_FINALIZER)]),
     "without our finalizer it is gone": (
         base_seen(base_model(meta={"deletionTimestamp": NOW.isoformat()}), adapters=(ON_A,)),
@@ -98,7 +99,7 @@ DELETIONS: dict[str, tuple[BaseObserved, list[Any]]] = {
 
 
 @pytest.mark.parametrize(("given", "actions"), DELETIONS.values(), ids=DELETIONS)
-def test_deletion(given: BaseObserved, actions: list[Any]) -> None:
+def test_deletion(given: BaseSnapshot, actions: list[Any]) -> None:
     assert list(plan(given).actions) == actions
 
 
@@ -111,7 +112,7 @@ def test_a_base_with_adapters_stays_serves_and_says_why() -> None:
     assert (reconciling.reason, "support" in reconciling.message) == ("DeletionBlocked", True)
 
 
-HEALTH: dict[str, tuple[BaseObserved, str, str]] = {
+HEALTH: dict[str, tuple[BaseSnapshot, str, str]] = {
     "being imported": (
         base_seen(base_model(resolved=None, serves=(), meta=FINALIZER), bases=""),
         "InProgress",
@@ -144,7 +145,7 @@ HEALTH: dict[str, tuple[BaseObserved, str, str]] = {
 
 
 @pytest.mark.parametrize(("given", "health", "reason"), HEALTH.values(), ids=HEALTH)
-def test_health(given: BaseObserved, health: str, reason: str) -> None:
+def test_health(given: BaseSnapshot, health: str, reason: str) -> None:
     status = status_of(given)
     types = [condition.type for condition in status.conditions]
     assert types == ["Stalled", "Reconciling", "Ready", "Resolved", "ServingReady", "AdaptersUpToDate", "RegistrySafe"]
@@ -160,7 +161,7 @@ def test_the_adapters_are_counted() -> None:
     assert (counts.total, counts.up_to_date, counts.readapting, counts.blocked) == (3, 1, 1, 1)
 
 
-def sharing_two_places(**seconds_ago: int) -> BaseObserved:
+def sharing_two_places(**seconds_ago: int) -> BaseSnapshot:
     """Return three adapters on demand, the last without a place, and when their only pod was asked for each."""
     adapters = tuple(adapter_of_base(name, target=served_version(1), on_demand=True) for name in "abc")
     asked = {name: NOW - timedelta(seconds=seconds) for name, seconds in seconds_ago.items()}
@@ -180,7 +181,7 @@ def sharing_two_places(**seconds_ago: int) -> BaseObserved:
         pytest.param(sharing_two_places(a=1, b=70, c=3), "b", 30.0, id="it takes the place of one that is idle"),
     ],
 )
-def test_places_on_demand_and_when_they_are_looked_at_again(given: BaseObserved, absent: str, seconds: float) -> None:
+def test_places_on_demand_and_when_they_are_looked_at_again(given: BaseSnapshot, absent: str, seconds: float) -> None:
     status = status_of(given)
     assert [revision.not_resident for revision in status.serving] == [(absent,)]
     assert (status.adapters.on_demand, status.adapters.not_resident) == (3, 1)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 from tests.builders import adapter_of_base, base_id, base_seen, deployment, on_pod, pod, served_version
-from tests.unit.plan.base_plan import BUILD, ON_A, ON_B, bumped_to, deleted, name_of, plan, revisions
+from tests.unit.plan.base_plan import ON_A, ON_B, bumped_to, deleted, name_of, plan, revisions
 
+from graft_operator.manifests import naming
 from graft_operator.plan.actions import ApplyObject
-from graft_operator.plan.observed import BaseObserved
+from graft_operator.plan.snapshot import BaseSnapshot
 
 MOVING = adapter_of_base(target=served_version(2, "B"), previous=served_version(1))
 QUIET_A = pod("pod-a")
 
-REVISIONS: dict[str, tuple[BaseObserved, str, list[str]]] = {
+REVISIONS: dict[str, tuple[BaseSnapshot, str, list[str]]] = {
     "nobody uses A, B does not answer yet: both": (
         base_seen(bumped_to("B"), bases="AB", deployments=(deployment("A"), deployment("B", ready=0))),
         "BA",
@@ -96,7 +97,7 @@ REVISIONS: dict[str, tuple[BaseObserved, str, list[str]]] = {
 
 
 @pytest.mark.parametrize(("given", "serving", "retired"), REVISIONS.values(), ids=REVISIONS)
-def test_revisions(given: BaseObserved, serving: str, retired: list[str]) -> None:
+def test_revisions(given: BaseSnapshot, serving: str, retired: list[str]) -> None:
     assert revisions(given) == serving
     # The Deployment goes last: while it is there, a pass that was cut short is made up for.
     kinds = ("Service", "ConfigMap", "PodDisruptionBudget", "Deployment")
@@ -104,7 +105,7 @@ def test_revisions(given: BaseObserved, serving: str, retired: list[str]) -> Non
 
 
 def test_the_old_base_forwards_requests_for_the_base_once_the_new_one_answers() -> None:
-    for ready, forward_to in ((0, None), (1, BUILD.service_url("team-a", "tiny", base_id("B")))):
+    for ready, forward_to in ((0, None), (1, naming.service_url("team-a", "tiny", base_id("B")))):
         given = base_seen(
             bumped_to("B"), bases="AB", adapters=(ON_A,), deployments=(deployment("A"), deployment("B", ready=ready))
         )
@@ -113,7 +114,7 @@ def test_the_old_base_forwards_requests_for_the_base_once_the_new_one_answers() 
             for action in plan(given).actions
             if isinstance(action, ApplyObject) and action.manifest["kind"] == "ConfigMap"
         }
-        expected = f'"forwardTo": "{forward_to}", "name": "tiny"' if forward_to else '"forwardTo": null, "name": "tiny"'
+        expected = f'"forwardTo":"{forward_to}","name":"tiny"' if forward_to else '"forwardTo":null,"name":"tiny"'
         assert expected in sets[name_of("A")]
 
 

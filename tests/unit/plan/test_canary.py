@@ -11,10 +11,10 @@ from tests.builders import NOW, base_model, on_pod, pod, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.rollout import RolloutLimits, RolloutSpec
-from graft_operator.plan.canary import breach, seconds_left
-from graft_operator.plan.measured import Measured, added
-from graft_operator.plan.observed import PodObserved
-from graft_operator.plan.rollout import Situation, plan_rollout
+from graft_operator.plan.rollout.canary import breach, seconds_left
+from graft_operator.plan.rollout.measured import Measured, added
+from graft_operator.plan.rollout.steps import RolloutState, plan_rollout
+from graft_operator.plan.snapshot import PodObserved
 
 V1, V2, V3 = served_version(1), served_version(2), served_version(3)
 TWO = base_model(replicas=2)
@@ -224,7 +224,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_canary(case: Case) -> None:
     rollout = plan_rollout(
-        Situation(
+        RolloutState(
             wanted=case.wanted,
             target=case.target,
             previous=case.previous,
@@ -240,10 +240,10 @@ def test_canary(case: Case) -> None:
     previous = rollout.previous.number if rollout.previous else None
     assert (rollout.target.number, previous, rollout.weight) == case.expect
     assert bool(rollout.progress and rollout.progress.step_time) == case.begun
-    assert bool(rollout.setback) == bool(case.says)
-    if rollout.setback is not None:
-        assert rollout.setback.state == "RolledBack"
-        assert case.says in rollout.setback.message
+    assert bool(rollout.rollback) == bool(case.says)
+    if rollout.rollback is not None:
+        assert rollout.rollback.state == "RolledBack"
+        assert case.says in rollout.rollback.message
 
 
 LIMITS = RolloutLimits(max_error_percent=5, max_latency_percent=150, min_requests=20)

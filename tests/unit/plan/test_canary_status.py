@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.builders import (
     NOW,
+    PLATFORM,
     adapter,
     answering_pod,
     base_model,
@@ -22,10 +23,10 @@ from tests.builders import (
 )
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
-from graft_operator.plan.adapter import plan_adapter
-from graft_operator.plan.measured import Measured
-from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.versions import entry_of
+from graft_operator.plan.adapter.plan import plan_adapter
+from graft_operator.plan.rollout.measured import Measured
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.versions import entry_of
 
 RECIPE = recipe_of(adapter())
 SECOND = version(2, recipe=RECIPE)
@@ -33,13 +34,13 @@ V2 = served_version(2, recipe=RECIPE)
 V1 = served_version(1)
 
 
-def status_of(given: AdapterObserved) -> LoraAdapterStatus:
-    plan = plan_adapter(given, NOW, training_job=lambda _: {}, merged_model=lambda *_: [])
+def status_of(given: AdapterSnapshot) -> LoraAdapterStatus:
+    plan = plan_adapter(given, NOW, PLATFORM)
     assert isinstance(plan.status, LoraAdapterStatus)
     return plan.status
 
 
-def in_canary(weight: int = 10, *, waiting: bool = False, **rollout: Any) -> AdapterObserved:
+def in_canary(weight: int = 10, *, waiting: bool = False, **rollout: Any) -> AdapterSnapshot:
     """Version 2 has had its part of the requests for ten seconds; half of 40 of them have failed."""
     progress = {"weight": weight, "startTime": NOW, "stepTime": NOW - timedelta(seconds=10)}
     serving = {"target": V2.to_wire(), "previous": V1.to_wire(), "rollout": progress}
@@ -55,14 +56,14 @@ def in_canary(weight: int = 10, *, waiting: bool = False, **rollout: Any) -> Ada
     return seen(subject, base=base, published=SECOND, live=SECOND, pods=(pods,))
 
 
-def rolled_back() -> AdapterObserved:
+def rolled_back() -> AdapterSnapshot:
     """A moment later: the status is written, and the pods have gone back."""
     before = in_canary(limits={})
     subject = before.adapter.model_copy(update={"status": status_of(before)})
     return replace(before, adapter=subject, live=version(1), pods=(answering_pod(V1),))
 
 
-CANARIES: dict[str, tuple[AdapterObserved, str, str, int]] = {
+CANARIES: dict[str, tuple[AdapterSnapshot, str, str, int]] = {
     "in a step: the version before is what is served": (in_canary(), "Canary", "Progressing", 1),
     "beyond a limit: the pods are to go back": (in_canary(limits={}), "RollingOut", "RolledBack", 1),
     "aborted: so are they": (in_canary(abort=2), "RollingOut", "RolledBack", 1),
@@ -79,7 +80,7 @@ CANARIES: dict[str, tuple[AdapterObserved, str, str, int]] = {
 
 
 @pytest.mark.parametrize(("given", "served", "stalled", "answers"), CANARIES.values(), ids=CANARIES)
-def test_a_canary_is_told_in_conditions(given: AdapterObserved, served: str, stalled: str, answers: int) -> None:
+def test_a_canary_is_told_in_conditions(given: AdapterSnapshot, served: str, stalled: str, answers: int) -> None:
     status = status_of(given)
     reasons = {condition.type: condition.reason for condition in status.conditions}
     assert (reasons["Served"], reasons["Stalled"], reasons["Ready"]) == (served, stalled, "Serving")

@@ -10,19 +10,19 @@ from tests.builders import NOW, adapter_of_base, base_model, base_seen, deployme
 
 from graft_operator.api.concurrency import ConcurrencyResult
 from graft_operator.plan.actions import DeleteObject
-from graft_operator.plan.concurrency import decide_concurrency_test, identity_of_test
-from graft_operator.plan.observed import BaseObserved, JobObserved
+from graft_operator.plan.base.concurrency import decide_concurrency_test, identity_of_test
+from graft_operator.plan.snapshot import BaseSnapshot, JobObserved
 
 TESTED = {"concurrencyTest": {"requests": 50}}
 SERVED = adapter_of_base(target=served_version(1), up_to_date=True)
 
 
-def seen(*adapters: Any, serving: Any = None, **fields: Any) -> BaseObserved:
+def seen(*adapters: Any, serving: Any = None, **fields: Any) -> BaseSnapshot:
     subject = base_model(serving=TESTED if serving is None else serving)
     return base_seen(subject, adapters=adapters or (SERVED,), deployments=(deployment(),), **fields)
 
 
-def job(given: BaseObserved, state: str, reason: str = "", message: str = "", digest: str = "") -> JobObserved:
+def job(given: BaseSnapshot, state: str, reason: str = "", message: str = "", digest: str = "") -> JobObserved:
     return JobObserved(
         name="graft-tiny-concurrency-1",
         uid="uid-of-job",
@@ -34,7 +34,7 @@ def job(given: BaseObserved, state: str, reason: str = "", message: str = "", di
     )
 
 
-def decide(given: BaseObserved) -> tuple[str | None, str | None, bool]:
+def decide(given: BaseSnapshot) -> tuple[str | None, str | None, bool]:
     """Return status and reason of the condition, and whether a test is due."""
     verdict = decide_concurrency_test(given, resolved_base())
     fact = verdict.fact
@@ -60,7 +60,7 @@ WAITING = {
 
 
 @pytest.mark.parametrize(("given", "expected"), WAITING.values(), ids=WAITING)
-def test_when_a_test_is_due(given: BaseObserved, expected: tuple[str | None, str | None, bool]) -> None:
+def test_when_a_test_is_due(given: BaseSnapshot, expected: tuple[str | None, str | None, bool]) -> None:
     assert decide(given) == expected
 
 

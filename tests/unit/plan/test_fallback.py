@@ -6,10 +6,10 @@ import pytest
 from tests.builders import NOW, adapter, answering_pod, base_model, on_pod, pod, seen, served_version, version
 
 from graft_operator.api.adapter_status import ServedVersion, Version
-from graft_operator.plan.handover import decide_serving
-from graft_operator.plan.observed import PodObserved
-from graft_operator.plan.rollout import Rollout
-from graft_operator.plan.versions import summary
+from graft_operator.plan.rollout.modes import decide_serving
+from graft_operator.plan.rollout.steps import Rollout
+from graft_operator.plan.snapshot import PodObserved
+from graft_operator.plan.training.versions import summary
 
 V1, V2 = served_version(1), served_version(2)
 REFUSES, FAILS = pod("pod-1", on_pod(V2, "Refused")), pod("pod-1", on_pod(V2, "Failing"))
@@ -41,6 +41,6 @@ CASES: dict[str, tuple[Rollout, ServedVersion, bool]] = {
 @pytest.mark.parametrize(("rollout", "target", "is_given_up"), CASES.values(), ids=CASES)
 def test_fallback(rollout: Rollout, target: ServedVersion, is_given_up: bool) -> None:
     assert (rollout.target, rollout.previous) == (target, None)
-    assert (rollout.setback is not None) == is_given_up
-    if rollout.setback is not None:
-        assert (rollout.setback.version, rollout.setback.state) == (V2, "Refused")
+    assert (rollout.rollback is not None) == is_given_up
+    if rollout.rollback is not None:
+        assert (rollout.rollback.version, rollout.rollback.state) == (V2, "Refused")

@@ -6,7 +6,7 @@ import pytest
 from tests.builders import digest, version
 
 from graft_operator.api.evaluation import Evaluation
-from graft_operator.plan.gate import judge
+from graft_operator.plan.training.gate import judge
 from graft_registry.documents import StoredVersion
 
 LIVE = version(1, loss=1.0)
@@ -61,7 +61,7 @@ CASES: dict[str, tuple[StoredVersion, StoredVersion | None, dict[str, str], str]
     "exactly the highest perplexity passes": (scored(perplexity=3.0), None, {"maxPerplexity": "3"}, "Passed"),
     "a higher perplexity fails": (scored(perplexity=3.1), None, {"maxPerplexity": "3"}, "PerplexityTooHigh"),
     "no perplexity fails where there is a limit": (scored(), None, {"maxPerplexity": "3"}, "NotEvaluated"),
-    "the first of several refusals gives the reason": (
+    "the first of several rejections gives the reason": (
         scored(evalLoss=2.5, perplexity=9.0, exactMatch=0.0),
         None,
         {"maxPerplexity": "3", "minExactMatch": "0.5"},

@@ -12,37 +12,36 @@ from tests.kstatus import kstatus
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import Condition, find
 from graft_operator.plan.actions import DeleteObject, Plan
-from graft_operator.plan.base_model import IN_USE_FINALIZER, plan_base_model
-from graft_operator.plan.gateway import RECHECK_SECONDS
-from graft_operator.plan.observed import BaseObserved, GatewayObserved, PoolObserved
-from graft_operator.reconcilers.base_model import builders
+from graft_operator.plan.base.gateway import RECHECK_SECONDS
+from graft_operator.plan.base.plan import IN_USE_FINALIZER, plan_base
+from graft_operator.plan.snapshot import BaseSnapshot, GatewayObserved, PoolObserved
 
 POOL = "graft-tiny"
 BEHIND_A_GATEWAY = {"replicas": 1, "gateway": {"endpointPickerRef": {"name": "picker"}}}
 
 
-def seen(gateway: GatewayObserved, *, wanted: bool = True, **meta: Any) -> BaseObserved:
+def seen(gateway: GatewayObserved, *, wanted: bool = True, **meta: Any) -> BaseSnapshot:
     serving = BEHIND_A_GATEWAY if wanted else {"replicas": 1}
     subject = base_model(serving=serving, meta={"finalizers": (IN_USE_FINALIZER,)} | meta)
     return base_seen(subject, deployments=(deployment(),), gateway=gateway)
 
 
-def plan(given: BaseObserved) -> Plan:
-    return plan_base_model(given, NOW, build=builders(PLATFORM))
+def plan(given: BaseSnapshot) -> Plan:
+    return plan_base(given, NOW, PLATFORM)
 
 
-def status_of(given: BaseObserved) -> BaseModelStatus:
+def status_of(given: BaseSnapshot) -> BaseModelStatus:
     status = plan(given).status
     assert isinstance(status, BaseModelStatus)
     return status
 
 
-def told(given: BaseObserved) -> tuple[str, str, str] | None:
+def told(given: BaseSnapshot) -> tuple[str, str, str] | None:
     condition = find(status_of(given).conditions, "GatewayReady")
     return None if condition is None else (condition.status, condition.reason, condition.message)
 
 
-def done_to_pool(given: BaseObserved) -> list[str]:
+def done_to_pool(given: BaseSnapshot) -> list[str]:
     return [type(action).__name__ for action in plan(given).extras]
 
 
@@ -63,7 +62,7 @@ def served(found: PoolObserved | None = None) -> GatewayObserved:
 ACCEPTED = says("Accepted", "True")
 RESOLVED = says("ResolvedRefs", "True")
 
-CASES: dict[str, tuple[BaseObserved, list[str], tuple[str, str, str] | None]] = {
+CASES: dict[str, tuple[BaseSnapshot, list[str], tuple[str, str, str] | None]] = {
     "no Gateway is asked for, and the kind is not there: nothing is done or said": (
         seen(GatewayObserved(), wanted=False),
         [],
@@ -133,7 +132,7 @@ CASES: dict[str, tuple[BaseObserved, list[str], tuple[str, str, str] | None]] = 
 
 
 @pytest.mark.parametrize(("given", "done", "said"), CASES.values(), ids=CASES)
-def test_what_is_done_and_said(given: BaseObserved, done: list[str], said: tuple[str, str, str] | None) -> None:
+def test_what_is_done_and_said(given: BaseSnapshot, done: list[str], said: tuple[str, str, str] | None) -> None:
     assert done_to_pool(given) == done
     condition = told(given)
     if said is None or condition is None:
@@ -144,7 +143,7 @@ def test_what_is_done_and_said(given: BaseObserved, done: list[str], said: tuple
 
 
 @pytest.mark.parametrize("given", [given for given, *_ in CASES.values()], ids=CASES)
-def test_nothing_else_changes(given: BaseObserved) -> None:
+def test_nothing_else_changes(given: BaseSnapshot) -> None:
     """A Gateway is one more way to the pods: what it says neither changes the other objects nor the health."""
     plain = plan(seen(GatewayObserved(), wanted=False))
     assert plan(given).actions == plain.actions

@@ -12,7 +12,7 @@ from tests.unit.registry.published_memory import LLAMA_2_7B, LLAMA_65B
 from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.base_shape import BaseShape
 from graft_operator.api.training import TrainingPod
-from graft_operator.plan.gpu_memory import gpu_is_too_small, gpu_memory, with_chosen_method
+from graft_operator.plan.training.memory import gpu_is_too_small, gpu_memory, with_chosen_method
 from graft_registry.training_memory import ModelShape
 
 ONE_GPU = {"limits": {"nvidia.com/gpu": "1"}}

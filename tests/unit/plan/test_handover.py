@@ -20,7 +20,7 @@ from tests.builders import (
     serving_revision,
     version,
 )
-from tests.unit.plan.merged_plan import plan
+from tests.unit.plan.merged_plan import applied_versions, plan
 
 from graft_operator.api.adapter_status import (
     AdapterServingStatus,
@@ -32,9 +32,9 @@ from graft_operator.api.adapter_status import (
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import find
 from graft_operator.manifests import naming
-from graft_operator.plan.actions import ApplyObject, CreateJob, DeleteObject
-from graft_operator.plan.observed import AdapterObserved, PodObserved
-from graft_operator.plan.rollout import served
+from graft_operator.plan.actions import CreateJob, DeleteObject
+from graft_operator.plan.rollout.steps import served
+from graft_operator.plan.snapshot import AdapterSnapshot, PodObserved
 from graft_registry.documents import StoredVersion
 
 PLAIN = version(1, recipe=recipe_of(adapter()))
@@ -68,7 +68,7 @@ class Given:
     pods: tuple[PodObserved, ...] = (answering_pod(PLAIN),)
     merged_pods: tuple[PodObserved, ...] = ()
 
-    def seen(self) -> AdapterObserved:
+    def seen(self) -> AdapterSnapshot:
         """The same as the plan sees it."""
         spec = {"mode": self.asked, "rollout": {"rollbackWindowSeconds": self.rollback_seconds}}
         others = {"base": self.base, "recipe": self.recipe}
@@ -220,10 +220,10 @@ def test_a_step_of_a_change_of_mode(given: Given, expected: Expected) -> None:
     assert (serving.mode, serving.target.number if serving.target else None) == (expected.mode, expected.target)
     former = (serving.former.mode, serving.former.version.number) if serving.former else None
     assert former == expected.former
-    applied = [action.manifest["version"] for action in result.actions if isinstance(action, ApplyObject)]
+    applied = applied_versions(result)
     assert applied == ([] if expected.applies is None else [expected.applies])
     assert any(isinstance(action, DeleteObject) for action in result.actions) == expected.deletes
-    assert any(isinstance(action, CreateJob) for action in result.actions) == expected.trains
+    assert any(isinstance(action, CreateJob) for action in result.extras) == expected.trains
     ready = find(status.conditions, "Ready")
     assert ready is not None
     assert (ready.status, status.served_version) == expected.ready

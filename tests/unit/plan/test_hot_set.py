@@ -19,9 +19,9 @@ from tests.builders import (
 )
 
 from graft_operator.api.adapter_status import RolloutProgress
-from graft_operator.plan.hot_set import WATCHING_SECONDS, Demand, absent_on, demand_on
-from graft_operator.plan.observed import AdapterOfBase, PodObserved
-from graft_operator.plan.slots import Placement, place
+from graft_operator.plan.placement.demand import WATCHING_SECONDS, Demand, absent_on, demand_on
+from graft_operator.plan.placement.places import Placement, place
+from graft_operator.plan.snapshot import AdapterOfBase, PodObserved
 
 V1, V2 = served_version(1), served_version(2)
 IDLE = 60

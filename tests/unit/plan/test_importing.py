@@ -6,17 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.builders import CREATED, NOW, base_id, base_model, base_seen, digest, job, resolved_base, source_of
+from tests.builders import CREATED, NOW, PLATFORM, base_id, base_model, base_seen, digest, job, resolved_base, source_of
 
 from graft_operator.api.base_model import BaseModel, Drift
-from graft_operator.plan.importing import RETRY_SECONDS, decide_import
-from graft_operator.plan.observed import BaseObserved, JobObserved
+from graft_operator.plan.base.importing import RETRY_SECONDS, decide_import
+from graft_operator.plan.known import Known
+from graft_operator.plan.snapshot import BaseSnapshot, JobObserved
 from graft_registry.documents import BaseDrift
 
 BUMPED = base_model(source=source_of("B"))
 
 
-def importing(state: str, ago: float = 1, **fields: Any) -> BaseObserved:
+def importing(state: str, ago: float = 1, **fields: Any) -> BaseSnapshot:
     source = base_seen(BUMPED).source_digest
     return base_seen(
         BUMPED, bases="A", import_job=job(source, state, ended_time=NOW - timedelta(seconds=ago), **fields)
@@ -27,7 +28,7 @@ def stale() -> JobObserved:
     return job(digest("another source"))
 
 
-IMPORTS: dict[str, tuple[BaseObserved, str, bool, bool, int]] = {
+IMPORTS: dict[str, tuple[BaseSnapshot, str, bool, bool, int]] = {
     "nothing yet: a Job is due": (base_seen(BUMPED, bases="A"), "Importing", True, False, 0),
     "the Job runs": (importing("Active"), "Importing", False, False, 0),
     "the source changed again: the Job gives way": (
@@ -72,8 +73,8 @@ IMPORTS: dict[str, tuple[BaseObserved, str, bool, bool, int]] = {
 
 
 @pytest.mark.parametrize(("given", "reason", "due", "stalled", "deletes"), IMPORTS.values(), ids=IMPORTS)
-def test_import(given: BaseObserved, reason: str, due: bool, stalled: bool, deletes: int) -> None:
-    verdict = decide_import(given, NOW)
+def test_import(given: BaseSnapshot, reason: str, due: bool, stalled: bool, deletes: int) -> None:
+    verdict = decide_import(given, NOW, PLATFORM)
     assert (verdict.fact.reason, verdict.due, verdict.stalled) == (reason, due, stalled)
     assert len(verdict.actions) == deletes
     resolved = resolved_base("B" if reason == "Resolved" else "A")
@@ -83,7 +84,7 @@ def test_import(given: BaseObserved, reason: str, due: bool, stalled: bool, dele
 
 def test_a_rest_is_told_by_its_end_so_that_the_status_stays_the_same() -> None:
     given = importing("Failed", outcome_reason="RegistryUnavailable")
-    assert decide_import(given, NOW).fact == decide_import(given, NOW + timedelta(seconds=5)).fact
+    assert decide_import(given, NOW, PLATFORM).fact == decide_import(given, NOW + timedelta(seconds=5), PLATFORM).fact
 
 
 MEASURED = BaseDrift(
@@ -96,12 +97,14 @@ def now_on_b(drift: Drift | None) -> BaseModel:
     return base_model(resolved="B", status={"resolved": resolved_base("B", drift=drift)})
 
 
-DRIFTS: dict[str, tuple[BaseObserved, Drift | None]] = {
-    "a new base brings its drift along": (base_seen(BUMPED, bases="AB", drift=MEASURED), ON_STATUS),
+DRIFTS: dict[str, tuple[BaseSnapshot, Drift | None]] = {
+    "a new base brings its drift along": (base_seen(BUMPED, bases="AB", drift=Known(MEASURED)), ON_STATUS),
     "a drift that was not measured is not told": (base_seen(BUMPED, bases="AB"), None),
     "other shapes have no change to tell": (
         base_seen(
-            BUMPED, bases="AB", drift=MEASURED.model_copy(update={"verdict": "Different", "relative_change": None})
+            BUMPED,
+            bases="AB",
+            drift=Known(MEASURED.model_copy(update={"verdict": "Different", "relative_change": None})),
         ),
         Drift(previous=base_id("A"), verdict="Different"),
     ),
@@ -111,7 +114,7 @@ DRIFTS: dict[str, tuple[BaseObserved, Drift | None]] = {
 
 
 @pytest.mark.parametrize(("given", "drift"), DRIFTS.values(), ids=DRIFTS)
-def test_the_drift_of_the_current_base(given: BaseObserved, drift: Drift | None) -> None:
-    resolved = decide_import(given, NOW).resolved
+def test_the_drift_of_the_current_base(given: BaseSnapshot, drift: Drift | None) -> None:
+    resolved = decide_import(given, NOW, PLATFORM).resolved
     assert resolved is not None
     assert resolved.drift == drift

@@ -18,14 +18,14 @@ from tests.builders import (
     seen,
     version,
 )
-from tests.unit.plan.merged_plan import plan
+from tests.unit.plan.merged_plan import applied_versions, plan
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find
 from graft_operator.manifests import naming
-from graft_operator.plan.actions import ApplyObject, DeleteObject
-from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.rollout import served
+from graft_operator.plan.actions import DeleteObject
+from graft_operator.plan.rollout.steps import served
+from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_registry.documents import StoredVersion
 
 MERGED: dict[str, Any] = {"serving": {"mode": "Merged"}}
@@ -50,7 +50,7 @@ def subject(
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    given: AdapterObserved
+    given: AdapterSnapshot
     applies: int | None = None
     """Version that the Deployment is told to serve."""
     ready: tuple[str, str]
@@ -140,7 +140,7 @@ def test_what_is_applied_and_said(case: Case) -> None:
     result = plan(case.given)
     status = result.status
     assert isinstance(status, LoraAdapterStatus)
-    applied = [action.manifest["version"] for action in result.actions if isinstance(action, ApplyObject)]
+    applied = applied_versions(result)
     assert applied == ([] if case.applies is None else [case.applies])
     ready, serves = find(status.conditions, "Ready"), find(status.conditions, "Served")
     assert ready is not None

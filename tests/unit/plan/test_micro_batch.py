@@ -7,8 +7,8 @@ from tests.builders import adapter, job, recipe_of, seen
 
 from graft_operator.api.training import Training
 from graft_operator.manifests.naming import training_job_name
-from graft_operator.plan.job_creation import adapter_as_trained, training_is_due
-from graft_operator.plan.micro_batch import due_batch, lowered_batch, smaller_batch, with_batch
+from graft_operator.plan.training.job import adapter_as_trained, training_is_due
+from graft_operator.plan.training.memory import due_batch, lowered_batch, smaller_batch, with_batch
 
 RECIPE = recipe_of(adapter())
 OVERFLOW = {"outcome_reason": "OutOfMemory"}

@@ -9,9 +9,9 @@ from typing import Any
 from tests.builders import NOW, adapter_of_base, base_id, pod, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress
-from graft_operator.plan.observed import AdapterOfBase, PodObserved
-from graft_operator.plan.placement import Holders, choose, in_order
-from graft_operator.plan.slots import Placement, place
+from graft_operator.plan.placement.places import Placement, place
+from graft_operator.plan.placement.pods import Holders, RevisionPods
+from graft_operator.plan.snapshot import AdapterOfBase, PodObserved
 
 V1 = served_version(1)
 NAMES = [f"adapter-{number}" for number in range(200)]
@@ -19,7 +19,11 @@ PODS = tuple(pod(f"tiny-{letter}") for letter in "abcd")
 
 
 def chosen(adapter: str, pods: tuple[PodObserved, ...], replicas: int = 1) -> Holders:
-    return choose(adapter, replicas, pods, lambda _: True)
+    return RevisionPods(pods).choose(adapter, replicas, lambda _: True)
+
+
+def in_order(adapter: str, pods: tuple[PodObserved, ...]) -> list[PodObserved]:
+    return list(RevisionPods(pods).order(adapter))
 
 
 def names(pods: tuple[PodObserved, ...]) -> list[str]:

@@ -10,9 +10,9 @@ from tests.builders import NOW, base_model, digest, on_pod, pod, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.api.rollout import RolloutLimits, RolloutSpec
-from graft_operator.plan.measured import Measured
-from graft_operator.plan.observed import PodObserved, ProbeScore
-from graft_operator.plan.rollout import Rollout, Situation, plan_rollout
+from graft_operator.plan.rollout.measured import Measured
+from graft_operator.plan.rollout.steps import Rollout, RolloutState, plan_rollout
+from graft_operator.plan.snapshot import PodObserved, ProbeScore
 
 V1, V2 = served_version(1), served_version(2)
 TOTAL = 20
@@ -35,7 +35,7 @@ def plan(*pods: PodObserved, spec: RolloutSpec = CANARY, weight: int = 10, secon
     """Plan so many seconds after the beginning of the step."""
     begun = NOW - timedelta(seconds=seconds)
     return plan_rollout(
-        Situation(
+        RolloutState(
             wanted=V2,
             target=V2,
             previous=V1,
@@ -69,20 +69,20 @@ ONE_POD: dict[str, tuple[PodObserved, str]] = {
 @pytest.mark.parametrize(("seen", "says"), ONE_POD.values(), ids=ONE_POD)
 def test_limit(seen: PodObserved, says: str) -> None:
     rollout = plan(seen)
-    assert (rollout.setback.message if rollout.setback else "") == says
+    assert (rollout.rollback.message if rollout.rollback else "") == says
     assert rollout.target == (V1 if says else V2)
 
 
 def test_scores_of_all_replicas_are_added_up() -> None:
-    assert plan(asked("a", ALL, TOO_FEW), asked("b", ALL, ALL)).setback is None
+    assert plan(asked("a", ALL, TOO_FEW), asked("b", ALL, ALL)).rollback is None
     rollout = plan(asked("a", ALL, TOO_FEW), asked("b", ALL, (TOTAL, 12)))
-    assert rollout.setback is not None
-    assert rollout.setback.state == "RolledBack"
-    assert "27 of 40 probes right on the serving engines, version 1 40: 32 % fewer" in rollout.setback.message
+    assert rollout.rollback is not None
+    assert rollout.rollback.state == "RolledBack"
+    assert "27 of 40 probes right on the serving engines, version 1 40: 32 % fewer" in rollout.rollback.message
 
 
 def test_one_replica_that_is_through_is_enough_to_go_back() -> None:
-    assert plan(asked("a", ALL, TOO_FEW), asked("b", ALL, (3, 3))).setback is not None
+    assert plan(asked("a", ALL, TOO_FEW), asked("b", ALL, (3, 3))).rollback is not None
 
 
 def test_a_version_without_probes_is_not_judged_by_them() -> None:
@@ -108,10 +108,10 @@ def test_a_step_waits_for_the_answers(candidate: Told, seconds: int, weight: int
 
 def test_an_immediate_rollout_with_limits_is_held_to_them_in_its_rollback_window() -> None:
     seen = asked("a", ALL, TOO_FEW, weight=100)
-    assert plan(seen, spec=IMMEDIATE, weight=100).setback is not None
-    assert plan(seen, spec=RolloutSpec(), weight=100).setback is None
+    assert plan(seen, spec=IMMEDIATE, weight=100).rollback is not None
+    assert plan(seen, spec=RolloutSpec(), weight=100).rollback is None
 
 
 def test_promote_overrules_the_score() -> None:
     promoted = CANARY.model_copy(update={"promote": 2})
-    assert plan(asked("a", ALL, TOO_FEW), spec=promoted).setback is None
+    assert plan(asked("a", ALL, TOO_FEW), spec=promoted).rollback is None

@@ -10,9 +10,11 @@ from tests.builders import NOW, adapter, base_model, digest, recipe_of, seen, se
 from graft_operator.api.adapter_status import RaisedRank
 from graft_operator.api.conditions import yes
 from graft_operator.api.lora_adapter import LoraAdapter
-from graft_operator.plan.gate import GateVerdict
-from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.rank_doubling import (
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.decision import TrainingDecision
+from graft_operator.plan.training.gate import GateDecision
+from graft_operator.plan.training.job import new_version_reason
+from graft_operator.plan.training.rank import (
     correct_rank,
     effective_rank,
     raised_rank,
@@ -20,23 +22,21 @@ from graft_operator.plan.rank_doubling import (
     with_effective_rank,
     with_rank,
 )
-from graft_operator.plan.recipe import spec_digest
-from graft_operator.plan.servability import rank_exceeds_base
-from graft_operator.plan.verdicts import Verdict
-from graft_operator.plan.version_reason import new_version_reason
-from graft_operator.plan.versions import summary
+from graft_operator.plan.training.recipe import spec_digest
+from graft_operator.plan.training.servability import rank_exceeds_base
+from graft_operator.plan.training.versions import summary
 
 DOUBLING: dict[str, Any] = {"training": {"rankDoubling": {"maxRank": 64}}}
 FLAT = {"evalLoss": 1.9, "baseEvalLoss": 2.0, "trainLoss": 1.8, "lateImprovement": 0.01}
-FAILED = GateVerdict(False, "WorseThanBase", "too little")
+FAILED = GateDecision(False, "WorseThanBase", "too little")
 
-SYMPTOMS: dict[str, tuple[dict[str, float | None], GateVerdict, bool]] = {
+SYMPTOMS: dict[str, tuple[dict[str, float | None], GateDecision, bool]] = {
     "flat, and hardly better than the base": ({}, FAILED, True),
-    "flat, and worse than the live version": ({}, GateVerdict(False, "WorseThanLive", ""), True),
-    "flat, and too perplexed": ({}, GateVerdict(False, "PerplexityTooHigh", ""), True),
-    "flat, but good enough": ({}, GateVerdict(True, "Passed", ""), False),
-    "refused for its words, not its loss": ({}, GateVerdict(False, "ExactMatchTooLow", ""), False),
-    "never evaluated": ({"evalLoss": None}, GateVerdict(False, "NotEvaluated", ""), False),
+    "flat, and worse than the live version": ({}, GateDecision(False, "WorseThanLive", ""), True),
+    "flat, and too perplexed": ({}, GateDecision(False, "PerplexityTooHigh", ""), True),
+    "flat, but good enough": ({}, GateDecision(True, "Passed", ""), False),
+    "refused for its words, not its loss": ({}, GateDecision(False, "ExactMatchTooLow", ""), False),
+    "never evaluated": ({"evalLoss": None}, GateDecision(False, "NotEvaluated", ""), False),
     "still falling: it needs more steps": ({"lateImprovement": 0.1}, FAILED, False),
     "exactly flat enough": ({"lateImprovement": 0.02}, FAILED, True),
     "rising again": ({"lateImprovement": -0.2}, FAILED, True),
@@ -46,7 +46,7 @@ SYMPTOMS: dict[str, tuple[dict[str, float | None], GateVerdict, bool]] = {
 
 
 @pytest.mark.parametrize(("metrics", "gate", "too_low"), SYMPTOMS.values(), ids=SYMPTOMS)
-def test_the_rank_is_too_low(metrics: dict[str, float | None], gate: GateVerdict, too_low: bool) -> None:
+def test_the_rank_is_too_low(metrics: dict[str, float | None], gate: GateDecision, too_low: bool) -> None:
     assert rank_is_too_low(version(1, metrics=FLAT | metrics).manifest, gate) == too_low
 
 
@@ -55,14 +55,14 @@ def test_a_method_without_a_rank_has_none_to_double() -> None:
     assert not rank_is_too_low(version(1, metrics=FLAT, shape=shape).manifest, FAILED)
 
 
-def plateaued(subject: LoraAdapter, **fields: Any) -> AdapterObserved:
+def plateaued(subject: LoraAdapter, **fields: Any) -> AdapterSnapshot:
     """An adapter whose current recipe was published, flat and not good enough."""
     recipe = recipe_of(with_effective_rank(subject))
     return seen(subject, published=version(3, recipe=recipe, metrics=FLAT), **fields)
 
 
-def corrected(given: AdapterObserved) -> Verdict:
-    return correct_rank(given, Verdict(trained=yes("Trained"), current=given.published), FAILED)
+def corrected(given: AdapterSnapshot) -> TrainingDecision:
+    return correct_rank(given, TrainingDecision(trained=yes("Trained"), current=given.published), FAILED)
 
 
 def raised_to(rank: int, subject: LoraAdapter) -> LoraAdapter:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.builders import adapter, base_id, digest
 
-from graft_operator.plan.recipe import recipe_digest
+from graft_operator.plan.training.recipe import recipe_digest
 
 SAME: dict[str, dict[str, Any]] = {
     "more memory": {"pod": {"resources": {"limits": {"memory": "64Gi"}}}},

@@ -10,8 +10,8 @@ from tests.builders import NOW
 
 from graft_operator.api.conditions import Fact, find, merge, no, unknown, yes
 from graft_operator.plan.actions import Action, ApplyObject, CreateJob, DeleteObject, RemoveFinalizer
-from graft_operator.plan.refusals import Refusal, refusal_facts, waits, with_refusals
-from graft_operator.plan.transitions import condition_events
+from graft_operator.plan.events import condition_events
+from graft_operator.plan.rejections import Rejection, rejection_facts, waits, with_rejections
 
 WAITING: dict[str, Fact] = {
     "Stalled": no("Progressing"),
@@ -39,12 +39,12 @@ STALLED: dict[str, Fact] = {
 }
 
 
-def refusal(kind: str, component: str, *, is_deletion: bool = False) -> Refusal:
-    return Refusal(kind=kind, name="x", component=component, message=f"no {kind}", is_deletion=is_deletion)
+def rejection(kind: str, component: str, *, is_deletion: bool = False) -> Rejection:
+    return Rejection(kind=kind, name="x", component=component, message=f"no {kind}", is_deletion=is_deletion)
 
 
-JOB, POOL = refusal("Job", "training"), refusal("InferencePool", "serving")
-DEPLOYMENT, SERVICE = refusal("Deployment", "serving"), refusal("Service", "serving")
+JOB, POOL = rejection("Job", "training"), rejection("InferencePool", "serving")
+DEPLOYMENT, SERVICE = rejection("Deployment", "serving"), rejection("Service", "serving")
 
 
 def stalled_by(kind: str, *conditions: str) -> dict[str, str]:
@@ -53,11 +53,11 @@ def stalled_by(kind: str, *conditions: str) -> dict[str, str]:
     return told | dict.fromkeys(conditions, f"False {kind}")
 
 
-CASES: dict[str, tuple[dict[str, Fact], list[Refusal], dict[str, str]]] = {
+CASES: dict[str, tuple[dict[str, Fact], list[Rejection], dict[str, str]]] = {
     "a training that is refused": (WAITING, [JOB], stalled_by("Job", "Trained", "UpToDate")),
     "a part of what serves a base": (WAITING, [SERVICE], stalled_by("Service", "ServingReady")),
     "of several the first is told": (WAITING, [DEPLOYMENT, SERVICE], stalled_by("Deployment", "ServingReady")),
-    "a merged model": (WAITING, [refusal("Deployment", "merged")], stalled_by("Deployment", "Served")),
+    "a merged model": (WAITING, [rejection("Deployment", "merged")], stalled_by("Deployment", "Served")),
     "what answers goes on being Ready without its update": (
         ANSWERING,
         [DEPLOYMENT],
@@ -66,22 +66,22 @@ CASES: dict[str, tuple[dict[str, Fact], list[Refusal], dict[str, str]]] = {
     "a pool is nobody's but its Gateway's business": (WAITING, [POOL], {"GatewayReady": "False InferencePool"}),
     "a test that can't be made holds nothing up": (
         WAITING,
-        [refusal("Job", "concurrency-test")],
+        [rejection("Job", "concurrency-test")],
         {"ConcurrencyTested": "False Job"},
     ),
     "a trainer that may not be ended is told of where its successor is waited for": (
         WAITING,
-        [refusal("Job", "", is_deletion=True)],
+        [rejection("Job", "", is_deletion=True)],
         stalled_by("Job", "Trained", "UpToDate"),
     ),
     "another child that is not let go": (
         WAITING,
-        [refusal("Service", "", is_deletion=True)],
+        [rejection("Service", "", is_deletion=True)],
         stalled_by("Service"),
     ),
     "a stall of another cause stays told": (
         STALLED,
-        [refusal("Deployment", "merged")],
+        [rejection("Deployment", "merged")],
         {"Ready": "False Deployment", "Served": "False Deployment"},
     ),
     "a condition that is not set is not made up": ({}, [JOB], {}),
@@ -99,21 +99,21 @@ def told_of(facts: dict[str, Fact]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("planned", "refusals", "told"), CASES.values(), ids=CASES)
-def test_told(planned: dict[str, Fact], refusals: list[Refusal], told: dict[str, str]) -> None:
-    facts = refusal_facts(planned, refusals, {kind for kind, fact in planned.items() if fact.status == "True"})
+@pytest.mark.parametrize(("planned", "rejections", "told"), CASES.values(), ids=CASES)
+def test_told(planned: dict[str, Fact], rejections: list[Rejection], told: dict[str, str]) -> None:
+    facts = rejection_facts(planned, rejections, {kind for kind, fact in planned.items() if fact.status == "True"})
     assert told_of(facts) == told
 
 
 def test_the_message_has_the_servers_words_and_how_many_there_are_more() -> None:
-    facts = refusal_facts(WAITING, [DEPLOYMENT, SERVICE])
+    facts = rejection_facts(WAITING, [DEPLOYMENT, SERVICE])
     first = "the API server refuses Deployment x: no Deployment; it is tried again"
     assert (facts["ServingReady"].message, facts["Ready"].message) == (first, f"{first} (and 1 more)")
-    gone = refusal_facts(WAITING, [refusal("Job", "", is_deletion=True)])
+    gone = rejection_facts(WAITING, [rejection("Job", "", is_deletion=True)])
     assert gone["Trained"].message == "the API server refuses the deletion of Job x: no Job; it is tried again"
 
 
-COMES_TO_ANSWER: dict[str, tuple[Refusal, dict[str, str]]] = {
+COMES_TO_ANSWER: dict[str, tuple[Rejection, dict[str, str]]] = {
     "nothing does without a part of its serving": (DEPLOYMENT, stalled_by("Deployment", "ServingReady")),
     "a version does, while its successor may not be trained": (
         JOB,
@@ -124,8 +124,8 @@ COMES_TO_ANSWER: dict[str, tuple[Refusal, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("refused", "told"), COMES_TO_ANSWER.values(), ids=COMES_TO_ANSWER)
-def test_what_comes_to_answer(refused: Refusal, told: dict[str, str]) -> None:
-    facts = refusal_facts(ANSWERING, [refused], was_true=())
+def test_what_comes_to_answer(refused: Rejection, told: dict[str, str]) -> None:
+    facts = rejection_facts(ANSWERING, [refused], was_true=())
     assert told_of(facts) == told
 
 
@@ -133,19 +133,19 @@ def child(kind: str, name: str = "x", component: str = "serving") -> dict[str, A
     return {"kind": kind, "metadata": {"name": name, "labels": {"graft.dev/component": component}}}
 
 
-GONE = refusal("Job", "", is_deletion=True)
-HELD: dict[str, tuple[Action, list[Refusal], bool]] = {
+GONE = rejection("Job", "", is_deletion=True)
+HELD: dict[str, tuple[Action, list[Rejection], bool]] = {
     "a Deployment without its Service": (ApplyObject(child("Deployment")), [SERVICE], True),
     "a Deployment without the Service of another": (ApplyObject(child("Deployment", "y")), [SERVICE], False),
     "a Deployment without its budget": (
         ApplyObject(child("Deployment")),
-        [refusal("PodDisruptionBudget", "serving")],
+        [rejection("PodDisruptionBudget", "serving")],
         False,
     ),
     "a Service without its Deployment": (ApplyObject(child("Service")), [DEPLOYMENT], False),
     "a training without its rendezvous": (
         CreateJob(child("Job", "y", "training")),
-        [refusal("Service", "training")],
+        [rejection("Service", "training")],
         True,
     ),
     "an import without the Service that serves": (CreateJob(child("Job", "y", "import")), [SERVICE], False),
@@ -157,9 +157,9 @@ HELD: dict[str, tuple[Action, list[Refusal], bool]] = {
 }
 
 
-@pytest.mark.parametrize(("action", "refusals", "held"), HELD.values(), ids=HELD)
-def test_what_waits(action: Action, refusals: list[Refusal], held: bool) -> None:
-    assert waits(action, refusals) == held
+@pytest.mark.parametrize(("action", "rejections", "held"), HELD.values(), ids=HELD)
+def test_what_waits(action: Action, rejections: list[Rejection], held: bool) -> None:
+    assert waits(action, rejections) == held
     assert not waits(action, [])
 
 
@@ -173,7 +173,7 @@ def test_a_refusal_that_lasts_is_the_same_status_with_every_look() -> None:
     for minutes in range(1, 4):
         now = NOW + timedelta(minutes=minutes)
         planned = merge(old, WAITING, generation=1, now=now)
-        new = with_refusals(old, planned, [SERVICE], generation=1, now=now)
+        new = with_rejections(old, planned, [SERVICE], generation=1, now=now)
         assert new == old or minutes == 1
         old = new
     stalled = find(old, "Stalled")
@@ -181,17 +181,17 @@ def test_a_refusal_that_lasts_is_the_same_status_with_every_look() -> None:
     assert stalled.last_transition_time == NOW + timedelta(minutes=1)
 
 
-EVENTS: dict[str, tuple[dict[str, Fact], Refusal]] = {
+EVENTS: dict[str, tuple[dict[str, Fact], Rejection]] = {
     "what is waited for": (WAITING, JOB),
     "an update of what answers": (ANSWERING, DEPLOYMENT),
     "what stands aside": (WAITING, POOL),
-    "beside a stall of another cause": (STALLED, refusal("Service", "merged")),
+    "beside a stall of another cause": (STALLED, rejection("Service", "merged")),
 }
 
 
 @pytest.mark.parametrize(("planned", "refused"), EVENTS.values(), ids=EVENTS)
-def test_people_are_warned_once(planned: dict[str, Fact], refused: Refusal) -> None:
+def test_people_are_warned_once(planned: dict[str, Fact], refused: Rejection) -> None:
     before = conditions(planned)
-    after = with_refusals(before, before, [refused], generation=1, now=NOW)
+    after = with_rejections(before, before, [refused], generation=1, now=NOW)
     assert [(event.type, event.reason) for event in condition_events(before, after)] == [("Warning", "ObjectRefused")]
-    assert condition_events(after, with_refusals(after, before, [refused], generation=1, now=NOW)) == []
+    assert condition_events(after, with_rejections(after, before, [refused], generation=1, now=NOW)) == []

@@ -12,10 +12,10 @@ from tests.builders import NOW, answering_pod, base_model, on_pod, pod, seen, se
 from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.rollout import RolloutSpec
-from graft_operator.plan.coverage import coverage_of
-from graft_operator.plan.observed import PodObserved
-from graft_operator.plan.rolling import answering_versions
-from graft_operator.plan.rollout import Rollout, Situation, plan_rollout
+from graft_operator.plan.rollout.coverage import coverage_of
+from graft_operator.plan.rollout.messages import answering_versions
+from graft_operator.plan.rollout.steps import Rollout, RolloutState, plan_rollout
+from graft_operator.plan.snapshot import PodObserved
 
 V1, V2, V3 = served_version(1), served_version(2), served_version(3)
 V2_ON_B = served_version(2, "B")
@@ -201,7 +201,7 @@ CASES = {
 
 def planned(**fields: Any) -> Rollout:
     defaults: dict[str, Any] = {"spec": AT_ONCE, "base": TWO, "now": NOW}
-    return plan_rollout(Situation(**defaults | fields))
+    return plan_rollout(RolloutState(**defaults | fields))
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -219,7 +219,7 @@ def test_rollout(case: Case) -> None:
     numbers = tuple(version.number if version else None for version in (rollout.target, rollout.previous))
     assert numbers == case.expect
     assert (rollout.answering.number if rollout.answering else None) == case.answering
-    assert (rollout.setback.version.number if rollout.setback else None) == case.refused
+    assert (rollout.rollback.version.number if rollout.rollback else None) == case.refused
     if case.wanted is not None and case.refused is None:
         assert rollout.target == case.wanted
 
@@ -280,9 +280,9 @@ def test_a_rollout_that_an_earlier_release_began_goes_on() -> None:
 
 
 def test_the_coverage_tells_what_the_first_pod_says_that_does_not_take_its_wanted_set() -> None:
-    complaint = "base.digest: the wanted set is for sha256:1, but this pod holds sha256:2"
-    coverage = coverage_of(V1, TWO, (answering_pod(V1), pod("pod-2", complaint=complaint)))
-    assert coverage.message == f"pod-2: {complaint}"
+    problem = "base.digest: the wanted set is for sha256:1, but this pod holds sha256:2"
+    coverage = coverage_of(V1, TWO, (answering_pod(V1), pod("pod-2", problem=problem)))
+    assert coverage.message == f"pod-2: {problem}"
 
 
 def test_the_coverage_tells_how_far_it_is_and_what_the_first_failing_pod_says() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import CREATED, NOW, adapter, job, recipe_of, seen
 
 from graft_operator.api.adapter_status import TrainingProgress
-from graft_operator.plan.running import next_look, training_is_running
+from graft_operator.plan.training.progress import next_look, training_is_running
 from graft_registry.documents import Progress
 
 RECIPE = recipe_of(adapter())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graft_operator.plan.scheduling import hint
+from graft_operator.plan.training.progress import hint
 
 SAID = {
     "no GPU is free": (

@@ -9,8 +9,8 @@ import pytest
 from tests.builders import NOW, adapter_of_base, base_id, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress
-from graft_operator.plan.observed import AdapterOfBase
-from graft_operator.plan.slots import place
+from graft_operator.plan.placement.places import place
+from graft_operator.plan.snapshot import AdapterOfBase
 
 V1, V2 = served_version(1), served_version(2)
 

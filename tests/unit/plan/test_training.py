@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,11 +23,15 @@ from tests.builders import (
 from tests.unit.registry.published_memory import LLAMA_2_7B
 
 from graft_operator.api.base_shape import BaseShape
-from graft_operator.plan.actions import DeleteObject
-from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.training import CHECKS, decide_training, superseded_jobs
+from graft_operator.plan.actions import CreateJob, DeleteObject
+from graft_operator.plan.known import Unknown
+from graft_operator.plan.snapshot import AdapterSnapshot, OccupiedName
+from graft_operator.plan.training.checks import CHECKS, decide_training, superseded_jobs
+from graft_operator.plan.training.job import training_is_due
 
 RECIPE = recipe_of(adapter())
+AWAY = Unknown(reason="RegistryUnavailable", message="no route")
+LONG_AGO = NOW - timedelta(hours=2)
 SERVED = {"serving": {"target": served_version(1).to_wire()}}
 
 
@@ -42,7 +47,7 @@ LARGE_BASE = resolved_base(parameters=LLAMA_2_7B.parameters, shape=BaseShape.of(
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    given: AdapterObserved
+    given: AdapterSnapshot
     trained: tuple[str, str] | None
     """Status and reason of Trained; None when a Job is due."""
     waits: bool = False
@@ -53,7 +58,10 @@ class Case:
     says: str = ""
 
 
-def bumped(**fields: Any) -> AdapterObserved:
+GRANTING = base_model(resolved="B", serves=("A", "B"), status={"readaptation": {"granted": ("support",)}})
+
+
+def bumped(**fields: Any) -> AdapterSnapshot:
     """An adapter that is served on base A, while the base has become B."""
     base = fields.pop("base", base_model(resolved="B", serves=("A", "B")))
     return seen(fields.pop("subject", None), base=base, live=version(1), **fields)
@@ -182,6 +190,86 @@ CASES = {
     "suspension leaves a failed Job for people to look at": Case(
         given=seen(adapter(suspend=True), jobs=(job(RECIPE, "Failed"),)), trained=("False", "Suspended")
     ),
+    "suspension does not wait for data that is gone, and says so": Case(
+        given=seen(adapter(suspend=True), dataset_problem="there is no ConfigMap rows", jobs=(job(RECIPE),)),
+        trained=("False", "Suspended"),
+        accepted=False,
+        deletes=(job(RECIPE).name,),
+    ),
+    "nor for a base": Case(
+        given=seen(adapter(suspend=True), base=base_model(resolved=None), jobs=(job(RECIPE),)),
+        trained=("False", "Suspended"),
+        deletes=(job(RECIPE).name,),
+    ),
+    "suspension stops a training whose base was deleted": Case(
+        given=seen(adapter(suspend=True), base=None, jobs=(job(RECIPE),)),
+        trained=("Unknown", "BaseModelNotFound"),
+        waits=True,
+        accepted=False,
+        deletes=(job(RECIPE).name,),
+    ),
+    "and one that can't be served any more": Case(
+        given=seen(adapter(suspend=True, lora={"rank": 65}), jobs=(job(recipe_of(adapter(lora={"rank": 65}))),)),
+        trained=("Unknown", "RankTooHigh"),
+        stalls=True,
+        accepted=False,
+        deletes=(job(recipe_of(adapter(lora={"rank": 65}))).name,),
+    ),
+    "while the registry is silent nothing is trained": Case(
+        given=seen(unknown=AWAY), trained=("Unknown", "RegistryUnavailable"), waits=True, says="no route"
+    ),
+    "nor while it is being asked": Case(
+        given=seen(unknown=Unknown()), trained=("Unknown", "RegistryNotAsked"), waits=True
+    ),
+    "what does not pass stalls": Case(
+        given=seen(unknown=Unknown(reason="RegistryCorrupt", message="manifest 3", passes=False)),
+        trained=("Unknown", "RegistryCorrupt"),
+        stalls=True,
+    ),
+    "a pin that can't be looked up is no wrong pin": Case(
+        given=seen(adapter(version=3), unknown=AWAY), trained=("Unknown", "RegistryUnavailable"), waits=True
+    ),
+    "a training that runs goes on meanwhile": Case(
+        given=seen(unknown=AWAY, jobs=(job(RECIPE),)), trained=("False", "Training"), waits=True
+    ),
+    "a version is not taken for lost meanwhile": Case(
+        given=seen(unknown=AWAY, jobs=(job(RECIPE, "Succeeded", ended_time=LONG_AGO),)),
+        trained=("Unknown", "RegistryUnavailable"),
+        waits=True,
+    ),
+    "a Job whose version is published is kept for its logs": Case(
+        given=seen(published=version(2), jobs=(job(RECIPE, "Succeeded", ended_time=NOW - timedelta(hours=23)),)),
+        trained=("True", "Trained"),
+        current=2,
+    ),
+    "for a day": Case(
+        given=seen(published=version(2), jobs=(job(RECIPE, "Succeeded", ended_time=NOW - timedelta(hours=24)),)),
+        trained=("True", "Trained"),
+        current=2,
+        deletes=(job(RECIPE).name,),
+    ),
+    "or as long as the user wants": Case(
+        given=seen(
+            adapter(pod={"ttlSecondsAfterFinished": 60}),
+            published=version(2),
+            jobs=(job(RECIPE, "Succeeded", ended_time=NOW - timedelta(seconds=61)),),
+        ),
+        trained=("True", "Trained"),
+        current=2,
+        deletes=(job(RECIPE).name,),
+    ),
+    "one that a mesh keeps up goes at once": Case(
+        given=seen(published=version(2), jobs=(job(RECIPE, "Succeeded", ended_time=NOW, lingers=True),)),
+        trained=("True", "Trained"),
+        current=2,
+        deletes=(job(RECIPE).name,),
+    ),
+    "one that has published and is about to end is left alone": Case(
+        given=seen(published=version(2), jobs=(job(RECIPE),)), trained=("True", "Trained"), current=2
+    ),
+    "a published recipe whose Job somebody has deleted needs no other": Case(
+        given=seen(published=version(2), jobs=()), trained=("True", "Trained"), current=2
+    ),
     "a Job that has failed for good stalls": Case(
         given=seen(jobs=(job(RECIPE, "Failed", outcome_reason="BadDataset"),)),
         trained=("False", "BadDataset"),
@@ -193,13 +281,13 @@ CASES = {
     ),
     "a Job of another recipe does not count": Case(given=seen(jobs=(job(digest("other")),)), trained=None),
     "nothing is there: a Job is due": Case(given=seen(), trained=None),
-    "a base bump trains again": Case(given=bumped(), trained=None),
-    "a base bump waits for a place": Case(
-        given=bumped(readaptations=2), trained=("False", "ReadaptationQueued"), waits=True, says="maxParallel"
+    "a base bump trains again those that it is the turn of": Case(given=bumped(base=GRANTING), trained=None),
+    "a base bump waits for its turn": Case(
+        given=bumped(), trained=("False", "ReadaptationQueued"), waits=True, says="maxParallel"
     ),
-    "a first training needs no place": Case(given=seen(readaptations=9), trained=None),
-    "a Job that has its place keeps it": Case(
-        given=bumped(readaptations=2, jobs=(job(recipe_of(adapter(), "B")),)),
+    "a first training waits for no turn": Case(given=seen(), trained=None),
+    "a Job that runs is not stopped for want of a turn": Case(
+        given=bumped(jobs=(job(recipe_of(adapter(), "B")),)),
         trained=("False", "Training"),
         waits=True,
     ),
@@ -209,7 +297,7 @@ CASES = {
         current=1,
     ),
     "with policy Never a changed spec is trained on the former base, and takes no place": Case(
-        given=bumped(base=NEVER, kept_base=resolved_base("A"), readaptations=9), trained=None
+        given=bumped(base=NEVER, kept_base=resolved_base("A")), trained=None
     ),
     "with policy Never a changed spec on the same base is trained": Case(
         given=seen(base=base_model(readaptation={"policy": "Never"}), live=version(1)), trained=None
@@ -239,12 +327,15 @@ class Everything:
 
     order: list[tuple[str, dict[str, Any]]] = field(
         default_factory=lambda: [
-            ("place_is_taken", {"live": version(1, base="B"), "readaptations": 9}),
+            ("readaptation_is_queued", {"live": version(1, base="B")}),
             ("gpu_is_too_small", {"adapter": ON_SMALL_GPU, "base": base_model(status={"resolved": LARGE_BASE})}),
+            ("version_has_vanished", {"jobs": (job(RECIPE, "Succeeded"),)}),
+            ("registry_is_silent", {"unknown": AWAY}),
             ("training_is_running", {"jobs": (job(RECIPE),)}),
+            ("deadline_is_exceeded", {"jobs": (job(RECIPE, ran=((NOW - timedelta(days=2), None),)),)}),
             ("training_has_failed", {"jobs": (job(RECIPE, "Failed"),)}),
             ("job_is_outdated", {"jobs": (job(RECIPE, "Failed", pod_settings=digest("other settings")),)}),
-            ("adapter_is_suspended", {"adapter": adapter(suspend=True)}),
+            ("adapter_is_suspended", {"adapter": adapter(suspend=True), "unknown": None}),
             ("version_is_published", {"published": version(2)}),
             ("merged_api_would_be_open", {"adapter": adapter(serving={"mode": "Merged"}), "base": WITH_KEYS}),
             ("engine_is_too_short", {"adapter": LONG, "base": OF_SHORT_CONTEXT}),
@@ -252,6 +343,7 @@ class Everything:
             ("rank_exceeds_base", {"adapter": adapter(lora={"rank": 65})}),
             ("base_is_unresolved", {"recipe": None}),
             ("dataset_is_missing", {"dataset_problem": "gone"}),
+            ("suspended_before_resolved", {"adapter": adapter(suspend=True)}),
             ("version_is_pinned", {"adapter": adapter(version=3)}),
             ("pinned_version_has_no_base", {"pinned": version(3), "pinned_has_base": False}),
             (
@@ -269,19 +361,48 @@ def test_the_order_of_the_chain(count: int) -> None:
     for _, changes in Everything().order[:count]:
         fields |= changes
     expected, _ = Everything().order[count - 1]
-    given = AdapterObserved(**fields)
+    given = AdapterSnapshot(**fields)
     speaking = [check.__name__ for check in CHECKS if check(given, NOW) is not None]
     assert speaking[0] == expected
 
 
 def test_every_check_has_its_place_in_the_order() -> None:
-    named = {name for name, _ in Everything().order} | {"version_has_vanished"}
+    named = {name for name, _ in Everything().order}
     assert named == {check.__name__ for check in CHECKS}
 
 
 def test_jobs_of_other_recipes_are_deleted() -> None:
     other = job(digest("other"), "Succeeded")
     assert superseded_jobs(seen(jobs=(job(RECIPE), other))) == (DeleteObject("Job", other.name, other.uid),)
+
+
+def test_no_job_is_superseded_while_it_can_t_be_told_what_is_asked_for() -> None:
+    assert superseded_jobs(seen(jobs=(job(digest("other")),), unknown=AWAY)) == ()
+
+
+def test_the_end_of_a_kept_job_is_looked_for_in_time() -> None:
+    ended = job(RECIPE, "Succeeded", ended_time=NOW - timedelta(hours=23))
+    verdict = decide_training(seen(published=version(2), jobs=(ended,)), NOW)
+    assert verdict is not None
+    assert verdict.requeue_after == 3600
+
+
+TAKEN = {
+    "a Job of ours that ends": (True, "it ends once its pods have", "JobEnding", False),
+    "somebody else's": (False, "it belongs to nobody", "JobNameTaken", True),
+}
+
+
+@pytest.mark.parametrize(("ending", "message", "reason", "stalls"), TAKEN.values(), ids=TAKEN)
+def test_a_job_whose_name_is_taken_is_not_said_to_be_created(
+    ending: bool, message: str, reason: str, stalls: bool
+) -> None:
+    taken = (OccupiedName(name="train", ending=ending, message=message),)
+    due = training_is_due(seen(occupied_names=taken), lambda _: {"metadata": {"name": "train"}})
+    assert (due.trained.reason, due.stalled is not None, due.actions) == (reason, stalls, ())
+    assert message in due.trained.message
+    other = training_is_due(seen(occupied_names=taken), lambda _: {"metadata": {"name": "another"}})
+    assert [type(action) for action in other.actions] == [CreateJob]
 
 
 def test_no_job_is_superseded_while_the_recipe_is_unknown() -> None:

@@ -8,8 +8,8 @@ import pytest
 from tests.builders import base_id, digest, served_version, version
 
 from graft_operator.api.adapter_status import VERSIONS_KEPT, AdapterServingStatus, LoraAdapterStatus, Version
-from graft_operator.plan.gate import PINNED, GateVerdict
-from graft_operator.plan.versions import (
+from graft_operator.plan.training.gate import PINNED, GateDecision
+from graft_operator.plan.training.versions import (
     as_first_told,
     entry_of,
     home_digest,
@@ -23,8 +23,8 @@ from graft_operator.plan.versions import (
 )
 from graft_registry.documents import StoredVersion
 
-PASSED = GateVerdict(True, "Passed", "fine")
-FAILED = GateVerdict(False, "WorseThanBase", "too bad")
+PASSED = GateDecision(True, "Passed", "fine")
+FAILED = GateDecision(False, "WorseThanBase", "too bad")
 
 
 def numbers(count: int) -> tuple[int, ...]:
@@ -77,7 +77,7 @@ def test_the_registry_is_asked_only_when_the_status_knows_nothing() -> None:
 def test_a_version_that_passed_keeps_the_words_of_its_first_verdict() -> None:
     """Once it is live itself there is nothing to compare it with."""
     first = summary(version(2), "Published", "10 % better than version 1's")
-    later = GateVerdict(True, "Passed", "fine")
+    later = GateDecision(True, "Passed", "fine")
     assert as_first_told(later, first).message == "10 % better than version 1's"
     assert as_first_told(FAILED, first) == FAILED
     assert as_first_told(later, summary(version(2), "Rejected", "too bad")) == later
@@ -86,7 +86,7 @@ def test_a_version_that_passed_keeps_the_words_of_its_first_verdict() -> None:
 
 
 def test_a_pin_leaves_no_words_of_the_gate() -> None:
-    assert judged(version(1), GateVerdict(True, PINNED, "a person's word"), None).message == ""
+    assert judged(version(1), GateDecision(True, PINNED, "a person's word"), None).message == ""
 
 
 def test_an_entry_remembers_its_spec_while_another_one_is_asked_for() -> None:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from tests.builders import NOW, adapter_of_base, base_id, pod, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress
-from graft_operator.plan.observed import AdapterOfBase
-from graft_operator.plan.slots import place
-from graft_operator.plan.wanted import wanted_set
+from graft_operator.plan.placement.places import place
+from graft_operator.plan.placement.pods import Holders
+from graft_operator.plan.placement.wanted_set import (
+    LIMIT_BYTES,
+    NEWCOMERS_BYTES,
+    WantedSet,
+    entries_of,
+    peers_of,
+    wanted_set,
+    within_limit,
+)
+from graft_operator.plan.snapshot import AdapterOfBase
 
 URLS = {base_id("A"): "http://a", base_id("B"): "http://b"}
 PODS = (pod("pod-b", host="[fd00::2]"), pod("pod-a", host="10.0.0.1"), pod("pod-c", host="10.0.0.3", ready=False))
 BEGUN = RolloutProgress(start_time=NOW)
+PROMISED = 3500
+"""Adapters with names of 20 characters and one version, by ADR 4."""
 
 CASES: dict[str, tuple[AdapterOfBase, dict[str, tuple[list[int], list[int], str | None] | None]]] = {
     "served on A": (
@@ -161,3 +173,66 @@ def test_pods_and_peers_are_told_only_where_an_adapter_is_not_on_every_pod() -> 
         {"name": "pod-b", "url": "http://[fd00::2]:8002"},
     ]
     assert [len(entry["pods"]) for entry in told["adapters"]] == [1]
+
+
+def test_a_pod_that_comes_up_is_told_as_a_peer_where_no_other_one_holds_the_adapter() -> None:
+    coming = pod("pod-c", host="10.0.0.3", ready=False)
+    ready = pod("pod-a", host="10.0.0.1")
+    assert [item["name"] for item in peers_of((ready, coming), [Holders((coming,))])] == ["pod-a", "pod-c"]
+    assert [item["name"] for item in peers_of((ready, coming), [Holders((coming,), (ready,))])] == ["pod-a"]
+
+
+def many(count: int, **fields: Any) -> dict[str, Any]:
+    names = [f"adapter-{number:03d}" for number in range(count)]
+    return document(*(adapter_of_base(name, target=served_version(1), **fields) for name in names), places=count)
+
+
+def names_of(told: WantedSet) -> set[str]:
+    return set(entries_of(told.document))
+
+
+def bytes_of(told: dict[str, Any]) -> int:
+    return len(json.dumps(told, sort_keys=True, separators=(",", ":")))
+
+
+ROOM = LIMIT_BYTES - NEWCOMERS_BYTES
+
+
+def test_a_set_that_fits_is_left_as_it_is() -> None:
+    wanted = many(9)
+    assert within_limit(wanted, {}) == WantedSet(wanted)
+
+
+def test_one_that_is_too_large_leaves_newcomers_out_and_nobody_that_the_pods_know() -> None:
+    told, wanted = many(6), many(9)
+    known = {"adapters": told["adapters"][3:]}
+    found = within_limit(wanted, known, limit=bytes_of(told))
+    assert found.left_out == ("adapter-000", "adapter-001", "adapter-002", "adapter-006", "adapter-007", "adapter-008")
+    assert names_of(found) == {"adapter-003", "adapter-004", "adapter-005"}
+    assert bytes_of(found.document) <= bytes_of(told)
+
+
+def test_room_is_left_for_the_rollouts_of_those_that_are_in_it() -> None:
+    wanted = many(900)
+    found = within_limit(wanted, {}, limit=bytes_of(wanted) - 1)
+    assert found.left_out
+    assert bytes_of(found.document) <= bytes_of(wanted) - ROOM
+    again = within_limit(wanted, found.document, limit=bytes_of(wanted) - 1)
+    assert names_of(again) == names_of(found)
+
+
+def test_a_rollout_that_has_no_room_leaves_the_adapter_as_it_was() -> None:
+    told = many(2)
+    rolling = many(2, previous=served_version(3), progress=BEGUN)
+    found = within_limit(rolling, told, limit=bytes_of(told))
+    assert found == WantedSet(told, ("adapter-000", "adapter-001"))
+
+
+def test_so_many_adapters_as_the_documents_promise_fit_into_a_config_map() -> None:
+    adapters = [adapter_of_base(f"{number:020d}", target=served_version(1)) for number in range(PROMISED)]
+    placement = place(adapters, base_id("A"), PROMISED)
+    wanted = wanted_set(
+        "tiny", base_id("A"), forward_base_to=None, adapters=adapters, service_urls=URLS, placement=placement
+    )
+    assert within_limit(wanted, {}).left_out == ()
+    assert bytes_of(wanted) <= NEWCOMERS_BYTES

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from tests.builders import NAMESPACE, NOW
 
+from graft_operator.cluster import Cache
 from graft_operator.cluster.errors import AlreadyExists, Conflict, NotFound
-from graft_operator.cluster.resources import Resource
+from graft_operator.cluster.resources import USER_CONFIG_MAPS, Resource
+from graft_operator.cluster.watching import WATCHED
+from graft_operator.manifests.labels import MANAGED_BY
 
 Object = dict[str, Any]
 Objects = list[Object]
@@ -39,27 +42,13 @@ class ClusterInMemory:
         self.writes = 0
         self.dies_after_write: int | None = None
         self._versions = itertools.count(1)
+        self._cache = Cache()
+        self._told: dict[tuple[str, str], bytes] = {}
 
     # What the operator calls.
 
-    async def serves(self, resource: Resource) -> bool:
-        return resource.kind not in self.unknown_kinds
-
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         return _copy(self.objects.get((resource.kind, name)))
-
-    async def list(
-        self,
-        resource: Resource,
-        namespace: str,
-        label_selector: str | None = None,
-        field_selector: str | None = None,
-    ) -> Objects:
-        found = [body for body in self.of_kind(resource.kind) if _has_labels(body, label_selector)]
-        if field_selector is not None:
-            path, _, value = field_selector.partition("=")
-            found = [body for body in found if _at(body, path) == value]
-        return _copy(found)
 
     async def create(self, resource: Resource, body: Mapping[str, Any]) -> Object:
         key = (resource.kind, body["metadata"]["name"])
@@ -84,12 +73,19 @@ class ClusterInMemory:
         return _copy(self.objects[key])
 
     async def apply_status(
-        self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any], *, uid: str
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        status: Mapping[str, Any],
+        *,
+        uid: str,
+        version: str | None = None,
     ) -> Object:
         body = self.objects.get((resource.kind, name))
         if body is None:
             raise NotFound(name)
-        if body["metadata"]["uid"] != uid:
+        if body["metadata"]["uid"] != uid or version not in (None, body["metadata"]["resourceVersion"]):
             raise Conflict(name)
         body["status"] = _copy(dict(status))
         body["metadata"]["resourceVersion"] = str(next(self._versions))
@@ -125,6 +121,31 @@ class ClusterInMemory:
         self, regarding: Mapping[str, Any], *, reason: str, message: str, action: str, warning: bool = False
     ) -> None:
         self.events.append((regarding["metadata"]["name"], reason, message))
+
+    # What the operator's watches tell it.
+
+    def watch(self, cache: Cache) -> None:
+        """Let a cache know of everything there is, and of every change from now on that :meth:`sync` finds."""
+        self._cache, self._told = cache, {}
+        self.sync()
+        for watched in WATCHED:
+            if watched.resource.kind not in self.unknown_kinds:
+                cache.replace(watched.resource, None, cache.names(watched.resource), 0)
+
+    def sync(self, *, is_own: bool = False) -> None:
+        """Tell the cache of what has changed since the last time. The world edits objects in place, so all are read."""
+        for key in [key for key in self._told if key not in self.objects]:
+            gone = pickle.loads(self._told.pop(key))
+            self._cache.remove(_resource_of(key[0], gone), NAMESPACE, key[1], is_own=is_own)
+        for key, body in list(self.objects.items()):
+            content = pickle.dumps(body)
+            if self._told.get(key) == content:
+                continue
+            if key in self._told and pickle.loads(self._told[key])["metadata"] == body["metadata"]:
+                body["metadata"]["resourceVersion"] = str(next(self._versions))
+                content = pickle.dumps(body)
+            self._told[key] = content
+            self._cache.put(_resource_of(key[0], body), _copy(body), is_own=is_own)
 
     # What the rest of the world does.
 
@@ -177,21 +198,16 @@ class ClusterInMemory:
 
     def _written(self) -> None:
         self.writes += 1
+        self.sync(is_own=True)
         if self.writes == self.dies_after_write:
             raise OperatorKilledError
 
 
-def _has_labels(body: Object, selector: str | None) -> bool:
-    wanted: Iterator[str] = filter(None, (selector or "").split(","))
-    labels = body["metadata"].get("labels", {})
-    return all(labels.get(part.partition("=")[0]) == part.partition("=")[2] for part in wanted)
-
-
-def _at(body: Object, path: str) -> Any:
-    value: Any = body
-    for step in path.split("."):
-        value = value.get(step, {})
-    return value
+def _resource_of(kind: str, body: Object) -> Resource:
+    """Return what the operator watches an object as: a ConfigMap of a user's is another thing than one of ours."""
+    if kind == "ConfigMap" and body and MANAGED_BY not in body["metadata"].get("labels", {}):
+        return USER_CONFIG_MAPS
+    return next(item.resource for item in WATCHED if item.resource.kind == kind)
 
 
 def _copy(value: T) -> T:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from graft_operator.agents.documents import AgentState
+from graft_operator.agents.reading import state_of
 from graft_registry.digests import sha256_digest
 from graft_serving.adapters import planning
 from graft_serving.proxy.routing import Alias, Decision, RoutingTable, resolve
@@ -115,7 +116,7 @@ class ServingPod:
             }
             for name in sorted(names | {key.adapter for key in self.states})
         ]
-        return AgentState.model_validate(
+        return state_of(
             {
                 "schema": "graft.dev/agent/v1",
                 "pod": self.name,

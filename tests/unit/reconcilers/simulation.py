@@ -15,6 +15,7 @@ from tests.unit.reconcilers.world import World
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find, is_true
 from graft_operator.engine.controller import TransientError
+from graft_operator.engine.keys import AdapterKey, BaseKey
 from graft_operator.manifests import labels
 from graft_serving.proxy.routing import AskPeers, Decision, Forward, ToVersion
 
@@ -85,9 +86,10 @@ class Simulation:
 
     async def reconcile(self, name: str) -> None:
         """Run one pass over one object, as a worker does."""
-        reconciler = self.world.bases if name == "tiny" else self.world.adapters
+        key = BaseKey(NAMESPACE, name) if name == "tiny" else AdapterKey(NAMESPACE, name)
+        self.world.cluster.sync()
         try:
-            await reconciler.reconcile(NAMESPACE, name)
+            await self.world.reconcilers.reconcile(key)
         except TransientError:
             return
         except OperatorKilledError:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from graft_operator.reconcilers.adapter_observer import config_map_content
+from graft_operator.reconcilers.config_map_rows import config_map_content
 
 
 @pytest.mark.parametrize(

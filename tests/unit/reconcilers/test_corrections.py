@@ -148,7 +148,7 @@ async def test_a_job_in_a_queue_is_left_to_kueue() -> None:
         run.world.cluster.put("Job", name, spec=training_job(run)[1]["spec"] | {"suspend": suspended})
         version = training_job(run)[1]["metadata"]["resourceVersion"]
         await run.rounds(1)
-        assert run.reason("Trained") == ("Queued" if suspended else "Training")
+        assert run.reason("Trained") == ("Queued" if suspended else "PodPending")
         job = training_job(run)[1]
         assert (job["spec"]["suspend"], job["metadata"]["resourceVersion"]) == (suspended, version)
     await run.settle()

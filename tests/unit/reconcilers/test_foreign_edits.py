@@ -11,7 +11,7 @@ from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
 
 from graft_operator.cluster.resources import BASE_MODELS
 from graft_operator.plan.actions import ApplyObject
-from graft_operator.plan.observed import DeploymentObserved
+from graft_operator.plan.snapshot import DeploymentObserved
 from graft_operator.reconcilers.deployments import is_autoscaled
 from graft_operator.reconcilers.effects import REPAIR_SECONDS, Effects
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.builders import NOW
 
-from graft_operator.reconcilers.jobs import MESSAGE_LIMIT, job_observed
+from graft_operator.reconcilers.containers import MESSAGE_LIMIT, pod_problem
+from graft_operator.reconcilers.jobs import job_observed, occupied_name
 
 JOB: dict[str, Any] = {
     "metadata": {"name": "support-train-1", "uid": "uid", "annotations": {"graft.dev/recipe": "sha256:r"}}
@@ -37,13 +39,22 @@ MESSAGES: dict[str, tuple[str, tuple[str, str]]] = {
         said(field="spec.seed", message="spec.seed must be positive"),
         ("BadDataset", "spec.seed must be positive"),
     ),
-    "a log line is no outcome": ("Traceback (most recent call last): …", ("", "")),
+    "the last lines of a log stand for an outcome": (
+        "Traceback (most recent call last):\n…\nValueError: foo\n",
+        ("", "Traceback (most recent call last):\n…\nValueError: foo"),
+    ),
+    "of a long log only the end": (
+        "\n".join(f"line {n}" for n in range(99)),
+        ("", "\n".join(f"line {n}" for n in range(91, 99))),
+    ),
+    "one endless line is cut": ("x" * 4000, ("", "x" * MESSAGE_LIMIT)),
     "nothing at all is no outcome": ("", ("", "")),
-    "half a document is no outcome": (said()[:20], ("", "")),
-    "a list is no outcome": ("[1, 2]", ("", "")),
-    "a number is no outcome": ("1e999", ("", "")),
-    "a document of somebody else is no outcome": ('{"error": "x"}', ("", "")),
-    "brackets without end don't exhaust the stack": ("[" * 4096, ("", "")),
+    "half a document is a log line": (said()[:20], ("", said()[:20])),
+    "a list is a log line": ("[1, 2]", ("", "[1, 2]")),
+    "a number is a log line": ("1e999", ("", "1e999")),
+    "a document of somebody else is a log line": ('{"error": "x"}', ("", '{"error": "x"}')),
+    "brackets without end don't exhaust the stack": ("[" * 4096, ("", "[" * MESSAGE_LIMIT)),
+    "half of a surrogate pair can be sent on": (said(message="\ud83d!"), ("BadDataset", "?!")),
     "a long message is cut": (said(message="x" * 4000), ("BadDataset", "x" * MESSAGE_LIMIT)),
     "a reason that no condition may have is dropped": (said(reason="bad reason!"), ("", "row 3 is empty")),
     "a reason that is no text is dropped": (said(reason={"a": 1}, message=["b"]), ("", "")),
@@ -199,3 +210,187 @@ PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("status", "problem"), PROBLEMS.values(), ids=PROBLEMS)
 def test_why_a_pod_does_not_run(status: dict[str, Any], problem: str) -> None:
     assert job_observed(JOB, [pod(None, **status)]).waiting == problem
+
+
+def container(name: str, **state: Any) -> dict[str, Any]:
+    return {"name": name, "state": state}
+
+
+def ended(code: int, message: str = "", second: int = 0) -> dict[str, Any]:
+    begun, over = (f"2026-01-01T11:{minute}:{second:02}Z" for minute in ("00", "10"))
+    return {"terminated": {"exitCode": code, "message": message, "startedAt": begun, "finishedAt": over}}
+
+
+RUNS = {"running": {"startedAt": "2026-01-01T11:00:00Z"}}
+
+
+def pod_of(*containers: dict[str, Any], init: tuple[dict[str, Any], ...] = (), **fields: Any) -> dict[str, Any]:
+    body = pod(None, phase="Running", containerStatuses=list(containers), initContainerStatuses=list(init))
+    body["metadata"] |= {"uid": "uid-of-pod"} | fields.pop("metadata", {})
+    body["status"] |= fields.pop("status", {})
+    return body | fields
+
+
+MESH = container("istio-proxy", **RUNS)
+GOING = {"deletionTimestamp": "2026-01-01T11:00:00Z"}
+
+SIDECARS: dict[str, tuple[list[dict[str, Any]], tuple[str, bool, bool, str]]] = {
+    "both run": ([pod_of(container("trainer", **RUNS), MESH)], ("Active", False, True, "")),
+    "the trainer is done": ([pod_of(container("trainer", **ended(0)), MESH)], ("Succeeded", True, False, "")),
+    "an import is done": ([pod_of(container("import", **ended(0)), MESH)], ("Succeeded", True, False, "")),
+    "the trainer has failed": (
+        [pod_of(MESH, container("trainer", **ended(65, said())))],
+        ("Failed", True, False, "BadDataset"),
+    ),
+    "the pod is on its way out": (
+        [pod_of(container("trainer", **ended(143)), MESH, metadata=GOING)],
+        ("Active", False, False, ""),
+    ),
+    "the sidecar has ended first": (
+        [pod_of(container("trainer", **RUNS), container("istio-proxy", **ended(1, said())))],
+        ("Active", False, True, ""),
+    ),
+    "the sidecar needed more memory than it may have": (
+        [
+            pod_of(
+                container("trainer", **RUNS),
+                container("log-agent", terminated={"exitCode": 137, "reason": "OOMKilled"}),
+            )
+        ],
+        ("Active", False, True, ""),
+    ),
+}
+
+
+@pytest.mark.parametrize(("pods", "expected"), SIDECARS.values(), ids=SIDECARS)
+def test_a_job_is_judged_by_its_own_container(
+    pods: list[dict[str, Any]], expected: tuple[str, bool, bool, str]
+) -> None:
+    seen = job_observed(JOB, pods)
+    reason = seen.outcome_reason if seen.state == "Failed" else ""
+    assert (seen.state, seen.lingers, seen.pods_running, reason) == expected
+    assert (seen.ended_time is not None) == seen.lingers
+
+
+def test_a_training_by_several_pods_has_succeeded_once_all_of_them_have() -> None:
+    body = JOB | {"spec": {"completions": 2}}
+    first, second = (pod_of(container("trainer", **ended(0, second=second)), MESH) for second in (0, 5))
+    assert job_observed(body, [first]).state == "Active"
+    both = job_observed(body, [first, second])
+    assert (both.state, both.ended_time) == ("Succeeded", datetime(2026, 1, 1, 11, 10, 5, tzinfo=UTC))
+
+
+def test_only_the_time_for_which_the_trainer_ran_is_counted() -> None:
+    waits = pod_of(container("trainer", waiting={"reason": "PodInitializing"}))
+    begun, over = datetime(2026, 1, 1, 11, tzinfo=UTC), datetime(2026, 1, 1, 11, 10, tzinfo=UTC)
+    assert job_observed(JOB, [waits]).ran == ()
+    pods = [pod_of(container("trainer", **ended(1))), pod_of(container("trainer", **RUNS))]
+    assert job_observed(JOB, pods).ran == ((begun, over), (begun, None))
+
+
+def back_off(*, code: int = 1, message: str = "", **terminated: Any) -> dict[str, Any]:
+    died = {"exitCode": code, "message": message} | terminated
+    waits = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}
+    return {"name": "engine", "state": {"waiting": waits}, "lastState": {"terminated": died}}
+
+
+ALWAYS = {"restartPolicy": "Always"}
+DEATHS: dict[str, tuple[dict[str, Any], str]] = {
+    "an engine tells with its last lines": (
+        pod_of(back_off(message="INFO starting\nerror: invalid tool call parser: hermez\n")),
+        "CrashLoopBackOff: container engine: INFO starting\nerror: invalid tool call parser: hermez",
+    ),
+    "an init container tells with its outcome": (
+        pod_of(
+            init=(
+                back_off(message=said(reason="Forbidden", message="Forbidden: the bucket is not yours"))
+                | {"name": "fetch-base"},
+            )
+        ),
+        "CrashLoopBackOff: container fetch-base: Forbidden: the bucket is not yours",
+    ),
+    "one that was killed for want of memory": (
+        pod_of(back_off(code=137, reason="OOMKilled")),
+        "CrashLoopBackOff: container engine: it needed more memory than its limit",
+    ),
+    "one that said nothing": (pod_of(back_off(code=139)), "CrashLoopBackOff: container engine: exit code 139"),
+    "one that nothing is known of": (
+        pod_of(back_off() | {"lastState": {}}),
+        "CrashLoopBackOff: container engine: back-off 5m0s restarting failed container",
+    ),
+    "one that is started again in a moment": (
+        pod_of(container("engine", **ended(1, "no GPU")), spec=ALWAYS),
+        "CrashLoopBackOff: container engine: no GPU",
+    ),
+    "one that has done its work": (
+        pod_of(container("engine", **RUNS), init=(container("fetch-base", **ended(0)),), spec=ALWAYS),
+        "",
+    ),
+    "a Secret that is not there": (
+        pod_of(
+            container("engine", waiting={"reason": "CreateContainerConfigError", "message": 'secret "x" not found'})
+        ),
+        'CreateContainerConfigError: container engine: secret "x" not found',
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "problem"), DEATHS.values(), ids=DEATHS)
+def test_a_dead_container_is_heard_before_the_kubelet(body: dict[str, Any], problem: str) -> None:
+    assert pod_problem(body) == problem
+
+
+def event(reason: str, message: str, *, last: str = "2026-01-01T11:00:00Z", kind: str = "Warning") -> dict[str, Any]:
+    return {"type": kind, "reason": reason, "message": message, "lastTimestamp": last}
+
+
+QUOTA = 'Error creating: pods "x" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=1'
+LATER = "2026-01-01T11:00:01Z"
+
+
+def test_a_job_without_a_pod_tells_the_platforms_words() -> None:
+    new = {"type": "Warning", "reason": "FailedCreate", "note": QUOTA, "eventTime": LATER}
+    seen = job_observed(JOB, [], {"uid": [event("FailedCreate", "older"), new], "another": [event("Other", "newer")]})
+    assert (seen.no_pods, seen.event) == (True, f"FailedCreate: {QUOTA}")
+    held = job_observed(JOB | {"spec": {"suspend": True}}, [])
+    assert (held.no_pods, held.event) == (False, "")
+    assert not job_observed(JOB | {"status": {"conditions": [condition("Complete")]}}, []).no_pods
+
+
+def test_a_volume_that_cant_be_mounted_is_told_until_the_pod_starts() -> None:
+    mounts = event("FailedMount", 'MountVolume.SetUp failed for volume "data": configmap "rows" not found')
+    events = {"uid-of-pod": [mounts, event("FailedMount", "timed out", last="2026-01-01T10:00:00Z")]}
+    pending, running = (pod_of(container("trainer"), status={"phase": phase}) for phase in ("Pending", "Running"))
+    assert job_observed(JOB, [pending], events).waiting == f"FailedMount: {mounts['message']}"
+    assert job_observed(JOB, [running], events).waiting == ""
+    events["uid-of-pod"].append(event("Pulled", "there it is", last=LATER, kind="Normal"))
+    assert job_observed(JOB, [pending], events).waiting == ""
+
+
+OURS = {"kind": "LoraAdapter", "name": "support", "uid": "ours", "controller": True}
+NAMES: dict[str, tuple[dict[str, Any], tuple[bool, str] | None]] = {
+    "our own": ({"ownerReferences": [OURS]}, None),
+    "our own on its way out": (
+        {"ownerReferences": [OURS], "deletionTimestamp": "now", "finalizers": ["foregroundDeletion"]},
+        (True, "it ends once its pods have"),
+    ),
+    "one that a finalizer keeps": (
+        {"ownerReferences": [OURS], "deletionTimestamp": "now", "finalizers": ["example.com/audit"]},
+        (True, "kept by its finalizers example.com/audit"),
+    ),
+    "one of a former adapter": (
+        {"ownerReferences": [OURS | {"uid": "former"}]},
+        (True, "it belongs to a former LoraAdapter support"),
+    ),
+    "one that was orphaned": ({}, (False, "it belongs to nobody")),
+    "one of a CronJob": (
+        {"ownerReferences": [{"kind": "CronJob", "name": "nightly", "uid": "x", "controller": True}]},
+        (False, "it belongs to CronJob nightly"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("metadata", "expected"), NAMES.values(), ids=NAMES)
+def test_whose_name_it_is(metadata: dict[str, Any], expected: tuple[bool, str] | None) -> None:
+    found = occupied_name({"metadata": {"name": "support-train-1"} | metadata}, "ours")
+    assert (None if found is None else (found.ending, found.message)) == expected

@@ -6,7 +6,7 @@ from graft_operator.api.conditions import Condition, find
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.artifacts import Corrupt, RegistryUnavailable
 from graft_operator.cluster.errors import Forbidden
-from graft_operator.reconcilers.obstacles import object_refused, obstructed, registry_trouble
+from graft_operator.reconcilers.problems import object_refused, registry_trouble, with_problem
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OBJECT = ObjectMeta(name="support", namespace="team-a", uid="u", generation=3)
@@ -17,7 +17,7 @@ def ready(status: str) -> tuple[Condition, ...]:
 
 
 def told(old: tuple[Condition, ...], error: Exception, *, passes: bool) -> dict[str, tuple[str, str]]:
-    conditions = obstructed(OBJECT, old, registry_trouble(error, passes=passes), NOW)
+    conditions = with_problem(OBJECT, old, registry_trouble(error, passes=passes), NOW)
     return {item.type: (item.status, item.reason) for item in conditions}
 
 
@@ -40,14 +40,14 @@ def test_a_damaged_registry_needs_a_person() -> None:
 
 
 def test_the_message_names_what_is_damaged() -> None:
-    conditions = obstructed(OBJECT, (), registry_trouble(Corrupt("a/b", "x", "y"), passes=False), NOW)
+    conditions = with_problem(OBJECT, (), registry_trouble(Corrupt("a/b", "x", "y"), passes=False), NOW)
     stalled = find(conditions, "Stalled")
     assert stalled is not None
     assert "a/b" in stalled.message
 
 
 def test_what_a_pass_cannot_do_without_and_is_refused_needs_a_person() -> None:
-    conditions = obstructed(OBJECT, (), object_refused(Forbidden("PATCH adapters: denied by policy")), NOW)
+    conditions = with_problem(OBJECT, (), object_refused(Forbidden("PATCH adapters: denied by policy")), NOW)
     said = {item.type: (item.status, item.reason) for item in conditions}
     assert said["Stalled"] == ("True", "ObjectRefused")
     assert said["Reconciling"][0] == "False"

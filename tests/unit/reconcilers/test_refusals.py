@@ -29,7 +29,7 @@ def is_resolved(run: Simulation) -> bool:
 
 
 def warnings(run: Simulation, name: str) -> list[str]:
-    """Return what the events tell of refusals."""
+    """Return what the events tell of rejections."""
     return [text for about, reason, text in run.world.cluster.events if about == name and reason == "ObjectRefused"]
 
 

@@ -11,20 +11,18 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.builders import CREATED, NOW, PLATFORM, base_manifest, version
+from tests.builders import NAMESPACE, NOW, PLATFORM, version
 from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
 from tests.unit.reconcilers.merged_deployment import is_merged, run_merged_deployments
+from tests.unit.reconcilers.registry_of_world import RegistryOfWorld
 from tests.unit.reconcilers.serving_pod import ServingPod
 
 from graft_operator.agents import AgentState, PodAddress
-from graft_operator.artifacts import RegistryUnavailable
+from graft_operator.artifacts import Artifacts, Inline
+from graft_operator.cluster import Cache
 from graft_operator.manifests import labels
-from graft_operator.reconcilers.adapter import AdapterReconciler
-from graft_operator.reconcilers.base_model import BaseModelReconciler
-from graft_operator.reconcilers.context import Context
-from graft_operator.reconcilers.effects import Effects
-from graft_registry.documents import BaseDrift, BaseManifest, BaseSource, DriftVerdict, Progress, StoredVersion
-from graft_registry.errors import NotFound
+from graft_operator.reconcilers import Reconcilers
+from graft_operator.reconcilers.serving_pods import deployment_of
 
 PARITY = {"dtype": "float32", "tokens": 9, "meanKl": 0.0, "maxLogitDifference": 0.0, "argmaxAgreement": 1.0}
 TICKS_TO_TRAIN = 3
@@ -32,85 +30,12 @@ TICKS_TO_IMPORT = 2
 SECONDS_PER_TICK = 100
 
 
-class RegistryInMemory:
-    """What the operator asks of the artifact registry, and what the trainers and importers put there."""
-
-    def __init__(self) -> None:
-        self.versions: dict[tuple[str, int], StoredVersion] = {}
-        self.bases: dict[str, BaseManifest] = {}
-        self.sources: dict[str, str] = {}
-        self.verdicts: dict[str, DriftVerdict] = {}
-        """How far the base of a letter will turn out to be from the one before; not measured where nothing is said."""
-        self.drifts: dict[tuple[str, str], BaseDrift] = {}
-        self.is_away = False
-        self.is_safe = True
-        """Whether the bucket honours conditional writes."""
-
-    async def honours_conditional_writes(self) -> bool | None:
-        self._require()
-        return self.is_safe
-
-    async def find_version(self, namespace: str, adapter: str, recipe: str) -> StoredVersion | None:
-        self._require()
-        return self.of_recipe(adapter, recipe)
-
-    async def read_version(self, namespace: str, adapter: str, number: int, digest: str | None = None) -> StoredVersion:
-        self._require()
-        stored = self.versions.get((adapter, number))
-        if stored is None or digest not in (None, stored.digest):
-            raise NotFound(f"{adapter} {number}")
-        return stored
-
-    async def version_numbers(self, namespace: str, adapter: str) -> tuple[int, ...]:
-        self._require()
-        return tuple(sorted(number for name, number in self.versions if name == adapter))
-
-    async def progress(self, namespace: str, adapter: str, recipe: str) -> Progress | None:
-        self._require()
-        return Progress(recipe=recipe, state="Training", step=1, max_steps=2, updated_time=CREATED)
-
-    async def resolved_base(self, namespace: str, name: str, source: BaseSource) -> BaseManifest | None:
-        self._require()
-        return self.bases.get(self.sources.get(source.digest(), ""))
-
-    async def base(self, namespace: str, name: str, digest: str) -> BaseManifest:
-        self._require()
-        if digest not in self.bases:
-            raise NotFound(digest)
-        return self.bases[digest]
-
-    async def base_drift(self, namespace: str, name: str, digest: str, previous: str) -> BaseDrift | None:
-        self._require()
-        return self.drifts.get((digest, previous))
-
-    async def delete_adapter(self, namespace: str, adapter: str) -> None:
-        self._require()
-        self.versions = {key: stored for key, stored in self.versions.items() if key[0] != adapter}
-
-    def of_recipe(self, adapter: str, recipe: str) -> StoredVersion | None:
-        found = (stored for (name, _), stored in self.versions.items() if name == adapter)
-        return next((stored for stored in found if stored.manifest.recipe == recipe), None)
-
-    def import_base(self, letter: str, previous: str | None) -> None:
-        manifest = base_manifest(letter)
-        self.bases[manifest.digest] = manifest
-        if previous is not None and letter in self.verdicts:
-            self.drifts[manifest.digest, previous] = BaseDrift(
-                previous=previous, digest=manifest.digest, verdict=self.verdicts[letter], created_time=CREATED
-            )
-        self.sources[manifest.source.digest()] = manifest.digest
-
-    def _require(self) -> None:
-        if self.is_away:
-            raise RegistryUnavailable("registry: away")
-
-
 class World:
     """Everything but the operator. One :meth:`tick` is what happens between two looks of the operator."""
 
     def __init__(self) -> None:
         self.cluster = ClusterInMemory()
-        self.registry = RegistryInMemory()
+        self.registry = RegistryOfWorld()
         self.pods: dict[str, ServingPod] = {}
         self.refuses: set[tuple[str, int]] = set()
         self.fails: set[tuple[str, int]] = set()
@@ -133,22 +58,25 @@ class World:
 
     def restart_operator(self) -> None:
         """Begin anew with what is stored and nothing in memory."""
-        effects = Effects(self.cluster, self.registry, lambda: self.now.timestamp())  # type: ignore[arg-type]
-        parts: Any = (self.cluster, self.registry, self, effects, PLATFORM, self._clock)
-        self.adapters = AdapterReconciler(Context(*parts))
-        self.bases = BaseModelReconciler(Context(*parts))
+        self.cache = Cache()
+        self.artifacts = Artifacts(self.registry.store, lookups=Inline(), clock=lambda: self.now.timestamp())
+        parts: Any = (self.cluster, self.cache, self.artifacts, self, PLATFORM, lambda: self.now)
+        self.reconcilers = Reconcilers(*parts, monotonic=lambda: self.now.timestamp())
+        self.cache.on_change = self.reconcilers.take_note
+        self.cluster.watch(self.cache)
 
-    def _clock(self) -> datetime:
-        return self.now
+    def state(self, namespace: str, pod: str) -> AgentState | None:
+        """Answer as the agent of the pod does."""
+        return self.pods[pod].state() if pod in self.pods else None
 
-    async def states(self, pods: Iterable[PodAddress]) -> dict[str, AgentState]:
-        """Answer as the agents of the pods do."""
-        return {pod.name: self.pods[pod.name].state() for pod in pods}
-
-    def expect_news(self, namespace: str, adapter: str, seen: Mapping[str, str]) -> None:
+    def follow(self, pod: PodAddress) -> None:
         """Every round of a simulation looks at everything: nobody has to be told."""
 
-    expect_demand = expect_news
+    def unfollow(self, namespace: str, name: str) -> None:
+        """Likewise."""
+
+    def measure(self, namespace: str, name: str, *, adapter: str) -> None:
+        """Likewise."""
 
     def tick(self) -> None:
         """Let every Job, Deployment and pod go one step."""
@@ -158,7 +86,7 @@ class World:
                 self._work(job)
         self._run_deployments()
         for pod_name, pod in self.pods.items():
-            deployment = self.cluster.objects["Pod", pod_name]["metadata"]["ownerReferences"][0]["name"]
+            deployment = deployment_of(self.cluster.objects["Pod", pod_name])
             config = self.cluster.objects.get(("ConfigMap", deployment))
             pod.tick(config["data"]["wanted.json"] if config else None)
         self._tell_of_pods()
@@ -168,6 +96,8 @@ class World:
         done = self._progress[uid] = self._progress.get(uid, 0) + 1
         trains = job["metadata"]["labels"][labels.COMPONENT] == "training"
         if done < (TICKS_TO_TRAIN if trains else TICKS_TO_IMPORT):
+            if trains:
+                self.registry.tell_progress(job["metadata"]["annotations"][labels.OWNER_NAME], recipe_of(job))
             return
         if not trains:
             container = job["spec"]["template"]["spec"]["containers"][0]
@@ -193,9 +123,7 @@ class World:
         if self.registry.of_recipe(name, recipe) is not None:
             return
         number = max((number for adapter, number in self.registry.versions if adapter == name), default=0) + 1
-        letter = next(
-            item.revision[-1] for item in self.registry.bases.values() if item.digest == run["base"]["digest"]
-        )
+        letter = self.registry.bases[run["base"]["digest"]].revision[-1]
         rank, loss = run["lora"]["rank"], self.losses.get(number, 1.0)
         if self.rank_that_learns is not None and rank < self.rank_that_learns:
             loss = 2.1
@@ -213,7 +141,7 @@ class World:
             merge=PARITY if run["serving"]["mode"] == "Merged" else None,
             metrics={"evalLoss": loss, "baseEvalLoss": 2.0, "trainLoss": loss, "lateImprovement": 0.0},
         )
-        self.registry.versions[name, number] = stored
+        self.registry.store_version(stored)
 
     def _end(self, job: dict[str, Any], outcome: str, reason: str) -> None:
         condition = {"type": outcome, "status": "True", "lastTransitionTime": self.now.isoformat()}
@@ -250,7 +178,12 @@ class World:
                         self.answers_wrongly,
                         slowness=index,
                     )
-                    owner = {"uid": metadata["uid"], "name": metadata["name"]}
+                    owner = {
+                        "uid": metadata["uid"],
+                        "kind": "ReplicaSet",
+                        "name": f"{metadata['name']}-5d4f8",
+                        "controller": True,
+                    }
                     pod_labels = deployment["spec"]["template"]["metadata"]["labels"]
                     self.cluster.put("Pod", name, metadata={"labels": pod_labels, "ownerReferences": [owner]})
                 elif there and not wanted:
@@ -276,3 +209,8 @@ class World:
                 "availableReplicas": ready_count,
                 "readyReplicas": ready_count,
             }
+
+
+def recipe_of(job: Mapping[str, Any]) -> str:
+    """Return the digest of what a Job does."""
+    return str(job["metadata"]["annotations"][labels.RECIPE])

@@ -1,23 +1,27 @@
-"""The async facade over a registry in a real (mock) S3."""
+"""What the operator knows of a registry in a real (mock) S3."""
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from tests.builders import NAMESPACE, digest, version
+from tests.unit.registry_in_memory import store_version
 
-from graft_operator.artifacts import Artifacts, Corrupt, Forbidden, NotFound, RegistryUnavailable
+from graft_operator.artifacts import Artifacts, RegistryUnavailable
 from graft_operator.engine.controller import TransientError
+from graft_operator.plan.known import BEING_LOOKED_UP, Known, Unknown
 from graft_registry.config import RegistryConfig
-from graft_registry.documents import BaseSource, Progress, S3Source, VersionManifest, timestamp
+from graft_registry.documents import Progress, VersionVerdict, timestamp
 from graft_registry.layout import AdapterLayout
 from graft_registry.store import ObjectStore
 
-RECIPE, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+RECIPE = version(1).manifest.recipe
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -38,114 +42,83 @@ def config(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> RegistryConfig:
     return RegistryConfig(endpoint=endpoint, bucket=bucket)
 
 
-def manifest(number: int, recipe: str = RECIPE) -> VersionManifest:
-    fields: dict[str, Any] = {
-        "namespace": "team-a",
-        "adapter": "support",
-        "number": number,
-        "recipe": recipe,
-        "reason": "SpecChanged",
-        "uid": "u",
-        "generation": 1,
-        "base": {"name": "tiny", "revision": "r", "digest": OTHER, "source": {"s3": {"uri": "s3://models/tiny"}}},
-        "dataset": {"uri": "s3://data/x.jsonl", "digest": OTHER, "rows": 3},
-        "method": "LoRA",
-        "trainedOn": "float32",
-        "servable": "MultiAdapter",
-        "hyperparameters": {},
-        "seed": 1,
-        "shape": {"rank": 8, "alpha": 16, "targetModules": ["q_proj"], "trainableParameters": 1, "allParameters": 2},
-        "libraries": {},
-        "files": [],
-        "createdTime": timestamp(),
-    }
-    return VersionManifest.model_validate(fields)
+async def known(artifacts: Artifacts, ask: Callable[[], T]) -> T:
+    """Ask until the answer is there; each time that something is told."""
+    news = asyncio.Event()
+    artifacts.on_news = lambda *_: news.set()
+    async with asyncio.timeout(20):
+        while (answer := ask()) in (None, BEING_LOOKED_UP):
+            await news.wait()
+            news.clear()
+    return answer
 
 
-def store_version(store: ObjectStore, number: int, recipe: str = RECIPE) -> None:
-    store.put(AdapterLayout("team-a", "support").manifest(number), manifest(number, recipe).to_bytes())
+async def test_versions_are_known_by_recipe_and_number(config: RegistryConfig) -> None:
+    stored = version(3)
+    store_version(ObjectStore(config), stored)
+    async with Artifacts.connect(config) as artifacts:
+        found: Any = await known(artifacts, lambda: artifacts.of_recipe(NAMESPACE, "support", RECIPE))
+        assert found == Known(None)
+        recipe = stored.manifest.recipe
+        found = await known(artifacts, lambda: artifacts.of_recipe(NAMESPACE, "support", recipe))
+        assert found.value.digest == stored.digest
+        assert artifacts.version(NAMESPACE, "support", 3, stored.digest) == found
+        assert await known(artifacts, lambda: artifacts.version(NAMESPACE, "support", 4)) == Known(None)
 
 
-async def test_a_version_is_found_by_its_recipe_and_read_by_its_number(config: RegistryConfig) -> None:
-    store_version(ObjectStore(config), 3)
-    artifacts = Artifacts(config)
-    assert await artifacts.find_version("team-a", "support", OTHER) is None
-    found = await artifacts.find_version("team-a", "support", RECIPE)
-    assert found is not None
-    assert found.manifest.number == 3
-    assert await artifacts.read_version("team-a", "support", 3, found.digest) == found
-    assert await artifacts.version_numbers("team-a", "support") == (3,)
-    with pytest.raises(NotFound):
-        await artifacts.read_version("team-a", "support", 4)
-    with pytest.raises(Corrupt):
-        await artifacts.read_version("team-a", "support", 3, OTHER)
+async def test_progress_is_followed(config: RegistryConfig) -> None:
+    progress = Progress(recipe=RECIPE, state="Training", step=10, eta_seconds=1, updated_time=timestamp())
+    layout, store = AdapterLayout(NAMESPACE, "support"), ObjectStore(config)
+    store.put(layout.progress(RECIPE), progress.to_bytes())
+    async with Artifacts.connect(config) as artifacts:
+
+        def ask() -> Progress | None:
+            return artifacts.progress(NAMESPACE, "support", RECIPE)
+
+        assert await known(artifacts, ask) == progress
+        told = asyncio.Event()
+        artifacts.on_news = lambda *_: told.set()
+        further = progress.model_copy(update={"step": 11})
+        await asyncio.to_thread(store.put, layout.progress(RECIPE), further.to_bytes())
+        async with asyncio.timeout(20):
+            await told.wait()
+        assert ask() == further
 
 
-async def test_a_manifest_known_by_digest_is_read_once_until_its_adapter_is_deleted(config: RegistryConfig) -> None:
-    store = ObjectStore(config)
-    store_version(store, 1)
-    artifacts = Artifacts(config)
-    digest = (await artifacts.read_version("team-a", "support", 1)).digest
-    known = await artifacts.read_version("team-a", "support", 1, digest)
-    store.delete(AdapterLayout("team-a", "support").manifest(1))
-    assert await artifacts.read_version("team-a", "support", 1, digest) is known
-    await artifacts.delete_adapter("team-a", "support")
-    with pytest.raises(NotFound):
-        await artifacts.read_version("team-a", "support", 1, digest)
-
-
-async def test_a_deleted_adapter_leaves_nothing(config: RegistryConfig) -> None:
-    store = ObjectStore(config)
-    store_version(store, 1)
-    store_version(store, 2, OTHER)
-    artifacts = Artifacts(config)
-    await artifacts.delete_version("team-a", "support", 1)
-    assert await artifacts.version_numbers("team-a", "support") == (2,)
-    await artifacts.delete_adapter("team-a", "support")
-    assert list(store.list("team-a/")) == []
-
-
-async def test_progress_and_bases_that_are_not_there_are_none(config: RegistryConfig) -> None:
-    artifacts = Artifacts(config)
-    assert await artifacts.progress("team-a", "support", RECIPE) is None
-    source = BaseSource(s3=S3Source(uri="s3://models/tiny"))
-    assert await artifacts.resolved_base("team-a", "tiny", source) is None
-    with pytest.raises(NotFound):
-        await artifacts.base("team-a", "tiny", OTHER)
-
-
-async def test_progress_is_read(config: RegistryConfig) -> None:
-    progress = Progress(recipe=RECIPE, state="Training", step=10, max_steps=96, updated_time=timestamp())
-    ObjectStore(config).put(AdapterLayout("team-a", "support").progress(RECIPE), progress.to_bytes())
-    assert await Artifacts(config).progress("team-a", "support", RECIPE) == progress
+async def test_a_verdict_is_written_and_an_adapter_deleted(config: RegistryConfig) -> None:
+    stored, store = version(1), ObjectStore(config)
+    store_version(store, stored)
+    store_version(store, version(1, adapter="support-2"))
+    verdict = VersionVerdict(number=1, manifest_digest=stored.digest, state="RolledBack", time=timestamp())
+    async with Artifacts.connect(config) as artifacts:
+        await artifacts.record_verdict(NAMESPACE, "support", verdict)
+        found = await known(artifacts, lambda: artifacts.verdicts(NAMESPACE, "support"))
+        assert found == Known({1: verdict})
+        await artifacts.delete_adapter(NAMESPACE, "support")
+        assert [entry.key.split("/")[2] for entry in store.list("")] == ["support-2"]
 
 
 async def test_the_bucket_is_probed_for_conditional_writes(config: RegistryConfig) -> None:
-    artifacts = Artifacts(config)
-    assert await artifacts.honours_conditional_writes() is True
-    assert await artifacts.honours_conditional_writes() is True
+    async with Artifacts.connect(config) as artifacts:
+        told = asyncio.Event()
+        artifacts.on_news = lambda *_: told.set()
+        artifacts.base(NAMESPACE, "tiny", digest("a base that asks"))
+        async with asyncio.timeout(20):
+            while artifacts.conditional_writes() is None:
+                await told.wait()
+                told.clear()
+        assert artifacts.conditional_writes() is True
     assert list(ObjectStore(config).list("")) == []
 
 
-async def test_a_bucket_that_may_not_be_written_to_is_tried_once(
-    config: RegistryConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries = []
-
-    def refuse(store: ObjectStore) -> bool:
-        tries.append(store)
-        raise Forbidden("AccessDenied")
-
-    monkeypatch.setattr(ObjectStore, "probe_conditional_writes", refuse)
-    artifacts = Artifacts(config)
-    assert [await artifacts.honours_conditional_writes() for _ in range(3)] == [None] * 3
-    assert len(tries) == 1
-
-
-async def test_a_missing_bucket_is_unavailable_and_transient(config: RegistryConfig) -> None:
-    artifacts = Artifacts(config.model_copy(update={"bucket": "no-such-bucket"}))
-    with pytest.raises(RegistryUnavailable, match="NoSuchBucket") as caught:
-        await artifacts.version_numbers("team-a", "support")
+async def test_a_missing_bucket_is_told_and_transient(config: RegistryConfig) -> None:
+    async with Artifacts.connect(config.model_copy(update={"bucket": "no-such-bucket"})) as artifacts:
+        trouble = await known(artifacts, lambda: artifacts.history(NAMESPACE, "support"))
+        assert isinstance(trouble, Unknown)
+        assert (trouble.reason, trouble.passes) == ("RegistryUnavailable", True)
+        assert "NoSuchBucket" in trouble.message
+        with pytest.raises(RegistryUnavailable, match="NoSuchBucket") as caught:
+            await artifacts.delete_adapter(NAMESPACE, "support")
     assert isinstance(caught.value, TransientError)
 
 
@@ -157,8 +130,9 @@ async def test_a_slow_store_does_not_block_the_loop(config: RegistryConfig, monk
         return iter(())
 
     monkeypatch.setattr(ObjectStore, "list", slow)
-    asking = asyncio.create_task(Artifacts(config).version_numbers("team-a", "support"))
-    await asyncio.sleep(0.05)
-    assert not asking.done()
-    answer.set()
-    assert await asking == ()
+    async with Artifacts.connect(config) as artifacts:
+        assert artifacts.history(NAMESPACE, "support") == BEING_LOOKED_UP
+        await asyncio.sleep(0)
+        assert artifacts.history(NAMESPACE, "support") == BEING_LOOKED_UP
+        answer.set()
+        assert await known(artifacts, lambda: artifacts.history(NAMESPACE, "support")) == Known(())

@@ -12,7 +12,7 @@ from graft_operator.cluster.errors import NamespaceTerminating
 from graft_operator.cluster.resources import BASE_MODELS
 from graft_operator.plan.actions import ApplyObject, CreateJob, DeleteObject, EmitEvent
 from graft_operator.reconcilers.effects import Effects
-from graft_operator.reconcilers.refusals import Outcome
+from graft_operator.reconcilers.rejections import Outcome
 
 BASE: dict[str, Any] = {
     "apiVersion": "graft.dev/v1alpha1",
@@ -50,7 +50,7 @@ def effects(cluster: Cluster, clock: Clock) -> Effects:
 
 
 def told(outcome: Outcome) -> list[str]:
-    return [refusal.kind for refusal in outcome.refusals]
+    return [rejection.kind for rejection in outcome.rejections]
 
 
 def paths(server: ApiServer) -> list[str]:
@@ -61,8 +61,8 @@ async def test_a_quota_refuses_the_deployment_and_the_service_is_applied(server:
     server.refuse(403, "Forbidden", 'deployments.apps "x" is forbidden: exceeded quota: team-a')
     outcome = await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT, SERVICE])
     assert told(outcome) == ["Deployment"]
-    assert "exceeded quota: team-a (403)" in outcome.refusals[0].message
-    assert outcome.refusals[0].component == "serving"
+    assert "exceeded quota: team-a (403)" in outcome.rejections[0].message
+    assert outcome.rejections[0].component == "serving"
     assert outcome.requeue_after is not None
     assert paths(server) == ["deployments", "services"]
 
@@ -84,7 +84,7 @@ async def test_a_job_waits_for_the_end_of_the_one_before_and_has_no_event(server
     server.refuse(403, "Forbidden", "admission webhook denied the request")
     outcome = await effects.carry_out(BASE_MODELS, BASE, [GONE, JOB, EVENT, SERVICE])
     assert told(outcome) == ["Job"]
-    assert outcome.refusals[0].is_deletion
+    assert outcome.rejections[0].is_deletion
     assert [request.method for request in server.requests] == ["DELETE", "PATCH"]
 
 

@@ -56,11 +56,28 @@ def test_a_published_base_is_resolved_read_and_fetched_as_it_was(
     assert fetched == {path.name: path.read_bytes() for path in model.iterdir()}
 
 
-def test_a_source_keeps_the_base_that_it_was_resolved_to_first(registry: BaseRegistry) -> None:
-    branch = BaseSource(hugging_face=HuggingFaceSource(repo="org/model", revision="main"))
-    first, later = digest_of("first"), digest_of("later")
-    assert registry.record_source(branch, first) == first
-    assert registry.record_source(branch, later) == first
+BRANCH = BaseSource(hugging_face=HuggingFaceSource(repo="org/model", revision="main"))
+
+
+def test_a_source_keeps_the_base_that_it_was_resolved_to_first(
+    registry: BaseRegistry, manifest: BaseManifest, model: Path
+) -> None:
+    registry.publish(manifest, model)
+    assert registry.record_source(BRANCH, manifest.digest) == manifest.digest
+    assert registry.record_source(BRANCH, digest_of("later")) == manifest.digest
+
+
+def test_a_source_whose_base_is_gone_is_not_resolved_and_may_be_resolved_to_another(
+    registry: BaseRegistry, store: ObjectStore, manifest: BaseManifest, model: Path, tmp_path: Path
+) -> None:
+    registry.publish(manifest, model)
+    registry.record_source(BRANCH, manifest.digest)
+    store.delete(BaseLayout("team-a", "tiny").manifest(manifest.digest))
+    assert registry.resolved(BRANCH) is None
+    moved = write_model(tmp_path / "moved", fill=b"\1")
+    later = registry.publish(base_manifest(moved), moved)
+    assert registry.record_source(BRANCH, later.digest) == later.digest
+    assert registry.resolved(BRANCH) == later
 
 
 def test_the_same_content_of_another_source_is_the_same_base(

@@ -6,8 +6,8 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from tests.wire.registry.faults import lose_answers_to_writes
 
-from graft_registry import multipart
 from graft_registry import store as store_module
+from graft_registry import transfers
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import file_sha256
 from graft_registry.errors import Corrupt, Forbidden, NoSuchBucket, NotFound
@@ -86,7 +86,7 @@ def test_a_file_survives_the_way_there_and_back(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     monkeypatch.setattr(store_module, "SINGLE_REQUEST_BYTES", limit)
-    monkeypatch.setattr(multipart, "_TRANSFER", TransferConfig(multipart_threshold=limit, multipart_chunksize=5 << 20))
+    monkeypatch.setattr(transfers, "_TRANSFER", TransferConfig(multipart_threshold=limit, multipart_chunksize=5 << 20))
     source = tmp_path / "source"
     source.write_bytes(bytes(range(256)) * (24 << 10))
     size, sha256 = source.stat().st_size, file_sha256(source)
@@ -99,7 +99,7 @@ def test_an_upload_in_parts_that_is_refused_says_why(
     config: RegistryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "SINGLE_REQUEST_BYTES", 1)
-    monkeypatch.setattr(multipart, "_TRANSFER", TransferConfig(multipart_threshold=1))
+    monkeypatch.setattr(transfers, "_TRANSFER", TransferConfig(multipart_threshold=1))
     source = tmp_path / "source"
     source.write_bytes(b"content")
     store = ObjectStore(config.model_copy(update={"bucket": "no-such-bucket"}))

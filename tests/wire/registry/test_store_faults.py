@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from tests.wire.registry.server_thread import serving
 
-from graft_registry import store as store_module
 from graft_registry.config import RegistryConfig
 from graft_registry.errors import Forbidden, RegistryError, Unavailable
-from graft_registry.store import ObjectStore
+from graft_registry.store import ObjectStore, Patience
 
 Answer = tuple[int, bytes, int]
 """Status, body, and the length that the answer claims to have."""
@@ -64,9 +63,9 @@ def server() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture
-def store(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    monkeypatch.setattr(store_module, "_ATTEMPTS", 2)
-    return ObjectStore(RegistryConfig(endpoint=f"http://127.0.0.1:{server.server_port}", bucket="graft"))
+def store(server: ScriptedServer) -> ObjectStore:
+    config = RegistryConfig(endpoint=f"http://127.0.0.1:{server.server_port}", bucket="graft")
+    return ObjectStore(config, patience=Patience(attempts=2))
 
 
 def test_a_body_that_breaks_off_is_read_again_from_the_start(
@@ -106,10 +105,10 @@ def test_answers_say_whether_a_retry_helps(
         assert type(caught.value) is expected
 
 
-def test_a_store_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "_ATTEMPTS", 1)
+def test_a_store_that_is_not_there_is_unavailable() -> None:
+    config = RegistryConfig(endpoint="http://127.0.0.1:9", bucket="graft")
     with pytest.raises(Unavailable, match="Could not connect"):
-        ObjectStore(RegistryConfig(endpoint="http://127.0.0.1:9", bucket="graft")).get("key")
+        ObjectStore(config, patience=Patience(attempts=1)).get("key")
 
 
 def test_a_conditional_write_in_conflict_with_another_is_tried_again(

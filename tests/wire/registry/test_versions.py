@@ -152,8 +152,8 @@ def test_a_deletion_that_dies_at_any_write_never_leaves_a_version_in_part(
                 registry.fetch(found, tmp_path / f"fetched-{at_write}")
         else:
             break
-    # Manifest, pointer, the one blob of its own.
-    assert at_write == 4
+    # Manifest, verdict, pointer, the one blob of its own.
+    assert at_write == 5
 
 
 def test_deleting_an_adapter_leaves_its_siblings_alone(

@@ -1,190 +1,131 @@
-"""HTTP client for the agents: short cache, one request in flight per pod, strict limits.
+"""One bounded request to an agent.
 
-A pod that does not answer is a value (`Unreachable`), not an exception: pods come and go, and one of them must not
-fail the reconciliation of all adapters on its base.
+A pod that gives no usable answer is a value (`Unreachable`), not an exception: pods come and go, and one of them must
+not fail the reconciliation of all adapters on its base.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from types import MappingProxyType
+from typing import Final, TypeVar
 
 import aiohttp
-from pydantic import ValidationError
 
 from graft_operator.agents.address import PodAddress, Unreachable
-from graft_operator.agents.documents import AgentState
-from graft_operator.agents.news import News, Reader
+from graft_operator.agents.budget import NamespaceBudget
+from graft_operator.agents.reading import MESSAGE_CHARACTERS, InvalidState
 from graft_operator.telemetry import metrics
 
-AGENT_PORT = 8090
-TTL_SECONDS = 0.4
-"""Adapters of one base are often reconciled together; this spares the pods the same question."""
-TIMEOUT_SECONDS = 2.0
-HELD_SECONDS = 20
-"""How long an agent holds a request for news open. A pod that died silently is noticed soon after it."""
-MAX_BYTES = 4 * 2**20
-"""About 400 bytes per version; far above any real answer."""
+AGENT_PORT: Final = 8090
+TIMEOUT_SECONDS: Final = 2.0
+"""For the answer to begin, beyond the time that it may be held, and again for each part of its body."""
+MAX_BYTES: Final = 4 * 2**20
+SMALL_BYTES: Final = 64 * 2**10
+"""Up to here a document is read at once, in about a millisecond; larger ones wait for a thread."""
+LARGE_DOCUMENTS: Final = 16
+"""At once, of all namespaces."""
 
-
-Answer = AgentState | Unreachable
-
-
-@dataclass(slots=True)
-class _Entry:
-    answer: asyncio.Task[Answer]
-    asked_at: float
-    good_until: float
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Last:
-    """The newest state that a pod has told."""
+class Question:
+    """What a pod is asked."""
 
-    pod: PodAddress
-    state: AgentState
+    since: str = ""
+    """Answer when the state has another revision than this; empty for an answer at once."""
+    held_seconds: int = 0
+    """Answer after this time at the latest."""
+    max_bytes: int = MAX_BYTES
 
 
-class Agents:
+class AgentClient:
     """Asks agents for their state. For one event loop."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, port: int = AGENT_PORT, ttl: float = TTL_SECONDS) -> None:
+    def __init__(self, session: aiohttp.ClientSession, threads: ThreadPoolExecutor, *, port: int = AGENT_PORT) -> None:
         self._session = session
+        self._threads = threads
         self._port = port
-        self._ttl = ttl
-        self._entries: dict[PodAddress, _Entry] = {}
-        self._last: dict[tuple[str, str], _Last] = {}
-        self._news = News(self._ask_for_news)
+        self._large = asyncio.Semaphore(LARGE_DOCUMENTS)
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls) -> "AsyncIterator[Agents]":
-        """Open a connection pool, and close it and all requests at the end."""
-        # trust_env stays off: pod addresses must never be asked through a proxy.
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        # Without a limit, since requests for news stay open: there are never more than two per pod.
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-            agents = cls(session)
-            try:
-                yield agents
-            finally:
-                await agents._cancel_all()
-
-    async def state(self, pod: PodAddress) -> Answer:
-        """Return the pod's state: at most `ttl` seconds old, or what a request under way brings.
-
-        Never raises for anything that the pod does.
-        """
-        self._drop_expired()
-        entry = self._entries.get(pod)
-        if entry is None:
-            entry = self._entries[pod] = self._entry(asyncio.get_running_loop().create_task(self._ask(pod)))
-            entry.answer.add_done_callback(partial(leave_alone, entry))
-        # Shielded, because others may wait for the same answer when this caller is cancelled.
-        return await asyncio.shield(entry.answer)
-
-    async def states(self, pods: Iterable[PodAddress]) -> dict[str, Answer]:
-        """Ask all pods at once. Returns pod name → answer."""
-        pods = list(pods)
-        answers = await asyncio.gather(*(self.state(pod) for pod in pods))
-        return {pod.name: answer for pod, answer in zip(pods, answers, strict=True)}
-
-    def tell_news(self, tell: Callable[[str, Reader], None]) -> None:
-        """Have `tell(namespace, reader)` called when a pod has what `expect_news` or `expect_demand` waits for."""
-        self._news.tell = tell
-
-    def expect_news(self, namespace: str, adapter: str, seen: Mapping[str, str]) -> None:
-        """Wait until one of the pods says something new of the adapter. `seen`: pod name → revision that was read."""
-        self._expect(namespace, Reader(adapter), seen)
-
-    def expect_demand(self, namespace: str, base: str, seen: Mapping[str, str]) -> None:
-        """Wait until one of the base's pods is asked for an adapter that doesn't answer there. `seen` as above."""
-        self._expect(namespace, Reader(base, is_base=True), seen)
-
-    def _expect(self, namespace: str, reader: Reader, seen: Mapping[str, str]) -> None:
-        for name, revision in seen.items():
-            if (last := self._last.get((namespace, name))) is not None:
-                self._news.expect(last.pod, reader, last.state, revision)
-
-    def invalidate(self, namespace: str, pod_name: str) -> None:
-        """Forget what the pod said, because it changed. A request in flight is not used for later callers."""
-        self._last.pop((namespace, pod_name), None)
-        for pod in [pod for pod in self._entries if (pod.namespace, pod.name) == (namespace, pod_name)]:
-            del self._entries[pod]
-
-    def _drop_expired(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for pod in [p for p, entry in self._entries.items() if entry.good_until <= now and entry.answer.done()]:
-            del self._entries[pod]
-
-    def _entry(self, answer: asyncio.Task[Answer]) -> _Entry:
-        now = asyncio.get_running_loop().time()
-        return _Entry(answer, asked_at=now, good_until=now + self._ttl)
-
-    async def _ask_for_news(self, pod: PodAddress, revision: str) -> Answer:
-        asking = asyncio.get_running_loop().create_task(
-            self._ask(pod, {"since": revision, "waitSeconds": str(HELD_SECONDS)})
+    async def connect(cls, *, port: int = AGENT_PORT) -> "AsyncIterator[AgentClient]":
+        """Open a connection pool and threads to read in, and close them at the end."""
+        session = aiohttp.ClientSession(
+            # Without a limit, since requests for news stay open: there is never more than one per pod.
+            connector=aiohttp.TCPConnector(limit=0),
+            # What a pod sets must not be sent to whoever gets its address next.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # A thousandfold of what comes in would be unpacked before it could be counted.
+            auto_decompress=False,
+            headers={"Accept-Encoding": "identity"},
+            # Phases have their own limits. Pod addresses must never be asked through a proxy.
+            timeout=aiohttp.ClientTimeout(total=None),
+            trust_env=False,
         )
-        answer = await asking
-        if isinstance(answer, AgentState):
-            # Whoever is told of the news looks at once: it gets this very answer. A long wait that has failed tells
-            # less than a short question, which is asked anew.
-            self._entries[pod] = self._entry(asking)
-        return answer
+        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="agents") as threads:
+            async with session:
+                yield cls(session, threads, port=port)
 
-    async def _ask(self, pod: PodAddress, query: Mapping[str, str] = MappingProxyType({})) -> Answer:
-        answer = await self._fetch(pod, query)
-        if isinstance(answer, AgentState):
-            self._last[pod.namespace, pod.name] = _Last(pod, answer)
+    async def ask(
+        self, pod: PodAddress, question: Question, budget: NamespaceBudget, read: Callable[[bytearray], T]
+    ) -> T | Unreachable:
+        """Return what `read` makes of the pod's document, in a thread if that is large.
+
+        `read` may raise InvalidState. Never raises for anything that the pod does.
+        """
+        url = f"http://{pod.host}:{self._port}/state"
+        try:
+            answer: T | Unreachable = await self._ask(url, question, budget, read)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            what = f"answered no valid state: {error}" if isinstance(error, InvalidState) else _named(error)
+            answer = Unreachable(f"{url} {what}"[:MESSAGE_CHARACTERS])
         metrics.AGENT_REQUESTS.labels("unreachable" if isinstance(answer, Unreachable) else "success").inc()
         return answer
 
-    async def _fetch(self, pod: PodAddress, query: Mapping[str, str]) -> Answer:
-        url = f"http://{pod.host}:{self._port}/state"
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS + HELD_SECONDS) if query else self._session.timeout
-        try:
-            async with self._session.get(url, params=query, allow_redirects=False, timeout=timeout) as response:
-                if response.status != 200:
-                    return Unreachable(f"{url} answered {response.status}")
-                document = await response.content.read(MAX_BYTES + 1)
-                while len(document) <= MAX_BYTES and not response.content.at_eof():
-                    document += await response.content.read(MAX_BYTES + 1 - len(document))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return Unreachable(f"{url}: {str(error) or type(error).__name__}")
-        if len(document) > MAX_BYTES:
-            return Unreachable(f"{url} answered more than {MAX_BYTES} bytes")
-        try:
-            state = AgentState.model_validate_json(document)
-        except ValidationError as error:
-            return Unreachable(f"{url} answered no valid state: {_first_error(error)}")
-        # A pod's address is given to another pod soon after its end.
-        if state.pod != pod.name:
-            return Unreachable(f"{url} answered as pod {state.pod!r}, not {pod.name!r}")
-        return state
-
-    async def _cancel_all(self) -> None:
-        await self._news.close()
-        running = [entry.answer for entry in self._entries.values() if not entry.answer.done()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        self._entries.clear()
+    async def _ask(
+        self, url: str, question: Question, budget: NamespaceBudget, read: Callable[[bytearray], T]
+    ) -> T | Unreachable:
+        query = {"since": question.since, "waitSeconds": str(question.held_seconds)} if question.since else {}
+        async with asyncio.timeout(TIMEOUT_SECONDS + question.held_seconds):
+            response = await self._session.get(url, params=query, allow_redirects=False)
+        async with response:
+            if refusal := _refusal(response, question.max_bytes):
+                return Unreachable(f"{url} {refusal}")
+            document = await _read_up_to(response, SMALL_BYTES)
+            if response.content.at_eof() and len(document) <= SMALL_BYTES:
+                budget.charge(len(document))
+                return read(document)
+            async with budget.documents, self._large:
+                document += await _read_up_to(response, question.max_bytes - len(document))
+                budget.charge(len(document))
+                if len(document) > question.max_bytes:
+                    return Unreachable(f"{url} answered more than {question.max_bytes} bytes")
+                return await asyncio.get_running_loop().run_in_executor(self._threads, read, document)
 
 
-def leave_alone(entry: _Entry, answer: asyncio.Task[Answer]) -> None:
-    """Believe that a pod gave no answer for as long as it took to find out.
+def _refusal(response: aiohttp.ClientResponse, max_bytes: int) -> str:
+    """Return why the body isn't even read; empty if it is."""
+    if response.status != 200:
+        return f"answered {response.status}"
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        return "answered in an encoding that was not asked for"
+    if (response.content_length or 0) > max_bytes:
+        return f"answered more than {max_bytes} bytes"
+    return ""
 
-    A node that is gone would cost every look at every adapter of its base the whole timeout.
-    """
-    if not answer.cancelled() and isinstance(answer.result(), Unreachable):
-        now = asyncio.get_running_loop().time()
-        entry.good_until = max(entry.good_until, 2 * now - entry.asked_at)
+
+async def _read_up_to(response: aiohttp.ClientResponse, size: int) -> bytearray:
+    """Return the next bytes: more than `size` of them, by one, only if the body goes on."""
+    document = bytearray()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while len(document) <= size and not response.content.at_eof():
+            document += await response.content.read(size + 1 - len(document))
+    return document
 
 
-def _first_error(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {first['msg']}" if field else str(first["msg"])
+def _named(error: Exception) -> str:
+    return f"failed: {str(error) or type(error).__name__}"

@@ -1,93 +1,70 @@
-"""Waits for pods to say something new: of adapters that are on their way to them, or of who is asked and not loaded.
-
-One request per pod, held open by its agent until its state changes, instead of asking every pod again and again for
-each adapter. Nothing is decided here and nothing depends on it: whoever waits also looks again by the clock.
-"""
+"""What is new in a pod's answer, and for whom. Pure."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
-from graft_operator.agents.address import PodAddress, Unreachable
-from graft_operator.agents.documents import AgentState
+from graft_operator.agents.documents import AdapterState, AgentState
 
 Said = object
-"""What one pod says, as far as whoever waits depends on it."""
+"""What a pod says, as far as whoever looks depends on it."""
 
-SETTLED = ("Proven", "Refused", "Failing")
+STEPS: Final = frozenset(("Pending", "Fetching", "Loading", "Proving", "Draining"))
+"""States on the way to another one, which nobody decides by."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentNews:
+    """Who should look at what a pod says."""
+
+    adapters: frozenset[str]
+    """Names of the adapters of which it says something else than before. The pod has chosen them: any may not exist."""
+    base: bool
+    """Whether what concerns the base has changed: readiness, engine, wanted set, who answers, who is asked in vain."""
+
+
+NOTHING: Final = AgentNews(frozenset(), base=False)
+
+
+def news_between(before: AgentState | None, after: AgentState | None, measured: Collection[str] = ()) -> AgentNews:
+    """Return what is new. None stands for a pod that tells nothing.
+
+    Of the ``measured`` adapters it is also news that their counters have moved.
+    """
+    if before is None or after is None:
+        known = before or after
+        return AgentNews(frozenset(item.name for item in known.adapters), base=True) if known else NOTHING
+    old = {item.name: item for item in before.adapters}
+    adapters = set(old)
+    for item in after.adapters:
+        former = old.get(item.name)
+        if former is not None and (former == item or _said(former, measured) == _said(item, measured)):
+            adapters.remove(item.name)
+        elif former is None:
+            adapters.add(item.name)
+    return AgentNews(frozenset(adapters), _of_base(before) != _of_base(after) or bool(_asked(after) - _asked(before)))
 
 
 def said_of(state: AgentState, adapter: str) -> Said:
     """Return what the pod says of the adapter, without counters and without the steps of a load under way."""
-    found = next((item for item in state.adapters if item.name == adapter), None)
-    if found is None:
-        return None
-    settled = [(item.number, item.state, item.reason) for item in found.versions if item.state in SETTLED]
-    return found.active, settled
+    found = state.adapter(adapter)
+    return None if found is None else _said(found, ())
 
 
-def asked_in_vain(state: AgentState) -> Said:
+def _said(adapter: AdapterState, measured: Collection[str]) -> Said:
+    settled = [(item.number, item.state, item.reason) for item in adapter.versions if item.state not in STEPS]
+    counters = adapter.name in measured and [(item.measured, item.probes) for item in adapter.versions]
+    return adapter.active, adapter.decision, settled, counters
+
+
+def _of_base(state: AgentState) -> Said:
+    answering = {item.name for item in state.adapters if item.active}
+    engine = (state.engine.state, state.engine.message)
+    return state.ready, engine, state.wanted_digest, state.message, state.base, answering
+
+
+def _asked(state: AgentState) -> set[Said]:
     """Return which adapters that don't answer on the pod have been asked there, and when."""
     return {(item.name, item.last_asked) for item in state.adapters if item.last_asked is not None and not item.active}
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Whoever waits for news: an adapter for what becomes of its versions, or a base for who is asked in vain."""
-
-    name: str
-    is_base: bool = False
-
-    def said_in(self, state: AgentState) -> Said:
-        """Return what the pod says to this reader."""
-        return asked_in_vain(state) if self.is_base else said_of(state, self.name)
-
-
-class News:
-    """Follows pods while somebody waits for them. For one event loop."""
-
-    def __init__(self, ask: Callable[[PodAddress, str], Awaitable[AgentState | Unreachable]]) -> None:
-        """`ask(pod, revision)` answers once the pod's state is another one than that revision, or after a while."""
-        self._ask = ask
-        self._awaited: dict[PodAddress, dict[Reader, Said]] = {}
-        self._tasks: dict[PodAddress, asyncio.Task[None]] = {}
-        self.tell: Callable[[str, Reader], None] = lambda namespace, reader: None
-        """Called with namespace and reader when a pod has news for it."""
-
-    def expect(self, pod: PodAddress, reader: Reader, newest: AgentState, revision: str) -> None:
-        """Tell once, as soon as the pod says something new to the reader.
-
-        `newest` is its newest state, `revision` that of the state which whoever waits has seen: with another one the
-        news may be there already. It is empty where there was none to see.
-        """
-        if not newest.revision or not revision:
-            return  # an agent of an earlier release, which does not hold requests open, or one that could not be asked
-        if newest.revision != revision:
-            self.tell(pod.namespace, reader)
-            return
-        self._awaited.setdefault(pod, {})[reader] = reader.said_in(newest)
-        if pod not in self._tasks:
-            self._tasks[pod] = asyncio.get_running_loop().create_task(self._follow(pod, revision))
-
-    async def close(self) -> None:
-        """Stop waiting."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _follow(self, pod: PodAddress, revision: str) -> None:
-        awaited = self._awaited[pod]
-        try:
-            while awaited:
-                answer = await self._ask(pod, revision)
-                if isinstance(answer, Unreachable) or not answer.revision:
-                    return
-                revision = answer.revision
-                for reader in [one for one, said in awaited.items() if one.said_in(answer) != said]:
-                    del awaited[reader]
-                    self.tell(pod.namespace, reader)
-        finally:
-            del self._tasks[pod], self._awaited[pod]

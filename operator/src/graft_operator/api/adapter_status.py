@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from graft_operator.api.conditions import Condition
+from graft_operator.api.conditions import MESSAGE_LIMIT, Condition
 from graft_operator.api.meta import Digest, StatusModel
 
 VERSIONS_KEPT = 10
@@ -16,6 +16,33 @@ VERSIONS_KEPT = 10
 VersionReason = Literal["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled", "Imported"]
 VersionState = Literal["Published", "Rejected", "Refused", "RolledBack"]
 ServedMode = Literal["MultiAdapter", "Merged"]
+"""The words that we write. What we read may be of a newer release, which knows more of them."""
+
+WORD_LIMIT: Final = 64
+WORD_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9]*$", "maxLength": WORD_LIMIT}
+
+
+def _cut(value: Any) -> Any:
+    return value[:MESSAGE_LIMIT] if isinstance(value, str) else value
+
+
+def _known_mode(value: Any) -> Any:
+    return value if value in get_args(ServedMode) else None
+
+
+def _with_known_mode(value: Any) -> Any:
+    """Return the entry; None for one of a mode that is not ours to end."""
+    mode = value.get("mode") if isinstance(value, dict) else getattr(value, "mode", None)
+    return value if mode in get_args(ServedMode) else None
+
+
+Word = Annotated[str, WithJsonSchema(WORD_SCHEMA)]
+"""A word of ours. Any other is read as well and kept as it is: a newer release may have written it before a
+downgrade, and nobody may lose a status for that."""
+
+Text = Annotated[str, BeforeValidator(_cut)]
+"""Words for people, often those of a pod: cut to what a condition may hold, since one text that is too long makes the
+API server refuse the whole status."""
 
 
 class WarmStart(StatusModel):
@@ -40,15 +67,15 @@ class Version(StatusModel):
     """Digest of what the spec had to say on them, without the base and the content of the data."""
     base_digest: Digest
     """Base that it was trained on."""
-    base_revision: str = ""
+    base_revision: Text = ""
     """Revision of that base."""
-    reason: VersionReason = "SpecChanged"
-    """Why it was made."""
+    reason: Word = "SpecChanged"
+    """Why it was made: SpecChanged, BaseModelChanged, DataChanged, RankDoubled or Imported."""
     warm_start: WarmStart | None = None
     """The version that its training began with; empty when it began with nothing."""
-    state: VersionState = "Published"
+    state: Word = "Published"
     """Published; Rejected by the gate; Refused by the serving pods; RolledBack because of what it did there."""
-    message: str = ""
+    message: Text = ""
     """What the gate said of it, or why it was refused or rolled back."""
     served: bool | None = None
     """Whether it has answered beside others on every wanted replica, now or at some time before."""
@@ -79,7 +106,9 @@ class TrainingProgress(StatusModel):
     """Digest of the training inputs."""
     warm_start: WarmStart | None = None
     """The version that it begins with; empty when it begins with nothing."""
-    state: str = "Pending"
+    reason: Word = ""
+    """Why it trains: the reason of the version that it makes."""
+    state: Word = "Pending"
     """Pending, Loading, Training, Evaluating, Publishing or Published."""
     step: int = 0
     """Optimizer steps done."""
@@ -97,14 +126,33 @@ class TrainingProgress(StatusModel):
     """Processes that train together, over all pods; each has rows of its own in every step."""
 
 
+class FailedTrainings(StatusModel):
+    """How the Jobs of one recipe have failed: it outlives them, for people delete Jobs, and janitors do."""
+
+    recipe: Digest
+    """Digest of the training inputs."""
+    reason: Word
+    """Why the last one failed."""
+    message: Text = ""
+    """What its trainer said, or its last lines."""
+    count: int = 1
+    """Jobs in a row that have failed in this way."""
+    job: Text = ""
+    """UID of the last Job that was counted."""
+    inputs_digest: Digest | None = None
+    """Digest of what else it depends on whether a training is tried again: pod settings, deadline, graft.dev/retry."""
+    image: Text = ""
+    """Image of that Job's trainer."""
+
+
 class ChosenMethod(StatusModel):
     """What method Auto has come to."""
 
-    method: str
+    method: Word
     """The method that versions are trained with."""
     inputs_digest: Digest
     """Digest of what it was chosen by: the base's shape, hyperparameters and GPU. Others are chosen for anew."""
-    message: str = ""
+    message: Text = ""
     """Why it was chosen."""
 
 
@@ -115,7 +163,7 @@ class RaisedRank(StatusModel):
     """Rank that versions of this spec are trained with."""
     spec_digest: Digest
     """Digest of the spec that it was raised for; another training starts over from spec.lora.rank."""
-    message: str = ""
+    message: Text = ""
     """Why it was raised."""
 
 
@@ -144,7 +192,7 @@ class RolloutProgress(StatusModel):
 class FormerServing(StatusModel):
     """How the adapter was served before serving.mode changed: it goes on until its successor answers."""
 
-    mode: ServedMode
+    mode: Annotated[ServedMode, WithJsonSchema(WORD_SCHEMA)]
     """Mode of the pods that answer."""
     version: ServedVersion
     """The version that they answer with."""
@@ -155,9 +203,9 @@ class FormerServing(StatusModel):
 class AdapterServingStatus(StatusModel):
     """What the serving pods were told, and what they say."""
 
-    mode: ServedMode | None = None
+    mode: Annotated[ServedMode | None, BeforeValidator(_known_mode), WithJsonSchema(WORD_SCHEMA)] = None
     """How the target is served: another mode of the spec takes over once it has a version to serve."""
-    former: FormerServing | None = None
+    former: Annotated[FormerServing | None, BeforeValidator(_with_known_mode)] = None
     """What still answers as it did before serving.mode changed."""
     target: ServedVersion | None = None
     """The version that the alias is to point to."""
@@ -173,12 +221,15 @@ class AdapterServingStatus(StatusModel):
     """Serving pods that do."""
     failed: int = 0
     """Serving pods that refuse it or can't load it."""
-    message: str = ""
+    message: Text = ""
     """What the first of the failing pods says."""
 
     @property
     def mode_in_force(self) -> ServedMode:
-        """Return how the target is served; an earlier release has not said so, but named the endpoint."""
+        """Return how the target is served; an earlier release has not said so, but named the endpoint.
+
+        A mode that only a newer release knows is none: what is loaded beside others stays loaded.
+        """
         return self.mode or ("Merged" if self.endpoint else "MultiAdapter")
 
     def version_served_as(self, mode: ServedMode) -> ServedVersion | None:
@@ -205,6 +256,8 @@ class LoraAdapterStatus(StatusModel):
     """The version that is being rolled out."""
     training: TrainingProgress | None = None
     """The training Job that runs now."""
+    failed_trainings: FailedTrainings | None = None
+    """How trainings of the current recipe have failed; empty while none has, and once there is a version of it."""
     chosen_method: ChosenMethod | None = None
     """What spec.method Auto has come to; empty with any other method."""
     raised_rank: RaisedRank | None = None

@@ -81,6 +81,10 @@ class BaseSource(ApiModel):
         return self
 
 
+PLACES_TO_READAPT = 100
+"""Highest ``readaptation.maxParallel``."""
+
+
 class Readaptation(ApiModel):
     """What a changed base does to the adapters that were trained on the one before."""
 
@@ -89,7 +93,7 @@ class Readaptation(ApiModel):
     strategy: Literal["Auto", "Cold"] = "Auto"
     """Auto begins with the weights of the served version where the new base is near the old one, and with nothing where
     the result fails its gate; Cold always begins with nothing."""
-    max_parallel: int = Field(default=2, ge=1, le=100)
+    max_parallel: int = Field(default=2, ge=1, le=PLACES_TO_READAPT)
     """Adapters of this base that may be re-adapted at the same time."""
 
 
@@ -151,6 +155,12 @@ WAITING_KEPT = 1024
 NOT_RESIDENT_KEPT = 4096
 """Names in ``notResident``; more adapters of one base would not fit into the ConfigMap that tells its pods of them."""
 
+LEFT_OUT_KEPT = 1024
+"""Names in ``leftOut``."""
+
+REVISIONS_SERVED = 16
+"""Bases that one BaseModel serves at once: each takes GPUs of its own."""
+
 
 class ServingRevision(StatusModel):
     """One base that is being served now; during a bump there are two."""
@@ -173,6 +183,8 @@ class ServingRevision(StatusModel):
     """Adapters whose version has no place here: serving.maxLoadedAdapters are loaded."""
     not_resident: tuple[str, ...] = Field(default=(), max_length=NOT_RESIDENT_KEPT)
     """Adapters with residency OnDemand that are not loaded here now, because others were asked later."""
+    left_out: tuple[str, ...] = Field(default=(), max_length=LEFT_OUT_KEPT)
+    """Adapters that the pods are told nothing new of, because the ConfigMap that tells them is full."""
 
 
 class AdapterCounts(StatusModel):
@@ -192,6 +204,28 @@ class AdapterCounts(StatusModel):
     """Of those, the ones that are not loaded on any base now: they are when they are asked and there is a place."""
 
 
+class ReadaptationStatus(StatusModel):
+    """Which adapters may be trained anew because the base has changed."""
+
+    granted: tuple[str, ...] = Field(default=(), max_length=PLACES_TO_READAPT)
+    """Adapters that may, until their training has ended: readaptation.maxParallel of them at the same time."""
+    queued: int = 0
+    """Adapters that wait for their turn."""
+
+
+class FailedImports(StatusModel):
+    """How often in a row an import has failed in one way."""
+
+    inputs_digest: Digest
+    """Digest of the source, its credentials' name and the image: imports of others are counted anew."""
+    job: str
+    """UID of the last Job that was counted."""
+    reason: str
+    """How they have failed."""
+    count: int
+    """So many of them."""
+
+
 class BaseModelStatus(StatusModel):
     """What the operator has seen of a base."""
 
@@ -202,8 +236,12 @@ class BaseModelStatus(StatusModel):
     for, ConcurrencyTested and GatewayReady."""
     resolved: ResolvedBase | None = None
     """The base that new versions are trained on."""
-    serving: tuple[ServingRevision, ...] = Field(default=(), max_length=8)
-    """The bases that are being served."""
+    failed_imports: FailedImports | None = None
+    """How often the import of the current source has failed; empty once it is resolved."""
+    serving: tuple[ServingRevision, ...] = Field(default=(), max_length=REVISIONS_SERVED)
+    """The bases that are being served, the current one first."""
+    readaptation: ReadaptationStatus = ReadaptationStatus()
+    """Which adapters may be trained anew because the base has changed."""
     adapters: AdapterCounts = AdapterCounts()
     """The adapters of this base, counted."""
     concurrency: ConcurrencyResult | None = None

@@ -52,9 +52,13 @@ class ApiModel(PydanticModel):
 
 
 class StatusModel(ApiModel):
-    """Like ApiModel but open: a status written by a newer operator must still be readable after a downgrade."""
+    """Like ApiModel but open: a status written by a newer operator must still be readable after a downgrade.
 
-    model_config = ConfigDict(extra="ignore")
+    Parts are checked again when they are put together: a changed copy of one, which nobody has checked, may be too long
+    for the API server.
+    """
+
+    model_config = ConfigDict(extra="ignore", revalidate_instances="always")
 
 
 class LocalObjectReference(ApiModel):

@@ -159,7 +159,8 @@ class Training(ApiModel):
     checkpoint_seconds: int = Field(default=300, ge=1, le=86_400)
     """At most this much work is lost when a pod dies, in seconds."""
     deadline_seconds: int = Field(default=86_400, ge=60, le=2_592_000)
-    """The whole training Job fails after this many seconds."""
+    """A training is ended once its pods have run for this many seconds; that they wait for a node, a quota or their
+    turn does not count."""
 
     @property
     def effective_attention_group_size(self) -> int:
@@ -192,6 +193,9 @@ class TrainingPod(Placement):
     """ServiceAccount of the same namespace, for workload identity."""
     queue_name: QueueName | None = None
     """LocalQueue of Kueue that decides when the training may run; at once when empty."""
+    ttl_seconds_after_finished: int = Field(default=86_400, ge=0, le=31_536_000)
+    """How long a Job is kept, with the logs of its pods, once its version is published. One that failed stays for as
+    long as its failure decides what happens."""
     workers: Workers = Workers()
     """The processes that train together."""
 

@@ -1,15 +1,18 @@
 """The Kubernetes API: the only package that imports the Kubernetes client.
 
-Plain dicts go in and come out. Objects are never read into models and written back, which would drop every field
-that the client does not know: writes are server-side applies, creates and JSON patches.
+`informer` lists and watches into the `cache`, from which everybody reads; `client` writes, and puts what the server
+makes of it into the cache at once. Plain dicts go in and come out. Objects are never read into models and written back,
+which would drop every field that the client does not know: writes are server-side applies, creates and JSON patches.
 """
 
+from graft_operator.cluster.cache import Cache, Change
 from graft_operator.cluster.client import Cluster
 from graft_operator.cluster.errors import (
     AlreadyExists,
     ClusterError,
     Conflict,
     Forbidden,
+    Gone,
     Invalid,
     NotFound,
     Unavailable,
@@ -18,10 +21,13 @@ from graft_operator.cluster.resources import Resource
 
 __all__ = [
     "AlreadyExists",
+    "Cache",
+    "Change",
     "Cluster",
     "ClusterError",
     "Conflict",
     "Forbidden",
+    "Gone",
     "Invalid",
     "NotFound",
     "Resource",

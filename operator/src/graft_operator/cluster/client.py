@@ -1,14 +1,15 @@
-"""Reads and writes of Kubernetes objects, as plain dicts."""
+"""Writes of Kubernetes objects, as plain dicts, and the few reads that the cache is not for."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
+from graft_operator.cluster.cache import Cache
 from graft_operator.cluster.errors import ClusterError, Conflict, NotFound
-from graft_operator.cluster.resources import EVENTS, Resource
+from graft_operator.cluster.resources import EVENTS, LEASES, Resource
 from graft_operator.cluster.transport import APPLY_PATCH, JSON_PATCH, Transport, open_transport
 
 log = logging.getLogger(__name__)
@@ -21,28 +22,43 @@ JsonPatch = list[dict[str, Any]]
 
 FIELD_MANAGER: Final = "graft-operator"
 LIST_CHUNK: Final = 500
+UNCACHED: Final = frozenset({EVENTS, LEASES})
+"""Kinds of which nobody reads what we have written."""
 EVENT_NOTE_LIMIT: Final = 1024
 """Limit of `note` in events.k8s.io/v1, in bytes."""
 
 
 class Cluster:
-    """The API server. Every method may raise the errors of `cluster.errors`; those listed are to be expected."""
+    """The API server. Every method may raise the errors of `cluster.errors`; those listed are to be expected.
 
-    def __init__(self, transport: Transport, *, identity: str = FIELD_MANAGER) -> None:
-        self._transport = transport
+    What a write has made of an object is in the cache before the call returns, so that nobody decides from what was
+    there before. Each write, but for those of the Lease itself, is made inside of `writing`, which raises where this
+    process may not write any more.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        identity: str = FIELD_MANAGER,
+        cache: Cache | None = None,
+    ) -> None:
+        self.transport = transport
+        self.writing: Callable[[], AbstractContextManager[None]] = nullcontext
         self._identity = identity
+        self._cache = cache or Cache()
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, *, identity: str) -> "AsyncIterator[Cluster]":
+    async def connect(cls, *, identity: str, cache: Cache | None = None) -> "AsyncIterator[Cluster]":
         """Open a connection pool. `identity` names this process as the reporter of events."""
         async with open_transport() as transport:
-            yield cls(transport, identity=identity)
+            yield cls(transport, identity=identity, cache=cache)
 
     async def serves(self, resource: Resource) -> bool:
         """Return whether the server knows the kind: that of a CustomResourceDefinition comes and goes."""
         try:
-            known = await self._transport.request(
+            known = await self.transport.request(
                 "discover", "GET", resource.group_version_path, resource=resource.plural
             )
         except NotFound:
@@ -52,7 +68,7 @@ class Cluster:
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """Return the live object, or None if there is none."""
         try:
-            return await self._transport.request("get", "GET", resource.path(namespace, name), resource=resource.plural)
+            return await self.transport.request("get", "GET", resource.path(namespace, name), resource=resource.plural)
         except NotFound:
             return None
 
@@ -71,7 +87,7 @@ class Cluster:
             query["fieldSelector"] = field_selector
         found: Objects = []
         while True:
-            chunk = await self._transport.request(
+            chunk = await self.transport.request(
                 "list", "GET", resource.path(namespace), resource=resource.plural, query=query
             )
             # The server leaves the type of an item to the list's own kind.
@@ -85,11 +101,11 @@ class Cluster:
 
     async def create(self, resource: Resource, body: Mapping[str, Any]) -> Object:
         """Create the object. Raises AlreadyExists, Invalid, Forbidden; NotFound if the namespace is missing."""
-        return await self._transport.request(
+        return await self._write(
             "create",
             "POST",
+            resource,
             resource.path(body["metadata"].get("namespace")),
-            resource=resource.plural,
             query={"fieldManager": FIELD_MANAGER},
             body=body,
         )
@@ -105,18 +121,28 @@ class Cluster:
         return await self._patch_by_apply("apply", resource, body)
 
     async def apply_status(
-        self, resource: Resource, namespace: str | None, name: str, status: Mapping[str, Any], *, uid: str | None = None
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        status: Mapping[str, Any],
+        *,
+        uid: str | None = None,
+        version: str | None = None,
     ) -> Object:
         """Set the whole status of an existing object by server-side apply.
 
-        Pass `uid` so that a status computed for an object never lands on a namesake created after its deletion.
-        Raises NotFound; Conflict if the uid is another; Invalid.
+        Pass `uid` so that a status computed for an object never lands on a namesake created after its deletion, and
+        `version`, the resourceVersion that it was decided from, so that it never lands on what others have written
+        since. Raises NotFound; Conflict if either is another; Invalid.
         """
         metadata = {"name": name}
         if namespace is not None:
             metadata["namespace"] = namespace
         if uid is not None:
             metadata["uid"] = uid
+        if version is not None:
+            metadata["resourceVersion"] = version
         body = {
             "apiVersion": resource.api_version,
             "kind": resource.kind,
@@ -127,11 +153,11 @@ class Cluster:
 
     async def patch_json(self, resource: Resource, namespace: str | None, name: str, ops: JsonPatch) -> Object:
         """Apply an RFC 6902 patch. Raises NotFound; Conflict if a `test` does not hold; Invalid."""
-        return await self._transport.request(
+        return await self._write(
             "patch",
             "PATCH",
+            resource,
             resource.path(namespace, name),
-            resource=resource.plural,
             query={"fieldManager": FIELD_MANAGER},
             body=ops,
             content_type=JSON_PATCH,
@@ -140,11 +166,11 @@ class Cluster:
     async def replace(self, resource: Resource, body: Mapping[str, Any]) -> Object:
         """Write the whole object as it is in `body`. Raises Conflict if its resourceVersion is not the live one."""
         metadata = body["metadata"]
-        return await self._transport.request(
+        return await self._write(
             "update",
             "PUT",
+            resource,
             resource.path(metadata.get("namespace"), metadata["name"]),
-            resource=resource.plural,
             query={"fieldManager": FIELD_MANAGER},
             body=body,
         )
@@ -163,10 +189,9 @@ class Cluster:
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         try:
-            await self._transport.request(
-                "delete", "DELETE", resource.path(namespace, name), resource=resource.plural, body=options
-            )
+            await self._write("delete", "DELETE", resource, resource.path(namespace, name), body=options)
         except NotFound:
+            self._cache.remove(resource, namespace or "", name, uid=uid or "", is_own=True)
             return False
         except Conflict:
             if uid is None:
@@ -193,15 +218,23 @@ class Cluster:
         self, verb: str, resource: Resource, body: Mapping[str, Any], *, subresource: str | None = None
     ) -> Object:
         metadata = body["metadata"]
-        return await self._transport.request(
+        return await self._write(
             verb,
             "PATCH",
+            resource,
             resource.path(metadata.get("namespace"), metadata["name"], subresource),
-            resource=resource.plural,
             query={"fieldManager": FIELD_MANAGER, "force": "true"},
             body=body,
             content_type=APPLY_PATCH,
         )
+
+    async def _write(self, verb: str, method: str, resource: Resource, path: str, **request: Any) -> Object:
+        with nullcontext() if resource == LEASES else self.writing():
+            answer = await self.transport.request(verb, method, path, resource=resource.plural, **request)
+        # The answer to a deletion is the object, if something holds it back, or else only a Status.
+        if answer.get("kind") == resource.kind and resource not in UNCACHED and "metadata" in answer:
+            self._cache.put(resource, answer, is_own=True)
+        return answer
 
 
 def _event(regarding: Mapping[str, Any], *, reason: str, message: str, action: str, warning: bool) -> dict[str, Any]:

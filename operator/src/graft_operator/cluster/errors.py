@@ -35,7 +35,11 @@ class NamespaceTerminating(Forbidden, TransientError):
 
 
 class Unavailable(ClusterError, TransientError):
-    """No answer, 401 (a token is rotating), 408, 410 (a list went stale half-way), 429 or 5xx. May pass by itself."""
+    """No answer, 401 (a token is rotating), 408, 429 or 5xx. May pass by itself."""
+
+
+class Gone(Unavailable):
+    """410: a list went stale half-way, or a watch is to go on from a version that is too old. Begin anew."""
 
 
 def error_from_response(request: str, status: int, body: str | None) -> ClusterError:
@@ -55,7 +59,9 @@ def error_from_response(request: str, status: int, body: str | None) -> ClusterE
             return NamespaceTerminating(message)
         case 403, _:
             return Forbidden(message)
-        case _ if status in (401, 408, 410, 429) or status >= 500:
+        case 410, _:
+            return Gone(message)
+        case _ if status in (401, 408, 429) or status >= 500:
             return Unavailable(message)
         case _:
             return ClusterError(message)

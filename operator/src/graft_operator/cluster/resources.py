@@ -1,6 +1,6 @@
 """The kinds of objects that the operator reads or writes, as data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 
@@ -14,6 +14,8 @@ class Resource:
     plural: str
     kind: str
     namespaced: bool = True
+    view: str = ""
+    """Tells kinds apart in the cache that are one to the API server, but watched in parts."""
 
     @property
     def group_version_path(self) -> str:
@@ -53,3 +55,9 @@ LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 INFERENCE_POOLS: Final = Resource("inference.networking.k8s.io", "v1", "inferencepools", "InferencePool")
 """Of the Gateway API inference extension: a cluster need not have it."""
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
+USER_CONFIG_MAPS: Final = replace(CONFIG_MAPS, view="users")
+"""ConfigMaps that are not ours: some hold rows."""
+REFUSED_PODS: Final = replace(EVENTS, view="FailedCreate")
+"""Why a Job can't make its pods: it says so by events alone."""
+REFUSED_MOUNTS: Final = replace(EVENTS, view="FailedMount")
+"""Why a pod waits for a volume: likewise."""

@@ -8,9 +8,10 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
+import msgspec
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.exceptions import ApiException
@@ -24,8 +25,9 @@ JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 REQUEST_TIMEOUT_SECONDS = 30.0
-
-_ANSWER_TYPES = {200: "object", 201: "object", 202: "object"}
+CONNECT_TIMEOUT_SECONDS = 10.0
+LONGEST_LINE: Final = 8 * 2**20
+"""Bytes of one event of a watch; an object has at most 1.5 MiB in etcd."""
 
 
 class Transport:
@@ -44,53 +46,126 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | list[dict[str, Any]] | None = None,
         content_type: str = JSON,
+        metadata_only: str = "",
     ) -> dict[str, Any]:
         """Send one request and return the JSON object of the answer.
 
-        `verb` and `resource` only label the metrics. Raises a ClusterError of `cluster.errors`.
+        `verb` and `resource` only label the metrics. `metadata_only` asks for nothing but metadata: "List" of a
+        collection. Raises a ClusterError of `cluster.errors`.
         """
-        call = self._api.call_api(
-            path,
+        call = self._call(
             method,
-            query_params=list((query or {}).items()),
-            header_params={"Accept": JSON, "Content-Type": content_type},
+            path,
+            query=query,
             body=body,
-            response_types_map=_ANSWER_TYPES,
-            auth_settings=["BearerToken"],
-            _request_timeout=REQUEST_TIMEOUT_SECONDS,
+            headers={"Accept": _accept(metadata_only), "Content-Type": content_type},
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS),
         )
         try:
-            answer = await _measured(call, verb, resource)
-        except ApiException as error:
-            if content_type == JSON_PATCH and is_failed_test(error.status, error.body):
-                raise Conflict(f"{method} {path}: the object changed since it was read") from error
-            raise error_from_response(f"{method} {path}", error.status, error.body) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            status, content = await _measured(_read(call), verb, resource)
+        except (aiohttp.ClientError, TimeoutError, OSError, ApiException) as error:
             raise Unavailable(f"{method} {path}: no answer: {error or type(error).__name__}") from error
+        if not 200 <= status < 300:
+            text = content.decode(errors="replace")
+            if content_type == JSON_PATCH and is_failed_test(status, text):
+                raise Conflict(f"{method} {path}: the object changed since it was read")
+            raise error_from_response(f"{method} {path}", status, text)
+        try:
+            answer = msgspec.json.decode(content)
+        except msgspec.DecodeError:
+            answer = None
         if not isinstance(answer, dict):
             raise Unavailable(f"{method} {path}: the answer is not a JSON object")
         return answer
 
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, resource: str, query: Mapping[str, str], quiet_seconds: float, metadata_only: bool = False
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a watch and yield its lines, until the server ends it.
 
-async def _measured(call: Awaitable[tuple[Any, int, Any]], verb: str, resource: str) -> Any:
+        Raises Unavailable where it says nothing for ``quiet_seconds``, and whatever the server answers instead.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=quiet_seconds)
+        headers = {"Accept": _accept("Watch" if metadata_only else "")}
+        metrics.API_REQUESTS.labels("watch", resource, "").inc()
+        response: aiohttp.ClientResponse | None = None
+        try:
+            response = await self._call("GET", path, query=query, headers=headers, timeout=timeout)
+            if response.status != 200:
+                raise error_from_response(f"GET {path}", response.status, await response.text(errors="replace"))
+            yield _lines(response)
+        except (aiohttp.ClientError, TimeoutError, OSError, ApiException) as error:
+            raise Unavailable(f"watch of {path}: {error or type(error).__name__}") from error
+        finally:
+            if response is not None:
+                response.close()
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 -- handed on to aiohttp
+        body: Any = None,
+    ) -> aiohttp.ClientResponse:
+        response: aiohttp.ClientResponse = await self._api.call_api(
+            path,
+            method,
+            query_params=list((query or {}).items()),
+            header_params=dict(headers),
+            body=body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=timeout,
+        )
+        return response
+
+
+def _accept(metadata_only: str) -> str:
+    if not metadata_only:
+        return JSON
+    kind = "PartialObjectMetadataList" if metadata_only == "List" else "PartialObjectMetadata"
+    return f"{JSON};as={kind};g=meta.k8s.io;v=v1"
+
+
+async def _read(call: Awaitable[aiohttp.ClientResponse]) -> tuple[int, bytes]:
+    async with await call as response:
+        return response.status, await response.read()
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield whole lines. Not ``readline``: that has a limit of its own, below the size of a large object."""
+    rest = b""
+    async for chunk in response.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            raise aiohttp.ClientPayloadError(f"an event of more than {LONGEST_LINE} bytes")
+        for line in lines:
+            if line.strip():
+                yield line
+
+
+async def _measured(call: Awaitable[tuple[int, bytes]], verb: str, resource: str) -> tuple[int, bytes]:
     """Wait for the answer, count it by its code, or 0 where there is none, and return it."""
     code = 0
     started = asyncio.get_running_loop().time()
     try:
-        answer, code, _ = await call
-    except ApiException as error:
-        code = error.status
-        raise
+        code, content = await call
     finally:
         metrics.API_REQUESTS.labels(verb, resource, str(code)).inc()
         metrics.API_REQUEST_SECONDS.labels(verb).observe(asyncio.get_running_loop().time() - started)
-    return answer
+    return code, content
 
 
 @asynccontextmanager
 async def open_transport() -> AsyncIterator[Transport]:
     """Connect with the pod's service account or, outside a cluster, with the kubeconfig (`KUBECONFIG`)."""
     configuration = Configuration()
+    # Watches stay open, ten or so for each namespace: none may keep a write waiting for a connection.
+    configuration.connection_pool_maxsize = 0
     try:
         config.load_incluster_config(client_configuration=configuration)
     except config.ConfigException:

@@ -3,19 +3,27 @@
 The algorithm is client-go's `tools/leaderelection`: a candidate takes over when the record has not changed for a
 whole lease duration *as measured by the candidate's own monotonic clock*. Timestamps written by others are never
 compared with a local clock, so clock skew between nodes cannot produce two leaders.
+
+A leader that has been frozen for a minute wakes up in the middle of a pass and does not know it yet. So each write
+passes a fence: `LeaderElector.writing` lets it begin only while the lease is surely ours, and the lease is given back
+only when every write has ended.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from graft_operator.engine.controller import TransientError
 from graft_operator.telemetry import metrics
 
 log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,10 @@ class LeaseTaken(Exception):
 
 class LeadershipLost(Exception):
     """The lease is held by another process, or could not be renewed in time. The process must exit."""
+
+
+class NotLeader(TransientError):
+    """A write was held back, because the lease is not surely ours. Whoever holds it will decide anew."""
 
 
 class LeaseStore(Protocol):
@@ -63,7 +75,10 @@ class LeaseTiming:
 
 
 class LeaderElector:
-    """One candidate. Use `acquire`, then run `hold` beside the work, and finally `release`."""
+    """One candidate. Use `acquire`, then run `hold` beside the work, and finally `release`.
+
+    Every method must be called from the loop's thread, but for `is_leader`, `deadline` and `writing`.
+    """
 
     def __init__(
         self, store: LeaseStore, *, identity: str, now: Callable[[], datetime], timing: LeaseTiming | None = None
@@ -74,10 +89,40 @@ class LeaderElector:
         self._timing = timing or LeaseTiming()
         self._seen: LeaseRecord | None = None
         self._seen_at = 0.0
-        self._renewed_at = 0.0
+        self._renewed_at = float("-inf")
+        self._surely_ours = False
+        self._clock: Callable[[], float] = lambda: float("inf")
+        self._writes = 0
+        self._writes_lock = threading.Lock()
+
+    def deadline(self) -> float:
+        """Return the loop time until which the lease is surely ours; -inf if it isn't.
+
+        Nobody else takes it over for another `duration - renew_deadline` seconds: the time that a request which has
+        begun before may take to arrive.
+        """
+        return self._renewed_at + self._timing.renew_deadline if self._surely_ours else float("-inf")
+
+    def is_leader(self, within: float = 0.0) -> bool:
+        """Return whether the lease is surely ours for another `within` seconds, renewed or not."""
+        return self._clock() + within < self.deadline()
+
+    @contextmanager
+    def writing(self, within: float = 0.0) -> Iterator[None]:
+        """Do a write inside of this, in whichever thread. Raises NotLeader where `is_leader(within)` doesn't hold."""
+        with self._writes_lock:
+            if not self.is_leader(within):
+                raise NotLeader("the lease is not surely ours any more; nothing is written")
+            self._writes += 1
+        try:
+            yield
+        finally:
+            with self._writes_lock:
+                self._writes -= 1
 
     async def acquire(self) -> None:
         """Wait until this process holds the lease."""
+        self._clock = asyncio.get_running_loop().time
         log.info("waiting for the lease", extra={"identity": self._identity})
         while True:
             if await self._attempt():
@@ -106,16 +151,30 @@ class LeaderElector:
             metrics.LEADER.set(0)
 
     async def release(self) -> None:
-        """Give the lease back, so that the next process need not wait for its end. A failure is only logged."""
+        """Give the lease back, so that the next process need not wait for its end. A failure is only logged.
+
+        No write begins any more. If those under way have not ended while the lease is surely ours, it is kept.
+        """
         if self._seen is None or self._seen.holder != self._identity:
             return
+        seconds = max(0.0, self.deadline() - asyncio.get_running_loop().time())
+        self._surely_ours = False
+        held, self._seen = self._seen, None
+        if not await self._writes_have_ended(seconds):
+            log.warning("lease not released, because something is still being written; it ends by itself")
+            return
         try:
-            await self._store.write(replace(self._seen, holder="", duration_seconds=1, renew_time=self._now()))
+            await self._store.write(replace(held, holder="", duration_seconds=1, renew_time=self._now()))
         except (LeaseTaken, TransientError) as error:
             log.warning("lease not released; it ends by itself", extra={"error": str(error)})
         else:
             log.info("lease released", extra={"identity": self._identity})
-        self._seen = None
+
+    async def _writes_have_ended(self, seconds: float) -> bool:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._writes and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)  # they may end in threads, which set no event of the loop
+        return not self._writes
 
     async def _attempt(self) -> bool:
         """Try once to acquire or renew. Return whether the lease is ours, freshly written."""
@@ -123,17 +182,19 @@ class LeaderElector:
             current = await self._store.read()
             self._observe(current)
             if current is not None and self._is_held_by_another(current):
+                self._surely_ours = False
                 return False
             # The lease counts from before the write: others start counting when they see it, which is later.
             started = asyncio.get_running_loop().time()
             written = await self._store.write(self._claim(current))
         except LeaseTaken:
+            self._surely_ours = False
             return False
         except TransientError as error:
             log.warning("lease not reachable", extra={"error": str(error)})
             return False
         self._observe(written)
-        self._renewed_at = started
+        self._renewed_at, self._surely_ours = started, True
         return True
 
     def _observe(self, record: LeaseRecord | None) -> None:

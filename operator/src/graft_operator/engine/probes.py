@@ -19,6 +19,15 @@ MAX_LAG_SECONDS = 10.0
 
 
 @dataclass(slots=True)
+class _Watched:
+    """A loop that is expected to show that it goes on."""
+
+    max_silence: float
+    has_work: Callable[[], bool] | None
+    beat_at: float
+
+
+@dataclass(slots=True)
 class Health:
     """What the probes answer from. Loops report with `beat`; the times are those of `clock`, monotonic seconds."""
 
@@ -26,26 +35,38 @@ class Health:
     ready: bool = False
     """Whether start-up is over and shutdown has not begun. A standby without the lease is ready, too."""
     lag_seconds: float = 0.0
-    _limits: dict[str, float] = field(default_factory=dict)
-    _beats: dict[str, float] = field(default_factory=dict)
+    _watched: dict[str, _Watched] = field(default_factory=dict)
 
-    def watch(self, loop_name: str, *, max_silence: float) -> Callable[[], None]:
-        """Expect a beat from the named loop every `max_silence` seconds from now on. Returns its beat function."""
-        self._limits[loop_name] = max_silence
+    def watch(
+        self, loop_name: str, *, max_silence: float, has_work: Callable[[], bool] | None = None
+    ) -> Callable[[], None]:
+        """Expect a beat from the named loop every `max_silence` seconds from now on. Returns its beat function.
+
+        A loop that beats only when it does something, such as a worker, gives `has_work`: while that says no, silence
+        is all right. A loop that waits for others, such as a watch, should beat whenever it tries, failed or not: that
+        the API server is away is no reason for a restart.
+        """
+        watched = self._watched[loop_name] = _Watched(max_silence, has_work, self.clock())
 
         def beat() -> None:
-            self._beats[loop_name] = self.clock()
+            watched.beat_at = self.clock()
 
-        beat()
         return beat
+
+    def forget(self, loop_name: str) -> None:
+        """Expect nothing of the named loop any more, because it has ended."""
+        self._watched.pop(loop_name, None)
 
     def complaints(self) -> list[str]:
         """Return the reasons why the process should be restarted; empty if it is alive."""
         now = self.clock()
+        for watched in self._watched.values():
+            if watched.has_work is not None and not watched.has_work():
+                watched.beat_at = now
         stale = [
-            f"{name} was silent for {now - self._beats[name]:.0f} s (limit {limit:.0f} s)"
-            for name, limit in self._limits.items()
-            if now - self._beats[name] > limit
+            f"{name} was silent for {now - watched.beat_at:.0f} s (limit {watched.max_silence:.0f} s)"
+            for name, watched in self._watched.items()
+            if now - watched.beat_at > watched.max_silence
         ]
         if self.lag_seconds > MAX_LAG_SECONDS:
             stale.append(f"event loop lags {self.lag_seconds:.1f} s (limit {MAX_LAG_SECONDS:.0f} s)")

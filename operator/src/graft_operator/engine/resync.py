@@ -1,53 +1,38 @@
-"""The periodic resync: enqueue every object now and then, since a watch may lose events.
+"""The periodic resync: enqueue every object now and then, for what no watch tells of: time, and what others forget.
 
-After a `410 Gone` the event source lists anew and never reports what was deleted meanwhile, so events alone are not
-enough. The resync only enqueues; there is one code path for reconciling.
+The resync only enqueues; there is one code path for reconciling.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from random import random
 from typing import TypeVar
 
-from graft_operator.engine.controller import TransientError
+from graft_operator.engine.fair_order import Priority, QueueKey
 from graft_operator.engine.work_queue import WorkQueue
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 30.0
-SPREAD_SECONDS = 10.0
-"""Keys of one resync are added over this time, so that urgent events don't wait behind all of them."""
-
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K", bound=QueueKey)
 
 
 async def resync_forever(
     queue: WorkQueue[K],
-    list_keys: Callable[[], Awaitable[Iterable[K]]],
+    keys: Callable[[], Iterable[K]],
     *,
     every: float,
     beat: Callable[[], None],
     jitter: Callable[[], float] = random,
 ) -> None:
-    """Enqueue all keys each `every` seconds, ±10 %, and call `beat` once per turn, failed or not.
+    """Enqueue all keys once in `every` seconds, ±10 %, spread over that time, and call `beat` once per turn.
 
     `jitter` draws from [0, 1).
-
-    A listing that fails with TransientError is tried again in 30 s: an API server that is away for an hour must not
-    get the operator restarted.
     """
-    pause = every
     while True:
         beat()
-        await asyncio.sleep(pause * (0.9 + 0.2 * jitter()))
-        try:
-            keys = list(await list_keys())
-        except TransientError as error:
-            log.warning("resync will be retried", extra={"error": str(error)})
-            pause = min(RETRY_SECONDS, every)
-            continue
-        pause = every
-        log.info("resync", extra={"keys": len(keys)})
-        for position, key in enumerate(keys):
-            queue.add_after(key, min(SPREAD_SECONDS, every) * position / len(keys))
+        known = list(keys())
+        log.info("resync", extra={"keys": len(known)})
+        for position, key in enumerate(known):
+            queue.add_after(key, every * (position + 1) / len(known), Priority.ROUTINE)
+        await asyncio.sleep(every * (0.9 + 0.2 * jitter()))

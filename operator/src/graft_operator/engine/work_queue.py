@@ -1,20 +1,31 @@
-"""A keyed, deduplicating work queue with delayed adds and per-key backoff, for one event loop.
+"""A keyed, deduplicating work queue with priorities, delayed adds and per-key backoff, for one event loop.
 
-The semantics are those of client-go's `workqueue`:
+The semantics are those of client-go's `workqueue`, with the order of `fair_order`:
 
-* a key waiting in the queue is there once, however often it was added;
-* a key never runs twice at once; adds during a run cause exactly one rerun;
+* a key waiting in the queue is there once, however often it was added; a more urgent add raises it;
+* a key never runs twice at once; adds during a run cause exactly one rerun, at the most urgent priority asked;
 * `add_after` and `retry` deliver a key later; of several pending delays the earliest wins.
 """
 
 import asyncio
-from collections.abc import Hashable
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from graft_operator.engine.backoff import Backoff
+from graft_operator.engine.fair_order import FairOrder, Priority, QueueKey
 from graft_operator.telemetry import metrics
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K", bound=QueueKey)
+
+_WAIT = {priority: metrics.QUEUE_WAIT_SECONDS.labels(priority.name.lower()) for priority in Priority}
+
+
+@dataclass(frozen=True, slots=True)
+class _Delay:
+    timer: asyncio.TimerHandle
+    priority: Priority
 
 
 class WorkQueue(Generic[K]):
@@ -23,43 +34,46 @@ class WorkQueue(Generic[K]):
     Each `get` must be answered by one `done`, on success and on failure alike.
     """
 
-    def __init__(self, *, backoff: Backoff | None = None) -> None:
+    def __init__(self, *, workers: int | None = None, backoff: Backoff | None = None) -> None:
+        """`workers`: how many take from this queue. Of several, one is always left to other namespaces."""
         self._backoff = backoff or Backoff()
-        self._ready: asyncio.Queue[K] = asyncio.Queue()
-        self._waiting_since: dict[K, float] = {}  # keys to be run: in _ready, or running and dirtied
-        self._running: set[K] = set()
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._order: FairOrder[K] = FairOrder(limit=None if workers is None else max(1, workers - 1))
+        self._running: dict[K, Priority] = {}
+        self._again: dict[K, Priority] = {}  # running keys that were added meanwhile
+        self._delays: dict[K, _Delay] = {}
         self._failures: dict[K, int] = {}
+        self._idle: deque[asyncio.Future[None]] = deque()
+        for priority in Priority:
+            metrics.QUEUE_DEPTH.labels(priority.name.lower()).set_function(partial(self._order.waiting, priority))
 
     def __len__(self) -> int:
         """Return the number of keys that wait for a run, without the delayed ones."""
-        return len(self._waiting_since)
+        return len(self._order) + len(self._again)
 
-    def add(self, key: K) -> None:
-        """Make the key run as soon as a worker is free and no other run of it is under way."""
-        if key in self._waiting_since:
-            return
-        self._waiting_since[key] = asyncio.get_running_loop().time()
-        metrics.QUEUE_DEPTH.set(len(self))
-        if key not in self._running:
-            self._ready.put_nowait(key)
+    def add(self, key: K, priority: Priority = Priority.PROGRESS) -> None:
+        """Make the key run as soon as its turn comes and no other run of it is under way."""
+        if key in self._running:
+            self._again[key] = min(priority, self._again.get(key, priority))
+        else:
+            self._put(key, priority)
 
-    def add_after(self, key: K, seconds: float) -> None:
-        """Add the key in `seconds`. An earlier pending delay of the same key stays; a later one is replaced."""
+    def add_after(self, key: K, seconds: float, priority: Priority = Priority.PROGRESS) -> None:
+        """Add the key in `seconds`. Of several pending delays of a key the earliest and the most urgent count."""
         loop = asyncio.get_running_loop()
-        pending = self._timers.get(key)
-        if pending is not None:
-            if pending.when() <= loop.time() + seconds:
+        due = loop.time() + max(0.0, seconds)
+        if (pending := self._delays.get(key)) is not None:
+            if pending.timer.when() <= due and pending.priority <= priority:
                 return
-            pending.cancel()
-        self._timers[key] = loop.call_later(max(0.0, seconds), self._fire, key)
+            pending.timer.cancel()
+            due, priority = min(due, pending.timer.when()), min(priority, pending.priority)
+        self._delays[key] = _Delay(loop.call_at(due, self._fire, key), priority)
 
     def retry(self, key: K) -> float:
-        """Add the key after its backoff, which grows until `forget`. Returns the delay in seconds."""
+        """Add the key after its backoff, as urgent as its run was, which grows until `forget`. Returns the seconds."""
         self._failures[key] = self._failures.get(key, 0) + 1
         delay = self._backoff.delay(self._failures[key])
         metrics.RETRIES.inc()
-        self.add_after(key, delay)
+        self.add_after(key, delay, self._running.get(key, Priority.PROGRESS))
         return delay
 
     def forget(self, key: K) -> None:
@@ -68,22 +82,46 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """Wait for the next key and mark it as running."""
-        key = await self._ready.get()
-        waited = asyncio.get_running_loop().time() - self._waiting_since.pop(key)
-        self._running.add(key)
+        loop = asyncio.get_running_loop()
+        while (taken := self._order.take(loop.time())) is None:
+            await self._something_new()
+        key, priority, waited = taken
+        self._running[key] = priority
         # This run sees the newest state, so a delay set by an earlier run has nothing left to say.
-        if timer := self._timers.pop(key, None):
-            timer.cancel()
-        metrics.QUEUE_DEPTH.set(len(self))
-        metrics.QUEUE_WAIT_SECONDS.observe(waited)
+        if delay := self._delays.pop(key, None):
+            delay.timer.cancel()
+        _WAIT[priority].observe(waited)
         return key
 
     def done(self, key: K) -> None:
-        """End the key's run. If it was added meanwhile, it goes to the end of the queue."""
-        self._running.discard(key)
-        if key in self._waiting_since:
-            self._ready.put_nowait(key)
+        """End the key's run. If it was added meanwhile, it waits for its next one from now on."""
+        del self._running[key]
+        self._order.end(key)
+        if (priority := self._again.pop(key, None)) is not None:
+            self._put(key, priority)
+        # The end of a run may be what a key of its namespace waits for.
+        self._wake_one()
+
+    def _put(self, key: K, priority: Priority) -> None:
+        self._order.put(key, priority, asyncio.get_running_loop().time())
+        self._wake_one()
 
     def _fire(self, key: K) -> None:
-        del self._timers[key]
-        self.add(key)
+        self.add(key, self._delays.pop(key).priority)
+
+    async def _something_new(self) -> None:
+        woken = asyncio.get_running_loop().create_future()
+        self._idle.append(woken)
+        try:
+            await woken
+        except asyncio.CancelledError:
+            if woken.done() and not woken.cancelled():
+                self._wake_one()  # whoever gives up passes on what it was woken for
+            raise
+
+    def _wake_one(self) -> None:
+        while self._idle:
+            woken = self._idle.popleft()
+            if not woken.done():
+                woken.set_result(None)
+                return

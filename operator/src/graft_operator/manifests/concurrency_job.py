@@ -14,6 +14,7 @@ from graft_operator.manifests.pods import (
     pod_spec,
     registry_credentials,
     registry_env,
+    resources_of,
     scratch,
     variable,
 )
@@ -73,8 +74,7 @@ def concurrency_pod(base: BaseModel, digest: str, adapters: list[str], platform:
                 ],
                 envFrom=registry_credentials(platform),
                 volumeMounts=api_key_mounts(base),
-                terminationMessagePolicy="FallbackToLogsOnError",
-                resources={"requests": {"cpu": "100m", "memory": "96Mi"}},
+                resources=resources_of(platform.test_resources),
             )
         ],
     )

@@ -15,6 +15,7 @@ from graft_operator.manifests.pods import (
     pod_spec,
     registry_credentials,
     registry_env,
+    resources_of,
     scratch,
     variable,
 )
@@ -90,8 +91,7 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
                 ],
                 envFrom=[*registry_credentials(platform), *source_credentials(base)],
                 volumeMounts=mounts,
-                terminationMessagePolicy="FallbackToLogsOnError",
-                resources={"requests": {"cpu": "100m", "memory": "256Mi"}},
+                resources=resources_of(platform.import_resources),
             )
         ],
     )

@@ -17,7 +17,14 @@ from graft_operator.manifests import labels, naming
 from graft_operator.manifests.disruption import disruption_budget
 from graft_operator.manifests.engine import chosen_arguments, engine_process
 from graft_operator.manifests.platform import Platform
-from graft_operator.manifests.pods import container, pod_spec, registry_credentials, registry_env, scratch
+from graft_operator.manifests.pods import (
+    container,
+    pod_spec,
+    registry_credentials,
+    registry_env,
+    resources_of,
+    scratch,
+)
 from graft_operator.manifests.serving_workload import (
     DRAIN_SECONDS,
     GRACE_SECONDS,
@@ -92,7 +99,7 @@ def _fetch_version_container(adapter: LoraAdapter, version: ServedVersion, platf
         env=registry_env(platform),
         envFrom=registry_credentials(platform),
         volumeMounts=[{"name": "model", "mountPath": "/model"}],
-        terminationMessagePolicy="FallbackToLogsOnError",
+        resources=resources_of(platform.fetch_resources),
     )
 
 

@@ -9,6 +9,9 @@ from graft_registry.digests import sha256_digest
 SHORT: Final = 8
 """Hex digits of a digest in a name: enough within one adapter or base, short enough for 63 characters."""
 
+LABEL_LIMIT: Final = 63
+"""Characters of a label's value, in which the Job controller writes the name of a pod's Job."""
+
 NAME_LIMIT: Final = 40
 """Characters of an owner's name in the name of what it owns: suffixes need the other 23 of 63."""
 
@@ -42,11 +45,11 @@ def rendezvous_name(adapter: str) -> str:
     return f"{shortened(adapter)}-train-workers"
 
 
-def shortened(name: str) -> str:
-    """Return a name of at most 40 characters; a digest keeps two long names with one beginning apart."""
-    if len(name) <= NAME_LIMIT:
+def shortened(name: str, limit: int = NAME_LIMIT) -> str:
+    """Return a name of at most ``limit`` characters; a digest keeps two long names with one beginning apart."""
+    if len(name) <= limit:
         return name
-    return f"{name[: NAME_LIMIT - SHORT - 1].rstrip('-')}-{short(sha256_digest(name.encode()))}"
+    return f"{name[: limit - SHORT - 1].rstrip('-')}-{short(sha256_digest(name.encode()))}"
 
 
 def import_job_name(base: str, source_digest: str) -> str:
@@ -55,8 +58,9 @@ def import_job_name(base: str, source_digest: str) -> str:
 
 
 def concurrency_job_name(base: str, digest: str) -> str:
-    """Return the name of the Job that asks all adapters of a base at once."""
-    return f"{serving_name(base)}-concurrency-{short(digest)}"
+    """Return the name of the Job that asks all adapters of a base at once, at most 63 characters."""
+    suffix = f"-concurrency-{short(digest)}"
+    return f"{shortened(serving_name(base), LABEL_LIMIT - len(suffix))}{suffix}"
 
 
 def serving_name(base: str) -> str:

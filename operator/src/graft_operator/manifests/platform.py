@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+ContainerResources = Mapping[str, Mapping[str, str]]
+"""``requests`` and ``limits`` of a container, as Kubernetes writes them."""
+
+
+def _resources(cpu: str, memory: str, most_cpu: str, most_memory: str) -> ContainerResources:
+    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"cpu": most_cpu, "memory": most_memory}}
+
+
+FETCH_RESOURCES: Final = _resources("100m", "128Mi", "2", "1Gi")
+AGENT_RESOURCES: Final = _resources("100m", "96Mi", "2", "1Gi")
+IMPORT_RESOURCES: Final = _resources("100m", "256Mi", "2", "4Gi")
+TEST_RESOURCES: Final = _resources("100m", "96Mi", "1", "512Mi")
+"""Requests are what they need at rest, so that small nodes take them. Limits are far above what was ever measured: they
+are there since a namespace with a quota on limits takes no pod with a container that has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,3 +39,11 @@ class Platform:
     """Arguments of every engine, before those of the BaseModel."""
     engine_env: Mapping[str, str] = field(default_factory=dict)
     """Environment of every engine."""
+    fetch_resources: ContainerResources = field(default_factory=lambda: FETCH_RESOURCES)
+    """Of the init containers that bring a base, or a version, from the registry."""
+    agent_resources: ContainerResources = field(default_factory=lambda: AGENT_RESOURCES)
+    """Of the agent beside an engine."""
+    import_resources: ContainerResources = field(default_factory=lambda: IMPORT_RESOURCES)
+    """Of the container that imports a base and measures how far it is from the one before."""
+    test_resources: ContainerResources = field(default_factory=lambda: TEST_RESOURCES)
+    """Of the client that tests how many adapters can be asked at once."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from graft_operator.api.base_model import ResolvedBase, ServingRevision
 from graft_operator.api.pods import Placement
-from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.platform import ContainerResources, Platform
 
 USER_ID: Final = 65532
 """The conventional non-root user of minimal images."""
@@ -45,7 +45,10 @@ def pod_spec(placement: Placement, **fields: Any) -> dict[str, Any]:
 
 
 def container(name: str, image: str, platform: Platform, **fields: Any) -> dict[str, Any]:
-    """Return a container with our security settings and ``HOME`` on a scratch volume."""
+    """Return a container with our security settings and ``HOME`` on a scratch volume.
+
+    One that dies without a word of its own leaves the end of its log where the operator reads it.
+    """
     environment = [{"name": "HOME", "value": "/tmp"}, *fields.pop("env", [])]  # noqa: S108 - an emptyDir of the pod
     mounts = [{"name": "tmp", "mountPath": "/tmp"}, *fields.pop("volumeMounts", [])]  # noqa: S108
     return {
@@ -55,6 +58,7 @@ def container(name: str, image: str, platform: Platform, **fields: Any) -> dict[
         "securityContext": CONTAINER_SECURITY,
         "env": environment,
         "volumeMounts": mounts,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         **fields,
     }
 
@@ -114,5 +118,10 @@ def fetch_base_container(
         ],
         envFrom=registry_credentials(platform),
         volumeMounts=base_mounts(base, writable=True),
-        terminationMessagePolicy="FallbackToLogsOnError",
+        resources=resources_of(platform.fetch_resources),
     )
+
+
+def resources_of(resources: ContainerResources) -> dict[str, Any]:
+    """Return the platform's choice as a part of a manifest."""
+    return {kind: dict(amounts) for kind, amounts in resources.items() if amounts}

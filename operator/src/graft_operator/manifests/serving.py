@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel, ServingRevision
@@ -20,6 +21,7 @@ from graft_operator.manifests.pods import (
     pod_spec,
     registry_credentials,
     registry_env,
+    resources_of,
     scratch,
     variable,
 )
@@ -49,8 +51,13 @@ def wanted_config_map(base: BaseModel, revision: ServingRevision, wanted: dict[s
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": _metadata(base, revision),
-        "data": {WANTED_KEY: json.dumps(wanted, sort_keys=True)},
+        "data": {WANTED_KEY: wanted_text(wanted)},
     }
+
+
+def wanted_text(document: Mapping[str, Any]) -> str:
+    """Return a wanted set, or a part of one, as it stands in its ConfigMap: in ASCII, and without spaces."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
 def shared_service(base: BaseModel) -> dict[str, Any]:
@@ -121,7 +128,7 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
             {"name": "state", "containerPort": naming.STATE_PORT},
         ],
         **agent_probes(),
-        resources={"requests": {"cpu": "100m", "memory": "96Mi"}},
+        resources=resources_of(platform.agent_resources),
         volumeMounts=[*base_mounts(revision), *api_key_mounts(base), {"name": "adapters", "mountPath": "/adapters"}],
     )
 

@@ -40,6 +40,8 @@ from graft_registry.digests import digest_of
 RETRIES: Final = 4
 GRACE_SECONDS: Final = 120
 """Time for the checkpoint after SIGTERM; spot instances give 30 to 120 s."""
+START_SECONDS: Final = 3600
+"""Time for image and base to reach a node, which is no training yet."""
 RUN_FILE: Final = "run.json"
 NOT_THE_TRAINERS: Final = frozenset({"deadlineSeconds", "rankDoubling"})
 """Fields of ``spec.training`` that are for the operator alone."""
@@ -141,7 +143,6 @@ def job_rules(spec: LoraAdapterSpec) -> dict[str, Any]:
         # What makes one pod fail may make all of them fail at once.
         "backoffLimit": RETRIES * spec.pod.workers.nodes,
         **indexed(spec.pod),
-        "activeDeadlineSeconds": spec.training.deadline_seconds,
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {"rules": failure_rules()},
     }
@@ -161,8 +162,10 @@ def pod_settings_digest(spec: LoraAdapterSpec) -> str:
 
     A Job that failed or waits is made anew when it changes: that is how more memory or a higher deadline gets to it.
     """
+    pod = spec.pod.to_wire()
+    del pod["ttlSecondsAfterFinished"]
     settings = {
-        "pod": spec.pod.to_wire(),
+        "pod": pod,
         "deadlineSeconds": spec.training.deadline_seconds,
         "maxDroppedPercent": spec.dataset.max_dropped_percent,
     }
@@ -177,6 +180,9 @@ def training_pod(
     return pod_spec(
         spec.pod,
         restartPolicy="Never",
+        # Counted from the moment when a node has taken the pod. The operator counts all pods of the training together;
+        # this is for when it is away.
+        activeDeadlineSeconds=spec.training.deadline_seconds + START_SECONDS,
         automountServiceAccountToken=False,
         serviceAccountName=spec.pod.service_account_name,
         terminationGracePeriodSeconds=GRACE_SECONDS,

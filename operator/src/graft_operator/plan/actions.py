@@ -71,7 +71,7 @@ class Plan:
 
     actions: tuple[Action, ...] = ()
     extras: tuple[Action, ...] = ()
-    """Actions that nothing else depends on: where the API server refuses them, the rest goes on."""
+    """Actions that nothing else depends on, such as the making of Jobs: where they can't be carried out, the rest is."""
     status: LoraAdapterStatus | BaseModelStatus | None = None
     """None leaves the status as it is."""
     requeue_after: float | None = None

@@ -2,122 +2,86 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from graft_operator.api.adapter_status import LoraAdapterStatus, ServedVersion
-from graft_operator.api.base_model import BaseModel
+from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.artifacts import RegistryError, RegistryUnavailable
 from graft_operator.cluster.resources import LORA_ADAPTERS
 from graft_operator.engine.controller import Result
-from graft_operator.manifests import naming
-from graft_operator.manifests.merged_model import merged_model_manifests
-from graft_operator.manifests.training_job import run_document, training_job_manifest
-from graft_operator.plan.actions import CreateJob, Plan
-from graft_operator.plan.adapter import plan_adapter
-from graft_operator.plan.deletion import CLEANUP_FINALIZER
-from graft_operator.plan.job_creation import adapter_as_trained
-from graft_operator.plan.merged import with_unended
-from graft_operator.plan.micro_batch import lowered_batch
-from graft_operator.plan.observed import AdapterObserved
-from graft_operator.plan.version_reason import is_readaptation, new_version_reason
-from graft_operator.reconcilers.adapter_observer import AdapterObserver
-from graft_operator.reconcilers.context import Body, Context
-from graft_operator.reconcilers.refusals import Outcome, result_of
+from graft_operator.engine.keys import AdapterKey
+from graft_operator.plan.actions import DeleteVersions, Plan
+from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER
+from graft_operator.plan.adapter.plan import plan_adapter
+from graft_operator.plan.rollout.merged import with_unended
+from graft_operator.reconcilers.adapter_snapshot import AdapterSnapshots
+from graft_operator.reconcilers.passes import Pass, Passes
+from graft_operator.reconcilers.rejections import result_of
+from graft_operator.reconcilers.verdicts import VerdictRecorder
+
+Body = Mapping[str, Any]
 
 
 class AdapterReconciler:
-    """observe → plan → apply for adapters."""
+    """snapshot → plan → apply for adapters."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._observer = AdapterObserver(context.cluster, context.artifacts, context.agents)
-        self._places: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Per base: two adapters must not both take the last place to be re-adapted."""
+    def __init__(self, passes: Passes) -> None:
+        self._passes = passes
+        self._snapshots = AdapterSnapshots(passes)
+        self._verdicts = VerdictRecorder(passes.artifacts, passes.clock)
+        self._cleanup_problems: dict[str, str] = {}
+        """By uid: why the versions of an adapter that is being deleted could not be deleted yet."""
 
     async def reconcile(self, namespace: str, name: str) -> Result:
         """Bring one adapter a step further."""
-        context = self._context
-        body = await context.cluster.get(LORA_ADAPTERS, namespace, name)
+        passes, key = self._passes, AdapterKey(namespace, name)
+        body = passes.cache.get(LORA_ADAPTERS, namespace, name)
         if body is None:
+            self._snapshots.forget(key)
             return Result()
+        async with passes.one(LORA_ADAPTERS, body, LoraAdapterStatus) as step:
+            try:
+                adapter = LoraAdapter.parse(body)
+            except ValidationError as error:
+                await passes.reporter.invalid(LORA_ADAPTERS, body, error, LoraAdapterStatus, CLEANUP_FINALIZER)
+                return Result()
+            return await self._step(step, body, adapter)
+
+    async def _step(self, step: Pass, body: Body, adapter: LoraAdapter) -> Result:
+        seen = self._snapshots.of(adapter, self._cleanup_problems.get(adapter.metadata.uid, ""))
+        plan = plan_adapter(seen, self._passes.clock(), self._passes.platform)
+        if any(isinstance(action, DeleteVersions) for action in plan.actions):
+            return await self._delete_versions(step, plan, adapter)
+        await step.carry_out(plan.actions)
+        await step.carry_out(plan.extras)
+        if isinstance(plan.status, LoraAdapterStatus):
+            status = with_unended(adapter.status, plan.status, step.rejections)
+            await step.report(adapter.status, status)
+            self._verdicts.record(adapter.metadata, adapter.status.versions, status.versions)
+        if is_held_to_limits(plan.status):
+            self._snapshots.measure(seen)
+        step.raise_problem()
+        return result_of(plan, *step.outcomes)
+
+    async def _delete_versions(self, step: Pass, plan: Plan, adapter: LoraAdapter) -> Result:
+        """Delete what is in the registry, and remember why that has failed: the plan gives up only after it has."""
+        uid = adapter.metadata.uid
+        if isinstance(plan.status, LoraAdapterStatus):
+            await step.report(adapter.status, plan.status)
         try:
-            adapter = LoraAdapter.parse(body)
-        except ValidationError as error:
-            await context.refuse(LORA_ADAPTERS, body, error, LoraAdapterStatus, CLEANUP_FINALIZER)
-            return Result()
-        async with context.obstacles_told(LORA_ADAPTERS, body, LoraAdapterStatus):
-            plan, (noticed, done) = await self._step(body, adapter)
-        status = plan.status if isinstance(plan.status, LoraAdapterStatus) else adapter.status
-        status = with_unended(adapter.status, status, done.refusals)
-        await context.tell(LORA_ADAPTERS, body, adapter.status, status, done.refusals)
-        return result_of(plan, noticed, done)
-
-    async def _step(self, body: Body, adapter: LoraAdapter) -> tuple[Plan, tuple[Outcome, Outcome]]:
-        effects = self._context.effects
-        seen, plan = await self._decide(adapter)
-        self._expect_news(seen, plan)
-        noticed = self._notice(seen)
-        if not takes_a_place(seen, plan):
-            return plan, (noticed, await effects.carry_out(LORA_ADAPTERS, body, plan.actions))
-        async with self._places[adapter.metadata.namespace, adapter.spec.base_model_ref.name]:
-            _, plan = await self._decide(adapter)
-            return plan, (noticed, await effects.carry_out(LORA_ADAPTERS, body, plan.actions))
-
-    async def _decide(self, adapter: LoraAdapter) -> tuple[AdapterObserved, Plan]:
-        seen = await self._observer.observe(adapter)
-        return seen, plan_adapter(
-            seen, self._context.clock(), training_job=self._training_job, merged_model=self._merged_model
-        )
-
-    def _notice(self, seen: AdapterObserved) -> Outcome:
-        """Apply what serves the merged model again where somebody else has edited or deleted it."""
-        effects, metadata, live = self._context.effects, seen.adapter.metadata, seen.merged_deployment
-        if live is not None:
-            return effects.notice(metadata.namespace, (live,))
-        effects.forget("Deployment", metadata.namespace, naming.merged_name(metadata.name))
-        return Outcome()
-
-    def _expect_news(self, seen: AdapterObserved, plan: Plan) -> None:
-        """While a version is on its way to the pods, look again as soon as one of them has gone a step further."""
-        if isinstance(plan.status, LoraAdapterStatus) and plan.status.candidate_version is not None:
-            metadata = seen.adapter.metadata
-            revisions = {pod.name: pod.revision for pod in seen.pods}
-            self._context.agents.expect_news(metadata.namespace, metadata.name, revisions)
-
-    def _merged_model(self, seen: AdapterObserved, base: BaseModel, version: ServedVersion) -> list[dict[str, Any]]:
-        return merged_model_manifests(seen.adapter, base, version, self._context.platform)
-
-    def _training_job(self, seen: AdapterObserved) -> dict[str, Any]:
-        base, platform = seen.training_base, self._context.platform
-        if seen.base is None or base is None or seen.recipe is None:
-            raise ValueError("a training Job needs a resolved base")
-        adapter = adapter_as_trained(seen)
-        run = run_document(
-            adapter,
-            base,
-            recipe=seen.recipe,
-            reason=new_version_reason(seen),
-            dataset_digest=seen.dataset_digest,
-            evaluation_digest=seen.evaluation_digest,
-            platform=platform,
-            warm_start=seen.warm_start,
-        )
-        return training_job_manifest(
-            adapter,
-            base,
-            seen.base.metadata.uid,
-            run,
-            platform,
-            lowered_batch=lowered_batch(seen),
-            readapts=is_readaptation(seen),
-        )
+            await step.carry_out(plan.actions)
+            step.raise_problem()
+        except (RegistryUnavailable, RegistryError) as error:
+            is_first = uid not in self._cleanup_problems
+            self._cleanup_problems[uid] = str(error)
+            return Result(requeue_after=0.0 if is_first else plan.requeue_after)
+        self._cleanup_problems.pop(uid, None)
+        return result_of(plan, *step.outcomes)
 
 
-def takes_a_place(seen: AdapterObserved, plan: Plan) -> bool:
-    """Whether the plan starts a re-adaptation, of which a base allows only so many at a time."""
-    starts = any(isinstance(action, CreateJob) for action in plan.actions)
-    return starts and is_readaptation(seen)
+def is_held_to_limits(status: object) -> bool:
+    """Whether a version is on its way whose answers are measured: what is counted is no news that a pod tells."""
+    return isinstance(status, LoraAdapterStatus) and status.serving.rollout is not None

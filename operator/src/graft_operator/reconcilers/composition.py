@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from graft_operator.agents import Agents
+from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.base_model import BaseModelStatus
+from graft_operator.api.conditions import Fact
 from graft_operator.artifacts import Artifacts
-from graft_operator.cluster.client import Cluster
+from graft_operator.cluster import Cache, Change, Cluster
+from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, LORA_ADAPTERS, PODS, USER_CONFIG_MAPS
+from graft_operator.cluster.watching import unread
 from graft_operator.engine.controller import Result
-from graft_operator.engine.keys import AdapterKey, BaseKey
+from graft_operator.engine.keys import AdapterKey, BaseKey, Key
+from graft_operator.manifests import labels
 from graft_operator.manifests.platform import Platform
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
-from graft_operator.reconcilers.context import Context
+from graft_operator.reconcilers.config_map_rows import ConfigMapRows
 from graft_operator.reconcilers.effects import Effects
+from graft_operator.reconcilers.jobs import job_state
+from graft_operator.reconcilers.passes import Passes
+from graft_operator.reconcilers.problems import not_watched, pass_cut_off
+from graft_operator.reconcilers.reporting import Reporter
+from graft_operator.reconcilers.wanted_sets import WantedSets
+from graft_operator.routing import is_serving_pod, owner_key
 from graft_operator.settings import Settings
 
 Clock = Callable[[], datetime]
-Reconcile = Callable[[AdapterKey | BaseKey], Awaitable[Result]]
+
+UNREAD_SECONDS = 10.0
+"""A namespace of which a kind can't be read is looked at again after so long."""
 
 
 def platform_of(settings: Settings) -> Platform:
@@ -36,16 +51,84 @@ def platform_of(settings: Settings) -> Platform:
     )
 
 
-def build(cluster: Cluster, artifacts: Artifacts, agents: Agents, settings: Settings, clock: Clock) -> Reconcile:
-    """Return the function that reconciles any key."""
-    context = Context(cluster, artifacts, agents, Effects(cluster, artifacts), platform_of(settings), clock)
-    adapters, bases = AdapterReconciler(context), BaseModelReconciler(context)
+class Reconcilers:
+    """Reconciles any key."""
 
-    async def reconcile(key: AdapterKey | BaseKey) -> Result:
-        match key:
-            case AdapterKey(namespace, name):
-                return await adapters.reconcile(namespace, name)
-            case BaseKey(namespace, name):
-                return await bases.reconcile(namespace, name)
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        artifacts: Artifacts,
+        agents: Agents,
+        platform: Platform,
+        clock: Clock,
+        *,
+        on_rows: Callable[[AdapterKey], None] = lambda key: None,
+        monotonic: Callable[[], float] | None = None,
+    ) -> None:
+        """``on_rows`` is called for an adapter whose rows in a ConfigMap have been read."""
+        effects = Effects(cluster, cache, artifacts, *([monotonic] if monotonic else []))
+        self.rows = ConfigMapRows(cluster, cache, on_rows)
+        self._passes = Passes(
+            cluster=cluster,
+            cache=cache,
+            artifacts=artifacts,
+            agents=agents,
+            rows=self.rows,
+            effects=effects,
+            reporter=Reporter(cluster, effects, clock),
+            platform=platform,
+            clock=clock,
+            wanted=WantedSets(cache),
+        )
+        self.adapters = AdapterReconciler(self._passes)
+        self.bases = BaseModelReconciler(self._passes)
 
-    return reconcile
+    async def reconcile(self, key: Key) -> Result:
+        """Bring one object a step further, unless a part of what is decided from can't be read in its namespace."""
+        if (missing := unread(self._passes.cache, key.namespace)) is not None:
+            resource, why = missing
+            await self._report(key, not_watched(resource.kind, why))
+            return Result(requeue_after=UNREAD_SECONDS)
+        if isinstance(key, AdapterKey):
+            return await self.adapters.reconcile(key.namespace, key.name)
+        return await self.bases.reconcile(key.namespace, key.name)
+
+    def take_note(self, change: Change) -> Iterable[AdapterKey]:
+        """Forget what a change has made untrue of what is known besides; return the adapters whose rows are others."""
+        metadata, passes = change.body["metadata"], self._passes
+        if change.resource == JOBS and has_ended(change):
+            self._job_ended(change.body)
+        if change.resource == PODS and change.new is None and is_serving_pod(change.body):
+            passes.agents.unfollow(metadata["namespace"], metadata["name"])
+        if change.resource in (USER_CONFIG_MAPS, CONFIG_MAPS):
+            return passes.rows.readers(metadata.get("namespace", ""), metadata["name"])
+        return ()
+
+    def _job_ended(self, job: Mapping[str, Any]) -> None:
+        """Have looked up again what the Job was for: before, there was nothing to find."""
+        owner, annotations = owner_key(job), job["metadata"].get("annotations") or {}
+        if isinstance(owner, AdapterKey):
+            self._passes.artifacts.forget_recipe(owner.namespace, owner.name, annotations.get(labels.RECIPE, ""))
+        elif isinstance(owner, BaseKey):
+            self._passes.artifacts.forget_source(owner.namespace, owner.name)
+
+    async def report_timeout(self, key: Key, seconds: float) -> None:
+        """Say on the object that a pass over it was cut off."""
+        await self._report(key, pass_cut_off(seconds))
+
+    async def _report(self, key: Key, facts: dict[str, Fact]) -> None:
+        if isinstance(key, AdapterKey):
+            body = self._passes.cache.get(LORA_ADAPTERS, key.namespace, key.name)
+            if body is not None:
+                await self._passes.reporter.problem(LORA_ADAPTERS, body, LoraAdapterStatus, facts)
+            return
+        body = self._passes.cache.get(BASE_MODELS, key.namespace, key.name)
+        if body is not None:
+            await self._passes.reporter.problem(BASE_MODELS, body, BaseModelStatus, facts)
+
+
+def has_ended(change: Change) -> bool:
+    """Whether a Job that was active is not any more, or is gone."""
+    was_active = change.old is not None and job_state(change.old)[0] == "Active"
+    return was_active and (change.new is None or job_state(change.new)[0] != "Active")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from graft_operator.manifests import labels
-from graft_operator.plan.observed import DeploymentObserved
+from graft_operator.plan.snapshot import DeploymentObserved
 from graft_operator.reconcilers.jobs import pod_problem
 from graft_operator.reconcilers.serving_pods import ServingPod, short_digest
 
@@ -25,7 +25,7 @@ def deployment_observed(body: Object, pods: Iterable[ServingPod]) -> DeploymentO
     observed = status.get("observedGeneration", 0) >= metadata.get("generation", 1)
     counts = {status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")}
     own = [pod for pod in pods if short_digest(pod.body) == metadata.get("labels", {}).get(labels.BASE_DIGEST)]
-    problems = (problem for pod in own if (problem := obstacle(pod)))
+    problems = (problem for pod in own if (problem := problem_of(pod)))
     return DeploymentObserved(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -34,18 +34,6 @@ def deployment_observed(body: Object, pods: Iterable[ServingPod]) -> DeploymentO
         ready_replicas=int(status.get("readyReplicas", 0)) if observed else 0,
         settled=observed and counts == {replicas},
         message=refused_pods(status) or next(problems, ""),
-        generation=metadata.get("generation", 0),
-        autoscaled=is_autoscaled(metadata),
-    )
-
-
-def is_autoscaled(metadata: Object) -> bool:
-    """Whether the autoscaler's controller, through the scale subresource, was the last to set the replicas."""
-    return any(
-        field.get("subresource") == "scale"
-        and field.get("manager") == "kube-controller-manager"
-        and "f:replicas" in field.get("fieldsV1", {}).get("f:spec", {})
-        for field in metadata.get("managedFields") or ()
     )
 
 
@@ -57,7 +45,7 @@ def refused_pods(status: Object) -> str:
     return ""
 
 
-def obstacle(pod: ServingPod) -> str:
+def problem_of(pod: ServingPod) -> str:
     """Return why a serving pod is not ready, in its own words."""
     if problem := pod_problem(pod.body):
         return problem

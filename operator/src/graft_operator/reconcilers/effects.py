@@ -1,6 +1,6 @@
 """Carrying out a plan. Every action is safe to repeat; an error stops the rest, and the next pass goes on.
 
-A child that the API server refuses is no such error: it rests, is told of, and the rest goes on.
+A child that the API server refuses is no such error: it rests, is reported, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
-from graft_operator.api.meta import ApiModel, ObjectMeta
+from graft_operator.api.meta import ObjectMeta
 from graft_operator.artifacts import Artifacts
-from graft_operator.cluster.client import Cluster
-from graft_operator.cluster.errors import AlreadyExists, ClusterError
+from graft_operator.cluster import AlreadyExists, Cache, Cluster, ClusterError
+from graft_operator.cluster.cache import AUTOSCALED
 from graft_operator.cluster.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -37,9 +37,8 @@ from graft_operator.plan.actions import (
     EmitEvent,
     RemoveFinalizer,
 )
-from graft_operator.plan.observed import DeploymentObserved
-from graft_operator.plan.refusals import Refusal, waits
-from graft_operator.reconcilers.refusals import Content, Key, Outcome, Refusals, is_refusal
+from graft_operator.plan.rejections import Rejection, waits
+from graft_operator.reconcilers.rejections import Content, Key, Outcome, Rejections, is_rejection
 from graft_registry.digests import digest_of
 
 log = logging.getLogger(__name__)
@@ -59,121 +58,88 @@ OWNED: Final[Mapping[str, Resource]] = {
     )
 }
 
-REAPPLY_SECONDS: Final = 600.0
-"""An object that nobody of us has changed is applied again this often, in case somebody else has."""
-
 REPAIR_SECONDS: Final = 10.0
-"""A Deployment that others edit is applied again no sooner after the last time: they may be a controller like us."""
+"""An object that others edit is applied again no sooner after the last time: they may be a controller like us."""
 
-JOB_SECONDS: Final = 3.0
-"""A Job that was just created is looked at after so long, in case its own events get lost."""
+State = tuple[str, int]
+"""Of an object: its uid, and what changes with its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was applied of an object, and when; its generation is what the API server made of it."""
+    """What was applied of an object, and when; its state is what the API server made of it."""
 
     digest: str
     time: float
-    generation: int
+    state: State
 
 
 class Effects:
     """Does what plans ask for, on behalf of one object at a time."""
 
-    def __init__(self, cluster: Cluster, artifacts: Artifacts, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, cluster: Cluster, cache: Cache, artifacts: Artifacts, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._cluster = cluster
+        self._cache = cache
         self._artifacts = artifacts
         self._clock = clock
         self._applied: dict[Key, Applied] = {}
-        self._refusals = Refusals(clock)
+        self._rejections = Rejections(clock)
 
     async def carry_out(self, owner: Resource, body: Mapping[str, Any], actions: Iterable[Action]) -> Outcome:
-        """Carry out the actions in order. ``body`` is the owner as just read."""
+        """Carry out the actions in order. ``body`` is the owner as it was read."""
         metadata = ObjectMeta.model_validate(body["metadata"])
-        refusals: list[Refusal] = []
+        rejections: list[Rejection] = []
         delays: list[float] = []
         is_done = True
         for action in actions:
-            if waits(action, refusals) or (isinstance(action, EmitEvent) and not is_done):
+            if waits(action, rejections) or (isinstance(action, EmitEvent) and not is_done):
                 is_done = False  # an event would tell of what has not been done
                 continue
-            refusal = await self._attempt(action, owner, metadata, body)
-            is_done = refusal is None
-            if refusal is not None:
-                refusals.append(refusal)
-                delays.append(self._refusals.seconds_left((refusal.kind, metadata.namespace, refusal.name)))
-            elif isinstance(action, CreateJob):
-                delays.append(JOB_SECONDS)
-        return Outcome(tuple(refusals), min(delays, default=None))
+            rejection, is_done = await self._attempt(action, owner, metadata, body)
+            if rejection is not None:
+                rejections.append(rejection)
+                delays.append(self._rejections.seconds_left((rejection.kind, metadata.namespace, rejection.name)))
+            elif isinstance(action, ApplyObject) and (rest := self._rest(action.manifest)) is not None:
+                delays.append(rest)
+        return Outcome(tuple(rejections), min(delays, default=None))
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Forget what was applied under this name, because its owner is gone."""
+        for key in [key for key in self._applied if key[1:] == (namespace, name)]:
+            del self._applied[key]
 
     async def _attempt(
         self, action: Action, owner: Resource, metadata: ObjectMeta, body: Mapping[str, Any]
-    ) -> Refusal | None:
-        """Carry out one action; return the refusal if it is about a child that is refused, now or not long ago."""
+    ) -> tuple[Rejection | None, bool]:
+        """Carry out one action; return the rejection of a child, now or not long ago, and whether it was done."""
         child = child_of(action, metadata)
-        if child is not None and (resting := self._refusals.resting(*child)) is not None:
-            return resting
+        if child is not None and (resting := self._rejections.resting(*child)) is not None:
+            return resting, False
         try:
-            await self._do(action, owner, metadata, body)
+            is_done = await self._do(action, owner, metadata, body)
         except ClusterError as error:
-            if child is None or not is_refusal(error):
+            if child is None or not is_rejection(error):
                 raise
-            return self._refusals.remember(*child, error)
+            return self._rejections.remember(*child, error), False
         if child is not None:
-            self._refusals.forget(child[0])
-        return None
+            self._rejections.forget(child[0])
+        return None, is_done
 
-    async def write_status(self, owner: Resource, metadata: ObjectMeta, old: ApiModel, new: ApiModel | None) -> bool:
-        """Write the status if it differs from what is stored; return whether it was written."""
-        if new is None or new == old:
-            return False
-        await self._cluster.apply_status(owner, metadata.namespace, metadata.name, new.to_wire(), uid=metadata.uid)
-        return True
-
-    def forget(self, kind: str, namespace: str, name: str) -> None:
-        """Apply an object that is missing, and the others of its name, again at the next opportunity.
-
-        One that we have not applied, for it is new or refused, is missing for other reasons.
-        """
-        if (kind, namespace, name) in self._applied:
-            for key in [key for key in self._applied if key[1:] == (namespace, name)]:
-                del self._applied[key]
-
-    def notice(self, namespace: str, live: Iterable[DeploymentObserved]) -> Outcome:
-        """Apply those Deployments again at the next opportunity that others have edited since we last did.
-
-        Not at once where an autoscaler has set the replicas: it would set them again. The outcome says when those
-        are due whose last time was only a moment ago.
-        """
-        delays: list[float] = []
-        for item in live:
-            key = ("Deployment", namespace, item.name)
-            known = self._applied.get(key)
-            if known is None or known.generation == item.generation or item.autoscaled:
-                continue
-            if (rest := known.time + REPAIR_SECONDS - self._clock()) > 0:
-                delays.append(rest)
-                continue
-            log.info("edited by somebody else, applied again", extra={"child": f"Deployment {namespace}/{item.name}"})
-            del self._applied[key]
-        return Outcome(requeue_after=min(delays, default=None))
-
-    async def _do(self, action: Action, owner: Resource, metadata: ObjectMeta, body: Mapping[str, Any]) -> None:
+    async def _do(self, action: Action, owner: Resource, metadata: ObjectMeta, body: Mapping[str, Any]) -> bool:
+        """Carry out one action; return whether that has changed anything."""
         match action:
             case AddFinalizer(name):
                 await self._set_finalizers(owner, metadata, [*metadata.finalizers, name])
             case RemoveFinalizer(name):
                 await self._set_finalizers(owner, metadata, [item for item in metadata.finalizers if item != name])
             case CreateJob(manifest):
-                await self._create_job(manifest)
+                return await self._create_job(manifest)
             case ApplyObject(manifest):
-                await self._apply(manifest)
+                return await self._apply(manifest)
             case DeleteObject(kind, name, uid):
-                self._applied.pop((kind, metadata.namespace, name), None)
-                # A Job stays until its pods are gone, so that a recipe never has two trainers.
-                propagation = "Foreground" if kind == "Job" else "Background"
-                await self._cluster.delete(OWNED[kind], metadata.namespace, name, uid=uid, propagation=propagation)
+                return await self._delete(OWNED[kind], metadata.namespace, name, uid)
             case DeleteVersions():
                 await self._artifacts.delete_adapter(metadata.namespace, metadata.name)
             case EmitEvent(kind, reason, message):
@@ -182,6 +148,7 @@ class Effects:
                 )
             case _:
                 assert_never(action)
+        return True
 
     async def _set_finalizers(self, owner: Resource, metadata: ObjectMeta, finalizers: list[str]) -> None:
         # The test makes a write against an object that has changed since it was read a Conflict, not a lost update.
@@ -191,32 +158,70 @@ class Effects:
         ]
         await self._cluster.patch_json(owner, metadata.namespace, metadata.name, patch)
 
-    async def _create_job(self, manifest: dict[str, Any]) -> None:
-        name = manifest["metadata"]["name"]
+    async def _create_job(self, manifest: dict[str, Any]) -> bool:
         try:
             await self._cluster.create(JOBS, manifest)
         except AlreadyExists:
-            # The name holds the recipe, so this is the Job that we want, or one that an owner of the same name has left
-            # behind and that the garbage collector is about to take; the next pass sees which.
-            log.info("job exists already", extra={"job": name})
+            # The name holds the recipe, so this is the Job that we want and have not heard of yet, or one that somebody
+            # else has left behind: the watch tells which.
+            log.info("job exists already", extra={"job": manifest["metadata"]["name"]})
+            return False
+        return True
 
-    async def _apply(self, manifest: dict[str, Any]) -> None:
-        metadata = manifest["metadata"]
-        key = (manifest["kind"], metadata["namespace"], metadata["name"])
-        digest, now = digest_of(manifest), self._clock()
-        known = self._applied.get(key)
-        if known is not None and known.digest == digest and now - known.time < REAPPLY_SECONDS:
-            return
-        live = await self._cluster.apply(OWNED[manifest["kind"]], manifest)
-        self._applied[key] = Applied(digest, now, live.get("metadata", {}).get("generation", 0))
+    async def _delete(self, resource: Resource, namespace: str, name: str, uid: str | None) -> bool:
+        live = self._cache.get(resource, namespace, name)
+        if live is not None and uid in (None, live["metadata"]["uid"]) and live["metadata"].get("deletionTimestamp"):
+            return False
+        self._applied.pop((resource.kind, namespace, name), None)
+        # A Job stays until its pods are gone, so that a recipe never has two trainers.
+        propagation = "Foreground" if resource == JOBS else "Background"
+        return await self._cluster.delete(resource, namespace, name, uid=uid, propagation=propagation)
+
+    async def _apply(self, manifest: dict[str, Any]) -> bool:
+        """Apply an object, unless it is there and nobody has touched it since we last did."""
+        key, digest, now = _key(manifest), digest_of(manifest), self._clock()
+        known, live = self._applied.get(key), self._cache.get(OWNED[key[0]], *key[1:])
+        if known is not None and known.digest == digest:
+            is_ours = live is not None and (state_of(live) == known.state or is_autoscaled(live))
+            if is_ours or now - known.time < REPAIR_SECONDS:
+                return False
+            what = "deleted" if live is None else "edited"
+            log.info(f"{what} by somebody else, applied again", extra={"child": " ".join(key)})
+        applied = await self._cluster.apply(OWNED[key[0]], manifest)
+        self._applied[key] = Applied(digest, now, state_of(applied))
+        return True
+
+    def _rest(self, manifest: dict[str, Any]) -> float | None:
+        """Return seconds until an object is due to be applied again; None for one that is as it should be."""
+        key = _key(manifest)
+        known, live = self._applied.get(key), self._cache.get(OWNED[key[0]], *key[1:])
+        if known is None or (live is not None and (state_of(live) == known.state or is_autoscaled(live))):
+            return None
+        return max(0.0, known.time + REPAIR_SECONDS - self._clock())
+
+
+def state_of(live: Mapping[str, Any]) -> State:
+    """Return what tells whether somebody has edited an object: its generation, or its version where it has none."""
+    metadata = live["metadata"]
+    return metadata.get("uid", ""), int(metadata.get("generation") or metadata.get("resourceVersion") or 0)
+
+
+def is_autoscaled(live: Mapping[str, Any]) -> bool:
+    """Whether an autoscaler has set the replicas, and would set them again."""
+    return (live["metadata"].get("annotations") or {}).get(AUTOSCALED) == "true"
 
 
 def child_of(action: Action, owner: ObjectMeta) -> tuple[Key, Content] | None:
     """Return the child that the action is about, and what it should be like; None for one that is about no child."""
     match action:
         case CreateJob(manifest) | ApplyObject(manifest):
-            return (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]), manifest
+            return _key(manifest), manifest
         case DeleteObject(kind, name, _):
             return (kind, owner.namespace, name), {}
         case _:
             return None
+
+
+def _key(manifest: Mapping[str, Any]) -> Key:
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata["namespace"], metadata["name"]

@@ -9,35 +9,30 @@ from pydantic import ValidationError
 
 from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.api.meta import ObjectMeta
-from graft_operator.cluster.client import Cluster
+from graft_operator.cluster import Cache
 from graft_operator.cluster.resources import DEPLOYMENTS, PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.merged_model import MERGED
-from graft_operator.plan.observed import DeploymentObserved, PodObserved, VersionOnPod
+from graft_operator.plan.snapshot import DeploymentObserved, PodObserved, VersionOnPod
 from graft_operator.reconcilers.deployments import deployment_observed
 from graft_operator.reconcilers.jobs import pod_problem
-from graft_operator.reconcilers.serving_pods import is_ready
+from graft_operator.routing import is_ready
 
 Object = Mapping[str, Any]
 
 
-async def merged_pods(cluster: Cluster, adapter: ObjectMeta) -> tuple[PodObserved, ...]:
+def merged_pods(cache: Cache, adapter: ObjectMeta) -> tuple[PodObserved, ...]:
     """Return the pods of the adapter's merged model that are not on their way out."""
-    bodies = await cluster.list(PODS, adapter.namespace, label_selector=selector_of(adapter))
+    bodies = cache.owned(PODS, adapter.uid, MERGED)
     observed = (merged_pod_observed(body) for body in bodies if not body["metadata"].get("deletionTimestamp"))
     return tuple(pod for pod in observed if pod is not None)
 
 
-async def merged_deployment(cluster: Cluster, adapter: ObjectMeta) -> DeploymentObserved | None:
+def merged_deployment(cache: Cache, adapter: ObjectMeta) -> DeploymentObserved | None:
     """Return the Deployment of the adapter's merged model; None where there is none, or one on its way out."""
-    bodies = await cluster.list(DEPLOYMENTS, adapter.namespace, label_selector=selector_of(adapter))
+    bodies = cache.owned(DEPLOYMENTS, adapter.uid, MERGED)
     there = [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
     return deployment_observed(there[0], ()) if there else None
-
-
-def selector_of(adapter: ObjectMeta) -> str:
-    """Return the label selector of what serves the adapter's merged model."""
-    return f"{labels.OWNER_UID}={adapter.uid},{labels.COMPONENT}={MERGED}"
 
 
 def merged_pod_observed(pod: Object) -> PodObserved | None:

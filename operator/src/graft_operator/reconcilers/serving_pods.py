@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graft_operator.agents.address import PodAddress
-from graft_operator.agents.client import Agents, Answer
+from graft_operator.agents import Agents
+from graft_operator.agents.address import PodAddress, Unreachable
 from graft_operator.agents.documents import AdapterState, AgentState, LoadedVersion
 from graft_operator.api.meta import ObjectMeta
-from graft_operator.cluster.client import Cluster
-from graft_operator.cluster.resources import PODS
+from graft_operator.cluster import Cache
+from graft_operator.cluster.resources import DEPLOYMENTS, PODS
 from graft_operator.manifests import labels
-from graft_operator.manifests.serving import WANTED_KEY
-from graft_operator.plan.measured import Measured
-from graft_operator.plan.observed import Decision, PodObserved, ProbeScore, VersionOnPod
-from graft_registry.digests import sha256_digest
+from graft_operator.manifests.serving import SERVING
+from graft_operator.plan.rollout.measured import Measured
+from graft_operator.plan.snapshot import Decision, PodObserved, ProbeScore, VersionOnPod
+from graft_operator.routing import is_ready
 
 Object = Mapping[str, Any]
 
@@ -27,8 +26,8 @@ class ServingPod:
     """A pod as the API server sees it, and the answer of its agent."""
 
     body: Object
-    answer: Answer | None
-    """None while the pod has no address yet."""
+    answer: AgentState | Unreachable | None
+    """None before its first answer."""
 
     @property
     def state(self) -> AgentState | None:
@@ -36,24 +35,41 @@ class ServingPod:
         return self.answer if isinstance(self.answer, AgentState) else None
 
 
-async def serving_pods(cluster: Cluster, agents: Agents, base: ObjectMeta) -> tuple[ServingPod, ...]:
-    """Return the base's pods that are not on their way out, each asked once."""
-    bodies = await listed_pods(cluster, base)
-    return await asked(agents, [body for body in bodies if not is_leaving(body)])
+def serving_pods(cache: Cache, agents: Agents, base: ObjectMeta) -> tuple[ServingPod, ...]:
+    """Return the base's pods that are not on their way out, with what their agents say."""
+    return asked(agents, [body for body in listed_pods(cache, base) if not is_leaving(body)])
 
 
-async def listed_pods(cluster: Cluster, base: ObjectMeta) -> list[Object]:
-    """Return the base's pods that have not ended, with those that are on their way out."""
-    selector = f"{labels.OWNER_UID}={base.uid},{labels.COMPONENT}=serving"
-    bodies = await cluster.list(PODS, base.namespace, label_selector=selector)
-    return [body for body in bodies if body.get("status", {}).get("phase") not in ("Failed", "Succeeded")]
+def listed_pods(cache: Cache, base: ObjectMeta) -> list[Object]:
+    """Return the base's pods that have not ended, with those that are on their way out.
+
+    Labels alone make no serving pod: anybody who may run pods can set them. It has to come from a Deployment of the
+    base.
+    """
+    names = {body["metadata"]["name"] for body in cache.owned(DEPLOYMENTS, base.uid, SERVING)}
+    bodies = cache.owned(PODS, base.uid, SERVING)
+    return [
+        body
+        for body in bodies
+        if deployment_of(body) in names and body.get("status", {}).get("phase") not in ("Failed", "Succeeded")
+    ]
 
 
-async def asked(agents: Agents, bodies: Sequence[Object]) -> tuple[ServingPod, ...]:
-    """Return the pods with what their agents say, each asked once."""
-    addresses = {body["metadata"]["name"]: address for body in bodies if (address := address_of(body)) is not None}
-    answers = await agents.states(addresses.values())
-    return tuple(ServingPod(body=body, answer=answers.get(body["metadata"]["name"])) for body in bodies)
+def deployment_of(pod: Object) -> str:
+    """Return the name of the Deployment whose ReplicaSet controls the pod; empty where none does."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    names = (owner["name"] for owner in owners if owner.get("controller") and owner.get("kind") == "ReplicaSet")
+    return str(next(names, "")).rpartition("-")[0]
+
+
+def asked(agents: Agents, bodies: Sequence[Object]) -> tuple[ServingPod, ...]:
+    """Return the pods with what their agents have last said, and have the agents followed."""
+    for address in filter(None, map(address_of, bodies)):
+        agents.follow(address)
+    return tuple(
+        ServingPod(body=body, answer=agents.state(body["metadata"]["namespace"], body["metadata"]["name"]))
+        for body in bodies
+    )
 
 
 def is_leaving(pod: Object) -> bool:
@@ -77,7 +93,8 @@ def pod_observed(
     ``decisions`` maps the digests of wanted sets to what they decide for that adapter.
     """
     state, address = pod.state, address_of(pod.body)
-    adapters = [item for item in (state.adapters if state else ()) if adapter is None or item.name == adapter]
+    adapters = adapters_on(state, adapter)
+    echoed = adapters[0].decision if adapter is not None and adapters else None
     return PodObserved(
         name=pod.body["metadata"]["name"],
         base_digest=digest,
@@ -89,22 +106,23 @@ def pod_observed(
         asked={item.name: item.last_asked for item in adapters if item.last_asked is not None},
         revision=state.revision if state else "",
         wanted_digest=state.wanted_digest if state else None,
-        complaint=state.message if state else "",
-        decision=(decisions or {}).get(state.wanted_digest or "") if state else None,
+        problem=state.message if state else "",
+        decision=(echoed.target, echoed.previous, echoed.weight)
+        if echoed
+        else (decisions or {}).get(state.wanted_digest or "")
+        if state
+        else None,
         active={share.number: share.weight for item in adapters for share in item.active},
         versions=tuple(version for item in adapters for version in versions_on_pod(item)),
     )
 
 
-def decision_in(config_map: Object, adapter: str) -> tuple[str, Decision] | None:
-    """Return the digest of the wanted set in a ConfigMap, and what it decides for the adapter."""
-    text = config_map.get("data", {}).get(WANTED_KEY, "")
-    try:
-        entries = json.loads(text)["adapters"]
-        decided = next(entry["decision"] for entry in entries if entry["name"] == adapter)
-        return sha256_digest(text.encode()), (decided["target"], decided["previous"], decided["weight"])
-    except (ValueError, LookupError, TypeError, StopIteration):
-        return None  # an earlier release wrote it, or a person did: it is about to be written anew
+def adapters_on(state: AgentState | None, adapter: str | None) -> Sequence[AdapterState]:
+    """Return what the pod says of one adapter, or of all of them; nothing where it says nothing."""
+    if state is None or adapter is None:
+        return state.adapters if state else ()
+    found = state.adapter(adapter)
+    return (found,) if found is not None else ()
 
 
 def versions_on_pod(adapter: AdapterState) -> list[VersionOnPod]:
@@ -127,12 +145,6 @@ def score_of(version: LoadedVersion) -> ProbeScore | None:
     """Return how the version has answered probes, where the pod has asked it any."""
     told = version.probes
     return ProbeScore(told.of, told.total, told.asked, told.right) if told is not None else None
-
-
-def is_ready(pod: Object) -> bool:
-    """Whether Kubernetes sends requests to the pod."""
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
 
 
 def short_digest(pod: Object) -> str:

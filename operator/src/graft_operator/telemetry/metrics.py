@@ -10,7 +10,7 @@ _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 RECONCILES = Counter(
     "graft_reconciles_total",
-    "Reconcile passes by kind and result (success, refused, transient, error, cancelled).",
+    "Reconcile passes by kind and result (success, refused, transient, timeout, error, cancelled).",
     ("kind", "result"),
     registry=REGISTRY,
 )
@@ -18,9 +18,18 @@ RECONCILE_SECONDS = Histogram(
     "graft_reconcile_seconds", "Duration of one reconcile pass.", ("kind",), buckets=_SECONDS, registry=REGISTRY
 )
 RETRIES = Counter("graft_retries_total", "Passes put back with backoff.", registry=REGISTRY)
-QUEUE_DEPTH = Gauge("graft_queue_depth", "Keys that wait for a worker.", registry=REGISTRY)
+QUEUE_DEPTH = Gauge(
+    "graft_queue_depth",
+    "Keys that wait for a worker, by priority (urgent, progress, routine).",
+    ("priority",),
+    registry=REGISTRY,
+)
 QUEUE_WAIT_SECONDS = Histogram(
-    "graft_queue_wait_seconds", "From the add of a key to its run.", buckets=_SECONDS, registry=REGISTRY
+    "graft_queue_wait_seconds",
+    "From when a key may run, or was raised to the priority, to its run.",
+    ("priority",),
+    buckets=_SECONDS,
+    registry=REGISTRY,
 )
 API_REQUESTS = Counter(
     "graft_kubernetes_requests_total",

@@ -13,6 +13,7 @@ from graft_registry.documents.base import (
 from graft_registry.documents.drift import BaseDrift, DriftVerdict
 from graft_registry.documents.model import Document, StoredFile, timestamp
 from graft_registry.documents.run import CheckpointManifest, Progress, ProgressState, RecipePointer
+from graft_registry.documents.verdict import VerdictState, VersionVerdict
 from graft_registry.documents.version import (
     AdapterShape,
     BaseReference,
@@ -56,9 +57,11 @@ __all__ = [
     "Servable",
     "StoredFile",
     "StoredVersion",
+    "VerdictState",
     "VersionDraft",
     "VersionManifest",
     "VersionReason",
+    "VersionVerdict",
     "WarmStart",
     "engine_name",
     "timestamp",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from graft_registry.digests import digest_of
-from graft_registry.documents.model import Digest, Document, StoredFile
+from graft_registry.documents.model import Digest, Document, StoredFiles, entries_are, is_whole
 
 
 class HuggingFaceSource(Document):
@@ -92,6 +92,10 @@ def base_digest(weights_digest: str, fingerprint: Fingerprint) -> str:
     return digest_of({"weightsDigest": weights_digest, "fingerprint": fingerprint.to_dict()})
 
 
+def _are_two_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(is_whole, value))
+
+
 class BaseManifest(Document):
     """Identity and files of one immutable base (``graft.dev/base/v1``)."""
 
@@ -103,11 +107,11 @@ class BaseManifest(Document):
     revision: str
     weights_digest: Digest
     fingerprint: Fingerprint
-    linear_modules: dict[str, tuple[int, int]]
+    linear_modules: Annotated[dict[str, tuple[int, int]], entries_are("two numbers", _are_two_numbers)]
     """Module path → (out, in) features."""
     parameters: int
     location: BaseLocation
-    files: tuple[StoredFile, ...]
+    files: StoredFiles
     created_time: str
 
     @model_validator(mode="after")

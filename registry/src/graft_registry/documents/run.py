@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat
 
-from graft_registry.documents.model import Digest, Document, StoredFile
+from graft_registry.documents.model import Digest, Document, StoredFiles
 
 ProgressState = Literal["Loading", "Training", "Evaluating", "Publishing", "Published"]
 
@@ -41,5 +41,5 @@ class CheckpointManifest(Document):
     schema_id: Literal["graft.dev/checkpoint/v1"] = Field(default="graft.dev/checkpoint/v1", alias="schema")
     recipe: Digest
     step: Annotated[int, Field(ge=0, le=99_999_999)]
-    files: tuple[StoredFile, ...]
+    files: StoredFiles
     created_time: str

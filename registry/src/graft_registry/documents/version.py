@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import FailFast, Field, FiniteFloat
 
 from graft_registry.digests import digest_hex
 from graft_registry.documents.base import BaseSource
-from graft_registry.documents.model import Digest, Document, StoredFile
+from graft_registry.documents.model import Digest, Document, StoredFile, StoredFiles, entries_are, is_whole
 
 VersionReason = Literal["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled", "Imported"]
 Servable = Literal["MultiAdapter", "Merged", "None"]
 TrainedOn = Literal["float32", "bfloat16", "nf4"]
+TokenIds = Annotated[tuple[int, ...], FailFast()]
 MERGED_FOLDER = "merged/"
 
 
@@ -38,7 +39,7 @@ class DatasetRecord(Document):
     """Rows that it was evaluated on."""
     dropped: int = 0
     """Rows that could not be used, for any reason; ``dropped_by_reason`` adds up to it."""
-    dropped_by_reason: dict[str, int] = Field(default_factory=dict)
+    dropped_by_reason: Annotated[dict[str, int], entries_are("a number", is_whole)] = Field(default_factory=dict)
     leaked: int = 0
     """Evaluation rows that were left out because they are training rows, too."""
     truncated: int = 0
@@ -52,7 +53,7 @@ class AdapterShape(Document):
 
     rank: Annotated[int, Field(ge=0)]
     alpha: FiniteFloat | int
-    target_modules: tuple[str, ...]
+    target_modules: Annotated[tuple[str, ...], FailFast()]
     trainable_parameters: int
     all_parameters: int
 
@@ -83,10 +84,10 @@ class GoldenPrompt(Document):
     other kernels may differ where it is small.
     """
 
-    prompt_token_ids: tuple[int, ...]
+    prompt_token_ids: TokenIds
     prompt: str
     answer: str
-    answer_token_ids: tuple[int, ...]
+    answer_token_ids: TokenIds
     base_answer: str | None = None
     margin: FiniteFloat | None = None
 
@@ -97,7 +98,7 @@ class Probe(Document):
     ``max_tokens`` are to be generated at most: more than the right answer takes, so that one which goes on is wrong.
     """
 
-    prompt_token_ids: tuple[int, ...]
+    prompt_token_ids: TokenIds
     expected: str
     max_tokens: Annotated[int, Field(ge=1)]
 
@@ -142,11 +143,11 @@ class VersionDraft(Document):
     hyperparameters: dict[str, Any]
     seed: int
     shape: AdapterShape
-    libraries: dict[str, str]
+    libraries: Annotated[dict[str, str], entries_are("text", lambda value: isinstance(value, str))]
     image: str | None = None
     metrics: Metrics = Metrics()
-    golden: tuple[GoldenPrompt, ...] = ()
-    probes: tuple[Probe, ...] = ()
+    golden: Annotated[tuple[GoldenPrompt, ...], FailFast()] = ()
+    probes: Annotated[tuple[Probe, ...], FailFast()] = ()
     merge: MergeRecord | None = None
 
 
@@ -155,7 +156,7 @@ class VersionManifest(VersionDraft):
 
     schema_id: Literal["graft.dev/version/v1"] = Field(default="graft.dev/version/v1", alias="schema")
     number: Annotated[int, Field(ge=1, le=99_999_999)]
-    files: tuple[StoredFile, ...]
+    files: StoredFiles
     created_time: str
 
     @property

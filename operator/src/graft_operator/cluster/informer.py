@@ -1,0 +1,203 @@
+"""Lists and watches one kind for the cache, for ever: what client-go calls a reflector.
+
+Neither of the ready-made ones fits. The informer of the ``kubernetes`` package is for threads and keeps client models,
+which drop fields that they don't know. Kopf's handlers tell of events only: what was deleted between two of its
+listings is never told, one namespace that answers 403, or an API server that answers 503 for a minute, ends the whole
+framework, and each event costs it a task and a queue. See docs/adr/0014.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import uniform
+from typing import Any, Final
+
+import msgspec
+
+from graft_operator.cluster.cache import Cache, Name
+from graft_operator.cluster.errors import ClusterError, Forbidden, Gone, NotFound
+from graft_operator.cluster.resources import Resource
+from graft_operator.cluster.transport import Transport
+from graft_operator.engine.backoff import Backoff
+from graft_operator.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+PAGE: Final = 250
+"""Objects of one page of a listing: about 2 MiB of adapters, so that none is held whole."""
+YIELD_EVERY: Final = 25
+"""Objects that are taken in before others get the event loop: some 5 ms."""
+WATCH_SECONDS: Final = 240
+"""The server ends a watch after about this; the next one goes on from its last version."""
+QUIET_SECONDS: Final = 90
+"""Bookmarks come each minute: a watch that says nothing for longer is dead, whatever its connection looks like."""
+RETRY: Final = Backoff(base_seconds=0.5, cap_seconds=10.0)
+SHORTEST_SECONDS: Final = 1.0
+"""Between the beginnings of two watches."""
+MISSING_SECONDS: Final = 10.0
+"""A kind that is not installed, or that we may not read, is asked for again after so long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A kind to watch, and which objects of it."""
+
+    resource: Resource
+    labels: str = ""
+    fields: str = ""
+    metadata_only: bool = False
+    """Whether only names and versions are of interest."""
+    is_optional: bool = False
+    """Whether the kind, or the right to read it, may be missing: nothing waits for it then."""
+
+
+class Informer:
+    """Keeps the cache's part for one kind in one namespace, or in all of them (None), up to date."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        cache: Cache,
+        watched: Watched,
+        namespace: str | None,
+        *,
+        relist_seconds: float = 600.0,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._transport = transport
+        self._cache = cache
+        self._watched = watched
+        self._namespace = namespace
+        self._relist_seconds = relist_seconds
+        self._beat = beat
+        """Called whenever the server has answered, or was found not to."""
+        self._version = ""
+
+    async def run(self) -> None:
+        """List, watch, and begin anew whenever that ends. Only a cancellation ends it."""
+        failures = 0
+        while True:
+            try:
+                await self._list_and_watch()
+                failures = 0
+            except Gone as error:
+                self._fail(error)
+                await asyncio.sleep(RETRY.delay(1))
+            except (NotFound, Forbidden) as error:
+                self._fail(error, is_closed=True)
+                await asyncio.sleep(_around(MISSING_SECONDS))
+            except ClusterError as error:
+                failures += 1
+                self._fail(error)
+                await asyncio.sleep(RETRY.delay(failures))
+
+    async def _list_and_watch(self) -> None:
+        """Watch from a fresh listing on, until it is time for another one."""
+        self._version = await self._list()
+        deadline = asyncio.get_running_loop().time() + _around(self._relist_seconds)
+        failures = 0
+        while (started := asyncio.get_running_loop().time()) < deadline:
+            try:
+                await self._watch()
+                failures = 0
+                # A server, or a proxy before it, that ends each watch at once is not asked faster than this.
+                await asyncio.sleep(max(0.0, started + SHORTEST_SECONDS - asyncio.get_running_loop().time()))
+            except (Gone, NotFound, Forbidden):
+                raise
+            except ClusterError as error:
+                # The version is still good: what has happened since is told by the next watch.
+                failures += 1
+                self._fail(error)
+                await asyncio.sleep(RETRY.delay(failures))
+
+    async def _list(self) -> str:
+        resource, query = self._watched.resource, self._query() | {"limit": str(PAGE)}
+        listed: set[Name] = set()
+        first_version = ""
+        while True:
+            page = await self._transport.request(
+                "list",
+                "GET",
+                resource.path(self._namespace),
+                resource=resource.plural,
+                query=query,
+                metadata_only="List" if self._watched.metadata_only else "",
+            )
+            metadata = page.get("metadata") or {}
+            first_version = first_version or str(metadata.get("resourceVersion", "0"))
+            for position, item in enumerate(page.get("items") or ()):
+                if position % YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+                listed.add((item["metadata"].get("namespace", ""), item["metadata"]["name"]))
+                self._cache.put(resource, item)
+            if not metadata.get("continue"):
+                break
+            query["continue"] = metadata["continue"]
+        self._cache.replace(resource, self._namespace, listed, int(first_version) if first_version.isdigit() else 0)
+        self._beat()
+        return first_version
+
+    async def _watch(self) -> None:
+        """Take in what happens after the last version that was seen."""
+        query = self._query() | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(round(_around(WATCH_SECONDS))),
+        }
+        resource = self._watched.resource
+        async with self._transport.stream(
+            resource.path(self._namespace),
+            resource=resource.plural,
+            query=query,
+            quiet_seconds=QUIET_SECONDS,
+            metadata_only=self._watched.metadata_only,
+        ) as lines:
+            self._beat()
+            async for line in lines:
+                self._beat()
+                self._version = self._take(line) or self._version
+
+    def _take(self, line: bytes) -> str:
+        """Take one event in; return its version. Raises Gone if the watch can't go on from where it was."""
+        try:
+            event: Any = msgspec.json.decode(line)
+            kind, body = event["type"], event["object"]
+            metadata = body.get("metadata") or {}
+        except (msgspec.DecodeError, LookupError, TypeError, AttributeError) as error:
+            raise Gone(f"watch of {self._watched.resource.plural}: not an event: {line[:100]!r}") from error
+        resource = self._watched.resource
+        if kind == "ERROR":
+            raise Gone(f"watch of {resource.plural}: {body.get('message') or body}")
+        metrics.EVENTS.labels(resource.plural).inc()
+        metrics.LAST_EVENT_TIME.labels(resource.plural).set_to_current_time()
+        version = str(metadata.get("resourceVersion", ""))
+        if kind in ("ADDED", "MODIFIED"):
+            self._cache.put(resource, body)
+        elif kind == "DELETED":
+            self._cache.remove(
+                resource,
+                metadata.get("namespace", ""),
+                metadata["name"],
+                uid=metadata.get("uid", ""),
+                version=int(version) if version.isdigit() else 0,
+            )
+        return version
+
+    def _query(self) -> dict[str, str]:
+        chosen = {"labelSelector": self._watched.labels, "fieldSelector": self._watched.fields}
+        return {name: value for name, value in chosen.items() if value}
+
+    def _fail(self, error: ClusterError, *, is_closed: bool = False) -> None:
+        self._beat()
+        self._cache.fail(self._watched.resource, self._namespace, str(error), is_closed=is_closed)
+        fields = {"resource": self._watched.resource.plural, "namespace": self._namespace or "*", "error": str(error)}
+        log.log(logging.INFO if self._watched.is_optional else logging.WARNING, "watch interrupted", extra=fields)
+
+
+def _around(seconds: float) -> float:
+    """Return about so many seconds, for informers that were begun together to spread out."""
+    return uniform(0.8, 1.2) * seconds  # noqa: S311 -- no secret

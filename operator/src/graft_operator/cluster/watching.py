@@ -1,0 +1,86 @@
+"""Which kinds are watched, and the informers that do it: one for each kind, in each namespace that we may look into.
+
+An informer that is refused, or whose namespace is gone, goes on trying by itself and disturbs no other one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from graft_operator.cluster.cache import Cache
+from graft_operator.cluster.informer import Informer, Watched
+from graft_operator.cluster.resources import (
+    BASE_MODELS,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    INFERENCE_POOLS,
+    JOBS,
+    LORA_ADAPTERS,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    REFUSED_MOUNTS,
+    REFUSED_PODS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    USER_CONFIG_MAPS,
+    Resource,
+)
+from graft_operator.cluster.transport import Transport
+from graft_operator.manifests.labels import MANAGED_BY, MANAGER
+
+OURS: Final = f"{MANAGED_BY}={MANAGER}"
+
+WATCHED: Final = (
+    Watched(resource=LORA_ADAPTERS),
+    Watched(resource=BASE_MODELS),
+    *(Watched(resource=kind, labels=OURS) for kind in (JOBS, PODS, DEPLOYMENTS, CONFIG_MAPS)),
+    Watched(resource=USER_CONFIG_MAPS, labels=f"{MANAGED_BY}!={MANAGER}", metadata_only=True),
+    *(
+        Watched(resource=kind, labels=OURS, metadata_only=True, is_optional=True)
+        for kind in (SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, POD_DISRUPTION_BUDGETS)
+    ),
+    Watched(resource=INFERENCE_POOLS, is_optional=True),
+    Watched(resource=REFUSED_PODS, fields="reason=FailedCreate,regarding.kind=Job", is_optional=True),
+    Watched(resource=REFUSED_MOUNTS, fields="reason=FailedMount,regarding.kind=Pod", is_optional=True),
+)
+
+NEEDED: Final = tuple(item.resource for item in WATCHED if not item.is_optional)
+
+
+def informers(
+    transport: Transport,
+    cache: Cache,
+    namespaces: Iterable[str],
+    *,
+    relist_seconds: float,
+    beat: Callable[[], None] = lambda: None,
+) -> list[Informer]:
+    """Return the informers of these namespaces, or of the whole cluster where none is named."""
+    scopes: tuple[str | None, ...] = tuple(namespaces) or (None,)
+    return [
+        Informer(transport, cache, watched, scope, relist_seconds=relist_seconds, beat=beat)
+        for scope in scopes
+        for watched in WATCHED
+    ]
+
+
+def unread(cache: Cache, namespace: str) -> tuple[Resource, str] | None:
+    """Return the first kind without which nothing can be decided in the namespace, and why it is not read yet."""
+    for resource in NEEDED:
+        if not cache.is_synced(resource, namespace):
+            return resource, cache.problem(resource, namespace)
+    return None
+
+
+async def synced(cache: Cache, namespaces: Iterable[str], *, seconds: float) -> None:
+    """Wait until everything that is needed was listed, or as long as that: a namespace may be closed to us for good."""
+    scopes = tuple(namespaces) or ("",)
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        if all(unread(cache, scope) is None for scope in scopes):
+            return
+        await asyncio.sleep(0.05)

@@ -1,0 +1,174 @@
+"""The conditions of an adapter: one function each, so that every condition is always set, and always true.
+
+| type | polarity | True means |
+|---|---|---|
+| Stalled | abnormal | nothing will change until a person acts |
+| Reconciling | abnormal | work is in progress or awaited |
+| Ready | normal | a version answers on every wanted replica (mode None: the current version is published) |
+| Accepted | normal | the spec is valid and what it refers to exists |
+| Trained | normal | the current spec's recipe is trained |
+| Evaluated | normal | the gate let the current version through |
+| Published | normal | the current version is committed in the registry |
+| Served | normal | the target version answers on every wanted replica |
+| UpToDate | normal | what answers, or will once it is loaded on demand, was made from the current spec and base |
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, yes
+from graft_operator.plan.adapter.advice import advice
+from graft_operator.plan.rollout.messages import (
+    absent_fact,
+    answering_versions,
+    is_on_demand,
+    rolling_fact,
+    served_fact,
+)
+from graft_operator.plan.rollout.steps import Rollout
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.decision import TrainingDecision
+from graft_operator.plan.training.gate import GateDecision
+
+
+def adapter_conditions(
+    seen: AdapterSnapshot,
+    training: TrainingDecision,
+    gate: GateDecision | None,
+    rollout: Rollout,
+    rollback: Fact | None,
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """Return all conditions of the adapter. ``rollback`` says why the current version was given up by the pods."""
+    serves = seen.adapter.spec.serving.mode != "None"
+    rollback = rollback if serves else None
+    stalled = stalled_fact(training, gate, rollout, rollback)
+    facts = {
+        "Stalled": stalled,
+        "Reconciling": reconciling_fact(seen, training, rollout, stalled),
+        "Ready": ready_fact(seen, training, rollout) if serves else published_as_ready(training, gate),
+        "Accepted": accepted_fact(seen, training),
+        "Trained": training.trained,
+        "Evaluated": evaluated_fact(gate),
+        "Published": published_fact(training),
+        "Served": served_fact(seen, rollout, rollback) if serves else no("NotWanted", "serving.mode is None"),
+        "UpToDate": rollback or up_to_date_fact(seen, training, gate, rollout),
+    }
+    before = seen.adapter.status.conditions
+    return merge(before, facts | undecided(seen, training), generation=seen.adapter.metadata.generation, now=now)
+
+
+def undecided(seen: AdapterSnapshot, training: TrainingDecision) -> dict[str, Fact]:
+    """Return what stays told while the registry can't be asked: it was true, and nothing says that it is not.
+
+    That it can't be asked is told by Reconciling, or by Stalled where it does not pass. While it is merely being asked,
+    not even that is said: it takes a moment, and every new spec begins with it.
+    """
+    if seen.unknown is None or training.current is not None:
+        return {}
+    told = {item.type: Fact(item.status, item.reason, item.message) for item in seen.adapter.status.conditions}
+    types = ["Evaluated", "Published", "UpToDate", *(("Trained",) if training.trained.status == "Unknown" else ())]
+    if not seen.unknown.reason and training.stalled is None and training.waiting is not None:
+        types += ["Stalled", "Reconciling"] if training.trained.status == "Unknown" else []
+    return {kind: told[kind] for kind in types if kind in told}
+
+
+def stalled_fact(
+    training: TrainingDecision, gate: GateDecision | None, rollout: Rollout, rollback: Fact | None
+) -> Fact:
+    """A user error, a version that fails the gate or was given up, or one that is refused while there is no other."""
+    if training.stalled is not None:
+        return yes(training.stalled.reason, training.stalled.message)
+    if gate is not None and not gate.passed and training.raised_rank is None:
+        return yes(gate.reason, gate.message)
+    if rollback is not None:
+        return yes(rollback.reason, rollback.message)
+    if rollout.coverage.refused:
+        return yes("VersionRefused", rollout.coverage.message)
+    return no("Progressing")
+
+
+def reconciling_fact(seen: AdapterSnapshot, training: TrainingDecision, rollout: Rollout, stalled: Fact) -> Fact:
+    """kstatus reads Reconciling before Stalled, so both are never True."""
+    if stalled.status == "True":
+        return no("Stalled")
+    if training.waiting is not None:
+        return yes(training.waiting.reason, training.waiting.message)
+    if rollout.target is not None and not rollout.done and not rollout.absent:
+        rolling = rolling_fact(seen, rollout)
+        return yes(rolling.reason, rolling.message)
+    return no("Settled")
+
+
+def ready_fact(seen: AdapterSnapshot, training: TrainingDecision, rollout: Rollout) -> Fact:
+    """Ready is about answers, not about intentions: an old version that answers is Ready, though not UpToDate."""
+    answering = rollout.answering
+    if answering is not None:
+        return yes("Serving", f"version {answering.number} answers on every wanted replica")
+    if rollout.absent:
+        return absent_fact(seen, rollout)
+    if mixed := answering_versions(seen, rollout):
+        numbers = " or ".join(map(str, mixed))
+        return yes("Serving", f"version {numbers} answers on every wanted replica")
+    if rollout.target is not None:
+        return rolling_fact(seen, rollout)
+    fact = training.stalled or training.waiting or training.trained
+    return no(fact.reason, fact.message)
+
+
+def published_as_ready(training: TrainingDecision, gate: GateDecision | None) -> Fact:
+    """Without serving, an adapter is ready when its current version is published and passed the gate."""
+    if training.current is not None and gate is not None and gate.passed:
+        return yes("Published", f"version {training.current.manifest.number} is published")
+    return no(training.trained.reason, training.trained.message)
+
+
+def evaluated_fact(gate: GateDecision | None) -> Fact:
+    """Say what the gate said of the current version."""
+    if gate is None:
+        return unknown("NotTrained", "there is no version of the current spec yet")
+    return yes(gate.reason, gate.message) if gate.passed else no(gate.reason, gate.message)
+
+
+def published_fact(training: TrainingDecision) -> Fact:
+    """Say which version the registry holds for the current spec."""
+    if training.current is None:
+        return no("NotTrained", "there is no version of the current spec yet")
+    return yes("Published", f"version {training.current.manifest.number}")
+
+
+def accepted_fact(seen: AdapterSnapshot, training: TrainingDecision) -> Fact:
+    """Say what is wrong with the spec, or else what should be looked at again."""
+    sentences = advice(seen.adapter.spec)
+    if training.accepted.status != "True" or not sentences:
+        return training.accepted
+    return yes("AcceptedWithAdvice", "; ".join(sentences))
+
+
+def kept_on_old_base(seen: AdapterSnapshot) -> str:
+    """Say that the adapter stays behind its base, and why; empty when it doesn't."""
+    if seen.base is None or seen.kept_base is None:
+        return ""
+    return (
+        f"BaseModel {seen.base.metadata.name} has changed and its readaptation.policy is Never: the adapter is trained"
+        f" and served on revision {seen.kept_base.revision}"
+    )
+
+
+def up_to_date_fact(
+    seen: AdapterSnapshot, training: TrainingDecision, gate: GateDecision | None, rollout: Rollout
+) -> Fact:
+    """Say whether what answers is what the spec and the base ask for."""
+    if training.current is None:
+        return no(training.trained.reason, training.trained.message)
+    if gate is not None and not gate.passed:
+        return no(gate.reason, gate.message)
+    number = training.current.manifest.number
+    serves = seen.adapter.spec.serving.mode != "None"
+    comes = is_on_demand(seen, rollout) and not rollout.coverage.refused
+    answering = rollout.target if comes else rollout.answering_in_mode
+    if not serves or (answering is not None and answering.number == number):
+        kept = kept_on_old_base(seen)
+        return no("KeptOnOldBase", kept) if kept else yes("UpToDate", f"version {number}")
+    return no("RollingOut", f"version {number} is not served everywhere yet")

@@ -1,0 +1,140 @@
+"""Whether an adapter is where its spec wants it, as far as its own status, its base, its data and the pods tell.
+
+Then the registry has nothing to say that matters, and is not asked, and the status stays as it is: an operator that
+starts with ten thousand adapters that are served reads none of their versions.
+"""
+
+from __future__ import annotations
+
+from graft_operator.api.adapter_status import Version
+from graft_operator.api.base_model import ResolvedBase
+from graft_operator.api.conditions import find, is_true
+from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.plan.placement.demand import is_absent
+from graft_operator.plan.rollout.coverage import coverage_in_mode
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.memory import with_chosen_method
+from graft_operator.plan.training.rank import with_effective_rank
+from graft_operator.plan.training.recipe import fulfilling_recipes
+from graft_operator.plan.training.versions import entry_of, newest_published
+
+
+def is_settled(seen: AdapterSnapshot) -> bool:
+    """Whether all is done: ``seen`` needs to hold nothing that comes from the registry."""
+    finished = all(job.state == "Succeeded" and job.recipe == seen.adapter.status.recipe for job in seen.jobs)
+    return finished and status_says_so(seen) and pods_say_so(seen)
+
+
+def pods_say_so(seen: AdapterSnapshot) -> bool:
+    """Whether the pods say what the status says of them, and no place is about to be given or taken."""
+    serving, mode = seen.adapter.status.serving, seen.adapter.spec.serving.mode
+    if mode == "None":
+        return serving.target is None
+    coverage = coverage_in_mode(seen, serving.target, mode)
+    told = (serving.desired, serving.loaded, serving.failed, serving.message)
+    if told != (coverage.desired, coverage.loaded, coverage.failed, coverage.message) or coverage.failed:
+        return False
+    is_here, ready = not is_absent(seen, serving.target), find(seen.adapter.status.conditions, "Ready")
+    if ready is not None and ready.reason == "NotResident":
+        return not is_here and coverage.loaded == 0
+    return is_here and coverage.complete
+
+
+def status_says_so(seen: AdapterSnapshot) -> bool:
+    """Whether the status tells of a version that the spec, the base and the data ask for today."""
+    adapter = seen.adapter
+    if adapter.metadata.generation != adapter.status.observed_generation or not is_at_rest(adapter):
+        return False
+    if adapter.spec.version is not None:
+        return pin_is_carried_out(adapter)
+    if seen.base is None or seen.base.status.resolved is None or seen.dataset_problem or seen.unknown is not None:
+        return False
+    if is_suspended_untrained(adapter):
+        recipe = adapter.status.recipe
+        return recipe is not None and recipe in recipes_on(seen, seen.base.status.resolved, None)
+    entry = fulfilling_entry(adapter)
+    if entry is None or entry.state != "Published":
+        return False
+    base = trained_on(seen, seen.base.status.resolved, entry)
+    return base is not None and entry.recipe in recipes_on(seen, base, entry)
+
+
+def is_at_rest(adapter: LoraAdapter) -> bool:
+    """Whether the status tells of nothing that goes on, is awaited, or went wrong."""
+    status = adapter.status
+    serving, conditions = status.serving, status.conditions
+    moves = (serving.rollout, serving.previous, serving.former, status.candidate_version)
+    if any(part is not None for part in moves) or status.training is not None:
+        return False
+    told = [find(conditions, kind) for kind in ("Reconciling", "Stalled")]
+    return all(condition is not None and condition.status == "False" for condition in told)
+
+
+def pin_is_carried_out(adapter: LoraAdapter) -> bool:
+    """Whether the version that ``spec.version`` names is served, or is published where nothing is served."""
+    status, number = adapter.status, adapter.spec.version
+    trained, entry = find(status.conditions, "Trained"), entry_of(status.versions, number or 0)
+    if entry is None or trained is None or trained.reason != "Pinned" or not answers(adapter):
+        return False
+    return entry.state == "Published" and is_target(adapter, entry)
+
+
+def fulfilling_entry(adapter: LoraAdapter) -> Version | None:
+    """Return the version that fulfils the spec according to the status; None where that says of none that it does."""
+    status, mode = adapter.status, adapter.spec.serving.mode
+    if not is_true(status.conditions, "Trained") or not is_up_to_date(adapter) or not answers(adapter):
+        return None
+    if mode == "None":
+        entry = newest_published(version for version in status.versions if version.recipe == status.recipe)
+    else:
+        entry = entry_of(status.versions, status.serving.target.number) if status.serving.target else None
+    return entry if entry is not None and is_target(adapter, entry) else None
+
+
+def is_target(adapter: LoraAdapter, entry: Version) -> bool:
+    """Whether the alias points to the version, in the mode that the spec asks for; with mode None there is no alias."""
+    serving, mode = adapter.status.serving, adapter.spec.serving.mode
+    if mode == "None":
+        return serving.target is None
+    return serving.target is not None and serving.mode_in_force == mode and serving.target.digest == entry.digest
+
+
+def is_up_to_date(adapter: LoraAdapter) -> bool:
+    """Whether the status says that what answers is what is asked for; policy Never asks for nothing newer."""
+    told = find(adapter.status.conditions, "UpToDate")
+    return told is not None and (told.status == "True" or told.reason == "KeptOnOldBase")
+
+
+def answers(adapter: LoraAdapter) -> bool:
+    """Whether the status says that the adapter answers, or that it will when it is asked (residency OnDemand)."""
+    ready = find(adapter.status.conditions, "Ready")
+    return ready is not None and (ready.status == "True" or ready.reason == "NotResident")
+
+
+def is_suspended_untrained(adapter: LoraAdapter) -> bool:
+    """Whether nothing is trained because the spec says so; what is served, if anything, goes on."""
+    trained = find(adapter.status.conditions, "Trained")
+    return adapter.spec.suspend and trained is not None and trained.reason == "Suspended"
+
+
+def trained_on(seen: AdapterSnapshot, resolved: ResolvedBase, entry: Version) -> ResolvedBase | None:
+    """Return the base that a version of the present spec has to be of: the present one, or that which Never keeps.
+
+    The registry alone knows the shape of the latter, by which method Auto chooses.
+    """
+    if entry.base_digest == resolved.digest:
+        return resolved
+    if seen.base is None or seen.base.spec.readaptation.policy != "Never" or seen.adapter.spec.method == "Auto":
+        return None
+    return resolved.model_copy(update={"digest": entry.base_digest})
+
+
+def recipes_on(seen: AdapterSnapshot, base: ResolvedBase, entry: Version | None) -> tuple[str, ...]:
+    """Return the recipes of the present spec and data on a base, begun with what the version was begun with."""
+    return fulfilling_recipes(
+        with_effective_rank(with_chosen_method(seen.adapter, base)).spec,
+        base_digest=base.digest,
+        dataset_digest=seen.dataset_digest,
+        evaluation_digest=seen.evaluation_digest,
+        warm_start=entry.warm_start if entry is not None else None,
+    )

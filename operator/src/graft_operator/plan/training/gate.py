@@ -1,0 +1,183 @@
+"""The gate: whether a version is good enough to be served.
+
+Every limit is a small function that returns a rejection or None. All of them are asked, so that one message tells all
+that a version lacks. Figures come from the manifest, where the trainer measured adapter and base on the same rows, on
+the base that the version is served on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from graft_operator.api.evaluation import Evaluation
+from graft_registry.documents import VersionManifest
+
+PINNED: Final = "Pinned"
+"""Reason of a version that passes because a person has named it."""
+
+ROUNDING: Final = 1e-9
+"""Exactly at a limit passes: (1.05 - 1) / 1 is a little more than 0.05 in floating point."""
+
+LOSS_REASONS: Final = frozenset({"WorseThanBase", "WorseThanLive", "PerplexityTooHigh"})
+"""Rejections for what the loss is, which another training of the same rows may mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateDecision:
+    """Whether the version passed, and by how much, in words."""
+
+    passed: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A version before the gate. Losses are nats per token on the held-out rows."""
+
+    candidate: VersionManifest
+    live: VersionManifest | None
+    limits: Evaluation
+
+
+Limit = Callable[[Trial], GateDecision | None]
+
+
+def judge(candidate: VersionManifest, live: VersionManifest | None, limits: Evaluation) -> GateDecision:
+    """Compare the candidate with its limits, with the base alone, and with the live version where that is possible.
+
+    Improvement is relative, ``(base - candidate) / base``, and so is regression, ``(candidate - live) / live``.
+    """
+    trial = Trial(candidate=candidate, live=live, limits=limits)
+    rejections = [rejection for limit in LIMITS if (rejection := limit(trial)) is not None]
+    if rejections:
+        return GateDecision(False, rejections[0].reason, "; ".join(rejection.message for rejection in rejections))
+    return GateDecision(True, "Passed", "; ".join(filter(None, (figures(candidate), comparison_with_live(trial)))))
+
+
+def is_evaluated(trial: Trial) -> GateDecision | None:
+    """Without held-out rows nobody knows how good the version is."""
+    metrics = trial.candidate.metrics
+    if metrics.eval_loss is None or metrics.base_eval_loss is None:
+        return GateDecision(False, "NotEvaluated", "the manifest holds no evaluation loss: train again")
+    return None
+
+
+def improves_the_base(trial: Trial) -> GateDecision | None:
+    """An adapter that is hardly better than its base costs memory and gives nothing."""
+    metrics = trial.candidate.metrics
+    if metrics.eval_loss is None or metrics.base_eval_loss is None:
+        return None
+    gained, needed = improvement(trial.candidate), float(trial.limits.min_improvement_over_base)
+    if gained >= needed - ROUNDING:
+        return None
+    return GateDecision(
+        False,
+        "WorseThanBase",
+        f"evaluation loss {metrics.eval_loss:.4f} improves the base's {metrics.base_eval_loss:.4f} by {gained:.1%},"
+        f" below evaluation.minImprovementOverBase {needed:.1%}",
+    )
+
+
+def keeps_up_with_live(trial: Trial) -> GateDecision | None:
+    """Users must not get worse answers than they have now."""
+    loss, live = trial.candidate.metrics.eval_loss, trial.live
+    live_loss = live.metrics.eval_loss if live else None
+    if loss is None or live is None or not live_loss or incomparable(trial):
+        return None
+    regression, allowed = (loss - live_loss) / live_loss, float(trial.limits.max_regression)
+    if regression <= allowed + ROUNDING:
+        return None
+    return GateDecision(
+        False,
+        "WorseThanLive",
+        f"evaluation loss {loss:.4f} is {regression:.1%} worse than version {live.number}'s {live_loss:.4f},"
+        f" above evaluation.maxRegression {allowed:.1%}",
+    )
+
+
+def is_sure_enough(trial: Trial) -> GateDecision | None:
+    """An absolute bound on the perplexity, where the user sets one."""
+    perplexity, limit = trial.candidate.metrics.perplexity, trial.limits.max_perplexity
+    if limit is None:
+        return None
+    if perplexity is None:
+        return GateDecision(False, "NotEvaluated", "evaluation.maxPerplexity: the manifest holds no perplexity")
+    if perplexity <= float(limit) + ROUNDING:
+        return None
+    over = (perplexity - float(limit)) / float(limit)
+    text = f"perplexity {perplexity:.2f} is {over:.1%} above evaluation.maxPerplexity {limit}"
+    return GateDecision(False, "PerplexityTooHigh", text)
+
+
+def answers_exactly(trial: Trial) -> GateDecision | None:
+    """An absolute bound on the part of probes and held-out rows that is answered word for word."""
+    matched, limit = trial.candidate.metrics.exact_match, trial.limits.min_exact_match
+    if limit is None:
+        return None
+    if matched is None:
+        text = "evaluation.minExactMatch: no question was asked; give evaluation.probes, or rows with short answers"
+        return GateDecision(False, "NotEvaluated", text)
+    needed = float(limit)
+    if matched >= needed - ROUNDING:
+        return None
+    text = f"{matched:.1%} of the answers are exact, {needed - matched:.1%} below evaluation.minExactMatch {needed:.1%}"
+    return GateDecision(False, "ExactMatchTooLow", text)
+
+
+LIMITS: Final[tuple[Limit, ...]] = (
+    is_evaluated,
+    improves_the_base,
+    keeps_up_with_live,
+    is_sure_enough,
+    answers_exactly,
+)
+
+
+def improvement(candidate: VersionManifest) -> float:
+    """Return by what part of the base's loss the candidate's is lower; 0 where the base makes no mistake."""
+    loss, base_loss = candidate.metrics.eval_loss, candidate.metrics.base_eval_loss
+    return (base_loss - loss) / base_loss if base_loss and loss is not None else 0.0
+
+
+def incomparable(trial: Trial) -> str:
+    """Return why candidate and live version can't be compared; empty when they can.
+
+    An older candidate is a way back that somebody chose, by a revert of the spec or of the base: it is not compared.
+    Losses per token say nothing about each other when the rows or the tokens are others.
+    """
+    candidate, live = trial.candidate, trial.live
+    if live is None or candidate.number <= live.number:
+        return "there is no earlier version"
+    if live.dataset.eval_digest != candidate.dataset.eval_digest:
+        return "its held-out rows are others"
+    tokenizers = (live.base.tokenizer_digest, candidate.base.tokenizer_digest)
+    if None not in tokenizers and tokenizers[0] != tokenizers[1]:
+        return "its base has another tokenizer"
+    return "" if live.metrics.eval_loss else "it has no evaluation loss"
+
+
+def figures(candidate: VersionManifest) -> str:
+    """Return the scores of a version beside its base's."""
+    metrics = candidate.metrics
+    text = (
+        f"evaluation loss {metrics.eval_loss or 0.0:.4f},"
+        f" {improvement(candidate):.1%} better than the base's {metrics.base_eval_loss or 0.0:.4f}"
+    )
+    if metrics.exact_match is not None and metrics.base_exact_match is not None:
+        text += f"; {metrics.exact_match:.1%} of the answers exact, the base {metrics.base_exact_match:.1%}"
+    return text
+
+
+def comparison_with_live(trial: Trial) -> str:
+    """Return how the candidate compares with the live version, or why it isn't compared."""
+    live, loss = trial.live, trial.candidate.metrics.eval_loss
+    if live is None or trial.candidate.number <= live.number:
+        return ""
+    if why := incomparable(trial):
+        return f"not compared with version {live.number}: {why}"
+    live_loss = live.metrics.eval_loss or 0.0
+    change = ((loss or 0.0) - live_loss) / live_loss
+    return f"{abs(change):.1%} {'worse' if change > 0 else 'better'} than version {live.number}'s {live_loss:.4f}"

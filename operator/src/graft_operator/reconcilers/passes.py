@@ -1,0 +1,108 @@
+"""One pass over one object: what goes wrong with a part of it is reported, and keeps no other part from being done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from graft_operator.agents import Agents
+from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.base_model import BaseModelStatus
+from graft_operator.artifacts import Artifacts, RegistryError, RegistryUnavailable
+from graft_operator.cluster import Cache, Cluster, Forbidden, Invalid, NotFound
+from graft_operator.cluster.errors import NamespaceTerminating
+from graft_operator.cluster.resources import Resource
+from graft_operator.engine.controller import TransientError
+from graft_operator.manifests.platform import Platform
+from graft_operator.plan.actions import Action, CreateJob
+from graft_operator.plan.rejections import Rejection, component_of
+from graft_operator.reconcilers.config_map_rows import ConfigMapRows
+from graft_operator.reconcilers.effects import Effects
+from graft_operator.reconcilers.problems import object_refused, registry_trouble
+from graft_operator.reconcilers.rejections import Outcome
+from graft_operator.reconcilers.reporting import Reporter
+from graft_operator.reconcilers.wanted_sets import WantedSets
+
+log = logging.getLogger(__name__)
+
+Status = TypeVar("Status", LoraAdapterStatus, BaseModelStatus)
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """The outside world, as passes reach it."""
+
+    cluster: Cluster
+    cache: Cache
+    artifacts: Artifacts
+    agents: Agents
+    rows: ConfigMapRows
+    effects: Effects
+    reporter: Reporter
+    platform: Platform
+    clock: Callable[[], datetime]
+    wanted: WantedSets
+
+    @asynccontextmanager
+    async def one(self, kind: Resource, body: Body, status: type[Status]) -> AsyncIterator[Pass]:
+        """Make one pass. What ends it is said on the object; the worker gets the error and tries again."""
+        try:
+            yield Pass(self, kind, body)
+        except RegistryUnavailable as error:
+            await self.reporter.problem(kind, body, status, registry_trouble(error, passes=True))
+            raise
+        except RegistryError as error:
+            await self.reporter.problem(kind, body, status, registry_trouble(error, passes=False))
+            raise
+        except (NamespaceTerminating, TransientError):
+            raise
+        except NotFound as error:
+            # The object, or its namespace, has gone while it was looked at: its event is on the way.
+            log.info("gone meanwhile", extra={"error": str(error)})
+        except (Forbidden, Invalid) as error:
+            await self.reporter.problem(kind, body, status, object_refused(error))
+            raise
+
+
+@dataclass(slots=True)
+class Pass:
+    """What becomes of one plan's groups of actions, each of which is carried out whatever happens to the others."""
+
+    passes: Passes
+    kind: Resource
+    body: Body
+    outcomes: list[Outcome] = field(default_factory=list)
+    problem: TransientError | None = None
+    failed: list[Rejection] = field(default_factory=list)
+    """Jobs that could not be made for a reason that passes by itself, such as a webhook that is down."""
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """What the API server has refused, or could not take now."""
+        return (*(item for outcome in self.outcomes for item in outcome.rejections), *self.failed)
+
+    async def carry_out(self, actions: Sequence[Action]) -> None:
+        """Carry out one group of actions; keep what goes wrong and passes by itself for :meth:`raise_problem`."""
+        try:
+            self.outcomes.append(await self.passes.effects.carry_out(self.kind, self.body, actions))
+        except TransientError as error:
+            self.problem = self.problem or error
+            manifests = [action.manifest for action in actions if isinstance(action, CreateJob)]
+            self.failed += [
+                Rejection(kind="Job", name=item["metadata"]["name"], component=component_of(item), message=str(error))
+                for item in manifests
+            ]
+
+    async def report(self, old: Status, new: Status) -> None:
+        """Write the status, with what was refused put in."""
+        await self.passes.reporter.status(self.kind, self.body, old, new, self.rejections)
+
+    def raise_problem(self) -> None:
+        """Raise what has gone wrong with a group of actions, now that all else is done."""
+        if self.problem is not None:
+            raise self.problem

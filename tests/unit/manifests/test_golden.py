@@ -1,0 +1,117 @@
+"""Every kind of object that we make, as it is written: ``tests/data/manifests/<case>`` holds what is asked for
+(``input.yaml``) and what becomes of it (``output.yaml``).
+
+``GRAFT_UPDATE_GOLDEN=1`` writes the outputs anew; the difference is then for a person to read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.builders import PLATFORM, digest
+
+from graft_operator.api.adapter_status import ServedVersion, WarmStart
+from graft_operator.api.base_model import BaseModel
+from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.manifests.access import access_manifests
+from graft_operator.manifests.concurrency_job import concurrency_job_manifest
+from graft_operator.manifests.distributed_job import rendezvous_services
+from graft_operator.manifests.import_job import import_job_manifest
+from graft_operator.manifests.inference_pool import inference_pool
+from graft_operator.manifests.merged_model import merged_model_manifests
+from graft_operator.manifests.serving import revision_manifests, shared_service
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.job import job_to_create
+
+CASES = Path("tests/data/manifests")
+HEADER = "# Written by tests/unit/manifests/test_golden.py with GRAFT_UPDATE_GOLDEN=1 from input.yaml beside it.\n"
+
+Documents = dict[str, Any]
+"""What is asked for: objects by their kind, and under ``Also`` what the operator has found out besides."""
+
+
+def training(given: Documents) -> list[dict[str, Any]]:
+    adapter, base = LoraAdapter.model_validate(given["LoraAdapter"]), BaseModel.model_validate(given["BaseModel"])
+    also = given["Also"]
+    start = WarmStart.model_validate(also["warmStart"]) if "warmStart" in also else None
+    seen = AdapterSnapshot(
+        adapter=adapter, base=base, recipe=also["recipe"], warm_start=start, dataset_digest=also.get("datasetDigest")
+    )
+    return [*rendezvous_services(adapter), job_to_create(seen, PLATFORM)]
+
+
+def import_of_a_base(given: Documents) -> list[dict[str, Any]]:
+    return [import_job_manifest(BaseModel.model_validate(given["BaseModel"]), digest("the source"), PLATFORM)]
+
+
+def serving(given: Documents) -> list[dict[str, Any]]:
+    base = BaseModel.model_validate(given["BaseModel"])
+    [revision] = base.status.serving
+    return [
+        *access_manifests(base, [revision.deployment]),
+        shared_service(base),
+        *revision_manifests(base, revision, given["Also"]["wanted"], PLATFORM),
+    ]
+
+
+def merged_model(given: Documents) -> list[dict[str, Any]]:
+    adapter, base = LoraAdapter.model_validate(given["LoraAdapter"]), BaseModel.model_validate(given["BaseModel"])
+    return merged_model_manifests(adapter, base, ServedVersion.model_validate(given["Also"]["version"]), PLATFORM)
+
+
+def gateway(given: Documents) -> list[dict[str, Any]]:
+    base = BaseModel.model_validate(given["BaseModel"])
+    assert base.spec.serving.gateway is not None
+    return [inference_pool(base, base.spec.serving.gateway)]
+
+
+def concurrency_test(given: Documents) -> list[dict[str, Any]]:
+    base = BaseModel.model_validate(given["BaseModel"])
+    return [concurrency_job_manifest(base, digest("what is tested"), given["Also"]["adapters"], PLATFORM)]
+
+
+BUILDERS: dict[str, Callable[[Documents], list[dict[str, Any]]]] = {
+    "concurrency-test": concurrency_test,
+    "gateway": gateway,
+    "import": import_of_a_base,
+    "import-from-claim": import_of_a_base,
+    "merged-model": merged_model,
+    "serving": serving,
+    "training": training,
+    "training-distributed": training,
+    "training-warm-start": training,
+}
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """A dumper without anchors: every object stands for itself."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def written(objects: list[dict[str, Any]]) -> str:
+    """Return the objects as a person reads them, in the order in which they are applied."""
+    return HEADER + yaml.dump_all(objects, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def asked_for(case: str) -> Documents:
+    documents = yaml.safe_load_all((CASES / case / "input.yaml").read_text())
+    return {document["kind"]: document for document in documents}
+
+
+@pytest.mark.parametrize("case", BUILDERS)
+def test_what_is_written(case: str) -> None:
+    output, made = CASES / case / "output.yaml", written(BUILDERS[case](asked_for(case)))
+    if os.environ.get("GRAFT_UPDATE_GOLDEN"):
+        output.write_text(made)
+    assert output.read_text() == made, "read the difference; GRAFT_UPDATE_GOLDEN=1 takes it over"
+
+
+def test_every_case_is_built() -> None:
+    assert {path.name for path in CASES.iterdir()} == set(BUILDERS)

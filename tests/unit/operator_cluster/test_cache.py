@@ -1,0 +1,178 @@
+"""What the cache takes in, what it forgets, and whom it tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from graft_operator.cluster.cache import Cache, Change
+from graft_operator.cluster.resources import (
+    DEPLOYMENTS,
+    JOBS,
+    LORA_ADAPTERS,
+    PODS,
+    REFUSED_PODS,
+    SERVICES,
+)
+from graft_operator.manifests import labels
+
+NAMESPACE = "team-a"
+
+
+def body(name: str = "support", version: int = 1, *, uid: str = "", **fields: Any) -> dict[str, Any]:
+    metadata = {"namespace": NAMESPACE, "name": name, "uid": uid or f"uid-{name}", "resourceVersion": str(version)}
+    return {"metadata": metadata | fields.pop("metadata", {}), **fields}
+
+
+class Told:
+    """Collects what a cache tells: name, kind of change, and whether it was our own."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+
+    def __call__(self, change: Change) -> None:
+        self.changes.append(change)
+
+    def names(self) -> list[str]:
+        told = [f"{'-' if item.new is None else '+'}{item.body['metadata']['name']}" for item in self.changes]
+        self.changes.clear()
+        return told
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def cache(told: Told) -> Cache:
+    return Cache(told)
+
+
+def test_an_object_comes_out_as_it_went_in_with_its_type(cache: Cache) -> None:
+    cache.put(JOBS, body(spec={"template": {"unknownField": [1, None, "é"]}}))
+    found = cache.get(JOBS, NAMESPACE, "support")
+    assert found is not None
+    assert found["spec"] == {"template": {"unknownField": [1, None, "é"]}}
+    assert (found["apiVersion"], found["kind"]) == ("batch/v1", "Job")
+
+
+def test_nobody_can_change_what_another_reads(cache: Cache) -> None:
+    cache.put(JOBS, body(spec={"a": [1]}))
+    (cache.get(JOBS, NAMESPACE, "support") or {})["spec"]["a"].append(2)
+    assert (cache.get(JOBS, NAMESPACE, "support") or {})["spec"] == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("versions", "kept", "times"),
+    [
+        pytest.param([1, 2], 2, 2, id="a newer one wins"),
+        pytest.param([2, 1], 2, 1, id="an older one that comes late is nothing new"),
+        pytest.param([2, 2], 2, 1, id="the same one twice is nothing new"),
+        pytest.param([9, 10], 10, 2, id="versions are numbers, not texts"),
+    ],
+)
+def test_events_may_come_twice_or_in_another_order(
+    cache: Cache, told: Told, versions: list[int], kept: int, times: int
+) -> None:
+    for version in versions:
+        cache.put(JOBS, body(version=version, spec={"version": version}))
+    assert (cache.get(JOBS, NAMESPACE, "support") or {})["spec"] == {"version": kept}
+    assert len(told.changes) == times
+
+
+def test_a_late_event_does_not_bring_back_what_was_deleted(cache: Cache, told: Told) -> None:
+    cache.put(JOBS, body(version=1))
+    cache.remove(JOBS, NAMESPACE, "support", uid="uid-support", version=5)
+    cache.put(JOBS, body(version=4))
+    assert cache.get(JOBS, NAMESPACE, "support") is None
+    assert told.names() == ["+support", "-support"]
+
+
+def test_a_deletion_that_comes_before_the_creation_counts(cache: Cache) -> None:
+    cache.remove(JOBS, NAMESPACE, "support", uid="uid-support", version=5)
+    assert not cache.put(JOBS, body(version=4))
+
+
+def test_a_namesake_that_was_made_anew_is_another_object(cache: Cache) -> None:
+    cache.put(JOBS, body(version=1, uid="first"))
+    cache.put(JOBS, body(version=7, uid="second"))
+    cache.remove(JOBS, NAMESPACE, "support", uid="first", version=6)
+    assert cache.version(JOBS, NAMESPACE, "support") == ("second", 7)
+
+
+def test_what_a_listing_does_not_name_any_more_is_gone(cache: Cache, told: Told) -> None:
+    for name in ("kept", "lost"):
+        cache.put(JOBS, body(name, 3))
+    cache.put(JOBS, body("new", 12))
+    told.changes.clear()
+    cache.replace(JOBS, None, [(NAMESPACE, "kept")], 10)
+    assert told.names() == ["-lost"], "what is newer than the listing was made after it"
+    assert [name for _, name in cache.names(JOBS)] == ["kept", "new"]
+
+
+def test_a_listing_of_one_namespace_says_nothing_of_another(cache: Cache) -> None:
+    cache.put(JOBS, body("here", 1))
+    cache.put(JOBS, body("elsewhere", 1, metadata={"namespace": "team-b"}))
+    cache.replace(JOBS, NAMESPACE, [], 10)
+    assert cache.names(JOBS) == [("team-b", "elsewhere")]
+
+
+def test_a_kind_is_read_once_it_was_listed_and_until_it_is_closed_to_us(cache: Cache) -> None:
+    assert not cache.is_synced(JOBS, NAMESPACE)
+    cache.replace(JOBS, NAMESPACE, [], 1)
+    assert cache.is_synced(JOBS, NAMESPACE)
+    assert not cache.is_synced(JOBS, "team-b")
+    cache.fail(JOBS, NAMESPACE, "no answer")
+    assert cache.is_synced(JOBS, NAMESPACE), "what is known stays known"
+    assert cache.problem(JOBS, NAMESPACE) == "no answer"
+    cache.fail(JOBS, NAMESPACE, "forbidden", is_closed=True)
+    assert not cache.is_synced(JOBS, NAMESPACE)
+    cache.replace(JOBS, NAMESPACE, [], 2)
+    assert cache.problem(JOBS, NAMESPACE) == ""
+
+
+def test_children_are_found_by_their_owner_and_component(cache: Cache) -> None:
+    for name, owner, component in (("a", "u1", "serving"), ("b", "u1", "import"), ("c", "u2", "serving")):
+        cache.put(PODS, body(name, metadata={"labels": {labels.OWNER_UID: owner, labels.COMPONENT: component}}))
+    assert [pod["metadata"]["name"] for pod in cache.owned(PODS, "u1")] == ["a", "b"]
+    assert [pod["metadata"]["name"] for pod in cache.owned(PODS, "u1", "serving")] == ["a"]
+    cache.remove(PODS, NAMESPACE, "a")
+    assert cache.owned(PODS, "u1", "serving") == []
+
+
+def test_adapters_are_found_by_the_base_that_they_name_now(cache: Cache) -> None:
+    cache.put(LORA_ADAPTERS, body(version=1, spec={"baseModelRef": {"name": "tiny"}}))
+    cache.put(LORA_ADAPTERS, body(version=2, spec={"baseModelRef": {"name": "large"}}))
+    assert cache.adapters_of(NAMESPACE, "tiny") == []
+    assert cache.adapters_of(NAMESPACE, "large") == [(NAMESPACE, "support")]
+
+
+def test_an_adapter_without_a_well_formed_spec_is_nobodys(cache: Cache) -> None:
+    for version, spec in enumerate(({}, None, {"baseModelRef": None}, {"baseModelRef": {}}), start=1):
+        cache.put(LORA_ADAPTERS, body(version=version, spec=spec))
+    assert cache.adapters_of(NAMESPACE, "") == []
+
+
+def test_what_the_platform_says_is_found_by_whom_it_is_about(cache: Cache) -> None:
+    cache.put(REFUSED_PODS, body("event", regarding={"uid": "uid-job"}, note="exceeded quota"))
+    assert [event["note"] for event in cache.events_of("uid-job")] == ["exceeded quota"]
+    assert cache.events_of("uid-other") == []
+
+
+def test_managed_fields_are_not_kept_but_that_an_autoscaler_has_set_the_replicas_is(cache: Cache) -> None:
+    scaled = {"manager": "kube-controller-manager", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    edited = {"manager": "kubectl", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    for name, fields in (("auto", [edited, scaled]), ("hand", [edited])):
+        cache.put(DEPLOYMENTS, body(name, metadata={"managedFields": fields}))
+    found = {name: (cache.get(DEPLOYMENTS, NAMESPACE, name) or {})["metadata"] for name in ("auto", "hand")}
+    assert all("managedFields" not in metadata for metadata in found.values())
+    assert "graft.dev/autoscaled" in found["auto"]["annotations"]
+    assert "annotations" not in found["hand"]
+
+
+def test_what_we_have_written_ourselves_is_told_as_our_own(cache: Cache, told: Told) -> None:
+    cache.put(SERVICES, body(version=3), is_own=True)
+    cache.put(SERVICES, body(version=3))
+    assert [change.is_own for change in told.changes] == [True], "its event from the watch is nothing new"

@@ -1,0 +1,173 @@
+"""Which adapters need nothing from the registry: those whose status says that all is done, for the present spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from tests.builders import (
+    NOW,
+    PARITY,
+    adapter,
+    answering_pod,
+    base_model,
+    digest,
+    recipe_of,
+    resolved_base,
+    seen,
+    served_version,
+    version,
+)
+
+from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.conditions import no, yes
+from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.plan.adapter.plan import plan_adapter
+from graft_operator.plan.adapter.settled import is_settled
+from graft_operator.plan.known import Unknown
+from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.versions import summary
+from graft_registry.documents import StoredVersion
+
+NEVER = base_model(resolved="B", serves=("A", "B"), readaptation={"policy": "Never"})
+
+
+def lived(given: AdapterSnapshot) -> LoraAdapter:
+    """Return the adapter with the status that its plans have led to, with all that it needed from the registry."""
+    for _ in range(6):
+        plan = plan_adapter(given, NOW, training_job=lambda _: {"metadata": {"name": "x"}}, merged_model=lambda *_: [])
+        assert isinstance(plan.status, LoraAdapterStatus)
+        given = replace(given, adapter=given.adapter.model_copy(update={"status": plan.status}))
+    return given.adapter
+
+
+def served(subject: LoraAdapter | None = None, **fields: Any) -> LoraAdapter:
+    """Return an adapter that is served, and has been for long."""
+    subject = subject or adapter()
+    stored: StoredVersion = fields.pop("stored", None) or version(1, recipe=recipe_of(subject))
+    serving = {"mode": "MultiAdapter", "target": served_version(1, recipe=stored.manifest.recipe)}
+    status = subject.status.model_copy(
+        update={"serving": subject.status.serving.model_copy(update=serving), "versions": (summary(stored),)}
+    )
+    subject = subject.model_copy(update={"status": status})
+    pods = (answering_pod(stored),)
+    return lived(seen(subject, **{"published": stored, "live": stored, "pods": pods} | fields))
+
+
+def with_status(subject: LoraAdapter, **changes: Any) -> LoraAdapter:
+    return subject.model_copy(update={"status": subject.status.model_copy(update=changes)})
+
+
+def with_serving(subject: LoraAdapter, **changes: Any) -> LoraAdapter:
+    return with_status(subject, serving=subject.status.serving.model_copy(update=changes))
+
+
+def with_spec(subject: LoraAdapter, other: LoraAdapter) -> LoraAdapter:
+    return subject.model_copy(update={"spec": other.spec})
+
+
+def now_told(subject: LoraAdapter, kind: str, fact: Any) -> LoraAdapter:
+    conditions = tuple(
+        item.model_copy(update={"status": fact.status, "reason": fact.reason}) if item.type == kind else item
+        for item in subject.status.conditions
+    )
+    return with_status(subject, conditions=conditions)
+
+
+SERVED = served()
+ON_B = base_model(resolved="B", serves=("A", "B"))
+UNSERVED = adapter(serving={"mode": "None"})
+V1_UNSERVED = version(1, recipe=recipe_of(UNSERVED))
+PINNED = adapter(version=1)
+OF_MERGED = adapter(serving={"mode": "Merged"})
+V1_MERGED = version(1, recipe=recipe_of(OF_MERGED), merge=PARITY)
+SUSPENDED = lived(seen(adapter(suspend=True)))
+PUBLISHED = lived(seen(with_status(UNSERVED, versions=(summary(V1_UNSERVED),)), published=V1_UNSERVED))
+KEPT = served(base=NEVER, kept_base=resolved_base("A"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    given: AdapterSnapshot
+    settled: bool
+
+
+def yes_for(subject: LoraAdapter, **fields: Any) -> Case:
+    return Case(given=seen(subject, recipe=None, **fields), settled=True)
+
+
+def no_for(subject: LoraAdapter, **fields: Any) -> Case:
+    return Case(given=seen(subject, recipe=None, **fields), settled=False)
+
+
+CASES = {
+    "one that is served": yes_for(SERVED),
+    "a new one": no_for(adapter()),
+    "another spec": no_for(with_spec(SERVED, adapter(lora={"rank": 8}))),
+    "a spec that nobody has looked at": no_for(
+        SERVED.model_copy(update={"metadata": SERVED.metadata.model_copy(update={"generation": 2})})
+    ),
+    "another base": no_for(SERVED, base=ON_B),
+    "a base that is gone": no_for(SERVED, base=None),
+    "a base that is being resolved": no_for(SERVED, base=base_model(resolved=None)),
+    "other rows": no_for(SERVED, dataset_digest=digest("other rows")),
+    "other rows to evaluate with": no_for(SERVED, evaluation_digest=digest("other rows")),
+    "rows that are gone": no_for(SERVED, dataset_problem="there is no ConfigMap rows"),
+    "rows that are being read": no_for(SERVED, unknown=Unknown()),
+    "a stall": no_for(now_told(SERVED, "Stalled", yes("Diverged"))),
+    "work in progress": no_for(now_told(SERVED, "Reconciling", yes("RollingOut"))),
+    "one that has stopped to answer": no_for(now_told(SERVED, "Ready", no("RollingOut"))),
+    "one on demand that is not loaded": yes_for(now_told(SERVED, "Ready", no("NotResident"))),
+    "one that is behind": no_for(now_told(SERVED, "UpToDate", no("RollingOut"))),
+    "a version that the status does not know": no_for(with_status(SERVED, versions=())),
+    "a version that was rolled back": no_for(
+        with_status(SERVED, versions=(summary(version(1, recipe=recipe_of(adapter())), "RolledBack"),))
+    ),
+    "a version in a state of a newer release": no_for(
+        with_status(SERVED, versions=(SERVED.status.versions[0].model_copy(update={"state": "Quarantined"}),))
+    ),
+    "an alias that points to another": no_for(with_serving(SERVED, target=served_version(2))),
+    "an alias that points to another of that number": no_for(
+        with_serving(SERVED, target=served_version(1, recipe=digest("other")))
+    ),
+    "a rollback window that is open": no_for(with_serving(SERVED, previous=served_version(1))),
+    "a version that a merged training has made": yes_for(
+        served(stored=version(1, recipe=recipe_of(OF_MERGED), merge=PARITY))
+    ),
+    "a method that was chosen": yes_for(served(adapter(method="Auto"), stored=version(1, recipe=recipe_of(adapter())))),
+    "one that is published only": yes_for(PUBLISHED),
+    "one that is published only, with another spec": no_for(
+        with_spec(PUBLISHED, adapter(serving={"mode": "None"}, lora={"rank": 8}))
+    ),
+    "one that is to be published only, and was served": no_for(with_spec(SERVED, UNSERVED)),
+    "one that is suspended and was never trained": yes_for(SUSPENDED),
+    "one that is suspended, whose base has changed": no_for(SUSPENDED, base=ON_B),
+    "one that is not suspended any more": no_for(with_spec(SUSPENDED, adapter())),
+    "one that is suspended and served": yes_for(served(adapter(suspend=True))),
+    "one that is pinned": yes_for(served(PINNED, pinned=version(1, recipe=recipe_of(PINNED)))),
+    "one that is pinned, whatever has become of its rows": yes_for(
+        served(PINNED, pinned=version(1, recipe=recipe_of(PINNED))), dataset_problem="gone", base=None
+    ),
+    "one that is pinned to another version": no_for(
+        with_spec(served(PINNED, pinned=version(1, recipe=recipe_of(PINNED))), adapter(version=2))
+    ),
+    "one that is pinned from now on": no_for(with_spec(SERVED, PINNED)),
+    "one that policy Never keeps on its base": yes_for(KEPT, base=NEVER),
+    "one that it keeps no longer": no_for(KEPT, base=ON_B),
+    "one that it keeps, whose spec has changed": no_for(with_spec(KEPT, adapter(lora={"rank": 8})), base=NEVER),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_settled(case: Case) -> None:
+    assert is_settled(case.given) == case.settled
+
+
+def test_a_merged_model_is_settled_once_it_is_served() -> None:
+    moved = with_serving(
+        SERVED, mode="Merged", target=served_version(1, recipe=V1_MERGED.manifest.recipe, merge=PARITY)
+    )
+    merged = with_spec(with_status(moved, versions=(summary(V1_MERGED),)), OF_MERGED)
+    assert is_settled(seen(merged))
+    assert not is_settled(seen(with_serving(merged, mode="MultiAdapter")))
