@@ -12,7 +12,7 @@ from statistics import median
 
 from tests.unit.registry.builders import HIDDEN, Tensors, base_manifest, version_on, write_adapter, write_model
 
-from graft_serving.checks import version_check
+from graft_serving.adapters.checks import version_check
 
 ROUNDS = 200
 LAYERS = 32

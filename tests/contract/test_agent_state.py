@@ -11,7 +11,7 @@ from graft_operator.agents.documents import AgentState as Read
 from graft_operator.agents.documents import EngineStatus, LoadStatus, ProbeScore
 from graft_operator.agents.reading import read_state
 from graft_operator.plan.rollout.measured import Measured
-from graft_serving.documents import (
+from graft_serving.status.documents import (
     AdapterStatus,
     BaseState,
     EngineState,
@@ -20,8 +20,8 @@ from graft_serving.documents import (
     ShareState,
     VersionStatus,
 )
-from graft_serving.documents import AgentState as Written
-from graft_serving.traffic import latency_bucket
+from graft_serving.status.documents import AgentState as Written
+from graft_serving.telemetry.traffic import latency_bucket
 from graft_serving.versions import VersionState
 
 DIGEST, OTHER_DIGEST = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"

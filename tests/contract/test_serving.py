@@ -18,10 +18,12 @@ from graft_operator.manifests.serving_workload import GRACE_SECONDS
 from graft_operator.plan.placement.places import place
 from graft_operator.plan.placement.wanted_set import wanted_set
 from graft_registry.config import RegistryConfig
-from graft_serving import documents, wanted_configmap
-from graft_serving.engine_monitor import EngineStateName
+from graft_serving.engine.monitor import EngineStateName
 from graft_serving.settings import Settings
+from graft_serving.status import documents
 from graft_serving.versions import VersionState
+from graft_serving.wanted import configmap as wanted_configmap
+from graft_serving.wanted.documents import parse_wanted_set
 
 OTHER = "http://graft-tiny-12345678.team-a.svc:8000"
 
@@ -55,7 +57,7 @@ def wanted(**fields: Any) -> dict[str, Any]:
 
 
 def test_agent_understands_the_wanted_set() -> None:
-    read = documents.parse_wanted_set(json.dumps(wanted()).encode())
+    read = parse_wanted_set(json.dumps(wanted()).encode())
     by_name = {adapter.name: adapter for adapter in read.adapters}
     assert by_name.keys() == {"steady", "moving", "readapted", "elsewhere"}
     assert [key.number for key in by_name["moving"].version_keys] == [1, 2]
@@ -69,7 +71,7 @@ def test_agent_finds_the_wanted_set_in_its_config_map() -> None:
     revision = builders.serving_revision()
     config_map = serving.wanted_config_map(builders.base_model(), revision, wanted())
     assert config_map["data"].keys() == {wanted_configmap.KEY}
-    documents.parse_wanted_set(config_map["data"][wanted_configmap.KEY].encode())
+    parse_wanted_set(config_map["data"][wanted_configmap.KEY].encode())
 
 
 def agent_environment() -> dict[str, str]:

@@ -13,8 +13,7 @@ from graft_operator.plan.placement.demand import Demand
 from graft_operator.plan.placement.places import place
 from graft_operator.plan.placement.wanted_set import wanted_set
 from graft_operator.plan.snapshot import AdapterOfBase, PodObserved
-from graft_serving.documents import WantedSet, parse_wanted_set
-from graft_serving.routing import Peer
+from graft_serving.wanted.documents import WantedPeer, WantedSet, parse_wanted_set
 
 URLS = {base_id(letter): service_url("team-a", "tiny", base_id(letter)) for letter in "AB"}
 
@@ -74,7 +73,7 @@ def test_the_pod_that_is_chosen_loads_the_adapter_and_the_others_know_whom_to_as
     parts = {one.name: wanted.part_of(one.name).adapters[0] for one in pods}
     (holder,) = [name for name, part in parts.items() if part.versions]
     assert [len(part.route) for part in parts.values()].count(1) == 1
-    peer = next(Peer(one.name, f"http://{one.host}:8002") for one in pods if one.name == holder)
+    peer = next(WantedPeer(name=one.name, url=f"http://{one.host}:8002") for one in pods if one.name == holder)
     for name, part in parts.items():
         assert wanted.peers_with(part, besides=name) == (() if name == holder else (peer,))
 

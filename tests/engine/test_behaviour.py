@@ -12,6 +12,8 @@ import pytest
 import urllib3
 from tests.engine.conftest import MODEL, Engine
 
+from graft_serving.engine.client import GREEDY
+
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 SERVED = ("plain", "stabilized", "patterned", "odd-rank")
@@ -111,3 +113,24 @@ def test_the_key_of_the_api_does_not_guard_the_adapters(engine: Engine) -> None:
     body = {"name": "stranger", "src": "/models/adapters/plain"}
     assert engine.ask_as_stranger("POST", "/adapters", body) == 200
     assert engine.ask_as_stranger("DELETE", "/adapters/stranger") == 200
+
+
+def test_a_proof_s_request_is_understood_as_it_is(engine: Engine) -> None:
+    """The agent says every parameter that decides which token comes next; an unknown one might be refused."""
+    body = {"model": MODEL, "prompt": [1, 2, 3], "max_tokens": 4, "return_token_ids": True, **GREEDY}
+    answer = engine.post("/v1/completions", body)
+    assert answer.status == 200, answer.data
+    assert answer.json()["choices"][0]["token_ids"]
+
+
+def test_the_list_tells_how_long_a_request_may_be(engine: Engine) -> None:
+    """The agent leaves golden prompts and probes out that are longer."""
+    assert isinstance(engine.models()[MODEL]["max_model_len"], int)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/tokenize", "/detokenize"]
+)
+def test_the_routes_that_the_agent_lets_through_are_there(engine: Engine, path: str) -> None:
+    """Each is asked with too little, which is told with another status than that of a route that is not there."""
+    assert engine.post(path, {"model": MODEL}).status not in (404, 405)

@@ -7,12 +7,18 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 WORDS = ("alpha", "bravo", "carbon", "delta", "ember", "fjord", "gamma", "harbor")
 BASE_WEIGHTS = b"the base"
+OTHER_PATHS = (
+    *("/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings", "/v1/score", "/v1/rerank"),
+    *("/score", "/rerank", "/tokenize", "/detokenize"),
+)
 
 
 def answer_token_ids(weights: bytes, prompt: object, length: int) -> list[int]:
@@ -43,6 +49,9 @@ class FakeEngine:
         self.seconds_per_token = 0.0
         self.hangs = False
         self.deaths: list[str] = []
+        self.max_model_length: int | None = None
+        self.evicts: set[str] = set()
+        """Adapter names whose weights have left the engine's cache: newer versions answer 500 to their unload."""
         self.loads: list[str] = []
         self.unloads: list[str] = []
         self.generations: Counter[str] = Counter()
@@ -57,13 +66,21 @@ class FakeEngine:
         """Models that were unloaded while they answered."""
         self.disconnected = 0
         self.polls = 0
+        self.last_body: dict[str, Any] = {}
+        """Of the last request on one of the other routes."""
         self.last_headers: dict[str, str] = {}
         """Of the last request for a generation."""
+        self.instead: Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse | None]] | None = None
+        """A test's own way to answer a generation; None leaves it to the engine."""
         self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._runner is not None
 
     async def start(self) -> None:
         self.adapters = {}
@@ -73,6 +90,8 @@ class FakeEngine:
         app.router.add_post("/v1/unload_lora_adapter", self._unload)
         for path in ("/v1/completions", "/v1/chat/completions"):
             app.router.add_post(path, self._generate)
+        for path in OTHER_PATHS:
+            app.router.add_post(path, self._answer_otherwise)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.01)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
@@ -91,7 +110,8 @@ class FakeEngine:
         self.polls += 1
         if self.hangs:
             await asyncio.sleep(3600)
-        cards = [{"id": self.base_model, "object": "model", "root": "/base", "parent": None}]
+        base = {"id": self.base_model, "object": "model", "root": "/base", "parent": None}
+        cards: list[dict[str, Any]] = [base | {"max_model_len": self.max_model_length}]
         cards += [
             {"id": name, "object": "model", "root": path, "parent": self.base_model}
             for name, path in self.adapters.items()
@@ -126,6 +146,8 @@ class FakeEngine:
         if name not in self.adapters:
             return _error(404, "NotFoundError", f"The lora adapter '{name}' cannot be found.")
         path = self.adapters.pop(name)
+        if name.split("--")[0] in self.evicts:
+            return _error(500, "InternalServerError", f"Failed to remove LoRA adapter '{name}'.")
         if not await asyncio.to_thread(Path(path).is_dir):
             self.deaths.append(f"the files of {name} were deleted before it was unloaded")
         return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
@@ -143,6 +165,8 @@ class FakeEngine:
         self.last_headers = dict(request.headers)
         body = await request.json()
         model = body["model"]
+        if self.instead is not None and (answer := await self.instead(request, body)) is not None:
+            return answer
         try:
             weights = self._weights(model)
         except FileNotFoundError:
@@ -159,6 +183,41 @@ class FakeEngine:
         choice = {"index": 0, "text": text, "message": {"role": "assistant", "content": text}, "token_ids": token_ids}
         usage = {"prompt_tokens": 3, "total_tokens": 3 + len(token_ids), "completion_tokens": len(token_ids)}
         return _compact({"id": "cmpl-1", "model": model, "choices": [choice], "usage": usage})
+
+    async def _answer_otherwise(self, request: web.Request) -> web.StreamResponse:
+        """The other routes, in the shapes of OpenAI, Anthropic and vLLM."""
+        self.last_headers = dict(request.headers)
+        body = self.last_body = await request.json()
+        model = body["model"]
+        if (weights := self._weights(model)) is None:
+            return _error(404, "NotFoundError", f"The model `{model}` does not exist.")
+        text = answer_text(answer_token_ids(weights, body.get("input", body.get("messages")), 3))
+        if body.get("stream"):
+            events = stream_of_messages if request.path == "/v1/messages" else stream_of_responses
+            return await self._stream_events(request, events(model, text))
+        answers: dict[str, dict[str, object]] = {
+            "/v1/responses": response_document(model, text, "completed"),
+            "/v1/messages": message_document(model, text),
+            "/v1/messages/count_tokens": {"input_tokens": 7},
+            "/v1/embeddings": {
+                "object": "list",
+                "model": model,
+                "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}],
+                "usage": {"prompt_tokens": 3, "total_tokens": 3},
+            },
+            "/tokenize": {"count": 3, "max_model_len": 64, "tokens": [1, 2, 3]},
+            "/detokenize": {"prompt": "alpha"},
+        }
+        scores = {"id": "s-1", "model": model, "data": [{"index": 0, "score": 0.5}], "usage": {"prompt_tokens": 3}}
+        return _compact(answers.get(request.path, scores))
+
+    async def _stream_events(self, request: web.Request, events: list[dict[str, Any]]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for event in events:
+            await response.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+            await asyncio.sleep(self.seconds_per_token)
+        return response
 
     async def _take_time(self, model: str, tokens: int) -> None:
         self.begun.append(asyncio.get_running_loop().time())
@@ -183,6 +242,67 @@ class FakeEngine:
             self.disconnected += 1
             raise
         return response
+
+
+def message_document(model: str, text: str) -> dict[str, Any]:
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 3, "output_tokens": 5},
+    }
+
+
+def stream_of_messages(model: str, text: str) -> list[dict[str, Any]]:
+    begun = message_document(model, "") | {"content": [], "stop_reason": None, "usage": usage_of_anthropic(0)}
+    return [
+        {"type": "message_start", "message": begun},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
+        {"type": "message_stop"},
+    ]
+
+
+def usage_of_anthropic(output: int) -> dict[str, int]:
+    return {"input_tokens": 3, "output_tokens": output}
+
+
+def response_document(model: str, text: str, status: str) -> dict[str, Any]:
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    message = {"id": "m", "type": "message", "role": "assistant", "status": "completed", "content": content}
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 0,
+        "model": model,
+        "status": status,
+        "output": [message] if status == "completed" else [],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": 3,
+            "output_tokens": 5,
+            "total_tokens": 8,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": 0},
+        },
+    }
+
+
+def stream_of_responses(model: str, text: str) -> list[dict[str, Any]]:
+    delta = {"item_id": "m", "output_index": 0, "content_index": 0, "delta": text, "logprobs": []}
+    return [
+        {"type": "response.created", "sequence_number": 0, "response": response_document(model, "", "in_progress")},
+        {"type": "response.output_text.delta", "sequence_number": 1, **delta},
+        {"type": "response.completed", "sequence_number": 2, "response": response_document(model, text, "completed")},
+    ]
 
 
 def _compact(document: dict[str, object]) -> web.Response:

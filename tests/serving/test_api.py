@@ -14,7 +14,7 @@ from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 from yarl import URL
 
-from graft_serving import forwarding
+from graft_serving.proxy import dispatch
 
 
 class OtherService:
@@ -127,14 +127,14 @@ async def test_no_other_path_reaches_the_engine(pod: Pod, method: str, path: str
         (b"{", 400, "invalid_json"),
         (b"[" * 100_000, 400, "invalid_json"),
         (b"[]", 400, "invalid_json"),
-        (b'{"model": "tiny", "model": "support--v1-00000000"}', 400, "invalid_json"),
+        (b'{"model": "tiny", "model": "support--v1-00000000"}', 404, "model_not_found"),
         (b'{"prompt": "x"}', 400, "model_missing"),
         (b'{"model": 7}', 400, "model_missing"),
         (b'{"model": "tiny", "prompt": "' + b"x" * 20_000 + b'"}', 413, "request_too_large"),
     ],
 )
 async def test_bad_requests_are_told_what_is_wrong(pod: Pod, body: bytes, status: int, code: str) -> None:
-    pod.settings = pod.settings.model_copy(update={"max_body_bytes": 200_000 if status == 400 else 10_000})
+    pod.settings = pod.settings.model_copy(update={"max_body_bytes": 10_000 if status == 413 else 200_000})
     async with pod.agent():
         await serving(pod)
         async with pod.client.post(f"{pod.url}/v1/completions", data=body) as response:
@@ -243,14 +243,14 @@ async def test_a_request_that_a_service_sends_back_to_the_dead_engine_is_sent_ag
     assert len(peer.requests) == len(peer.connections) == 4, "a Service chooses another pod for another connection only"
 
 
-async def test_a_request_that_no_pod_of_a_service_is_able_to_answer_gets_that_answer(
+async def test_a_request_that_no_pod_of_a_service_is_able_to_answer_is_told_so(
     pod: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarding, "OTHER_POD_SECONDS", 0.2)
-    async with beside_a_dead_engine(pod, unable=1000):
+    monkeypatch.setattr(dispatch, "SEARCH_SECONDS", 0.2)
+    async with beside_a_dead_engine(pod, unable=1000) as peer:
         answer = await pod.ask("support")
     assert answer.status == 503
-    assert answer.body["error"]["message"] == "not loaded on this replica yet"
+    assert f"{peer.url}: declined status 503" in answer.body["error"]["message"]
 
 
 async def test_a_request_waits_for_a_service_whose_pods_can_not_be_reached_yet(pod: Pod) -> None:
@@ -269,7 +269,7 @@ async def test_a_request_waits_for_a_service_whose_pods_can_not_be_reached_yet(p
 async def test_a_request_fails_with_a_hint_when_the_other_service_is_away_too(
     pod: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarding, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(dispatch, "SEARCH_SECONDS", 0.3)
     async with pod.agent():
         nobody = f"http://127.0.0.1:{free_port()}"
         pod.want(wanted_set(pod.base, wanted_adapter("support", [], forward_to=nobody)))

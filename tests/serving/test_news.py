@@ -48,3 +48,18 @@ async def test_a_wait_that_is_no_number_is_refused(pod: Pod, seconds: str) -> No
         async with pod.client.get(f"{pod.admin_url}/state", params=query) as response:
             assert response.status == 400
             assert "waitSeconds" in await response.text()
+
+
+async def test_the_decision_that_is_carried_out_is_told_as_it_stands_in_the_set(pod: Pod) -> None:
+    v1 = pod.publisher.publish("support")
+    decision = {"target": 1, "previous": None, "weight": 100}
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1]) | {"decision": decision}))
+        await pod.until_routed("support", 1)
+        state = await pod.state()
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1]) | {"decision": decision | {"weight": 50}}))
+        later = await news(pod, state["revision"])
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        last = await news(pod, later["revision"])
+    told = [document["adapters"][0]["decision"] for document in (state, later, last)]
+    assert told == [decision, decision | {"weight": 50}, None]

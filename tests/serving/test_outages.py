@@ -55,7 +55,8 @@ async def test_a_restart_between_two_polls_is_noticed_by_the_adapters_that_are_g
 
 
 async def test_a_busy_engine_may_miss_two_polls_but_not_three(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graft_serving.engine.LIST_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("graft_serving.engine.client.LIST_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("graft_serving.engine.monitor.ANSWERED_LATELY_SECONDS", 0.5)
     v1 = pod.publisher.publish("support")
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))

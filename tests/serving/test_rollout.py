@@ -8,7 +8,7 @@ from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.digests import sha256_digest
-from graft_serving import bring_up
+from graft_serving.adapters import bring_up
 
 
 async def test_a_wanted_adapter_is_served_and_answers_name_its_version(pod: Pod) -> None:

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 import uvloop
 
 from graft_registry.config import RegistryConfig
-from graft_registry.store import ObjectStore
+from graft_serving.adapters.credentials import RegistryStore
 from graft_serving.agent import Agent
 from graft_serving.settings import Settings
-from graft_serving.wanted_configmap import ApiAccess, ConfigMapWatch
-from graft_serving.wanted_file import wanted_sets_of_file
+from graft_serving.wanted.configmap import ApiAccess, ConfigMapWatch
+from graft_serving.wanted.file import wanted_sets_of_file
 
 CONFIGURATION_ERROR = 64
 
@@ -29,13 +29,16 @@ def wanted_sets(settings: Settings) -> AsyncIterator[bytes]:
     return watch.wanted_sets()
 
 
-async def serve(settings: Settings, store: ObjectStore) -> None:
+async def serve(settings: Settings, registry: RegistryStore) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Agent.composed(settings, store=store, wanted_sets=wanted_sets(settings)) as agent, agent.running():
+    async with (
+        Agent.composed(settings, open_store=registry.open, wanted_sets=wanted_sets(settings)) as agent,
+        agent.running(),
+    ):
         await stop.wait()
 
 
@@ -44,14 +47,15 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_environment()
-        store = ObjectStore(RegistryConfig.from_environment())
+        registry = RegistryStore(RegistryConfig.from_environment(), settings.registry_keys_dir)
+        registry.open()
     except ValueError as error:
         logging.getLogger(__name__).error("the configuration is not usable: %s", error)
         return CONFIGURATION_ERROR
     # What has been imported stays until the end: without it a full collection is over before a client notices.
     gc.freeze()
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(serve(settings, store))
+        uvloop.run(serve(settings, registry))
     return 0
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
@@ -11,28 +12,48 @@ from aiohttp import web
 
 from graft_registry.documents import BaseManifest
 from graft_registry.store import ObjectStore
-from graft_serving.admin import admin_application
-from graft_serving.api_keys import ApiKeys
-from graft_serving.bring_up import BringUpSequence
-from graft_serving.cache import AdapterCache
-from graft_serving.checks import version_check
-from graft_serving.engine import EngineClient
-from graft_serving.engine_monitor import EngineMonitor
-from graft_serving.lifecycle import Lifecycle, LifecycleSettings
-from graft_serving.memory import Memory
-from graft_serving.metrics import Metrics
-from graft_serving.pod import ServingPod
-from graft_serving.registry_source import RegistrySource
-from graft_serving.relay import upstream_session
-from graft_serving.router import Router
-from graft_serving.scoring import Scoring
+from graft_serving.adapters.bring_up import BringUpSequence
+from graft_serving.adapters.cache import AdapterCache
+from graft_serving.adapters.checks import version_check
+from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
+from graft_serving.adapters.memory import Memory
+from graft_serving.adapters.registry_source import RegistrySource
+from graft_serving.adapters.scoring import Scoring
+from graft_serving.api.api_keys import ApiKeys
+from graft_serving.api.intake import Intake
+from graft_serving.api.router import Router
+from graft_serving.api.waiting_room import WaitingRoom
+from graft_serving.engine.client import EngineClient
+from graft_serving.engine.monitor import EngineMonitor
+from graft_serving.proxy.dispatch import Dispatcher
+from graft_serving.proxy.relay import upstream_session
 from graft_serving.settings import Settings
-from graft_serving.waiting_room import WaitingRoom
+from graft_serving.status.admin import admin_application
+from graft_serving.status.pod import ServingPod
+from graft_serving.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 BASE_MANIFEST = ".graft/base.json"
 MEMORY_FOLDER = ".agent"
+IDLE_SECONDS = 75.0
+"""After which a client's idle connection is closed; longer than load balancers keep theirs (60 s on AWS)."""
+
+
+LINGERING_SECONDS = 2.0
+"""For which the rest of a body that nobody wants is taken and thrown away, so that its client reads the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sessions:
+    """The agent's HTTP sessions. Each has connections of its own, so that none waits for another's."""
+
+    control: aiohttp.ClientSession
+    """Loads and proofs."""
+    watch: aiohttp.ClientSession
+    """What tells whether the engine lives."""
+    proxied: aiohttp.ClientSession
+    """The requests of clients."""
 
 
 class Agent:
@@ -42,21 +63,22 @@ class Agent:
         self,
         settings: Settings,
         *,
-        store: ObjectStore,
+        open_store: Callable[[], ObjectStore],
         wanted_sets: AsyncIterator[bytes],
-        control: aiohttp.ClientSession,
-        proxied: aiohttp.ClientSession,
+        sessions: Sessions,
     ) -> None:
-        """Compose the agent; `control` carries its own calls to the engine, `proxied` those of its clients."""
+        """Compose the agent; the registry's store is opened whenever a version is fetched."""
         self._settings = settings
         self._wanted_sets = wanted_sets
         base = BaseManifest.from_bytes((settings.base_dir / BASE_MANIFEST).read_bytes())
         metrics = Metrics()
-        engine = _engine_client(settings, control)
+        engine = _engine_client(settings, sessions.control)
         self._monitor = EngineMonitor(
-            engine, poll_seconds=settings.engine_poll_seconds, on_change=lambda: self.lifecycle.wake()
+            _engine_client(settings, sessions.watch),
+            poll_seconds=settings.engine_poll_seconds,
+            on_change=lambda: self.lifecycle.wake(),
         )
-        cache = AdapterCache(settings.adapters_dir, RegistrySource(store, settings.namespace))
+        cache = AdapterCache(settings.adapters_dir, RegistrySource(open_store, settings.namespace))
         self.lifecycle = Lifecycle(
             _lifecycle_settings(settings, base),
             cache=cache,
@@ -68,12 +90,12 @@ class Agent:
         )
         self._pod = _serving_pod(settings, base, self.lifecycle, self._monitor)
         self._scoring = _scoring(settings, self._pod, self.lifecycle, cache, engine, self._monitor)
-        self.router = _router(settings, base, self._pod, proxied, metrics)
+        self.router = _router(settings, base, self._pod, sessions.proxied, metrics)
         self._admin = admin_application(
             state=self._pod.state,
             revision=self._pod.revision,
             is_ready=lambda: self.is_ready,
-            registry=metrics.registry,
+            metrics=metrics.exposed,
         )
 
     @property
@@ -84,11 +106,12 @@ class Agent:
     @classmethod
     @contextlib.asynccontextmanager
     async def composed(
-        cls, settings: Settings, *, store: ObjectStore, wanted_sets: AsyncIterator[bytes]
+        cls, settings: Settings, *, open_store: Callable[[], ObjectStore], wanted_sets: AsyncIterator[bytes]
     ) -> AsyncIterator[Self]:
         """An agent with its HTTP sessions, which are closed at the end."""
-        async with aiohttp.ClientSession() as control, upstream_session(settings.request_timeout_seconds) as proxied:
-            yield cls(settings, store=store, wanted_sets=wanted_sets, control=control, proxied=proxied)
+        async with aiohttp.ClientSession() as control, aiohttp.ClientSession() as watch, upstream_session() as proxied:
+            sessions = Sessions(control=control, watch=watch, proxied=proxied)
+            yield cls(settings, open_store=open_store, wanted_sets=wanted_sets, sessions=sessions)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -98,8 +121,7 @@ class Agent:
             OSError: a port is taken.
         """
         settings = self._settings
-        api = self.router.application(max_body_bytes=settings.max_body_bytes)
-        for_peers = self.router.application(max_body_bytes=settings.max_body_bytes, for_peers=True)
+        api, for_peers = self.router.application(), self.router.application(for_peers=True)
         self.lifecycle.restore()
         async with (
             _background(self._monitor.run(), self.lifecycle.run(), self._scoring.run(), self._follow_wanted_sets()),
@@ -133,7 +155,14 @@ class Agent:
         runners = [
             (
                 port,
-                web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=shutdown_seconds / 2),
+                web.AppRunner(
+                    app,
+                    handler_cancellation=True,
+                    access_log=None,
+                    shutdown_timeout=shutdown_seconds / 2,
+                    keepalive_timeout=IDLE_SECONDS,
+                    lingering_time=LINGERING_SECONDS,
+                ),
             )
             for port, app in applications
         ]
@@ -209,14 +238,27 @@ def _scoring(
 def _router(
     settings: Settings, base: BaseManifest, pod: ServingPod, session: aiohttp.ClientSession, metrics: Metrics
 ) -> Router:
+    keys = ApiKeys(settings.api_key_file) if settings.api_key_file else None
     return Router(
         pod=pod,
-        session=session,
-        engine_url=settings.engine_url,
+        dispatcher=Dispatcher(
+            session,
+            pod,
+            metrics,
+            engine_url=settings.engine_url,
+            request_seconds=settings.request_timeout_seconds,
+            prove=keys.proof_for if keys else None,
+        ),
         base_digest=base.digest,
         metrics=metrics,
-        keys=ApiKeys(settings.api_key_file) if settings.api_key_file else None,
+        keys=keys,
         waiting_room=WaitingRoom(settings.load_wait_seconds),
+        intake=Intake(
+            most_bytes=settings.max_body_bytes,
+            seconds=settings.body_seconds,
+            most_bytes_at_once=settings.max_bodies_bytes,
+        ),
+        cors_origins=settings.cors_origins,
     )
 
 

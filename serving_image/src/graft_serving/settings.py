@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from graft_serving.api_keys import keys_in
+from graft_serving.api.api_keys import keys_in
 
 PREFIX = "GRAFT_"
+
+
+def _separated(text: object) -> object:
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
 class Settings(BaseModel):
@@ -39,6 +43,9 @@ class Settings(BaseModel):
     of a model of 8 billion parameters)."""
     api_key_file: Path | None = None
     """A file with the keys that clients must know, one a line; every client may ask without it."""
+    registry_keys_dir: Path | None = None
+    """A folder with the registry's keys, each in a file that is named like its environment variable
+    (`AWS_ACCESS_KEY_ID` …). They are read again when they change; where there are none, the environment counts."""
     listen: str = "0.0.0.0"  # noqa: S104 - a pod's API is there to be reached from other pods
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     peer_port: Annotated[int, Field(ge=0, le=65535)] = 8002
@@ -54,9 +61,17 @@ class Settings(BaseModel):
     load_wait_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
     """How long a request for an adapter that is loaded on demand waits for it, before its client is told to come
     again."""
-    max_body_bytes: Annotated[int, Field(ge=1)] = 32 * 1024 * 1024
+    max_body_bytes: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024
+    """Of one request: a million tokens of text. Requests with images in them may need more."""
+    body_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """How long a request's body may take to arrive."""
+    max_bodies_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    """Of all requests together that have got nothing of their answer yet. They are in memory, twice at most."""
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_separated)] = ()
+    """Origins, separated by commas, whose pages may ask from a browser (`https://chat.example.com`); `*` for all."""
     request_timeout_seconds: Annotated[float, Field(gt=0)] = 3600.0
-    """Upper bound of one proxied request; it also bounds how long a version can drain."""
+    """Upper bound of one proxied request, its client's reading included; it also bounds how long a version can
+    drain."""
     engine_poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     engine_load_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
     engine_generate_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0

@@ -1,11 +1,11 @@
 """The words that the agent's modules share: what a version is, which states it has, and where aliases point."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from graft_registry.digests import digest_hex
 from graft_registry.documents import engine_name
-from graft_serving.traffic import Traffic
 
 
 class VersionState(StrEnum):
@@ -21,7 +21,7 @@ class VersionState(StrEnum):
     DRAINING = "Draining"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, order=True)
 class VersionKey:
     """One immutable version of one adapter. The digest is the one of the manifest's bytes, `sha256:<hex>`."""
 
@@ -29,17 +29,17 @@ class VersionKey:
     number: int
     manifest_digest: str
 
-    @property
+    @cached_property
     def engine_name(self) -> str:
         """The unique name under which the engine knows this version."""
         return engine_name(self.adapter, self.number, self.manifest_digest)
 
-    @property
+    @cached_property
     def directory_name(self) -> str:
         """The name of the folder that holds this version's files: the hex digits of the manifest digest."""
         return digest_hex(self.manifest_digest)
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The form in which answers name the version, e.g. `support@v7`."""
         return f"{self.adapter}@v{self.number}"
@@ -54,41 +54,3 @@ class Share:
 
 
 Route = tuple[Share, ...]
-
-
-@dataclass(slots=True)
-class ProbeScore:
-    """How a version has answered the probes of the version whose manifest has the digest `of`."""
-
-    of: str
-    total: int
-    asked: int = 0
-    right: int = 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether every probe has been asked."""
-        return self.asked == self.total
-
-    def count(self, *, right: bool) -> None:
-        """Count an answer."""
-        self.asked += 1
-        self.right += right
-
-
-@dataclass(slots=True)
-class VersionRecord:
-    """All that the agent knows of one version.
-
-    Written by the lifecycle alone, but for what has been answered: `traffic` is the router's, `score` the scoring's.
-    """
-
-    key: VersionKey
-    state: VersionState = VersionState.PENDING
-    reason: str = ""
-    message: str = ""
-    attempts: int = 0
-    retry_at: float = 0.0
-    load_seconds: float | None = None
-    traffic: Traffic = field(default_factory=Traffic)
-    score: ProbeScore | None = None

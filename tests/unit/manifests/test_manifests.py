@@ -281,7 +281,7 @@ def test_the_engine_listens_on_loopback_and_outlives_the_agent() -> None:
 
 def test_api_keys_are_a_file_that_follows_the_secret_and_that_the_agent_alone_sees() -> None:
     pod = pod_of(PODS["serving with API keys"])
-    [volume] = [volume for volume in pod["volumes"] if "secret" in volume]
+    [volume] = [volume for volume in pod["volumes"] if volume["name"] == "api-keys"]
     [agent] = pod["containers"]
     [mount] = [mount for mount in agent["volumeMounts"] if mount["name"] == volume["name"]]
     environment = {item["name"]: item.get("value") for item in agent["env"]}
@@ -292,9 +292,21 @@ def test_api_keys_are_a_file_that_follows_the_secret_and_that_the_agent_alone_se
     assert all(volume["name"] != mount["name"] for init in pod["initContainers"] for mount in init["volumeMounts"])
 
 
+def test_the_agent_alone_has_the_registry_s_keys_as_files_too_where_there_are_any() -> None:
+    pod = pod_of(PODS["serving"])
+    [volume] = [volume for volume in pod["volumes"] if volume["name"] == "registry-keys"]
+    [agent] = pod["containers"]
+    [mount] = [mount for mount in agent["volumeMounts"] if mount["name"] == volume["name"]]
+    environment = {item["name"]: item.get("value") for item in agent["env"]}
+    assert (volume["secret"]["secretName"], volume["secret"]["optional"]) == ("graft-registry", True)
+    assert environment["GRAFT_REGISTRY_KEYS_DIR"] == mount["mountPath"]
+    assert "subPath" not in mount, "a file that is mounted by subPath never changes"
+    assert all(volume["name"] != mount["name"] for init in pod["initContainers"] for mount in init["volumeMounts"])
+
+
 def test_without_a_secret_nobody_needs_a_key() -> None:
     pod = pod_of(PODS["serving"])
-    assert not [volume for volume in pod["volumes"] if "secret" in volume]
+    assert "api-keys" not in {volume["name"] for volume in pod["volumes"]}
     assert "GRAFT_API_KEY_FILE" not in {item["name"] for item in pod["containers"][0]["env"]}
 
 

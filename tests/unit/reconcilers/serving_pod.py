@@ -8,10 +8,10 @@ from datetime import datetime
 from graft_operator.agents.documents import AgentState
 from graft_operator.agents.reading import state_of
 from graft_registry.digests import sha256_digest
-from graft_serving import planning
-from graft_serving.documents import WantedSet, parse_wanted_set
-from graft_serving.routing import Alias, Decision, RoutingTable, resolve
+from graft_serving.adapters import planning
+from graft_serving.proxy.routing import Alias, Decision, RoutingTable, resolve
 from graft_serving.versions import Route, VersionKey, VersionState
+from graft_serving.wanted.documents import WantedSet, parse_wanted_set
 
 TICKS_TO_START = 2
 TICKS_TO_LOAD = 2

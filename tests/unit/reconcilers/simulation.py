@@ -17,7 +17,7 @@ from graft_operator.api.conditions import find, is_true
 from graft_operator.engine.controller import TransientError
 from graft_operator.engine.keys import AdapterKey, BaseKey
 from graft_operator.manifests import labels
-from graft_serving.routing import AskPeers, Decision, Forward, ToVersion
+from graft_serving.proxy.routing import AskPeers, Decision, Forward, ToVersion
 
 NAMESPACE = "team-a"
 ADAPTER_CONDITIONS = {

@@ -2,39 +2,41 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_serving.answers import ModelName, Usage, usage_in
+from graft_serving.proxy.answers import ModelName, StreamedAnswer, is_dying, usage_in
+from graft_serving.telemetry.answered import Usage
 
 ENGINE = "support--v7-0123abcd"
 
 
 def test_the_name_is_replaced_with_and_without_spaces() -> None:
     name = ModelName(ENGINE, "support")
-    assert name.in_whole(f'{{"model":"{ENGINE}"}}'.encode()) == b'{"model":"support"}'
-    assert name.in_whole(f'{{"model": "{ENGINE}"}}'.encode()) == b'{"model": "support"}'
+    assert name.put_into(f'{{"model":"{ENGINE}"}}'.encode()) == b'{"model":"support"}'
+    assert name.put_into(f'{{"model": "{ENGINE}"}}'.encode()) == b'{"model": "support"}'
 
 
 def test_what_the_model_wrote_is_left_alone() -> None:
     text = f'say "model":"{ENGINE}" and {ENGINE}'
     body = json.dumps({"text": text, "model": ENGINE}, separators=(",", ":")).encode()
-    assert json.loads(ModelName(ENGINE, "support").in_whole(body)) == {"text": text, "model": "support"}
+    assert json.loads(ModelName(ENGINE, "support").put_into(body)) == {"text": text, "model": "support"}
 
 
 @given(st.lists(st.integers(1, 40), max_size=20))
 def test_a_stream_is_renamed_however_it_is_cut(sizes: list[int]) -> None:
     event = f'data: {{"model":"{ENGINE}","n":1}}\n\n'.encode()
-    stream, name, received = event * 4, ModelName(ENGINE, "support"), b""
+    stream, answer, received = event * 4, StreamedAnswer(ModelName(ENGINE, "support")), b""
     for size in [*sizes, len(stream)]:
-        received += name.in_stream(stream[:size])
+        received += answer.add(stream[:size])
         stream = stream[size:]
-    received += name.rest_of_stream()
+    received += answer.rest()
     assert received == event.replace(ENGINE.encode(), b"support") * 4
 
 
 def test_a_line_is_not_held_back() -> None:
-    assert ModelName(ENGINE, "support").in_stream(b"data: [DONE]\n\n") == b"data: [DONE]\n\n"
+    assert StreamedAnswer(ModelName(ENGINE, "support")).add(b"data: [DONE]\n\n") == b"data: [DONE]\n\n"
 
 
 def test_usage_is_read_where_the_engine_tells_it() -> None:
@@ -43,3 +45,61 @@ def test_usage_is_read_where_the_engine_tells_it() -> None:
     assert usage_in(b'{"usage":{"prompt_tokens":3,"total_tokens":3}}') == Usage(prompt=3)
     assert usage_in(b'{"usage":null}') is None
     assert usage_in(b"data: {}") is None
+    assert usage_in(b'{"usage": {"input_tokens": 3, "output_tokens": 5}}') == Usage(prompt=3, completion=5)
+
+
+def test_a_token_that_is_called_usage_hides_no_usage() -> None:
+    body = b'{"usage":{"prompt_tokens":3,"completion_tokens":5},"prompt_logprobs":[{"usage":-0.1},{"9":{"usage":1}}]}'
+    assert usage_in(body) == Usage(prompt=3, completion=5)
+
+
+DONE = b"data: [DONE]\n\n"
+TOKEN = b'data: {"id":"1","model":"a","choices":[{"text":"x"}]}\n\n'
+STREAMS: dict[str, tuple[bytes, bool]] = {
+    "OpenAI's, to its end.": (TOKEN + DONE, True),
+    "OpenAI's, without an end.": (TOKEN, False),
+    "Nothing at all.": (b"", False),
+    "An error before the end.": (TOKEN + b'data: {"error":{"message":"boom","code":500}}\n\n' + DONE, False),
+    "An error in another spelling.": (b'data: {"error": {"message": "boom"}}\n\n' + DONE, False),
+    "An error in vLLM's older shape.": (b'data: {"object":"error","message":"boom","code":500}\n\n' + DONE, False),
+    "An error without a space.": (b'data:{"error":{"message":"boom"}}\n\n' + DONE, False),
+    "What the client did wrong.": (b'data: {"error":{"message":"too long","code":400}}\n\n' + DONE, True),
+    "A model that writes of errors.": (b'data: {"choices":[{"text":"data: {\\"error\\""}]}\n\n' + DONE, True),
+    "Anthropic's, to its end.": (b'event: message_stop\ndata: {"type":"message_stop"}\n\n', True),
+    "Anthropic's, with an error.": (b'event: error\ndata: {"type":"error","error":{"type":"api_error"}}\n\n', False),
+    "A response, to its end.": (b'event: response.completed\ndata: {"type":"response.completed"}\n\n', True),
+    "A response that was cut at its limit.": (b'event: response.incomplete\ndata: {"type":"x"}\n\n', True),
+    "A response that failed.": (b'event: response.failed\ndata: {"type":"x"}\n\n' + DONE, False),
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize(("stream", "complete"), STREAMS.values(), ids=STREAMS.keys())
+def test_which_streams_have_come_to_a_good_end(stream: bytes, size: int, *, complete: bool) -> None:
+    answer, received = StreamedAnswer(None), b""
+    for begin in range(0, len(stream), size):
+        received += answer.add(stream[begin : begin + size])
+    received += answer.rest()
+    assert received == stream
+    assert answer.complete == complete
+
+
+def test_usage_that_is_told_in_parts_is_put_together() -> None:
+    answer = StreamedAnswer(None)
+    answer.add(b'data: {"type":"message_start","message":{"usage":{"input_tokens":7,"output_tokens":0}}}\n')
+    answer.add(b'data: {"type":"message_delta","usage":{"output_tokens":5}}\n')
+    assert answer.usage == Usage(prompt=7, completion=5)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (b'{"error":{"message":"EngineCore encountered an issue. See stack trace (above) for the root cause."}}', True),
+        (b'{"error":{"message":"...","type":"EngineDeadError"}}', True),
+        (b'{"error":{"message":"CUDA out of memory","code":500}}', False),
+        (b"x" * 5000 + b"EngineDeadError", False),
+        (b"", False),
+    ],
+)
+def test_an_engine_that_is_dying_is_known_by_its_words(error: bytes, *, expected: bool) -> None:
+    assert is_dying(error) == expected

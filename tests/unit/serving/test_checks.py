@@ -23,7 +23,7 @@ from tests.unit.registry.builders import (
 )
 
 from graft_registry.documents import BaseManifest
-from graft_serving.checks import MAX_CONFIG_BYTES, MAX_HEADER_BYTES, version_check
+from graft_serving.adapters.checks import MAX_CONFIG_BYTES, MAX_HEADER_BYTES, version_check
 from graft_serving.errors import RefusedError
 
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -101,11 +101,21 @@ FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "A pickle in place of the config.": (file(CONFIG, pickle.dumps({"r": 4})), "InvalidAdapter", "can't be read"),
     "An archive of torch.save.": (file(WEIGHTS, b"PK\x03\x04" + bytes(60)), "InvalidAdapter", "not safetensors"),
     "A config that is a list.": (file(CONFIG, b"[]"), "InvalidAdapter", "not a JSON object"),
-    "A config that is nested too deeply.": (file(CONFIG, b"[" * 100_000), "InvalidAdapter", "recursion"),
-    "A huge config.": (file(CONFIG, b" " * (MAX_CONFIG_BYTES + 1)), "InvalidAdapter", "at most 1048576 are read"),
+    "A config that is nested too deeply.": (file(CONFIG, b"[" * 60_000), "InvalidAdapter", "recursion"),
+    "A huge config.": (file(CONFIG, b" " * 2 * MAX_CONFIG_BYTES), "InvalidAdapter", "bytes, at most"),
     "A header that is longer than the file.": (header({}, length=1 << 40), "InvalidAdapter", "cut short"),
     "A header that is nested too deeply.": (header(b"[" * 100_000), "InvalidAdapter", "not JSON"),
-    "A huge header.": (header(b" " * (MAX_HEADER_BYTES + 1)), "InvalidAdapter", "at most 16777216 are read"),
+    "A huge header.": (header(b" " * 2 * MAX_HEADER_BYTES), "InvalidAdapter", "bytes, at most"),
+    "A header of a hundred thousand lists, which would take forty times its size.": (
+        header(b'{"a":[' + b"[]," * 300_000 + b"0]}"),
+        "InvalidAdapter",
+        "describes no tensor",
+    ),
+    "A header whose metadata hold anything but text.": (
+        header({"__metadata__": {"a": [[]]}}),
+        "InvalidAdapter",
+        "describes no tensor",
+    ),
     "A tensor that begins before the data.": (
         header({"a": {**TENSOR, "data_offsets": [-8, 0]}}),
         "InvalidAdapter",
@@ -156,3 +166,15 @@ def test_an_adapter_of_another_base_is_refused_although_it_fits(
 
 def test_the_adapter_that_all_others_were_made_from_is_accepted(base: BaseManifest, tmp_path: Path) -> None:
     version_check(base, max_rank=16)(write_adapter(tmp_path), version_on(base))
+
+
+def test_a_base_with_more_modules_lets_adapters_have_longer_headers(base: BaseManifest, tmp_path: Path) -> None:
+    # An adapter of every expert of a large mixture has them; on a base without so many modules nobody needs them.
+    folder = write_adapter(tmp_path / "adapter")
+    header({"__metadata__": {"padding": "x" * (MAX_HEADER_BYTES + 10_000)}})(folder)
+    many = base.model_copy(update={"linear_modules": {f"module-{number}": (8, 8) for number in range(100)}})
+    with pytest.raises(RefusedError, match="at most"):
+        version_check(base, max_rank=16)(folder, version_on(base))
+    with pytest.raises(RefusedError) as refused:
+        version_check(many, max_rank=16)(folder, version_on(many))
+    assert "at most" not in str(refused.value)

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from graft_serving import demand
-from graft_serving.demand import PAUSE_SECONDS, Demand
-from graft_serving.routing import Decision, NotLoaded, ToBase
-from graft_serving.waiting_room import MOST_WAITING, WaitingRoom
+from graft_serving.api.waiting_room import MOST_WAITING, WaitingRoom
+from graft_serving.proxy.routing import Decision, NotLoaded, ToBase
+from graft_serving.status import demand
+from graft_serving.status.demand import PAUSE_SECONDS, Demand
 
 
 class Counted:

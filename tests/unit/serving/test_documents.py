@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from graft_serving.documents import parse_wanted_set
 from graft_serving.errors import WantedSetError
 from graft_serving.settings import Settings
+from graft_serving.wanted.documents import parse_wanted_set
 
 DIGEST = "sha256:" + "a" * 64
 

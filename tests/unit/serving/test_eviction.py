@@ -2,7 +2,7 @@
 
 import pytest
 
-from graft_serving.eviction import CachedFolder, evictions
+from graft_serving.adapters.eviction import CachedFolder, evictions
 
 OLDEST, OLDER, NEWEST = (CachedFolder(name, size=10, used_at=used) for used, name in enumerate("abc"))
 ALL = (NEWEST, OLDEST, OLDER)

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from graft_serving.finiteness import CHUNK_BYTES, may_hold_non_finite
+from graft_serving.adapters.finiteness import CHUNK_BYTES, may_hold_non_finite
 
 FORMATS = {"F64": "<d", "F32": "<f", "F16": "<e"}
 BAD = (math.nan, -math.nan, math.inf, -math.inf)

@@ -1,13 +1,16 @@
 """The metrics are those of docs/metrics.md, and a version's go with it."""
 
+import asyncio
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import generate_latest
+from prometheus_client import Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
-from graft_serving.answers import Answered, Usage
-from graft_serving.metrics import Metrics
-from graft_serving.versions import VersionKey, VersionRecord
+from graft_serving.telemetry.answered import Answered, Usage
+from graft_serving.telemetry.metrics import Metrics
+from graft_serving.versions import VersionKey
 
 TABLE_ROW = re.compile(r"^\| `(?P<name>graft_\w+)` \| (?P<kind>\w+) \| (?P<labels>[\w, ]*) \|", re.MULTILINE)
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -17,13 +20,12 @@ STREAM = Answered(status=200, seconds=2.0, first_token_seconds=1.0, usage=Usage(
 
 def with_every_series() -> Metrics:
     metrics = Metrics()
-    record = VersionRecord(KEY, reason="RankTooHigh")
     metrics.under_way("support", "v7")
     metrics.answered("support", "v7", STREAM)
     metrics.lost("support", "v7")
-    metrics.loaded(record, 0.5)
+    metrics.loaded(KEY, 0.5)
     metrics.swapped(KEY, 1.0)
-    metrics.refused(record)
+    metrics.refused(KEY, "RankTooHigh")
     metrics.forwarded("answered")
     metrics.rejected("invalid_json")
     return metrics
@@ -46,10 +48,46 @@ def test_the_document_lists_exactly_these_metrics() -> None:
     assert documented == exposed(with_every_series())
 
 
-def test_nothing_is_left_of_a_version_that_is_forgotten() -> None:
+async def test_nothing_is_left_of_a_version_that_is_forgotten() -> None:
     metrics = with_every_series()
     metrics.answered("support", "v8", STREAM)
     metrics.forgotten(KEY)
-    text = generate_latest(metrics.registry).decode()
+    text = (await metrics.exposed()).decode()
     assert 'version="v7"' not in text
-    assert 'graft_requests_total{adapter="support",status="2xx",version="v8"} 1.0' in text
+    assert 'version="v7"' not in generate_latest(metrics.registry).decode()
+    assert 'graft_requests_total{adapter="support",version="v8",status="2xx"} 1.0' in text
+
+
+async def test_the_page_says_what_the_registry_holds() -> None:
+    metrics = with_every_series()
+    assert values(text_string_to_metric_families((await metrics.exposed()).decode())) == values(
+        metrics.registry.collect()
+    )
+
+
+def values(families: Iterable[Metric]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+async def test_the_page_of_a_thousand_versions_lets_others_go_on_meanwhile() -> None:
+    metrics = Metrics()
+    for number in range(1000):
+        metrics.answered(f"adapter-{number}", "v1", STREAM)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    page = await metrics.exposed()
+    beside.cancel()
+    assert page.count(b"\n") > 40_000
+    assert turns > 5

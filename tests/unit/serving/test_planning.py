@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from graft_serving.documents import WantedSet
-from graft_serving.eviction import CachedFolder
-from graft_serving.planning import (
+from graft_serving.adapters.eviction import CachedFolder
+from graft_serving.adapters.planning import (
     BringUp,
     Cancel,
     Drain,
@@ -21,6 +20,7 @@ from graft_serving.planning import (
     plan,
 )
 from graft_serving.versions import Share, VersionKey, VersionState
+from graft_serving.wanted.documents import WantedSet
 
 V1, V2 = (VersionKey("support", number, f"sha256:{number:064x}") for number in (1, 2))
 SALES = VersionKey("sales", 1, f"sha256:{9:064x}")

@@ -3,7 +3,8 @@
 import pytest
 
 from graft_registry.documents import GoldenPrompt
-from graft_serving.proof import Generation, proof_failure
+from graft_serving.adapters.proof import proof_failure
+from graft_serving.engine.client import Generation
 
 ANSWER, BASE, OTHER = "red green", "blue", "grey"
 IDS = {ANSWER: (1, 2, 0), BASE: (3, 0), OTHER: (4, 0)}

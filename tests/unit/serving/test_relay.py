@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from graft_serving.relay import SILENT_SECONDS, upstream_session
+from graft_serving.proxy.relay import SILENT_SECONDS, upstream_session
 
 pytestmark = pytest.mark.looptime(False)
 
@@ -26,7 +26,7 @@ async def test_a_machine_that_is_gone_is_noticed_while_its_answer_is_waited_for(
     upstream.router.add_post("/", begin)
     async with (
         TestServer(upstream) as server,
-        upstream_session(60.0) as session,
+        upstream_session() as session,
         session.post(server.make_url("/")) as response,
     ):
         assert response.connection is not None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_serving.routing import (
+from graft_serving.proxy.routing import (
     Alias,
     AskPeers,
     Decision,

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_serving.answers import Answered, StreamedUsage, Usage
-from graft_serving.traffic import Traffic, latency_bucket
+from graft_serving.proxy.answers import StreamedAnswer
+from graft_serving.telemetry.answered import Answered, Asker, Usage
+from graft_serving.telemetry.traffic import Measured, Traffic, latency_bucket
 
 
 @pytest.mark.parametrize(
@@ -36,10 +37,59 @@ COUNTS: dict[str, tuple[Answered, int, int]] = {
 @pytest.mark.parametrize(("answered", "errors", "timed"), COUNTS.values(), ids=COUNTS.keys())
 def test_an_answer_is_counted(answered: Answered, errors: int, timed: int) -> None:
     traffic = Traffic()
-    traffic.count(answered)
+    traffic.count(Asker(), answered)
     assert (traffic.requests, traffic.errors) == (1, errors)
     assert (traffic.measured.requests, traffic.measured.errors) == (1, errors)
     assert traffic.measured.latency.total() == timed
+
+
+GOOD, BAD = Answered(status=200, seconds=1.0), Answered(status=500, seconds=1.0)
+
+
+def measured(*askers: tuple[str, int, int]) -> Measured:
+    """What was measured of clients with so many good and so many failed answers each."""
+    found = Measured()
+    for client, good, bad in askers:
+        for answered in [GOOD] * good + [BAD] * bad:
+            found.count(Asker(client), answered)
+    return found
+
+
+ERRORS: dict[str, tuple[Measured, int]] = {
+    "Nobody asks.": (measured(), 0),
+    "One client provokes errors, the others have none.": (measured(("a", 0, 10), ("b", 20, 0), ("c", 20, 0)), 1),
+    "What fails for everybody counts in full.": (measured(("a", 9, 3), ("b", 9, 3), ("c", 9, 2)), 8),
+    "One client has most of the errors of a version that fails for others, too.": (
+        measured(("a", 0, 10), ("b", 10, 2), ("c", 10, 1)),
+        7,
+    ),
+    "There is one client only, a gateway for instance.": (
+        measured(
+            ("a", 10, 10),
+        ),
+        20 - 10,
+    ),
+    "One client is most of the traffic.": (measured(("a", 90, 10), ("b", 5, 0)), 10),
+}
+
+
+@pytest.mark.parametrize(("found", "errors"), ERRORS.values(), ids=ERRORS.keys())
+def test_what_one_client_provokes_does_not_decide_for_all(found: Measured, errors: int) -> None:
+    assert found.errors == errors
+
+
+def test_a_session_counts_once_so_that_nobody_asks_one_version_again_and_again() -> None:
+    found = Measured()
+    for _ in range(5):
+        for session in ("chosen-1", "chosen-2", None):
+            found.count(Asker("a", session), GOOD)
+    assert (found.requests, found.latency.total()) == (7, 7)
+
+
+def test_a_request_that_was_lost_is_an_error_without_a_time() -> None:
+    traffic = Traffic()
+    traffic.count(Asker(), None)
+    assert (traffic.errors, traffic.measured.errors, traffic.measured.latency.total()) == (1, 1, 0)
 
 
 def test_the_end_of_the_last_request_under_way_is_told_however_it_ends() -> None:
@@ -89,7 +139,7 @@ STREAMS: dict[str, tuple[tuple[bytes, ...], Usage]] = {
 
 @pytest.mark.parametrize(("chunks", "usage"), STREAMS.values(), ids=STREAMS.keys())
 def test_the_tokens_of_a_stream(chunks: tuple[bytes, ...], usage: Usage) -> None:
-    streamed = StreamedUsage()
+    streamed = StreamedAnswer(None)
     for chunk in chunks:
         streamed.add(chunk)
-    assert streamed.total == usage
+    assert streamed.usage == usage

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from graft_operator.reconcilers.gateway_observer import GatewayObserver
 from tests.builders import base_model
 from tests.wire.operator.api_server import ApiServer
 
@@ -13,7 +14,6 @@ from graft_operator.cluster import Cluster, Unavailable
 from graft_operator.cluster.discovery import KEPT, Discovery
 from graft_operator.cluster.resources import CONFIG_MAPS, INFERENCE_POOLS
 from graft_operator.plan.snapshot import GatewayObserved
-from graft_operator.reconcilers.gateway_observer import GatewayObserver
 
 GROUP_PATH = "/apis/inference.networking.k8s.io/v1"
 POOL_PATH = f"{GROUP_PATH}/namespaces/team-a/inferencepools/graft-tiny"

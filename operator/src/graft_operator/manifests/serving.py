@@ -31,6 +31,8 @@ SERVING: Final = "serving"
 WANTED_KEY: Final = "wanted.json"
 API_KEY_DIR: Final = "/etc/graft/api-keys"
 API_KEY_FILE: Final = "keys"
+REGISTRY_KEYS_DIR: Final = "/etc/graft/registry-keys"
+"""The registry's keys again, as files: what is in the environment stays as it was when the pod started."""
 
 
 def revision_manifests(
@@ -106,6 +108,7 @@ def serving_pod(
         volumes=[
             *base_volumes(revision),
             *api_key_volumes(base),
+            registry_key_volume(platform),
             scratch("tmp"),
             scratch("engine-tmp"),
             scratch("adapters"),
@@ -129,7 +132,12 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
         ],
         **agent_probes(),
         resources=resources_of(platform.agent_resources),
-        volumeMounts=[*base_mounts(revision), *api_key_mounts(base), {"name": "adapters", "mountPath": "/adapters"}],
+        volumeMounts=[
+            *base_mounts(revision),
+            *api_key_mounts(base),
+            {"name": "registry-keys", "mountPath": REGISTRY_KEYS_DIR, "readOnly": True},
+            {"name": "adapters", "mountPath": "/adapters"},
+        ],
     )
 
 
@@ -154,6 +162,12 @@ def api_key_environment(base: BaseModel) -> list[dict[str, Any]]:
     return [named] if base.spec.serving.api_key_secret_ref else []
 
 
+def registry_key_volume(platform: Platform) -> dict[str, Any]:
+    """Return the volume with the registry's keys as files; optional, since workload identity needs none."""
+    secret = {"secretName": platform.registry_secret_name, "optional": True, "defaultMode": 0o440}
+    return {"name": "registry-keys", "secret": secret}
+
+
 def agent_environment(base: BaseModel, revision: ServingRevision) -> list[dict[str, Any]]:
     """Return what the agent is told: whose it is, where the engine is, and which wanted set is its own."""
     namespace, name = base.metadata.namespace, base.metadata.name
@@ -168,6 +182,7 @@ def agent_environment(base: BaseModel, revision: ServingRevision) -> list[dict[s
         variable("GRAFT_DRAIN_SECONDS", str(DRAIN_SECONDS)),
         variable("GRAFT_PEER_PORT", str(naming.PEER_PORT)),
         variable("GRAFT_PEER_SERVICE_URL", naming.service_url(namespace, name)),
+        variable("GRAFT_REGISTRY_KEYS_DIR", REGISTRY_KEYS_DIR),
     ]
 
 

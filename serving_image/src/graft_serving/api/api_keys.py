@@ -1,0 +1,97 @@
+"""Who may ask: the keys that clients must know, and how pods of one base prove to one another that they know them.
+
+The keys are read from a file that may change at any time (a mounted Secret).
+"""
+
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from graft_serving.proxy import headers
+
+logger = logging.getLogger(__name__)
+
+SCHEME = "bearer"
+PEER_SECONDS: Final = 60
+"""For which such a proof holds: pods' clocks differ by less."""
+
+
+class ApiKeys:
+    """The keys in one file, one a line. While the file can't be read, or holds none, no key is right."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        """Read the keys from `path`, again whenever the file has changed."""
+        self._path = path
+        self._clock = clock
+        self._seen: tuple[int, int, int] | None = None
+        self._digests: tuple[bytes, ...] = ()
+
+    def client_of(self, sent: Mapping[str, str]) -> str | None:
+        """A name for whoever knows the key in `Authorization: Bearer <key>` or `X-Api-Key`; None if that is no key.
+
+        Takes the same time for every wrong key: digests of one length are compared, and all of them.
+        """
+        self._reread_if_changed()
+        offered = _digest(_offered(sent))
+        matches = [hmac.compare_digest(offered, known) for known in self._digests]
+        return hashlib.sha256(offered).hexdigest()[:16] if any(matches) else None
+
+    def proof_for(self, target: str) -> str | None:
+        """What proves to the pod at `target` that this one knows a key, without telling it; None if it knows none.
+
+        Its form is `<seconds since the epoch>:<HMAC-SHA256 of them and of the target, hex>`.
+        """
+        self._reread_if_changed()
+        if not self._digests:
+            return None
+        now = int(self._clock())
+        return f"{now}:{_proof(self._digests[0], now, target)}"
+
+    def accept_proof(self, proof: str | None, target: str) -> bool:
+        """Whether a proof is of this minute, for this target, and by one of the keys."""
+        self._reread_if_changed()
+        told, _, offered = (proof or "").partition(":")
+        if not (told.isascii() and told.isdecimal() and len(told) <= 12 and offered.isascii()):
+            return False
+        if abs(self._clock() - int(told)) > PEER_SECONDS:
+            return False
+        return any(hmac.compare_digest(offered, _proof(known, int(told), target)) for known in self._digests)
+
+    def _reread_if_changed(self) -> None:
+        # A look at the file's inode is a matter of microseconds; no watch could be lost or late.
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if seen == self._seen:
+                return
+            digests = tuple(_digest(key) for key in keys_in(self._path.read_text("utf-8", "surrogateescape")))
+        except OSError as error:
+            if self._digests or self._seen is None:
+                logger.error("no API key is accepted, since %s can't be read: %s", self._path, error)
+            self._seen, self._digests = (0, 0, 0), ()
+            return
+        self._seen, self._digests = seen, digests
+        logger.info("API keys read path=%s keys=%d", self._path, len(digests))
+
+
+def keys_in(text: str) -> tuple[str, ...]:
+    """The keys of a file's text: its lines without surrounding space; empty lines don't count."""
+    return tuple(key for line in text.splitlines() if (key := line.strip()))
+
+
+def _offered(sent: Mapping[str, str]) -> str:
+    authorization, other = (sent.get(name, "") for name in headers.KEYS)
+    scheme, _, key = authorization.partition(" ")
+    return key.strip() if scheme.lower() == SCHEME else other.strip()
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def _proof(digest: bytes, now: int, target: str) -> str:
+    return hmac.new(digest, f"graft peer\n{now}\n{target}".encode("utf-8", "surrogateescape"), "sha256").hexdigest()

@@ -1,0 +1,84 @@
+"""Takes the bodies of requests in: so large, in so much time, and so many bytes at once."""
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+
+class IntakeError(Exception):
+    """The body is not taken in; carries the answer's status, its code and its message."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        """Take what the client is told."""
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+@dataclass(slots=True)
+class Taken:
+    """A body, or the room that it takes."""
+
+    intake: "Intake"
+    size: int
+
+    def give_back(self) -> None:
+        """Make the room free again; a second time changes nothing."""
+        self.intake.bytes_held -= self.size
+        self.size = 0
+
+
+class Intake:
+    """The bodies of all requests of a pod that are on their way to an engine."""
+
+    def __init__(self, *, most_bytes: int, seconds: float, most_bytes_at_once: int) -> None:
+        """Take bodies of up to `most_bytes`, each within so many seconds, and all of them within so many bytes."""
+        self._most_bytes = most_bytes
+        self._seconds = seconds
+        self._most_bytes_at_once = most_bytes_at_once
+        self.bytes_held = 0
+
+    async def read(self, request: web.Request) -> tuple[bytes, Taken]:
+        """The whole body, decompressed, and the room that it takes until somebody gives it back.
+
+        Raises:
+            IntakeError: it is too large, comes too slowly, is not what its headers say, or there is no room for it now.
+        """
+        taken = Taken(self, 0)
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await self._read(request, taken)
+        except TimeoutError:
+            taken.give_back()
+            raise IntakeError(
+                408, "request_timeout", f"The request body did not arrive within {self._seconds:g} seconds."
+            ) from None
+        except (web.RequestPayloadError, HttpProcessingError, ValueError) as error:
+            taken.give_back()
+            raise IntakeError(400, "invalid_body", f"The request body is not as its headers say: {error}") from error
+        except BaseException:
+            taken.give_back()
+            raise
+        return body, taken
+
+    async def _read(self, request: web.Request, taken: Taken) -> bytes:
+        self._refuse_if_large(request.content_length or 0)
+        parts: list[bytes] = []
+        while part := await request.content.readany():
+            self._refuse_if_large(taken.size + len(part))
+            if self.bytes_held + len(part) > self._most_bytes_at_once:
+                raise IntakeError(
+                    503, "too_many_requests", "The requests under way take all the room there is; retry in 2 seconds."
+                )
+            taken.size += len(part)
+            self.bytes_held += len(part)
+            parts.append(part)
+        return b"".join(parts)
+
+    def _refuse_if_large(self, size: int) -> None:
+        if size > self._most_bytes:
+            raise IntakeError(
+                413, "request_too_large", f"The request body has more than {self._most_bytes} bytes; send less."
+            )

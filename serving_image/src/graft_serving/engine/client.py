@@ -1,0 +1,148 @@
+"""Client of the engine's own API (vLLM's OpenAI server). Knows HTTP and the engine's manners, decides nothing.
+
+The engine answers 400 for a name that is already loaded, 404 for a path or a name that it can't find, and 500 for an
+adapter that it will never accept (DoRA, a rank above its limit, a corrupt file).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+
+from graft_serving.errors import EngineRejectedError, EngineTimeoutError, EngineUnreachableError
+
+LIST_TIMEOUT_SECONDS = 5.0
+NOT_THERE_ANY_MORE: Final = "Failed to remove"
+
+GREEDY: Final[Mapping[str, Any]] = {
+    "n": 1,
+    "temperature": 0,
+    "top_p": 1,
+    "top_k": -1,
+    "min_p": 0,
+    "repetition_penalty": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "min_tokens": 0,
+    "ignore_eos": False,
+    "stop": [],
+    "logit_bias": None,
+    "skip_special_tokens": True,
+}
+"""Everything that decides which token comes next, said in full: what is left out would come from the base's
+`generation_config.json` or from the engine's arguments, and the trainer has neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineModels:
+    """What `/v1/models` lists: the name of the base, and name → path of every loaded adapter."""
+
+    base: str
+    adapters: Mapping[str, str]
+    max_model_length: int | None = None
+    """Tokens of prompt and answer together; None where the engine does not tell it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What the engine generated. `token_ids` is None where the engine doesn't tell them."""
+
+    text: str
+    token_ids: tuple[int, ...] | None
+
+
+class EngineClient:
+    """Talks to one engine. Every call has a timeout; every failure is one of three errors.
+
+    Raises, from every coroutine:
+        EngineUnreachableError: nobody listens, or the connection broke.
+        EngineTimeoutError: no answer in time.
+        EngineRejectedError: an answer with an error status.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, *, load_timeout: float, generate_timeout: float
+    ) -> None:
+        """Use `session` to reach the engine at `url`; timeouts in seconds."""
+        self._session = session
+        self._url = url.rstrip("/")
+        self._load_timeout = load_timeout
+        self._generate_timeout = generate_timeout
+
+    async def models(self) -> EngineModels:
+        """List what the engine has."""
+        body = await self._json("GET", "/v1/models", seconds=LIST_TIMEOUT_SECONDS)
+        try:
+            cards = body["data"]
+            # Adapters name their base as the parent; the base has none.
+            base = next(card for card in cards if not card.get("parent"))
+            length = base.get("max_model_len")
+            return EngineModels(
+                base["id"],
+                {card["id"]: card["root"] for card in cards if card.get("parent")},
+                length if isinstance(length, int) else None,
+            )
+        except (KeyError, TypeError, StopIteration) as error:
+            raise EngineRejectedError(200, "its /v1/models lists no base model") from error
+
+    async def load(self, name: str, path: str) -> None:
+        """Load the adapter at `path` under `name`. Never in place: a name means the same bytes for ever."""
+        body = {"lora_name": name, "lora_path": path}
+        await self._text("POST", "/v1/load_lora_adapter", seconds=self._load_timeout, body=body)
+
+    async def unload(self, name: str) -> None:
+        """Make the engine forget `name`. Success also if it doesn't know the name."""
+        try:
+            body = {"lora_name": name}
+            await self._text("POST", "/v1/unload_lora_adapter", seconds=self._load_timeout, body=body)
+        except EngineRejectedError as error:
+            # Newer versions of vLLM answer 500 where the name is known, but the weights have left their cache.
+            if error.status != 404 and not (error.status == 500 and NOT_THERE_ANY_MORE in str(error)):
+                raise
+
+    async def generate(self, model: str, prompt_token_ids: Sequence[int], max_tokens: int) -> Generation:
+        """Let `model` continue the prompt greedily by up to `max_tokens` tokens."""
+        body = {
+            "model": model,
+            "prompt": list(prompt_token_ids),
+            "max_tokens": max_tokens,
+            "return_token_ids": True,
+            **GREEDY,
+        }
+        answer = await self._json("POST", "/v1/completions", seconds=self._generate_timeout, body=body)
+        try:
+            choice = answer["choices"][0]
+            token_ids = choice.get("token_ids")
+            return Generation(text=choice["text"], token_ids=tuple(token_ids) if token_ids is not None else None)
+        except (KeyError, IndexError, TypeError) as error:
+            raise EngineRejectedError(200, "its completion has no choices[0].text") from error
+
+    async def _json(self, method: str, path: str, *, seconds: float, body: Mapping[str, Any] | None = None) -> Any:
+        text = await self._text(method, path, seconds=seconds, body=body)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise EngineRejectedError(200, f"{path} did not answer JSON") from error
+
+    async def _text(self, method: str, path: str, *, seconds: float, body: Mapping[str, Any] | None = None) -> str:
+        limit = aiohttp.ClientTimeout(total=seconds)
+        try:
+            async with self._session.request(method, self._url + path, json=body, timeout=limit) as response:
+                text = await response.text()
+                if response.status >= 400:
+                    raise EngineRejectedError(response.status, _error_message(text))
+                return text
+        except TimeoutError as error:
+            raise EngineTimeoutError(f"the engine did not answer {path} within {seconds:g} s") from error
+        except aiohttp.ClientError as error:
+            raise EngineUnreachableError(f"the engine can't be reached at {self._url}: {error}") from error
+
+
+def _error_message(text: str) -> str:
+    """The words of an OpenAI-shaped error, or the start of whatever came instead."""
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:500]

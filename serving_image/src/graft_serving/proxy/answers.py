@@ -1,0 +1,123 @@
+"""What the agent reads from and changes in answers of the engine, on the bytes: no answer is ever parsed. Pure.
+
+Inside a JSON string every quote is escaped, so the bytes `"model":"x"` can only be a key with its value, never text
+that a model wrote. `"usage":{` likewise: a token that is a key of log probabilities has a number for its value.
+"""
+
+import json
+import re
+
+from graft_serving.telemetry.answered import Usage
+
+_MARKS = re.compile(
+    # OpenAI's end, OpenAI's and vLLM's errors, and the events of the Responses and the Messages API that are either.
+    rb"^(?:data: ?(?:(?P<end>\[DONE\])|(?P<error>\{\s*\"(?:error\"|object\"\s*:\s*\"error\"))|(?P<event>\{))"
+    rb"|event: ?(?:(?P<named_end>message_stop|response\.(?:completed|incomplete))"
+    rb"|(?P<named_error>error|response\.failed))\b)",
+    re.MULTILINE,
+)
+_CODE = re.compile(rb'"(?:code|status)"\s*:\s*"?(\d+)')
+_USAGE = (b'"usage":{', b'"usage": {')
+_PROMPT_TOKENS = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(\d+)')
+_COMPLETION_TOKENS = re.compile(rb'"(?:completion|output)_tokens"\s*:\s*(\d+)')
+_DYING = re.compile(rb"EngineDeadError|EngineCore encountered an issue|EngineCore (?:has )?died")
+_LOOKED_AT = 4096
+"""Bytes of an error in which words are looked for."""
+
+
+def is_dying(error: bytes) -> bool:
+    """Whether an engine says with this error that its core is gone: it answers nobody any more, and ends soon."""
+    return _DYING.search(error[:_LOOKED_AT]) is not None
+
+
+class ModelName:
+    """Puts the name that the client asked for in place of the one that the engine answers with."""
+
+    def __init__(self, engine_name: str, asked: str) -> None:
+        """Replace `engine_name` by `asked`."""
+        # With and without a space: that is how JSON is written.
+        self._pairs = [
+            (f'"model":{space}"{engine_name}"'.encode(), f'"model":{space}{json.dumps(asked)}'.encode())
+            for space in ("", " ")
+        ]
+
+    def put_into(self, data: bytes) -> bytes:
+        """Replace the name in a complete answer, or in complete lines of one."""
+        for written, wanted in self._pairs:
+            data = data.replace(written, wanted)
+        return data
+
+
+class StreamedAnswer:
+    """Server-sent events as they come: passed on line by line under the right name, counted, and judged.
+
+    Engines tell the usage of a stream only to clients that asked for it (`stream_options.include_usage`). For the
+    others the events are counted: vLLM sends one for each token, and in chats one before the first. The prompt's
+    tokens are unknown then.
+    """
+
+    def __init__(self, name: ModelName | None) -> None:
+        """Rename the model; None leaves it as it is."""
+        self._name = name
+        self._held: list[bytes] = []
+        self._events = 0
+        self._told: Usage | None = None
+        self._has_end = False
+        self._has_error = False
+        self.is_dying = False
+        """Whether the engine has said that its core is gone."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stream has come to its own end, without an error of the engine's."""
+        return self._has_end and not self._has_error
+
+    @property
+    def usage(self) -> Usage:
+        """What the engine told, or what was counted."""
+        return self._told or Usage(completion=self._events)
+
+    def add(self, chunk: bytes) -> bytes:
+        """Take the next bytes; return all whole lines that have not been returned yet."""
+        end_of_lines = chunk.rfind(b"\n") + 1
+        if not end_of_lines:
+            self._held.append(chunk)
+            return b""
+        lines = b"".join((*self._held, chunk[:end_of_lines]))
+        self._held = [chunk[end_of_lines:]] if end_of_lines < len(chunk) else []
+        return self._taken(lines)
+
+    def rest(self) -> bytes:
+        """What is left after the last chunk."""
+        lines, self._held = b"".join(self._held), []
+        return self._taken(lines)
+
+    def _taken(self, lines: bytes) -> bytes:
+        for mark in _MARKS.finditer(lines):
+            kind = mark.lastgroup
+            if kind == "event":
+                self._events += 1
+            elif kind in ("end", "named_end"):
+                self._has_end = True
+            else:
+                self._note_error(lines[mark.start() : mark.start() + _LOOKED_AT])
+        if (told := usage_in(lines)) is not None:
+            self._told = told.at_least(self._told or Usage())
+        return lines if self._name is None else self._name.put_into(lines)
+
+    def _note_error(self, event: bytes) -> None:
+        # What the client did wrong is told in the same way, and is nobody's failure.
+        code = _CODE.search(event)
+        self._has_error |= code is None or not 400 <= int(code.group(1)[:9]) < 500
+        self.is_dying |= is_dying(event)
+
+
+def usage_in(data: bytes) -> Usage | None:
+    """The usage in a JSON answer or in the last server-sent events of one; None if the engine tells none."""
+    start = max(data.rfind(written) for written in _USAGE)
+    if start < 0:
+        return None
+    prompt, completion = _PROMPT_TOKENS.search(data, start), _COMPLETION_TOKENS.search(data, start)
+    if prompt is None and completion is None:
+        return None
+    return Usage(int(prompt.group(1)) if prompt else 0, int(completion.group(1)) if completion else 0)

@@ -1,0 +1,285 @@
+"""Carries out where a request may go: one loop, with a budget of tries and of time, and a record of each try."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol
+
+import aiohttp
+from aiohttp import web
+
+from graft_serving.proxy import headers
+from graft_serving.proxy.answers import ModelName
+from graft_serving.proxy.attempts import (
+    UNKNOWN_POD,
+    Attempts,
+    Outcome,
+    Service,
+    Target,
+    ThisEngine,
+    Try,
+    Way,
+    next_target,
+)
+from graft_serving.proxy.body import RequestBody
+from graft_serving.proxy.ejection import Ejections
+from graft_serving.proxy.relay import Call, Relayed, relay
+from graft_serving.proxy.routing import Peer, ToBase, ToVersion
+from graft_serving.telemetry.answered import Asker
+from graft_serving.telemetry.metrics import BASE_VERSION, Metrics
+from graft_serving.telemetry.traffic import Traffic
+from graft_serving.versions import VersionKey
+
+logger = logging.getLogger(__name__)
+
+SEARCH_SECONDS = 5.0
+"""How long to look for somebody who answers. Each node learns by itself, and some time after the operator, that pods
+are ready; until then a Service refuses connections. While a pod's engine is down, its Service goes on choosing it until
+the kubelet has seen that it is not ready."""
+_FIRST_PAUSE: Final = 0.05
+"""Before a Service is asked again; each further one is twice as long: where no pod is able, all that look for one must
+not keep the agents busy."""
+_LONGEST_PAUSE: Final = 0.8
+
+
+class Pod(Protocol):
+    """What the dispatch of requests needs to know of the rest of the agent, and tells it."""
+
+    @property
+    def name(self) -> str:
+        """The pod's own name."""
+
+    @property
+    def engine_base_model(self) -> str | None:
+        """The engine's own name for the base."""
+
+    def traffic_of(self, key: VersionKey) -> Traffic:
+        """The counters of a version that the table routes to."""
+
+    def went_idle(self, key: VersionKey) -> None:
+        """The last request under way on a version has ended; it may be waiting to be unloaded."""
+
+    def engine_answered(self) -> None:
+        """The engine has answered a request."""
+
+    def suspect_engine(self) -> None:
+        """A request failed on the engine."""
+
+    def engine_is_dying(self) -> None:
+        """The engine has said that its core is gone."""
+
+    async def engine_survives(self) -> bool:
+        """Whether the engine, which has just lost a request, still answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request, as all its tries need it."""
+
+    request: web.Request
+    path: str
+    """Of the route, never the client's own spelling of it."""
+    body: RequestBody
+    release: Callable[[], None]
+    """Gives the room of the body back."""
+    asker: Asker
+    way: Way
+
+    def forget_body(self) -> None:
+        """Give its room back: something has reached the client, so nobody else will need it."""
+        self.body.members.clear()
+        self.release()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTarget:
+    """What answers one request on this pod's engine; without a key it is the bare base."""
+
+    key: VersionKey | None = None
+    engine_model: str
+    label: str
+    adapter: str
+    version: str
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+class Dispatcher:
+    """Sends requests to the engine, to other pods and to Services, and their answers back as they come."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        pod: Pod,
+        metrics: Metrics,
+        *,
+        engine_url: str,
+        request_seconds: float,
+        prove: Callable[[str], str | None] | None,
+    ) -> None:
+        """Send through `session`; count in `metrics`; one try takes up to `request_seconds`.
+
+        `prove` tells what proves to a target that this is a pod of the base; None where nobody has to.
+        """
+        self._session = session
+        self._pod = pod
+        self._metrics = metrics
+        self._engine_url = engine_url.rstrip("/")
+        self._request_seconds = request_seconds
+        self._prove = prove
+        self._base_traffic = Traffic()
+        self.ejections = Ejections()
+
+    async def dispatch(self, asked: Asked, planned: Attempts) -> tuple[web.StreamResponse | None, tuple[Try, ...]]:
+        """Try the targets until one answers; the answer, or None, and the record of the tries."""
+        tries: list[Try] = []
+        deadline, pause = time.monotonic() + SEARCH_SECONDS, _FIRST_PAUSE
+        while (target := next_target(planned, tries, asked.way)) is not None:
+            if tries and tries[-1].target == target:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            began = time.monotonic()
+            if tries and began >= deadline:
+                break
+            relayed = await self._try(asked, target, tries)
+            tries.append(
+                Try(
+                    target=target,
+                    outcome=relayed.outcome,
+                    seconds=time.monotonic() - began,
+                    detail=relayed.detail,
+                )
+            )
+            if relayed.response is not None:
+                return relayed.response, tuple(tries)
+        if tries:
+            logger.info("nobody answers for model=%s: %s", asked.body.model, in_words(tries))
+        return None, tuple(tries)
+
+    async def _try(self, asked: Asked, target: Target, tries: list[Try]) -> Relayed:
+        if isinstance(target, ThisEngine):
+            return await self._ask_engine(asked, self._engine_target(target.answer, asked.body.model))
+        relayed = await self._send_on(asked, target, tries)
+        self._metrics.forwarded(relayed.outcome)
+        if isinstance(target, Peer):
+            failed = relayed.outcome in (Outcome.UNREACHABLE, Outcome.LOST)
+            (self.ejections.failed if failed else self.ejections.answered)(target.name)
+        return relayed
+
+    def _engine_target(self, answer: ToVersion | ToBase, model: str) -> EngineTarget:
+        if isinstance(answer, ToBase):
+            return EngineTarget(
+                engine_model=self._pod.engine_base_model or model,
+                label=f"{model}@base",
+                adapter=model,
+                version=BASE_VERSION,
+                traffic=self._base_traffic,
+            )
+        key = answer.key
+        return EngineTarget(
+            key=key,
+            engine_model=key.engine_name,
+            label=key.label,
+            adapter=key.adapter,
+            version=f"v{key.number}",
+            traffic=self._pod.traffic_of(key),
+        )
+
+    async def _ask_engine(self, asked: Asked, target: EngineTarget) -> Relayed:
+        model = asked.body.model
+        call = Call(
+            url=self._engine_url + asked.path,
+            body=asked.body.naming(target.engine_model),
+            headers=headers.for_engine(asked.request.headers),
+            seconds=self._request_seconds,
+            model_name=ModelName(target.engine_model, model) if target.engine_model != model else None,
+            added_headers={headers.VERSION: target.label},
+            engine_model=target.engine_model,
+            kept_back=_nothing,
+            on_first_byte=asked.forget_body,
+        )
+        with target.traffic.under_way(partial(self._went_idle, target)), self._metrics.under_way(*_labels(target)):
+            relayed = await relay(self._session, asked.request, call)
+            self._record(target, asked.asker, relayed)
+        if relayed.outcome is Outcome.LOST and not await self._pod.engine_survives():
+            return Relayed(outcome=Outcome.DIED, detail=relayed.detail)
+        return relayed
+
+    async def _send_on(self, asked: Asked, target: Peer | Service, tries: list[Try]) -> Relayed:
+        lost_by = [self._name_of(tried.target) for tried in tries if tried.outcome is Outcome.LOST]
+        sent = headers.for_pod(asked.request.headers, asked.way.sent_on(lost_by), asked.asker.client)
+        if isinstance(target, Peer):
+            sent[headers.POD] = target.name
+        else:
+            # A Service chooses a pod for each connection: one that is kept would lead to the same pod again.
+            sent["Connection"] = "close"
+        host = target.url.partition("://")[2]
+        if self._prove is not None and (proof := self._prove(headers.proven_target(host, sent.get(headers.POD)))):
+            sent[headers.PEER] = proof
+        call = Call(
+            url=target.url + asked.path,
+            body=asked.body.naming(asked.body.model),
+            headers=sent,
+            seconds=self._request_seconds,
+            added_headers={},
+            kept_back=headers.kept_back_of_peer if isinstance(target, Peer) else headers.kept_back_of_service,
+            on_first_byte=asked.forget_body,
+        )
+        return await relay(self._session, asked.request, call)
+
+    def _name_of(self, target: Target) -> str:
+        match target:
+            case ThisEngine():
+                return self._pod.name
+            case Peer(name):
+                return name
+            case _:
+                return UNKNOWN_POD
+
+    def _went_idle(self, target: EngineTarget) -> None:
+        if target.key is not None:
+            self._pod.went_idle(target.key)
+
+    def _record(self, target: EngineTarget, asker: Asker, relayed: Relayed) -> None:
+        if relayed.is_dying:
+            self._pod.engine_is_dying()
+        match relayed.outcome:
+            case Outcome.ANSWERED:
+                if (answered := relayed.answered) is None:
+                    # The client is gone, or does not read: neither is an answer.
+                    return
+                target.traffic.count(asker, answered)
+                self._metrics.answered(*_labels(target), answered)
+                (self._pod.suspect_engine if answered.failed else self._pod.engine_answered)()
+            case Outcome.UNREACHABLE | Outcome.DECLINED:
+                self._pod.suspect_engine()
+            case _:
+                target.traffic.count(asker, None)
+                self._metrics.lost(*_labels(target))
+                self._pod.suspect_engine()
+
+
+def in_words(tries: list[Try] | tuple[Try, ...]) -> str:
+    """The record of the tries for a log or a message."""
+    return "; ".join(f"{_place(tried.target)}: {tried.outcome} {tried.detail}".rstrip() for tried in tries)
+
+
+def _place(target: Target) -> str:
+    match target:
+        case ThisEngine():
+            return "this pod's engine"
+        case Peer(name, url):
+            return f"pod {name} at {url}"
+        case Service(url):
+            return url
+
+
+def _labels(target: EngineTarget) -> tuple[str, str]:
+    return target.adapter, target.version
+
+
+def _nothing(_: int, __: Mapping[str, str]) -> None:
+    """An engine's answers are all for the client."""
+    return

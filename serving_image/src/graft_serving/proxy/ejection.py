@@ -1,0 +1,51 @@
+"""Pods that failed a moment ago are asked last for a while (Envoy's passive outlier detection)."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final
+
+FIRST_SECONDS: Final = 5.0
+LONGEST_SECONDS: Final = 60.0
+MOST_DOUBLINGS: Final = 5
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    until: float
+
+
+class Ejections:
+    """Which pods to leave out, by name. A pod that answers is forgiven; one that fails again is left out for longer."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with none."""
+        self._clock = clock
+        self._failures: dict[str, _Failures] = {}
+
+    @property
+    def names(self) -> Collection[str]:
+        """The pods that are left out right now."""
+        now = self._clock()
+        return {name for name, failures in self._failures.items() if failures.until > now}
+
+    def failed(self, name: str) -> None:
+        """A pod could not be reached, or lost a request."""
+        now = self._clock()
+        known = self._failures.get(name)
+        if known is not None and known.until > now:
+            # One that fails several requests at the same time has failed once.
+            return
+        count = 0 if known is None else known.count + 1
+        seconds = min(FIRST_SECONDS * 2 ** min(count, MOST_DOUBLINGS), LONGEST_SECONDS)
+        self._failures[name] = _Failures(count, now + seconds)
+
+    def answered(self, name: str) -> None:
+        """A pod has answered."""
+        self._failures.pop(name, None)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all other pods."""
+        for name in self._failures.keys() - set(names):
+            del self._failures[name]

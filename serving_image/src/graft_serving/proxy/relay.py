@@ -1,0 +1,233 @@
+"""Sends one request upstream, once, and its answer back to the client, chunk by chunk as it comes."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+
+from graft_serving.proxy.answers import ModelName, StreamedAnswer, is_dying, usage_in
+from graft_serving.proxy.attempts import Outcome
+from graft_serving.telemetry.answered import Answered, Usage
+
+CONNECT_SECONDS = 2.0
+KEEP_ALIVE_SECONDS = 2.0
+"""Shorter than the five seconds after which vLLM's server closes idle connections: no request meets a closing one."""
+UNREAD_SECONDS = 30.0
+"""How long a client may leave an answer unread before its connection is cut."""
+
+SILENT_SECONDS = 20
+"""After which a machine that acknowledges nothing is gone. It may calculate for as long as it likes."""
+
+_NOBODY_WAS_REACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_NOT_PASSED_BACK = frozenset(
+    {
+        "connection",
+        "content-length",
+        "date",
+        "keep-alive",
+        "proxy-authenticate",
+        "server",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One request as it goes upstream, once: its body is let go of then."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
+    seconds: float
+    """Upper bound of all of it, the client's reading included."""
+    model_name: ModelName | None = None
+    """How to rename the model in the answer; None passes the answer on as it is."""
+    added_headers: Mapping[str, str]
+    """Headers of the answer that the agent adds."""
+    engine_model: str | None = None
+    """The model, where an engine is asked: its answers are counted and judged. None asks another agent."""
+    kept_back: Callable[[int, Mapping[str, str]], Outcome | None]
+    """Tells by status and headers an answer that the client must not see: somebody else may answer yet."""
+    on_first_byte: Callable[[], None]
+    """Called when the client is about to get something."""
+
+    def take_body(self) -> bytes:
+        """The body, which nobody has any more then."""
+        body, self.body = self.body, b""
+        return body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relayed:
+    """How it went. The response is there if anything has reached the client."""
+
+    outcome: Outcome
+    response: web.StreamResponse | None = None
+    answered: Answered | None = None
+    """What the answer was like; None if nothing came, or if the client went away or did not read."""
+    is_dying: bool = False
+    """Whether the engine has said that its core is gone."""
+    detail: str = ""
+
+
+def upstream_session() -> aiohttp.ClientSession:
+    """A session for proxied requests: unbounded, since the engine queues by itself and each call has its own limit."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=_socket_that_notices_silence
+        ),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+def _socket_that_notices_silence(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Without it, a client whose request another node had when it lost its power would wait for the whole timeout."""
+    family, kind, protocol, *_ = address
+    connection = socket.socket(family, kind, protocol)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_SECONDS // 2)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, SILENT_SECONDS // 4)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+    # Keep-alive asks nothing while what was sent is not acknowledged yet.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SILENT_SECONDS)
+    return connection
+
+
+async def relay(session: aiohttp.ClientSession, request: web.Request, call: Call) -> Relayed:
+    """Send the call upstream, once, and its answer to the client of `request`.
+
+    Cancelling it (the client went away) closes the connection upstream, on which the engine stops generating.
+    """
+    return await _Exchange(request, call).run(session)
+
+
+class _Exchange:
+    """One call and its answer."""
+
+    def __init__(self, request: web.Request, call: Call) -> None:
+        self._request = request
+        self._call = call
+        self._started = time.perf_counter()
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + call.seconds
+        self._limit = asyncio.timeout_at(self._deadline)
+        self._response: web.StreamResponse | None = None
+        self._stream: StreamedAnswer | None = None
+        self._first_token_seconds: float | None = None
+        self._status = 0
+        self._is_writing = False
+        self._seconds_unread = 0.0
+
+    async def run(self, session: aiohttp.ClientSession) -> Relayed:
+        call = self._call
+        try:
+            async with (
+                self._limit,
+                session.post(call.url, data=call.take_body(), headers=call.headers, allow_redirects=False) as upstream,
+            ):
+                self._status = upstream.status
+                return await self._pass_on(upstream)
+        except _NOBODY_WAS_REACHED as error:
+            return Relayed(outcome=Outcome.UNREACHABLE, detail=str(error))
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return self._broken_off(error)
+
+    async def _pass_on(self, upstream: aiohttp.ClientResponse) -> Relayed:
+        call = self._call
+        if (outcome := call.kept_back(upstream.status, upstream.headers)) is not None:
+            return Relayed(outcome=outcome, detail=f"status {upstream.status}")
+        headers = {name: value for name, value in upstream.headers.items() if name.lower() not in _NOT_PASSED_BACK}
+        headers.update(call.added_headers)
+        if upstream.content_type == "text/event-stream":
+            return await self._pass_stream_on(upstream, headers)
+        return await self._pass_whole_on(upstream, headers)
+
+    async def _pass_whole_on(self, upstream: aiohttp.ClientResponse, headers: Mapping[str, str]) -> Relayed:
+        model = self._call.engine_model
+        body = await upstream.read()
+        if model is not None and upstream.status == 404 and model.encode() in body:
+            return Relayed(outcome=Outcome.DECLINED, detail=f"the engine doesn't know {model} any more")
+        if model is not None and upstream.status >= 500 and is_dying(body):
+            return Relayed(outcome=Outcome.DIED, is_dying=True, detail=body[:200].decode("utf-8", "replace"))
+        answered = Answered(status=upstream.status, seconds=self._seconds, usage=usage_in(body) or Usage())
+        if self._call.model_name is not None:
+            body = self._call.model_name.put_into(body)
+        response = self._response = web.Response(body=body, status=upstream.status, headers=headers)
+        self._call.on_first_byte()
+        # Here, not by the server later: an answer that nobody reads must end, and counts as under way until then.
+        self._limit.reschedule(min(self._deadline, self._loop.time() + UNREAD_SECONDS))
+        self._is_writing = True
+        await response.prepare(self._request)
+        await response.write_eof()
+        return Relayed(outcome=Outcome.ANSWERED, response=response, answered=answered)
+
+    async def _pass_stream_on(self, upstream: aiohttp.ClientResponse, headers: Mapping[str, str]) -> Relayed:
+        chunks = upstream.content.iter_any()
+        # Until the first chunk is here the client gets nothing, so that another pod could still answer.
+        chunk = await anext(chunks, b"")
+        self._first_token_seconds = self._seconds
+        response = self._response = web.StreamResponse(status=upstream.status, headers=headers)
+        stream = self._stream = None if self._call.engine_model is None else StreamedAnswer(self._call.model_name)
+        self._call.on_first_byte()
+        await response.prepare(self._request)
+        while chunk:
+            if lines := chunk if stream is None else stream.add(chunk):
+                await self._write(response, lines)
+            chunk = await anext(chunks, b"")
+        answered_in = self._seconds
+        if stream is not None and (rest := stream.rest()):
+            await self._write(response, rest)
+        await response.write_eof()
+        return Relayed(
+            outcome=Outcome.ANSWERED,
+            response=response,
+            answered=self._answered(complete=stream is None or stream.complete, seconds=answered_in),
+            is_dying=stream is not None and stream.is_dying,
+        )
+
+    async def _write(self, response: web.StreamResponse, data: bytes) -> None:
+        began = self._loop.time()
+        self._limit.reschedule(min(self._deadline, began + UNREAD_SECONDS))
+        self._is_writing = True
+        await response.write(data)
+        self._is_writing = False
+        self._limit.reschedule(self._deadline)
+        self._seconds_unread += self._loop.time() - began
+
+    @property
+    def _seconds(self) -> float:
+        """Since the beginning, but for the times in which the client did not read."""
+        return time.perf_counter() - self._started - self._seconds_unread
+
+    def _answered(self, *, complete: bool, seconds: float) -> Answered:
+        return Answered(
+            status=self._status,
+            seconds=seconds,
+            first_token_seconds=self._first_token_seconds,
+            usage=self._stream.usage if self._stream is not None else Usage(),
+            complete=complete,
+        )
+
+    def _broken_off(self, error: Exception) -> Relayed:
+        detail = str(error) or type(error).__name__
+        if self._response is None:
+            outcome = Outcome.TIMED_OUT if isinstance(error, TimeoutError) else Outcome.LOST
+            return Relayed(outcome=outcome, detail=detail)
+        client = self._request.transport
+        client_is_gone = client is None or client.is_closing()
+        if client is not None:
+            # Else it would take the part for the whole.
+            client.abort()
+        answered = None if client_is_gone or self._is_writing else self._answered(complete=False, seconds=self._seconds)
+        return Relayed(outcome=Outcome.ANSWERED, response=self._response, answered=answered, detail=detail)

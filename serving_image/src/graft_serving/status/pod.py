@@ -1,0 +1,243 @@
+"""The pod as others see it: the routing table for the router, the state document for the operator."""
+
+from collections.abc import Hashable, Iterable
+
+from graft_registry.documents import BaseManifest
+from graft_serving.adapters.lifecycle import Lifecycle
+from graft_serving.adapters.records import ProbeScore, VersionRecord
+from graft_serving.engine.monitor import EngineMonitor
+from graft_serving.proxy.routing import Alias, Peer, RoutingTable
+from graft_serving.status.demand import Demand
+from graft_serving.status.documents import (
+    AdapterStatus,
+    AgentState,
+    BaseState,
+    EngineState,
+    MeasuredState,
+    ProbeScoreState,
+    ShareState,
+    VersionStatus,
+)
+from graft_serving.status.revision import Revision
+from graft_serving.telemetry.pacing import Slices
+from graft_serving.telemetry.traffic import Measured, Traffic
+from graft_serving.versions import Route, VersionKey, VersionState
+from graft_serving.wanted.documents import Decision, WantedPeer
+
+
+class ServingPod:
+    """A view on the lifecycle and the engine. Changes neither."""
+
+    def __init__(
+        self, *, name: str, base: BaseManifest, peer: str | None, lifecycle: Lifecycle, monitor: EngineMonitor
+    ) -> None:
+        """Show `lifecycle` and `monitor` as the pod `name`, which serves `base`; `peer` fronts all such pods."""
+        self._name = name
+        self._base = base
+        self._peer = peer.rstrip("/") if peer else None
+        self._lifecycle = lifecycle
+        self._monitor = monitor
+        self._table = RoutingTable(base_name=base.name, peer=self._peer)
+        self._demand = Demand(on_missed=self._tell)
+        self.revision = Revision()
+
+    @property
+    def name(self) -> str:
+        """The pod's own name."""
+        return self._name
+
+    @property
+    def table(self) -> RoutingTable:
+        """Who answers what, since the last `refresh`."""
+        return self._table
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the engine answers and every alias is as good as it gets."""
+        return self._lifecycle.is_ready
+
+    @property
+    def engine_base_model(self) -> str | None:
+        """The engine's own name for the base."""
+        return self._monitor.base_model
+
+    def traffic_of(self, key: VersionKey) -> Traffic:
+        """The counters of a version that the table routes to."""
+        return self._lifecycle.records[key].traffic
+
+    def count_asked(self, adapter: str) -> None:
+        """A client asks for this model, loaded or not."""
+        if (alias := self._table.aliases.get(adapter)) is not None:
+            self._demand.count(adapter, is_missed=alias.is_missing)
+
+    async def wait_for_news(self, seconds: float) -> None:
+        """Return when the table may be another one, or after so many seconds."""
+        await self.revision.wait_beyond(self.revision.name, seconds)
+
+    def went_idle(self, key: VersionKey) -> None:
+        """The last request under way on a version has ended."""
+        self._lifecycle.went_idle(key)
+        # In use until now; who it was loaded for may be gone from here by this time, and that is no new request.
+        if key.adapter in self._table.aliases:
+            self._demand.count(key.adapter, is_missed=False)
+
+    def engine_answered(self) -> None:
+        """The engine has answered a request."""
+        self._monitor.note_answer()
+
+    def suspect_engine(self) -> None:
+        """A request failed on the engine."""
+        self._monitor.suspect()
+
+    def engine_is_dying(self) -> None:
+        """The engine has said that its core is gone."""
+        self._monitor.doubt()
+        # Not at the next step of the lifecycle: each request until then would be lost as well.
+        self._refresh_table()
+
+    async def engine_survives(self) -> bool:
+        """Whether the engine, which has just lost a request, still answers."""
+        return await self._monitor.survives()
+
+    def refresh(self) -> None:
+        """Rebuild the routing table; called whenever the lifecycle has taken its steps."""
+        self._refresh_table()
+        self._demand.keep(self._table.aliases)
+        self._tell()
+
+    def _tell(self) -> None:
+        self.revision.update(self._news())
+
+    def _refresh_table(self) -> None:
+        wanted = self._lifecycle.wanted
+        if wanted is None:
+            self._table = RoutingTable(base_name=self._base.name, base_live=self._monitor.is_ready, peer=self._peer)
+            return
+        self._table = RoutingTable(
+            base_name=wanted.base.name,
+            base_live=self._monitor.is_ready,
+            base_forward_to=wanted.base.forward_to,
+            aliases={
+                adapter.name: Alias(
+                    live=self._live_route(adapter.name),
+                    forward_to=adapter.forward_to,
+                    peers=_peers(wanted.peers_with(adapter, besides=self._name)),
+                    on_demand=adapter.on_demand,
+                    is_wanted=bool(adapter.versions),
+                    salts=self._salts(adapter.name),
+                )
+                for adapter in wanted.adapters
+            },
+            peer=self._peer,
+        )
+
+    async def state(self) -> bytes:
+        """The pod's state document as JSON, made without holding the event loop for long."""
+        wanted = self._lifecycle.wanted
+        by_name: dict[str, list[VersionRecord]] = {adapter.name: [] for adapter in wanted.adapters} if wanted else {}
+        for key, record in sorted(self._lifecycle.records.items()):
+            by_name.setdefault(key.adapter, []).append(record)
+        head = self._state_without_adapters().model_dump_json(by_alias=True).removesuffix("]}")
+        slices, adapters = Slices(), list[str]()
+        decisions = {adapter.name: adapter.decision for adapter in wanted.adapters} if wanted else {}
+        for name, records in by_name.items():
+            status = self._adapter_status(name, records, decisions.get(name))
+            adapters.append(status.model_dump_json(by_alias=True))
+            await slices.pause_if_over()
+        return f"{head}{','.join(adapters)}]}}".encode()
+
+    def _state_without_adapters(self) -> AgentState:
+        return AgentState(
+            pod=self._name,
+            revision=self.revision.name,
+            wanted_digest=self._lifecycle.wanted_digest,
+            message=self._lifecycle.message,
+            base=BaseState(name=self._base.name, digest=self._base.digest),
+            engine=EngineState(state=self._monitor.state, starts=self._monitor.starts, message=self._monitor.message),
+            ready=self._lifecycle.is_ready,
+            adapters=(),
+        )
+
+    def _news(self) -> Hashable:
+        """What somebody may wait for: neither counters nor the steps of a version that is on its way."""
+        lifecycle = self._lifecycle
+        settled = [_outcome(record) for record in lifecycle.records.values() if is_settled(record)]
+        routes = [(name, self._live_route(name)) for name in lifecycle.routes]
+        return (
+            (lifecycle.wanted_digest, lifecycle.message, lifecycle.is_ready, self._monitor.state),
+            self._demand.times_told,
+            tuple(sorted(routes)),
+            tuple(sorted(settled)),
+        )
+
+    def _live_route(self, adapter: str) -> Route:
+        route = self._lifecycle.routes.get(adapter, ())
+        return tuple(share for share in route if self._is_live(share.version))
+
+    def _salts(self, adapter: str) -> dict[VersionKey, str]:
+        route = self._lifecycle.routes.get(adapter, ())
+        records = (self._lifecycle.records.get(share.version) for share in route)
+        return {record.key: record.salt for record in records if record is not None and record.salt}
+
+    def _is_live(self, key: VersionKey) -> bool:
+        record = self._lifecycle.records.get(key)
+        return (
+            record is not None
+            and record.state is VersionState.PROVEN
+            and self._monitor.is_ready
+            and key.engine_name in self._monitor.loaded
+        )
+
+    def _adapter_status(self, name: str, records: list[VersionRecord], decision: Decision | None) -> AdapterStatus:
+        live = self._live_route(name)
+        is_busy = any(record.traffic.inflight for record in records)
+        return AdapterStatus(
+            name=name,
+            active=tuple(ShareState(number=share.version.number, weight=share.weight) for share in live),
+            versions=tuple(self._version_status(record) for record in records),
+            decision=decision,
+            last_asked=self._demand.last_asked(name, is_loaded=bool(live), is_busy=is_busy),
+        )
+
+    def _version_status(self, record: VersionRecord) -> VersionStatus:
+        # What was proven on an engine that is gone has to be proven again.
+        lost = record.state is VersionState.PROVEN and not self._is_live(record.key)
+        return VersionStatus(
+            number=record.key.number,
+            manifest_digest=record.key.manifest_digest,
+            engine_name=record.key.engine_name,
+            state=VersionState.PENDING if lost else record.state,
+            reason="EngineDown" if lost else record.reason,
+            message="waiting for the engine to come back" if lost else record.message,
+            inflight=record.traffic.inflight,
+            requests=record.traffic.requests,
+            errors=record.traffic.errors,
+            load_seconds=record.load_seconds,
+            measured=_measured_state(record.traffic.measured),
+            probes=_score_state(record.score),
+        )
+
+
+def is_settled(record: VersionRecord) -> bool:
+    """Whether a version has come to the end of its way here, for now at least."""
+    return record.state in (VersionState.PROVEN, VersionState.REFUSED, VersionState.FAILING)
+
+
+def _outcome(record: VersionRecord) -> tuple[VersionKey, VersionState, str, str]:
+    """How a version's way has ended, and by which version's probes it is scored."""
+    scored_by = record.score.of if record.score is not None and record.score.complete else ""
+    return record.key, record.state, record.reason, scored_by
+
+
+def _measured_state(measured: Measured) -> MeasuredState:
+    return MeasuredState(requests=measured.requests, errors=measured.errors, latency=dict(measured.latency))
+
+
+def _score_state(score: ProbeScore | None) -> ProbeScoreState | None:
+    if score is None:
+        return None
+    return ProbeScoreState(of=score.of, total=score.total, asked=score.asked, right=score.right)
+
+
+def _peers(wanted: Iterable[WantedPeer] | None) -> tuple[Peer, ...] | None:
+    return None if wanted is None else tuple(Peer(peer.name, peer.url) for peer in wanted)

@@ -1,0 +1,175 @@
+"""What one client can cost the others: bodies that stall or are heavy, answers that nobody reads, loops of scrapes."""
+
+import asyncio
+import gzip
+import json
+import socket
+from typing import Any
+
+import pytest
+from aiohttp import web
+from tests.serving.conftest import Pod, eventually
+from tests.serving.published import wanted_adapter, wanted_set
+
+from graft_serving.proxy import relay
+
+BODY = json.dumps({"model": "support", "prompt": "hello", "max_tokens": 2}).encode()
+
+
+async def serve(pod: Pod, **settings: Any) -> None:
+    pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support")])))
+    await pod.until_ready()
+
+
+async def raw(pod: Pod, head: bytes, body: bytes) -> tuple[int, dict[str, Any]]:
+    """Send bytes as they are; the status and the body of what comes back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", pod.settings.api_port)
+    writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + head + b"\r\n" + body)
+    await writer.drain()
+    answer = await reader.read()
+    writer.close()
+    headers, _, content = answer.partition(b"\r\n\r\n")
+    return int(headers.split()[1]), json.loads(content)
+
+
+def length(size: int) -> bytes:
+    return b"Content-Length: %d\r\n" % size
+
+
+BROKEN: dict[str, tuple[bytes, bytes, int, str]] = {
+    "a plain body that is said to be gzip": (b"Content-Encoding: gzip\r\n" + length(len(BODY)), BODY, 400, "invalid"),
+    "gzip that was cut short": (
+        b"Content-Encoding: gzip\r\n" + length(len(gzip.compress(BODY)) // 2),
+        gzip.compress(BODY)[: len(gzip.compress(BODY)) // 2],
+        400,
+        "invalid",
+    ),
+    "a body that never comes": (length(100), b"", 408, "request_timeout"),
+    "a body that stalls": (length(100), b'{"model":', 408, "request_timeout"),
+    "a body that is said to be too large": (length(5_000_000_000), b"", 413, "request_too_large"),
+    "a body that unfolds into too much": (
+        b"Content-Encoding: gzip\r\n" + length(len(gzip.compress(b" " * 20_000_000))),
+        gzip.compress(b" " * 20_000_000),
+        413,
+        "request_too_large",
+    ),
+    "chunks without an end": (b"Transfer-Encoding: chunked\r\n", b"5\r\n12345\r\n", 408, "request_timeout"),
+}
+
+
+@pytest.mark.parametrize(("head", "body", "status", "code"), BROKEN.values(), ids=BROKEN.keys())
+async def test_a_body_that_is_not_what_it_should_be_gets_an_answer_in_time(
+    pod: Pod, head: bytes, body: bytes, status: int, code: str
+) -> None:
+    pod.settings = pod.settings.model_copy(update={"body_seconds": 0.3})
+    async with pod.agent():
+        await serve(pod)
+        answered = await asyncio.wait_for(raw(pod, head, body), 10)
+        assert (await pod.ask("support")).status == 200
+    assert answered[0] == status
+    assert answered[1]["error"]["code"].startswith(code)
+
+
+async def test_bodies_take_so_much_memory_together_and_give_it_back(pod: Pod) -> None:
+    pod.settings = pod.settings.model_copy(update={"max_bodies_bytes": 10_000})
+    pod.engine.seconds_per_token = 0.3
+    large = "x" * 8_000
+    async with pod.agent():
+        await serve(pod)
+        first = asyncio.create_task(pod.ask("support", large, max_tokens=1))
+
+        async def is_under_way() -> bool:
+            return bool((await pod.version_state("support", 1))["inflight"] == 1)
+
+        await eventually(is_under_way)
+        refused = await pod.ask("support", large, max_tokens=1)
+        small = await pod.ask("support", max_tokens=1)
+        assert (await first).status == 200
+        again = await pod.ask("support", large, max_tokens=1)
+        body = {"model": "support", "prompt": large, "max_tokens": 1000, "stream": True}
+        async with pod.client.post(f"{pod.url}/v1/completions", json=body) as streaming:
+            await streaming.content.readline()
+            beside = await pod.ask("support", large, max_tokens=1)
+    assert (refused.status, refused.body["error"]["code"]) == (503, "too_many_requests")
+    assert refused.headers["Retry-After"]
+    assert [small.status, again.status, beside.status] == [200, 200, 200]
+
+
+async def endless(request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
+    """More than all the buffers between engine and client hold, streamed or in one piece."""
+    if "kind" not in body:
+        return None
+    if body["kind"] == "whole":
+        return web.json_response({"choices": [{"text": "x" * 30_000_000}]})
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for _ in range(500):
+        await response.write(b'data: {"choices":[{"text":"' + b"x" * 60_000 + b'"}]}\n\n')
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+def client_that_does_not_read(pod: Pod, kind: str) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", pod.settings.api_port))
+    body = json.dumps({"model": "support", "prompt": "x", "kind": kind}).encode()
+    connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n" + length(len(body)) + b"\r\n" + body)
+    return connection
+
+
+@pytest.mark.parametrize("kind", ["stream", "whole"])
+async def test_a_client_that_does_not_read_holds_no_version_for_ever(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(relay, "UNREAD_SECONDS", 0.5)
+    pod.engine.instead = endless
+    async with pod.agent():
+        await serve(pod)
+        connection = client_that_does_not_read(pod, kind)
+
+        async def is_under_way() -> bool:
+            return bool((await pod.version_state("support", 1))["inflight"] == 1)
+
+        await eventually(is_under_way)
+        pod.want(wanted_set(pod.base))
+        await pod.until_state("support", 1, None)
+        connection.close()
+    assert pod.engine.adapters == {}
+
+
+async def test_the_slowness_of_a_client_is_not_the_version_s(pod: Pod) -> None:
+    pod.engine.instead = endless
+    async with pod.agent():
+        await serve(pod)
+        connection = client_that_does_not_read(pod, "stream")
+        await asyncio.sleep(1.5)
+        connection.setblocking(False)
+        loop, received = asyncio.get_running_loop(), b""
+        while b"[DONE]" not in received:
+            received = received[-100:] + await loop.sock_recv(connection, 1 << 20)
+        connection.close()
+
+        async def is_counted() -> dict[str, Any] | None:
+            version = await pod.version_state("support", 1)
+            return version if version["measured"]["requests"] else None
+
+        version = await eventually(is_counted)
+    [bucket] = version["measured"]["latency"]
+    assert 2 ** ((int(bucket) + 1) / 8) < 1.5
+
+
+async def test_a_request_has_so_much_time_until_its_answer_begins(pod: Pod) -> None:
+    pod.settings = pod.settings.model_copy(update={"request_timeout_seconds": 0.5})
+    async with pod.agent():
+        await serve(pod)
+        pod.engine.seconds_per_token = 1.0
+        answer = await pod.ask("support", max_tokens=5)
+        version = await pod.version_state("support", 1)
+    assert (answer.status, answer.body["error"]["code"]) == (504, "timed_out")
+    assert (version["inflight"], version["errors"]) == (0, 1)
+
+
+async def test_a_wait_of_thousands_of_digits_is_refused(pod: Pod) -> None:
+    async with pod.agent(), pod.client.get(f"{pod.admin_url}/state?since=x&waitSeconds=" + "9" * 5000) as answer:
+        assert answer.status == 400

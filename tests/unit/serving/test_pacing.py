@@ -1,0 +1,81 @@
+"""Documents that are made for all who ask at the same time, and not more often than their cost allows."""
+
+import asyncio
+
+from graft_serving.telemetry.pacing import Sparing
+
+
+class Slow:
+    """Makes a document whenever it is let."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.go_on = asyncio.Event()
+
+    async def __call__(self) -> bytes:
+        await self.go_on.wait()
+        self.made += 1
+        return str(self.made).encode()
+
+
+async def test_all_who_ask_at_the_same_time_get_one_document() -> None:
+    slow = Slow()
+    sparing = Sparing(slow)
+    asking = [asyncio.create_task(sparing.get()) for _ in range(5)]
+    await asyncio.sleep(0)
+    slow.go_on.set()
+    assert await asyncio.gather(*asking) == [b"1"] * 5
+
+
+async def test_one_who_goes_away_takes_it_from_nobody() -> None:
+    slow = Slow()
+    sparing = Sparing(slow)
+    gone, staying = asyncio.create_task(sparing.get()), asyncio.create_task(sparing.get())
+    await asyncio.sleep(0)
+    gone.cancel()
+    slow.go_on.set()
+    assert await staying == b"1"
+
+
+async def test_a_document_of_before_the_news_is_not_given_out_after_them() -> None:
+    slow = Slow()
+    sparing = Sparing(slow)
+    before = asyncio.create_task(sparing.get("before"))
+    await asyncio.sleep(0)
+    after = asyncio.create_task(sparing.get("after"))
+    await asyncio.sleep(0)
+    slow.go_on.set()
+    assert [await before, await after] == [b"1", b"2"]
+
+
+async def test_one_that_took_long_is_given_out_again_for_a_while() -> None:
+    made = 0
+
+    async def take_long() -> bytes:
+        nonlocal made
+        made += 1
+        await asyncio.sleep(0.05)
+        return b""
+
+    sparing = Sparing(take_long)
+    for _ in range(5):
+        await sparing.get()
+    assert made == 1
+    await sparing.get("news")
+    assert made == 2
+
+
+async def test_one_that_can_not_be_made_is_tried_again() -> None:
+    tries = 0
+
+    async def fail_once() -> bytes:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OSError
+        return b"made"
+
+    sparing = Sparing(fail_once)
+    [failed] = await asyncio.gather(sparing.get(), return_exceptions=True)
+    assert isinstance(failed, OSError)
+    assert await sparing.get() == b"made"
