@@ -51,14 +51,14 @@ def image_values(reference: str) -> dict[str, str]:
     return {"repository": repository, "tag": tag, "digest": digest}
 
 
-def install(cluster: Cluster, environment: Environment) -> None:
-    """Install or upgrade the release and wait until the operator is ready."""
+def install(cluster: Cluster, environment: Environment, **values: Any) -> None:
+    """Install or upgrade the release, with further values of the chart, and wait until the operator is ready."""
     cluster.apply(namespace(NAMESPACE))
     cluster.apply(registry_secret(NAMESPACE, environment.storage))
     cluster.run(
         *("helm", "upgrade", "--install", RELEASE, str(CHART)),
         *("--namespace", NAMESPACE, "--values", "-", "--wait", "--timeout", "5m"),
-        stdin=json.dumps(chart_values(environment)),
+        stdin=json.dumps(chart_values(environment) | values),
         timeout=330,
     )
 

@@ -94,7 +94,8 @@ def test_named_namespaces_need_cluster_wide_rights_only_to_release_their_own_obj
             "apiGroups": ["graft.dev"],
             "resources": ["basemodels", "loraadapters"],
             "verbs": ["list", "watch", "patch"],
-        }
+        },
+        {"apiGroups": ["graft.dev"], "resources": ["basemodels/status", "loraadapters/status"], "verbs": ["patch"]},
     ]
     for namespace in ("team-a", "team-b"):
         assert "patch" in verbs_on(manifests, LORA_ADAPTERS, namespace=namespace)

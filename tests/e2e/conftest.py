@@ -42,6 +42,7 @@ ORDER = (
     "test_deletion",
     "test_gateway",
     "test_crds",
+    "test_named_namespaces",
     "test_uninstall",
 )
 """The first nine share one base that is being served; the last takes the release away."""

@@ -7,11 +7,11 @@ pods decide with the serving agent's own pure functions.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
-from tests.builders import NAMESPACE, NOW, PLATFORM, version
+from tests.builders import NOW, PLATFORM, version
 from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
 from tests.unit.reconcilers.merged_deployment import is_merged, run_merged_deployments
 from tests.unit.reconcilers.registry_of_world import RegistryOfWorld

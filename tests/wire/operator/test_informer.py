@@ -107,7 +107,7 @@ async def following(script: Script, namespace: str | None = None, **options: Any
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- there is no event to wait for
             await asyncio.sleep(0.005)
 
 
