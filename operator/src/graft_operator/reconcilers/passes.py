@@ -94,7 +94,13 @@ class Pass:
             self.problem = self.problem or error
             manifests = [action.manifest for action in actions if isinstance(action, CreateJob)]
             self.failed += [
-                Rejection(kind="Job", name=item["metadata"]["name"], component=component_of(item), message=str(error))
+                Rejection(
+                    kind="Job",
+                    name=item["metadata"]["name"],
+                    component=component_of(item),
+                    message=str(error),
+                    passes=True,
+                )
                 for item in manifests
             ]
 
