@@ -53,6 +53,8 @@ class AdapterSnapshots:
 
     def __init__(self, passes: Passes) -> None:
         self._passes = passes
+        self._bases: dict[tuple[str, str], tuple[tuple[str, int], tuple[BaseModel | None, str]]] = {}
+        """By namespace and name: the version that was parsed, and what came of it."""
 
     def of(self, adapter: LoraAdapter, cleanup_problem: str = "") -> AdapterSnapshot:
         """Return the snapshot of an adapter.
@@ -89,12 +91,20 @@ class AdapterSnapshots:
         self._passes.effects.forget(key.namespace, naming.merged_name(key.name))
 
     def _base(self, adapter: LoraAdapter) -> tuple[BaseModel | None, str]:
-        name = adapter.spec.base_model_ref.name
-        body = self._passes.cache.get(BASE_MODELS, adapter.metadata.namespace, name)
-        if body is None:
+        """Return the base, or why there is none; it is parsed once for all of its adapters."""
+        namespace, name = adapter.metadata.namespace, adapter.spec.base_model_ref.name
+        version = self._passes.cache.version(BASE_MODELS, namespace, name)
+        if version is None:
+            self._bases.pop((namespace, name), None)
             return None, f"spec.baseModelRef.name: there is no BaseModel {name} in this namespace; apply it"
+        known = self._bases.get((namespace, name))
+        if known is None or known[0] != version:
+            known = self._bases[namespace, name] = (version, self._parsed(namespace, name))
+        return known[1]
+
+    def _parsed(self, namespace: str, name: str) -> tuple[BaseModel | None, str]:
         try:
-            return BaseModel.parse(body), ""
+            return BaseModel.parse(self._passes.cache.get(BASE_MODELS, namespace, name) or {}), ""
         except ValidationError as error:
             return None, f"BaseModel {name} is invalid: {first_error(error)}"
 
