@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from tests.builders import version
+from tests.builders import CREATED, version
 from tests.unit.registry_in_memory import InMemoryStore, store_version
 
 from graft_operator.artifacts import Artifacts, RegistryUnavailable, Threads
 from graft_operator.artifacts.lookups import AT_ONCE_PER_NAMESPACE
 from graft_operator.plan.known import BEING_LOOKED_UP, Known, Unknown
+from graft_registry.documents import StoredVersion, VersionVerdict
 
 SOON = 0.05
 """Seconds after which a lookup is given up here; where a test waits for that, nothing else can happen first."""
@@ -36,6 +38,35 @@ class Watched:
     async def told(self) -> tuple[str, str]:
         async with asyncio.timeout(10):
             return await self.news.get()
+
+
+class LateAnswer:
+    """The next answer to a kind of request: what is so when the store makes it, and comes when that is long past."""
+
+    def __init__(self, store: InMemoryStore, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        self._made, self._may_come, self._threads = threading.Event(), threading.Event(), list[threading.Thread]()
+        real = getattr(store, method)
+
+        def answer(*args: Any, **fields: Any) -> Any:
+            made = real(*args, **fields)
+            if self._made.is_set():
+                return made
+            made = list(made) if method == "list" else made
+            self._threads.append(threading.current_thread())
+            self._made.set()
+            self._may_come.wait(10)
+            return made
+
+        monkeypatch.setattr(store, method, answer)
+
+    async def is_under_way(self) -> None:
+        await asyncio.to_thread(self._made.wait, 10)
+
+    async def comes(self) -> None:
+        self._may_come.set()
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -116,18 +147,60 @@ async def test_places_are_free_again_once_the_requests_that_hung_have_ended(hast
         await hasty.told()
 
 
-async def test_what_was_forgotten_meanwhile_is_looked_up_anew(patient: Watched) -> None:
-    patient.store.switches.hangs = lambda key: True
-    patient.artifacts.of_recipe("team-a", "support", version(1).manifest.recipe)
-    patient.artifacts.forget_recipe("team-a", "support", version(1).manifest.recipe)
-    patient.store.switches.hangs = lambda key: False
-    store_version(patient.store, version(1))
-    assert patient.artifacts.of_recipe("team-a", "support", version(1).manifest.recipe) == BEING_LOOKED_UP
-    await patient.told()
-    patient.store.release()
-    found = patient.artifacts.of_recipe("team-a", "support", version(1).manifest.recipe)
-    assert isinstance(found, Known)
-    assert found.value is not None
+async def test_what_was_forgotten_meanwhile_is_looked_up_anew(
+    patient: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = version(1)
+
+    def ask() -> Known[StoredVersion] | Unknown:
+        return patient.artifacts.of_recipe("team-a", "support", stored.manifest.recipe)
+
+    late = LateAnswer(patient.store, monkeypatch, "list")
+    ask()
+    await late.is_under_way()
+    store_version(patient.store, stored)
+    patient.artifacts.forget_recipe("team-a", "support", stored.manifest.recipe)
+    assert ask() == BEING_LOOKED_UP
+    await late.comes()
+    while (known := ask()) == BEING_LOOKED_UP:
+        await patient.told()
+    assert isinstance(known, Known)
+    assert known.value is not None
+
+
+async def test_a_verdict_that_was_read_before_a_write_does_not_undo_it(
+    patient: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (
+        VersionVerdict(number=1, manifest_digest=version(1).digest, state=state, time=CREATED)
+        for state in ("Refused", "Cleared")
+    )
+    await patient.artifacts.record_verdict("team-a", "support", first)
+    late = LateAnswer(patient.store, monkeypatch, "get")
+    patient.artifacts.verdicts("team-a", "support")
+    await late.is_under_way()
+    await patient.artifacts.record_verdict("team-a", "support", second)
+    assert patient.artifacts.verdicts("team-a", "support") == BEING_LOOKED_UP
+    await late.comes()
+    while (known := patient.artifacts.verdicts("team-a", "support")) == BEING_LOOKED_UP:
+        await patient.told()
+    assert known == Known({1: second})
+
+
+async def test_whoever_fails_to_hear_the_news_stops_nobody_else(
+    patient: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(kind: str, namespace: str, name: str) -> None:
+        if name == "support":
+            raise LookupError(name)
+        patient.news.put_nowait((namespace, name))
+
+    patient.artifacts.on_news = fail
+    for number in range(1, 4):
+        patient.artifacts.version("team-a", "support", number)
+    patient.artifacts.version("team-a", "sales", 1)
+    assert await patient.told() == ("team-a", "sales")
+    assert "LookupError" in caplog.text
 
 
 async def test_writes_that_hang_end_in_time(patient: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

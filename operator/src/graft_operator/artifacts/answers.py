@@ -90,8 +90,10 @@ class Answers:
         if entry.due <= now and not entry.running:
             # An answer that is there at once is no news: whoever asks gets it.
             self._asking = entry
-            self._look_up(entry)
-            self._asking = None
+            try:
+                self._look_up(entry)
+            finally:
+                self._asking = None
         return entry.value
 
     def peek(self, question: Question[T]) -> Known[T] | Unknown | None:

@@ -162,8 +162,10 @@ class Artifacts:
         await self._write("record_verdict", record, WRITE_SECONDS)
         question = questions.verdicts(namespace, adapter)
         known = self._answers.peek(question)
+        # What is being looked up may be from before this write.
+        self._answers.forget(question.owner, question.about)
         if isinstance(known, Known):
-            self._answers.put(question, Known({**(known.value or {}), verdict.number: verdict}))
+            self._answers.prime(question, Known({**(known.value or {}), verdict.number: verdict}))
 
     async def delete_adapter(self, namespace: str, adapter: str) -> None:
         """Delete everything of an adapter: versions, files, runs. Whoever is cancelled meanwhile ends it.

@@ -25,7 +25,6 @@ AT_ONCE_PER_NAMESPACE: Final = 2
 HUNG: Final = 16
 """Threads that nobody waits for any more. Each ends with the request that it is in; until some do, nothing begins."""
 HUNG_PER_NAMESPACE: Final = 2
-_WAITED_LONG: Final = 10.0
 
 T = TypeVar("T")
 Stopped = Callable[[], bool]
@@ -85,7 +84,6 @@ class _Job:
     work: Work
     done: Done | None
     seconds: float
-    submitted: float
     is_abandoned: bool = False
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
 
@@ -113,8 +111,7 @@ class Threads:
 
     def submit(self, namespace: str, operation: str, work: Work, done: Done) -> None:
         """Run ``work`` when a place is free, the namespaces taking turns."""
-        now = asyncio.get_running_loop().time()
-        job = _Job(namespace, operation, work, done, self._seconds, now)
+        job = _Job(namespace, operation, work, done, self._seconds)
         self._waiting.setdefault(namespace, deque()).append(job)
         self._start_more()
 
@@ -133,7 +130,7 @@ class Threads:
             else:
                 outcome.set_result(result)  # type: ignore[arg-type]  # what ``work`` has returned
 
-        job = _Job("", operation, work, done, seconds, loop.time())
+        job = _Job("", operation, work, done, seconds)
         self._start(job, self._writing)
         try:
             return await outcome
@@ -201,8 +198,10 @@ class Threads:
             job.timer.cancel()
         for jobs in (self._running, self._writing, self._hung):
             jobs.discard(job)
-        job.end(outcome)
-        self._start_more()
+        try:
+            job.end(outcome)
+        finally:
+            self._start_more()
 
     def _give_up(self, job: _Job) -> None:
         job.is_abandoned = True
@@ -211,19 +210,10 @@ class Threads:
         self._hung.add(job)
         metrics.REGISTRY_CALLS.labels(job.operation, "unavailable").inc()
         log.warning("the registry does not answer", extra={"namespace": job.namespace, "operation": job.operation})
-        error = Unavailable(f"the registry has not answered for {job.seconds:.0f} s")
-        job.end(error)
-        self._fail_what_waits_behind(job, error)
-        self._start_more()
-
-    def _fail_what_waits_behind(self, job: _Job, error: Unavailable) -> None:
-        """Where requests of a namespace hang, tell those that have waited for a place too, and not each in its turn."""
-        queue = self._waiting.get(job.namespace)
-        long_ago = asyncio.get_running_loop().time() - min(_WAITED_LONG, job.seconds / 2)
-        while queue and queue[0].submitted <= long_ago:
-            queue.popleft().end(error)
-        if not queue and self._waiting.get(job.namespace) is queue:
-            self._waiting.pop(job.namespace, None)
+        try:
+            job.end(Unavailable(f"the registry has not answered for {job.seconds:.0f} s"))
+        finally:
+            self._start_more()
 
 
 def measured(operation: str, work: Work, stopped: Stopped) -> object:
