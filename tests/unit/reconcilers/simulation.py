@@ -35,7 +35,7 @@ ADAPTER_CONDITIONS = {
 ROUNDS_TO_SETTLE = 80
 """Twice what the longest scenario takes."""
 STEPS_BESIDE = 5
-"""Of the event loop: more than the reading of a ConfigMap or the writing of a verdict takes, with nothing to wait for."""
+"""Of the event loop: more than the reading of a ConfigMap or the writing of a verdict takes, where nothing waits."""
 QUIET_ROUNDS = 5
 """So many rounds without a write mean that there is none to come: longer than any rest after a failure."""
 
