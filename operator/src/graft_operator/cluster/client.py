@@ -46,7 +46,7 @@ class Cluster:
         self.transport = transport
         self.writing: Callable[[], AbstractContextManager[None]] = nullcontext
         self._identity = identity
-        self._cache = cache or Cache()
+        self._cache = Cache() if cache is None else cache  # an empty one is one
 
     @classmethod
     @asynccontextmanager
@@ -54,16 +54,6 @@ class Cluster:
         """Open a connection pool. `identity` names this process as the reporter of events."""
         async with open_transport() as transport:
             yield cls(transport, identity=identity, cache=cache)
-
-    async def serves(self, resource: Resource) -> bool:
-        """Return whether the server knows the kind: that of a CustomResourceDefinition comes and goes."""
-        try:
-            known = await self.transport.request(
-                "discover", "GET", resource.group_version_path, resource=resource.plural
-            )
-        except NotFound:
-            return False
-        return any(item["name"] == resource.plural for item in known.get("resources") or ())
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """Return the live object, or None if there is none."""
