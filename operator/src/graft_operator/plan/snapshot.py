@@ -169,6 +169,8 @@ class AdapterSnapshot:
     """Whether the pinned version's base is the present one or one of the registry, which can be served again."""
     live: StoredVersion | None = None
     """The version that the alias was last told to point to."""
+    is_lost: bool = False
+    """Whether the version that is served is known to have vanished from the registry, or to be damaged there."""
     stable: StoredVersion | None = None
     """The version before it, for as long as the status keeps that."""
     found: Mapping[str, Known[StoredVersion] | Unknown] = field(default_factory=dict)
@@ -269,7 +271,7 @@ class PoolObserved:
 class GatewayObserved:
     """Whether the operator can make InferencePools, and the one of the base's name."""
 
-    api: Literal["Served", "Missing", "Forbidden"] = "Missing"
+    api: Literal["Served", "Missing", "Forbidden", "Unknown"] = "Missing"
     pool: PoolObserved | None = None
 
 

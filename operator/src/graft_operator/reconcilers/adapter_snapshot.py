@@ -75,8 +75,8 @@ class AdapterSnapshots:
         )
         if adapter.metadata.is_deleting:
             return seen
-        seen = self._with_rows(self._with_merged(seen))
-        return seen if is_settled(seen) and self._is_there(adapter) else self._with_registry(seen)
+        seen = replace(self._with_rows(self._with_merged(seen)), is_lost=self._is_lost(adapter))
+        return seen if is_settled(seen) else self._with_registry(seen)
 
     def measure(self, seen: AdapterSnapshot) -> None:
         """Have the pods asked often for what they measure, because a version is held to its limits."""
@@ -169,13 +169,13 @@ class AdapterSnapshots:
             merged_deployment=merged_deployment(cache, adapter.metadata),
         )
 
-    def _is_there(self, adapter: LoraAdapter) -> bool:
-        """Whether the version that is served is not known to have vanished; it is looked for now and then."""
+    def _is_lost(self, adapter: LoraAdapter) -> bool:
+        """Whether the version that is served is known to have vanished; it is looked for now and then."""
         target, metadata, artifacts = adapter.status.serving.target, adapter.metadata, self._passes.artifacts
         if target is None:
-            return True
+            return False
         artifacts.audit(metadata.namespace, metadata.name, target.number, target.digest)
-        return not artifacts.is_lost(metadata.namespace, metadata.name, target.number, target.digest)
+        return artifacts.is_lost(metadata.namespace, metadata.name, target.number, target.digest)
 
     def _with_registry(self, seen: AdapterSnapshot) -> AdapterSnapshot:
         """Add what is known of the registry, as far as the next step depends on it."""

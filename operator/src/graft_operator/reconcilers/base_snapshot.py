@@ -170,8 +170,10 @@ class BaseSnapshots:
         if cache.is_synced(INFERENCE_POOLS, namespace):
             body = cache.get(INFERENCE_POOLS, namespace, serving_name(base.metadata.name))
             return GatewayObserved(api="Served", pool=None if body is None else pool_observed(body))
-        is_forbidden = "(403)" in cache.problem(INFERENCE_POOLS, namespace)
-        return GatewayObserved(api="Forbidden" if is_forbidden else "Missing")
+        problem = cache.problem(INFERENCE_POOLS, namespace)
+        if "(403)" in problem:
+            return GatewayObserved(api="Forbidden")
+        return GatewayObserved(api="Missing" if "(404)" in problem else "Unknown")
 
 
 def lost(answers: Mapping[str, Known[BaseManifest] | Unknown]) -> dict[str, str]:
