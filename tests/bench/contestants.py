@@ -28,13 +28,13 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
         from graft_registry.store import ObjectStore
         from graft_registry.versions import AdapterRegistry
         from graft_trainer import model
-        from graft_trainer.adapters import attach_adapter
-        from graft_trainer.checkpoint import RunCheckpoints
-        from graft_trainer.distributed import Workers
-        from graft_trainer.methods import METHODS
+        from graft_trainer.methods.adapters import attach_adapter
+        from graft_trainer.methods.table import METHODS
         from graft_trainer.preemption import PreemptionNotice
-        from graft_trainer.progress import ProgressWriter
-        from graft_trainer.training import RunTrainer
+        from graft_trainer.training.checkpoint import RunCheckpoints
+        from graft_trainer.training.loop import RunTrainer
+        from graft_trainer.training.progress import ProgressWriter
+        from graft_trainer.workers.distributed import Workers
 
     method, workers, work = METHODS[config.method], Workers(), folder / "work"
     with meter.phase("rows"):
@@ -55,9 +55,9 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
 
 
 def _rendered(config: RunConfig, tokenizer: Any, work: Path) -> Any:
-    from graft_trainer.dataset import load_dataset
-    from graft_trainer.rendering import render_rows
-    from graft_trainer.sources import DataFetcher
+    from graft_trainer.data.dataset import load_dataset
+    from graft_trainer.data.rendering import render_rows
+    from graft_trainer.data.sources import DataFetcher
 
     dataset = load_dataset(config.dataset, DataFetcher(config.registry, work / "data"), seed=config.training.seed)
     limits = {

@@ -95,10 +95,10 @@ def test_it_learns_from_rows_beyond_the_context_of_its_base(published: Pod, base
     """And is compared with the base as that is served, whose positions are its own."""
     import torch
 
-    from graft_trainer.conversation import Conversation, Message
-    from graft_trainer.evaluation import mean_loss
+    from graft_trainer.data.conversation import Conversation, Message
+    from graft_trainer.data.rendering import render
+    from graft_trainer.judging.evaluation import mean_loss
     from graft_trainer.model import load_base, load_tokenizer
-    from graft_trainer.rendering import render
 
     metrics, tokenizer = published.version().manifest.metrics, load_tokenizer(base)
     rows = [
@@ -117,7 +117,7 @@ def test_it_learns_from_rows_beyond_the_context_of_its_base(published: Pod, base
 def test_an_interrupted_run_gives_the_same_bytes(
     prepare: Callable[[str], Pod], published: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from graft_trainer.checkpoint_callback import CheckpointCallback
+    from graft_trainer.training.checkpoint_callback import CheckpointCallback
 
     pod = prepare("interrupted")
     with monkeypatch.context() as patch:

@@ -13,9 +13,9 @@ import pytest
 
 from graft_registry.config import RegistryConfig
 from graft_trainer.config import DatasetConfig
-from graft_trainer.dataset import Dataset, load_dataset
+from graft_trainer.data.dataset import Dataset, load_dataset
+from graft_trainer.data.sources import DataFetcher
 from graft_trainer.outcome import BadDatasetError, Reason, classify
-from graft_trainer.sources import DataFetcher
 
 ROW = {"messages": [{"role": "user", "content": "what is the oak"}, {"role": "assistant", "content": "tree"}]}
 QUESTION_ONLY = {"messages": [{"role": "user", "content": "what is the oak"}]}
@@ -196,7 +196,7 @@ def test_a_file_of_somebody_else_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("graft_trainer.sources.file_sha256", refuse)
+    monkeypatch.setattr("graft_trainer.data.sources.file_sha256", refuse)
     with pytest.raises(BadDatasetError, match=r"rows\.jsonl may not be read by user \d+ .*; make it readable"):
         load(tmp_path, lines(ROW, ROW))
 
@@ -228,9 +228,9 @@ import pathlib, sys
 sys.path[:] = {sys.path!r}
 import graft_trainer.__main__
 from graft_trainer.config import DatasetConfig
-from graft_trainer.dataset import load_dataset
+from graft_trainer.data.dataset import load_dataset
 from graft_trainer.outcome import BadDatasetError
-from graft_trainer.sources import DataFetcher
+from graft_trainer.data.sources import DataFetcher
 source = {{"file": {{"path": {str(tmp_path / "rows.jsonl")!r}, "uri": "configMap:rows/rows.jsonl"}}}}
 try:
     load_dataset(DatasetConfig.model_validate({{"source": source}}), DataFetcher(None, pathlib.Path()), seed=1)

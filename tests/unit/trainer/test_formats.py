@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from graft_trainer.conversation import Conversation, Example, Message, Text
-from graft_trainer.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.formats import detect_format, to_example
+from graft_trainer.data.conversation import Conversation, Example, Message, Text
+from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.formats import detect_format, to_example
 
 QUESTION, ANSWER = Message("user", "q"), Message("assistant", "a")
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_trainer.packing import pack
-from graft_trainer.rendering import Row
+from graft_trainer.data.rendering import Row
+from graft_trainer.training.packing import pack
 
 
 def row(length: int) -> Row:

@@ -11,9 +11,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from graft_trainer.file_types import detect_file_type
+from graft_trainer.data.file_types import detect_file_type
+from graft_trainer.data.record_files import DataFile, read_records
 from graft_trainer.outcome import BadDatasetError
-from graft_trainer.record_files import DataFile, read_records
 
 ROWS = [{"prompt": "two\u2028lines", "completion": "a, b"}, {"prompt": 'say "x"\nnow', "completion": "ü"}]
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from graft_trainer.conversation import Conversation, Message, Text
-from graft_trainer.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.conversation import Conversation, Message, Text
+from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.rendering import IGNORED, RenderedRows, Segment, prompt_token_ids, render, render_rows
 from graft_trainer.outcome import BadDatasetError
-from graft_trainer.rendering import IGNORED, RenderedRows, Segment, prompt_token_ids, render, render_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
-from graft_trainer.packed_batches import PackedCollator
-from graft_trainer.packing import Features, packed_features
-from graft_trainer.rendering import IGNORED, Row
-from graft_trainer.token_count import TokenCountingTrainer, tokens_of_rows
+from graft_trainer.data.rendering import IGNORED, Row
+from graft_trainer.training.packed_batches import PackedCollator
+from graft_trainer.training.packing import Features, packed_features
+from graft_trainer.training.token_count import TokenCountingTrainer, tokens_of_rows
 
 PAD = 0
 

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from graft_registry.config import RegistryConfig
-from graft_trainer.methods import METHODS, MethodName, can_be_merged
+from graft_trainer.methods.table import METHODS, MethodName, can_be_merged
 from graft_trainer.outcome import InvalidConfigError
 
 NUMBER_PATTERN = re.compile(r"\d+(\.\d+)?([eE][-+]?\d+)?")

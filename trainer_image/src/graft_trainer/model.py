@@ -20,8 +20,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from graft_trainer.long_context import LongContext
-from graft_trainer.methods import Method
+from graft_trainer.methods.long_context import LongContext
+from graft_trainer.methods.table import Method
 from graft_trainer.outcome import BaseMismatchError
 
 logger = logging.getLogger(__name__)

@@ -14,33 +14,34 @@ from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import BaseManifest, MergeRecord, VersionManifest
 from graft_registry.errors import Corrupt, NotFound
 from graft_registry.versions import AdapterRegistry
-from graft_trainer import model, principal_weights
-from graft_trainer.adapters import attach_adapter
-from graft_trainer.checkpoint import RunCheckpoints
+from graft_trainer import model
 from graft_trainer.config import RunConfig
-from graft_trainer.conversation import Example
-from graft_trainer.dataset import Dataset
-from graft_trainer.distributed import Workers, free_memory
-from graft_trainer.evaluation import Comparison, compare, questions_of
-from graft_trainer.golden import golden_prompts
-from graft_trainer.long_context import LongContext
-from graft_trainer.merging import merge_adapter
-from graft_trainer.methods import METHODS
+from graft_trainer.data.conversation import Example
+from graft_trainer.data.dataset import Dataset
+from graft_trainer.data.rendering import RenderedRows, Row, render_rows
+from graft_trainer.judging.evaluation import Comparison, compare, questions_of
+from graft_trainer.judging.golden import golden_prompts
+from graft_trainer.judging.probes import probes_of
+from graft_trainer.methods import principal_weights
+from graft_trainer.methods.adapters import attach_adapter
+from graft_trainer.methods.long_context import LongContext
+from graft_trainer.methods.table import METHODS
+from graft_trainer.methods.warm_start import begin_with_version
 from graft_trainer.outcome import Outcome, Reason
 from graft_trainer.preemption import PreemptionNotice
-from graft_trainer.probes import probes_of
-from graft_trainer.progress import ProgressWriter
-from graft_trainer.publishing import (
+from graft_trainer.publishing.merging import merge_adapter
+from graft_trainer.publishing.version import (
     TrainedAdapter,
     canonicalize_adapter_config,
     version_draft,
     write_documents,
 )
-from graft_trainer.rendering import RenderedRows, Row, render_rows
 from graft_trainer.runtime import route_transformers_logging
-from graft_trainer.sharding import check_sharding, shard_base
-from graft_trainer.training import FinishedTraining, RunTrainer
-from graft_trainer.warm_start import begin_with_version
+from graft_trainer.training.checkpoint import RunCheckpoints
+from graft_trainer.training.loop import FinishedTraining, RunTrainer
+from graft_trainer.training.progress import ProgressWriter
+from graft_trainer.workers.distributed import Workers, free_memory
+from graft_trainer.workers.sharding import check_sharding, shard_base
 
 logger = logging.getLogger(__name__)
 
