@@ -104,7 +104,7 @@ def identify(directory: Path) -> ModelIdentity:
         tied = not has_head
     weights = [[file.path, file.sha256] for file in files if file.path.endswith(".safetensors")]
     return ModelIdentity(
-        fingerprint=_fingerprint(directory, config, tensors, files, tied=tied),
+        fingerprint=_fingerprint(directory, config, tensors, files, paths=paths, tied=tied),
         weights_digest=digest_of(weights),
         linear_modules=_linear_modules(tensors, paths, tied=tied),
         parameters=_parameters(tensors, paths, tied=tied),
@@ -118,13 +118,14 @@ def _fingerprint(
     tensors: Mapping[str, TensorInfo],
     files: Sequence[StoredFile],
     *,
+    paths: LayerPaths,
     tied: bool,
 ) -> Fingerprint:
     return Fingerprint(
         architecture=config.architecture,
         hidden_size=config.integer("hidden_size"),
         intermediate_size=config.optional_integer("intermediate_size"),
-        layers=config.integer("num_hidden_layers"),
+        layers=config.optional_integer("num_hidden_layers") or paths.blocks(tensors),
         attention_heads=config.integer("num_attention_heads"),
         key_value_heads=config.key_value_heads,
         head_dim=config.head_dim,

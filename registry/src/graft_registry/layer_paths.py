@@ -83,7 +83,7 @@ class LayerPaths:
             return None
         leaf = path.rpartition(".")[2]
         if _is_below(tensor, self.stored):
-            if _ONE_EXPERT.search(path) or leaf in _ROUTERS:
+            if _ONE_EXPERT.search(path) or not _ROUTERS.isdisjoint(path.split(".")[-2:]):
                 return None
             return self.trained + path[len(self.stored) :]
         if leaf in HEADS and path.count(".") <= 1:
@@ -91,6 +91,11 @@ class LayerPaths:
         if leaf in _EMBEDDINGS and path.rpartition(".")[0] == self.stored.rpartition(".")[0]:
             return ".".join(filter(None, (self.trained.rpartition(".")[0], leaf)))
         return None
+
+    def blocks(self, tensors: Iterable[str]) -> int:
+        """Return the number of blocks among the tensors of the files."""
+        start = len(self.stored) + 1
+        return len({name[start:].partition(".")[0] for name in tensors if _is_below(name, self.stored)})
 
     def is_block_weight(self, tensor: str) -> bool:
         """Tell whether a tensor is a weight of a block, experts included."""

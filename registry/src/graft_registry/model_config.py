@@ -66,6 +66,8 @@ class ModelConfig:
     def integer(self, name: str) -> int:
         """Return a positive integer that must be there."""
         value = self.optional_integer(name)
+        if value is None and name == "num_attention_heads" and "state_size" in self.fields:
+            raise InvalidModel("config.json: a model without attention, which adapters are not served on")
         if value is None:
             raise InvalidModel(f"config.json: {name} is missing")
         return value

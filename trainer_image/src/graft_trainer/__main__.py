@@ -16,11 +16,12 @@ from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import StoredVersion
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
-from graft_trainer.base import check_base, check_mergeable
+from graft_trainer.base import check_base, check_mergeable, check_trainable
 from graft_trainer.config import read_run_config
 from graft_trainer.data.dataset import load_dataset
 from graft_trainer.data.sources import DataFetcher
 from graft_trainer.methods.long_context import long_context
+from graft_trainer.methods.table import METHODS
 from graft_trainer.outcome import Outcome, Reason, classify, report
 from graft_trainer.preemption import PreemptionNotice
 from graft_trainer.runtime import Settings, configure_logging, prepare_environment
@@ -57,6 +58,7 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
 
         return launch(config.workers, settings)
     base = check_base(config.base)
+    check_trainable(base, METHODS[config.method])
     check_mergeable(base, config.serving)
     context = long_context(base, config)
     fetcher = DataFetcher(config.registry, settings.work_folder / "data")

@@ -25,6 +25,7 @@ from graft_trainer.judging.probes import probes_of
 from graft_trainer.methods import principal_weights
 from graft_trainer.methods.adapters import attach_adapter
 from graft_trainer.methods.long_context import LongContext
+from graft_trainer.methods.rehearsal import AdapterPlan, rehearse
 from graft_trainer.methods.table import METHODS
 from graft_trainer.methods.warm_start import begin_with_version
 from graft_trainer.outcome import Outcome, Reason
@@ -72,9 +73,10 @@ def train_and_publish(run: Run) -> Outcome:
     progress = ProgressWriter(run.registry if run.workers.is_first else None, config.recipe)
     progress.enter("Loading")
     tokenizer = model.load_tokenizer(config.base.path)
+    plan = rehearse(model.load_skeleton(config.base.path, run.context), config, run.base)
     training_rows, evaluation_rows = _render(run, tokenizer)
 
-    training, parameters = _train(run, tokenizer, training_rows, evaluation_rows, progress)
+    training, parameters = _train(run, tokenizer, plan, (training_rows, evaluation_rows), progress)
     free_memory()
     if not run.workers.is_first:
         return _wait_for_outcome(run, training)
@@ -110,6 +112,7 @@ def _render(run: Run, tokenizer: PreTrainedTokenizerBase) -> tuple[RenderedRows,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parameters:
+    plan: AdapterPlan
     trainable: int
     total: int
     trained_on: str
@@ -118,11 +121,12 @@ class _Parameters:
 def _train(
     run: Run,
     tokenizer: PreTrainedTokenizerBase,
-    rows: RenderedRows,
-    evaluation_rows: RenderedRows,
+    plan: AdapterPlan,
+    rendered: tuple[RenderedRows, RenderedRows],
     progress: ProgressWriter,
 ) -> tuple[FinishedTraining, _Parameters]:
     config, method = run.config, METHODS[run.config.method]
+    rows, evaluation_rows = rendered
     dtype = model.compute_dtype(config.base.path, config.training.precision)
     if config.workers.sharded:
         check_sharding(config.method)
@@ -131,7 +135,9 @@ def _train(
     )
     checkpoints = RunCheckpoints(run.checkpoints, run.work_folder / "checkpoints", run.workers)
     resumed = checkpoints.restore()
-    trainable_model = attach_adapter(frozen, config, rows=rows.rows, checkpoints=checkpoints, resumed=resumed)
+    trainable_model = attach_adapter(
+        frozen, config, plan.target_modules, rows=rows.rows, checkpoints=checkpoints, resumed=resumed
+    )
     if config.warm_start is not None and resumed is None:
         begin_with_version(trainable_model, config.warm_start, run.registry, run.work_folder)
     trainable, total = model.count_parameters(trainable_model)
@@ -150,7 +156,9 @@ def _train(
     training = trainer.train(trainable_model, tokenizer, rows.rows, evaluation_rows.rows, resumed=resumed)
     if method.initialization == "PrincipalWeights" and run.workers.is_first:
         principal_weights.convert_to_lora(trainable_model, training.adapter, checkpoints.initial_adapter)
-    return training, _Parameters(trainable=trainable, total=total, trained_on=model.trained_on(dtype, method))
+    return training, _Parameters(
+        plan=plan, trainable=trainable, total=total, trained_on=model.trained_on(dtype, method)
+    )
 
 
 def _assess(
@@ -175,6 +183,7 @@ def _assess(
         golden=golden_prompts(comparison, tokenizer),
         probes=probes_of(comparison.questions, tokenizer),
         merge=_merge(run, held_out.rows, training),
+        plan=parameters.plan,
         trained_on=parameters.trained_on,
         trainable_parameters=parameters.trainable,
         all_parameters=parameters.total,

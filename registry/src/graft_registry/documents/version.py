@@ -55,6 +55,8 @@ class AdapterShape(Document):
     target_modules: tuple[str, ...]
     trainable_parameters: int
     all_parameters: int
+    adapted_share: FiniteFloat | None = None
+    """Part of the base's parameters that are in adapted layers; null for methods that adapt none."""
 
 
 class Metrics(Document):

@@ -39,16 +39,18 @@ class LongContext:
 
     def apply(self, config: PreTrainedConfig) -> None:
         """Extend the context of a model that is about to be loaded."""
-        config.rope_parameters = config.rope_parameters | self.parameters()
+        text = config.get_text_config()
+        text.rope_parameters = text.rope_parameters | self.parameters()
 
     def write(self, path: Path) -> None:
         """Extend the context in a model's ``config.json``, by the names that are in use there."""
         document = json.loads(path.read_text(encoding="utf-8"))
-        known = document.get("rope_parameters")
+        text = document.get("text_config", document)
+        known = text.get("rope_parameters")
         if known is None:
-            document["rope_scaling"] = self.parameters()
+            text["rope_scaling"] = self.parameters()
         else:
-            document["rope_parameters"] = known | self.parameters()
+            text["rope_parameters"] = known | self.parameters()
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @contextmanager

@@ -28,7 +28,7 @@ from graft_trainer.config import RunConfig
 from graft_trainer.data.dataset import Dataset
 from graft_trainer.data.rendering import RenderedRows
 from graft_trainer.judging.evaluation import Comparison
-from graft_trainer.methods.table import METHODS
+from graft_trainer.methods.rehearsal import AdapterPlan
 from graft_trainer.publishing.model_card import model_card
 from graft_trainer.publishing.report import AnsweredQuestion, ReportInputs, report_page
 from graft_trainer.training.checkpoint import ADAPTER_FILES
@@ -51,6 +51,7 @@ class TrainedAdapter:
     golden: tuple[GoldenPrompt, ...]
     probes: tuple[Probe, ...]
     merge: MergeRecord | None
+    plan: AdapterPlan
     trained_on: str
     trainable_parameters: int
     all_parameters: int
@@ -72,14 +73,19 @@ def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
         dataset=_dataset_record(adapter),
         method=config.method,
         trained_on=adapter.trained_on,
-        servable=METHODS[config.method].servable,
+        servable=adapter.plan.servable,
         hyperparameters={
             "lora": config.lora.model_dump(mode="json", by_alias=True),
             "promptTuning": config.prompt_tuning.model_dump(mode="json", by_alias=True),
             "training": config.training.model_dump(mode="json", by_alias=True),
         },
         seed=config.training.seed,
-        shape=adapter_shape(adapter_config, trainable=adapter.trainable_parameters, total=adapter.all_parameters),
+        shape=adapter_shape(
+            adapter_config,
+            trainable=adapter.trainable_parameters,
+            total=adapter.all_parameters,
+            adapted_share=adapter.plan.adapted_share,
+        ),
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
         image=config.image,
         metrics=metrics_of(adapter.training, adapter.comparison),
@@ -89,7 +95,9 @@ def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
     )
 
 
-def adapter_shape(adapter_config: dict[str, Any], *, trainable: int, total: int) -> AdapterShape:
+def adapter_shape(
+    adapter_config: dict[str, Any], *, trainable: int, total: int, adapted_share: float | None = None
+) -> AdapterShape:
     """Read the shape from PEFT's configuration: what was published may have other ranks than were asked for.
 
     ``rank`` is the highest of any module, which a server has to have room for; 0 where the method has none.
@@ -100,6 +108,7 @@ def adapter_shape(adapter_config: dict[str, Any], *, trainable: int, total: int)
         target_modules=tuple(adapter_config.get("target_modules") or ()),
         trainable_parameters=trainable,
         all_parameters=total,
+        adapted_share=adapted_share,
     )
 
 

@@ -141,7 +141,12 @@ def pack(folder: Path, random: list[Any]) -> None:
     tree = {name: load_torch_file(folder / file) for name, file in TORCH_FILES.items()}
     save_tree(tree | {RANDOM: random}, folder)
     for path in folder.iterdir():
-        if path.name not in STORED_FILES:
+        if path.name in STORED_FILES:
+            continue
+        # A tokenizer with several chat templates is saved with a folder of them.
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
             path.unlink()
 
 
