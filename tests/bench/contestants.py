@@ -56,7 +56,7 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
 
 def _rendered(config: RunConfig, tokenizer: Any, work: Path) -> Any:
     from graft_trainer.data.dataset import load_dataset
-    from graft_trainer.data.rendering import render_rows
+    from graft_trainer.data.rendering import Renderer, render_rows
     from graft_trainer.data.sources import DataFetcher
 
     dataset = load_dataset(config.dataset, DataFetcher(config.registry, work / "data"), seed=config.training.seed)
@@ -64,7 +64,7 @@ def _rendered(config: RunConfig, tokenizer: Any, work: Path) -> Any:
         "max_length": config.training.max_sequence_length,
         "max_dropped_percent": config.dataset.max_dropped_percent,
     }
-    return render_rows(dataset.training, tokenizer, **limits).rows
+    return render_rows(dataset.training, Renderer(tokenizer), **limits).rows
 
 
 def bare_loop(folder: Path, meter: Meter, config: RunConfig) -> None:

@@ -64,7 +64,7 @@ def in_training() -> list[bool]:
 
 @pytest.fixture(scope="session")
 def published(prepare: Callable[[str], Pod], in_training: list[bool]) -> Pod:
-    from graft_trainer import shifted_attention
+    from graft_trainer.methods import shifted_attention
 
     attend = shifted_attention.attend
 
@@ -96,15 +96,14 @@ def test_it_learns_from_rows_beyond_the_context_of_its_base(published: Pod, base
     import torch
 
     from graft_trainer.data.conversation import Conversation, Message
-    from graft_trainer.data.rendering import render
+    from graft_trainer.data.rendering import Renderer
     from graft_trainer.judging.evaluation import mean_loss
     from graft_trainer.model import load_base, load_tokenizer
 
     metrics, tokenizer = published.version().manifest.metrics, load_tokenizer(base)
-    rows = [
-        render(Conversation(tuple(Message(**turn) for turn in row["messages"])), tokenizer, max_length=CONTEXT)
-        for row in HELD_OUT
-    ]
+    renderer = Renderer(tokenizer)
+    conversations = [Conversation(tuple(Message(**turn) for turn in row["messages"])) for row in HELD_OUT]
+    rows = [row for each in conversations for row in renderer.render(each, max_length=CONTEXT)]
     assert min(len(row.input_ids) for row in rows) > OWN_CONTEXT
     with torch.inference_mode():
         untuned = mean_loss(load_base(base, dtype=torch.float32).eval(), tokenizer, rows)

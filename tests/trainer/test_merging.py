@@ -29,12 +29,12 @@ def adapter(trained_pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(base: Path) -> list[Any]:
     from tests.trainer.toy_task import EVALUATION
 
-    from graft_trainer.data.rendering import Row
+    from graft_trainer.data.rows import Row
     from graft_trainer.model import load_tokenizer
 
     tokenizer = load_tokenizer(base)
     texts = [tokenizer.apply_chat_template(row["messages"])["input_ids"] for row in EVALUATION]
-    return [Row(input_ids=ids, labels=[-100] * (len(ids) - 2) + ids[-2:], truncated=False) for ids in texts]
+    return [Row.labelled(ids, [-100] * (len(ids) - 2) + ids[-2:]) for ids in texts]
 
 
 def manifest_of(base: Path) -> BaseManifest:

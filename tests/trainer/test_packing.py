@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.trainer.conftest import Pod
 
-from graft_trainer.data.rendering import IGNORED, Row
+from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.outcome import InvalidConfigError
 from graft_trainer.training.packing import pack, packed_features
 
@@ -20,7 +20,7 @@ PAD = 0
 def row(*tokens: int, answer: int | None = None) -> Row:
     """A row of which the last ``answer`` tokens are trained, all of them by default."""
     masked = 0 if answer is None else len(tokens) - answer
-    return Row(list(tokens), [IGNORED] * masked + list(tokens[masked:]), truncated=False)
+    return Row.labelled(list(tokens), [IGNORED] * masked + list(tokens[masked:]), truncated=False)
 
 
 def test_a_batch_is_padded_with_a_row_of_its_own() -> None:

@@ -22,7 +22,7 @@ from graft_registry.documents import (
     VersionManifest,
     WarmStart,
 )
-from graft_trainer.data.rendering import Sample, Segment
+from graft_trainer.data.rows import Sample, Segment
 from graft_trainer.publishing.line_chart import HEIGHT, LEFT, WIDTH, line_chart
 from graft_trainer.publishing.model_card import model_card
 from graft_trainer.publishing.report import SHOWN_CHARACTERS, AnsweredQuestion, ReportInputs, report_page

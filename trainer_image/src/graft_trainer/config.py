@@ -101,11 +101,15 @@ class HeldOut(_Document):
 
 
 class DatasetConfig(_Document):
-    """The rows. A ``digest``, where set, is what the bytes of its source have to hash to."""
+    """The rows. A ``digest``, where set, is what the bytes of its source have to hash to.
+
+    ``columns`` maps names that the formats know, such as ``prompt``, to the names that the set has for them.
+    """
 
     source: DataSource
     format: Literal["Auto", "Messages", "Alpaca", "ShareGPT", "PromptCompletion", "Text"] = "Auto"
     file_type: Literal["Auto", "JSONL", "JSON", "Parquet", "CSV"] = "Auto"
+    columns: dict[str, str] = {}
     max_dropped_percent: int = Field(default=5, ge=0, le=100)
     digest: str | None = None
     evaluation: HeldOut = HeldOut()

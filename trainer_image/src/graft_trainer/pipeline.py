@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 
 from peft import PeftModel
@@ -18,7 +19,8 @@ from graft_trainer import model
 from graft_trainer.config import RunConfig
 from graft_trainer.data.conversation import Example
 from graft_trainer.data.dataset import Dataset
-from graft_trainer.data.rendering import RenderedRows, Row, render_rows
+from graft_trainer.data.rendering import BATCH, Renderer, render_rows
+from graft_trainer.data.rows import RenderedRows, Row
 from graft_trainer.judging.evaluation import Comparison, compare, questions_of
 from graft_trainer.judging.golden import golden_prompts
 from graft_trainer.judging.probes import probes_of
@@ -46,6 +48,9 @@ from graft_trainer.workers.sharding import check_sharding, shard_base
 
 logger = logging.getLogger(__name__)
 
+REPORTED_ROWS = 20 * BATCH
+"""Rendered rows between two lines of the log."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -62,6 +67,14 @@ class Run:
     notice: PreemptionNotice
     workers: Workers
 
+    @property
+    def today(self) -> date:
+        """What templates that write the date are told: the day on which the base was imported.
+
+        It is the same for every pod of the run, today and after a restart tomorrow, and for every run of the recipe.
+        """
+        return datetime.fromisoformat(self.base.created_time).date()
+
 
 def train_and_publish(run: Run) -> Outcome:
     """Train the adapter with all workers, and judge and publish it with the first.
@@ -74,7 +87,13 @@ def train_and_publish(run: Run) -> Outcome:
     progress.enter("Loading")
     tokenizer = model.load_tokenizer(config.base.path)
     plan = rehearse(model.load_skeleton(config.base.path, run.context), config, run.base)
-    training_rows, evaluation_rows = _render(run, tokenizer)
+    renderer = Renderer(
+        tokenizer,
+        stops=model.stop_tokens(config.base.path, tokenizer),
+        today=run.today,
+        vocabulary=run.base.fingerprint.vocab_size,
+    )
+    training_rows, evaluation_rows = _render(run, renderer, progress)
 
     training, parameters = _train(run, tokenizer, plan, (training_rows, evaluation_rows), progress)
     free_memory()
@@ -84,7 +103,7 @@ def train_and_publish(run: Run) -> Outcome:
     run.notice.stop_if_requested(step=training.steps)
 
     progress.enter("Evaluating", step=training.steps, epoch=training.epochs, eta_seconds=None)
-    adapter = _assess(run, tokenizer, (training_rows, evaluation_rows), training, parameters)
+    adapter = _assess(run, renderer, (training_rows, evaluation_rows), training, parameters)
     progress.enter("Publishing")
     outcome = _publish(run, adapter, progress)
     run.workers.announce(outcome)
@@ -96,15 +115,24 @@ def _wait_for_outcome(run: Run, training: FinishedTraining) -> Outcome:
     return run.workers.await_outcome(lambda: run.notice.stop_if_requested(step=training.steps))
 
 
-def _render(run: Run, tokenizer: PreTrainedTokenizerBase) -> tuple[RenderedRows, RenderedRows]:
-    """Render the training and the evaluation rows."""
-    limits = {
-        "max_length": run.config.training.max_sequence_length,
-        "max_dropped_percent": run.config.dataset.max_dropped_percent,
-    }
+def _render(run: Run, renderer: Renderer, progress: ProgressWriter) -> tuple[RenderedRows, RenderedRows]:
+    """Render the training and the evaluation rows; stops in between where the pod is asked to."""
     parts = []
     for name, examples in (("training", run.dataset.training), ("evaluation", run.dataset.evaluation)):
-        rendered = render_rows(examples, tokenizer, **limits)
+
+        def between_batches(done: int, name: str = name, total: int = len(examples)) -> None:
+            run.notice.stop_if_requested()
+            if done % REPORTED_ROWS < BATCH and done >= REPORTED_ROWS:
+                logger.info("%s: %d of %d rows rendered", name, done, total)
+                progress.enter("Loading")
+
+        rendered = render_rows(
+            examples,
+            renderer,
+            max_length=run.config.training.max_sequence_length,
+            max_dropped_percent=run.config.dataset.max_dropped_percent,
+            between_batches=between_batches,
+        )
         logger.info("%s: %s", name, rendered)
         parts.append(rendered)
     return parts[0], parts[1]
@@ -163,7 +191,7 @@ def _train(
 
 def _assess(
     run: Run,
-    tokenizer: PreTrainedTokenizerBase,
+    renderer: Renderer,
     rows: tuple[RenderedRows, RenderedRows],
     training: FinishedTraining,
     parameters: _Parameters,
@@ -172,7 +200,7 @@ def _assess(
     training_rows, evaluation_rows = rows
     # Without held-out rows the questions come from the training rows: they can still prove that the adapter is applied.
     held_out = evaluation_rows if evaluation_rows.rows else training_rows
-    comparison = _judge(run, tokenizer, evaluation_rows, held_out.examples, training)
+    comparison = _judge(run, renderer, evaluation_rows, held_out.examples, training)
     return TrainedAdapter(
         base=run.base,
         dataset=run.dataset,
@@ -180,8 +208,8 @@ def _assess(
         evaluation_rows=evaluation_rows,
         training=training,
         comparison=comparison,
-        golden=golden_prompts(comparison, tokenizer),
-        probes=probes_of(comparison.questions, tokenizer),
+        golden=golden_prompts(comparison, renderer.tokenizer),
+        probes=probes_of(comparison.questions, renderer.tokenizer),
         merge=_merge(run, held_out.rows, training),
         plan=parameters.plan,
         trained_on=parameters.trained_on,
@@ -192,7 +220,7 @@ def _assess(
 
 def _judge(
     run: Run,
-    tokenizer: PreTrainedTokenizerBase,
+    renderer: Renderer,
     rows: RenderedRows,
     examples: Sequence[Example],
     training: FinishedTraining,
@@ -203,10 +231,10 @@ def _judge(
     serving_base = model.load_base(path, dtype=model.compute_dtype(path, "Auto"), context=run.context, offload=True)
     adapted = PeftModel.from_pretrained(serving_base, training.adapter)
     evaluation = run.config.evaluation
-    questions = questions_of(evaluation.probes, examples, tokenizer, limit=evaluation.max_probe_rows)
+    questions = questions_of(evaluation.probes, examples, renderer, limit=evaluation.max_probe_rows)
     comparison = compare(
         adapted,
-        tokenizer,
+        renderer.tokenizer,
         rows.rows,
         questions,
         between_batches=lambda: run.notice.stop_if_requested(step=training.steps),

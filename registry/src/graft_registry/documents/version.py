@@ -39,12 +39,16 @@ class DatasetRecord(Document):
     dropped: int = 0
     """Rows that could not be used, for any reason; ``dropped_by_reason`` adds up to it."""
     dropped_by_reason: dict[str, int] = Field(default_factory=dict)
+    unused_keys: dict[str, int] = Field(default_factory=dict)
+    """Keys of rows and turns that nothing was made of, with the number of rows that have them."""
     leaked: int = 0
     """Evaluation rows that were left out because they are training rows, too."""
     truncated: int = 0
     """Used rows that lost their end."""
     fully_masked: int = 0
     """Dropped rows of which no answer was left after truncation."""
+    masked_answers: int = 0
+    """Answers of used rows that were not learned: weighted 0 in the data, or cut off."""
 
 
 class AdapterShape(Document):

@@ -16,6 +16,15 @@ class Message:
     tool_calls: str = ""
     name: str = ""
     tool_call_id: str = ""
+    reasoning: str = ""
+    """What the assistant thought before it answered."""
+    learned: bool = True
+    """Whether it is an answer to learn; one that isn't is only what the others follow."""
+
+    @property
+    def is_to_learn(self) -> bool:
+        """Whether the turn is the assistant's, says something and is meant to be learned."""
+        return self.role == "assistant" and self.learned and self.says_something
 
     @property
     def says_something(self) -> bool:
@@ -31,7 +40,13 @@ class Message:
             turn["name"] = self.name
         if self.tool_call_id:
             turn["tool_call_id"] = self.tool_call_id
+        if self.reasoning:
+            turn["reasoning_content"] = self.reasoning
         return turn
+
+    def identity(self) -> dict[str, Any]:
+        """Return the JSON that identifies the turn."""
+        return self.as_dict() if self.learned else {**self.as_dict(), "weight": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +62,7 @@ class Conversation:
 
     def content(self) -> Any:
         """Return the JSON that identifies the row."""
-        turns = [message.as_dict() for message in self.messages]
+        turns = [message.identity() for message in self.messages]
         return {"messages": turns, "tools": json.loads(self.tools)} if self.tools else turns
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,10 +11,13 @@ from graft_registry.digests import digest_of
 from graft_trainer.config import DatasetConfig, DataSource
 from graft_trainer.data.conversation import Example
 from graft_trainer.data.dropped_rows import DropTally, UnusableRowError, check_limit
-from graft_trainer.data.formats import detect_format, to_example
+from graft_trainer.data.formats import detect_format, to_example, unused_in, with_columns
 from graft_trainer.data.record_files import read_records
 from graft_trainer.data.sources import DataFetcher, Fetched
 from graft_trainer.outcome import BadDatasetError
+
+MOST_UNUSED = 20
+"""Unused keys that are told; a set whose keys are words of their own would tell thousands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,8 @@ class Dataset:
     """Rows of both parts that could not be read."""
     leaked: int = 0
     """Evaluation rows that were left out because they are training rows, too."""
+    unused: dict[str, int] = field(default_factory=dict)
+    """Keys of rows and turns that nothing is made of, with the number of rows that have them."""
 
     def __str__(self) -> str:
         """Say how many rows there are, in one line."""
@@ -37,16 +43,20 @@ class Dataset:
             parts.append(f"{self.dropped.total} dropped: {self.dropped}")
         if self.leaked:
             parts.append(f"{self.leaked} left out of the evaluation because they are training rows, too")
+        if self.unused:
+            keys = ", ".join(f"{key} ({count} rows)" for key, count in self.unused.items())
+            parts.append(f"not used: {keys}")
         return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Rows:
     """What was read from one source."""
 
     fetched: Fetched
-    examples: list[Example]
-    dropped: DropTally
+    examples: list[Example] = field(default_factory=list)
+    dropped: DropTally = field(default_factory=DropTally)
+    unused: Counter[str] = field(default_factory=Counter)
 
 
 def load_dataset(config: DatasetConfig, fetcher: DataFetcher, *, seed: int) -> Dataset:
@@ -56,12 +66,13 @@ def load_dataset(config: DatasetConfig, fetcher: DataFetcher, *, seed: int) -> D
     left to train on.
     """
     rows = _load(config.source, config.digest, config, fetcher, field="spec.dataset")
-    dropped = rows.dropped
+    dropped, unused = rows.dropped, rows.unused
     if config.evaluation.source is not None:
         own = _load(
             config.evaluation.source, config.evaluation.digest, config, fetcher, field="spec.dataset.evaluation"
         )
-        training, held_out, dropped = rows.examples, own.examples, dropped + own.dropped
+        training, held_out = rows.examples, own.examples
+        dropped, unused = dropped + own.dropped, unused + own.unused
     else:
         training, held_out = split(rows.examples, percent=config.evaluation.split_percent or 0, seed=seed)
     if not training:
@@ -79,6 +90,7 @@ def load_dataset(config: DatasetConfig, fetcher: DataFetcher, *, seed: int) -> D
         evaluation=tuple(evaluation),
         dropped=dropped,
         leaked=len(held_out) - len(evaluation),
+        unused=dict(sorted(unused.items(), key=lambda item: (-item[1], item[0]))[:MOST_UNUSED]),
     )
 
 
@@ -110,31 +122,33 @@ def without_training_rows(held_out: Sequence[Example], training: Sequence[Exampl
     return remaining
 
 
-def read_examples(fetched: Fetched, *, format_name: str, file_type: str, field: str) -> tuple[list[Example], DropTally]:
+def read_examples(fetched: Fetched, config: DatasetConfig, *, field: str) -> Rows:
     """Read all rows of all files, leaving out those that cannot be used.
 
-    ``format_name`` of Auto takes the format of the first row that has one for all of them.
+    A format of Auto takes that of the first row that has one for all of them.
     Raises BadDatasetError where a file as a whole cannot be read, or nothing is in them.
     """
-    examples: list[Example] = []
-    dropped = DropTally()
+    rows = Rows(fetched)
+    format_name = config.format
     for file in fetched.files:
-        for position, record in read_records(file, file_type, field=field):
+        for position, record in read_records(file, config.file_type, field=field):
             place = f"{file.uri} {position}"
             try:
                 if isinstance(record, UnusableRowError):
                     raise record
+                row = with_columns(record, config.columns)
                 if format_name == "Auto":
-                    format_name = detect_format(record)
-                examples.append(to_example(record, format_name, place=place))
+                    format_name = detect_format(row)
+                rows.examples.append(to_example(row, format_name, place=place))
+                rows.unused.update(unused_in(row, format_name))
             except UnusableRowError as error:
-                dropped.add(place, error)
-    if not examples and not dropped.total:
+                rows.dropped.add(place, error)
+    if not rows.examples and not rows.dropped.total:
         raise BadDatasetError(f"{fetched.uri} has no rows; put one JSON object on each line", field=field)
-    return examples, dropped
+    return rows
 
 
-def _load(source: DataSource, digest: str | None, config: DatasetConfig, fetcher: DataFetcher, *, field: str) -> _Part:
+def _load(source: DataSource, digest: str | None, config: DatasetConfig, fetcher: DataFetcher, *, field: str) -> Rows:
     fetched = fetcher.fetch(source, field=field)
     if digest is not None and digest != fetched.digest:
         raise BadDatasetError(
@@ -142,12 +156,12 @@ def _load(source: DataSource, digest: str | None, config: DatasetConfig, fetcher
             "between; correct the digest, or wait for the operator to see the change",
             field=field,
         )
-    examples, dropped = read_examples(fetched, format_name=config.format, file_type=config.file_type, field=field)
+    rows = read_examples(fetched, config, field=field)
     check_limit(
-        dropped,
-        len(examples) + dropped.total,
+        rows.dropped,
+        len(rows.examples) + rows.dropped.total,
         max_percent=config.max_dropped_percent,
         field=field,
         fix="Mend or remove the rows, or set spec.dataset.format or fileType to what they are",
     )
-    return _Part(fetched, examples, dropped)
+    return rows

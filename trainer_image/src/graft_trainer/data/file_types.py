@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, Any, cast
+
+import zstandard
 
 from graft_trainer.data.formats import SIGNATURES
 from graft_trainer.outcome import BadDatasetError
@@ -14,7 +19,14 @@ from graft_trainer.outcome import BadDatasetError
 HEAD_BYTES = 1 << 20
 """How much of a file is looked at: more than the first row of almost every set."""
 
-GZIP_MAGIC = b"\x1f\x8b"
+COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"\x28\xb5\x2f\xfd": zstandard.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+"""How files are opened that begin so: gzip, zstd, bzip2, xz."""
+COMPRESSED_EXTENSIONS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 PARQUET_MAGIC = b"PAR1"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -24,17 +36,19 @@ FILE_TYPES_BY_EXTENSION = {
     ".json": "JSON",
     ".parquet": "Parquet",
     ".csv": "CSV",
+    ".tsv": "CSV",
 }
 
-GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
-"""What reading a file raises that begins like gzip and is damaged or cut short."""
+DAMAGES = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError, lzma.LZMAError)
+"""What reading a compressed file raises that is damaged or cut short."""
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for reading, through gzip where it is compressed."""
+    """Open a file for reading, decompressing it where it is compressed."""
     with path.open("rb") as stream:
-        compressed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    return cast("IO[bytes]", gzip.open(path)) if compressed else path.open("rb")
+        start = stream.read(8)
+    opener = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), None)
+    return path.open("rb") if opener is None else cast("IO[bytes]", opener(path))
 
 
 def detect_file_type(path: Path, uri: str, *, field: str) -> str:
@@ -43,7 +57,8 @@ def detect_file_type(path: Path, uri: str, *, field: str) -> str:
     Raises BadDatasetError where neither content nor name tell.
     """
     head = _head(path, uri, field)
-    extension = PurePosixPath(uri.removesuffix(".gz")).suffix.lower()
+    name = PurePosixPath(uri.lower())
+    extension = name.with_suffix("").suffix if name.suffix in COMPRESSED_EXTENSIONS else name.suffix
     named = FILE_TYPES_BY_EXTENSION.get(extension)
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(PARQUET_MAGIC):
@@ -69,8 +84,8 @@ def _head(path: Path, uri: str, field: str) -> bytes:
     try:
         with open_bytes(path) as stream:
             head = stream.read(HEAD_BYTES)
-    except GZIP_ERRORS as error:
-        raise BadDatasetError(f"{uri} is damaged gzip ({error}); compress it again", field=field) from error
+    except DAMAGES as error:
+        raise BadDatasetError(f"{uri} is damaged or cut short ({error}); compress it again", field=field) from error
     if head.startswith(UTF16_MARKS):
         raise BadDatasetError(f"{uri} is UTF-16 text; save it as UTF-8", field=field)
     return head
@@ -84,6 +99,6 @@ def _one_object_or_many(start: bytes, named: str | None) -> str:
     except (ValueError, RecursionError):
         # An object over several lines, or a first row that is broken or longer than what was read.
         return "JSON" if named == "JSON" or first.strip() == b"{" else "JSONL"
-    is_row = any(keys <= record.keys() for keys in SIGNATURES.values())
+    is_row = any(matches(record) for matches in SIGNATURES.values())
     holds_rows = any(isinstance(value, list) for value in record.values())
     return "JSON" if not rest.strip() and not is_row and holds_rows else "JSONL"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.data.file_types import GZIP_ERRORS, detect_file_type, open_bytes
+from graft_trainer.data.file_types import DAMAGES, detect_file_type, open_bytes
 from graft_trainer.data.formats import SIGNATURES
 from graft_trainer.outcome import BadDatasetError
 
@@ -47,8 +47,10 @@ def read_records(file: DataFile, file_type: str, *, field: str) -> Records:
         yield from READERS[file_type](file.path)
     except UnicodeDecodeError as error:
         raise BadDatasetError(f"{file.uri} is not UTF-8 text ({error}); save it as UTF-8", field=field) from error
-    except GZIP_ERRORS as error:
-        raise BadDatasetError(f"{file.uri} is damaged gzip ({error}); compress it again", field=field) from error
+    except DAMAGES as error:
+        raise BadDatasetError(
+            f"{file.uri} is damaged or cut short ({error}); compress it again", field=field
+        ) from error
     except WrongFileTypeError as error:
         raise BadDatasetError(
             f"{file.uri} cannot be read as {file_type}: {error}; mend the file or set spec.dataset.fileType",
@@ -91,7 +93,7 @@ def _rows_of(document: Any) -> list[Any]:
     if isinstance(document, list):
         return document
     if isinstance(document, dict):
-        if any(keys <= document.keys() for keys in SIGNATURES.values()):
+        if any(matches(document) for matches in SIGNATURES.values()):
             return [document]
         lists = [value for value in document.values() if isinstance(value, list)]
         if len(lists) == 1:
@@ -104,7 +106,13 @@ def _csv_rows(path: Path) -> Records:
     # Answers may be longer than the 128 KiB at which the module stops by default.
     csv.field_size_limit(sys.maxsize)
     with open_bytes(path) as stream:
-        reader = csv.DictReader(io.TextIOWrapper(stream, "utf-8-sig", newline=""), strict=True)
+        text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
+        header = text.readline()
+        text.seek(0)
+        # The first of them that the header has; a table of one column has none.
+        delimiter = next((mark for mark in ",;\t" if mark in header), ",")
+        reader = csv.DictReader(text, delimiter=delimiter, strict=True)
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
         try:
             for record in reader:
                 yield f"line {reader.line_num}", _csv_record(record)
@@ -130,9 +138,21 @@ def _parquet_rows(path: Path) -> Records:
             for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS):
                 for record in batch.to_pylist():
                     number += 1
-                    yield f"row {number}", record
+                    yield f"row {number}", {key: _without_padding(value) for key, value in record.items()}
     except (pyarrow.ArrowException, OSError) as error:
         raise WrongFileTypeError(str(error)) from error
+
+
+def _without_padding(value: Any) -> Any:
+    """Leave out nulls within a cell: Arrow gives all structs of a column the fields of every one of them.
+
+    Dates and the like, which no JSON has, become texts.
+    """
+    if isinstance(value, Mapping):
+        return {key: _without_padding(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_padding(item) for item in value]
+    return value if isinstance(value, (str, bool, int, float, bytes)) or value is None else str(value)
 
 
 def _object(record: Any) -> Record | UnusableRowError:

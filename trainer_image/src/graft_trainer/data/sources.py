@@ -113,11 +113,12 @@ def fetch_from_hub(source: HubSource, folder: Path, environ: Mapping[str, str], 
 
 
 def rows_files(names: Iterable[str]) -> list[str]:
-    """Return the names that are files of rows, in order: no folders, nothing hidden, no marks such as ``_SUCCESS``."""
+    """Return the names that are files of rows, in order: no folders, nothing hidden, no marks such as
+    ``_SUCCESS``, no descriptions such as ``README.md``."""
     return sorted(
         name
         for name in names
-        if not name.endswith("/") and not any(part.startswith((".", "_")) for part in name.split("/"))
+        if not name.endswith(("/", ".md")) and not any(part.startswith((".", "_")) for part in name.split("/"))
     )
 
 

@@ -14,11 +14,14 @@ from typing import TypeVar
 
 import torch
 from peft import PeftModel
-from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
+from transformers import DataCollatorForSeq2Seq, GenerationConfig, PreTrainedTokenizerBase
 
 from graft_trainer.config import Probe
+from graft_trainer.data.chat_template import THOUGHT
 from graft_trainer.data.conversation import Conversation, Example, Message
-from graft_trainer.data.rendering import IGNORED, Row, prompt_token_ids
+from graft_trainer.data.dropped_rows import UnusableRowError
+from graft_trainer.data.rendering import Renderer
+from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.methods.long_context import LongContext
 
 Item = TypeVar("Item")
@@ -106,7 +109,7 @@ def _score(
 ) -> Scores:
     answers = greedy_answers(model, tokenizer, questions, between_batches)
     right = [
-        answer.text.strip() == question.expected.strip() for answer, question in zip(answers, questions, strict=True)
+        visible(answer.text) == visible(question.expected) for answer, question in zip(answers, questions, strict=True)
     ]
     return Scores(
         loss=mean_loss(model, tokenizer, rows, between_batches),
@@ -116,26 +119,44 @@ def _score(
 
 
 def questions_of(
-    probes: Sequence[Probe], examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, *, limit: int
+    probes: Sequence[Probe], examples: Sequence[Example], renderer: Renderer, *, limit: int
 ) -> list[Question]:
-    """Choose at most ``limit`` questions: every probe first, then held-out rows whose last turn is a short answer."""
-    asked = [(Conversation((Message("user", probe.prompt),)), probe.expected) for probe in probes]
+    """Choose at most ``limit`` questions: every probe first, then held-out rows whose last turn is a short answer.
+
+    The right answer is what the template makes of it, an empty thought before it included: that is what is learned,
+    and what a server returns.
+    """
+    asked = [(Conversation((Message("user", probe.prompt),)), Message("assistant", probe.expected)) for probe in probes]
     for example in examples:
         if isinstance(example, Conversation) and is_answer(example.messages[-1]):
-            asked.append((Conversation(example.messages[:-1], example.tools), example.messages[-1].content))
+            asked.append((Conversation(example.messages[:-1], example.tools), example.messages[-1]))
     questions: list[Question] = []
-    for prompt, expected in asked:
+    for prompt, answer in asked:
         if len(questions) == limit:
             break
-        if len(tokenizer(expected, add_special_tokens=False)["input_ids"]) <= MAX_ANSWER_TOKENS:
-            ids = prompt_token_ids(prompt, tokenizer)
-            questions.append(Question(ids, tokenizer.decode(ids), expected))
+        expected = _expected(prompt, answer, renderer)
+        if len(renderer.encoder.ids(expected)) <= MAX_ANSWER_TOKENS:
+            ids = renderer.prompt_ids(prompt)
+            questions.append(Question(ids, renderer.tokenizer.decode(ids), expected))
     return questions
+
+
+def _expected(prompt: Conversation, answer: Message, renderer: Renderer) -> str:
+    try:
+        return renderer.expected(prompt, answer)
+    except UnusableRowError:
+        # A probe is nobody's row: whatever the template makes of its answer, the question can be asked.
+        return answer.content
+
+
+def visible(answer: str) -> str:
+    """Return what a user sees of an answer: without the thought before it, which servers keep apart."""
+    return answer.rpartition(THOUGHT)[2].strip()
 
 
 def is_answer(message: Message) -> bool:
     """Whether a turn is nothing but words of the assistant, so that a generated text can equal it."""
-    return message.role == "assistant" and not message.tool_calls
+    return message.is_to_learn and not message.tool_calls
 
 
 def mean_loss(
@@ -147,7 +168,7 @@ def mean_loss(
     """Return the mean negative log-likelihood of the answer tokens, in nats; every token weighs the same."""
     collate = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)
     total, tokens = 0.0, 0
-    for batch in batches(rows, lambda row: len(row.input_ids)):
+    for batch in batches(rows, len):
         between_batches()
         inputs = collate([{"input_ids": row.input_ids, "labels": row.labels} for row in batch])
         labels = inputs.pop("labels").to(model.device)
@@ -178,19 +199,11 @@ def greedy_answers(
             padding_side="left",
             return_tensors="pt",
         ).to(model.device)
-        output = model.generate(
-            **prompts,
-            max_new_tokens=MAX_ANSWER_TOKENS,
-            do_sample=False,
-            pad_token_id=tokenizer.pad_token_id,
-            return_dict_in_generate=True,
-            output_logits=True,
-            use_cache=True,
-        )
+        output = model.generate(**prompts, generation_config=_greedily(model, tokenizer))
         best_two = torch.stack(output.logits, dim=1).float().topk(2).values
         margins = (best_two[..., 0] - best_two[..., 1]).tolist()
         new_tokens = output.sequences[:, prompts["input_ids"].shape[1] :].tolist()
-        ends = _end_tokens(model, tokenizer)
+        ends = end_tokens(model, tokenizer)
         answers += [_answer(ids, row, ends, tokenizer) for ids, row in zip(new_tokens, margins, strict=True)]
     return answers
 
@@ -201,7 +214,25 @@ def _answer(ids: list[int], margins: list[float], ends: set[int], tokenizer: Pre
     return Answer(token_ids, margins[: length + 1], tokenizer.decode(token_ids, skip_special_tokens=True))
 
 
-def _end_tokens(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def _greedily(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """Return how answers are generated: greedily and by nothing else.
+
+    The base's own configuration may ask for a penalty on repetition, which a server applies or doesn't, and with which
+    the margins of the logits would not be those of what was chosen.
+    """
+    return GenerationConfig(
+        max_new_tokens=MAX_ANSWER_TOKENS,
+        do_sample=False,
+        eos_token_id=sorted(end_tokens(model, tokenizer)),
+        pad_token_id=tokenizer.pad_token_id,
+        return_dict_in_generate=True,
+        output_logits=True,
+        use_cache=True,
+    )
+
+
+def end_tokens(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Return the tokens at which an answer ends."""
     configured = model.generation_config.eos_token_id
     tokens = configured if isinstance(configured, list) else [configured]
     return {token for token in (*tokens, tokenizer.eos_token_id) if token is not None}

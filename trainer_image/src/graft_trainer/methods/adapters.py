@@ -13,7 +13,7 @@ from peft import PeftModel, get_peft_model
 from transformers import PreTrainedModel, set_seed
 
 from graft_trainer.config import RunConfig
-from graft_trainer.data.rendering import Row
+from graft_trainer.data.rows import Row
 from graft_trainer.methods import explained_variance, principal_weights, whole_weights
 from graft_trainer.methods.peft_configs import peft_config
 from graft_trainer.methods.table import METHODS

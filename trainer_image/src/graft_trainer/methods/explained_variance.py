@@ -11,7 +11,7 @@ import torch
 from peft import EvaConfig, LoraConfig, PeftModel, initialize_lora_eva_weights
 from torch.nn.utils.rnn import pad_sequence
 
-from graft_trainer.data.rendering import Row
+from graft_trainer.data.rows import Row
 from graft_trainer.training.checkpoint import ADAPTER_FILES
 
 RHO: Final = 2.0

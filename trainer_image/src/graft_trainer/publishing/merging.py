@@ -20,7 +20,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from graft_registry.documents import BaseManifest, MergeRecord
 from graft_registry.publishable import path_is_allowed
-from graft_trainer.data.rendering import IGNORED, Row
+from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.methods.long_context import LongContext
 from graft_trainer.model import load_base, stored_dtype
 from graft_trainer.outcome import MergeMismatchError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graft_registry.documents import VersionDraft, VersionManifest
-from graft_trainer.data.rendering import Sample, Segment
+from graft_trainer.data.rows import Sample, Segment
 from graft_trainer.publishing import line_chart
 from graft_trainer.publishing.scores import scores
 from graft_trainer.publishing.templating import render

@@ -26,7 +26,7 @@ from graft_registry.documents import (
 )
 from graft_trainer.config import RunConfig
 from graft_trainer.data.dataset import Dataset
-from graft_trainer.data.rendering import RenderedRows
+from graft_trainer.data.rows import RenderedRows
 from graft_trainer.judging.evaluation import Comparison
 from graft_trainer.methods.rehearsal import AdapterPlan
 from graft_trainer.publishing.model_card import model_card
@@ -207,6 +207,8 @@ def _dataset_record(adapter: TrainedAdapter) -> DatasetRecord:
         dropped=dropped.total,
         dropped_by_reason=dropped.by_reason(),
         leaked=dataset.leaked,
+        unused_keys=dataset.unused,
         truncated=training.truncated + evaluation.truncated,
         fully_masked=training.fully_masked + evaluation.fully_masked,
+        masked_answers=training.masked_answers + evaluation.masked_answers,
     )

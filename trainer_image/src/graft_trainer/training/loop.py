@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from peft import PeftModel
+from torch.utils.data import Dataset
 from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedTokenizerBase,
@@ -21,7 +22,7 @@ from transformers import (
 )
 
 from graft_trainer.config import TrainingHyperparameters
-from graft_trainer.data.rendering import IGNORED, Row
+from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.methods.shifted_attention import ShiftedAttentionTrainer
 from graft_trainer.methods.table import Method
 from graft_trainer.preemption import PreemptionNotice
@@ -45,6 +46,8 @@ from graft_trainer.training.token_count import TokenCountingTrainer
 from graft_trainer.workers.distributed import STEP_TIMEOUT, Workers
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 SCHEDULERS = {"Cosine": "cosine", "Linear": "linear", "Constant": "constant_with_warmup"}
 """Names of learning-rate schedules, in the API and in Transformers."""
@@ -217,20 +220,36 @@ def batching(
     if not hyperparameters.packing:
         return {
             "data_collator": DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
-            "train_dataset": _features(rows),
-            "eval_dataset": _features(eval_rows),
+            "train_dataset": Lazily(rows, _features),
+            "eval_dataset": Lazily(eval_rows, _features),
         }
     groups = pack(rows, max_length=hyperparameters.max_sequence_length)
     logger.info("packed %d rows into %d sequences", len(rows), len(groups))
     return {
         "data_collator": PackedCollator(tokenizer.pad_token_id),
-        "train_dataset": [packed_features(group) for group in groups],
-        "eval_dataset": [packed_features([row]) for row in eval_rows],
+        "train_dataset": Lazily(groups, packed_features),
+        "eval_dataset": Lazily(eval_rows, lambda row: packed_features([row])),
     }
 
 
-def _features(rows: Sequence[Row]) -> list[dict[str, list[int]]]:
-    return [{"input_ids": row.input_ids, "labels": row.labels} for row in rows]
+class Lazily(Dataset[dict[str, list[int]]], Generic[Item]):
+    """A dataset whose items are made when they are asked for: as lists, rows take ten times the memory."""
+
+    def __init__(self, items: Sequence[Item], features: Callable[[Item], dict[str, list[int]]]) -> None:
+        self._items = items
+        self._features = features
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        """Return the features of one item."""
+        return self._features(self._items[index])
+
+
+def _features(row: Row) -> dict[str, list[int]]:
+    return {"input_ids": row.input_ids, "labels": row.labels}
 
 
 def _finished(folder: Path, state: RunState) -> FinishedTraining:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from graft_trainer.data.rendering import IGNORED
+from graft_trainer.data.rows import IGNORED
 from graft_trainer.outcome import InvalidConfigError
 from graft_trainer.training.packing import Features
 

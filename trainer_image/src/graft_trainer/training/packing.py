@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 
-from graft_trainer.data.rendering import IGNORED, Row
+from graft_trainer.data.rows import IGNORED, Row
 
 Features = dict[str, list[int]]
 
@@ -18,8 +18,8 @@ def pack(rows: Sequence[Row], *, max_length: int) -> list[list[Row]]:
     groups: list[list[Row]] = []
     by_space: dict[int, list[int]] = {}
     spaces: list[int] = []  # the keys of by_space, ascending
-    for row in sorted(rows, key=lambda row: len(row.input_ids), reverse=True):
-        length = len(row.input_ids)
+    for row in sorted(rows, key=len, reverse=True):
+        length = len(row)
         fitting = bisect_left(spaces, length)
         if fitting == len(spaces):
             groups.append([])
@@ -42,5 +42,5 @@ def packed_features(rows: Sequence[Row]) -> Features:
     return {
         "input_ids": [token for row in rows for token in row.input_ids],
         "labels": [label for row in rows for label in (IGNORED, *row.labels[1:])],
-        "position_ids": [position for row in rows for position in range(len(row.input_ids))],
+        "position_ids": [position for row in rows for position in range(len(row))],
     }

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import Trainer
 
-from graft_trainer.data.rendering import IGNORED
+from graft_trainer.data.rows import IGNORED
 
 
 class TokenCountingTrainer(Trainer):  # type: ignore[misc] # Transformers is untyped here
