@@ -20,3 +20,7 @@ bench-train: setup ## Train against a bare PEFT loop and TRL, and transfer again
 
 bench-transfer: setup ## Only the second: publish and fetch against plain boto3
 	@$(BENCH) tests.bench.transfer
+
+.PHONY: bench-data
+bench-data: setup ## Read and render rows, beside datasets with TRL (docs/benchmarks.md; SCALE=1 for a million rows)
+	@$(BENCH) tests.bench.data $(or $(SCALE),0.02)

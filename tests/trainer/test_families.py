@@ -153,7 +153,8 @@ def test_the_default_is_attention_whatever_it_is_called_and_all_linear_says_what
     mode = "Merged" if family.merged_only else "MultiAdapter"
     plans = {name: plan_of(folder, manifest, targets, mode) for name, targets in TARGETS.items()}
     assert {name.rpartition(".")[2] for name in plans["default"].target_modules} == family.default
-    assert plans["all-linear"].adapted_share >= plans["default"].adapted_share > 0
+    shares = [plans[name].adapted_share or 0.0 for name in ("default", "all-linear")]
+    assert 0 < shares[0] <= shares[1]
     assert layers_of(load_skeleton(folder)).describe_left_out() == family.left_out
     assert {plan.servable for plan in plans.values()} == {mode}
     table.add(

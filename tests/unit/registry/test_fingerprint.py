@@ -245,7 +245,7 @@ def test_layers_have_the_names_that_training_gives_them(
     tmp_path: Path, stored: str, architecture: str, wrapped: bool, trained: str
 ) -> None:
     tensors = renamed("model.layers", stored)
-    fields = {"hidden_size": ..., "text_config": {"hidden_size": HIDDEN}} if wrapped else {}
+    fields: dict[str, Any] = {"hidden_size": ..., "text_config": {"hidden_size": HIDDEN}} if wrapped else {}
     modules = identify(write_model(tmp_path, tensors=tensors, architectures=[architecture], **fields)).linear_modules
     blocks = {name for name in modules if ".0." in name}
     assert blocks == {f"{trained}.0.{name}" for name in ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj")}
@@ -271,9 +271,10 @@ def test_pictures_beside_the_text_are_counted_but_are_no_layers_to_adapt(tmp_pat
 
 
 def test_sizes_go_by_the_names_of_older_models(tmp_path: Path) -> None:
-    names = {"n_embd": HIDDEN, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": 16}
+    names: dict[str, Any] = {"n_embd": HIDDEN, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": 16}
     modern = ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "intermediate_size")
-    older = identify(write_model(tmp_path, **names, **dict.fromkeys(modern, ...))).fingerprint
+    without: dict[str, Any] = dict.fromkeys(modern, ...)
+    older = identify(write_model(tmp_path, **names, **without)).fingerprint
     assert (older.hidden_size, older.layers, older.attention_heads) == (HIDDEN, 2, 2)
     assert (older.max_positions, older.intermediate_size) == (64, 16)
 

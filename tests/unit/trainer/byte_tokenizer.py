@@ -32,7 +32,7 @@ def byte_tokenizer(
     tokenizer.add_tokens(
         [AddedToken(text, special=False, normalized=False) for text in NOT_SPECIAL if text in (template or "")]
     )
-    if adds_begin:
+    if adds_begin and begin:
         number = tokenizer.token_to_id(begin)
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{begin} $A", pair=f"{begin} $A {begin} $B", special_tokens=[(begin, number)]

@@ -129,7 +129,7 @@ def read_examples(fetched: Fetched, config: DatasetConfig, *, field: str) -> Row
     Raises BadDatasetError where a file as a whole cannot be read, or nothing is in them.
     """
     rows = Rows(fetched)
-    format_name = config.format
+    format_name: str = config.format
     for file in fetched.files:
         for position, record in read_records(file, config.file_type, field=field):
             place = f"{file.uri} {position}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import zlib
@@ -19,9 +20,51 @@ from graft_trainer.outcome import BadDatasetError
 HEAD_BYTES = 1 << 20
 """How much of a file is looked at: more than the first row of almost every set."""
 
+CHUNK = 1 << 18
+LARGEST_WINDOW = 1 << 31
+"""That of zstd's option --long=31, which sets of web pages are compressed with."""
+
+
+class Zstandard(io.RawIOBase):
+    """Decompresses a file of one frame or several; one that is cut short is an EOFError, which zstandard's isn't."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._frame: Any = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
+        self._begun = False
+        """Whether a frame has begun that hasn't ended."""
+        self._ready = b""
+
+    def readable(self) -> bool:
+        """Return that there is something to read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a part of the buffer; 0 means the end."""
+        while not self._ready:
+            data = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
+            data = data or self._file.read(CHUNK)
+            if not data:
+                if self._begun:
+                    raise EOFError("the last frame is not complete")
+                return 0
+            self._ready = self._frame.decompress(data)
+            self._begun = not self._frame.eof
+        count = min(len(buffer), len(self._ready))
+        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
 COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
-    b"\x28\xb5\x2f\xfd": zstandard.open,
+    b"\x28\xb5\x2f\xfd": lambda path: io.BufferedReader(Zstandard(path), CHUNK),
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }

@@ -106,11 +106,11 @@ def _csv_rows(path: Path) -> Records:
     # Answers may be longer than the 128 KiB at which the module stops by default.
     csv.field_size_limit(sys.maxsize)
     with open_bytes(path) as stream:
+        header = stream.readline().decode("utf-8-sig")
+    # The first of them that the header has; a table of one column has none.
+    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
+    with open_bytes(path) as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
-        header = text.readline()
-        text.seek(0)
-        # The first of them that the header has; a table of one column has none.
-        delimiter = next((mark for mark in ",;\t" if mark in header), ",")
         reader = csv.DictReader(text, delimiter=delimiter, strict=True)
         reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
         try:

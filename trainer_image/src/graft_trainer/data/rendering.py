@@ -18,8 +18,8 @@ from graft_trainer.data.answers import Piece, answer_text, pieces_of
 from graft_trainer.data.chat_template import SOME_DAY, ChatTemplate
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
 from graft_trainer.data.dropped_rows import DropReason, DropTally, UnusableRowError, check_limit
-from graft_trainer.data.encoding import Encoded, Encoder, Span
-from graft_trainer.data.rows import RenderedRows, Row, samples_of
+from graft_trainer.data.encoding import Encoded, Encoder
+from graft_trainer.data.rows import RenderedRows, Row, Span, samples_of
 from graft_trainer.outcome import BadDatasetError, BaseMismatchError
 
 if TYPE_CHECKING:
@@ -165,9 +165,8 @@ class _Usable:
             self.dropped.add(example.place, UnusableRowError(DropReason.FULLY_MASKED, message))
             return
         for piece, row in used:
-            whole = isinstance(example, Text) or piece.turns == len(example.messages)
             self.rows.append(row)
-            self.examples.append(example if whole else _until(example, piece.turns))
+            self.examples.append(_until(example, piece.turns))
         if isinstance(example, Conversation):
             self.masked += sum(message.role == "assistant" for message in example.messages)
             self.masked -= sum(len(row.answers) for _, row in used)
@@ -221,8 +220,11 @@ def _batches(examples: Sequence[Example], size: int) -> Iterator[list[Example]]:
         yield batch
 
 
-def _until(conversation: Conversation, turns: int) -> Conversation:
-    return Conversation(conversation.messages[:turns], conversation.tools, conversation.place)
+def _until(example: Example, turns: int) -> Example:
+    """Return an example up to one of its turns."""
+    if isinstance(example, Text) or turns == len(example.messages):
+        return example
+    return Conversation(example.messages[:turns], example.tools, example.place)
 
 
 def _check_limits(dropped: DropTally, rows: Sequence[Row], max_length: int, max_dropped_percent: int) -> None:
