@@ -67,7 +67,8 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     notice.stop_if_requested()
 
     # Torch takes seconds to import, which nothing above needs to wait for.
-    from graft_trainer.pipeline import Run, train_and_publish
+    from graft_trainer.pipeline import train_and_publish
+    from graft_trainer.run import Run
     from graft_trainer.workers.distributed import join
 
     return train_and_publish(

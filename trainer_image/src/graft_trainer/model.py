@@ -175,11 +175,6 @@ def load_base(
         device_map = {"": device()}
     config = load_config(path, context)
     stored = quantization_method(path)
-    options: dict[str, Any] = {}
-    if quantized:
-        options["quantization_config"] = nf4(dtype, sharded=sharded)
-    elif stored in DEQUANTIZED:
-        options["quantization_config"] = DEQUANTIZED[stored](dequantize=True)
     with explained("the base", "check that its files are whole, or use another base"):
         model = model_class(config).from_pretrained(
             path,
@@ -188,7 +183,7 @@ def load_base(
             device_map=device_map,
             local_files_only=True,
             use_safetensors=True,
-            **options,
+            quantization_config=nf4(dtype, sharded=sharded) if quantized else in_full(stored),
         )
     if stored in DEQUANTIZED:
         model = model.to(dtype)
@@ -196,6 +191,11 @@ def load_base(
     model.config.use_cache = False
     model.config.get_text_config().use_cache = False
     return model if device_map or sharded else model.to(device())
+
+
+def in_full(stored: str | None) -> FineGrainedFP8Config | Mxfp4Config | None:
+    """Return how weights that are ``stored`` in small numbers become full ones; None where they are already."""
+    return DEQUANTIZED[stored](dequantize=True) if stored in DEQUANTIZED else None
 
 
 def nf4(dtype: torch.dtype, *, sharded: bool) -> BitsAndBytesConfig:
