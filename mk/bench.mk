@@ -31,3 +31,7 @@ test-chaos: setup cluster-up ## Lives behind proxies that let the operator down 
 
 test-fields: setup cluster-up ## Every field of the CRDs unset, at its limits, beyond, changed while live and changed back
 	@$(BENCH) tests.fields
+
+.PHONY: bench-data
+bench-data: setup ## Read and render rows, beside datasets with TRL (docs/benchmarks.md; SCALE=1 for a million rows)
+	@$(BENCH) tests.bench.data $(or $(SCALE),0.02)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graft_trainer.evaluation import batches
+from graft_trainer.judging.evaluation import batches
 
 BATCHES = {
     "short rows come by eight": ([10] * 9, [8, 1]),
