@@ -55,16 +55,6 @@ class Cluster:
         async with open_transport() as transport:
             yield cls(transport, identity=identity, cache=cache)
 
-    async def serves(self, resource: Resource) -> bool:
-        """Return whether the server knows the kind: that of a CustomResourceDefinition comes and goes."""
-        try:
-            known = await self.transport.request(
-                "discover", "GET", resource.group_version_path, resource=resource.plural
-            )
-        except NotFound:
-            return False
-        return any(item["name"] == resource.plural for item in known.get("resources") or ())
-
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """Return the live object, or None if there is none."""
         try:

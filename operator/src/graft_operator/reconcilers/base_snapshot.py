@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import Condition, is_true
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.cluster import Cache
 from graft_operator.cluster.resources import DEPLOYMENTS, INFERENCE_POOLS, JOBS, LORA_ADAPTERS, PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.naming import serving_name, short
@@ -83,7 +84,7 @@ class BaseSnapshots:
             deployments=tuple(deployment_observed(body, pods) for body in deployments),
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
             leaving_pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in leaving),
-            gateway=self._gateway(base),
+            gateway=gateway_observed(passes.cache, base),
         )
 
     def forget(self, namespace: str, name: str) -> None:
@@ -164,14 +165,15 @@ class BaseSnapshots:
             if digest not in served
         }
 
-    def _gateway(self, base: BaseModel) -> GatewayObserved:
-        """Return whether the cluster has InferencePools, and the one that is named as the base's Service."""
-        cache, namespace = self._passes.cache, base.metadata.namespace
-        if cache.is_synced(INFERENCE_POOLS, namespace):
-            body = cache.get(INFERENCE_POOLS, namespace, serving_name(base.metadata.name))
-            return GatewayObserved(api="Served", pool=None if body is None else pool_observed(body))
-        is_forbidden = "(403)" in cache.problem(INFERENCE_POOLS, namespace)
-        return GatewayObserved(api="Forbidden" if is_forbidden else "Missing")
+
+def gateway_observed(cache: Cache, base: BaseModel) -> GatewayObserved:
+    """Return whether the cluster has InferencePools, and the one that is named as the base's Service."""
+    namespace = base.metadata.namespace
+    if cache.is_synced(INFERENCE_POOLS, namespace):
+        body = cache.get(INFERENCE_POOLS, namespace, serving_name(base.metadata.name))
+        return GatewayObserved(api="Served", pool=None if body is None else pool_observed(body))
+    is_forbidden = "(403)" in cache.problem(INFERENCE_POOLS, namespace)
+    return GatewayObserved(api="Forbidden" if is_forbidden else "Missing")
 
 
 def lost(answers: Mapping[str, Known[BaseManifest] | Unknown]) -> dict[str, str]:
