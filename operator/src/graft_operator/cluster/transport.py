@@ -70,13 +70,7 @@ class Transport:
             if content_type == JSON_PATCH and is_failed_test(status, text):
                 raise Conflict(f"{method} {path}: the object changed since it was read")
             raise error_from_response(f"{method} {path}", status, text)
-        try:
-            answer = msgspec.json.decode(content)
-        except msgspec.DecodeError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise Unavailable(f"{method} {path}: the answer is not a JSON object")
-        return answer
+        return _json_object(content, f"{method} {path}")
 
     @asynccontextmanager
     async def stream(
@@ -122,6 +116,17 @@ class Transport:
             _request_timeout=timeout,
         )
         return response
+
+
+def _json_object(content: bytes, request: str) -> dict[str, Any]:
+    """Return the answer's object. Raises Unavailable for anything else, such as a proxy's page."""
+    try:
+        answer = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise Unavailable(f"{request}: the answer is not a JSON object")
+    return answer
 
 
 def _accept(metadata_only: str) -> str:
