@@ -18,8 +18,8 @@ from tests.kstatus import kstatus
 from tests.simulator import OperatorProcess, World, operator_environment
 
 Object = dict[str, Any]
-PATIENCE_SECONDS: Final = 150.0
-CHANGE_SECONDS: Final = 90.0
+PATIENCE_SECONDS: Final = 90.0
+CHANGE_SECONDS: Final = 45.0
 """So long after the change of all fields the operator may still be on its way: not every change has an end."""
 Verdict = frozenset[tuple[str, str, str]]
 """Type, status and reason of each condition."""
@@ -47,10 +47,12 @@ async def try_living(world: World, report: Report) -> None:
     log.write_bytes(b"")
     async with OperatorProcess.start(operator_environment(world.plane.kubeconfig(), world.registry), log):
         await begin(client, living, report)
+        print(f"{len(living)} objects have settled", flush=True)
         changed = [item for item in living if await written(client, item, item.changed)]
         await until(lambda: all_are(client, changed, lambda _, body: has_arrived(body)), CHANGE_SECONDS)
         for item, body in await present(client, changed):
             report.take("looked at while changed", unclear(item, body))
+        print(f"{len(changed)} have been changed and looked at", flush=True)
         for item in changed:
             await written(client, item, item.before)
         await until(lambda: all_are(client, changed, is_as_before), PATIENCE_SECONDS)
