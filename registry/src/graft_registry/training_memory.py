@@ -60,6 +60,13 @@ ERROR: Final = 0.15
 """Relative error that the estimate is taken to have: what needs 15 % more than there is can't fit, 15 % less does."""
 
 ALL_LINEAR: Final = "all-linear"
+DEFAULT_TARGETS: Final = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
+ATTENTION: Final = DEFAULT_TARGETS | {
+    *("qkv_proj", "query_key_value", "dense", "out_proj", "c_attn", "Wqkv", "wqkv"),
+    *("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "in_proj_qkvz", "in_proj_qkv", "in_proj_z"),
+}
+"""What architectures call the layers of attention. The trainer reads them off the model; by names alone a few layers of
+others are counted too, which errs on the safe side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +106,10 @@ class ModelShape:
         )
 
     def adapted(self, target_modules: Collection[str]) -> list[LinearLayers]:
-        """Return the layers that get an adapter."""
+        """Return the layers that get an adapter; the field's default stands for attention, whatever it is called."""
         everything = ALL_LINEAR in target_modules
-        return [layers for name, layers in self.linear.items() if everything or name in target_modules]
+        wanted = ATTENTION if frozenset(target_modules) == DEFAULT_TARGETS else target_modules
+        return [layers for name, layers in self.linear.items() if everything or name in wanted]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

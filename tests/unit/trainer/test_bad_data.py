@@ -15,7 +15,7 @@ from graft_registry.config import RegistryConfig
 from graft_trainer.config import DatasetConfig
 from graft_trainer.data.dataset import Dataset, load_dataset
 from graft_trainer.data.sources import DataFetcher
-from graft_trainer.outcome import BadDatasetError, Reason, classify
+from graft_trainer.outcome import BadDatasetError, PreemptedError, Reason, classify
 
 ROW = {"messages": [{"role": "user", "content": "what is the oak"}, {"role": "assistant", "content": "tree"}]}
 QUESTION_ONLY = {"messages": [{"role": "user", "content": "what is the oak"}]}
@@ -219,6 +219,22 @@ def test_a_folder_is_read_in_the_order_of_its_names_and_of_any_types(tmp_path: P
     digest = dataset.digest
     (folder / "b" / "1.csv").rename(folder / "b" / "2.csv")
     assert load(tmp_path, None, "rows", evaluation={"splitPercent": 0}).digest != digest
+
+
+def test_reading_stops_when_the_pod_is_asked_to(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(lines(*map(row, range(3500))))
+    source = {"file": {"path": str(tmp_path / "rows.jsonl"), "uri": "configMap:rows/rows.jsonl"}}
+    config = DatasetConfig.model_validate({"source": source})
+    looks = 0
+
+    def stop() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise PreemptedError("asked to stop")
+
+    with pytest.raises(PreemptedError):
+        load_dataset(config, DataFetcher(RegistryConfig(bucket="graft"), tmp_path), seed=1, between_rows=stop)
 
 
 def test_data_is_judged_before_torch_is_imported(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     check_mergeable(base, config.serving)
     context = long_context(base, config)
     fetcher = DataFetcher(config.registry, settings.work_folder / "data")
-    dataset = load_dataset(config.dataset, fetcher, seed=config.training.seed)
+    dataset = load_dataset(config.dataset, fetcher, seed=config.training.seed, between_rows=notice.stop_if_requested)
     logger.info("%s", dataset)
     notice.stop_if_requested()
 

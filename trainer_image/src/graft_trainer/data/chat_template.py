@@ -84,7 +84,8 @@ class ChatTemplate:
         thought, closed, words = message.content.partition(THOUGHT)
         if message.role != "assistant" or message.reasoning or not closed or not thought.lstrip().startswith(THINK):
             return message
-        source = self._tokenizer.get_chat_template() if self._tokenizer.chat_template else ""
+        template = self._tokenizer.chat_template
+        source = template.get("default", "") if isinstance(template, dict) else template or ""
         if not self._shape(source).shows_reasoning:
             return message
         reasoning = thought.lstrip().removeprefix(THINK).strip("\n")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from graft_registry.digests import digest_of
 from graft_trainer.config import DatasetConfig, DataSource
@@ -15,6 +16,9 @@ from graft_trainer.data.formats import detect_format, to_example, unused_in, wit
 from graft_trainer.data.record_files import read_records
 from graft_trainer.data.sources import DataFetcher, Fetched
 from graft_trainer.outcome import BadDatasetError
+
+ROWS_AT_A_TIME = 1000
+"""Rows that are read before anybody looks whether the pod has to stop."""
 
 MOST_UNUSED = 20
 """Unused keys that are told; a set whose keys are words of their own would tell thousands."""
@@ -59,18 +63,19 @@ class Rows:
     unused: Counter[str] = field(default_factory=Counter)
 
 
-def load_dataset(config: DatasetConfig, fetcher: DataFetcher, *, seed: int) -> Dataset:
-    """Fetch, check and split the dataset.
+def load_dataset(
+    config: DatasetConfig, fetcher: DataFetcher, *, seed: int, between_rows: Callable[[], None] = lambda: None
+) -> Dataset:
+    """Fetch, check and split the dataset. ``between_rows`` is called now and then, and may raise to stop.
 
     Raises BadDatasetError where a source cannot be read, too many rows cannot be used, a digest differs or nothing is
     left to train on.
     """
-    rows = _load(config.source, config.digest, config, fetcher, field="spec.dataset")
+    load = partial(_load, config, fetcher, between_rows)
+    rows = load(config.source, config.digest, field="spec.dataset")
     dropped, unused = rows.dropped, rows.unused
     if config.evaluation.source is not None:
-        own = _load(
-            config.evaluation.source, config.evaluation.digest, config, fetcher, field="spec.dataset.evaluation"
-        )
+        own = load(config.evaluation.source, config.evaluation.digest, field="spec.dataset.evaluation")
         training, held_out = rows.examples, own.examples
         dropped, unused = dropped + own.dropped, unused + own.unused
     else:
@@ -122,7 +127,9 @@ def without_training_rows(held_out: Sequence[Example], training: Sequence[Exampl
     return remaining
 
 
-def read_examples(fetched: Fetched, config: DatasetConfig, *, field: str) -> Rows:
+def read_examples(
+    fetched: Fetched, config: DatasetConfig, *, field: str, between_rows: Callable[[], None] = lambda: None
+) -> Rows:
     """Read all rows of all files, leaving out those that cannot be used.
 
     A format of Auto takes that of the first row that has one for all of them.
@@ -132,6 +139,8 @@ def read_examples(fetched: Fetched, config: DatasetConfig, *, field: str) -> Row
     format_name: str = config.format
     for file in fetched.files:
         for position, record in read_records(file, config.file_type, field=field):
+            if (len(rows.examples) + rows.dropped.total) % ROWS_AT_A_TIME == 0:
+                between_rows()
             place = f"{file.uri} {position}"
             try:
                 if isinstance(record, UnusableRowError):
@@ -148,7 +157,15 @@ def read_examples(fetched: Fetched, config: DatasetConfig, *, field: str) -> Row
     return rows
 
 
-def _load(source: DataSource, digest: str | None, config: DatasetConfig, fetcher: DataFetcher, *, field: str) -> Rows:
+def _load(
+    config: DatasetConfig,
+    fetcher: DataFetcher,
+    between_rows: Callable[[], None],
+    source: DataSource,
+    digest: str | None,
+    *,
+    field: str,
+) -> Rows:
     fetched = fetcher.fetch(source, field=field)
     if digest is not None and digest != fetched.digest:
         raise BadDatasetError(
@@ -156,7 +173,7 @@ def _load(source: DataSource, digest: str | None, config: DatasetConfig, fetcher
             "between; correct the digest, or wait for the operator to see the change",
             field=field,
         )
-    rows = read_examples(fetched, config, field=field)
+    rows = read_examples(fetched, config, field=field, between_rows=between_rows)
     check_limit(
         rows.dropped,
         len(rows.examples) + rows.dropped.total,

@@ -26,16 +26,27 @@ ALIASES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("prompt", "answer"),
         ("question", "answer"),
         ("question", "response"),
+        ("question", "solution"),
         ("query", "response"),
         ("query", "answer"),
         ("input", "output"),
+        ("inputs", "targets"),
         ("problem", "solution"),
+        ("problem", "generated_solution"),
         ("problem", "answer"),
     ),
 }
 """Names of question and answer, by format, the format's own first."""
 
-USED: Final = frozenset({*TURNS, "tools", "functions", "system", "history", "input", "context", "text", *REASONING[:2]})
+SYSTEM: Final = ("system", "system_prompt")
+"""Names of a turn of the system's beside the others."""
+
+EXTRA: Final = ("input", "context")
+"""Names of what a question is about, which follows it after a blank line."""
+
+MEDIA: Final = ("image", "images", "audio", "audios", "video", "videos")
+
+USED: Final = frozenset({*TURNS, "tools", "functions", "history", "text", *EXTRA, *SYSTEM, *REASONING[:2]})
 
 PREFERENCES: Final = ("chosen", "rejected")
 LABELS: Final = ("label", "kto_tag")
@@ -89,7 +100,15 @@ def with_columns(record: Record, columns: Mapping[str, str]) -> Record:
 
 
 def _check_preferences(record: Record) -> None:
-    """Refuse rows that say which of two answers is better: learned as they are, they would teach the worse one."""
+    """Refuse rows that say which of two answers is better: learned as they are, they would teach the worse one.
+
+    A set that has the conversation to learn beside the pairs is read for that.
+    """
+    media = next((key for key in MEDIA if record.get(key)), None)
+    if media is not None:
+        raise UnusableRowError(DropReason.NOT_TEXT, f"{media} is no text, and only text can be learned")
+    if record.get("messages") is not None:
+        return
     if all(record.get(key) is not None for key in PREFERENCES):
         raise UnusableRowError(
             DropReason.PREFERENCE,
@@ -106,7 +125,7 @@ def _check_preferences(record: Record) -> None:
 
 
 def _from_turns(record: Record, place: str) -> Conversation:
-    key = next(key for key in TURNS if record.get(key) is not None)
+    key = next(key for key in TURNS if _may_be_turns(record.get(key), key))
     messages = parse_turns(record[key], key)
     if messages[0].role != "system":
         messages = [*_system(record), *messages]
@@ -115,9 +134,7 @@ def _from_turns(record: Record, place: str) -> Conversation:
 
 def _from_alpaca(record: Record, place: str) -> Conversation:
     question, answer = _keys(record, "Alpaca")
-    instruction = _non_empty(record, question)
-    extra = next((key for key in ("input", "context") if record.get(key)), None)
-    asked = f"{instruction}\n\n{text_of(record[extra], extra)}" if extra else instruction
+    asked = _with_extra(_non_empty(record, question), record, question)
     last = Message("assistant", _non_empty(record, answer), reasoning=_reasoning(record))
     return _conversation([*_system(record), *_history(record), Message("user", asked), last], record, place)
 
@@ -125,6 +142,8 @@ def _from_alpaca(record: Record, place: str) -> Conversation:
 def _from_prompt_completion(record: Record, place: str) -> Conversation:
     question, answer = _keys(record, "PromptCompletion")
     before = _side(record, question, "user")
+    if before[-1].role == "user":
+        before[-1] = Message("user", _with_extra(before[-1].content, record, question))
     after = _side(record, answer, "assistant")
     if after[-1].role == "assistant" and (thought := _reasoning(record)):
         after[-1] = Message("assistant", after[-1].content, reasoning=thought)
@@ -138,6 +157,12 @@ def _from_text(record: Record, place: str) -> Text:
 def _side(record: Record, key: str, role: str) -> list[Message]:
     """Read a question or an answer: a text, or a list of turns."""
     return parse_turns(record[key], key) if isinstance(record[key], list) else [Message(role, _non_empty(record, key))]
+
+
+def _with_extra(asked: str, record: Record, key: str) -> str:
+    """Return a question with what it is about."""
+    extra = next((name for name in EXTRA if name != key and record.get(name)), None)
+    return asked if extra is None else f"{asked}\n\n{text_of(record[extra], extra)}"
 
 
 def _history(record: Record) -> list[Message]:
@@ -160,7 +185,8 @@ def _conversation(messages: list[Message], record: Record, place: str) -> Conver
 
 def _system(record: Record) -> list[Message]:
     """Return the turn that some sets keep beside the others."""
-    return [Message("system", text_of(record["system"], "system"))] if record.get("system") else []
+    name = next((name for name in SYSTEM if record.get(name)), None)
+    return [] if name is None else [Message("system", text_of(record[name], name))]
 
 
 def _reasoning(record: Record) -> str:
@@ -187,7 +213,14 @@ def _keys(record: Record, format_name: str) -> tuple[str, str]:
 
 
 def _has_turns(record: Record) -> bool:
-    return any(record.get(key) is not None for key in TURNS)
+    return any(_may_be_turns(record.get(key), key) for key in TURNS)
+
+
+def _may_be_turns(value: Any, key: str) -> bool:
+    """Tell whether a value is meant to be turns: ``dialogue`` and the like may be a text of something else, too."""
+    if key in TURNS[:2]:
+        return value is not None
+    return isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
 
 
 SIGNATURES: Final[Mapping[str, Callable[[Record], bool]]] = {
@@ -195,7 +228,8 @@ SIGNATURES: Final[Mapping[str, Callable[[Record], bool]]] = {
     "ShareGPT": _has_turns,
     "Alpaca": lambda record: _pair(record, "Alpaca") is not None,
     "PromptCompletion": lambda record: _pair(record, "PromptCompletion") is not None,
-    "Text": lambda record: "text" in record,
+    # One turn of a tree of messages, as in OpenAssistant's, is no text to learn as it is.
+    "Text": lambda record: "text" in record and "role" not in record,
 }
 """Whether a record is of each format, in the order in which Auto tries them."""
 

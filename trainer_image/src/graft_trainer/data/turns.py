@@ -56,6 +56,9 @@ def parse_turns(turns: Any, key: str) -> list[Message]:
     turns = from_json_text(turns, key)
     if not isinstance(turns, list) or not turns:
         raise UnusableRowError(DropReason.MALFORMED, f"{key} must be a list with at least one turn")
+    if len(turns) > 1 and all(isinstance(turn, str) for turn in turns):
+        # Questions and answers by turns, without saying so.
+        turns = [{"role": ("user", "assistant")[index % 2], "content": turn} for index, turn in enumerate(turns)]
     messages = []
     for position, turn in enumerate(turns):
         where = f"{key}[{position}]"

@@ -190,6 +190,9 @@ def greedy_answers(
 ) -> list[Answer]:
     """Answer every question greedily, with at most MAX_ANSWER_TOKENS new tokens."""
     answers: list[Answer] = []
+    ends = end_tokens(model, tokenizer)
+    # What a configuration leaves unset that is only passed along is filled from the model's own.
+    model.generation_config = _greedily(ends, tokenizer)
     # A trained prompt would come before the padding, further from the question than it was trained to be.
     most = 1 if model.active_peft_config.is_prompt_learning else BATCH_ROWS
     for batch in batches(questions, lambda question: len(question.prompt_token_ids) + MAX_ANSWER_TOKENS, most=most):
@@ -199,11 +202,10 @@ def greedy_answers(
             padding_side="left",
             return_tensors="pt",
         ).to(model.device)
-        output = model.generate(**prompts, generation_config=_greedily(model, tokenizer))
+        output = model.generate(**prompts)
         best_two = torch.stack(output.logits, dim=1).float().topk(2).values
         margins = (best_two[..., 0] - best_two[..., 1]).tolist()
         new_tokens = output.sequences[:, prompts["input_ids"].shape[1] :].tolist()
-        ends = end_tokens(model, tokenizer)
         answers += [_answer(ids, row, ends, tokenizer) for ids, row in zip(new_tokens, margins, strict=True)]
     return answers
 
@@ -214,7 +216,7 @@ def _answer(ids: list[int], margins: list[float], ends: set[int], tokenizer: Pre
     return Answer(token_ids, margins[: length + 1], tokenizer.decode(token_ids, skip_special_tokens=True))
 
 
-def _greedily(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+def _greedily(ends: set[int], tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
     """Return how answers are generated: greedily and by nothing else.
 
     The base's own configuration may ask for a penalty on repetition, which a server applies or doesn't, and with which
@@ -223,7 +225,7 @@ def _greedily(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> Generatio
     return GenerationConfig(
         max_new_tokens=MAX_ANSWER_TOKENS,
         do_sample=False,
-        eos_token_id=sorted(end_tokens(model, tokenizer)),
+        eos_token_id=sorted(ends),
         pad_token_id=tokenizer.pad_token_id,
         return_dict_in_generate=True,
         output_logits=True,
