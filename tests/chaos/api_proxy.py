@@ -22,7 +22,7 @@ READS: Final[Rates] = {
     Fault.RESET: 0.03,
     Fault.HALF_OPEN: 0.003,
 }
-CONTINUED: Final[Rates] = READS | {Fault.GONE: 0.05}
+CONTINUED: Final[Rates] = {**READS, Fault.GONE: 0.05}
 """Watches and later pages of a list, which go on from what was read before."""
 WRITES: Final[Rates] = {
     Fault.DELAY: 0.06,
