@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import signal
 import sys
 
 from tests.control_plane import etcd_and_api_server
@@ -35,6 +36,8 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what is tried; both")
     parser.add_argument("--fields", type=re.compile, default=re.compile(""), help="pattern, such as serving.rollout")
     arguments = parser.parse_args()
+    # A run that is told to end must end what it has started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = asyncio.run(run(arguments.parts, arguments.fields))
     for complaint in report.wrong:
         print(complaint)
