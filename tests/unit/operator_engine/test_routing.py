@@ -1,155 +1,344 @@
+"""Who is told of what, and how soon he should look: one table for each kind of change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from graft_operator import routing
-from graft_operator.engine.keys import AdapterKey, BaseKey
-
-SUPPORT, SALES, TINY, LARGE = (
-    AdapterKey("a", "support"),
-    AdapterKey("a", "sales"),
-    BaseKey("a", "tiny"),
-    BaseKey("a", "large"),
+from graft_operator.cluster import Cache, Change, Resource
+from graft_operator.cluster.resources import (
+    BASE_MODELS,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    INFERENCE_POOLS,
+    JOBS,
+    LORA_ADAPTERS,
+    PODS,
+    REFUSED_MOUNTS,
+    REFUSED_PODS,
+    SERVICES,
+    USER_CONFIG_MAPS,
 )
+from graft_operator.engine.fair_order import Priority
+from graft_operator.engine.keys import AdapterKey, BaseKey, Key
+
+SUPPORT, SALES = AdapterKey("a", "support"), AdapterKey("a", "sales")
+TINY, LARGE = BaseKey("a", "tiny"), BaseKey("a", "large")
+URGENT, PROGRESS = Priority.URGENT, Priority.PROGRESS
+
+Body = dict[str, Any]
+Told = dict[Key, Priority]
 
 
-def adapter(name: str, base: str | None) -> dict[str, Any]:
+def adapter(name: str = "support", base: str | None = "tiny", **fields: Any) -> Body:
     spec = {} if base is None else {"baseModelRef": {"name": base}}
-    return {"metadata": {"namespace": "a", "name": name}, "spec": spec}
+    metadata = {"namespace": "a", "name": name, "uid": f"uid-of-{name}", "generation": 1}
+    return {"metadata": metadata | fields.pop("metadata", {}), "spec": spec | fields.pop("spec", {}), **fields}
 
 
-def base(name: str) -> dict[str, Any]:
-    return {"metadata": {"namespace": "a", "name": name}}
+def base(name: str = "tiny", **fields: Any) -> Body:
+    metadata = {"namespace": "a", "name": name, "uid": f"uid-of-{name}", "generation": 1}
+    return {"metadata": metadata | fields.pop("metadata", {}), "spec": {}, **fields}
 
 
-def test_an_adapter_event_concerns_the_adapter_and_its_base() -> None:
-    assert routing.keys_of_adapter(routing.AdaptersByBase(), adapter("support", "tiny"), deleted=False) == [
-        SUPPORT,
-        TINY,
-    ]
+def child(owner: Key = SUPPORT, component: str = "training", **fields: Any) -> Body:
+    metadata = {
+        "namespace": "a",
+        "name": "child",
+        "uid": "uid-of-child",
+        "labels": {
+            "graft.dev/owner-kind": owner.kind,
+            "graft.dev/owner-uid": f"uid-of-{owner.name}",
+            "graft.dev/component": component,
+        },
+        "annotations": {"graft.dev/owner-name": owner.name},
+    }
+    return {"metadata": metadata | fields.pop("metadata", {}), **fields}
 
 
-def test_an_adapter_that_changes_its_base_concerns_both_bases() -> None:
-    known = routing.AdaptersByBase()
-    routing.keys_of_adapter(known, adapter("support", "tiny"), deleted=False)
-    assert routing.keys_of_adapter(known, adapter("support", "large"), deleted=False) == [SUPPORT, TINY, LARGE]
-    assert routing.keys_of_base(known, base("tiny")) == [TINY]
-    assert routing.keys_of_base(known, base("large")) == [LARGE, SUPPORT]
+def serving_pod(*, ready: bool = False, **fields: Any) -> Body:
+    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+    return child(TINY, "serving", status={"conditions": conditions}, **fields)
+
+
+def conditions(**states: str) -> list[Body]:
+    return [{"type": kind, "status": state} for kind, state in states.items()]
+
+
+LEAVING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+DECIDED = {"observedGeneration": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    resource: Resource = LORA_ADAPTERS
+    old: Body | None = None
+    new: Body | None = None
+    is_own: bool = False
+    told: Told
+
+
+def told_of(case: Case, *known: Body) -> Told:
+    """Return who is told where the cache knows the adapters ``support`` and ``sales`` on ``tiny``, and another's."""
+    cache = Cache()
+    elsewhere = adapter("other", metadata={"namespace": "b", "uid": "uid-of-other"})
+    for body in (adapter("support"), adapter("sales"), elsewhere, *known):
+        cache.put(LORA_ADAPTERS, body)
+    found: Told = {}
+    for key, priority in routing.keys_of(Change(case.resource, case.old, case.new, case.is_own), cache):
+        assert key not in found, "nobody is told twice of one change"
+        found[key] = priority
+    return found
+
+
+def status_of(*, is_own: bool = True, told: Told, before: Body | None = None, **status: Any) -> Case:
+    """Return a change of an adapter's status."""
+    return Case(old=adapter(status=before or {}), new=adapter(status=(before or {}) | status), is_own=is_own, told=told)
+
+
+V1, V2 = {"number": 1, "digest": "sha256:1"}, {"number": 2, "digest": "sha256:2"}
+ADAPTERS = {
+    "a new one": Case(new=adapter(), told={SUPPORT: URGENT, TINY: PROGRESS}),
+    "one that was decided about before, as most of a first listing": Case(
+        new=adapter(status=DECIDED), told={SUPPORT: PROGRESS, TINY: PROGRESS}
+    ),
+    "one that was decided about, and is to go": Case(
+        new=adapter(metadata=LEAVING, status=DECIDED), told={SUPPORT: URGENT, TINY: PROGRESS}
+    ),
+    "one that is gone": Case(old=adapter(), told={SUPPORT: URGENT, TINY: PROGRESS}),
+    "a changed spec, of which the base needs nothing": Case(
+        old=adapter(), new=adapter(metadata={"generation": 2}, spec={"lora": {"rank": 8}}), told={SUPPORT: URGENT}
+    ),
+    "another base": Case(
+        old=adapter(),
+        new=adapter(base="large", metadata={"generation": 2}),
+        told={SUPPORT: URGENT, TINY: PROGRESS, LARGE: PROGRESS},
+    ),
+    "fewer pods": Case(
+        old=adapter(),
+        new=adapter(metadata={"generation": 2}, spec={"serving": {"replicas": 1}}),
+        told={SUPPORT: URGENT, TINY: PROGRESS},
+    ),
+    "a suspension, which may free a place": Case(
+        old=adapter(),
+        new=adapter(metadata={"generation": 2}, spec={"suspend": True}),
+        told={SUPPORT: URGENT, TINY: PROGRESS},
+    ),
+    "a pin, likewise": Case(
+        old=adapter(),
+        new=adapter(metadata={"generation": 2}, spec={"version": 1}),
+        told={SUPPORT: URGENT, TINY: PROGRESS},
+    ),
+    "a deletion": Case(old=adapter(), new=adapter(metadata=LEAVING), told={SUPPORT: URGENT, TINY: PROGRESS}),
+    "a namesake": Case(
+        old=adapter(), new=adapter(metadata={"uid": "uid-of-a-namesake"}), told={SUPPORT: URGENT, TINY: PROGRESS}
+    ),
+    "a label": Case(old=adapter(), new=adapter(metadata={"labels": {"team": "x"}}), told={SUPPORT: PROGRESS}),
+    "the same again": Case(old=adapter(), new=adapter(), told={SUPPORT: PROGRESS}),
+    "a status that somebody else has written": status_of(is_own=False, told={SUPPORT: PROGRESS}, observedGeneration=2),
+    "what no base reads": status_of(told={}, observedGeneration=2),
+    "how far a training is": status_of(
+        told={}, before={"training": {"job": "x", "step": 1}}, training={"job": "x", "step": 2}
+    ),
+    "a training that has begun": status_of(told={TINY: PROGRESS}, training={"job": "x", "step": 1}),
+    "another target, which may be a way back": status_of(
+        told={TINY: URGENT}, before={"serving": {"target": V2}}, serving={"target": V1}
+    ),
+    "the next step of a canary": status_of(
+        told={TINY: PROGRESS},
+        before={"serving": {"target": V2, "rollout": {"weight": 10}}},
+        serving={"target": V2, "rollout": {"weight": 50}},
+    ),
+    "how many pods have loaded it": status_of(
+        told={},
+        before={"serving": {"target": V2, "loaded": 0}},
+        serving={"target": V2, "loaded": 1, "desired": 2, "failed": 0, "message": "…", "endpoint": "http://x"},
+    ),
+    "it is up to date": status_of(told={TINY: PROGRESS}, conditions=conditions(UpToDate="True")),
+    "it stalls": status_of(told={TINY: PROGRESS}, conditions=conditions(Stalled="True")),
+    "it answers": status_of(told={}, conditions=conditions(Ready="True", Served="True", Reconciling="False")),
+    "what nobody has thought of here": status_of(told={TINY: PROGRESS}, serving={"novelty": 1}),
+}
+
+
+@pytest.mark.parametrize("case", ADAPTERS.values(), ids=ADAPTERS)
+def test_a_change_of_an_adapter(case: Case) -> None:
+    assert told_of(case) == case.told
 
 
 @pytest.mark.parametrize("spec", [None, {}, {"baseModelRef": None}, {"baseModelRef": {"name": ""}}])
 def test_an_adapter_without_a_usable_reference_concerns_only_itself(spec: Any) -> None:
-    body = {**adapter("support", None), "spec": spec}
-    assert routing.keys_of_adapter(routing.AdaptersByBase(), body, deleted=False) == [SUPPORT]
-
-
-def test_a_base_event_concerns_all_its_adapters_of_the_same_namespace() -> None:
-    known = routing.AdaptersByBase()
-    for name in ("support", "sales"):
-        routing.keys_of_adapter(known, adapter(name, "tiny"), deleted=False)
-    stranger = {**adapter("other", "tiny"), "metadata": {"namespace": "b", "name": "other"}}
-    routing.keys_of_adapter(known, stranger, deleted=False)
-    assert routing.keys_of_base(known, base("tiny")) == [TINY, SALES, SUPPORT]
-
-
-def test_a_deleted_adapter_leaves_the_map() -> None:
-    known = routing.AdaptersByBase()
-    routing.keys_of_adapter(known, adapter("support", "tiny"), deleted=False)
-    assert routing.keys_of_adapter(known, adapter("support", "tiny"), deleted=True) == [SUPPORT, TINY]
-    assert routing.keys_of_base(known, base("tiny")) == [TINY]
-
-
-METADATA = {"namespace": "a", "name": "support"}
-MOVED = {"serving": {"target": {"number": 2}, "loaded": 0}}
-LOADING = {"serving": {"target": {"number": 2}, "loaded": 1}}
-SERVED = {**LOADING, "conditions": [{"type": "UpToDate", "status": "True"}]}
-
-
-@pytest.mark.parametrize(
-    ("changed", "concerns_base"),
-    [
-        pytest.param(
-            {"spec": {"baseModelRef": {"name": "tiny"}, "version": 1}}, False, id="a pin is the adapter's own"
-        ),
-        pytest.param({"status": {}}, False, id="nothing has changed"),
-        pytest.param({"status": {"observedGeneration": 2}}, False, id="a status that no base reads"),
-        pytest.param({"status": MOVED}, True, id="another target is to be loaded"),
-        pytest.param({"status": {"serving": {"novelty": 1}}}, True, id="what nobody has thought of here"),
-        pytest.param({"spec": {"baseModelRef": {"name": "tiny"}, "serving": {"replicas": 1}}}, True, id="fewer pods"),
-        pytest.param({"status": {"training": {"step": 1}}}, True, id="a training has begun"),
-        pytest.param(
-            {"metadata": {"namespace": "a", "name": "support", "deletionTimestamp": "…"}}, True, id="deletion"
-        ),
-        pytest.param({"metadata": {"namespace": "a", "name": "support", "uid": "new"}}, True, id="a namesake"),
-    ],
-)
-def test_an_adapter_concerns_its_base_only_where_it_shows_news(changed: dict[str, Any], concerns_base: bool) -> None:
-    known = routing.AdaptersByBase()
-    routing.keys_of_adapter(known, adapter("support", "tiny"), deleted=False)
-    keys = routing.keys_of_adapter(known, adapter("support", "tiny") | changed, deleted=False)
-    assert keys == ([SUPPORT, TINY] if concerns_base else [SUPPORT])
+    case = Case(new={**adapter(base=None), "spec": spec}, told={SUPPORT: URGENT})
+    assert told_of(case) == case.told
 
 
 def test_the_statuses_of_a_swap_concern_the_base_when_the_target_moves_and_when_it_is_served() -> None:
-    known = routing.AdaptersByBase()
+    moved = {"serving": {"target": V2, "loaded": 0}}
+    loading = {"serving": {"target": V2, "loaded": 1}}
+    served = {**loading, "conditions": conditions(UpToDate="True")}
+    statuses: list[Body] = [{}, moved, loading, served]
     told = [
-        routing.keys_of_adapter(known, adapter("support", "tiny") | {"status": status}, deleted=False)
-        for status in ({}, MOVED, LOADING, SERVED)
+        told_of(Case(old=adapter(status=before), new=adapter(status=after), is_own=True, told={}))
+        for before, after in pairwise(statuses)
     ]
-    assert told == [[SUPPORT, TINY], [SUPPORT, TINY], [SUPPORT], [SUPPORT, TINY]]
+    assert told == [{TINY: URGENT}, {}, {TINY: PROGRESS}]
 
 
-@pytest.mark.parametrize(
-    ("changed", "concerns_adapters"),
-    [
-        pytest.param({"status": {"adapters": {"upToDate": 1}, "conditions": []}}, False, id="it counts its adapters"),
-        pytest.param({"status": {"serving": [{"digest": "sha256:a", "replicas": 2}]}}, True, id="a revision is served"),
-        pytest.param({"status": {"novelty": 1}}, True, id="what nobody has thought of here"),
-        pytest.param({"status": {"resolved": {"digest": "sha256:a"}}}, True, id="its source is resolved"),
-        pytest.param({"spec": {"serving": {"replicas": 3}}}, True, id="its spec has changed"),
-    ],
-)
-def test_a_base_concerns_its_adapters_only_where_it_shows_news(
-    changed: dict[str, Any], concerns_adapters: bool
-) -> None:
-    known = routing.AdaptersByBase()
-    routing.keys_of_adapter(known, adapter("support", "tiny"), deleted=False)
-    routing.keys_of_base(known, base("tiny"))
-    assert routing.keys_of_base(known, base("tiny") | changed) == ([TINY, SUPPORT] if concerns_adapters else [TINY])
+def revision(digest: str = "sha256:a", **fields: Any) -> Body:
+    return {"serving": [{"digest": digest, "replicas": 1} | fields]}
 
 
-def test_a_place_that_changes_hands_concerns_two_adapters() -> None:
-    known = routing.AdaptersByBase()
-    for name in ("support", "sales", "legal"):
-        routing.keys_of_adapter(known, adapter(name, "tiny"), deleted=False)
-
-    def absent(*names: str, revision: str = "a") -> dict[str, Any]:
-        return base("tiny") | {"status": {"serving": [{"digest": f"sha256:{revision}", "notResident": list(names)}]}}
-
-    assert len(list(routing.keys_of_base(known, absent("legal", "sales")))) == 4
-    keys = routing.keys_of_base(known, absent("legal", "support"))
-    assert keys == [TINY, AdapterKey("a", "sales"), SUPPORT]
-    assert routing.keys_of_base(known, absent("legal", "support")) == [TINY]
+def of_base(*, is_own: bool = True, told: Told, before: Body | None = None, **status: Any) -> Case:
+    """Return a change of a base's status."""
+    old, new = base(status=before or {}), base(status=(before or {}) | status)
+    return Case(resource=BASE_MODELS, old=old, new=new, is_own=is_own, told=told)
 
 
-def test_a_base_that_is_applied_again_is_news() -> None:
-    known = routing.AdaptersByBase()
-    routing.keys_of_adapter(known, adapter("support", "tiny"), deleted=False)
-    for _ in range(2):
-        assert routing.keys_of_base(known, base("tiny")) == [TINY, SUPPORT]
-        assert routing.keys_of_base(known, base("tiny"), deleted=True) == [TINY, SUPPORT]
+BOTH: Told = {SUPPORT: PROGRESS, SALES: PROGRESS}
+BASES = {
+    "a new one": Case(resource=BASE_MODELS, new=base(), told={TINY: URGENT} | BOTH),
+    "one that was decided about before": Case(
+        resource=BASE_MODELS, new=base(status=DECIDED), told={TINY: PROGRESS} | BOTH
+    ),
+    "one that is gone": Case(resource=BASE_MODELS, old=base(), told={TINY: URGENT} | BOTH),
+    "a changed spec": Case(
+        resource=BASE_MODELS,
+        old=base(),
+        new=base(metadata={"generation": 2}) | {"spec": {"serving": {"replicas": 3}}},
+        told={TINY: URGENT} | BOTH,
+    ),
+    "a deletion": Case(resource=BASE_MODELS, old=base(), new=base(metadata=LEAVING), told={TINY: URGENT} | BOTH),
+    "one that was deleted and applied again": Case(
+        resource=BASE_MODELS, old=base(), new=base(metadata={"uid": "another"}), told={TINY: URGENT} | BOTH
+    ),
+    "a status that somebody else has written": of_base(is_own=False, told={TINY: PROGRESS}, observedGeneration=2),
+    "it sums its adapters up": of_base(
+        told={}, adapters={"upToDate": 1}, conditions=conditions(Ready="True"), replicas=2, observedGeneration=2
+    ),
+    "a pod of it answers": of_base(told={}, before=revision(readyReplicas=0), **revision(readyReplicas=1)),
+    "its source is resolved": of_base(told=BOTH, resolved={"digest": "sha256:a"}),
+    "a revision is served": of_base(told=BOTH, **revision()),
+    "it has more replicas": of_base(told=BOTH, before=revision(), **revision(replicas=2)),
+    "what nobody has thought of here": of_base(told=BOTH, novelty=1),
+    "a place changes hands": of_base(
+        told=BOTH,
+        before=revision(notResident=["legal", "sales"]),
+        **revision(notResident=["legal", "support"]),
+    ),
+    "one waits for a place": of_base(told={SALES: PROGRESS}, before=revision(), **revision(waiting=["sales"])),
+    "one does not fit": of_base(told={SALES: PROGRESS}, before=revision(), **revision(leftOut=["sales"])),
+    "the same wait on": of_base(told={}, before=revision(waiting=["sales"]), **revision(waiting=["sales"])),
+    "a turn to be trained anew": of_base(
+        told={SALES: PROGRESS, SUPPORT: PROGRESS},
+        before={"readaptation": {"granted": ["sales"], "queued": 9}},
+        readaptation={"granted": ["support"], "queued": 8},
+    ),
+    "how many wait for their turn": of_base(
+        told={},
+        before={"readaptation": {"granted": ["sales"], "queued": 9}},
+        readaptation={"granted": ["sales"], "queued": 8},
+    ),
+}
 
 
-def test_a_listing_replaces_what_events_told() -> None:
-    known = routing.AdaptersByBase()
-    known.put(SUPPORT, TINY)
-    known.replace_all({SALES: TINY})
-    assert known.adapters_of(TINY) == [SALES]
-    assert known.base_of(SUPPORT) is None
+@pytest.mark.parametrize("case", BASES.values(), ids=BASES)
+def test_a_change_of_a_base(case: Case) -> None:
+    assert told_of(case) == case.told
 
 
-def child(labels: dict[str, str] | None, annotations: dict[str, str] | None) -> dict[str, Any]:
-    return {"metadata": {"namespace": "a", "name": "x", "labels": labels, "annotations": annotations}}
+PODS_OF_A_BASE = {
+    "it is made": Case(resource=PODS, new=serving_pod(), told={TINY: URGENT}),
+    "it answers from its first moment": Case(resource=PODS, new=serving_pod(ready=True), told={TINY: URGENT} | BOTH),
+    "it has an address": Case(
+        resource=PODS,
+        old=serving_pod(),
+        new=serving_pod(metadata={"labels": serving_pod()["metadata"]["labels"]}),
+        told={TINY: PROGRESS},
+    ),
+    "it comes to answer": Case(
+        resource=PODS, old=serving_pod(), new=serving_pod(ready=True), told={TINY: URGENT} | BOTH
+    ),
+    "it ceases to": Case(resource=PODS, old=serving_pod(ready=True), new=serving_pod(), told={TINY: URGENT} | BOTH),
+    "it is told to end": Case(
+        resource=PODS,
+        old=serving_pod(ready=True),
+        new=serving_pod(ready=True, metadata=serving_pod()["metadata"] | LEAVING),
+        told={TINY: URGENT} | BOTH,
+    ),
+    "it is gone": Case(resource=PODS, old=serving_pod(ready=True), told={TINY: URGENT} | BOTH),
+}
+
+
+@pytest.mark.parametrize("case", PODS_OF_A_BASE.values(), ids=PODS_OF_A_BASE)
+def test_a_change_of_a_serving_pod(case: Case) -> None:
+    assert told_of(case) == case.told
+
+
+CHILDREN = {
+    "a Job that somebody else has made for it": Case(resource=JOBS, new=child(), told={SUPPORT: PROGRESS}),
+    "a Job that we have made": Case(resource=JOBS, new=child(), is_own=True, told={}),
+    "a Job that has ended": Case(
+        resource=JOBS, old=child(), new=child(status={"conditions": []}), told={SUPPORT: PROGRESS}
+    ),
+    "a Job that is gone": Case(resource=JOBS, old=child(), told={SUPPORT: PROGRESS}),
+    "a trainer's pod": Case(
+        resource=PODS, old=child(), new=child(status={"phase": "Failed"}), told={SUPPORT: PROGRESS}
+    ),
+    "a Deployment that is edited": Case(
+        resource=DEPLOYMENTS, old=child(TINY, "serving"), new=child(TINY, "serving"), told={TINY: URGENT}
+    ),
+    "a Deployment that is deleted": Case(resource=DEPLOYMENTS, old=child(TINY, "serving"), told={TINY: URGENT}),
+    "a Deployment that we have applied": Case(
+        resource=DEPLOYMENTS, old=child(TINY), new=child(TINY), is_own=True, told={}
+    ),
+    "the Service that clients use is edited": Case(
+        resource=SERVICES, old=child(TINY), new=child(TINY), told={TINY: PROGRESS}
+    ),
+    "the Service that clients use is deleted": Case(resource=SERVICES, old=child(TINY), told={TINY: URGENT}),
+    "what pods are told is edited": Case(resource=CONFIG_MAPS, old=child(TINY), new=child(TINY), told={TINY: PROGRESS}),
+    "a user's ConfigMap, of which rows.readers tells": Case(
+        resource=USER_CONFIG_MAPS, new={"metadata": {"namespace": "a", "name": "rows"}}, told={}
+    ),
+    "somebody else's InferencePool of the name of a base's": Case(
+        resource=INFERENCE_POOLS, new={"metadata": {"namespace": "a", "name": "graft-tiny"}}, told={TINY: PROGRESS}
+    ),
+    "a Job that nobody has marked": Case(resource=JOBS, new={"metadata": {"namespace": "a", "name": "x"}}, told={}),
+}
+
+
+@pytest.mark.parametrize("case", CHILDREN.values(), ids=CHILDREN)
+def test_a_change_of_a_child(case: Case) -> None:
+    assert told_of(case) == case.told
+
+
+def complaint(kind: str, name: str = "child") -> Body:
+    return {
+        "metadata": {"namespace": "a", "name": "x.1"},
+        "regarding": {"kind": kind, "namespace": "a", "name": name, "uid": "uid-of-child"},
+    }
+
+
+EVENTS: dict[str, tuple[Resource, Mapping[str, Any] | None, Told]] = {
+    "a Job whose pods are refused": (REFUSED_PODS, complaint("Job"), {SUPPORT: PROGRESS}),
+    "a pod whose volume can't be mounted": (REFUSED_MOUNTS, complaint("Pod"), {SUPPORT: PROGRESS}),
+    "a Job that is not there any more": (REFUSED_PODS, complaint("Job", "gone"), {}),
+    "an event that expires": (REFUSED_PODS, None, {}),
+    "an event about nothing": (REFUSED_PODS, {"metadata": {"namespace": "a", "name": "x.1"}}, {}),
+}
+
+
+@pytest.mark.parametrize(("resource", "new", "told"), EVENTS.values(), ids=EVENTS)
+def test_what_the_platform_says_of_a_child(resource: Resource, new: Body | None, told: Told) -> None:
+    cache = Cache()
+    cache.put(JOBS, child())
+    cache.put(PODS, child())
+    change = Change(resource, None if new else complaint("Job"), new)
+    assert dict(routing.keys_of(change, cache)) == told
 
 
 @pytest.mark.parametrize(
@@ -163,12 +352,15 @@ def child(labels: dict[str, str] | None, annotations: dict[str, str] | None) -> 
     ],
 )
 def test_a_child_belongs_to_whom_its_marks_name(
-    labels: dict[str, str] | None, annotations: dict[str, str] | None, expected: AdapterKey | BaseKey | None
+    labels: dict[str, str] | None, annotations: dict[str, str] | None, expected: Key | None
 ) -> None:
-    assert routing.owner_key(child(labels, annotations)) == expected
+    metadata = {"namespace": "a", "name": "x", "labels": labels, "annotations": annotations}
+    assert routing.owner_key({"metadata": metadata}) == expected
 
 
-def test_serving_pods_are_known_by_their_component() -> None:
-    assert routing.is_serving_pod(child({"graft.dev/component": "serving"}, None))
-    assert not routing.is_serving_pod(child({"graft.dev/component": "training"}, None))
-    assert not routing.is_serving_pod(child(None, None))
+@pytest.mark.parametrize(
+    ("labels", "serves"),
+    [({"graft.dev/component": "serving"}, True), ({"graft.dev/component": "training"}, False), (None, False)],
+)
+def test_serving_pods_are_known_by_their_component(labels: dict[str, str] | None, serves: bool) -> None:
+    assert routing.is_serving_pod({"metadata": {"labels": labels}}) == serves

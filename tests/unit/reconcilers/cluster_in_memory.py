@@ -39,11 +39,17 @@ class ClusterInMemory:
         """What a deletion of ``kind/name`` is answered with."""
         self.attempts: list[tuple[str, str]] = []
         """(kind, name) of every creation and update of a child that was asked for, taken or not."""
-        self.writes = 0
+        self.written: list[tuple[str, str]] = []
+        """(kind, name) of every write of the operator's that took effect."""
         self.dies_after_write: int | None = None
         self._versions = itertools.count(1)
         self._cache = Cache()
         self._told: dict[tuple[str, str], bytes] = {}
+
+    @property
+    def writes(self) -> int:
+        """How often the operator has written."""
+        return len(self.written)
 
     # What the operator calls.
 
@@ -56,7 +62,7 @@ class ClusterInMemory:
         if key in self.objects:
             raise AlreadyExists(f"{key} exists")
         self._store(key, dict(body))
-        self._written()
+        self._written(key)
         return _copy(self.objects[key])
 
     async def apply(self, resource: Resource, body: Mapping[str, Any]) -> Object:
@@ -69,7 +75,7 @@ class ClusterInMemory:
         unchanged = all(live.get(name) == value for name, value in wanted.items())
         if not live or not unchanged:
             self._store(key, _copy(dict(live) | dict(body)), live=live)
-            self._written()
+            self._written(key)
         return _copy(self.objects[key])
 
     async def apply_status(
@@ -89,7 +95,7 @@ class ClusterInMemory:
             raise Conflict(name)
         body["status"] = _copy(dict(status))
         body["metadata"]["resourceVersion"] = str(next(self._versions))
-        self._written()
+        self._written((resource.kind, name))
         return _copy(body)
 
     async def patch_json(self, resource: Resource, namespace: str, name: str, ops: Objects) -> Object:
@@ -102,7 +108,7 @@ class ClusterInMemory:
         body["metadata"]["finalizers"] = list(add["value"])
         body["metadata"]["resourceVersion"] = str(next(self._versions))
         self._remove_if_released((resource.kind, name))
-        self._written()
+        self._written((resource.kind, name))
         return _copy(body)
 
     async def delete(
@@ -114,7 +120,7 @@ class ClusterInMemory:
         if (kept := self.keeps.get(f"{resource.kind}/{name}")) is not None:
             raise kept
         self.remove((resource.kind, name))
-        self._written()
+        self._written((resource.kind, name))
         return True
 
     async def create_event(
@@ -128,9 +134,6 @@ class ClusterInMemory:
         """Let a cache know of everything there is, and of every change from now on that :meth:`sync` finds."""
         self._cache, self._told = cache, {}
         self.sync()
-        for watched in WATCHED:
-            if watched.resource.kind not in self.unknown_kinds:
-                cache.replace(watched.resource, None, cache.names(watched.resource), 0)
 
     def sync(self, *, is_own: bool = False) -> None:
         """Tell the cache of what has changed since the last time. The world edits objects in place, so all are read."""
@@ -141,11 +144,20 @@ class ClusterInMemory:
             content = pickle.dumps(body)
             if self._told.get(key) == content:
                 continue
-            if key in self._told and pickle.loads(self._told[key])["metadata"] == body["metadata"]:
+            if key in self._told and _version_of(pickle.loads(self._told[key])) == _version_of(body):
                 body["metadata"]["resourceVersion"] = str(next(self._versions))
                 content = pickle.dumps(body)
             self._told[key] = content
             self._cache.put(_resource_of(key[0], body), _copy(body), is_own=is_own)
+        self._tell_kinds()
+
+    def _tell_kinds(self) -> None:
+        """Tell which kinds are listed: that of a CustomResourceDefinition comes and goes."""
+        for resource in (watched.resource for watched in WATCHED):
+            if resource.kind in self.unknown_kinds:
+                self._cache.fail(resource, None, "the server does not know the kind (404)", is_closed=True)
+            elif not self._cache.is_synced(resource, NAMESPACE):
+                self._cache.replace(resource, None, self._cache.names(resource), 0)
 
     # What the rest of the world does.
 
@@ -196,8 +208,8 @@ class ClusterInMemory:
         }
         self.objects[key] = body
 
-    def _written(self) -> None:
-        self.writes += 1
+    def _written(self, key: tuple[str, str]) -> None:
+        self.written.append(key)
         self.sync(is_own=True)
         if self.writes == self.dies_after_write:
             raise OperatorKilledError
@@ -208,6 +220,10 @@ def _resource_of(kind: str, body: Object) -> Resource:
     if kind == "ConfigMap" and body and MANAGED_BY not in body["metadata"].get("labels", {}):
         return USER_CONFIG_MAPS
     return next(item.resource for item in WATCHED if item.resource.kind == kind)
+
+
+def _version_of(body: Object) -> str:
+    return str(body["metadata"]["resourceVersion"])
 
 
 def _copy(value: T) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ ADAPTER_CONDITIONS = {
 }
 ROUNDS_TO_SETTLE = 80
 """Twice what the longest scenario takes."""
+STEPS_BESIDE = 5
+"""Of the event loop: more than the reading of a ConfigMap or the writing of a verdict takes, where nothing waits."""
 QUIET_ROUNDS = 5
 """So many rounds without a write mean that there is none to come: longer than any rest after a failure."""
 
@@ -90,6 +93,7 @@ class Simulation:
         self.world.cluster.sync()
         try:
             await self.world.reconcilers.reconcile(key)
+            await what_runs_beside()
         except TransientError:
             return
         except OperatorKilledError:
@@ -229,3 +233,13 @@ class Simulation:
             if is_true(status.conditions, "UpToDate") and status.served_version is not None:
                 assert is_true(status.conditions, "Ready")
         assert len(set(self.world.trained)) == len(self.world.trained), "a recipe was trained twice"
+
+
+async def what_runs_beside() -> None:
+    """Let what passes have begun beside themselves come to its end; raise what has killed the operator there."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for _ in range(STEPS_BESIDE):
+        await asyncio.sleep(0)
+    for task in tasks:
+        if task.done() and not task.cancelled() and isinstance(error := task.exception(), OperatorKilledError):
+            raise error

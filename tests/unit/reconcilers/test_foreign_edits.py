@@ -9,10 +9,13 @@ from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
 from tests.unit.reconcilers.merged_deployment import is_merged
 from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
 
+from graft_operator.cluster import Cache
+from graft_operator.cluster.cache import scaled_by_autoscaler
 from graft_operator.cluster.resources import BASE_MODELS
+from graft_operator.engine.controller import Result
+from graft_operator.engine.keys import AdapterKey, BaseKey
+from graft_operator.manifests.labels import MANAGED_BY, MANAGER
 from graft_operator.plan.actions import ApplyObject
-from graft_operator.plan.snapshot import DeploymentObserved
-from graft_operator.reconcilers.deployments import is_autoscaled
 from graft_operator.reconcilers.effects import REPAIR_SECONDS, Effects
 
 SCALED_BY_AUTOSCALER: dict[str, Any] = {
@@ -36,10 +39,11 @@ async def settled(mode: str) -> tuple[Simulation, str]:
     return run, name
 
 
-async def look(run: Simulation, mode: str) -> None:
-    """Reconcile the owner, as the Deployment's event asks for; no time passes."""
-    reconciler, name = (run.world.adapters, "support") if mode == "Merged" else (run.world.bases, "tiny")
-    await reconciler.reconcile(NAMESPACE, name)  # who lacks pods for a moment may not answer
+async def look(run: Simulation, mode: str) -> Result:
+    """Reconcile the owner, as the edit's own event asks for; no time passes."""
+    run.world.cluster.sync()
+    owner = AdapterKey(NAMESPACE, "support") if mode == "Merged" else BaseKey(NAMESPACE, "tiny")
+    return await run.world.reconcilers.reconcile(owner)  # who lacks pods for a moment may not answer
 
 
 def spec_of(run: Simulation, name: str) -> dict[str, Any]:
@@ -89,22 +93,18 @@ async def test_what_nobody_has_edited_is_not_applied_again() -> None:
     assert run.world.cluster.attempts.count(("Deployment", name)) == before
 
 
-def live(generation: int) -> DeploymentObserved:
-    return DeploymentObserved(
-        name="x", uid="u", base_digest="", replicas=1, ready_replicas=1, settled=True, generation=generation
-    )
-
-
 async def test_a_controller_that_edits_all_the_time_is_answered_once_in_a_while() -> None:
-    cluster, seconds = ClusterInMemory(), [0.0]
-    effects = Effects(cluster, None, lambda: seconds[0])  # type: ignore[arg-type]
-    deployment = {"kind": "Deployment", "metadata": {"name": "x", "namespace": NAMESPACE}, "spec": {"replicas": 1}}
+    cluster, cache, seconds = ClusterInMemory(), Cache(), [0.0]
+    cluster.watch(cache)
+    effects = Effects(cluster, cache, None, lambda: seconds[0])  # type: ignore[arg-type]
+    metadata = {"name": "x", "namespace": NAMESPACE, "labels": {MANAGED_BY: MANAGER}}
+    deployment = {"kind": "Deployment", "metadata": metadata, "spec": {"replicas": 1}}
     owner = {"metadata": {"name": "tiny", "namespace": NAMESPACE, "uid": "u"}}
-    for _ in range(60):  # once a second
-        edited = cluster.objects.get(("Deployment", "x"), {"metadata": {"generation": 0}})["metadata"]["generation"]
-        due = effects.notice(NAMESPACE, (live(edited + 1),)).requeue_after
-        assert due is None or 0 < due <= REPAIR_SECONDS
-        await effects.carry_out(BASE_MODELS, owner, (ApplyObject(deployment),))
+    for second in range(60):
+        outcome = await effects.carry_out(BASE_MODELS, owner, (ApplyObject(deployment),))
+        assert outcome.requeue_after is None or 0 < outcome.requeue_after <= REPAIR_SECONDS
+        cluster.put("Deployment", "x", spec={"replicas": 2 + second})
+        cluster.sync()
         seconds[0] += 1
     assert len(cluster.attempts) == 60 / REPAIR_SECONDS
 
@@ -119,5 +119,5 @@ FIELDS: dict[str, tuple[dict[str, Any], bool]] = {
 
 @pytest.mark.parametrize(("changes", "autoscaled"), FIELDS.values(), ids=FIELDS)
 def test_who_has_set_the_replicas(changes: dict[str, Any], autoscaled: bool) -> None:
-    assert is_autoscaled({"managedFields": [SCALED_BY_AUTOSCALER | changes]}) == autoscaled
-    assert not is_autoscaled({})
+    assert scaled_by_autoscaler({"managedFields": [SCALED_BY_AUTOSCALER | changes]}) == autoscaled
+    assert not scaled_by_autoscaler({})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
+from tests.unit.reconcilers.simulation import Simulation
 from tests.unit.reconcilers.world import SECONDS_PER_TICK
 
 from graft_operator.api.base_model import BaseModelStatus
@@ -226,15 +226,3 @@ async def test_an_operator_that_dies_while_places_change_hands_finds_its_way(wri
     await run.settle()
     assert loaded(run) == {"adapter-1", "adapter-3"}
     assert absent(run) == {"adapter-0", "adapter-2"}
-
-
-async def test_the_base_is_told_of_requests_only_while_somebody_has_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = await sharing("adapter-0", "adapter-1")
-    told: list[str] = []
-    monkeypatch.setattr(run.world, "expect_demand", lambda namespace, base, seen: told.append(base))
-    await run.world.bases.reconcile(NAMESPACE, "tiny")
-    assert told == []
-    write_base(run, places=2)
-    run.write_adapter("adapter-2", serving=ON_DEMAND)
-    await run.settle()
-    assert set(told) == {"tiny"}

@@ -131,7 +131,7 @@ async def lived_through(dies_after_write: int | None = None) -> Simulation:
     """Return the end of a life as a merged model between two on the engine."""
     run = Simulation()
     await run.settle()
-    run.world.cluster.writes = 0
+    run.world.cluster.written.clear()
     run.world.cluster.dies_after_write = dies_after_write
     run.write_adapter(**MERGED)
     await run.settle()

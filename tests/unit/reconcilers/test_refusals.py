@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.reconcilers.simulation import Simulation
+from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
 
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import Condition, find
 from graft_operator.cluster.errors import Forbidden, Invalid, NamespaceTerminating, Unavailable
+from graft_operator.engine.keys import BaseKey
 
 QUOTA = Forbidden('PATCH /apis/apps/v1/x: deployments.apps "x" is forbidden: exceeded quota: team-a (403)')
 NOT_VALID = Invalid("PATCH /apis/apps/v1/x: spec.template: Invalid value (422)")
@@ -222,9 +223,14 @@ async def test_what_has_changed_is_tried_at_once() -> None:
 async def test_what_passes_by_itself_is_retried_as_a_whole(error: Exception) -> None:
     run = Simulation()
     await run.settle()
-    before = run.world.cluster.objects["BaseModel", "tiny"]["status"]
     run.world.cluster.refuses["Deployment"] = error
     run.write_base(serving={"replicas": 2})
+    run.world.cluster.sync()
     with pytest.raises(type(error)):
-        await run.world.bases.reconcile("team-a", "tiny")
-    assert run.world.cluster.objects["BaseModel", "tiny"]["status"] == before
+        await run.world.reconcilers.reconcile(BaseKey(NAMESPACE, "tiny"))
+    assert run.health("BaseModel", "tiny") == "InProgress"
+    assert base_condition(run, "ServingReady").reason == "PodsNotReady"
+    run.world.cluster.refuses.clear()
+    await run.settle()
+    assert run.health("BaseModel", "tiny") == "Current"
+    assert len(run.world.pods) == 2

@@ -163,7 +163,7 @@ async def test_a_lost_cluster_is_served_from_the_registry_without_training() -> 
 async def test_a_version_that_has_vanished_from_the_registry_is_trained_again() -> None:
     run = Simulation()
     await run.settle()
-    run.world.registry.versions.clear()
+    run.world.registry.lose_versions()
     run.world.trained.clear()
     await run.settle()
     assert len(run.world.trained) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,45 +11,39 @@ from tests.unit.reconcilers.simulation import Simulation
 
 from graft_operator import routing
 from graft_operator.agents.news import said_of
-from graft_operator.engine.keys import Key
+from graft_operator.cluster import Change
 
 TICKS_TO_SWAP = 10
 
 
 class Events:
-    """Passes that events and news cause, as in the operator, instead of rounds over everything."""
+    """Passes that changes and news cause, as in the operator, instead of rounds over everything."""
 
     def __init__(self, simulation: Simulation) -> None:
         self.simulation = simulation
-        self.known = routing.AdaptersByBase()
         self.passes: Counter[str] = Counter()
-        self._versions: dict[tuple[str, str], str] = {}
-        list(self._keys())  # the listing that every watch begins with
+        self._waiting: dict[str, None] = {}
+        simulation.world.cluster.sync()
+        simulation.world.cache.on_change = self._changed
 
-    async def run(self, keys: Iterable[str] = ()) -> None:
+    async def run(self, names: Iterable[str] = ()) -> None:
         """Reconcile these, then whatever that changes, until nothing changes any more."""
-        names = dict.fromkeys([*keys, *(key.name for key in self._keys())])
-        while names:
-            for name in names:
+        self.simulation.world.cluster.sync()
+        self._waiting |= dict.fromkeys(names)
+        while self._waiting:
+            due, self._waiting = self._waiting, {}
+            for name in due:
                 self.passes[name] += 1
                 await self.simulation.reconcile(name)
-            names = dict.fromkeys(key.name for key in self._keys())
 
     def news(self, adapter: str) -> list[Any]:
         """Return what the pods say of the adapter."""
         return [said_of(pod.state(), adapter) for pod in self.simulation.world.pods.values()]
 
-    def _keys(self) -> Iterator[Key]:
-        keys_of: dict[str, Callable[[Any], Iterable[Key]]] = {
-            "LoraAdapter": lambda body: routing.keys_of_adapter(self.known, body, deleted=False),
-            "BaseModel": lambda body: routing.keys_of_base(self.known, body),
-        }
-        for kind, keys in keys_of.items():
-            for body in self.simulation.world.cluster.of_kind(kind):
-                metadata = body["metadata"]
-                if self._versions.get((kind, metadata["name"])) != metadata["resourceVersion"]:
-                    self._versions[kind, metadata["name"]] = metadata["resourceVersion"]
-                    yield from keys(body)
+    def _changed(self, change: Change) -> None:
+        self.simulation.world.reconcilers.take_note(change)
+        for key, _ in routing.keys_of(change, self.simulation.world.cache):
+            self._waiting[key.name] = None
 
 
 async def passes_of_a_swap(simulation: Simulation, name: str, number: int) -> Counter[str]:

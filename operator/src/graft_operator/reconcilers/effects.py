@@ -87,14 +87,21 @@ class Effects:
         self._applied: dict[Key, Applied] = {}
         self._rejections = Rejections(clock)
 
-    async def carry_out(self, owner: Resource, body: Mapping[str, Any], actions: Iterable[Action]) -> Outcome:
-        """Carry out the actions in order. ``body`` is the owner as it was read."""
+    async def carry_out(
+        self,
+        owner: Resource,
+        body: Mapping[str, Any],
+        actions: Iterable[Action],
+        *,
+        refused: Iterable[Rejection] = (),
+    ) -> Outcome:
+        """Carry out the actions in order. ``body`` is the owner as it was read, ``refused`` what was before them."""
         metadata = ObjectMeta.model_validate(body["metadata"])
-        rejections: list[Rejection] = []
+        before, rejections = tuple(refused), list[Rejection]()
         delays: list[float] = []
         is_done = True
         for action in actions:
-            if waits(action, rejections) or (isinstance(action, EmitEvent) and not is_done):
+            if waits(action, (*before, *rejections)) or (isinstance(action, EmitEvent) and not is_done):
                 is_done = False  # an event would tell of what has not been done
                 continue
             rejection, is_done = await self._attempt(action, owner, metadata, body)

@@ -18,7 +18,7 @@ from graft_operator.cluster.errors import NamespaceTerminating
 from graft_operator.cluster.resources import Resource
 from graft_operator.engine.controller import TransientError
 from graft_operator.manifests.platform import Platform
-from graft_operator.plan.actions import Action, CreateJob
+from graft_operator.plan.actions import Action, CreateJob, DeleteObject
 from graft_operator.plan.rejections import Rejection, component_of
 from graft_operator.reconcilers.config_map_rows import ConfigMapRows
 from graft_operator.reconcilers.effects import Effects
@@ -78,6 +78,8 @@ class Pass:
     body: Body
     outcomes: list[Outcome] = field(default_factory=list)
     problem: TransientError | None = None
+    is_unended: bool = False
+    """Whether something that was to end may not have: no trainer is started beside another one."""
     failed: list[Rejection] = field(default_factory=list)
     """Jobs that could not be made for a reason that passes by itself, such as a webhook that is down."""
 
@@ -88,21 +90,30 @@ class Pass:
 
     async def carry_out(self, actions: Sequence[Action]) -> None:
         """Carry out one group of actions; keep what goes wrong and passes by itself for :meth:`raise_problem`."""
+        if self.problem is not None and self.is_unended:
+            self._put_off(actions, self.problem)
+            return
         try:
-            self.outcomes.append(await self.passes.effects.carry_out(self.kind, self.body, actions))
+            outcome = await self.passes.effects.carry_out(self.kind, self.body, actions, refused=self.rejections)
+            self.outcomes.append(outcome)
         except TransientError as error:
             self.problem = self.problem or error
-            manifests = [action.manifest for action in actions if isinstance(action, CreateJob)]
-            self.failed += [
-                Rejection(
-                    kind="Job",
-                    name=item["metadata"]["name"],
-                    component=component_of(item),
-                    message=str(error),
-                    passes=True,
-                )
-                for item in manifests
-            ]
+            self.is_unended = any(isinstance(action, DeleteObject) for action in actions)
+            self._put_off(actions, error)
+
+    def _put_off(self, actions: Sequence[Action], error: TransientError) -> None:
+        """Tell of the Jobs among the actions that they are made later."""
+        manifests = [action.manifest for action in actions if isinstance(action, CreateJob)]
+        self.failed += [
+            Rejection(
+                kind="Job",
+                name=item["metadata"]["name"],
+                component=component_of(item),
+                message=str(error),
+                passes=True,
+            )
+            for item in manifests
+        ]
 
     async def report(self, old: Status, new: Status) -> None:
         """Write the status, with what was refused put in."""

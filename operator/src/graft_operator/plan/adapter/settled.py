@@ -56,6 +56,8 @@ def status_says_so(seen: AdapterSnapshot) -> bool:
     if entry is None or entry.state != "Published":
         return False
     base = trained_on(seen, seen.base.status.resolved, entry)
+    if is_kept(adapter) != (entry.base_digest != seen.base.status.resolved.digest):
+        return False  # its base has just changed, or changed back
     return base is not None and entry.recipe in recipes_on(seen, base, entry)
 
 
@@ -101,8 +103,13 @@ def is_target(adapter: LoraAdapter, entry: Version) -> bool:
 
 def is_up_to_date(adapter: LoraAdapter) -> bool:
     """Whether the status says that what answers is what is asked for; policy Never asks for nothing newer."""
+    return is_true(adapter.status.conditions, "UpToDate") or is_kept(adapter)
+
+
+def is_kept(adapter: LoraAdapter) -> bool:
+    """Whether the status says that policy Never keeps the adapter on a former base."""
     told = find(adapter.status.conditions, "UpToDate")
-    return told is not None and (told.status == "True" or told.reason == "KeptOnOldBase")
+    return told is not None and told.reason == "KeptOnOldBase"
 
 
 def answers(adapter: LoraAdapter) -> bool:
