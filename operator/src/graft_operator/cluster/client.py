@@ -46,7 +46,7 @@ class Cluster:
         self.transport = transport
         self.writing: Callable[[], AbstractContextManager[None]] = nullcontext
         self._identity = identity
-        self._cache = cache or Cache()
+        self._cache = Cache() if cache is None else cache  # an empty one is one
 
     @classmethod
     @asynccontextmanager
