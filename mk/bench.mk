@@ -7,6 +7,10 @@ memory-table: setup ## Compare the memory estimator with published measurements 
 bench-router: setup ## Measure what the router adds to a request, at 500 a second (docs/benchmarks.md)
 	@$(PYTHON) -m tests.bench.router_overhead
 
+.PHONY: bench-agent
+bench-agent: setup ## Measure what many adapters cost the agent's event loop (docs/benchmarks.md)
+	@$(PYTHON) -m tests.bench.agent_costs
+
 .PHONY: bench-check
 bench-check: setup ## Measure what it costs to tell whether an adapter fits a base
 	@$(PYTHON) -m tests.bench.compatibility_check
@@ -31,3 +35,7 @@ test-chaos: setup cluster-up ## Lives behind proxies that let the operator down 
 
 test-fields: setup cluster-up ## Every field of the CRDs unset, at its limits, beyond, changed while live and changed back
 	@$(BENCH) tests.fields
+
+.PHONY: bench-data
+bench-data: setup ## Read and render rows, beside datasets with TRL (docs/benchmarks.md; SCALE=1 for a million rows)
+	@$(BENCH) tests.bench.data $(or $(SCALE),0.02)

@@ -1,3 +1,7 @@
 .PHONY: methods-table
 methods-table: setup ## Train every method on the toy base and write the table of docs/methods.md
 	@GRAFT_METHODS_STEPS=120 GRAFT_METHODS_TABLE=docs/methods.md $(PYTEST) tests/trainer/test_methods.py -k learns
+
+.PHONY: families-table
+families-table: setup ## Try tiny models of every architecture and write the table of docs/bases.md
+	@GRAFT_FAMILIES_TABLE=docs/bases.md $(PYTEST) tests/trainer/test_families.py -k default

@@ -28,13 +28,15 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
         from graft_registry.store import ObjectStore
         from graft_registry.versions import AdapterRegistry
         from graft_trainer import model
-        from graft_trainer.adapters import attach_adapter
-        from graft_trainer.checkpoint import RunCheckpoints
-        from graft_trainer.distributed import Workers
-        from graft_trainer.methods import METHODS
+        from graft_trainer.methods.adapters import attach_adapter
+        from graft_trainer.methods.architectures import layers_of
+        from graft_trainer.methods.table import METHODS
+        from graft_trainer.methods.targets import target_modules
         from graft_trainer.preemption import PreemptionNotice
-        from graft_trainer.progress import ProgressWriter
-        from graft_trainer.training import RunTrainer
+        from graft_trainer.training.checkpoint import RunCheckpoints
+        from graft_trainer.training.loop import RunTrainer
+        from graft_trainer.training.progress import ProgressWriter
+        from graft_trainer.workers.distributed import Workers
 
     method, workers, work = METHODS[config.method], Workers(), folder / "work"
     with meter.phase("rows"):
@@ -45,7 +47,9 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
         saved = CheckpointStore(store, config.namespace, config.adapter, config.recipe)
         checkpoints = RunCheckpoints(saved, work / "checkpoints", workers)
         base = model.load_base(config.base.path, dtype=model.compute_dtype(config.base.path, "Auto"), method=method)
-        adapted = attach_adapter(base, config, rows=rows, checkpoints=checkpoints, resumed=checkpoints.restore())
+        targets = target_modules(config.lora.target_modules, layers_of(base))
+        resumed = checkpoints.restore()
+        adapted = attach_adapter(base, config, targets, rows=rows, checkpoints=checkpoints, resumed=resumed)
     progress = ProgressWriter(AdapterRegistry(store, config.namespace, config.adapter), config.recipe)
     trainer = RunTrainer(
         config.training, method, checkpoints, progress, PreemptionNotice(), workers, learning_rate_ratio=16.0
@@ -55,16 +59,17 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
 
 
 def _rendered(config: RunConfig, tokenizer: Any, work: Path) -> Any:
-    from graft_trainer.dataset import load_dataset
-    from graft_trainer.rendering import render_rows
-    from graft_trainer.sources import DataFetcher
+    from graft_trainer.data.dataset import load_dataset
+    from graft_trainer.data.rendering import Renderer, render_rows
+    from graft_trainer.data.sources import DataFetcher
 
     dataset = load_dataset(config.dataset, DataFetcher(config.registry, work / "data"), seed=config.training.seed)
-    limits = {
-        "max_length": config.training.max_sequence_length,
-        "max_dropped_percent": config.dataset.max_dropped_percent,
-    }
-    return render_rows(dataset.training, tokenizer, **limits).rows
+    return render_rows(
+        dataset.training,
+        Renderer(tokenizer),
+        max_length=config.training.max_sequence_length,
+        max_dropped_percent=config.dataset.max_dropped_percent,
+    ).rows
 
 
 def bare_loop(folder: Path, meter: Meter, config: RunConfig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -41,6 +42,8 @@ async def run(seeds: list[int], parallel: int, patience: float, only: frozenset[
 def main() -> int:
     """Read the arguments, run, and sum up."""
     arguments = parser().parse_args()
+    # A run that is told to end must end what it has started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     seeds = arguments.seed or list(range(arguments.first, arguments.first + arguments.runs))
     only = frozenset(map(Fault, arguments.faults)) if arguments.faults else frozenset(Fault)
     outcomes = asyncio.run(run(seeds, arguments.parallel, arguments.patience, only))

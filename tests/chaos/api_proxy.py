@@ -19,10 +19,11 @@ READS: Final[Rates] = {
     Fault.DELAY: 0.06,
     Fault.ERROR: 0.03,
     Fault.TOO_MANY: 0.03,
-    Fault.GONE: 0.02,
     Fault.RESET: 0.03,
     Fault.HALF_OPEN: 0.003,
 }
+CONTINUED: Final[Rates] = {**READS, Fault.GONE: 0.05}
+"""Watches and later pages of a list, which go on from what was read before."""
 WRITES: Final[Rates] = {
     Fault.DELAY: 0.06,
     Fault.ERROR: 0.03,
@@ -190,10 +191,12 @@ async def written(response: web.StreamResponse, held: list[bytes]) -> None:
 
 
 def rates_of(request: web.Request) -> Rates:
-    """Return what may befall a request: nobody answers 409 to a read, nor 410 to a read of one object."""
+    """Return what may befall a request: no server answers 409 to a read, nor 410 to one that begins anew."""
     if request.method == "POST":
         return CREATES
-    return READS if request.method == "GET" else WRITES
+    if request.method != "GET":
+        return WRITES
+    return CONTINUED if {"watch", "continue"} & request.query.keys() else READS
 
 
 def refusal(fault: Fault) -> web.Response:

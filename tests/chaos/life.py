@@ -18,7 +18,7 @@ from tests.chaos.api_proxy import ApiProxy
 from tests.chaos.checks import answering, complaints
 from tests.chaos.faults import Fault, Faults
 from tests.chaos.s3_proxy import S3Proxy
-from tests.chaos.script import API_VERSION, WORSENED, Act, Script
+from tests.chaos.script import API_VERSION, FIRST, WORSENED, Act, Script
 from tests.control_plane import ADAPTERS, BASES, ApiClient, until
 from tests.simulator import OperatorProcess, World, operator_environment
 
@@ -136,9 +136,17 @@ async def lived(world: World, namespace: str, script: Script, operator: Supervis
             script.good_answered = await until(partial(good_answers, world, namespace), LONGEST_WAIT_SECONDS)
         await do(world.client, namespace, act)
         count += 1
+        if count == 1 + len(FIRST):
+            # On a busy machine an operator takes longer to begin than all acts together.
+            await until(partial(is_seen, world.client, namespace), LONGEST_WAIT_SECONDS)
         if count == killed_at:
             operator.kill()
     return count
+
+
+async def is_seen(client: ApiClient, namespace: str) -> bool:
+    """Whether the operator has looked at any adapter."""
+    return any(item.get("status", {}).get("conditions") for item in (await client.list(ADAPTERS, namespace))[0])
 
 
 async def good_answers(world: World, namespace: str) -> bool:

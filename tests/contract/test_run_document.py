@@ -14,7 +14,7 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.api.training import NOT_SERVED, SERVED_MERGED_ONLY
 from graft_operator.manifests.training_job import run_document
 from graft_trainer.config import RunConfig, read_run_config
-from graft_trainer.methods import METHODS
+from graft_trainer.methods.table import METHODS
 
 SPECS: dict[str, dict[str, Any]] = {
     "the shortest spec": {},

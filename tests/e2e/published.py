@@ -34,11 +34,11 @@ from graft_registry.documents import (
 from graft_registry.publishable import ADAPTER_WEIGHTS
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
-from graft_trainer.conversation import Conversation, Message
-from graft_trainer.evaluation import Answer, Question, compare
-from graft_trainer.golden import golden_prompts
+from graft_trainer.data.conversation import Conversation, Message
+from graft_trainer.data.rendering import prompt_token_ids
+from graft_trainer.judging.evaluation import Answer, Question, compare
+from graft_trainer.judging.golden import golden_prompts
 from graft_trainer.model import load_tokenizer
-from graft_trainer.rendering import prompt_token_ids
 
 RANK = 8
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
+import signal
 import sys
 
 from tests.control_plane import etcd_and_api_server
@@ -12,24 +14,31 @@ from tests.fields.against_server import NAMESPACE, Report, try_all
 from tests.fields.cases import all_fields
 from tests.simulator import world
 
+PARTS = ("server", "operator")
 
-async def run(*, with_operator: bool) -> Report:
+
+async def run(parts: list[str], chosen: re.Pattern[str]) -> Report:
     """Try every field against the server, and then with the operator at work."""
-    async with etcd_and_api_server() as plane, plane.client() as client:
-        await client.ensure_namespace(NAMESPACE)
-        report = await try_all(client)
-    if with_operator:
+    report = Report()
+    if "server" in parts:
+        async with etcd_and_api_server() as plane, plane.client() as client:
+            await client.ensure_namespace(NAMESPACE)
+            await try_all(client, report, chosen)
+    if "operator" in parts:
         async with world() as there:
-            await try_living(there, report)
+            await try_living(there, report, chosen)
     return report
 
 
 def main() -> int:
     """Run, and print the counts and what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.fields", description=__doc__)
-    parser.add_argument("--without-operator", action="store_true", help="the API server alone")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what is tried; both")
+    parser.add_argument("--fields", type=re.compile, default=re.compile(""), help="pattern, such as serving.rollout")
     arguments = parser.parse_args()
-    report = asyncio.run(run(with_operator=not arguments.without_operator))
+    # A run that is told to end must end what it has started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    report = asyncio.run(run(arguments.parts, arguments.fields))
     for complaint in report.wrong:
         print(complaint)
     print(f"{len(list(all_fields()))} fields, {report.counts.total()} cases:")

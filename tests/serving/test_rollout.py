@@ -8,7 +8,7 @@ from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.digests import sha256_digest
-from graft_serving.adapters import bring_up
+from graft_serving.adapters import bring_up, lifecycle
 
 
 async def test_a_wanted_adapter_is_served_and_answers_name_its_version(pod: Pod) -> None:
@@ -197,3 +197,28 @@ async def test_golden_prompts_come_one_after_another_but_none_waits_for_an_answe
     assert pod.engine.most_generating == 8
     first, *_, last = pod.engine.begun[-8:]
     assert last - first > 0.35
+
+
+async def test_what_comes_in_one_pause_is_one_event(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "PAUSES_PER_PASS", 1_000_000)
+    passes = 0
+    async with pod.agent() as agent:
+        pod.want(wanted_set(pod.base))
+        await pod.until_ready()
+        refresh = agent.lifecycle._on_reconciled
+
+        def count() -> None:
+            nonlocal passes
+            passes += 1
+            refresh()
+
+        agent.lifecycle._on_reconciled = count
+        for _ in range(100):
+            agent.lifecycle.wake()
+            await asyncio.sleep(0)
+
+        async def has_passed() -> bool:
+            return passes > 0
+
+        await eventually(has_passed)
+    assert passes < 5

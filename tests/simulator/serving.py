@@ -38,6 +38,8 @@ class Revision:
 
     body: Object
     pods: dict[str, ServingPod] = field(default_factory=dict)
+    refusal: str = ""
+    """Why the API server takes no pod of it, such as a quota or a policy."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -108,7 +110,7 @@ class Serving:
             wanted = {f"{key[1]}-{template}-{n}" for n in range(body["spec"].get("replicas", 1))}
             for name in sorted(wanted - revision.pods.keys()):
                 await self._create(key, revision, name, template)
-            if all(revision.pods[name].ready for name in wanted):
+            if all(name in revision.pods and revision.pods[name].ready for name in wanted):
                 for name in sorted(revision.pods.keys() - wanted):
                     await self._remove(key, revision, revision.pods[name])
             await self._write_status(key, revision, template)
@@ -125,8 +127,10 @@ class Serving:
             await self._client.create(PODS, namespace, {"metadata": metadata, "spec": spec})
         except ApiError as error:
             if error.status != 409:
-                self.errors.append(f"pod {namespace}/{name}: {error}")
+                del revision.pods[name]
+                revision.refusal = error.message
                 return
+        revision.refusal = ""
         if not fits:
             await self._write_pod(namespace, name, {"conditions": [condition("PodScheduled", ok=False)]})
             return
@@ -185,6 +189,7 @@ class Serving:
             "readyReplicas": ready,
             "availableReplicas": ready,
             "unavailableReplicas": len(pods) - ready or None,
+            "conditions": [replica_failure(revision.refusal)] if revision.refusal else None,
         }
         live = revision.body.get("status", {})
         if all(live.get(name) == (value or None) for name, value in status.items()):
@@ -213,6 +218,11 @@ def pod_status(pod: ServingPod) -> Object:
     address = {"podIP": pod.address} if pod.address else {}
     conditions = [condition("PodScheduled", ok=True), condition("Ready", ok=pod.ready)]
     return {"phase": "Running", "startTime": now(), "conditions": conditions} | address
+
+
+def replica_failure(message: str) -> Object:
+    """Return the condition that the Deployment controller writes when the API server takes no pod."""
+    return {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
 
 
 def condition(kind: str, *, ok: bool) -> Object:

@@ -29,8 +29,8 @@ def test_a_gpu_learns_the_task(pod: Pod, change: dict[str, Any], trained_on: str
 
 
 def test_the_optimizer_beside_nf4_is_paged() -> None:
-    from graft_trainer.methods import METHODS
-    from graft_trainer.optimizer import optimizer_name
+    from graft_trainer.methods.table import METHODS
+    from graft_trainer.training.optimizer import optimizer_name
 
     assert optimizer_name(METHODS["QLoRA"]) == "paged_adamw_8bit"
 

@@ -64,7 +64,7 @@ def in_training() -> list[bool]:
 
 @pytest.fixture(scope="session")
 def published(prepare: Callable[[str], Pod], in_training: list[bool]) -> Pod:
-    from graft_trainer import shifted_attention
+    from graft_trainer.methods import shifted_attention
 
     attend = shifted_attention.attend
 
@@ -95,16 +95,15 @@ def test_it_learns_from_rows_beyond_the_context_of_its_base(published: Pod, base
     """And is compared with the base as that is served, whose positions are its own."""
     import torch
 
-    from graft_trainer.conversation import Conversation, Message
-    from graft_trainer.evaluation import mean_loss
+    from graft_trainer.data.conversation import Conversation, Message
+    from graft_trainer.data.rendering import Renderer
+    from graft_trainer.judging.evaluation import mean_loss
     from graft_trainer.model import load_base, load_tokenizer
-    from graft_trainer.rendering import render
 
     metrics, tokenizer = published.version().manifest.metrics, load_tokenizer(base)
-    rows = [
-        render(Conversation(tuple(Message(**turn) for turn in row["messages"])), tokenizer, max_length=CONTEXT)
-        for row in HELD_OUT
-    ]
+    renderer = Renderer(tokenizer)
+    conversations = [Conversation(tuple(Message(**turn) for turn in row["messages"])) for row in HELD_OUT]
+    rows = [row for each in conversations for row in renderer.render(each, max_length=CONTEXT)]
     assert min(len(row.input_ids) for row in rows) > OWN_CONTEXT
     with torch.inference_mode():
         untuned = mean_loss(load_base(base, dtype=torch.float32).eval(), tokenizer, rows)
@@ -117,7 +116,7 @@ def test_it_learns_from_rows_beyond_the_context_of_its_base(published: Pod, base
 def test_an_interrupted_run_gives_the_same_bytes(
     prepare: Callable[[str], Pod], published: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from graft_trainer.checkpoint_callback import CheckpointCallback
+    from graft_trainer.training.checkpoint_callback import CheckpointCallback
 
     pod = prepare("interrupted")
     with monkeypatch.context() as patch:

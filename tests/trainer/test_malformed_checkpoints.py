@@ -162,8 +162,8 @@ def newer(stopped: Pod, tmp_path: Path) -> Path:
 
 def restored(pod: Pod, folder: Path) -> str:
     """Restore as a run does, and return the name of the checkpoint that it would go on from."""
-    from graft_trainer.checkpoint import RunCheckpoints
-    from graft_trainer.distributed import Workers
+    from graft_trainer.training.checkpoint import RunCheckpoints
+    from graft_trainer.workers.distributed import Workers
 
     found = RunCheckpoints(pod.checkpoints, folder / "restored", Workers()).restore()
     assert found is not None

@@ -29,12 +29,12 @@ def adapter(trained_pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(base: Path) -> list[Any]:
     from tests.trainer.toy_task import EVALUATION
 
+    from graft_trainer.data.rows import Row
     from graft_trainer.model import load_tokenizer
-    from graft_trainer.rendering import Row
 
     tokenizer = load_tokenizer(base)
     texts = [tokenizer.apply_chat_template(row["messages"])["input_ids"] for row in EVALUATION]
-    return [Row(input_ids=ids, labels=[-100] * (len(ids) - 2) + ids[-2:], truncated=False) for ids in texts]
+    return [Row.labelled(ids, [-100] * (len(ids) - 2) + ids[-2:]) for ids in texts]
 
 
 def manifest_of(base: Path) -> BaseManifest:
@@ -57,7 +57,7 @@ def test_one_rounding_to_bfloat16_is_far_within_the_limits(
     import torch
     from safetensors.torch import load_file
 
-    from graft_trainer.merging import merge_adapter
+    from graft_trainer.publishing.merging import merge_adapter
 
     rounded = in_bfloat16(base, tmp_path / "base")
     record = merge_adapter(manifest_of(base), rounded, shutil.copytree(adapter, tmp_path / "adapter"), rows)
@@ -73,8 +73,8 @@ def test_a_merge_that_is_rounded_to_four_bits_shows_in_the_record(base: Path, ad
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
     from peft import PeftModel
 
-    from graft_trainer.merging import answer_logits, compare_logits, fold_in
     from graft_trainer.model import load_base
+    from graft_trainer.publishing.merging import answer_logits, compare_logits, fold_in
 
     model = PeftModel.from_pretrained(load_base(base, dtype=torch.float32), adapter).eval()
     expected = answer_logits(model, rows)
@@ -107,7 +107,7 @@ def test_an_output_layer_that_is_also_the_embedding_cannot_be_merged(pod: Pod) -
     ("kl", "agreement", "published"), [(0.0099, 0.96, True), (0.011, 1.0, False), (0.0, 0.94, False)]
 )
 def test_the_limits(kl: float, agreement: float, published: bool) -> None:
-    from graft_trainer.merging import check_parity
+    from graft_trainer.publishing.merging import check_parity
 
     record = MergeRecord(dtype="bfloat16", tokens=9, mean_kl=kl, max_logit_difference=0.1, argmax_agreement=agreement)
     if published:
@@ -120,7 +120,7 @@ def test_the_limits(kl: float, agreement: float, published: bool) -> None:
 def test_logits_that_are_no_numbers_are_no_match() -> None:
     import torch
 
-    from graft_trainer.merging import check_parity, compare_logits
+    from graft_trainer.publishing.merging import check_parity, compare_logits
 
     expected = torch.randn(4, 9)
     with pytest.raises(MergeMismatchError):

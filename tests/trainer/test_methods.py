@@ -18,7 +18,7 @@ from tests.trainer.methods_table import MethodsTable
 from graft_registry.compatibility import RefusalReason, check_version
 from graft_registry.documents import BaseManifest
 from graft_registry.safetensors_header import read_header
-from graft_trainer.methods import METHODS, can_be_merged
+from graft_trainer.methods.table import METHODS, can_be_merged
 
 # PEFT's, on trained prompts: they have positions of their own.
 pytestmark = pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning")
@@ -140,7 +140,7 @@ def test_a_multi_adapter_engine_takes_it_or_is_kept_from_it(
 def test_an_interrupted_run_gives_the_same_bytes(
     method: str, published: Callable[[str], Pod], prepare: Callable[..., Pod], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from graft_trainer.checkpoint_callback import CheckpointCallback
+    from graft_trainer.training.checkpoint_callback import CheckpointCallback
 
     pod = prepare(method, "interrupted")
     with monkeypatch.context() as patch:

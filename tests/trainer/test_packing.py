@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.trainer.conftest import Pod
 
+from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.outcome import InvalidConfigError
-from graft_trainer.packing import pack, packed_features
-from graft_trainer.rendering import IGNORED, Row
+from graft_trainer.training.packing import pack, packed_features
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,11 +20,11 @@ PAD = 0
 def row(*tokens: int, answer: int | None = None) -> Row:
     """A row of which the last ``answer`` tokens are trained, all of them by default."""
     masked = 0 if answer is None else len(tokens) - answer
-    return Row(list(tokens), [IGNORED] * masked + list(tokens[masked:]), truncated=False)
+    return Row.labelled(list(tokens), [IGNORED] * masked + list(tokens[masked:]), truncated=False)
 
 
 def test_a_batch_is_padded_with_a_row_of_its_own() -> None:
-    from graft_trainer.packed_batches import PackedCollator
+    from graft_trainer.training.packed_batches import PackedCollator
 
     batch = PackedCollator(PAD)([packed_features([row(1, 2, 3, answer=2), row(4, 5)]), packed_features([row(6, 7)])])
     assert {name: values.tolist() for name, values in batch.items()} == {
@@ -56,7 +56,7 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
 
 
 def summed_loss(model: PreTrainedModel, groups: list[list[Row]]) -> Any:
-    from graft_trainer.packed_batches import PackedCollator
+    from graft_trainer.training.packed_batches import PackedCollator
 
     batch = PackedCollator(PAD)([packed_features(group) for group in groups])
     return model(**batch, num_items_in_batch=1).loss
@@ -81,7 +81,7 @@ def test_loss_and_gradient_of_packed_rows_are_those_of_single_rows(model: PreTra
 
 
 def test_a_model_that_keeps_rows_apart_passes_the_check(model: PreTrainedModel) -> None:
-    from graft_trainer.packed_batches import check_rows_are_kept_apart
+    from graft_trainer.training.packed_batches import check_rows_are_kept_apart
 
     model.train()
     check_rows_are_kept_apart(model)
@@ -89,7 +89,7 @@ def test_a_model_that_keeps_rows_apart_passes_the_check(model: PreTrainedModel) 
 
 
 def test_a_model_that_mixes_rows_is_found_out(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from graft_trainer.packed_batches import check_rows_are_kept_apart
+    from graft_trainer.training.packed_batches import check_rows_are_kept_apart
 
     forward = model.forward
     monkeypatch.setattr(model, "forward", lambda position_ids, **inputs: forward(**inputs))

@@ -62,7 +62,7 @@ def test_a_run_that_is_out_of_memory_goes_on_with_a_smaller_batch_from_its_last_
 ) -> None:
     import torch
 
-    from graft_trainer.checkpoint_callback import CheckpointCallback
+    from graft_trainer.training.checkpoint_callback import CheckpointCallback
 
     def run_out_of_memory(*args: object, **kwargs: object) -> None:
         if pod.checkpoints.steps():

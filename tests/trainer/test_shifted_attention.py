@@ -85,7 +85,7 @@ def grouped(case: Case, query: torch.Tensor, key: torch.Tensor, value: torch.Ten
     import torch
     from transformers.masking_utils import sliding_window_causal_mask_function
 
-    from graft_trainer.shifted_attention import attend, masks
+    from graft_trainer.methods.shifted_attention import attend, masks
 
     padding = torch.tensor([[token in case.real(row) for token in range(case.length)] for row in range(2)])
     made = masks(
@@ -161,7 +161,7 @@ def logits(model: Any, **inputs: Any) -> torch.Tensor:
 def test_a_model_has_its_own_attention_back_afterwards() -> None:
     import torch
 
-    from graft_trainer.shifted_attention import shifted_attention
+    from graft_trainer.methods.shifted_attention import shifted_attention
 
     model, ids = llama(), torch.arange(32)[None]
     ordinary = logits(model, input_ids=ids)
@@ -175,7 +175,7 @@ def test_a_model_has_its_own_attention_back_afterwards() -> None:
 def test_no_token_sees_what_comes_after_it() -> None:
     import torch
 
-    from graft_trainer.shifted_attention import shifted_attention
+    from graft_trainer.methods.shifted_attention import shifted_attention
 
     model, ids = llama(), torch.arange(32)[None]
     with shifted_attention(model, group_size=8):
@@ -188,7 +188,7 @@ def test_no_token_sees_what_comes_after_it() -> None:
 def test_packed_rows_do_not_see_one_another() -> None:
     import torch
 
-    from graft_trainer.shifted_attention import shifted_attention
+    from graft_trainer.methods.shifted_attention import shifted_attention
 
     model, ids = llama(), torch.arange(30)[None]
     positions = torch.cat([torch.arange(13), torch.arange(17)])[None]
@@ -203,7 +203,7 @@ def test_packed_rows_do_not_see_one_another() -> None:
 def test_computing_activations_again_gives_the_same_gradients() -> None:
     import torch
 
-    from graft_trainer.shifted_attention import shifted_attention
+    from graft_trainer.methods.shifted_attention import shifted_attention
 
     ids = torch.arange(32)[None]
     found = []
@@ -218,7 +218,7 @@ def test_computing_activations_again_gives_the_same_gradients() -> None:
 
 
 def test_an_attention_of_another_kind_is_refused() -> None:
-    from graft_trainer.shifted_attention import shifted_attention
+    from graft_trainer.methods.shifted_attention import shifted_attention
 
     model = llama()
     model.set_attn_implementation("eager")

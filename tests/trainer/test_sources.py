@@ -23,8 +23,8 @@ from graft_registry.digests import digest_of, sha256_digest
 from graft_registry.errors import Unavailable
 from graft_registry.store import ObjectStore
 from graft_trainer.config import DataSource
+from graft_trainer.data.sources import DataFetcher, Fetched
 from graft_trainer.outcome import BadDatasetError
-from graft_trainer.sources import DataFetcher, Fetched
 
 TRAIN, TEST = "data/train-00000-of-00001.parquet", "test.jsonl"
 

@@ -16,6 +16,7 @@ from graft_operator.engine.keys import Key
 from graft_operator.engine.probes import Health, heartbeat_forever, probe_server
 from graft_operator.engine.work_queue import WorkQueue
 from graft_operator.reconcilers import Reconcilers, platform_of
+from graft_operator.routing import adapters_of_pod
 from graft_operator.runtime import Operator
 from graft_operator.settings import Settings, SettingsError
 from graft_operator.telemetry import logs
@@ -56,7 +57,7 @@ async def serve(settings: Settings) -> None:
         probe_server(health, port=settings.probe_port),
         Cluster.connect(identity=settings.identity, cache=cache) as cluster,
         Artifacts.connect(settings.registry) as artifacts,
-        Agents.connect() as agents,
+        Agents.connect(adapters_on=lambda pod: adapters_of_pod(cache, pod.namespace, pod.name)) as agents,
         asyncio.TaskGroup() as tasks,
     ):
         heartbeat = tasks.create_task(heartbeat_forever(health), name="heartbeat")

@@ -55,6 +55,13 @@ def keys_of(change: Change, cache: Cache) -> Iterable[Routed]:
     return _of_child(change)
 
 
+def adapters_of_pod(cache: Cache, namespace: str, name: str) -> int:
+    """Return how many adapters a serving pod may know of: those that name its base."""
+    body = cache.get(PODS, namespace, name)
+    owner = owner_key(body) if body is not None else None
+    return 0 if owner is None else len(cache.adapters_of(namespace, owner.name))
+
+
 def adapter_key(body: Body) -> AdapterKey:
     """Return the key of a LoraAdapter object."""
     return AdapterKey(body["metadata"]["namespace"], body["metadata"]["name"])

@@ -13,7 +13,7 @@ from graft_operator.cluster import Cache, Change, Cluster
 from graft_operator.cluster.leases import ClusterLeaseStore
 from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, PODS
 from graft_operator.cluster.watching import informers, synced
-from graft_operator.engine.controller import run_worker
+from graft_operator.engine.controller import RECONCILE_TIMEOUT_SECONDS, run_worker
 from graft_operator.engine.fair_order import Priority
 from graft_operator.engine.keys import AdapterKey, BaseKey, Key
 from graft_operator.engine.leader import LeaderElector
@@ -30,6 +30,8 @@ SYNC_SECONDS = 30.0
 """How long the workers wait for the first listing of everything; a namespace that is closed to us holds up no other."""
 SILENCE_SECONDS = 300.0
 """A watch is begun anew more often than this: no word of any of them for so long means that all are dead."""
+WORKER_SILENCE_SECONDS = SYNC_SECONDS + 2 * RECONCILE_TIMEOUT_SECONDS
+"""A pass is ended long before that: if keys wait and none is done for so long, the workers hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class Operator:
             ]
 
             work = asyncio.Event()
-            running += [tasks.create_task(self._work(work)) for _ in range(settings.workers)]
+            done = health.watch("workers", max_silence=WORKER_SILENCE_SECONDS, has_work=lambda: len(self.queue) > 0)
+            running += [tasks.create_task(self._work(work, done)) for _ in range(settings.workers)]
             running.append(tasks.create_task(self._resync(work), name="resync"))
 
             async def begin() -> None:
@@ -105,9 +108,9 @@ class Operator:
 
             await host.run(begin, end, settings=settings, stop=stop)
 
-    async def _work(self, begun: asyncio.Event) -> None:
+    async def _work(self, begun: asyncio.Event, done: Callable[[], None]) -> None:
         await begun.wait()
-        await run_worker(self.queue, self.reconcilers.reconcile, on_timeout=self.reconcilers.report_timeout)
+        await run_worker(self.queue, self.reconcilers.reconcile, on_timeout=self.reconcilers.report_timeout, beat=done)
 
     async def _resync(self, begun: asyncio.Event) -> None:
         await begun.wait()

@@ -8,6 +8,7 @@ from typing import Final
 from graft_registry.bases import BaseRegistry
 from graft_registry.documents import BaseDrift, BaseManifest, DriftVerdict, StoredFile, timestamp
 from graft_registry.errors import Corrupt, InvalidModel, NotFound
+from graft_registry.layer_paths import LayerPaths
 from graft_registry.verification import verify_files
 from graft_registry.weight_change import relative_change, stored_tensors
 
@@ -106,8 +107,9 @@ def _mean_change(
     """Average over the linear weights of the layers; embeddings and output layer, of another scale, are left out."""
     if previous.weights_digest == current.weights_digest:
         return 0.0
-    layers = [f"{module}.weight" for module in current.linear_modules if module.startswith("model.layers.")]
     new = stored_tensors(directory / file.path for file in weight_files(current))
+    paths = LayerPaths.find(new, current.fingerprint.architecture, wrapped=False)
+    layers = [name for name, tensor in new.items() if paths.is_block_weight(name) and len(tensor.info.shape) == 2]
     changes: dict[str, float] = {}
     for path in previous_weights:
         old = stored_tensors([path])

@@ -19,10 +19,11 @@ from graft_registry.documents import (
     StoredFile,
     timestamp,
 )
+from graft_registry.documents.base import base_digest
 from graft_registry.documents.model import Digest, Document
 from graft_registry.drift import compare
 from graft_registry.errors import Corrupt, Forbidden, InvalidModel, NoSuchBucket, NotFound, Unavailable
-from graft_registry.fingerprint import identify
+from graft_registry.fingerprint import CONFIG, check_configuration, identify
 from graft_registry.hub import download_snapshot
 from graft_registry.source_access import SourceAccess
 from graft_registry.source_files import SourceError, SourceProblem, check_listing, wanted
@@ -88,11 +89,33 @@ def import_base(store: ObjectStore, request: BaseImport, access: SourceAccess, *
     model = workspace / "model"
     model.mkdir()
     local = bring(request.source, access, store.config, mount=request.path, workspace=model)
-    published = registry.publish(_manifest(local, request), local.directory)
+    published = registry.publish(_as_published_before(registry, _manifest(local, request)), local.directory)
     if request.previous is not None:
         _record_drift(registry, request.previous, published, local.directory, workspace)
     # Last: whoever finds the source resolved finds the drift, too.
     return registry.read(registry.record_source(request.source, published.digest))
+
+
+def _as_published_before(registry: BaseRegistry, manifest: BaseManifest) -> BaseManifest:
+    """Keep the identity that an earlier release gave to the very same files.
+
+    Its fingerprints said nothing of ``generation_config.json`` and of much of ``config.json``. Where those files are
+    what they were, the base is what it was; anything else would have all its adapters trained again for nothing.
+    """
+    fingerprint = manifest.fingerprint.model_copy(update={"behaviour_digest": None})
+    digest = base_digest(manifest.weights_digest, fingerprint)
+    try:
+        before = registry.read(digest)
+    except NotFound:
+        return manifest
+    if _configuration_files(before) != _configuration_files(manifest):
+        return manifest
+    return manifest.model_copy(update={"digest": digest, "fingerprint": fingerprint})
+
+
+def _configuration_files(manifest: BaseManifest) -> dict[str, str]:
+    names = ("config.json", "generation_config.json")
+    return {file.path: file.sha256 for file in manifest.files if file.path in names}
 
 
 def _record_drift(
@@ -170,14 +193,24 @@ def _download_objects(source: S3Source, access: SourceAccess, registry: Registry
     try:
         names = [entry.key.removeprefix(folder) for entry in store.list(folder)]
         check_listing(names, where=source.uri, field=field)
-        for name in filter(wanted, names):
+        # The configuration first: what it rules out is said before gigabytes of weights are brought.
+        for name in sorted(filter(wanted, names), key=lambda name: name != CONFIG):
             store.download_file(folder + name, directory / name, sha256=None)
+            if name == CONFIG:
+                _check_configuration(directory)
     except Forbidden as error:
         raise SourceError(SourceProblem.FORBIDDEN, str(error), field) from error
     except (NotFound, NoSuchBucket) as error:
         raise SourceError(SourceProblem.NOT_FOUND, str(error), field) from error
     except Unavailable as error:
         raise SourceError(SourceProblem.UNAVAILABLE, str(error), field) from error
+
+
+def _check_configuration(directory: Path) -> None:
+    try:
+        check_configuration(directory)
+    except InvalidModel as error:
+        raise SourceError(SourceProblem.INVALID, str(error)) from error
 
 
 def _content_revision(files: tuple[StoredFile, ...]) -> str:

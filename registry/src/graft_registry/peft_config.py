@@ -5,6 +5,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from graft_registry.layer_paths import is_in_block
+
 _SERVABLE_INITIALISATIONS: Final = (True, False, None, "gaussian", "orthogonal", "eva")
 """The others (PiSSA, OLoRA, CorDA, LoftQ, …) change the base's weights, which the engine doesn't know of. An adapter
 that PEFT has converted to plain LoRA on saving says ``true`` here."""
@@ -25,8 +27,6 @@ _CHANGES_THE_FORWARD_PASS: Final = (
     "use_bdlora",
 )
 """Options of PEFT's LoraConfig that add parameters or computation beyond ``W + scale * B A``. Each must be unset."""
-
-_OUTSIDE_THE_LAYERS: Final = frozenset({"lm_head", "model.embed_tokens"})
 
 
 class LoraSettings(BaseModel):
@@ -68,7 +68,7 @@ def covered_modules(settings: LoraSettings, modules: Mapping[str, Any]) -> Seque
     if isinstance(excluded, str):
         return ()
     if targets == "all-linear":
-        selected: Iterable[str] = (name for name in modules if name not in _OUTSIDE_THE_LAYERS)
+        selected: Iterable[str] = (name for name in modules if is_in_block(name))
     elif targets is None or isinstance(targets, str):
         return ()
     else:

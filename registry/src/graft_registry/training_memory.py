@@ -25,9 +25,11 @@ overhead        of the process: 0.8 GB for the CUDA context and the allocator's 
 ==============  ========================================================================================
 
 The terms of activations and logits are what autograd keeps in the trainer; a test counts them byte by byte on a small
-model. Attention is taken to be PyTorch's fused kernel, which never holds the s×s scores. Against published measurements
-on GPUs the sum is within ±15 % (docs/memory.md); those were all made with gradient checkpointing. Not covered: mixtures
-of experts, whose activations depend on the routing, and what paging the optimizer's state out can save.
+model. Experts stay in the precision of the run, also with QLoRA: they are one stacked tensor each, which bitsandbytes
+does not quantize, and so no linear layers here. Attention is taken to be PyTorch's fused kernel, which never holds the
+s×s scores. Against published measurements on GPUs the sum is within ±15 % (docs/memory.md); those were all made with
+gradient checkpointing. Not covered: the activations of experts, which depend on the routing, and what paging the
+optimizer's state out can save.
 """
 
 from collections.abc import Collection, Mapping
@@ -35,6 +37,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from graft_registry.documents import BaseManifest
+from graft_registry.layer_paths import is_in_block
 
 NF4_BITS: Final = 4 + 8 / 64 + 32 / 16384
 """Per weight: the value, one 8-bit scale per block of 64, and one fp32 scale per 256 of those."""
@@ -57,7 +60,13 @@ ERROR: Final = 0.15
 """Relative error that the estimate is taken to have: what needs 15 % more than there is can't fit, 15 % less does."""
 
 ALL_LINEAR: Final = "all-linear"
-_BLOCKS: Final = "model.layers."
+DEFAULT_TARGETS: Final = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
+ATTENTION: Final = DEFAULT_TARGETS | {
+    *("qkv_proj", "query_key_value", "dense", "out_proj", "c_attn", "Wqkv", "wqkv"),
+    *("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "in_proj_qkvz", "in_proj_qkv", "in_proj_z"),
+}
+"""What architectures call the layers of attention. The trainer reads them off the model; by names alone a few layers of
+others are counted too, which errs on the safe side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +106,10 @@ class ModelShape:
         )
 
     def adapted(self, target_modules: Collection[str]) -> list[LinearLayers]:
-        """Return the layers that get an adapter."""
+        """Return the layers that get an adapter; the field's default stands for attention, whatever it is called."""
         everything = ALL_LINEAR in target_modules
-        return [layers for name, layers in self.linear.items() if everything or name in target_modules]
+        wanted = ATTENTION if frozenset(target_modules) == DEFAULT_TARGETS else target_modules
+        return [layers for name, layers in self.linear.items() if everything or name in wanted]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +235,7 @@ def linear_layers(modules: Mapping[str, tuple[int, int]]) -> dict[str, LinearLay
     """Sum up the linear layers of the blocks by their last names; ``modules``: path → (out, in) features."""
     totals: dict[str, LinearLayers] = {}
     for path, (outputs, inputs) in modules.items():
-        if not path.startswith(_BLOCKS):
+        if not is_in_block(path):
             continue
         name = path.rpartition(".")[2]
         known = totals.get(name, LinearLayers(inputs=0, outputs=0, weights=0))

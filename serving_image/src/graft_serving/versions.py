@@ -29,6 +29,14 @@ class VersionKey:
     number: int
     manifest_digest: str
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # A key is looked up some twenty times in each pass over all versions.
+        return hash((self.adapter, self.number, self.manifest_digest))
+
     @cached_property
     def engine_name(self) -> str:
         """The unique name under which the engine knows this version."""

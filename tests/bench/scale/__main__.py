@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields
@@ -46,6 +47,8 @@ async def measure(options: Options, steps: list[str]) -> Figures:
 def main() -> None:
     """Measure each size, write JSON for each, and the table of all."""
     arguments = parser().parse_args()
+    # A run that is told to end must end what it has started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = {field.name: getattr(arguments, field.name) for field in fields(Options) if field.name != "adapters"}
     measurements = []
     for adapters in arguments.adapters:

@@ -23,7 +23,7 @@ from graft_registry.safetensors_header import TensorInfo
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 HIDDEN, INTERMEDIATE, VOCABULARY, LAYERS = 8, 16, 32, 2
-ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1, "F64": 8}
+ITEM_BYTES = {"F32": 4, "I32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1, "F64": 8}
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
 

@@ -8,11 +8,15 @@ import pytest
 from tests.unit.registry.builders import (
     HIDDEN,
     VOCABULARY,
+    Tensors,
     model_tensors,
     safetensors_bytes,
     write_model,
 )
 
+from graft_registry.digests import digest_of
+from graft_registry.documents import Fingerprint
+from graft_registry.documents.base import base_digest
 from graft_registry.errors import InvalidModel
 from graft_registry.fingerprint import ModelIdentity, identify
 
@@ -20,7 +24,10 @@ from graft_registry.fingerprint import ModelIdentity, identify
 def test_a_model_is_described_in_full(tmp_path: Path) -> None:
     identity = identify(write_model(tmp_path))
     fingerprint = identity.fingerprint.to_dict()
-    digests = {name: fingerprint.pop(name) for name in ("tokenizerDigest", "chatTemplateDigest", "shapesDigest")}
+    digests = {
+        name: fingerprint.pop(name)
+        for name in ("tokenizerDigest", "chatTemplateDigest", "shapesDigest", "behaviourDigest")
+    }
     assert fingerprint == {
         "architecture": "LlamaForCausalLM",
         "hiddenSize": 8,
@@ -90,9 +97,19 @@ def change_template(directory: Path) -> None:
     (directory / "chat_template.jinja").write_text("{{ messages | upper }}")
 
 
+def change_stop_tokens(directory: Path) -> None:
+    (directory / "generation_config.json").write_text('{"eos_token_id": [2, 3]}')
+
+
+def change_window(directory: Path) -> None:
+    write_model(directory, sliding_window=16)
+
+
 @pytest.mark.parametrize(
     ("change", "changed"),
     [
+        pytest.param(change_stop_tokens, {"behaviour_digest"}, id="another stop token in generation_config.json"),
+        pytest.param(change_window, {"behaviour_digest"}, id="another field of config.json"),
         pytest.param(change_weights, {"weights_digest"}, id="other weights"),
         pytest.param(change_tokenizer, {"tokenizer_digest"}, id="another tokenizer"),
         pytest.param(change_special_tokens, {"tokenizer_digest"}, id="another special token"),
@@ -157,6 +174,7 @@ def config(**overrides: Any) -> Any:
 
 
 INDEX = json.dumps({"weight_map": {"model.norm.weight": "a", "model.layers.9.x.weight": "lost.safetensors"}})
+COMPRESSED = {**model_tensors(), "model.layers.0.mlp.up_proj.weight_packed": ("I32", (2, 2))}
 PACKED = {**model_tensors(), "model.layers.0.self_attn.q_proj.weight": ("U8", (32, 1))}
 
 
@@ -184,6 +202,15 @@ PACKED = {**model_tensors(), "model.layers.0.self_attn.q_proj.weight": ("U8", (3
             id="a tensor in two files",
         ),
         pytest.param(config(tensors=PACKED), "packed as U8", id="packed four-bit weights"),
+        pytest.param(config(quantization_config={"quant_method": "awq"}), "quantized by AWQ", id="AWQ"),
+        pytest.param(config(quantization_config={"quant_method": "gptq"}), "quantized by GPTQ", id="GPTQ"),
+        pytest.param(
+            config(quantization_config={"quant_method": "compressed-tensors"}, tensors=COMPRESSED),
+            r"quantized by compressed-tensors \(model.layers.0.mlp.up_proj.weight_packed\)",
+            id="packed integers of compressed-tensors",
+        ),
+        pytest.param(config(architectures=["BertForMaskedLM"]), "does not write text token by token", id="an encoder"),
+        pytest.param(config(is_encoder_decoder=True), "does not write text", id="an encoder with a decoder"),
         pytest.param(config(tensors={"vision.weight": ("F32", (2, 2))}), "no linear layer", id="another kind of model"),
     ],
 )
@@ -193,3 +220,97 @@ def test_a_directory_that_is_no_base_is_refused_and_the_message_names_the_file(
     break_it(write_model(tmp_path))
     with pytest.raises(InvalidModel, match=message):
         identify(tmp_path)
+
+
+def renamed(old: str, new: str) -> Tensors:
+    return {name.replace(old, new): tensor for name, tensor in model_tensors().items()}
+
+
+@pytest.mark.parametrize(
+    ("stored", "architecture", "wrapped", "trained"),
+    [
+        ("model.language_model.layers", "Qwen3_5ForConditionalGeneration", True, "model.language_model.layers"),
+        ("language_model.model.layers", "Gemma3ForConditionalGeneration", True, "model.language_model.layers"),
+        ("model.layers", "Qwen2_5_VLForConditionalGeneration", True, "model.language_model.layers"),
+        ("language_model.model.layers", "Llama4ForConditionalGeneration", True, "language_model.model.layers"),
+        ("gpt_neox.layers", "GPTNeoXForCausalLM", False, "gpt_neox.layers"),
+        ("transformer.h", "BloomForCausalLM", False, "transformer.h"),
+        ("h", "GPT2LMHeadModel", False, "transformer.h"),
+        ("decoder.layers", "OPTForCausalLM", False, "model.decoder.layers"),
+        ("backbone.layers", "NemotronHForCausalLM", False, "model.layers"),
+        ("backbone.layers", "Mamba2ForCausalLM", False, "backbone.layers"),
+    ],
+)
+def test_layers_have_the_names_that_training_gives_them(
+    tmp_path: Path, stored: str, architecture: str, wrapped: bool, trained: str
+) -> None:
+    tensors = renamed("model.layers", stored)
+    fields: dict[str, Any] = {"hidden_size": ..., "text_config": {"hidden_size": HIDDEN}} if wrapped else {}
+    modules = identify(write_model(tmp_path, tensors=tensors, architectures=[architecture], **fields)).linear_modules
+    blocks = {name for name in modules if ".0." in name}
+    assert blocks == {f"{trained}.0.{name}" for name in ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj")}
+
+
+def test_pictures_beside_the_text_are_counted_but_are_no_layers_to_adapt(tmp_path: Path) -> None:
+    tensors = renamed("model.", "language_model.model.") | {
+        "vision_tower.encoder.layers.0.self_attn.q_proj.weight": ("F32", (8, 8))
+    }
+    identity = identify(
+        write_model(
+            tmp_path,
+            tensors=tensors,
+            architectures=["Gemma3ForConditionalGeneration"],
+            num_hidden_layers=...,
+            text_config={"num_hidden_layers": 2},
+        )
+    )
+    assert identity.fingerprint.layers == 2
+    assert not any("vision" in name for name in identity.linear_modules)
+    assert identity.linear_modules["model.language_model.embed_tokens"] == identity.linear_modules["lm_head"]
+    assert identity.parameters == identify(write_model(tmp_path / "text")).parameters + 64
+
+
+def test_sizes_go_by_the_names_of_older_models(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"n_embd": HIDDEN, "n_layer": 2, "n_head": 2, "n_positions": 64, "n_inner": 16}
+    modern = ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "intermediate_size")
+    without: dict[str, Any] = dict.fromkeys(modern, ...)
+    older = identify(write_model(tmp_path, **names, **without)).fingerprint
+    assert (older.hidden_size, older.layers, older.attention_heads) == (HIDDEN, 2, 2)
+    assert (older.max_positions, older.intermediate_size) == (64, 16)
+
+
+def test_a_matrix_that_is_stored_transposed_is_listed_as_training_uses_it(tmp_path: Path) -> None:
+    tensors = renamed("model.layers", "h")
+    modules = identify(write_model(tmp_path, tensors=tensors, architectures=["GPT2LMHeadModel"])).linear_modules
+    assert modules["transformer.h.0.mlp.up_proj"] == (HIDDEN, 16)
+
+
+def test_single_experts_and_routers_are_no_layers_of_their_own(tmp_path: Path) -> None:
+    experts: Tensors = {
+        f"model.layers.0.mlp.{name}.weight": ("F32", (8, 8))
+        for name in ("experts.0.up_proj", "experts.1.up_proj", "gate", "shared_expert.up_proj", "shared_expert_gate")
+    }
+    identity = identify(write_model(tmp_path, tensors={**model_tensors(), **experts}))
+    found = {name.partition(".mlp.")[2] for name in identity.linear_modules if ".0.mlp." in name}
+    assert found == {"up_proj", "shared_expert.up_proj", "shared_expert_gate"}
+    assert identity.parameters == identify(write_model(tmp_path / "dense")).parameters + 5 * 64
+
+
+def test_two_values_in_a_byte_count_as_two(tmp_path: Path) -> None:
+    experts: Tensors = {
+        "model.layers.0.mlp.experts.gate_up_proj_blocks": ("U8", (2, 8, 1, 16)),
+        "model.layers.0.mlp.experts.gate_up_proj_scales": ("U8", (2, 8, 1)),
+    }
+    packed = identify(
+        write_model(tmp_path, tensors={**model_tensors(), **experts}, quantization_config={"quant_method": "mxfp4"})
+    )
+    assert packed.parameters == identify(write_model(tmp_path / "dense")).parameters + 2 * 8 * 32
+
+
+def test_a_fingerprint_of_an_earlier_release_keeps_its_digest(tmp_path: Path) -> None:
+    identity = identify(write_model(tmp_path))
+    fields = identity.fingerprint.to_dict()
+    del fields["behaviourDigest"]
+    assert base_digest(identity.weights_digest, Fingerprint.model_validate(fields)) == digest_of(
+        {"weightsDigest": identity.weights_digest, "fingerprint": fields}
+    )

@@ -24,6 +24,7 @@ from graft_registry.training_memory import (
     estimate_cpu,
     estimate_gpu,
     host_bytes_beside_gpu,
+    linear_layers,
 )
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "memory.md"
@@ -109,3 +110,11 @@ def test_a_base_that_does_not_state_the_width_of_its_mlp_has_the_classic_one() -
         update={"fingerprint": manifest.fingerprint.model_copy(update={"intermediate_size": None})}
     )
     assert ModelShape.of(silent) == replace(ModelShape.of(manifest), intermediate_size=32)
+
+
+def test_the_default_stands_for_attention_whatever_it_is_called() -> None:
+    fused = {"model.layers.0.self_attn.qkv_proj": (24, 8), "model.layers.0.mlp.down_proj": (8, 16)}
+    shape = replace(ModelShape.of(base_manifest()), linear=linear_layers(fused))
+    (layers,) = shape.adapted(("q_proj", "k_proj", "v_proj", "o_proj"))
+    assert (layers.outputs, layers.inputs) == (24, 8)
+    assert shape.adapted(("q_proj", "v_proj")) == []

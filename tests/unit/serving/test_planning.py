@@ -84,6 +84,14 @@ STEPS: dict[str, tuple[Seen, tuple[Step, ...]]] = {
         (),
     ),
     "A refused version stays refused.": (seen(entry(V1), versions={V1: version(VersionState.REFUSED)}), ()),
+    "What an engine refused that has been started anew since is tried again.": (
+        seen(entry(V1), versions={V1: version(VersionState.REFUSED, may_be_taken_now=True)}),
+        (BringUp(V1),),
+    ),
+    "But not before that one answers.": (
+        seen(entry(V1), versions={V1: version(VersionState.REFUSED, may_be_taken_now=True)}, engine_ready=False),
+        (),
+    ),
     "A failing version waits for its time.": (
         seen(entry(V1), versions={V1: version(VersionState.FAILING, retry_due=False)}),
         (),

@@ -13,14 +13,14 @@ import pytest
 
 from graft_registry.config import RegistryConfig
 from graft_trainer.config import DatasetConfig
-from graft_trainer.dataset import Dataset, load_dataset
-from graft_trainer.outcome import BadDatasetError, Reason, classify
-from graft_trainer.sources import DataFetcher
+from graft_trainer.data.dataset import Dataset, load_dataset
+from graft_trainer.data.sources import DataFetcher
+from graft_trainer.outcome import BadDatasetError, PreemptedError, Reason, classify
 
 ROW = {"messages": [{"role": "user", "content": "what is the oak"}, {"role": "assistant", "content": "tree"}]}
 QUESTION_ONLY = {"messages": [{"role": "user", "content": "what is the oak"}]}
 UNKNOWN_ROLE = {"messages": [{"role": "human", "content": "what"}, {"role": "gpt", "content": "tree"}]}
-NUMBER = {"messages": [{"role": "user", "content": 7}, {"role": "assistant", "content": "tree"}]}
+NUMBER = {"messages": [{"role": "user", "content": {"a": 7}}, {"role": "assistant", "content": "tree"}]}
 
 
 def row(number: int) -> dict[str, Any]:
@@ -93,7 +93,7 @@ BAD_DATA: dict[str, tuple[str, bytes | None, dict[str, Any], tuple[str, ...]]] =
         ("messages[0].role is 'human'; expected one of",),
     ),
     "a question without an answer": ("rows.jsonl", lines(ROW, QUESTION_ONLY), {}, ("(1 NoAnswer)", "nothing to learn")),
-    "a number for a text": ("rows.jsonl", lines(ROW, NUMBER), {}, ("line 2: messages[0].content must be a string",)),
+    "an object for a text": ("rows.jsonl", lines(ROW, NUMBER), {}, ("line 2: messages[0].content must be a string",)),
     "half of an emoji": (
         "rows.jsonl",
         b'{"prompt": "\\ud83d", "completion": "a"}\n' + lines(row(1)),
@@ -102,7 +102,7 @@ BAD_DATA: dict[str, tuple[str, bytes | None, dict[str, Any], tuple[str, ...]]] =
     ),
     "a line nested beyond measure": ("rows.jsonl", lines(ROW, "[" * 100_000), {}, ("line 2: not JSON",)),
     "text that is no data": ("rows.txt", b"Dear colleague,", {}, ("cannot tell the type", "set spec.dataset.fileType")),
-    "a table of other columns": ("rows.csv", b"question,answer\na,b\n", {}, ("keys ['answer', 'question']",)),
+    "a table of other columns": ("rows.csv", b"headline,body\na,b\n", {}, ("keys ['body', 'headline']",)),
     "a table with ragged rows": (
         "rows.csv",
         b"prompt,completion\na,b\nc,d,e\n",
@@ -113,7 +113,7 @@ BAD_DATA: dict[str, tuple[str, bytes | None, dict[str, Any], tuple[str, ...]]] =
     "Parquet that is none": ("rows.parquet", b"PAR1 but no more", {}, ("cannot be read as Parquet", "mend the file")),
     "a file type that it hasn't": ("rows.jsonl", lines(ROW), {"fileType": "Parquet"}, ("cannot be read as Parquet",)),
     "an object with two lists": ("rows.json", b'{\n"a": [],\n"b": []}', {"fileType": "JSON"}, ("holds 2 lists",)),
-    "compressed and cut short": ("rows.jsonl.gz", gzip.compress(lines(ROW))[:-8], {}, ("damaged gzip",)),
+    "compressed and cut short": ("rows.jsonl.gz", gzip.compress(lines(ROW))[:-8], {}, ("is damaged or cut short",)),
     "other bytes than the digest says": (
         "rows.jsonl",
         lines(*map(row, range(40))),
@@ -196,7 +196,7 @@ def test_a_file_of_somebody_else_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("graft_trainer.sources.file_sha256", refuse)
+    monkeypatch.setattr("graft_trainer.data.sources.file_sha256", refuse)
     with pytest.raises(BadDatasetError, match=r"rows\.jsonl may not be read by user \d+ .*; make it readable"):
         load(tmp_path, lines(ROW, ROW))
 
@@ -221,6 +221,22 @@ def test_a_folder_is_read_in_the_order_of_its_names_and_of_any_types(tmp_path: P
     assert load(tmp_path, None, "rows", evaluation={"splitPercent": 0}).digest != digest
 
 
+def test_reading_stops_when_the_pod_is_asked_to(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(lines(*map(row, range(3500))))
+    source = {"file": {"path": str(tmp_path / "rows.jsonl"), "uri": "configMap:rows/rows.jsonl"}}
+    config = DatasetConfig.model_validate({"source": source})
+    looks = 0
+
+    def stop() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise PreemptedError("asked to stop")
+
+    with pytest.raises(PreemptedError):
+        load_dataset(config, DataFetcher(RegistryConfig(bucket="graft"), tmp_path), seed=1, between_rows=stop)
+
+
 def test_data_is_judged_before_torch_is_imported(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(lines(ROW, QUESTION_ONLY))
     program = f"""
@@ -228,9 +244,9 @@ import pathlib, sys
 sys.path[:] = {sys.path!r}
 import graft_trainer.__main__
 from graft_trainer.config import DatasetConfig
-from graft_trainer.dataset import load_dataset
+from graft_trainer.data.dataset import load_dataset
 from graft_trainer.outcome import BadDatasetError
-from graft_trainer.sources import DataFetcher
+from graft_trainer.data.sources import DataFetcher
 source = {{"file": {{"path": {str(tmp_path / "rows.jsonl")!r}, "uri": "configMap:rows/rows.jsonl"}}}}
 try:
     load_dataset(DatasetConfig.model_validate({{"source": source}}), DataFetcher(None, pathlib.Path()), seed=1)

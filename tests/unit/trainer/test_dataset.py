@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_trainer.conversation import Example, Text
-from graft_trainer.dataset import split, without_training_rows
+from graft_trainer.data.conversation import Example, Text
+from graft_trainer.data.dataset import split, without_training_rows
 from graft_trainer.outcome import BadDatasetError
 
 ROWS: list[Example] = [Text(str(number)) for number in range(100)]

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from graft_trainer.divergence import DivergenceCallback, is_exploding
 from graft_trainer.outcome import DivergedError
+from graft_trainer.training.divergence import DivergenceCallback, is_exploding
 
 LOSSES = {
     "a loss that falls": ([4.0, 3.0, 2.0, 1.0, 0.5], False),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from graft_trainer.conversation import Conversation, Example, Message, Text
-from graft_trainer.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.formats import detect_format, to_example
+from graft_trainer.data.conversation import Conversation, Example, Message, Text
+from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.formats import detect_format, to_example, unused_in, with_columns
 
 QUESTION, ANSWER = Message("user", "q"), Message("assistant", "a")
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -45,6 +45,77 @@ TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
             Conversation((Message("system", "s"), QUESTION, ANSWER)),
         ),
         ({"text": "t", "source": "ignored"}, "Text", Text("t")),
+        ({"conversations": TURNS}, "ShareGPT", Conversation((QUESTION, ANSWER))),
+        ({"conversation": TURNS}, "Messages", Conversation((QUESTION, ANSWER))),
+        (
+            {"messages": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+            "Messages",
+            Conversation((QUESTION, ANSWER)),
+        ),
+        ({"question": "q", "answer": "a"}, "PromptCompletion", Conversation((QUESTION, ANSWER))),
+        ({"query": "q", "response": "a"}, "PromptCompletion", Conversation((QUESTION, ANSWER))),
+        ({"input": "q", "output": "a"}, "PromptCompletion", Conversation((QUESTION, ANSWER))),
+        ({"problem": "q", "solution": "a"}, "PromptCompletion", Conversation((QUESTION, ANSWER))),
+        ({"prompt": TURNS[:1], "completion": "a"}, "PromptCompletion", Conversation((QUESTION, ANSWER))),
+        ({"prompt": "q", "completion": TURNS[1:]}, "PromptCompletion", Conversation((QUESTION, ANSWER))),
+        ({"prompt": "q", "completion": 7}, "PromptCompletion", Conversation((QUESTION, Message("assistant", "7")))),
+        (
+            {"instruction": "q", "context": "c", "response": "a", "category": "x"},
+            "Alpaca",
+            Conversation((Message("user", "q\n\nc"), ANSWER)),
+        ),
+        (
+            {"instruction": "q", "output": "a", "history": [["e", "f"]]},
+            "Alpaca",
+            Conversation((Message("user", "e"), Message("assistant", "f"), QUESTION, ANSWER)),
+        ),
+        (
+            {"messages": [{"role": "developer", "content": "s"}, *TURNS]},
+            "Messages",
+            Conversation((Message("system", "s"), QUESTION, ANSWER)),
+        ),
+        (
+            {"messages": [TURNS[0], {"role": "assistant", "content": None, "refusal": "no"}]},
+            "Messages",
+            Conversation((QUESTION, Message("assistant", "no"))),
+        ),
+        (
+            {"messages": [TURNS[0], {**TURNS[1], "reasoning_content": "r"}]},
+            "Messages",
+            Conversation((QUESTION, Message("assistant", "a", reasoning="r"))),
+        ),
+        (
+            {
+                "messages": [
+                    TURNS[0],
+                    {
+                        "role": "assistant",
+                        "content": [{"type": "thinking", "thinking": "r"}, {"type": "output_text", "text": "a"}],
+                    },
+                ]
+            },
+            "Messages",
+            Conversation((QUESTION, Message("assistant", "a", reasoning="r"))),
+        ),
+        (
+            {"prompt": "q", "completion": "a", "reasoning_content": "r"},
+            "PromptCompletion",
+            Conversation((QUESTION, Message("assistant", "a", reasoning="r"))),
+        ),
+        *(
+            (
+                {"messages": [TURNS[0], {**TURNS[1], **mark}, *TURNS]},
+                "Messages",
+                Conversation((QUESTION, Message("assistant", "a", learned=False), QUESTION, ANSWER)),
+            )
+            for mark in (
+                {"weight": 0},
+                {"train": False},
+                {"trainable": False},
+                {"loss_mask": 0},
+                {"train_on_turn": False},
+            )
+        ),
     ],
 )
 def test_formats_are_detected_and_converted(record: dict[str, Any], name: str, example: Example) -> None:
@@ -80,6 +151,70 @@ def test_calls_of_tools_and_their_results_are_kept() -> None:
     assert json.loads(conversation.tools) == [TOOL]
 
 
+def call_of(example: Example, position: int = 1) -> dict[str, Any]:
+    assert isinstance(example, Conversation)
+    assert example.messages[position].role == "assistant"
+    (call,) = json.loads(example.messages[position].tool_calls)
+    function: dict[str, Any] = call["function"]
+    return function
+
+
+@pytest.mark.parametrize("arguments", [{}, "{}", "", None])
+def test_a_call_without_arguments_has_none(arguments: Any) -> None:
+    call = {"type": "function", "function": {"name": "now", "arguments": arguments}}
+    record = {"messages": [TURNS[0], {"role": "assistant", "content": None, "tool_calls": [call]}]}
+    assert call_of(to_example(record, "Messages")) == {"name": "now", "arguments": {}}
+
+
+def test_a_call_of_openais_older_files_is_one_of_today() -> None:
+    record = {
+        "messages": [
+            TURNS[0],
+            {
+                "role": "assistant",
+                "content": None,
+                "function_call": {"name": "weather", "arguments": '{"city": "Bern"}'},
+            },
+            {"role": "function", "name": "weather", "content": "sunny"},
+            TURNS[1],
+        ],
+        "functions": [TOOL["function"]],
+    }
+    example = to_example(record, "Messages")
+    assert isinstance(example, Conversation)
+    assert call_of(example) == CALL["function"]
+    assert [message.role for message in example.messages] == ["user", "assistant", "tool", "assistant"]
+    assert json.loads(example.tools) == [TOOL]
+
+
+def test_a_call_is_a_turn_of_its_own_in_sharegpt_sets() -> None:
+    record = {
+        "conversations": [
+            {"from": "human", "value": "q"},
+            {"from": "function_call", "value": '{"name": "weather", "arguments": {"city": "Bern"}}'},
+            {"from": "observation", "value": "sunny"},
+            {"from": "gpt", "value": "a"},
+        ],
+        "tools": json.dumps([TOOL]),
+    }
+    example = to_example(record, "ShareGPT")
+    assert call_of(example) == CALL["function"]
+    assert isinstance(example, Conversation)
+    assert [message.role for message in example.messages] == ["user", "assistant", "tool", "assistant"]
+
+
+def test_columns_of_other_names_can_be_mapped() -> None:
+    record = {"headline": "q", "body": "a", "prompt": "not this"}
+    mapped = with_columns(record, {"prompt": "headline", "completion": "body"})
+    assert to_example(mapped, detect_format(mapped)) == Conversation((QUESTION, ANSWER))
+
+
+def test_what_nothing_is_made_of_is_told() -> None:
+    record = {"messages": [{**TURNS[0], "mood": "fine", "id": None}, TURNS[1]], "source": "web", "score": None}
+    assert unused_in(record, "Messages") == {"messages.mood", "source"}
+    assert unused_in({"question": "q", "answer": "a", "level": 3}, "PromptCompletion") == {"level"}
+
+
 def test_a_cell_of_a_table_may_hold_the_turns_as_json() -> None:
     assert to_example({"messages": json.dumps(TURNS)}, "Messages") == Conversation((QUESTION, ANSWER))
 
@@ -107,8 +242,8 @@ def calls(*functions: Any) -> dict[str, Any]:
         (
             turns({"role": "user", "content": [{"type": "image_url"}]}),
             "Messages",
-            DropReason.MALFORMED,
-            "messages[0].content has parts that are not text",
+            DropReason.NOT_TEXT,
+            "messages[0].content has parts that are not text (image_url); only text can be learned",
         ),
         (
             turns({"role": "user", "content": "\ud800"}),
@@ -143,13 +278,49 @@ def calls(*functions: Any) -> dict[str, Any]:
             {"conversations": [{"from": "alien", "value": "x"}]},
             "ShareGPT",
             DropReason.UNKNOWN_ROLE,
-            "conversations[0].from is 'alien'; expected one of ['assistant', 'chatgpt', 'gpt', 'human'",
+            "conversations[0].from is 'alien'; expected one of ['assistant', 'bard'",
         ),
         ({"prompt": "q", "completion": ""}, "PromptCompletion", DropReason.NO_ANSWER, "completion must not be empty"),
-        ({"prompt": "q", "completion": 7}, "PromptCompletion", DropReason.MALFORMED, "completion must be a string"),
-        ({"prompt": TURNS[:1], "completion": "a"}, "PromptCompletion", DropReason.MALFORMED, "prompt must be a string"),
-        ({"instruction": "q", "input": 7, "output": "a"}, "Alpaca", DropReason.MALFORMED, "input must be a string"),
-        ({"text": 1}, "Text", DropReason.MALFORMED, "text must be a string"),
+        ({"prompt": "q", "completion": {}}, "PromptCompletion", DropReason.MALFORMED, "completion must be a string"),
+        ({"prompt": [], "completion": "a"}, "PromptCompletion", DropReason.MALFORMED, "prompt must be a list with"),
+        ({"instruction": "q", "input": {"a": 7}, "output": "a"}, "Alpaca", DropReason.MALFORMED, "input must be"),
+        ({"text": None}, "Text", DropReason.MALFORMED, "text must be a string"),
+        (
+            turns({"role": "assistant", "content": "a", "weight": 0.5}),
+            "Messages",
+            DropReason.MALFORMED,
+            "messages[0].weight is 0.5; expected 0 or 1",
+        ),
+        (
+            turns({"role": "assistant", "content": "a", "weight": 0}),
+            "Messages",
+            DropReason.NO_ANSWER,
+            "every answer has weight 0",
+        ),
+        (
+            {"conversations": [{"from": "function_call", "value": "weather"}]},
+            "ShareGPT",
+            DropReason.MALFORMED,
+            "conversations[0].value is a string that is not JSON",
+        ),
+        (
+            {"prompt": "q", "chosen": "a", "rejected": "b"},
+            "PromptCompletion",
+            DropReason.PREFERENCE,
+            "give the chosen ones as messages",
+        ),
+        (
+            {"prompt": "q", "completion": "a", "label": False},
+            "PromptCompletion",
+            DropReason.PREFERENCE,
+            "give the wanted ones without label",
+        ),
+        (
+            {"instruction": "q", "output": "a", "history": ["x"]},
+            "Alpaca",
+            DropReason.MALFORMED,
+            "history must be a list of pairs",
+        ),
         ({"text": "x"}, "Alpaca", DropReason.WRONG_KEYS, "needs the keys ['instruction', 'output']"),
     ],
 )
@@ -160,5 +331,5 @@ def test_what_is_wrong_is_said_by_name(record: dict[str, Any], name: str, reason
 
 
 def test_keys_of_no_format_are_listed() -> None:
-    with pytest.raises(UnusableRowError, match=r"keys \['answer', 'question'\]"):
-        detect_format({"question": "q", "answer": "a"})
+    with pytest.raises(UnusableRowError, match=r"keys \['body', 'headline'\].*spec\.dataset\.columns"):
+        detect_format({"headline": "q", "body": "a"})

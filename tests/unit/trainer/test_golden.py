@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from graft_trainer.evaluation import Answer, Comparison, Question, Scores
-from graft_trainer.golden import MAX_PROMPTS, MAX_TOKENS, golden_prompts
+from graft_trainer.judging.evaluation import Answer, Comparison, Question, Scores
+from graft_trainer.judging.golden import MAX_PROMPTS, MAX_TOKENS, golden_prompts
 
 
 class Words:

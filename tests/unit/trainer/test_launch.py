@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from graft_trainer.launch import outcome_of_pod, read_reports
 from graft_trainer.outcome import Outcome, Reason, report
+from graft_trainer.workers.launch import outcome_of_pod, read_reports
 
 DIVERGED = Outcome(reason=Reason.DIVERGED, message="the loss became nan", field="spec.training.learningRate", step=10)
 PUBLISHED = Outcome(reason=Reason.PUBLISHED, message="published version 1", number=1, step=12)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.builders import base_manifest
 
-from graft_trainer.long_context import LongContext, long_context
+from graft_trainer.methods.long_context import LongContext, long_context
 from graft_trainer.outcome import InvalidConfigError
 
 PLAIN = {"rope_type": "default", "rope_theta": 10000.0}

@@ -109,3 +109,16 @@ def test_a_short_message_is_kept(tmp_path: Path) -> None:
 
 def test_an_unwritable_log_does_not_hide_the_exit_code(tmp_path: Path) -> None:
     report(Outcome(reason=Reason.CRASHED, message=""), tmp_path / "no" / "folder")
+
+
+def test_a_crash_tells_where_it_happened() -> None:
+    def innermost() -> None:
+        raise KeyError("the part that nobody thought of")
+
+    with pytest.raises(KeyError) as raised:
+        innermost()
+    message = json.loads(classify(raised.value).termination_message())["message"]
+    first, *_, last = message.splitlines()
+    assert first == "KeyError: 'the part that nobody thought of'"
+    assert "test_outcome.py" in last
+    assert 'innermost: raise KeyError("the part that nobody thought of")' in last

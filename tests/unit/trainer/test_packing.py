@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_trainer.packing import pack
-from graft_trainer.rendering import Row
+from graft_trainer.data.rows import Row
+from graft_trainer.training.packing import pack
 
 
 def row(length: int) -> Row:
-    return Row(list(range(length)), list(range(length)), truncated=False)
+    return Row.labelled(list(range(length)), list(range(length)), truncated=False)
 
 
 @given(lengths=st.lists(st.integers(1, 16), max_size=60))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graft_trainer.plateau import late_improvement
+from graft_trainer.training.plateau import late_improvement
 
 CURVES: dict[str, tuple[list[float], float | None]] = {
     "too few logs to tell": ([4.0, 3.0, 2.0, 1.0, 1.0, 1.0, 1.0], None),

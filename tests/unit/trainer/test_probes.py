@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from graft_trainer.evaluation import Question
-from graft_trainer.probes import FEWEST_PROBES, FURTHER_TOKENS, MAX_PROBES, MAX_PROMPT_TOKENS, probes_of
+from graft_trainer.judging.evaluation import Question
+from graft_trainer.judging.probes import FEWEST_PROBES, FURTHER_TOKENS, MAX_PROBES, MAX_PROMPT_TOKENS, probes_of
 
 
 class Words:

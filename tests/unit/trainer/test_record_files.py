@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
+import zstandard
 
-from graft_trainer.file_types import detect_file_type
+from graft_trainer.data.file_types import detect_file_type
+from graft_trainer.data.record_files import DataFile, read_records
 from graft_trainer.outcome import BadDatasetError
-from graft_trainer.record_files import DataFile, read_records
 
 ROWS = [{"prompt": "two\u2028lines", "completion": "a, b"}, {"prompt": 'say "x"\nnow', "completion": "ü"}]
 
@@ -48,6 +52,26 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "an object with one list on one line": ("rows.json", json.dumps({"version": 1, "data": ROWS}).encode(), "JSON"),
     "a table with a header": ("rows.csv", as_csv(ROWS), "CSV"),
     "a table with a byte order mark": ("rows.csv", b"\xef\xbb\xbf" + as_csv(ROWS), "CSV"),
+    "zstd, as the Pile is": ("rows.jsonl.zst", zstandard.compress(as_json_lines(ROWS)), "JSONL"),
+    "zstd of two frames": (
+        "rows.jsonl.zst",
+        b"".join(zstandard.compress(as_json_lines([row])) for row in ROWS),
+        "JSONL",
+    ),
+    "zstd under another name": ("rows.bin", zstandard.compress(as_json_lines(ROWS)), "JSONL"),
+    "bzip2": ("rows.jsonl.bz2", bz2.compress(as_json_lines(ROWS)), "JSONL"),
+    "xz": ("rows.csv.xz", lzma.compress(as_csv(ROWS)), "CSV"),
+    "a table with tabs": ("rows.tsv", as_csv(ROWS).replace(b'","', b'"\t"'), "CSV"),
+    "a table with semicolons, as spreadsheets of half of Europe": (
+        "rows.csv",
+        as_csv(ROWS).replace(b'","', b'";"'),
+        "CSV",
+    ),
+    "a table with spaces in its header": (
+        "rows.csv",
+        as_csv(ROWS).replace(b'"prompt","completion"', b"prompt, completion"),
+        "CSV",
+    ),
     "Parquet": ("rows.parquet", as_parquet(ROWS), "Parquet"),
     "Parquet under another name": ("rows.data", as_parquet(ROWS), "Parquet"),
 }
@@ -88,6 +112,21 @@ def test_nested_values_of_parquet_become_plain_objects(tmp_path: Path) -> None:
     ]
 
 
+def test_what_parquet_pads_structs_with_is_left_out(tmp_path: Path) -> None:
+    calls = [{"function": {"name": "weather", "arguments": {"city": "Bern"}}}]
+    others = [{"function": {"name": "wait", "arguments": {"days": 3}}}]
+    rows = [{"messages": [{"role": "assistant", "tool_calls": each}]} for each in (calls, others)]
+    file = stored(tmp_path, "rows.parquet", as_parquet(rows))  # type: ignore[arg-type]
+    assert [record for _, record in read_records(file, "Auto", field="spec.dataset")] == rows
+
+
+def test_typed_cells_become_what_a_text_would_say(tmp_path: Path) -> None:
+    row = {"prompt": 7, "completion": date(2024, 2, 29), "score": 0.5, "none": None}
+    file = stored(tmp_path, "rows.parquet", as_parquet([row]))  # type: ignore[list-item]
+    ((_, record),) = read_records(file, "Auto", field="spec.dataset")
+    assert record == {"prompt": 7, "completion": "2024-02-29", "score": 0.5, "none": None}
+
+
 def test_a_cell_may_be_long(tmp_path: Path) -> None:
     row = {"text": "x" * 1_000_000}
     file = stored(tmp_path, "rows.csv", as_csv([row]))
@@ -104,8 +143,10 @@ UNREADABLE: dict[str, tuple[str, bytes, str, str]] = {
         "is UTF-16 text; save it as UTF-8",
     ),
     "Latin-1": ("rows.csv", "text\nü".encode("latin-1"), "Auto", "is not UTF-8 text"),
-    "damaged gzip": ("rows.jsonl.gz", gzip.compress(as_json_lines(ROWS))[:-9], "Auto", "is damaged gzip"),
-    "gzip that is none": ("rows.jsonl.gz", b"\x1f\x8bnothing", "Auto", "is damaged gzip"),
+    "damaged zstd": ("rows.jsonl.zst", zstandard.compress(as_json_lines(ROWS))[:-9], "Auto", "is damaged or cut short"),
+    "damaged xz": ("rows.jsonl.xz", lzma.compress(as_json_lines(ROWS))[:-9], "Auto", "is damaged or cut short"),
+    "damaged gzip": ("rows.jsonl.gz", gzip.compress(as_json_lines(ROWS))[:-9], "Auto", "is damaged or cut short"),
+    "gzip that is none": ("rows.jsonl.gz", b"\x1f\x8bnothing", "Auto", "is damaged or cut short"),
     "Parquet by name only": ("rows.parquet", as_json_lines(ROWS), "Auto", "cannot be read as Parquet"),
     "Parquet that is cut short": ("rows.parquet", as_parquet(ROWS)[:-20], "Auto", "cannot be read as Parquet"),
     "a list that is cut short": ("rows.json", b'[{"text": "x"}', "Auto", "cannot be read as JSON: it is not one JSON"),

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from graft_trainer.conversation import Conversation, Message, Text
-from graft_trainer.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.conversation import Conversation, Message, Text
+from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.rendering import Renderer, prompt_token_ids, render_rows
+from graft_trainer.data.rows import IGNORED, RenderedRows, Row, Segment, segments
 from graft_trainer.outcome import BadDatasetError
-from graft_trainer.rendering import IGNORED, RenderedRows, Segment, prompt_token_ids, render, render_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -49,8 +50,13 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def render(example: Conversation | Text, tokenizer: PreTrainedTokenizerFast, max_length: int = 64) -> Row:
+    (row,) = Renderer(tokenizer).render(example, max_length=max_length)
+    return row
+
+
 def trained_text(example: Conversation | Text, tokenizer: PreTrainedTokenizerFast) -> str:
-    row = render(example, tokenizer, max_length=64)
+    row = render(example, tokenizer)
     return str(tokenizer.decode([label for label in row.labels if label != IGNORED]))
 
 
@@ -59,7 +65,6 @@ def trained_text(example: Conversation | Text, tokenizer: PreTrainedTokenizerFas
     [
         (CHAT, ONE_TURN, "three four <end>"),
         (CHAT, TWO_TURNS, "three four <end> six <end>"),
-        (FORGETFUL, TWO_TURNS, "six <end>"),
     ],
 )
 def test_only_what_the_assistant_would_write_is_trained(
@@ -69,9 +74,22 @@ def test_only_what_the_assistant_would_write_is_trained(
     assert trained_text(conversation, tokenizer) == trained
 
 
+def test_an_answer_that_is_rendered_differently_later_on_is_a_row_of_its_own(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    tokenizer.chat_template = FORGETFUL
+    rows = render_rows([TWO_TURNS], Renderer(tokenizer), max_length=64, max_dropped_percent=0)
+    assert [[segment.text for segment in segments(row, tokenizer)] for row in rows.rows] == [
+        ["<bos> <user> one two <end> <assistant>", "three four <end>"],
+        ["<bos> <user> one two <end> <assistant> four <end> <user> five <end> <assistant>", "six <end>"],
+    ]
+    assert rows.examples == (Conversation(TWO_TURNS.messages[:2]), TWO_TURNS)
+    assert rows.masked_answers == 0
+
+
 def test_the_masked_part_is_the_prompt_that_a_server_renders(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = CHAT
-    row = render(ONE_TURN, tokenizer, max_length=64)
+    row = render(ONE_TURN, tokenizer)
     prompt = prompt_token_ids(Conversation(ONE_TURN.messages[:1]), tokenizer)
     assert row.input_ids[: len(prompt)] == prompt
     assert row.labels[: len(prompt)] == [IGNORED] * len(prompt)
@@ -89,7 +107,7 @@ def test_what_is_too_long_loses_its_end(tokenizer: PreTrainedTokenizerFast) -> N
 
 
 def rendered(*examples: Conversation, tokenizer: PreTrainedTokenizerFast, limit: int = 5) -> RenderedRows:
-    return render_rows(examples, tokenizer, max_length=12, max_dropped_percent=limit)
+    return render_rows(examples, Renderer(tokenizer), max_length=12, max_dropped_percent=limit)
 
 
 def test_rows_without_an_answer_are_dropped_and_counted(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -133,21 +151,21 @@ def test_the_limit_of_dropped_rows_is_the_users(tokenizer: PreTrainedTokenizerFa
 def test_samples_show_what_was_trained(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = CHAT
     rows = [Conversation(ONE_TURN.messages, place=f"line {number}") for number in range(7)]
-    samples = render_rows(rows, tokenizer, max_length=64, max_dropped_percent=0).samples
+    samples = render_rows(rows, Renderer(tokenizer), max_length=64, max_dropped_percent=0).samples
     assert [sample.place for sample in samples] == ["line 0", "line 2", "line 4"]
     assert samples[0].segments == (
         Segment("<bos> <user> one two <end> <assistant>", trained=False),
         Segment("three four <end>", trained=True),
     )
     assert (samples[0].prompt, samples[0].answer) == ("<bos> <user> one two <end> <assistant>", "three four <end>")
-    (two_turns,) = render_rows([TWO_TURNS], tokenizer, max_length=64, max_dropped_percent=0).samples
+    (two_turns,) = render_rows([TWO_TURNS], Renderer(tokenizer), max_length=64, max_dropped_percent=0).samples
     assert [segment.trained for segment in two_turns.segments] == [False, True, False, True]
 
 
 def test_declared_tools_reach_the_template(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = "{% for tool in tools or [] %}{{ tool.name }} {% endfor %}" + CHAT
     conversation = Conversation(ONE_TURN.messages, tools='[{"name": "six"}]')
-    assert tokenizer.decode(render(conversation, tokenizer, max_length=64).input_ids).startswith("six <bos> <user>")
+    assert tokenizer.decode(render(conversation, tokenizer).input_ids).startswith("six <bos> <user>")
     prompt = Conversation(ONE_TURN.messages[:1], tools=conversation.tools)
     assert tokenizer.decode(prompt_token_ids(prompt, tokenizer)).startswith("six <bos> <user>")
 
@@ -155,7 +173,7 @@ def test_declared_tools_reach_the_template(tokenizer: PreTrainedTokenizerFast) -
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (RESTLESS, "renders answers differently within a conversation"),
+        (RESTLESS, "opens an answer with '1', which it doesn't write"),
         (STRICT, "refuses the roles"),
     ],
 )
@@ -164,7 +182,7 @@ def test_a_row_that_the_template_cannot_render_is_told(
 ) -> None:
     tokenizer.chat_template = template
     with pytest.raises(UnusableRowError, match=message) as raised:
-        render(TOOL_FIRST, tokenizer, max_length=64)
+        render(TOOL_FIRST, tokenizer)
     assert raised.value.reason is DropReason.REFUSED_BY_TEMPLATE
 
 
@@ -173,4 +191,4 @@ def test_conversations_need_a_template_and_texts_do_not(tokenizer: PreTrainedTok
     with pytest.raises(BadDatasetError, match="the base has no chat template") as raised:
         rendered(ONE_TURN, tokenizer=tokenizer)
     assert raised.value.field == "spec.dataset.format"
-    assert len(render_rows([Text("one")], tokenizer, max_length=12, max_dropped_percent=0).rows) == 1
+    assert len(render_rows([Text("one")], Renderer(tokenizer), max_length=12, max_dropped_percent=0).rows) == 1

@@ -22,11 +22,11 @@ from graft_registry.documents import (
     VersionManifest,
     WarmStart,
 )
-from graft_trainer.history import Point, history_of
-from graft_trainer.line_chart import HEIGHT, LEFT, WIDTH, line_chart
-from graft_trainer.model_card import model_card
-from graft_trainer.rendering import Sample, Segment
-from graft_trainer.report import SHOWN_CHARACTERS, AnsweredQuestion, ReportInputs, report_page
+from graft_trainer.data.rows import Sample, Segment
+from graft_trainer.publishing.line_chart import HEIGHT, LEFT, WIDTH, line_chart
+from graft_trainer.publishing.model_card import model_card
+from graft_trainer.publishing.report import SHOWN_CHARACTERS, AnsweredQuestion, ReportInputs, report_page
+from graft_trainer.training.history import Point, history_of
 
 ROWS, OTHER_ROWS = digest_of("held-out rows"), digest_of("other rows")
 EVIL = '"><script>alert(1)</script><img src=http://evil/x onerror=alert(1)>`|{{ 7*7 }}\n---\nname: evil'

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from graft_trainer.state_tree import TENSORS_FILE, TREE_FILE, load_tree, save_tree
+from graft_trainer.training.state_tree import TENSORS_FILE, TREE_FILE, load_tree, save_tree
 
 
 def round_trip(tree: Any, folder: Path) -> Any:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
-from graft_trainer.packed_batches import PackedCollator
-from graft_trainer.packing import Features, packed_features
-from graft_trainer.rendering import IGNORED, Row
-from graft_trainer.token_count import TokenCountingTrainer, tokens_of_rows
+from graft_trainer.data.rows import IGNORED, Row
+from graft_trainer.training.packed_batches import PackedCollator
+from graft_trainer.training.packing import Features, packed_features
+from graft_trainer.training.token_count import TokenCountingTrainer, tokens_of_rows
 
 PAD = 0
 
@@ -20,7 +20,7 @@ PAD = 0
 def row(length: int, *, unlearned_end: int = 0) -> Row:
     """Return a row whose last tokens may be none that it is trained on; all of them look like padding."""
     labels = [IGNORED] + [PAD] * (length - 1 - unlearned_end) + [IGNORED] * unlearned_end
-    return Row([PAD] * length, labels, truncated=False)
+    return Row.labelled([PAD] * length, labels, truncated=False)
 
 
 def padded(sequences: list[Features]) -> dict[str, torch.Tensor]:

@@ -1,13 +1,18 @@
 """Sources of bases that can't be read: whose they are to correct, and in which field; and what opens them."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.registry.builders import base_manifest
 from tests.wire.registry.container import Container, files_of, put_files
 from tests.wire.registry.hub import TOKEN, HubServer, Repository
 
+from graft_registry.bases import BaseRegistry
+from graft_registry.config import RegistryConfig
+from graft_registry.documents.base import base_digest
 from graft_registry.store import ObjectStore
 
 HUB = {"huggingFace": {"repo": "org/tiny", "revision": "main"}}
@@ -85,7 +90,10 @@ def test_a_hub_that_is_away_is_worth_a_retry(container: Container, hub: HubServe
             {"model.safetensors": b"\0" * 8}, "SourceInvalid", "config.json is missing", id="weights without a config"
         ),
         pytest.param(
-            {"model.safetensors": b"\x80\x04.", "config.json": b"{}"}, "SourceInvalid", "model.safetensors", id="a lie"
+            {"model.safetensors": b"\x80\x04.", "config.json": b'{"architectures": ["LlamaForCausalLM"]}'},
+            "SourceInvalid",
+            "model.safetensors",
+            id="a lie",
         ),
     ],
 )
@@ -97,6 +105,41 @@ def test_a_bad_s3_source_is_explained(
     assert (code, failure["reason"]) == (65, reason), failure
     assert failure["field"].startswith("spec.source")
     assert re.search(message, failure["message"])
+
+
+def test_a_configuration_that_rules_a_model_out_is_read_before_its_weights_are_brought(
+    container: Container, bucket: ObjectStore
+) -> None:
+    packed = {"architectures": ["LlamaForCausalLM"], "quantization_config": {"quant_method": "awq", "bits": 4}}
+    put_files(bucket, "awq/", {"config.json": json.dumps(packed).encode(), "model.safetensors": b"never read"})
+    code, failure = container.import_base({"s3": {"uri": f"s3://{bucket.config.bucket}/awq/"}})
+    assert (code, failure["reason"]) == (65, "SourceInvalid"), failure
+    assert "quantized by AWQ" in failure["message"]
+    assert "full-precision model" in failure["message"]
+
+
+def test_a_base_of_an_earlier_release_keeps_its_identity_until_its_configuration_changes(
+    config: RegistryConfig, store: ObjectStore, bucket: ObjectStore, model: Path, tmp_path: Path
+) -> None:
+    registry = BaseRegistry(store, "team-a", "tiny")
+    now = base_manifest(model)
+    fingerprint = now.fingerprint.model_copy(update={"behaviour_digest": None})
+    earlier = now.model_copy(
+        update={"fingerprint": fingerprint, "digest": base_digest(now.weights_digest, fingerprint)}
+    )
+    registry.publish(earlier, model)
+    put_files(bucket, "again/", files_of(model))
+    (tmp_path / "first").mkdir()
+    container = Container(config, tmp_path / "first")
+    code, message = container.import_base({"s3": {"uri": f"s3://{bucket.config.bucket}/again/"}})
+    assert (code, message["digest"]) == (0, earlier.digest)
+    put_files(bucket, "mended/", files_of(model) | {"generation_config.json": b'{"eos_token_id": [1, 2]}'})
+    (tmp_path / "second").mkdir()
+    container = Container(config, tmp_path / "second")
+    code, message = container.import_base({"s3": {"uri": f"s3://{bucket.config.bucket}/mended/"}})
+    assert code == 0, message
+    assert message["digest"] not in (earlier.digest, now.digest)
+    assert "generation_config.json" in {file.path for file in registry.read(message["digest"]).files}
 
 
 def test_a_missing_source_bucket_is_the_users_to_correct(container: Container) -> None:

@@ -16,14 +16,15 @@ from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import StoredVersion
 from graft_registry.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
-from graft_trainer.base import check_base, check_mergeable
+from graft_trainer.base import check_base, check_mergeable, check_trainable
 from graft_trainer.config import read_run_config
-from graft_trainer.dataset import load_dataset
-from graft_trainer.long_context import long_context
+from graft_trainer.data.dataset import load_dataset
+from graft_trainer.data.sources import DataFetcher
+from graft_trainer.methods.long_context import long_context
+from graft_trainer.methods.table import METHODS
 from graft_trainer.outcome import Outcome, Reason, classify, report
 from graft_trainer.preemption import PreemptionNotice
 from graft_trainer.runtime import Settings, configure_logging, prepare_environment
-from graft_trainer.sources import DataFetcher
 
 logger = logging.getLogger("graft_trainer")
 
@@ -53,20 +54,22 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
         return adopt(published, checkpoints)
     prepare_environment(os.environ, settings.work_folder, processes=config.workers.processes_per_node)
     if config.workers.count > 1 and settings.local_rank is None:
-        from graft_trainer.launch import launch
+        from graft_trainer.workers.launch import launch
 
         return launch(config.workers, settings)
     base = check_base(config.base)
+    check_trainable(base, METHODS[config.method])
     check_mergeable(base, config.serving)
     context = long_context(base, config)
     fetcher = DataFetcher(config.registry, settings.work_folder / "data")
-    dataset = load_dataset(config.dataset, fetcher, seed=config.training.seed)
+    dataset = load_dataset(config.dataset, fetcher, seed=config.training.seed, between_rows=notice.stop_if_requested)
     logger.info("%s", dataset)
     notice.stop_if_requested()
 
     # Torch takes seconds to import, which nothing above needs to wait for.
-    from graft_trainer.distributed import join
-    from graft_trainer.pipeline import Run, train_and_publish
+    from graft_trainer.pipeline import train_and_publish
+    from graft_trainer.run import Run
+    from graft_trainer.workers.distributed import join
 
     return train_and_publish(
         Run(

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from graft_registry.documents import BaseManifest
 from graft_trainer.config import BaseReference, ServingConfig
+from graft_trainer.methods.table import Method
 from graft_trainer.outcome import BaseMismatchError, InvalidConfigError
 
 MANIFEST_PATH = ".graft/base.json"
@@ -34,6 +35,33 @@ def check_base(reference: BaseReference) -> BaseManifest:
             field="spec.baseModelRef",
         )
     return manifest
+
+
+FULL_AGAIN = ("fp8", "mxfp4")
+"""Ways to store weights in small numbers from which the trainer gets full ones back."""
+
+
+def check_trainable(base: BaseManifest, method: Method) -> None:
+    """Refuse a base whose weights are stored in a way that nothing can be trained on.
+
+    Raises BaseMismatchError, and InvalidConfigError for a method that would quantize what is quantized.
+    """
+    quantization = base.fingerprint.quantization
+    if quantization is None:
+        return
+    kind = quantization.get("quant_method", "quantized")
+    if kind not in FULL_AGAIN:
+        raise BaseMismatchError(
+            f"base {base.name} is stored quantized ({kind}), which adapters can't be trained on; use the "
+            "full-precision model that it was made from, with method QLoRA where memory is short",
+            field="spec.baseModelRef",
+        )
+    if method.quantized:
+        raise InvalidConfigError(
+            f"spec.method: base {base.name} is stored quantized ({kind}) and can't be quantized once more; use method "
+            "LoRA, which trains on its weights at full precision, or a base that is stored so",
+            field="spec.method",
+        )
 
 
 def check_mergeable(base: BaseManifest, serving: ServingConfig) -> None:

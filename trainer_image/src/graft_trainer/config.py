@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from graft_registry.config import RegistryConfig
-from graft_trainer.methods import METHODS, MethodName, can_be_merged
+from graft_trainer.methods.table import METHODS, MethodName, can_be_merged
 from graft_trainer.outcome import InvalidConfigError
 
 NUMBER_PATTERN = re.compile(r"\d+(\.\d+)?([eE][-+]?\d+)?")
@@ -101,11 +101,15 @@ class HeldOut(_Document):
 
 
 class DatasetConfig(_Document):
-    """The rows. A ``digest``, where set, is what the bytes of its source have to hash to."""
+    """The rows. A ``digest``, where set, is what the bytes of its source have to hash to.
+
+    ``columns`` maps names that the formats know, such as ``prompt``, to the names that the set has for them.
+    """
 
     source: DataSource
     format: Literal["Auto", "Messages", "Alpaca", "ShareGPT", "PromptCompletion", "Text"] = "Auto"
     file_type: Literal["Auto", "JSONL", "JSON", "Parquet", "CSV"] = "Auto"
+    columns: dict[str, str] = {}
     max_dropped_percent: int = Field(default=5, ge=0, le=100)
     digest: str | None = None
     evaluation: HeldOut = HeldOut()

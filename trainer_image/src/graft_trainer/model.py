@@ -1,30 +1,57 @@
 """Loads the base, in the precision of the run or of its own.
 
-Only local paths are loaded and no code that comes with a model is ever run.
+Only local paths are loaded and no code that comes with a model is ever run. Whatever a library says against a base
+becomes a BaseMismatchError with what to do: another try would end the same way.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    FineGrainedFP8Config,
+    Mxfp4Config,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from graft_trainer.long_context import LongContext
-from graft_trainer.methods import Method
-from graft_trainer.outcome import BaseMismatchError
+from graft_trainer.methods.long_context import LongContext
+from graft_trainer.methods.table import Method
+from graft_trainer.outcome import BaseMismatchError, TrainingError, ran_out_of_memory
 
 logger = logging.getLogger(__name__)
+
+FIELD: Final = "spec.baseModelRef"
+DEQUANTIZED: Final = {"fp8": FineGrainedFP8Config, "mxfp4": Mxfp4Config}
+"""How bases that are stored in small numbers are turned back into full ones while they are loaded."""
+
+_RAISED: Final = (
+    ValueError,
+    ImportError,
+    OSError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    IndexError,
+    NotImplementedError,
+    SafetensorError,
+)
+"""What libraries raise for a base that they can't make sense of."""
 
 
 def device() -> torch.device:
@@ -32,20 +59,97 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
-    """Load the base's tokenizer, padding on the right with the end token where it has no pad token.
+@contextmanager
+def explained(what: str, fix: str) -> Iterator[None]:
+    """Turn what a library raises about a base into a BaseMismatchError that says what was tried and what would help."""
+    try:
+        yield
+    except TrainingError:
+        raise
+    except (RuntimeError, *_RAISED) as error:
+        misfit = isinstance(error, _RAISED) or "size mismatch" in str(error) or "mismatched" in str(error)
+        if ran_out_of_memory(error) or not misfit:
+            raise
+        first = next(iter(str(error).splitlines()), "")[:400]
+        raise BaseMismatchError(f"cannot load {what}: {type(error).__name__}: {first}; {fix}", field=FIELD) from error
 
-    Raises BaseMismatchError where it has no fast implementation or no end token: answers could not be found in the
-    text, or would never end.
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """Load the base's tokenizer, padding on the right with the end token where it has no pad token of its own.
+
+    A pad token beyond the vocabulary of the model counts as none.
+    Raises BaseMismatchError where it can't be loaded, has no fast implementation or no end token: answers could not be
+    found in the text, or would never end.
     """
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    fix = (
+        "give the base a tokenizer.json (AutoTokenizer.from_pretrained(…).save_pretrained(…) writes one); code that "
+        "comes with a model is never run"
+    )
+    with explained("the base's tokenizer", fix):
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast or tokenizer.eos_token is None:
-        raise BaseMismatchError(
-            "the base needs a tokenizer.json with an end-of-sequence token", field="spec.baseModelRef"
-        )
-    if tokenizer.pad_token is None:
+        raise BaseMismatchError("the base needs a tokenizer.json with an end-of-sequence token", field=FIELD)
+    vocabulary = text_fields(path).get("vocab_size")
+    beyond = tokenizer.pad_token is not None and vocabulary is not None and tokenizer.pad_token_id >= vocabulary
+    if tokenizer.pad_token is None or beyond:
         tokenizer.pad_token = tokenizer.eos_token
+    older = path / "chat_template.json"
+    if not tokenizer.chat_template and older.is_file():
+        tokenizer.chat_template = json.loads(older.read_text(encoding="utf-8")).get("chat_template")
     return tokenizer
+
+
+def load_config(path: Path, context: LongContext | None = None) -> PreTrainedConfig:
+    """Read the base's configuration; a ``context`` longer than its own extends it.
+
+    Raises BaseMismatchError where this image doesn't know the model's type.
+    """
+    stored = read_config(path)
+    kind = stored.get("model_type", "unknown")
+    if "auto_map" in stored:
+        fix = "the base needs code of its own, which is never run; use one that Transformers itself knows"
+    else:
+        fix = (
+            f"this image has Transformers {version('transformers')}, which does not know every newer model; use a "
+            "newer trainer image, or another base"
+        )
+    with explained(f"a base of type {kind!r}", fix):
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    if context is not None:
+        context.apply(config)
+    return config
+
+
+def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Return the class that the base's own configuration names, text alone or with pictures.
+
+    Raises BaseMismatchError where Transformers has none of them for text.
+    """
+    classes = [
+        mapping[type(config)]
+        for mapping in (MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING)
+        if type(config) in mapping
+    ]
+    if not classes:
+        raise BaseMismatchError(
+            f"Transformers has no class that writes text for a base of type {config.model_type!r}; use a causal "
+            "language model",
+            field=FIELD,
+        )
+    named = [kind for kind in classes if kind.__name__ in (config.architectures or ())]
+    chosen: type[PreTrainedModel] = (named or classes)[0]
+    return chosen
+
+
+def load_skeleton(path: Path, context: LongContext | None = None) -> PreTrainedModel:
+    """Build the base without its weights, in a moment and without memory, whatever its size.
+
+    Raises BaseMismatchError where this image can't.
+    """
+    config = load_config(path, context)
+    kind = model_class(config)
+    with explained(f"a base of type {config.model_type!r}", "use another base"), torch.device("meta"):
+        return kind._from_config(config)  # noqa: SLF001
 
 
 def load_base(
@@ -69,22 +173,29 @@ def load_base(
     quantized = method is not None and method.quantized
     if quantized:
         device_map = {"": device()}
-    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    if context is not None:
-        context.apply(config)
-    model = AutoModelForCausalLM.from_pretrained(
-        path,
-        config=config,
-        dtype=dtype,
-        quantization_config=nf4(dtype, sharded=sharded) if quantized else None,
-        device_map=device_map,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
+    config = load_config(path, context)
+    stored = quantization_method(path)
+    with explained("the base", "check that its files are whole, or use another base"):
+        model = model_class(config).from_pretrained(
+            path,
+            config=config,
+            dtype=dtype,
+            device_map=device_map,
+            local_files_only=True,
+            use_safetensors=True,
+            quantization_config=nf4(dtype, sharded=sharded) if quantized else in_full(stored),
+        )
+    if stored in DEQUANTIZED:
+        model = model.to(dtype)
     # A cache is of no use in training and lets packed or padded batches differ from single rows.
     model.config.use_cache = False
+    model.config.get_text_config().use_cache = False
     return model if device_map or sharded else model.to(device())
+
+
+def in_full(stored: str | None) -> FineGrainedFP8Config | Mxfp4Config | None:
+    """Return how weights that are ``stored`` in small numbers become full ones; None where they are already."""
+    return DEQUANTIZED[stored](dequantize=True) if stored in DEQUANTIZED else None
 
 
 def nf4(dtype: torch.dtype, *, sharded: bool) -> BitsAndBytesConfig:
@@ -108,11 +219,43 @@ def compute_dtype(path: Path, precision: str) -> torch.dtype:
     return {"Float32": torch.float32, "BFloat16": torch.bfloat16}[precision]
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the base's ``config.json`` as it is stored."""
+    fields: dict[str, Any] = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    return fields
+
+
+def text_fields(path: Path) -> dict[str, Any]:
+    """Return the fields of ``config.json`` that are about the language model, also where that is a part of another."""
+    fields = read_config(path)
+    return {**fields, **fields.get("text_config", {})}
+
+
+def quantization_method(path: Path) -> str | None:
+    """Return how the base's files are quantized, None where they aren't."""
+    method = (read_config(path).get("quantization_config") or {}).get("quant_method")
+    return None if method is None else str(method)
+
+
 def stored_dtype(path: Path) -> torch.dtype:
     """Return the number format that the base's files are in, as its configuration says."""
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    config = text_fields(path)
     name = config.get("dtype") or config.get("torch_dtype") or "float32"
     return {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(name, torch.float32)
+
+
+def stop_tokens(path: Path, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Return the tokens at which a server ends an answer: the tokenizer's end token and those of the configurations."""
+    found: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        file = path / name
+        fields = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        tokens = fields.get("eos_token_id", fields.get("text_config", {}).get("eos_token_id"))
+        found.update(tokens if isinstance(tokens, list) else [] if tokens is None else [tokens])
+        if found:
+            # Servers only read on where the first file says nothing.
+            break
+    return frozenset({*found, tokenizer.eos_token_id})
 
 
 def count_parameters(model: PeftModel) -> tuple[int, int]:

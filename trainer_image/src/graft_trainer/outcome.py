@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,9 @@ TERMINATION_MESSAGE_LIMIT = 4096
 """Bytes of a termination message that the kubelet keeps."""
 
 TRUNCATED = "… (truncated)"
+
+CRASH_FRAMES = 8
+"""Innermost calls of a crash that its message tells."""
 
 
 class Reason(StrEnum):
@@ -154,7 +158,13 @@ def classify(error: BaseException, *, step: int = 0) -> Outcome:
     if lost_a_worker(error):
         message = f"another worker of the run is gone ({error}); all start again from the last checkpoint"
         return Outcome(reason=Reason.WORKER_LOST, message=message, step=step)
-    return Outcome(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}", step=step)
+    return Outcome(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}\n{last_lines(error)}", step=step)
+
+
+def last_lines(error: BaseException) -> str:
+    """Return the innermost calls of an error, the last one last: what is left of the log once the pod is gone."""
+    frames = traceback.extract_tb(error.__traceback__)[-CRASH_FRAMES:]
+    return "\n".join(f"  {Path(frame.filename).name}:{frame.lineno} {frame.name}: {frame.line}" for frame in frames)
 
 
 def lost_a_worker(error: BaseException) -> bool:

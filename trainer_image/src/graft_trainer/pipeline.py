@@ -5,60 +5,40 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from peft import PeftModel
-from transformers import PreTrainedTokenizerBase
 
-from graft_registry.checkpoints import CheckpointStore
-from graft_registry.documents import BaseManifest, MergeRecord, VersionManifest
+from graft_registry.documents import MergeRecord, VersionManifest
 from graft_registry.errors import Corrupt, NotFound
-from graft_registry.versions import AdapterRegistry
-from graft_trainer import model, principal_weights
-from graft_trainer.adapters import attach_adapter
-from graft_trainer.checkpoint import RunCheckpoints
-from graft_trainer.config import RunConfig
-from graft_trainer.conversation import Example
-from graft_trainer.dataset import Dataset
-from graft_trainer.distributed import Workers, free_memory
-from graft_trainer.evaluation import Comparison, compare, questions_of
-from graft_trainer.golden import golden_prompts
-from graft_trainer.long_context import LongContext
-from graft_trainer.merging import merge_adapter
-from graft_trainer.methods import METHODS
+from graft_trainer import model
+from graft_trainer.data.conversation import Example
+from graft_trainer.data.rendering import Renderer
+from graft_trainer.data.rows import RenderedRows, Row
+from graft_trainer.judging.evaluation import Comparison, compare, questions_of
+from graft_trainer.judging.golden import golden_prompts
+from graft_trainer.judging.probes import probes_of
+from graft_trainer.methods import principal_weights
+from graft_trainer.methods.adapters import attach_adapter
+from graft_trainer.methods.table import METHODS
+from graft_trainer.methods.warm_start import begin_with_version
 from graft_trainer.outcome import Outcome, Reason
-from graft_trainer.preemption import PreemptionNotice
-from graft_trainer.probes import probes_of
-from graft_trainer.progress import ProgressWriter
-from graft_trainer.publishing import (
+from graft_trainer.preparation import Prepared, prepare
+from graft_trainer.publishing.merging import merge_adapter
+from graft_trainer.publishing.version import (
     TrainedAdapter,
     canonicalize_adapter_config,
     version_draft,
     write_documents,
 )
-from graft_trainer.rendering import RenderedRows, Row, render_rows
+from graft_trainer.run import Run
 from graft_trainer.runtime import route_transformers_logging
-from graft_trainer.sharding import check_sharding, shard_base
-from graft_trainer.training import FinishedTraining, RunTrainer
-from graft_trainer.warm_start import begin_with_version
+from graft_trainer.training.checkpoint import RunCheckpoints
+from graft_trainer.training.loop import FinishedTraining, RunTrainer
+from graft_trainer.training.progress import ProgressWriter
+from graft_trainer.workers.distributed import free_memory
+from graft_trainer.workers.sharding import check_sharding, shard_base
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One run whose inputs passed every cheap check."""
-
-    config: RunConfig
-    base: BaseManifest
-    context: LongContext | None
-    dataset: Dataset
-    registry: AdapterRegistry
-    checkpoints: CheckpointStore
-    """Where this recipe's are stored."""
-    work_folder: Path
-    notice: PreemptionNotice
-    workers: Workers
 
 
 def train_and_publish(run: Run) -> Outcome:
@@ -70,10 +50,8 @@ def train_and_publish(run: Run) -> Outcome:
     config = run.config
     progress = ProgressWriter(run.registry if run.workers.is_first else None, config.recipe)
     progress.enter("Loading")
-    tokenizer = model.load_tokenizer(config.base.path)
-    training_rows, evaluation_rows = _render(run, tokenizer)
-
-    training, parameters = _train(run, tokenizer, training_rows, evaluation_rows, progress)
+    prepared = prepare(run, progress)
+    training, parameters = _train(run, prepared, progress)
     free_memory()
     if not run.workers.is_first:
         return _wait_for_outcome(run, training)
@@ -81,7 +59,7 @@ def train_and_publish(run: Run) -> Outcome:
     run.notice.stop_if_requested(step=training.steps)
 
     progress.enter("Evaluating", step=training.steps, epoch=training.epochs, eta_seconds=None)
-    adapter = _assess(run, tokenizer, (training_rows, evaluation_rows), training, parameters)
+    adapter = _assess(run, prepared, training, parameters)
     progress.enter("Publishing")
     outcome = _publish(run, adapter, progress)
     run.workers.announce(outcome)
@@ -93,20 +71,6 @@ def _wait_for_outcome(run: Run, training: FinishedTraining) -> Outcome:
     return run.workers.await_outcome(lambda: run.notice.stop_if_requested(step=training.steps))
 
 
-def _render(run: Run, tokenizer: PreTrainedTokenizerBase) -> tuple[RenderedRows, RenderedRows]:
-    """Render the training and the evaluation rows."""
-    limits = {
-        "max_length": run.config.training.max_sequence_length,
-        "max_dropped_percent": run.config.dataset.max_dropped_percent,
-    }
-    parts = []
-    for name, examples in (("training", run.dataset.training), ("evaluation", run.dataset.evaluation)):
-        rendered = render_rows(examples, tokenizer, **limits)
-        logger.info("%s: %s", name, rendered)
-        parts.append(rendered)
-    return parts[0], parts[1]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parameters:
     trainable: int
@@ -114,14 +78,9 @@ class _Parameters:
     trained_on: str
 
 
-def _train(
-    run: Run,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: RenderedRows,
-    evaluation_rows: RenderedRows,
-    progress: ProgressWriter,
-) -> tuple[FinishedTraining, _Parameters]:
+def _train(run: Run, prepared: Prepared, progress: ProgressWriter) -> tuple[FinishedTraining, _Parameters]:
     config, method = run.config, METHODS[run.config.method]
+    rows = prepared.training_rows.rows
     dtype = model.compute_dtype(config.base.path, config.training.precision)
     if config.workers.sharded:
         check_sharding(config.method)
@@ -130,7 +89,9 @@ def _train(
     )
     checkpoints = RunCheckpoints(run.checkpoints, run.work_folder / "checkpoints", run.workers)
     resumed = checkpoints.restore()
-    trainable_model = attach_adapter(frozen, config, rows=rows.rows, checkpoints=checkpoints, resumed=resumed)
+    trainable_model = attach_adapter(
+        frozen, config, prepared.plan.target_modules, rows=rows, checkpoints=checkpoints, resumed=resumed
+    )
     if config.warm_start is not None and resumed is None:
         begin_with_version(trainable_model, config.warm_start, run.registry, run.work_folder)
     trainable, total = model.count_parameters(trainable_model)
@@ -146,24 +107,20 @@ def _train(
         run.workers,
         learning_rate_ratio=config.lora.learning_rate_ratio,
     )
-    training = trainer.train(trainable_model, tokenizer, rows.rows, evaluation_rows.rows, resumed=resumed)
+    tokenizer = prepared.renderer.tokenizer
+    training = trainer.train(trainable_model, tokenizer, rows, prepared.evaluation_rows.rows, resumed=resumed)
     if method.initialization == "PrincipalWeights" and run.workers.is_first:
         principal_weights.convert_to_lora(trainable_model, training.adapter, checkpoints.initial_adapter)
     return training, _Parameters(trainable=trainable, total=total, trained_on=model.trained_on(dtype, method))
 
 
-def _assess(
-    run: Run,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: tuple[RenderedRows, RenderedRows],
-    training: FinishedTraining,
-    parameters: _Parameters,
-) -> TrainedAdapter:
-    """Judge the trained adapter, and merge it where it is served merged; ``rows`` are for training and evaluation."""
-    training_rows, evaluation_rows = rows
+def _assess(run: Run, prepared: Prepared, training: FinishedTraining, parameters: _Parameters) -> TrainedAdapter:
+    """Judge the trained adapter, and merge it where it is served merged."""
+    training_rows, evaluation_rows = prepared.training_rows, prepared.evaluation_rows
+    tokenizer = prepared.renderer.tokenizer
     # Without held-out rows the questions come from the training rows: they can still prove that the adapter is applied.
     held_out = evaluation_rows if evaluation_rows.rows else training_rows
-    comparison = _judge(run, tokenizer, evaluation_rows, held_out.examples, training)
+    comparison = _judge(run, prepared.renderer, evaluation_rows, held_out.examples, training)
     return TrainedAdapter(
         base=run.base,
         dataset=run.dataset,
@@ -174,6 +131,7 @@ def _assess(
         golden=golden_prompts(comparison, tokenizer),
         probes=probes_of(comparison.questions, tokenizer),
         merge=_merge(run, held_out.rows, training),
+        plan=prepared.plan,
         trained_on=parameters.trained_on,
         trainable_parameters=parameters.trainable,
         all_parameters=parameters.total,
@@ -182,7 +140,7 @@ def _assess(
 
 def _judge(
     run: Run,
-    tokenizer: PreTrainedTokenizerBase,
+    renderer: Renderer,
     rows: RenderedRows,
     examples: Sequence[Example],
     training: FinishedTraining,
@@ -193,10 +151,10 @@ def _judge(
     serving_base = model.load_base(path, dtype=model.compute_dtype(path, "Auto"), context=run.context, offload=True)
     adapted = PeftModel.from_pretrained(serving_base, training.adapter)
     evaluation = run.config.evaluation
-    questions = questions_of(evaluation.probes, examples, tokenizer, limit=evaluation.max_probe_rows)
+    questions = questions_of(evaluation.probes, examples, renderer, limit=evaluation.max_probe_rows)
     comparison = compare(
         adapted,
-        tokenizer,
+        renderer.tokenizer,
         rows.rows,
         questions,
         between_batches=lambda: run.notice.stop_if_requested(step=training.steps),

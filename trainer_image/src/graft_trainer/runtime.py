@@ -78,11 +78,13 @@ def prepare_environment(environ: MutableMapping[str, str], work_folder: Path, *,
     for name, subfolder in {"HF_HOME": "huggingface", "TORCHINDUCTOR_CACHE_DIR": "inductor"}.items():
         environ.setdefault(name, str(work_folder / subfolder))
     environ["HF_HUB_OFFLINE"] = "1"
-    environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Nothing forks this process once rows are tokenized, which the tokenizer's threads would not survive.
+    environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     cpus = int(environ["GRAFT_CPUS"]) if "GRAFT_CPUS" in environ else cpu_quota(CPU_QUOTA_FILE)
     if cpus is not None:
-        # Torch counts the node's cores; more threads than the pod's share only throttle one another.
-        environ.setdefault("OMP_NUM_THREADS", str(max(1, cpus // processes)))
+        # Torch and the tokenizer count the node's cores; more threads than the pod's share only throttle one another.
+        for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
+            environ.setdefault(name, str(max(1, cpus // processes)))
 
 
 def cpu_quota(path: Path) -> int | None:

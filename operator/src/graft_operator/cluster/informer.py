@@ -3,7 +3,7 @@
 Neither of the ready-made ones fits. The informer of the ``kubernetes`` package is for threads and keeps client models,
 which drop fields that they don't know. Kopf's handlers tell of events only: what was deleted between two of its
 listings is never told, one namespace that answers 403, or an API server that answers 503 for a minute, ends the whole
-framework, and each event costs it a task and a queue. See docs/adr/0014.
+framework, and each event costs it a task and a queue. See docs/adr/0015.
 """
 
 from __future__ import annotations

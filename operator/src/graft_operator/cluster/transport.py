@@ -70,7 +70,7 @@ class Transport:
             if content_type == JSON_PATCH and is_failed_test(status, text):
                 raise Conflict(f"{method} {path}: the object changed since it was read")
             raise error_from_response(f"{method} {path}", status, text)
-        return _object(content, f"{method} {path}")
+        return _json_object(content, f"{method} {path}")
 
     @asynccontextmanager
     async def stream(
@@ -118,8 +118,8 @@ class Transport:
         return response
 
 
-def _object(content: bytes, request: str) -> dict[str, Any]:
-    """Return the JSON object of an answer; a proxy before the server may send anything else."""
+def _json_object(content: bytes, request: str) -> dict[str, Any]:
+    """Return the answer's object. Raises Unavailable for anything else, such as a proxy's page."""
     try:
         answer = msgspec.json.decode(content)
     except msgspec.DecodeError:

@@ -12,12 +12,14 @@ from pydantic import ValidationError
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import Condition, is_true
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.cluster import Cache
 from graft_operator.cluster.resources import DEPLOYMENTS, INFERENCE_POOLS, JOBS, LORA_ADAPTERS, PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.naming import serving_name, short
 from graft_operator.plan.base.grants import behind_since, wants_readaptation
+from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Known, Unknown
-from graft_operator.plan.snapshot import AdapterOfBase, BaseSnapshot, GatewayObserved, JobObserved, PoolObserved
+from graft_operator.plan.snapshot import AdapterOfBase, BaseSnapshot, GatewayObserved, PoolObserved
 from graft_operator.reconcilers.deployments import base_digest, deployment_observed
 from graft_operator.reconcilers.jobs import job_observed, job_state
 from graft_operator.reconcilers.passes import Passes
@@ -83,7 +85,7 @@ class BaseSnapshots:
             deployments=tuple(deployment_observed(body, pods) for body in deployments),
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
             leaving_pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in leaving),
-            gateway=self._gateway(base),
+            gateway=gateway_observed(passes.cache, base),
         )
 
     def forget(self, namespace: str, name: str) -> None:
@@ -164,16 +166,17 @@ class BaseSnapshots:
             if digest not in served
         }
 
-    def _gateway(self, base: BaseModel) -> GatewayObserved:
-        """Return whether the cluster has InferencePools, and the one that is named as the base's Service."""
-        cache, namespace = self._passes.cache, base.metadata.namespace
-        if cache.is_synced(INFERENCE_POOLS, namespace):
-            body = cache.get(INFERENCE_POOLS, namespace, serving_name(base.metadata.name))
-            return GatewayObserved(api="Served", pool=None if body is None else pool_observed(body))
-        problem = cache.problem(INFERENCE_POOLS, namespace)
-        if "(403)" in problem:
-            return GatewayObserved(api="Forbidden")
-        return GatewayObserved(api="Missing" if "(404)" in problem else "Unknown")
+
+def gateway_observed(cache: Cache, base: BaseModel) -> GatewayObserved:
+    """Return whether the cluster has InferencePools, and the one that is named as the base's Service."""
+    namespace = base.metadata.namespace
+    if cache.is_synced(INFERENCE_POOLS, namespace):
+        body = cache.get(INFERENCE_POOLS, namespace, serving_name(base.metadata.name))
+        return GatewayObserved(api="Served", pool=None if body is None else pool_observed(body))
+    problem = cache.problem(INFERENCE_POOLS, namespace)
+    if "(403)" in problem:
+        return GatewayObserved(api="Forbidden")
+    return GatewayObserved(api="Missing" if "(404)" in problem else "Unknown")
 
 
 def lost(answers: Mapping[str, Known[BaseManifest] | Unknown]) -> dict[str, str]:

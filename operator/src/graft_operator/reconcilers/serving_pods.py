@@ -94,7 +94,6 @@ def pod_observed(
     """
     state, address = pod.state, address_of(pod.body)
     adapters = adapters_on(state, adapter)
-    echoed = adapters[0].decision if adapter is not None and adapters else None
     return PodObserved(
         name=pod.body["metadata"]["name"],
         base_digest=digest,
@@ -107,14 +106,20 @@ def pod_observed(
         revision=state.revision if state else "",
         wanted_digest=state.wanted_digest if state else None,
         problem=state.message if state else "",
-        decision=(echoed.target, echoed.previous, echoed.weight)
-        if echoed
-        else (decisions or {}).get(state.wanted_digest or "")
-        if state
-        else None,
+        decision=decision_on(state, adapter, decisions or {}),
         active={share.number: share.weight for item in adapters for share in item.active},
         versions=tuple(version for item in adapters for version in versions_on_pod(item)),
     )
+
+
+def decision_on(state: AgentState | None, adapter: str | None, decisions: Mapping[str, Decision]) -> Decision | None:
+    """Return what the pod has been told of the adapter: its own echo of it, or what the set that it has decides."""
+    if state is None or adapter is None:
+        return None
+    told = state.adapter(adapter)
+    if told is not None and told.decision is not None:
+        return told.decision.target, told.decision.previous, told.decision.weight
+    return decisions.get(state.wanted_digest or "")
 
 
 def adapters_on(state: AgentState | None, adapter: str | None) -> Sequence[AdapterState]:

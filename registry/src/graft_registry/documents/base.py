@@ -85,11 +85,17 @@ class Fingerprint(Document):
     tokenizer_digest: Digest
     chat_template_digest: Digest | None
     shapes_digest: Digest
+    behaviour_digest: Digest | None = None
+    """Of ``generation_config.json`` and of the fields of ``config.json`` that decide answers and have no place above.
+    Null in bases of earlier releases, which it is no part of."""
 
 
 def base_digest(weights_digest: str, fingerprint: Fingerprint) -> str:
     """Return the identity of a base: equal for equal content, whatever source it came from."""
-    return digest_of({"weightsDigest": weights_digest, "fingerprint": fingerprint.to_dict()})
+    fields = fingerprint.to_dict()
+    if fingerprint.behaviour_digest is None:
+        del fields["behaviourDigest"]
+    return digest_of({"weightsDigest": weights_digest, "fingerprint": fields})
 
 
 def _are_two_numbers(value: Any) -> bool:

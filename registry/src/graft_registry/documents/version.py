@@ -40,12 +40,16 @@ class DatasetRecord(Document):
     dropped: int = 0
     """Rows that could not be used, for any reason; ``dropped_by_reason`` adds up to it."""
     dropped_by_reason: Annotated[dict[str, int], entries_are("a number", is_whole)] = Field(default_factory=dict)
+    unused_keys: Annotated[dict[str, int], entries_are("a number", is_whole)] = Field(default_factory=dict)
+    """Keys of rows and turns that nothing was made of, with the number of rows that have them."""
     leaked: int = 0
     """Evaluation rows that were left out because they are training rows, too."""
     truncated: int = 0
     """Used rows that lost their end."""
     fully_masked: int = 0
     """Dropped rows of which no answer was left after truncation."""
+    masked_answers: int = 0
+    """Answers of used rows that were not learned: weighted 0 in the data, or cut off."""
 
 
 class AdapterShape(Document):
@@ -56,6 +60,8 @@ class AdapterShape(Document):
     target_modules: Annotated[tuple[str, ...], FailFast()]
     trainable_parameters: int
     all_parameters: int
+    adapted_share: FiniteFloat | None = None
+    """Part of the base's parameters that are in adapted layers; null for methods that adapt none."""
 
 
 class Metrics(Document):

@@ -18,7 +18,7 @@ CONNECT_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 2.0
 """Shorter than the five seconds after which vLLM's server closes idle connections: no request meets a closing one."""
 UNREAD_SECONDS = 30.0
-"""How long a client may leave an answer unread before its connection is cut."""
+"""How long a client may leave an answer unread before its connection is cut, or half as long again."""
 
 SILENT_SECONDS = 20
 """After which a machine that acknowledges nothing is gone. It may calculate for as long as it likes."""
@@ -120,17 +120,17 @@ class _Exchange:
         self._call = call
         self._started = time.perf_counter()
         self._loop = asyncio.get_running_loop()
-        self._deadline = self._loop.time() + call.seconds
-        self._limit = asyncio.timeout_at(self._deadline)
+        self._limit = asyncio.timeout(call.seconds)
         self._response: web.StreamResponse | None = None
         self._stream: StreamedAnswer | None = None
         self._first_token_seconds: float | None = None
         self._status = 0
-        self._is_writing = False
+        self._writing_since: float | None = None
         self._seconds_unread = 0.0
 
     async def run(self, session: aiohttp.ClientSession) -> Relayed:
         call = self._call
+        self._next_look = self._loop.call_later(UNREAD_SECONDS / 2, self._look_at_client)
         try:
             async with (
                 self._limit,
@@ -142,6 +142,16 @@ class _Exchange:
             return Relayed(outcome=Outcome.UNREACHABLE, detail=str(error))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return self._broken_off(error)
+        finally:
+            self._next_look.cancel()
+
+    def _look_at_client(self) -> None:
+        """End the exchange if the client has not read for too long; a limit for each write would cost more than it."""
+        now = self._loop.time()
+        if self._writing_since is not None and now - self._writing_since >= UNREAD_SECONDS:
+            self._limit.reschedule(now)
+        else:
+            self._next_look = self._loop.call_later(UNREAD_SECONDS / 2, self._look_at_client)
 
     async def _pass_on(self, upstream: aiohttp.ClientResponse) -> Relayed:
         call = self._call
@@ -166,8 +176,7 @@ class _Exchange:
         response = self._response = web.Response(body=body, status=upstream.status, headers=headers)
         self._call.on_first_byte()
         # Here, not by the server later: an answer that nobody reads must end, and counts as under way until then.
-        self._limit.reschedule(min(self._deadline, self._loop.time() + UNREAD_SECONDS))
-        self._is_writing = True
+        self._writing_since = self._loop.time()
         await response.prepare(self._request)
         await response.write_eof()
         return Relayed(outcome=Outcome.ANSWERED, response=response, answered=answered)
@@ -197,12 +206,9 @@ class _Exchange:
         )
 
     async def _write(self, response: web.StreamResponse, data: bytes) -> None:
-        began = self._loop.time()
-        self._limit.reschedule(min(self._deadline, began + UNREAD_SECONDS))
-        self._is_writing = True
+        began = self._writing_since = self._loop.time()
         await response.write(data)
-        self._is_writing = False
-        self._limit.reschedule(self._deadline)
+        self._writing_since = None
         self._seconds_unread += self._loop.time() - began
 
     @property
@@ -229,5 +235,9 @@ class _Exchange:
         if client is not None:
             # Else it would take the part for the whole.
             client.abort()
-        answered = None if client_is_gone or self._is_writing else self._answered(complete=False, seconds=self._seconds)
+        answered = (
+            None
+            if client_is_gone or self._writing_since is not None
+            else self._answered(complete=False, seconds=self._seconds)
+        )
         return Relayed(outcome=Outcome.ANSWERED, response=self._response, answered=answered, detail=detail)

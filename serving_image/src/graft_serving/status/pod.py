@@ -162,7 +162,7 @@ class ServingPod:
         """What somebody may wait for: neither counters nor the steps of a version that is on its way."""
         lifecycle = self._lifecycle
         settled = [_outcome(record) for record in lifecycle.records.values() if is_settled(record)]
-        routes = [(name, self._live_route(name)) for name in lifecycle.routes]
+        routes = [(name, alias.live) for name, alias in self._table.aliases.items() if alias.live]
         return (
             (lifecycle.wanted_digest, lifecycle.message, lifecycle.is_ready, self._monitor.state),
             self._demand.times_told,

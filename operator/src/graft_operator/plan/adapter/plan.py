@@ -72,9 +72,9 @@ def plan_adapter(seen: AdapterSnapshot, now: datetime, platform: Platform) -> Pl
     if adapter.spec.deletion_policy == "Delete" and CLEANUP_FINALIZER not in adapter.metadata.finalizers:
         return Plan(actions=(AddFinalizer(CLEANUP_FINALIZER),), requeue_after=0)
     if is_settled(seen):
-        deletions, seconds = finished_jobs(replace(seen, recipe=adapter.status.recipe), now)
+        ended, seconds = finished_jobs(replace(seen, recipe=adapter.status.recipe), now)
         rests = Rollout(mode=adapter.status.serving.mode_in_force, target=adapter.status.serving.target)
-        actions = (*deletions, *merged_actions(seen, rests, platform))  # others may have edited what it runs by
+        actions = (*ended, *merged_actions(seen, rests, platform))  # others may have edited what it runs by
         return Plan(actions=actions, status=adapter.status, requeue_after=seconds)
     seen = with_candidate(seen) if seen.recipe is None else seen
     if seen.unknown is not None and not seen.unknown.reason and not adapter.status.conditions:

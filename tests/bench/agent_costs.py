@@ -1,0 +1,139 @@
+"""What many adapters cost the agent's event loop, beside the requests that it carries: `make bench-agent`.
+
+CPU time of one pass over all versions, of reading a wanted set, and of the documents that are told; of these also the
+longest time for which the event loop is held at once.
+"""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+from tests.serving.published import base_manifest
+
+from graft_registry.store import ObjectStore
+from graft_serving.adapters.cache import AdapterCache
+from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
+from graft_serving.adapters.memory import Memory
+from graft_serving.adapters.records import VersionRecord
+from graft_serving.adapters.registry_source import RegistrySource
+from graft_serving.api.model_list import model_list
+from graft_serving.engine.monitor import EngineMonitor
+from graft_serving.status.pod import ServingPod
+from graft_serving.telemetry.answered import Answered, Asker, Usage
+from graft_serving.telemetry.metrics import Metrics
+from graft_serving.versions import VersionState
+from graft_serving.wanted.documents import parse_wanted_set
+
+COUNTS = (1, 100, 1000, 3000)
+TRIES = 3
+ANSWER = Answered(status=200, seconds=1.0, first_token_seconds=0.1, usage=Usage(10, 100))
+
+
+def wanted(base: Any, count: int) -> bytes:
+    """A wanted set of so many adapters, each with one version."""
+    adapters = [
+        {
+            "name": f"adapter-{number:05d}",
+            "versions": [{"number": 6, "manifestDigest": f"sha256:{number:064x}"}],
+            "route": [{"number": 6, "weight": 100}],
+            "forwardTo": None,
+            "decision": {"target": 6, "previous": None, "weight": 100},
+        }
+        for number in range(count)
+    ]
+    base = {"name": base.name, "digest": base.digest, "forwardTo": None}
+    return json.dumps({"schema": "graft.dev/wanted/v1", "base": base, "adapters": adapters}).encode()
+
+
+def cpu(work: Callable[[], object]) -> float:
+    """The shortest of some tries, in milliseconds of CPU time."""
+    taken = []
+    for _ in range(TRIES):
+        began = time.process_time()
+        work()
+        taken.append(time.process_time() - began)
+    return 1000 * min(taken)
+
+
+async def in_slices(make: Callable[[], Awaitable[bytes]]) -> tuple[float, float, int]:
+    """CPU time of a document, and the longest time without a turn for others, in milliseconds; its size in KiB."""
+    longest = 0.0
+
+    async def others() -> None:
+        nonlocal longest
+        while True:
+            began = time.process_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.process_time() - began)
+
+    beside = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    began = time.process_time()
+    made = await make()
+    taken = time.process_time() - began
+    beside.cancel()
+    return 1000 * taken, 1000 * longest, len(made) >> 10
+
+
+def serving(folder: Path, raw: bytes) -> tuple[Lifecycle, ServingPod, Metrics]:
+    """A pod on which everything is proven, and has been asked, without an engine."""
+    base, metrics = base_manifest(), Metrics()
+    monitor = EngineMonitor(cast(Any, None), poll_seconds=1, on_change=lambda: None)
+    monitor.state, monitor.starts, monitor.base_model = "Ready", 1, "tiny"
+    cache = AdapterCache(folder, RegistrySource(lambda: cast(ObjectStore, None), "team-a"))
+    lifecycle = Lifecycle(
+        LifecycleSettings(pod="tiny-0", base_digest=base.digest, retry_seconds=1, cache_bytes=0),
+        cache=cache,
+        bring_up=cast(Any, None),
+        monitor=monitor,
+        memory=Memory(folder / ".agent"),
+        observer=metrics,
+        on_reconciled=lambda: pod.refresh(),
+    )
+    pod = ServingPod(name="tiny-0", base=base, peer=None, lifecycle=lifecycle, monitor=monitor)
+    lifecycle.apply(raw)
+    assert lifecycle.wanted is not None
+    loaded = {}
+    for adapter in lifecycle.wanted.adapters:
+        for key in adapter.version_keys:
+            record = lifecycle.records[key] = VersionRecord(key, state=VersionState.PROVEN)
+            loaded[key.engine_name] = cache.place_of(key)
+            record.traffic.count(Asker(), ANSWER)
+            metrics.answered(key.adapter, f"v{key.number}", ANSWER)
+            metrics.loaded(key, 0.5)
+    monitor.loaded = loaded
+    lifecycle._reconcile(cast(Any, None))
+    return lifecycle, pod, metrics
+
+
+async def measure(count: int) -> str:
+    """One row of the table."""
+    base = base_manifest()
+    raw = wanted(base, count)
+    with tempfile.TemporaryDirectory() as folder:
+        lifecycle, pod, metrics = serving(Path(folder), raw)
+        read = cpu(lambda: parse_wanted_set(raw))
+        a_pass = cpu(lambda: lifecycle._reconcile(cast(Any, None)))
+        models = cpu(lambda: json.dumps(model_list(pod.table, base_digest=base.digest)))
+        state, state_at_once, state_size = await in_slices(pod.state)
+        page, page_at_once, page_size = await in_slices(metrics.exposed)
+    told = f"{state:.0f}, {state_at_once:.1f} ({state_size:,} KiB) | {page:.0f}, {page_at_once:.1f} ({page_size:,} KiB)"
+    return f"| {count:,} | {read:.1f} | {a_pass:.1f} | {models:.1f} | {told} |"
+
+
+def main() -> None:
+    """Print a table for docs/benchmarks.md."""
+    print(
+        "| adapters | wanted set read | a pass | `/v1/models` | `/state`, its longest slice | `/metrics`, its longest |"
+    )
+    print("|---|---|---|---|---|---|")
+    for count in COUNTS:
+        print(asyncio.run(measure(count)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""The formats of training rows, and how each becomes a conversation or a text.
+
+Every chat-like format is converted to `messages` with the roles system, user, assistant and tool, so that one
+renderer (`rendering.py`) sees one shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from graft_trainer.data.conversation import Conversation, Example, Message, Text
+from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.turns import REASONING, from_json_text, parse_tools, parse_turns, text_of, unused_keys
+
+Record = Mapping[str, Any]
+
+TURNS: Final = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat")
+"""Names under which sets keep a list of turns."""
+
+ALIASES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "Alpaca": (("instruction", "output"), ("instruction", "response"), ("instruction", "answer")),
+    "PromptCompletion": (
+        ("prompt", "completion"),
+        ("prompt", "response"),
+        ("prompt", "answer"),
+        ("question", "answer"),
+        ("question", "response"),
+        ("question", "solution"),
+        ("query", "response"),
+        ("query", "answer"),
+        ("input", "output"),
+        ("inputs", "targets"),
+        ("problem", "solution"),
+        ("problem", "generated_solution"),
+        ("problem", "answer"),
+    ),
+}
+"""Names of question and answer, by format, the format's own first."""
+
+SYSTEM: Final = ("system", "system_prompt")
+"""Names of a turn of the system's beside the others."""
+
+EXTRA: Final = ("input", "context")
+"""Names of what a question is about, which follows it after a blank line."""
+
+MEDIA: Final = ("image", "images", "audio", "audios", "video", "videos")
+
+USED: Final = frozenset({*TURNS, "tools", "functions", "history", "text", *EXTRA, *SYSTEM, *REASONING[:2]})
+
+PREFERENCES: Final = ("chosen", "rejected")
+LABELS: Final = ("label", "kto_tag")
+
+
+def detect_format(record: Record) -> str:
+    """Name the format of a record by its keys.
+
+    Raises UnusableRowError where the keys fit no format.
+    """
+    if record.get("conversations") is not None and record.get("messages") is None:
+        return "ShareGPT"
+    for name, matches in SIGNATURES.items():
+        if matches(record):
+            return name
+    _check_preferences(record)
+    raise UnusableRowError(
+        DropReason.WRONG_KEYS,
+        f"cannot tell the format from the keys {sorted(map(str, record))}; expected messages, conversations, "
+        "instruction and output, prompt and completion, question and answer, or text; spec.dataset.columns can map "
+        "others to these",
+    )
+
+
+def to_example(record: Record, format_name: str, *, place: str = "") -> Example:
+    """Convert one record of the named format; ``place`` says where it is from.
+
+    Raises UnusableRowError with what is wrong and where in the record.
+    """
+    _check_preferences(record)
+    if not SIGNATURES[format_name](record):
+        raise UnusableRowError(DropReason.WRONG_KEYS, f"format {format_name} needs the keys {NEEDED[format_name]}")
+    return CONVERTERS[format_name](record, place)
+
+
+def unused_in(record: Record, format_name: str) -> set[str]:
+    """Return the keys of a record and its turns that nothing is made of."""
+    question, answer = _pair(record, format_name) or ("", "")
+    own = {str(key) for key, value in record.items() if value not in (None, "", []) and key not in USED}
+    turns = next((key for key in TURNS if key in record), None)
+    return (own - {question, answer}) | (unused_keys(record[turns], turns) if turns else set())
+
+
+def with_columns(record: Record, columns: Mapping[str, str]) -> Record:
+    """Return a record under the names that are known here; ``columns`` maps those to the set's own."""
+    if not columns:
+        return record
+    renamed = {theirs: ours for ours, theirs in columns.items()}
+    kept = {key: value for key, value in record.items() if key not in renamed and key not in columns}
+    return kept | {ours: record[theirs] for theirs, ours in renamed.items() if theirs in record}
+
+
+def _check_preferences(record: Record) -> None:
+    """Refuse rows that say which of two answers is better: learned as they are, they would teach the worse one.
+
+    A set that has the conversation to learn beside the pairs is read for that.
+    """
+    media = next((key for key in MEDIA if record.get(key)), None)
+    if media is not None:
+        raise UnusableRowError(DropReason.NOT_TEXT, f"{media} is no text, and only text can be learned")
+    if record.get("messages") is not None:
+        return
+    if all(record.get(key) is not None for key in PREFERENCES):
+        raise UnusableRowError(
+            DropReason.PREFERENCE,
+            "a pair of a chosen and a rejected answer is no row to learn word for word; give the chosen ones as "
+            "messages, or as prompt and completion",
+        )
+    label = next((key for key in LABELS if isinstance(record.get(key), bool)), None)
+    if label is not None:
+        raise UnusableRowError(
+            DropReason.PREFERENCE,
+            f"{label} says whether the answer is wanted, so it is no row to learn word for word; give the wanted ones "
+            f"without {label}",
+        )
+
+
+def _from_turns(record: Record, place: str) -> Conversation:
+    key = next(key for key in TURNS if _may_be_turns(record.get(key), key))
+    messages = parse_turns(record[key], key)
+    if messages[0].role != "system":
+        messages = [*_system(record), *messages]
+    return _conversation(messages, record, place)
+
+
+def _from_alpaca(record: Record, place: str) -> Conversation:
+    question, answer = _keys(record, "Alpaca")
+    asked = _with_extra(_non_empty(record, question), record, question)
+    last = Message("assistant", _non_empty(record, answer), reasoning=_reasoning(record))
+    return _conversation([*_system(record), *_history(record), Message("user", asked), last], record, place)
+
+
+def _from_prompt_completion(record: Record, place: str) -> Conversation:
+    question, answer = _keys(record, "PromptCompletion")
+    before = _side(record, question, "user")
+    if before[-1].role == "user":
+        before[-1] = Message("user", _with_extra(before[-1].content, record, question))
+    after = _side(record, answer, "assistant")
+    if after[-1].role == "assistant" and (thought := _reasoning(record)):
+        after[-1] = Message("assistant", after[-1].content, reasoning=thought)
+    return _conversation([*_system(record), *before, *after], record, place)
+
+
+def _from_text(record: Record, place: str) -> Text:
+    return Text(_non_empty(record, "text"), place=place)
+
+
+def _side(record: Record, key: str, role: str) -> list[Message]:
+    """Read a question or an answer: a text, or a list of turns."""
+    return parse_turns(record[key], key) if isinstance(record[key], list) else [Message(role, _non_empty(record, key))]
+
+
+def _with_extra(asked: str, record: Record, key: str) -> str:
+    """Return a question with what it is about."""
+    extra = next((name for name in EXTRA if name != key and record.get(name)), None)
+    return asked if extra is None else f"{asked}\n\n{text_of(record[extra], extra)}"
+
+
+def _history(record: Record) -> list[Message]:
+    """Return the turns before, which some Alpaca sets keep as pairs of question and answer."""
+    pairs = from_json_text(record.get("history") or [], "history")
+    if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        raise UnusableRowError(DropReason.MALFORMED, "history must be a list of pairs of question and answer")
+    roles = ("user", "assistant")
+    return [Message(role, text_of(text, "history")) for pair in pairs for role, text in zip(roles, pair, strict=True)]
+
+
+def _conversation(messages: list[Message], record: Record, place: str) -> Conversation:
+    if not any(message.role == "assistant" and message.says_something for message in messages):
+        raise UnusableRowError(DropReason.NO_ANSWER, "no assistant turn says anything, so there is nothing to learn")
+    if not any(message.is_to_learn for message in messages):
+        raise UnusableRowError(DropReason.NO_ANSWER, "every answer has weight 0, so there is nothing to learn")
+    tools = parse_tools(record.get("tools")) or parse_tools(record.get("functions"), "functions")
+    return Conversation(tuple(messages), tools=tools, place=place)
+
+
+def _system(record: Record) -> list[Message]:
+    """Return the turn that some sets keep beside the others."""
+    name = next((name for name in SYSTEM if record.get(name)), None)
+    return [] if name is None else [Message("system", text_of(record[name], name))]
+
+
+def _reasoning(record: Record) -> str:
+    name = next((name for name in REASONING[:2] if record.get(name)), None)
+    return "" if name is None else text_of(record[name], name)
+
+
+def _non_empty(record: Record, key: str) -> str:
+    text = text_of(record[key], key)
+    if not text.strip():
+        raise UnusableRowError(DropReason.NO_ANSWER, f"{key} must not be empty")
+    return text
+
+
+def _pair(record: Record, format_name: str) -> tuple[str, str] | None:
+    """Return the keys of question and answer, None where the format or the record has none."""
+    return next((pair for pair in ALIASES.get(format_name, ()) if set(pair) <= record.keys()), None)
+
+
+def _keys(record: Record, format_name: str) -> tuple[str, str]:
+    pair = _pair(record, format_name)
+    assert pair is not None
+    return pair
+
+
+def _has_turns(record: Record) -> bool:
+    return any(_may_be_turns(record.get(key), key) for key in TURNS)
+
+
+def _may_be_turns(value: Any, key: str) -> bool:
+    """Tell whether a value is meant to be turns: ``dialogue`` and the like may be a text of something else, too."""
+    if key in TURNS[:2]:
+        return value is not None
+    return isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
+
+
+SIGNATURES: Final[Mapping[str, Callable[[Record], bool]]] = {
+    "Messages": _has_turns,
+    "ShareGPT": _has_turns,
+    "Alpaca": lambda record: _pair(record, "Alpaca") is not None,
+    "PromptCompletion": lambda record: _pair(record, "PromptCompletion") is not None,
+    # One turn of a tree of messages, as in OpenAssistant's, is no text to learn as it is.
+    "Text": lambda record: "text" in record and "role" not in record,
+}
+"""Whether a record is of each format, in the order in which Auto tries them."""
+
+
+NEEDED: Final[Mapping[str, list[str]]] = {
+    "Messages": ["messages"],
+    "ShareGPT": ["conversations"],
+    "Alpaca": ["instruction", "output"],
+    "PromptCompletion": ["prompt", "completion"],
+    "Text": ["text"],
+}
+
+CONVERTERS: Final[Mapping[str, Callable[[Record, str], Example]]] = {
+    "Messages": _from_turns,
+    "ShareGPT": _from_turns,
+    "Alpaca": _from_alpaca,
+    "PromptCompletion": _from_prompt_completion,
+    "Text": _from_text,
+}

@@ -1,0 +1,169 @@
+"""Reads the records of a file, one by one, whatever type it has.
+
+A record that is broken is handed on as the error that it is, so that others can still be used. Only what makes the
+whole file unreadable is raised.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.file_types import DAMAGES, detect_file_type, open_bytes
+from graft_trainer.data.formats import SIGNATURES
+from graft_trainer.outcome import BadDatasetError
+
+Record = Mapping[str, Any]
+Records = Iterator[tuple[str, Record | UnusableRowError]]
+"""Where each record is in its file, such as ``line 7``, and what it is."""
+
+PARQUET_BATCH_ROWS = 1024
+"""Rows that are turned into Python objects at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file on the local disk, and the name under which its user knows it."""
+
+    path: Path
+    uri: str
+
+
+def read_records(file: DataFile, file_type: str, *, field: str) -> Records:
+    """Yield the records of a file; ``file_type`` of Auto finds the type out.
+
+    Raises BadDatasetError where the file as a whole is not of that type.
+    """
+    if file_type == "Auto":
+        file_type = detect_file_type(file.path, file.uri, field=field)
+    try:
+        yield from READERS[file_type](file.path)
+    except UnicodeDecodeError as error:
+        raise BadDatasetError(f"{file.uri} is not UTF-8 text ({error}); save it as UTF-8", field=field) from error
+    except DAMAGES as error:
+        raise BadDatasetError(
+            f"{file.uri} is damaged or cut short ({error}); compress it again", field=field
+        ) from error
+    except WrongFileTypeError as error:
+        raise BadDatasetError(
+            f"{file.uri} cannot be read as {file_type}: {error}; mend the file or set spec.dataset.fileType",
+            field=field,
+        ) from error
+
+
+class WrongFileTypeError(Exception):
+    """The content is not what the file's type says."""
+
+
+def _json_lines(path: Path) -> Records:
+    with open_bytes(path) as stream:
+        # Lines end at \n only: JSON strings may hold U+2028, at which splitlines() would cut.
+        for number, line in enumerate(stream, start=1):
+            if line.strip():
+                yield f"line {number}", _json_record(line, "utf-8-sig" if number == 1 else "utf-8")
+
+
+def _json_record(line: bytes, encoding: str) -> Record | UnusableRowError:
+    try:
+        record = json.loads(line.decode(encoding))
+    except (ValueError, RecursionError) as error:
+        return UnusableRowError(DropReason.NOT_JSON, f"not JSON ({error})")
+    return _object(record)
+
+
+def _json_document(path: Path) -> Records:
+    with open_bytes(path) as stream:
+        text = stream.read().decode("utf-8-sig")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WrongFileTypeError(f"it is not one JSON document ({error})") from error
+    for number, record in enumerate(_rows_of(document), start=1):
+        yield f"row {number}", _object(record)
+
+
+def _rows_of(document: Any) -> list[Any]:
+    if isinstance(document, list):
+        return document
+    if isinstance(document, dict):
+        if any(matches(document) for matches in SIGNATURES.values()):
+            return [document]
+        lists = [value for value in document.values() if isinstance(value, list)]
+        if len(lists) == 1:
+            return lists[0]
+        raise WrongFileTypeError(f"its object holds {len(lists)} lists, and exactly one of them can be the rows")
+    raise WrongFileTypeError("it must be a list of rows, or an object that holds one list of rows")
+
+
+def _csv_rows(path: Path) -> Records:
+    # Answers may be longer than the 128 KiB at which the module stops by default.
+    csv.field_size_limit(sys.maxsize)
+    with open_bytes(path) as stream:
+        header = stream.readline().decode("utf-8-sig")
+    # The first of them that the header has; a table of one column has none.
+    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
+    with open_bytes(path) as stream:
+        text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
+        reader = csv.DictReader(text, delimiter=delimiter, strict=True)
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        try:
+            for record in reader:
+                yield f"line {reader.line_num}", _csv_record(record)
+        except csv.Error as error:
+            raise WrongFileTypeError(f"after line {reader.line_num}: {error}") from error
+
+
+def _csv_record(record: dict[Any, Any]) -> Record | UnusableRowError:
+    # DictReader files surplus cells under the key None, and gives None for those that are missing.
+    if None in record or None in record.values():
+        return UnusableRowError(DropReason.MALFORMED, "has more or fewer cells than the header")
+    return record
+
+
+def _parquet_rows(path: Path) -> Records:
+    # Takes longer to import than most files take to read.
+    import pyarrow
+    import pyarrow.parquet
+
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as table:
+            for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", {key: _without_padding(value) for key, value in record.items()}
+    except (pyarrow.ArrowException, OSError) as error:
+        raise WrongFileTypeError(str(error)) from error
+
+
+def _without_padding(value: Any) -> Any:
+    """Leave out nulls within a cell: Arrow gives all structs of a column the fields of every one of them.
+
+    Dates and the like, which no JSON has, become texts.
+    """
+    if isinstance(value, Mapping):
+        return {key: _without_padding(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_padding(item) for item in value]
+    return value if isinstance(value, (str, bool, int, float, bytes)) or value is None else str(value)
+
+
+def _object(record: Any) -> Record | UnusableRowError:
+    if not isinstance(record, dict):
+        return UnusableRowError(DropReason.NOT_AN_OBJECT, f"must be a JSON object, not {type(record).__name__}")
+    return record
+
+
+READERS: dict[str, Callable[[Path], Records]] = {
+    "JSONL": _json_lines,
+    "JSON": _json_document,
+    "Parquet": _parquet_rows,
+    "CSV": _csv_rows,
+}

@@ -1,0 +1,244 @@
+"""Turns examples into token ids and labels with the base's own chat template.
+
+Serving renders requests with that same template, so training must too. Labels cover the assistant's turns only; every
+other token is masked. `answers` finds them in the text, `encoding` in the tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from graft_trainer.data.answers import Piece, answer_text, pieces_of
+from graft_trainer.data.chat_template import SOME_DAY, ChatTemplate
+from graft_trainer.data.conversation import Conversation, Example, Message, Text
+from graft_trainer.data.dropped_rows import DropReason, DropTally, UnusableRowError, check_limit
+from graft_trainer.data.encoding import Encoded, Encoder
+from graft_trainer.data.rows import RenderedRows, Row, Span, samples_of
+from graft_trainer.outcome import BadDatasetError, BaseMismatchError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+MAX_TRUNCATED_SHARE = 0.25
+"""More rows than this cut short means that the model would learn not to finish its answers."""
+
+BATCH = 500
+"""Examples that are tokenized together."""
+
+
+class Renderer:
+    """Renders examples as a server of this base would."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        stops: frozenset[int] | None = None,
+        today: date = SOME_DAY,
+        vocabulary: int | None = None,
+    ) -> None:
+        """Make a renderer.
+
+        Args:
+            tokenizer: the base's.
+            stops: tokens at which a server ends an answer; the tokenizer's end token where nothing is said.
+            today: what templates that write the date are told.
+            vocabulary: rows of the base's embedding.
+        """
+        self.tokenizer = tokenizer
+        self.template = ChatTemplate(tokenizer, today=today)
+        self.encoder = Encoder(tokenizer, self.template)
+        self._stops = stops or frozenset({tokenizer.eos_token_id})
+        self._vocabulary = vocabulary
+        self._told = False
+
+    def pieces(self, example: Example) -> list[Piece]:
+        """Return the texts to train on of an example. Raises UnusableRowError."""
+        if isinstance(example, Conversation):
+            return pieces_of(example, self.template)
+        return [Piece(example.text, ((0, len(example.text)),), 0)]
+
+    def rows(self, examples: Sequence[Example], pieces: Sequence[list[Piece]], max_length: int) -> list[list[Row]]:
+        """Tokenize the pieces of examples, cut to ``max_length`` tokens."""
+        longest = max_length * self.encoder.longest_token
+        texts = [
+            (piece.text[:longest], [(start, min(end, longest)) for start, end in piece.spans if start < longest])
+            for example, of_example in zip(examples, pieces, strict=True)
+            if not isinstance(example, Text)
+            for piece in of_example
+        ]
+        encoded = iter(self.encoder.encode(texts))
+        return [
+            [self._text_row(example.text, max_length, longest)]
+            if isinstance(example, Text)
+            else [self._row(next(encoded), piece, max_length, longest) for piece in of_example]
+            for example, of_example in zip(examples, pieces, strict=True)
+        ]
+
+    def render(self, example: Example, *, max_length: int) -> list[Row]:
+        """Render one example: one row, or one for each answer that the template renders differently later on.
+
+        Raises UnusableRowError where the template refuses it, and BadDatasetError where there is no template.
+        """
+        return self.rows([example], [self.pieces(example)], max_length)[0]
+
+    def prompt_ids(self, prompt: Conversation) -> list[int]:
+        """Render the turns so far and open the assistant's next one, as a server does for a chat request."""
+        template = self.template
+        return self.encoder.ids(
+            template.render(template.turns(prompt.messages), template.tools(prompt.tools), ask=True)
+        )
+
+    def expected(self, prompt: Conversation, answer: Message) -> str:
+        """Return what a server returns for the one right answer: with what the template writes around its words."""
+        ids = self.encoder.ids(answer_text(prompt, answer, self.template).answer)
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def _row(self, encoded: Encoded, piece: Piece, max_length: int, longest: int) -> Row:
+        ids, spans = encoded.ids, list(encoded.spans)
+        if len(piece.text) <= longest and spans and piece.spans[-1][1] == len(piece.text):
+            start, end = spans[-1]
+            if self._stops.isdisjoint(ids[start:end]):
+                self._tell_of_end(ids[start:end])
+                ids.append(self.tokenizer.eos_token_id)
+                spans[-1] = (start, len(ids))
+        return self._cut(ids, spans, max_length)
+
+    def _text_row(self, text: str, max_length: int, longest: int) -> Row:
+        """Tokenize a text that may be rendered already: what begins and ends it is added only where it is missing."""
+        tokenizer = self.tokenizer
+        begins = bool(tokenizer.bos_token) and text.lstrip().startswith(tokenizer.bos_token)
+        ids = array("i", tokenizer(text[:longest], add_special_tokens=not begins)["input_ids"])
+        while len(ids) > 1 and ids[-1] == ids[-2] == tokenizer.eos_token_id:
+            ids.pop()
+        last = next((token for token in reversed(ids) if str(tokenizer.decode([token])).strip()), None)
+        if last not in self._stops:
+            ids.append(tokenizer.eos_token_id)
+        return self._cut(ids, [(0, len(ids))], max_length)
+
+    def _cut(self, ids: array[int], spans: list[Span], max_length: int) -> Row:
+        if self._vocabulary is not None and len(ids) and max(ids) >= self._vocabulary:
+            raise BaseMismatchError(
+                f"the tokenizer of the base makes token {max(ids)} of the rows, but its embedding has "
+                f"{self._vocabulary}: tokens were added to one and not to the other; resize the embedding, or remove "
+                "them",
+                field="spec.baseModelRef",
+            )
+        kept = tuple((start, min(end, max_length)) for start, end in spans if start < min(end, max_length))
+        return Row(ids[:max_length], kept, truncated=len(ids) > max_length)
+
+    def _tell_of_end(self, answer: array[int]) -> None:
+        if not self._told:
+            self._told = True
+            ends = self.tokenizer.convert_ids_to_tokens(sorted(self._stops))
+            logger.warning(
+                "the chat template ends answers with %r, which no server stops at (it stops at %s): %s is learned "
+                "after each last answer",
+                self.tokenizer.decode(answer[-2:].tolist()),
+                ", ".join(ends),
+                self.tokenizer.eos_token,
+            )
+
+
+@dataclass(slots=True)
+class _Usable:
+    """What has been rendered so far."""
+
+    examples: list[Example] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    dropped: DropTally = field(default_factory=DropTally)
+    masked: int = 0
+
+    def add(self, example: Example, pieces: Sequence[Piece], rows: Sequence[Row], max_length: int) -> None:
+        """Take the rows of an example that something is learned from."""
+        used = [(piece, row) for piece, row in zip(pieces, rows, strict=True) if not row.fully_masked]
+        if not used:
+            message = f"no token of an answer is among the first {max_length} tokens"
+            self.dropped.add(example.place, UnusableRowError(DropReason.FULLY_MASKED, message))
+            return
+        for piece, row in used:
+            self.rows.append(row)
+            self.examples.append(_until(example, piece.turns))
+        if isinstance(example, Conversation):
+            self.masked += sum(message.role == "assistant" for message in example.messages)
+            self.masked -= sum(len(row.answers) for _, row in used)
+
+
+def render_rows(
+    examples: Sequence[Example],
+    renderer: Renderer,
+    *,
+    max_length: int,
+    max_dropped_percent: int,
+    between_batches: Callable[[int], None] = lambda done: None,
+) -> RenderedRows:
+    """Render every example, leaving out those that cannot be learned from.
+
+    ``between_batches`` is told how many examples are done, and may raise to stop.
+    Raises BadDatasetError where too many are left out or truncated, or the base has no chat template.
+    """
+    usable = _Usable()
+    for batch in _batches(examples, BATCH):
+        known: list[tuple[Example, list[Piece]]] = []
+        for example in batch:
+            try:
+                known.append((example, renderer.pieces(example)))
+            except UnusableRowError as error:
+                usable.dropped.add(example.place, error)
+        pieces = [of_example for _, of_example in known]
+        rows = renderer.rows([example for example, _ in known], pieces, max_length)
+        for (example, of_example), of_rows in zip(known, rows, strict=True):
+            usable.add(example, of_example, of_rows, max_length)
+        between_batches(len(usable.rows) + usable.dropped.total)
+    _check_limits(usable.dropped, usable.rows, max_length, max_dropped_percent)
+    return RenderedRows(
+        rows=tuple(usable.rows),
+        examples=tuple(usable.examples),
+        truncated=sum(row.truncated for row in usable.rows),
+        dropped=usable.dropped,
+        samples=samples_of(usable.examples, usable.rows, renderer.tokenizer),
+        masked_answers=usable.masked,
+    )
+
+
+def prompt_token_ids(prompt: Conversation, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Render the turns so far and open the assistant's next one, as a server does for a chat request."""
+    return Renderer(tokenizer).prompt_ids(prompt)
+
+
+def _batches(examples: Sequence[Example], size: int) -> Iterator[list[Example]]:
+    remaining = iter(examples)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def _until(example: Example, turns: int) -> Example:
+    """Return an example up to one of its turns."""
+    if isinstance(example, Text) or turns == len(example.messages):
+        return example
+    return Conversation(example.messages[:turns], example.tools, example.place)
+
+
+def _check_limits(dropped: DropTally, rows: Sequence[Row], max_length: int, max_dropped_percent: int) -> None:
+    masked = dropped.counts[DropReason.FULLY_MASKED]
+    total = len(rows) + dropped.total
+    if masked * 2 >= dropped.total:
+        fault, fix = "spec.training.maxSequenceLength", "Raise spec.training.maxSequenceLength or shorten the prompts"
+    else:
+        fault, fix = "spec.dataset", "Change the rows to turns that the base's chat template knows"
+    check_limit(dropped, total, max_percent=max_dropped_percent, field=fault, fix=fix)
+    truncated = sum(row.truncated for row in rows)
+    if truncated > MAX_TRUNCATED_SHARE * total:
+        raise BadDatasetError(
+            f"{truncated} of {total} rows are longer than {max_length} tokens and would lose the end of "
+            "their answers; raise spec.training.maxSequenceLength or shorten the rows",
+            field="spec.training.maxSequenceLength",
+        )

@@ -1,0 +1,226 @@
+"""Reads the turns of a chat: roles, words, reasoning, calls of tools, and which answers are to be learned.
+
+The forms are those of OpenAI's fine-tuning files, ShareGPT, LLaMA-Factory, Axolotl and TRL.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from graft_trainer.data.conversation import Message
+from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+
+ROLES: Final[Mapping[str, str]] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "ipython": "tool",
+}
+"""Roles of chat messages, and what each is to a chat template."""
+
+SHAREGPT_ROLES: Final[Mapping[str, str]] = {
+    **ROLES,
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "observation": "tool",
+    "function_response": "tool",
+    "function_call": "assistant",
+    "tool_call": "assistant",
+}
+CALLING_ROLES: Final = frozenset({"function_call", "tool_call"})
+"""Roles of turns whose words are the JSON of a call."""
+
+REASONING: Final = ("reasoning_content", "thinking", "reasoning", "thoughts")
+WEIGHTS: Final = ("weight", "train", "trainable", "train_on_turn", "loss", "loss_mask", "learn")
+"""What sets call the mark of an answer that is to be learned or not: 1 or true, 0 or false."""
+
+USED: Final = frozenset(
+    {"role", "from", "content", "value", "tool_calls", "function_call", "name", "tool_call_id", "refusal"}
+) | {*REASONING, *WEIGHTS}
+
+
+def parse_turns(turns: Any, key: str) -> list[Message]:
+    """Read a list of turns, or its JSON text, which is what tables hold in a cell.
+
+    Each has ``role`` and ``content``, or ``from`` and ``value``. Raises UnusableRowError with the turn that is wrong.
+    """
+    turns = from_json_text(turns, key)
+    if not isinstance(turns, list) or not turns:
+        raise UnusableRowError(DropReason.MALFORMED, f"{key} must be a list with at least one turn")
+    if len(turns) > 1 and all(isinstance(turn, str) for turn in turns):
+        # Questions and answers by turns, without saying so.
+        turns = [{"role": ("user", "assistant")[index % 2], "content": turn} for index, turn in enumerate(turns)]
+    messages = []
+    for position, turn in enumerate(turns):
+        where = f"{key}[{position}]"
+        if not isinstance(turn, Mapping):
+            raise UnusableRowError(DropReason.MALFORMED, f"{where} must be an object")
+        messages.append(_message(turn, where))
+    return messages
+
+
+def unused_keys(turns: Any, key: str) -> set[str]:
+    """Return what turns hold that nothing is made of, as ``messages.mood``."""
+    if not isinstance(turns, list):
+        return set()
+    found = {
+        name
+        for turn in turns
+        if isinstance(turn, Mapping)
+        for name, value in turn.items()
+        if value not in (None, "", [])
+    }
+    return {f"{key}.{name}" for name in found if name not in USED}
+
+
+def parse_tools(tools: Any, where: str = "tools") -> str:
+    """Return the declared functions of a row as JSON text, empty where there are none.
+
+    Bare functions, as OpenAI's older files have them, are given the form of the newer ones.
+    """
+    tools = from_json_text(tools, where) if tools else None
+    if not tools:
+        return ""
+    if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
+        raise UnusableRowError(DropReason.MALFORMED, f"{where} must be a list of objects")
+    if where == "functions":
+        tools = [{"type": "function", "function": tool} for tool in tools]
+    return _to_json_text(tools, where)
+
+
+def text_of(value: Any, where: str) -> str:
+    """Return the value if it is a text that can be encoded, or a number, which tables hold for one.
+
+    Raises UnusableRowError.
+    """
+    if isinstance(value, (bool, int, float)):
+        value = json.dumps(value)
+    if not isinstance(value, str):
+        raise UnusableRowError(DropReason.MALFORMED, f"{where} must be a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UnusableRowError(
+            DropReason.MALFORMED, f"{where} holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
+        ) from error
+    return value
+
+
+def from_json_text(value: Any, where: str) -> Any:
+    """Return what a JSON text says; anything else is returned as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise UnusableRowError(DropReason.MALFORMED, f"{where} is a string that is not JSON ({error})") from error
+
+
+def _message(turn: Mapping[str, Any], where: str) -> Message:
+    named, content_key = _role(turn, where)
+    role = SHAREGPT_ROLES[named]
+    content = turn.get(content_key)
+    calls = _calls(turn, named, content, where)
+    if named in CALLING_ROLES:
+        content = ""
+    if content is None and turn.get("refusal"):
+        content, content_key = turn["refusal"], "refusal"
+    if content is None and calls:
+        content = ""
+    words, thought = _words(content, f"{where}.{content_key}")
+    return Message(
+        role,
+        words,
+        tool_calls=calls,
+        name=text_of(turn.get("name") or "", f"{where}.name"),
+        tool_call_id=text_of(turn.get("tool_call_id") or "", f"{where}.tool_call_id"),
+        reasoning=_reasoning(turn, where) or thought,
+        learned=_is_to_learn(turn, where),
+    )
+
+
+def _role(turn: Mapping[str, Any], where: str) -> tuple[str, str]:
+    """Return the name of a turn's role, and the key of its words."""
+    sharegpt = "role" not in turn and "from" in turn
+    key, roles = ("from", SHAREGPT_ROLES) if sharegpt else ("role", ROLES)
+    role = turn.get(key)
+    if not isinstance(role, str) or role not in roles:
+        raise UnusableRowError(DropReason.UNKNOWN_ROLE, f"{where}.{key} is {role!r}; expected one of {sorted(roles)}")
+    return role, "value" if "value" in turn and "content" not in turn else "content"
+
+
+def _reasoning(turn: Mapping[str, Any], where: str) -> str:
+    name = next((name for name in REASONING if turn.get(name)), None)
+    return "" if name is None else text_of(turn[name], f"{where}.{name}")
+
+
+def _is_to_learn(turn: Mapping[str, Any], where: str) -> bool:
+    """Return what the turn's weight says, by whatever name."""
+    name = next((name for name in WEIGHTS if turn.get(name) is not None), None)
+    if name is None:
+        return True
+    if turn[name] not in (0, 1):
+        raise UnusableRowError(
+            DropReason.MALFORMED, f"{where}.{name} is {turn[name]!r}; expected 0 or 1, false or true"
+        )
+    return bool(turn[name])
+
+
+def _words(content: Any, where: str) -> tuple[str, str]:
+    """Return a turn's words and the reasoning beside them; a list of parts is joined where all of them are text."""
+    if not isinstance(content, list) or not content:
+        return text_of(content, where), ""
+    words, thoughts = [], []
+    for part in content:
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if kind in ("text", "input_text", "output_text") and isinstance(part, Mapping):
+            words.append(text_of(part.get("text"), where))
+        elif kind in ("thinking", "reasoning") and isinstance(part, Mapping):
+            thoughts.append(text_of(part.get(kind) or part.get("text"), where))
+        else:
+            raise UnusableRowError(
+                DropReason.NOT_TEXT,
+                f"{where} has parts that are not text ({kind or type(part).__name__}); only text can be learned",
+            )
+    return "".join(words), "".join(thoughts)
+
+
+def _calls(turn: Mapping[str, Any], named: str, content: Any, where: str) -> str:
+    """Return calls as JSON text with their arguments as objects: what templates expect, and OpenAI writes as text."""
+    if named in CALLING_ROLES:
+        calls = from_json_text(content, f"{where}.{'value' if 'value' in turn else 'content'}")
+        calls = calls if isinstance(calls, list) else [calls]
+        return _calls_text([{"type": "function", "function": call} for call in calls], where)
+    if turn.get("function_call"):
+        call = from_json_text(turn["function_call"], f"{where}.function_call")
+        return _calls_text([{"type": "function", "function": call}], f"{where}.function_call")
+    calls = from_json_text(turn.get("tool_calls") or None, f"{where}.tool_calls")
+    return _calls_text(calls, f"{where}.tool_calls") if calls else ""
+
+
+def _calls_text(calls: Any, where: str) -> str:
+    if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
+        raise UnusableRowError(DropReason.MALFORMED, f"{where} must be a list of objects")
+    parsed = []
+    for position, call in enumerate(calls):
+        function = call.get("function")
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            raise UnusableRowError(DropReason.MALFORMED, f"{where}[{position}].function must be an object with a name")
+        arguments = function.get("arguments", function.get("parameters"))
+        # A call without arguments has none at all, an empty text, or null.
+        arguments = from_json_text(arguments, f"{where}[{position}].function.arguments") if arguments else {}
+        parsed.append({**call, "function": {"name": function["name"], "arguments": arguments}})
+    return _to_json_text(parsed, where)
+
+
+def _to_json_text(value: Any, where: str) -> str:
+    return text_of(json.dumps(value, ensure_ascii=False), where)

@@ -1,0 +1,254 @@
+"""Judges the finished adapter beside its base: on held-out rows and by exact answers.
+
+Both are judged on the *serving base*, in the base's own precision, with the adapter read back from the files that will
+be published. What an adapter scores on the 4-bit base that it was trained on is not what its users get.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from peft import PeftModel
+from transformers import DataCollatorForSeq2Seq, GenerationConfig, PreTrainedTokenizerBase
+
+from graft_trainer.config import Probe
+from graft_trainer.data.chat_template import THOUGHT
+from graft_trainer.data.conversation import Conversation, Example, Message
+from graft_trainer.data.dropped_rows import UnusableRowError
+from graft_trainer.data.rendering import Renderer
+from graft_trainer.data.rows import IGNORED, Row
+from graft_trainer.methods.long_context import LongContext
+
+Item = TypeVar("Item")
+
+BATCH_ROWS = 8
+BATCH_TOKENS = 8192
+"""Most rows and tokens, padding included, of a forward pass; a longer row is one by itself. The logits of a batch take
+vocabulary times tokens times 4 bytes, and what the training had room for must not be too much here."""
+
+MAX_ANSWER_TOKENS = 64
+"""Longest answer that is judged by exact match; longer texts never match word for word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt, as token ids, with the answer that counts as right."""
+
+    prompt_token_ids: list[int]
+    prompt: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A greedy answer: its tokens without the end token, and per token how far the best logit was ahead.
+
+    ``margins`` has one entry more than ``token_ids`` where the answer ended by itself: the end token's.
+    """
+
+    token_ids: list[int]
+    margins: list[float]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Figures of one model. Losses in nats per answer token; null where there was nothing to measure on."""
+
+    loss: float | None
+    exact_match: float | None
+    answers: list[Answer]
+
+    @property
+    def perplexity(self) -> float | None:
+        """``exp(loss)``."""
+        return None if self.loss is None else math.exp(min(self.loss, 700.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The adapter beside its base, on the same rows and questions."""
+
+    questions: list[Question]
+    adapter: Scores
+    base: Scores
+
+
+def compare(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    questions: list[Question],
+    *,
+    between_batches: Callable[[], None] = lambda: None,
+    context: LongContext | None = None,
+) -> Comparison:
+    """Score the adapter and, with it switched off, its base. ``between_batches`` may raise to stop.
+
+    A ``context`` longer than the base's own is the adapter's alone.
+    """
+    model.eval()
+    adapter = _score(model, tokenizer, rows, questions, between_batches)
+    with model.disable_adapter(), context.undone(model) if context else nullcontext():
+        base = _score(model, tokenizer, rows, questions, between_batches)
+    return Comparison(questions=questions, adapter=adapter, base=base)
+
+
+@torch.inference_mode()
+def _score(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    questions: list[Question],
+    between_batches: Callable[[], None],
+) -> Scores:
+    answers = greedy_answers(model, tokenizer, questions, between_batches)
+    right = [
+        visible(answer.text) == visible(question.expected) for answer, question in zip(answers, questions, strict=True)
+    ]
+    return Scores(
+        loss=mean_loss(model, tokenizer, rows, between_batches),
+        exact_match=sum(right) / len(right) if right else None,
+        answers=answers,
+    )
+
+
+def questions_of(
+    probes: Sequence[Probe], examples: Sequence[Example], renderer: Renderer, *, limit: int
+) -> list[Question]:
+    """Choose at most ``limit`` questions: every probe first, then held-out rows whose last turn is a short answer.
+
+    The right answer is what the template makes of it, an empty thought before it included: that is what is learned,
+    and what a server returns.
+    """
+    asked = [(Conversation((Message("user", probe.prompt),)), Message("assistant", probe.expected)) for probe in probes]
+    for example in examples:
+        if isinstance(example, Conversation) and is_answer(example.messages[-1]):
+            asked.append((Conversation(example.messages[:-1], example.tools), example.messages[-1]))
+    questions: list[Question] = []
+    for prompt, answer in asked:
+        if len(questions) == limit:
+            break
+        expected = _expected(prompt, answer, renderer)
+        if len(renderer.encoder.ids(expected)) <= MAX_ANSWER_TOKENS:
+            ids = renderer.prompt_ids(prompt)
+            questions.append(Question(ids, renderer.tokenizer.decode(ids), expected))
+    return questions
+
+
+def _expected(prompt: Conversation, answer: Message, renderer: Renderer) -> str:
+    try:
+        return renderer.expected(prompt, answer)
+    except UnusableRowError:
+        # A probe is nobody's row: whatever the template makes of its answer, the question can be asked.
+        return answer.content
+
+
+def visible(answer: str) -> str:
+    """Return what a user sees of an answer: without the thought before it, which servers keep apart."""
+    return answer.rpartition(THOUGHT)[2].strip()
+
+
+def is_answer(message: Message) -> bool:
+    """Whether a turn is nothing but words of the assistant, so that a generated text can equal it."""
+    return message.is_to_learn and not message.tool_calls
+
+
+def mean_loss(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    between_batches: Callable[[], None] = lambda: None,
+) -> float | None:
+    """Return the mean negative log-likelihood of the answer tokens, in nats; every token weighs the same."""
+    collate = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)
+    total, tokens = 0.0, 0
+    for batch in batches(rows, len):
+        between_batches()
+        inputs = collate([{"input_ids": row.input_ids, "labels": row.labels} for row in batch])
+        labels = inputs.pop("labels").to(model.device)
+        # Trained prompts come before the row's own tokens, so these are counted from the end.
+        logits = model(**inputs.to(model.device)).logits[:, -labels.shape[1] : -1].float()
+        targets = labels[:, 1:]
+        total += torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        ).item()
+        tokens += int((targets != IGNORED).sum())
+    return total / tokens if tokens else None
+
+
+def greedy_answers(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    between_batches: Callable[[], None] = lambda: None,
+) -> list[Answer]:
+    """Answer every question greedily, with at most MAX_ANSWER_TOKENS new tokens."""
+    answers: list[Answer] = []
+    ends = end_tokens(model, tokenizer)
+    # What a configuration leaves unset that is only passed along is filled from the model's own.
+    model.generation_config = _greedily(ends, tokenizer)
+    # A trained prompt would come before the padding, further from the question than it was trained to be.
+    most = 1 if model.active_peft_config.is_prompt_learning else BATCH_ROWS
+    for batch in batches(questions, lambda question: len(question.prompt_token_ids) + MAX_ANSWER_TOKENS, most=most):
+        between_batches()
+        prompts = tokenizer.pad(
+            {"input_ids": [question.prompt_token_ids for question in batch]},
+            padding_side="left",
+            return_tensors="pt",
+        ).to(model.device)
+        output = model.generate(**prompts)
+        best_two = torch.stack(output.logits, dim=1).float().topk(2).values
+        margins = (best_two[..., 0] - best_two[..., 1]).tolist()
+        new_tokens = output.sequences[:, prompts["input_ids"].shape[1] :].tolist()
+        answers += [_answer(ids, row, ends, tokenizer) for ids, row in zip(new_tokens, margins, strict=True)]
+    return answers
+
+
+def _answer(ids: list[int], margins: list[float], ends: set[int], tokenizer: PreTrainedTokenizerBase) -> Answer:
+    length = next((position for position, token in enumerate(ids) if token in ends), len(ids))
+    token_ids = ids[:length]
+    return Answer(token_ids, margins[: length + 1], tokenizer.decode(token_ids, skip_special_tokens=True))
+
+
+def _greedily(ends: set[int], tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """Return how answers are generated: greedily and by nothing else.
+
+    The base's own configuration may ask for a penalty on repetition, which a server applies or doesn't, and with which
+    the margins of the logits would not be those of what was chosen.
+    """
+    return GenerationConfig(
+        max_new_tokens=MAX_ANSWER_TOKENS,
+        do_sample=False,
+        eos_token_id=sorted(ends),
+        pad_token_id=tokenizer.pad_token_id,
+        return_dict_in_generate=True,
+        output_logits=True,
+        use_cache=True,
+    )
+
+
+def end_tokens(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Return the tokens at which an answer ends."""
+    configured = model.generation_config.eos_token_id
+    tokens = configured if isinstance(configured, list) else [configured]
+    return {token for token in (*tokens, tokenizer.eos_token_id) if token is not None}
+
+
+def batches(items: Iterable[Item], tokens: Callable[[Item], int], *, most: int = BATCH_ROWS) -> Iterator[list[Item]]:
+    """Cut items into batches of at most ``most``, each with no more than BATCH_TOKENS once it is padded."""
+    batch: list[Item] = []
+    longest = 0
+    for item in items:
+        longest = max(longest, tokens(item))
+        if batch and (len(batch) == most or (len(batch) + 1) * longest > BATCH_TOKENS):
+            yield batch
+            batch, longest = [], tokens(item)
+        batch.append(item)
+    if batch:
+        yield batch

@@ -1,0 +1,72 @@
+"""What is made ready before the base's weights are loaded: the adapter's plan, and the rows as tokens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from graft_trainer import model
+from graft_trainer.data.rendering import BATCH, Renderer, render_rows
+from graft_trainer.data.rows import RenderedRows
+from graft_trainer.methods.rehearsal import AdapterPlan, rehearse
+from graft_trainer.run import Run
+from graft_trainer.training.progress import ProgressWriter
+
+logger = logging.getLogger(__name__)
+
+REPORTED_ROWS = 20 * BATCH
+"""Rendered rows between two lines of the log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A run that nothing but the weights is missing of."""
+
+    renderer: Renderer
+    plan: AdapterPlan
+    training_rows: RenderedRows
+    evaluation_rows: RenderedRows
+
+
+def prepare(run: Run, progress: ProgressWriter) -> Prepared:
+    """Rehearse the adapter, then render the rows; stops in between where the pod is asked to.
+
+    Raises BaseMismatchError, InvalidConfigError and BadDatasetError.
+    """
+    path = run.config.base.path
+    tokenizer = model.load_tokenizer(path)
+    plan = rehearse(model.load_skeleton(path, run.context), run.config, run.base)
+    renderer = Renderer(
+        tokenizer,
+        stops=model.stop_tokens(path, tokenizer),
+        today=run.today,
+        vocabulary=run.base.fingerprint.vocab_size,
+    )
+    parts = []
+    for name, examples in (("training", run.dataset.training), ("evaluation", run.dataset.evaluation)):
+        rendered = render_rows(
+            examples,
+            renderer,
+            max_length=run.config.training.max_sequence_length,
+            max_dropped_percent=run.config.dataset.max_dropped_percent,
+            between_batches=_watch(run, progress, name, len(examples)),
+        )
+        logger.info("%s: %s", name, rendered)
+        parts.append(rendered)
+    return Prepared(renderer=renderer, plan=plan, training_rows=parts[0], evaluation_rows=parts[1])
+
+
+def _watch(run: Run, progress: ProgressWriter, name: str, total: int) -> Callable[[int], None]:
+    """Return what happens between two batches of rows: stop if asked, and now and then say how far it is."""
+    reported = 0
+
+    def between_batches(done: int) -> None:
+        nonlocal reported
+        run.notice.stop_if_requested()
+        if done - reported >= REPORTED_ROWS:
+            reported = done
+            logger.info("%s: %d of %d rows rendered", name, done, total)
+            progress.update()
+
+    return between_batches

@@ -1,0 +1,214 @@
+"""Makes the finished adapter a version of the registry."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from graft_registry.documents import (
+    AdapterShape,
+    BaseManifest,
+    BaseReference,
+    DatasetRecord,
+    GoldenPrompt,
+    MergeRecord,
+    Metrics,
+    Probe,
+    VersionDraft,
+    VersionManifest,
+    WarmStart,
+)
+from graft_trainer.config import RunConfig
+from graft_trainer.data.dataset import Dataset
+from graft_trainer.data.rows import RenderedRows
+from graft_trainer.judging.evaluation import Comparison
+from graft_trainer.methods.rehearsal import AdapterPlan
+from graft_trainer.publishing.model_card import model_card
+from graft_trainer.publishing.report import AnsweredQuestion, ReportInputs, report_page
+from graft_trainer.training.checkpoint import ADAPTER_FILES
+from graft_trainer.training.loop import FinishedTraining
+from graft_trainer.training.progress import ProgressWriter
+
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedAdapter:
+    """All that is known about an adapter when it is published."""
+
+    base: BaseManifest
+    dataset: Dataset
+    training_rows: RenderedRows
+    evaluation_rows: RenderedRows
+    training: FinishedTraining
+    comparison: Comparison
+    golden: tuple[GoldenPrompt, ...]
+    probes: tuple[Probe, ...]
+    merge: MergeRecord | None
+    plan: AdapterPlan
+    trained_on: str
+    trainable_parameters: int
+    all_parameters: int
+
+
+def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
+    """Describe the version: where it comes from, how it was made and how good it is."""
+    adapter_config = json.loads((adapter.training.adapter / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+    return VersionDraft(
+        namespace=config.namespace,
+        adapter=config.adapter,
+        recipe=config.recipe,
+        reason=config.reason,
+        parent=config.parent,
+        warm_start=_warm_start(config),
+        uid=config.uid,
+        generation=config.generation,
+        base=_base_reference(adapter.base),
+        dataset=_dataset_record(adapter),
+        method=config.method,
+        trained_on=adapter.trained_on,
+        servable=adapter.plan.servable,
+        hyperparameters={
+            "lora": config.lora.model_dump(mode="json", by_alias=True),
+            "promptTuning": config.prompt_tuning.model_dump(mode="json", by_alias=True),
+            "training": config.training.model_dump(mode="json", by_alias=True),
+        },
+        seed=config.training.seed,
+        shape=adapter_shape(
+            adapter_config,
+            trainable=adapter.trainable_parameters,
+            total=adapter.all_parameters,
+            adapted_share=adapter.plan.adapted_share,
+        ),
+        libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+        image=config.image,
+        metrics=metrics_of(adapter.training, adapter.comparison),
+        golden=adapter.golden,
+        probes=adapter.probes,
+        merge=adapter.merge,
+    )
+
+
+def adapter_shape(
+    adapter_config: dict[str, Any], *, trainable: int, total: int, adapted_share: float | None = None
+) -> AdapterShape:
+    """Read the shape from PEFT's configuration: what was published may have other ranks than were asked for.
+
+    ``rank`` is the highest of any module, which a server has to have room for; 0 where the method has none.
+    """
+    return AdapterShape(
+        rank=max((adapter_config.get("r", 0), *adapter_config.get("rank_pattern", {}).values())),
+        alpha=adapter_config.get("lora_alpha", 0),
+        target_modules=tuple(adapter_config.get("target_modules") or ()),
+        trainable_parameters=trainable,
+        all_parameters=total,
+        adapted_share=adapted_share,
+    )
+
+
+def metrics_of(training: FinishedTraining, comparison: Comparison) -> Metrics:
+    """Gather the figures of a version."""
+    return Metrics(
+        eval_loss=comparison.adapter.loss,
+        base_eval_loss=comparison.base.loss,
+        exact_match=comparison.adapter.exact_match,
+        base_exact_match=comparison.base.exact_match,
+        train_loss=training.train_loss,
+        late_improvement=training.late_improvement,
+        perplexity=comparison.adapter.perplexity,
+        base_perplexity=comparison.base.perplexity,
+        steps=training.steps,
+        epochs=round(training.epochs, 4),
+        train_seconds=round(training.train_seconds, 3),
+        tokens_per_second=round(training.tokens / training.train_seconds, 1),
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+
+
+def canonicalize_adapter_config(path: Path, base: BaseManifest) -> None:
+    """Rewrite PEFT's configuration so that equal adapters have equal bytes.
+
+    PEFT keeps the names of modules as sets, whose order changes from process to process, and records the local path
+    of the base, which means nothing elsewhere.
+    """
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("target_modules", "feedforward_modules", "modules_to_save"):
+        if config.get(name):
+            config[name] = sorted(config[name])
+    config["base_model_name_or_path"] = f"{base.name}@{base.digest}"
+    config["revision"] = base.revision
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_documents(
+    draft: VersionDraft, adapter: TrainedAdapter, *, previous: VersionManifest | None, progress: ProgressWriter
+) -> None:
+    """Write the version's model card and report beside its files; ``previous`` is what it is compared with."""
+    inputs = ReportInputs(
+        previous=previous,
+        history=adapter.training.history,
+        samples=adapter.training_rows.samples,
+        answers=answered_questions(adapter.comparison),
+        seconds={
+            "loading the base and rendering the rows": progress.seconds_in("Loading"),
+            "training, in all pods of the run": adapter.training.train_seconds,
+            "evaluation": progress.seconds_in("Evaluating"),
+        },
+    )
+    folder = adapter.training.adapter
+    (folder / "README.md").write_text(model_card(draft, previous), encoding="utf-8")
+    (folder / "report.html").write_text(report_page(draft, inputs), encoding="utf-8")
+
+
+def answered_questions(comparison: Comparison) -> tuple[AnsweredQuestion, ...]:
+    """Put the answers of adapter and base side by side."""
+    answers = zip(comparison.questions, comparison.adapter.answers, comparison.base.answers, strict=True)
+    return tuple(AnsweredQuestion(asked.prompt, asked.expected, own.text, base.text) for asked, own, base in answers)
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory in use so far: the GPU's where there is one, else this process's resident set."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _base_reference(base: BaseManifest) -> BaseReference:
+    return BaseReference(
+        name=base.name,
+        revision=base.revision,
+        digest=base.digest,
+        source=base.source,
+        chat_template_digest=base.fingerprint.chat_template_digest,
+        tokenizer_digest=base.fingerprint.tokenizer_digest,
+    )
+
+
+def _warm_start(config: RunConfig) -> WarmStart | None:
+    start = config.warm_start
+    return None if start is None else WarmStart(number=start.number, manifest_digest=start.manifest_digest)
+
+
+def _dataset_record(adapter: TrainedAdapter) -> DatasetRecord:
+    dataset, training, evaluation = adapter.dataset, adapter.training_rows, adapter.evaluation_rows
+    dropped = dataset.dropped + training.dropped + evaluation.dropped
+    return DatasetRecord(
+        uri=dataset.uri,
+        digest=dataset.digest,
+        eval_digest=dataset.evaluation_digest,
+        rows=len(training.rows),
+        eval_rows=len(evaluation.rows),
+        dropped=dropped.total,
+        dropped_by_reason=dropped.by_reason(),
+        leaked=dataset.leaked,
+        unused_keys=dataset.unused,
+        truncated=training.truncated + evaluation.truncated,
+        fully_masked=training.fully_masked + evaluation.fully_masked,
+        masked_answers=training.masked_answers + evaluation.masked_answers,
+    )
