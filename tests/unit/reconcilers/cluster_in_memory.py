@@ -37,6 +37,8 @@ class ClusterInMemory:
         """What a creation or an update of an object of the kind, or of ``kind/name``, is answered with."""
         self.keeps: dict[str, Exception] = {}
         """What a deletion of ``kind/name`` is answered with."""
+        self.ends_slowly = False
+        """Whether a Job that is deleted stays until :meth:`remove`, as its pods write their checkpoints."""
         self.attempts: list[tuple[str, str]] = []
         """(kind, name) of every creation and update of a child that was asked for, taken or not."""
         self.written: list[tuple[str, str]] = []
@@ -119,7 +121,10 @@ class ClusterInMemory:
             return False
         if (kept := self.keeps.get(f"{resource.kind}/{name}")) is not None:
             raise kept
-        self.remove((resource.kind, name))
+        if resource.kind == "Job" and self.ends_slowly:
+            body["metadata"] |= {"deletionTimestamp": NOW.isoformat(), "finalizers": ["foregroundDeletion"]}
+        else:
+            self.remove((resource.kind, name))
         self._written((resource.kind, name))
         return True
 
