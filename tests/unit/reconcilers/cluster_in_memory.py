@@ -21,8 +21,8 @@ Objects = list[Object]
 T = TypeVar("T")
 
 
-class OperatorKilledError(Exception):
-    """The operator dies right after a write reached the API server."""
+class OperatorKilledError(BaseException):
+    """The operator dies at a write. Nothing of its own can catch that."""
 
 
 class ClusterInMemory:
@@ -43,6 +43,8 @@ class ClusterInMemory:
         """(kind, name) of every creation and update of a child that was asked for, taken or not."""
         self.written: list[tuple[str, str]] = []
         """(kind, name) of every write of the operator's that took effect."""
+        self.created: list[tuple[str, str]] = []
+        """(kind, name) of every object that the operator has created."""
         self.dies_after_write: int | None = None
         self._versions = itertools.count(1)
         self._cache = Cache()
@@ -64,6 +66,7 @@ class ClusterInMemory:
         if key in self.objects:
             raise AlreadyExists(f"{key} exists")
         self._store(key, dict(body))
+        self.created.append(key)
         self._written(key)
         return _copy(self.objects[key])
 
