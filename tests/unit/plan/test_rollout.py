@@ -313,5 +313,11 @@ def test_an_adapter_of_one_pod_is_rolled_out_when_one_answers() -> None:
     assert not planned(wanted=V2, target=V2, previous=V1, replicas=1, pods=(pod("pod-2"),)).done
 
 
+def test_pods_that_are_too_many_answer_too_until_they_are_told_to_go() -> None:
+    pods = (answering_pod(V1), pod("pod-2"))
+    assert not coverage_of(V1, base_model(replicas=1), pods).complete
+    assert coverage_of(V1, base_model(replicas=1), (*pods[:1], pod("pod-2", ready=False))).complete
+
+
 def test_no_more_replicas_are_wanted_than_the_base_has() -> None:
     assert coverage_of(V1, TWO, on_two(V1, V1), replicas=3).complete

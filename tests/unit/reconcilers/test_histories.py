@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.reconcilers import acts
 from tests.unit.reconcilers.merged_deployment import answers_as
 from tests.unit.reconcilers.simulation import Simulation
 
@@ -102,3 +106,62 @@ def test_every_history_ends_with_the_current_spec_on_the_current_base(history: l
     assert answers_as(run.world.cluster, "support") == ({version} if served_as == "Merged" else {"nobody"})
     assert run.health() == "Current", body["status"]["conditions"]
     assert run.revisions() == {letter.upper()}
+
+
+HISTORIES, LONGEST = int(os.environ.get("HISTORIES", "8")), int(os.environ.get("ACTS", "10"))
+"""``make test-histories`` tries many, and long ones."""
+
+
+async def random_history(seed: int, told: list[str]) -> Simulation:
+    """Return the end of a life of two adapters in which anything happens; ``told`` gets what."""
+    rng = Random(seed)
+    run = Simulation("support", "sales", replicas=rng.choice([1, 2]))
+    await run.settle()
+    for _ in range(rng.randint(2, LONGEST)):
+        act, name = rng.choice(sorted(acts.ACTS)), rng.choice(run.adapters())
+        acts.ACTS[act](run, rng, name)
+        rounds, adapters_first = rng.randint(0, 4), rng.random() < 0.5
+        told.append(f"{act} {name} +{rounds}{' adapters first' if adapters_first else ''}")
+        for _ in range(rounds):
+            order = ["tiny", *run.adapters()]
+            await run.round(order[::-1] if adapters_first else order)
+    run.world.registry.is_away = False
+    run.world.cluster.refuses.clear()
+    for name in run.adapters():
+        run.write_adapter(name, suspend=False, version=None)
+        acts.serving(run, name, rollout={})
+    told.append("all is taken back")
+    await run.settle()
+    return run
+
+
+def check_end(run: Simulation) -> None:
+    """All that is not given up is served from the current spec on the current base, in the wanted way, and says so."""
+    letter = run.world.cluster.objects["BaseModel", "tiny"]["spec"]["source"]["s3"]["uri"][-1]
+    revisions = {letter.upper()}
+    for name in run.adapters():
+        status, mode = run.status(name), acts.mode(run, name)
+        current = run.world.registry.of_recipe(name, status.recipe or "")
+        assert current is not None, f"{name}: there is nothing of its recipe"
+        assert current.manifest.base.revision == f"revision-{letter.upper()}", name
+        entry = next(item for item in status.versions if item.number == current.manifest.number)
+        if entry.state != "Published":  # a person has aborted it
+            revisions |= run.revisions()
+            continue
+        version = f"v{current.manifest.number}"
+        assert run.answers(name) == ({f"{version}@{letter}"} if mode == "MultiAdapter" else {"nobody"}), name
+        assert answers_as(run.world.cluster, name) == ({version} if mode == "Merged" else {"nobody"}), name
+        assert run.health(name=name) == "Current", (name, status.conditions)
+    assert run.revisions() == revisions
+    assert len(set(run.world.trained)) == len(run.world.trained), "a recipe was trained twice"
+
+
+@pytest.mark.parametrize("seed", range(HISTORIES))
+def test_whatever_happens_in_a_life_ends_well(seed: int) -> None:
+    told: list[str] = []
+    try:
+        run = asyncio.run(random_history(seed, told))
+        check_end(run)
+    except Exception as error:
+        error.add_note(f"seed {seed}: {told}")
+        raise

@@ -58,7 +58,7 @@ def coverage_of(
     ]
     said = [f"{name}: {seen.reason}: {seen.message}" for name, seen in failures]
     said += [f"{pod.name}: {pod.problem}" for pod in own if pod.problem]
-    desired = wanted_replicas(base, version.base_digest, replicas)
+    desired = wanted_replicas(base, version.base_digest, own, replicas)
     loaded = sum(answers(pod, version) and (not alone or len(pod.active) == 1) for pod in own)
     return Coverage(
         desired=desired,
@@ -74,11 +74,16 @@ def coverage_in_mode(seen: AdapterSnapshot, version: ServedVersion | None, mode:
     return coverage_of(version, seen.base, seen.pods_serving_as(mode), replicas=seen.replicas_serving_as(mode))
 
 
-def wanted_replicas(base: BaseModel, base_digest: str, own: int | None = None) -> int:
-    """Return the number of pods of one revision of the base that are to answer: ``own``, if there are so many."""
+def wanted_replicas(base: BaseModel, base_digest: str, pods: Iterable[PodObserved], own: int | None = None) -> int:
+    """Return the number of pods of one revision of the base that are to answer: ``own``, if there are so many.
+
+    ``pods`` are those of the revision. Requests reach those that are too many, too, until they are told to go.
+    """
     revision = next((item for item in base.status.serving if item.digest == base_digest), None)
     there = revision.replicas if revision else base.spec.serving.replicas
-    return there if own is None else min(own, there)
+    if own is not None:
+        return min(own, there)
+    return max(there, sum(pod.ready for pod in pods)) if there else 0
 
 
 def answers(pod: PodObserved, version: ServedVersion) -> bool:

@@ -25,10 +25,10 @@ def answering_versions(seen: AdapterSnapshot, rollout: Rollout) -> tuple[int, ..
     for version, mode in served:
         if version is None or mode is None or base is None:
             continue
-        pods = seen.pods_serving_as(mode)
-        own = [pod for pod in pods if pod.base_digest == version.base_digest and pod.ready and pod.active]
-        if 0 < wanted_replicas(base, version.base_digest, seen.replicas_serving_as(mode)) <= len(own):
-            return tuple(sorted({number for pod in own for number in pod.active}))
+        own = [pod for pod in seen.pods_serving_as(mode) if pod.base_digest == version.base_digest]
+        answering = [pod for pod in own if pod.ready and pod.active]
+        if 0 < wanted_replicas(base, version.base_digest, own, seen.replicas_serving_as(mode)) <= len(answering):
+            return tuple(sorted({number for pod in answering for number in pod.active}))
     return ()
 
 
