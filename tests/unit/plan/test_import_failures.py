@@ -72,7 +72,7 @@ def test_the_count_ends_with_the_source_resolved() -> None:
 
 
 WAITING = {
-    "pods that a quota refuses": ("FailedCreate: exceeded quota: gpus", "FailedCreate", "exceeded quota: gpus"),
+    "pods that a quota refuses": ("FailedCreate: exceeded quota: gpus", "PodsRefused", "exceeded quota: gpus"),
     "a pod without a node": ("Unschedulable: 0/3 nodes are available", "Unschedulable", "0/3 nodes"),
     "an image that can't be pulled": ("ImagePullBackOff: container import: x", "ImagePullFailed", "ImagePullBackOff"),
     "an image that can't be pulled, at another moment": ("ErrImagePull: container import: x", "ImagePullFailed", "x"),

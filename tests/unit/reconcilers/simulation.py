@@ -83,6 +83,8 @@ class Simulation:
         before = self.world.cluster.writes
         for name in order or ("tiny", *self.adapters()):
             await self.reconcile(name)
+        for _ in self.adapters():
+            self.world.artifacts.audit_next()
         self.world.tick()
         self.check_answers()
         return self.world.cluster.writes - before

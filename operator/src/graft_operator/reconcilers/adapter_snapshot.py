@@ -21,7 +21,7 @@ from graft_operator.plan.base.importing import resolved_as
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot, Decision, JobObserved, OccupiedName, PodObserved
 from graft_operator.plan.training.candidates import recipes_to_look_up
-from graft_operator.plan.training.versions import home_digest
+from graft_operator.plan.training.versions import home_digest, newest_published
 from graft_operator.reconcilers.jobs import job_observed, occupied_name
 from graft_operator.reconcilers.merged_pods import merged_deployment, merged_pods
 from graft_operator.reconcilers.passes import Passes
@@ -75,8 +75,8 @@ class AdapterSnapshots:
         )
         if adapter.metadata.is_deleting:
             return seen
-        seen = self._with_rows(self._with_merged(seen))
-        return seen if is_settled(seen) and self._is_there(adapter) else self._with_registry(seen)
+        seen = replace(self._with_rows(self._with_merged(seen)), is_lost=self._is_lost(adapter))
+        return seen if is_settled(seen) else self._with_registry(seen)
 
     def measure(self, seen: AdapterSnapshot) -> None:
         """Have the pods asked often for what they measure, because a version is held to its limits."""
@@ -169,13 +169,14 @@ class AdapterSnapshots:
             merged_deployment=merged_deployment(cache, adapter.metadata),
         )
 
-    def _is_there(self, adapter: LoraAdapter) -> bool:
-        """Whether the version that is served is not known to have vanished; it is looked for now and then."""
-        target, metadata, artifacts = adapter.status.serving.target, adapter.metadata, self._passes.artifacts
-        if target is None:
-            return True
-        artifacts.audit(metadata.namespace, metadata.name, target.number, target.digest)
-        return not artifacts.is_lost(metadata.namespace, metadata.name, target.number, target.digest)
+    def _is_lost(self, adapter: LoraAdapter) -> bool:
+        """Whether the version that is current is known to have vanished; it is looked for now and then."""
+        status, metadata, artifacts = adapter.status, adapter.metadata, self._passes.artifacts
+        current = status.serving.target or newest_published(status.versions)
+        if current is None:
+            return False
+        artifacts.audit(metadata.namespace, metadata.name, current.number, current.digest)
+        return artifacts.is_lost(metadata.namespace, metadata.name, current.number, current.digest)
 
     def _with_registry(self, seen: AdapterSnapshot) -> AdapterSnapshot:
         """Add what is known of the registry, as far as the next step depends on it."""

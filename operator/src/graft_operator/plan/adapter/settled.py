@@ -22,7 +22,7 @@ from graft_operator.plan.training.versions import entry_of, newest_published
 def is_settled(seen: AdapterSnapshot) -> bool:
     """Whether all is done: ``seen`` needs to hold nothing that comes from the registry."""
     finished = all(job.state == "Succeeded" and job.recipe == seen.adapter.status.recipe for job in seen.jobs)
-    return finished and status_says_so(seen) and pods_say_so(seen)
+    return finished and not seen.is_lost and status_says_so(seen) and pods_say_so(seen)
 
 
 def pods_say_so(seen: AdapterSnapshot) -> bool:
