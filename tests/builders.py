@@ -10,6 +10,7 @@ from graft_operator.api.base_model import BaseModel, BaseModelStatus, ResolvedBa
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
+from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Known
 from graft_operator.plan.rollout.steps import served
 from graft_operator.plan.snapshot import (
@@ -17,7 +18,6 @@ from graft_operator.plan.snapshot import (
     AdapterSnapshot,
     BaseSnapshot,
     DeploymentObserved,
-    JobObserved,
     PodObserved,
     VersionOnPod,
 )

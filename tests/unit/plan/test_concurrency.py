@@ -11,7 +11,8 @@ from tests.builders import NOW, adapter_of_base, base_model, base_seen, deployme
 from graft_operator.api.concurrency import ConcurrencyResult
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.base.concurrency import decide_concurrency_test, identity_of_test
-from graft_operator.plan.snapshot import BaseSnapshot, JobObserved
+from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.snapshot import BaseSnapshot
 
 TESTED = {"concurrencyTest": {"requests": 50}}
 SERVED = adapter_of_base(target=served_version(1), up_to_date=True)

@@ -14,8 +14,9 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import labels
 from graft_operator.manifests.training_job import pod_settings_digest
 from graft_operator.plan.actions import DeleteObject
+from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Unknown
-from graft_operator.plan.snapshot import AdapterSnapshot, JobObserved
+from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.checks import decide_training
 from graft_operator.plan.training.failures import inputs_of
 from graft_operator.plan.training.job import training_is_due

@@ -95,6 +95,11 @@ CASES: dict[str, tuple[BaseSnapshot, list[str], tuple[str, str, str] | None]] = 
         [],
         ("False", "PoolNameTaken", "delete or rename it"),
     ),
+    "the kind is being listed: nothing is said of it": (
+        seen(GatewayObserved(api="Unknown")),
+        [],
+        ("Unknown", "NoGateway", ""),
+    ),
     "there is no pool yet: it is made": (seen(served()), ["ApplyObject"], ("Unknown", "NoGateway", "is being made")),
     "no Gateway uses it: how to is said": (
         seen(served(pool())),

@@ -10,8 +10,9 @@ from tests.builders import CREATED, NOW, PLATFORM, base_id, base_model, base_see
 
 from graft_operator.api.base_model import BaseModel, Drift
 from graft_operator.plan.base.importing import RETRY_SECONDS, decide_import
+from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Known
-from graft_operator.plan.snapshot import BaseSnapshot, JobObserved
+from graft_operator.plan.snapshot import BaseSnapshot
 from graft_registry.documents import BaseDrift
 
 BUMPED = base_model(source=source_of("B"))

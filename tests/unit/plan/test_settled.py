@@ -130,6 +130,7 @@ CASES = {
     "other rows to evaluate with": no_for(SERVED, evaluation_digest=digest("other rows")),
     "rows that are gone": no_for(SERVED, dataset_problem="there is no ConfigMap rows"),
     "rows that are being read": no_for(SERVED, unknown=Unknown()),
+    "one whose version has vanished": no_for(SERVED, is_lost=True),
     "a stall": no_for(now_told(SERVED, "Stalled", yes("Diverged"))),
     "work in progress": no_for(now_told(SERVED, "Reconciling", yes("RollingOut"))),
     "one that has stopped to answer": no_for(now_told(SERVED, "Ready", no("RollingOut"))),

@@ -27,8 +27,9 @@ from graft_operator.api.base_model import ReadaptationStatus
 from graft_operator.api.base_shape import BaseShape
 from graft_operator.manifests.naming import training_job_name
 from graft_operator.plan.actions import CreateJob, DeleteObject
+from graft_operator.plan.jobs import OccupiedName
 from graft_operator.plan.known import Unknown
-from graft_operator.plan.snapshot import AdapterSnapshot, OccupiedName
+from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.checks import CHECKS, decide_training, superseded_jobs
 from graft_operator.plan.training.job import training_is_due
 

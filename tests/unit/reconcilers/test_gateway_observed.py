@@ -57,7 +57,9 @@ def test_a_pool_is_read_with_what_gateways_say_of_it() -> None:
 
 def test_there_may_be_no_pool_no_kind_and_no_right_to_see_it() -> None:
     cache = Cache()
-    assert gateway_observed(cache, base_model()) == GatewayObserved(api="Missing")
+    assert gateway_observed(cache, base_model()) == GatewayObserved(api="Unknown")
+    cache.fail(INFERENCE_POOLS, None, "no answer (503)")
+    assert gateway_observed(cache, base_model()) == GatewayObserved(api="Unknown")
     cache.fail(INFERENCE_POOLS, None, "the server could not find the requested resource (404)", is_closed=True)
     assert gateway_observed(cache, base_model()) == GatewayObserved(api="Missing")
     cache.fail(INFERENCE_POOLS, None, "may not list inferencepools (403)", is_closed=True)

@@ -79,8 +79,9 @@ class World:
         """Likewise."""
 
     def tick(self) -> None:
-        """Let every Job, Deployment and pod go one step."""
+        """Let every Job, Deployment and pod go one step, and the operator look after one version that is served."""
         self.now += timedelta(seconds=SECONDS_PER_TICK)
+        self.artifacts.audit_next()
         for job in self.cluster.of_kind("Job"):
             if not job.get("status") and not job["spec"].get("suspend"):
                 self._work(job)

@@ -21,7 +21,7 @@ class Request:
 
 @dataclass(slots=True)
 class ApiServer:
-    """`respond(status, body)` queues an answer; without any, requests are answered with `{}`."""
+    """`respond(status, body)` queues an answer; without any, what is written is answered with itself, as if made."""
 
     requests: list[Request] = field(default_factory=list)
     url: str = ""
@@ -58,7 +58,14 @@ class ApiServer:
                 json.loads(text) if text else None,
             )
         )
-        return self._answers.pop(0) if self._answers else web.json_response({})
+        return self._answers.pop(0) if self._answers else web.json_response(_as_made(self.requests[-1].body))
+
+
+def _as_made(body: Any) -> dict[str, Any]:
+    """Return an object as the server stores it; nothing for what is no object."""
+    if not isinstance(body, dict) or "metadata" not in body:
+        return {}
+    return {**body, "metadata": {"uid": "made", "resourceVersion": "1", **body["metadata"]}}
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 from tests.wire.operator.api_server import ApiServer, api_server
 
-from graft_operator.cluster import Cluster
+from graft_operator.cluster import Cache, Cluster
 from graft_operator.cluster.transport import Transport
 
 
@@ -15,6 +15,11 @@ async def server() -> AsyncIterator[ApiServer]:
 
 
 @pytest.fixture
-async def cluster(server: ApiServer) -> AsyncIterator[Cluster]:
+def cache() -> Cache:
+    return Cache()
+
+
+@pytest.fixture
+async def cluster(server: ApiServer, cache: Cache) -> AsyncIterator[Cluster]:
     async with ApiClient(Configuration(host=server.url, api_key={"BearerToken": "bearer secret"})) as api:
-        yield Cluster(Transport(api), identity="pod-1")
+        yield Cluster(Transport(api), identity="pod-1", cache=cache)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.wire.operator.api_server import ApiServer
 
-from graft_operator.cluster import Cluster, Unavailable
+from graft_operator.cluster import Cache, Cluster, Unavailable
 from graft_operator.cluster.errors import NamespaceTerminating
-from graft_operator.cluster.resources import BASE_MODELS
+from graft_operator.cluster.resources import BASE_MODELS, JOBS
 from graft_operator.plan.actions import ApplyObject, CreateJob, DeleteObject, EmitEvent
 from graft_operator.reconcilers.effects import Effects
 from graft_operator.reconcilers.rejections import Outcome
@@ -45,8 +45,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def effects(cluster: Cluster, clock: Clock) -> Effects:
-    return Effects(cluster, None, clock)  # type: ignore[arg-type]
+def effects(cluster: Cluster, cache: Cache, clock: Clock) -> Effects:
+    return Effects(cluster, cache, None, clock)  # type: ignore[arg-type]
 
 
 def told(outcome: Outcome) -> list[str]:
@@ -95,8 +95,9 @@ async def test_a_deployment_waits_for_its_service(server: ApiServer, effects: Ef
     assert [request.body["metadata"]["name"] for request in server.requests] == ["x", "y"]
 
 
-async def test_a_job_that_is_made_is_told_and_looked_at_again(server: ApiServer, effects: Effects) -> None:
-    assert await effects.carry_out(BASE_MODELS, BASE, [JOB, EVENT]) == Outcome(requeue_after=3.0)
+async def test_a_job_that_is_made_is_told_and_known_at_once(server: ApiServer, effects: Effects, cache: Cache) -> None:
+    assert await effects.carry_out(BASE_MODELS, BASE, [JOB, EVENT]) == Outcome()
+    assert cache.get(JOBS, "team-a", "x") is not None
     assert [request.body["kind"] for request in server.requests] == ["Job", "Event"]
 
 

@@ -4,21 +4,26 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
+from tests.unit.registry_in_memory import InMemoryStore
 from tests.wire.operator.kubeconfig import write_kubeconfig
 from tests.wire.operator.watch_server import WatchServer, watch_server
 
-from graft_operator.agents import Agents
-from graft_operator.cluster import Cluster
+from graft_operator import runtime
+from graft_operator.agents import AgentNews, Agents
+from graft_operator.artifacts import Artifacts, Inline
+from graft_operator.cluster import Cache, Cluster
 from graft_operator.engine.controller import Result
 from graft_operator.engine.keys import AdapterKey, BaseKey, Key
 from graft_operator.engine.leader import LeadershipLost
 from graft_operator.engine.probes import Health
+from graft_operator.engine.work_queue import WorkQueue
+from graft_operator.reconcilers import Reconcilers, platform_of
 from graft_operator.runtime import Operator
 from graft_operator.settings import Settings
 
@@ -42,55 +47,64 @@ async def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
         yield running
 
 
-class RecordingAgents(Agents):
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        super().__init__(session)
-        self.forgotten: list[tuple[str, str]] = []
-
-    def invalidate(self, namespace: str, pod_name: str) -> None:
-        self.forgotten.append((namespace, pod_name))
-
-
-class Reconciles:
+class Recording(Reconcilers):
     """Records the keys of all passes, and waits for some."""
 
-    def __init__(self) -> None:
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         self.keys: list[Key] = []
 
-    async def __call__(self, key: Key) -> Result:
+    async def reconcile(self, key: Key) -> Result:
         self.keys.append(key)
         return Result()
 
     async def seen(self, *expected: Key) -> None:
         """Wait until each key ran since the last call, then forget all."""
-        await eventually(lambda: set(expected) <= set(self.keys), f"{expected} did not all run: {self.keys}")
+        await eventually(lambda: set(expected) <= set(self.keys), lambda: f"{expected} did not all run: {self.keys}")
         self.keys.clear()
 
 
-async def eventually(condition: Callable[[], bool], message: str) -> None:
-    for _ in range(500):
+@dataclass(frozen=True, slots=True)
+class Life:
+    """An operator that runs."""
+
+    operator: Operator
+    recording: Recording
+    running: asyncio.Task[None]
+
+    async def seen(self, *expected: Key) -> None:
+        await self.recording.seen(*expected)
+
+
+async def eventually(condition: Callable[[], bool], message: Callable[[], str]) -> None:
+    for _ in range(1000):
         if condition():
             return
         await asyncio.sleep(0.01)
-    pytest.fail(message)
+    pytest.fail(message())
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @asynccontextmanager
-async def operator(
-    reconcile: Reconciles, **environment: str
-) -> AsyncIterator[tuple[asyncio.Task[None], RecordingAgents]]:
-    stop = asyncio.Event()
-    async with Cluster.connect(identity="pod-1") as cluster, aiohttp.ClientSession() as session:
-        agents = RecordingAgents(session)
-        health = Health(clock=time.monotonic)
-        settings = Settings.from_environment(ENVIRONMENT | environment)
-        life = Operator(settings, cluster, agents, reconcile, health, now=lambda: datetime.now(UTC))
+async def operator(*, resync_seconds: float | None = None, **environment: str) -> AsyncIterator[Life]:
+    stop, cache = asyncio.Event(), Cache()
+    settings = Settings.from_environment(ENVIRONMENT | environment)
+    if resync_seconds is not None:  # shorter than anybody may set it
+        settings = settings.model_copy(update={"resync_seconds": resync_seconds})
+    artifacts = Artifacts(InMemoryStore(), lookups=Inline())
+    async with Cluster.connect(identity="pod-1", cache=cache) as cluster, Agents.connect() as agents:
+        recording = Recording(cluster, cache, artifacts, agents, platform_of(settings), now)
+        health, queue = Health(clock=time.monotonic), WorkQueue[Key](workers=settings.workers)
+        life = Operator(settings, cluster, cache, artifacts, agents, recording, health, queue, now=now)
         running = asyncio.create_task(life.run(stop))
         try:
-            yield running, agents
+            yield Life(life, recording, running)
         finally:
             stop.set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 await asyncio.wait([running])
 
 
@@ -109,48 +123,84 @@ def child(name: str, kind: str, owner: str, component: str = "training") -> dict
     }
 
 
-async def test_events_of_objects_and_children_reach_the_reconciler(server: WatchServer) -> None:
+async def test_changes_of_objects_and_children_reach_the_reconciler(server: WatchServer) -> None:
     server.put("basemodels", {"metadata": {"namespace": "team-a", "name": "tiny"}})
-    reconcile = Reconciles()
-    async with operator(reconcile) as (_, agents):
-        await reconcile.seen(TINY)
+    async with operator() as life:
+        await life.seen(TINY)
         server.put("loraadapters", adapter())
-        await reconcile.seen(SUPPORT, TINY)
+        await life.seen(SUPPORT, TINY)
         server.put("basemodels", {"metadata": {"namespace": "team-a", "name": "tiny"}, "spec": {}})
-        await reconcile.seen(TINY, SUPPORT)
+        await life.seen(TINY, SUPPORT)
         server.put("jobs", child("support-train", "LoraAdapter", "support"))
-        await reconcile.seen(SUPPORT)
+        await life.seen(SUPPORT)
         server.put("deployments", child("tiny", "BaseModel", "tiny", "serving"))
-        await reconcile.seen(TINY)
+        await life.seen(TINY)
         server.put("pods", child("support-train-x", "LoraAdapter", "support"))
-        await reconcile.seen(SUPPORT)
-        assert agents.forgotten == []
+        await life.seen(SUPPORT)
         server.put("pods", child("tiny-0", "BaseModel", "tiny", "serving"))
-        await reconcile.seen(TINY)
-        assert agents.forgotten == [("team-a", "tiny-0")]
+        await life.seen(TINY)
+        server.put("services", child("tiny", "BaseModel", "tiny", "serving"))
+        await life.seen(TINY)
+        server.remove("services", "team-a", "tiny")
+        await life.seen(TINY)
         server.remove("jobs", "team-a", "support-train")
-        await reconcile.seen(SUPPORT)
+        await life.seen(SUPPORT)
         server.remove("loraadapters", "team-a", "support")
-        await reconcile.seen(SUPPORT, TINY)
+        await life.seen(SUPPORT, TINY)
+
+
+async def test_what_the_registry_and_the_pods_tell_reaches_the_reconciler(server: WatchServer) -> None:
+    server.put("basemodels", {"metadata": {"namespace": "team-a", "name": "tiny"}})
+    server.put("loraadapters", adapter())
+    server.put("pods", child("tiny-0", "BaseModel", "tiny", "serving"))
+    async with operator() as life:
+        artifacts, agents = life.operator.artifacts, life.operator.agents
+        await eventually(lambda: len(life.operator.cache) >= 3, lambda: "not all was listed")
+        await life.seen(SUPPORT, TINY)
+        artifacts.on_news("LoraAdapter", "team-a", "support")
+        await life.seen(SUPPORT)
+        artifacts.on_news("BaseModel", "team-a", "tiny")
+        await life.seen(TINY)
+        agents.on_news("team-a", "tiny-0", AgentNews(frozenset({"support", "of another base"}), base=False))
+        await life.seen(SUPPORT)
+        agents.on_news("team-a", "tiny-0", AgentNews(frozenset(), base=True))
+        await life.seen(TINY)
+        agents.on_news("team-a", "gone", AgentNews(frozenset({"nobody"}), base=True))
+        life.recording.rows.on_news(SUPPORT)
+        await eventually(lambda: bool(life.recording.keys), lambda: "nothing ran")
+        assert set(life.recording.keys) == {SUPPORT}
+
+
+async def test_a_pod_that_is_gone_is_followed_no_longer(server: WatchServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.put("pods", child("tiny-0", "BaseModel", "tiny", "serving"))
+    async with operator() as life:
+        unfollowed: list[tuple[str, str]] = []
+        monkeypatch.setattr(life.operator.agents, "unfollow", lambda *pod: unfollowed.append(pod))
+        await life.seen(TINY)
+        assert unfollowed == []
+        server.remove("pods", "team-a", "tiny-0")
+        await life.seen(TINY)
+        assert unfollowed == [("team-a", "tiny-0")]
 
 
 async def test_only_our_own_children_are_listed_and_watched(server: WatchServer) -> None:
-    reconcile = Reconciles()
-    async with operator(reconcile):
+    async with operator():
         for path in ("/apis/batch/v1/jobs", "/api/v1/pods", "/apis/apps/v1/deployments"):
-            await eventually(lambda path=path: len(server.queries(path)) >= 2, f"no list and watch of {path}")  # type: ignore[misc]
+            await eventually(
+                lambda path=path: len(server.queries(path)) >= 2,  # type: ignore[misc]
+                lambda path=path: f"no list and watch of {path}",  # type: ignore[misc]
+            )
             queries = server.queries(path)
             assert {query["labelSelector"] for query in queries} == {"app.kubernetes.io/managed-by=graft"}
             assert any(query.get("watch") == "true" for query in queries)
 
 
 async def test_nothing_but_the_lease_is_written(server: WatchServer) -> None:
-    reconcile = Reconciles()
-    async with operator(reconcile):
+    async with operator() as life:
         server.put("loraadapters", adapter())
-        await reconcile.seen(SUPPORT)
+        await life.seen(SUPPORT)
         server.remove("loraadapters", "team-a", "support")
-        await reconcile.seen(SUPPORT)
+        await life.seen(SUPPORT)
     written = {path for method, path, _ in server.requests if method != "GET"}
     lease = "/apis/coordination.k8s.io/v1/namespaces/graft-system/leases"
     assert written <= {lease, f"{lease}/graft-operator"}
@@ -159,49 +209,68 @@ async def test_nothing_but_the_lease_is_written(server: WatchServer) -> None:
 async def test_in_chosen_namespaces_only_these_are_watched(server: WatchServer) -> None:
     for namespace in ("team-a", "team-b"):
         server.put("namespaces", {"metadata": {"name": namespace}})
-    reconcile = Reconciles()
-    async with operator(reconcile, GRAFT_WATCH_NAMESPACES="team-a"):
+    async with operator(GRAFT_WATCH_NAMESPACES="team-a") as life:
         server.put("loraadapters", adapter())
-        await reconcile.seen(SUPPORT)
+        await life.seen(SUPPORT)
     assert server.queries("/apis/graft.dev/v1alpha1/namespaces/team-a/loraadapters")
     assert not server.queries("/apis/graft.dev/v1alpha1/namespaces/team-b/loraadapters")
     assert not server.queries("/apis/graft.dev/v1alpha1/loraadapters")
 
 
-async def test_the_lease_is_held_while_working_and_released_at_the_end(server: WatchServer) -> None:
-    reconcile = Reconciles()
+@pytest.mark.parametrize("status", [403, 404, 500, 503])
+async def test_what_one_namespace_answers_ends_nothing_for_the_others(
+    server: WatchServer, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(runtime, "SYNC_SECONDS", 0.5)
+    server.answers["/namespaces/team-b/"] = status
     server.put("loraadapters", adapter())
-    async with operator(reconcile) as (running, _):
-        await reconcile.seen(SUPPORT)
+    async with operator(GRAFT_WATCH_NAMESPACES="team-a,team-b") as life:
+        await life.seen(SUPPORT)
+        server.put("loraadapters", adapter("large"))
+        await life.seen(SUPPORT)
+        assert not life.running.done()
+    assert life.running.exception() is None
+
+
+async def test_the_resync_looks_at_everything_in_its_time(server: WatchServer) -> None:
+    server.put("basemodels", {"metadata": {"namespace": "team-a", "name": "tiny"}})
+    server.put("loraadapters", adapter())
+    async with operator(resync_seconds=1.0) as life:
+        for _ in range(3):
+            await life.seen(SUPPORT, TINY)
+
+
+async def test_the_lease_is_held_while_working_and_released_at_the_end(server: WatchServer) -> None:
+    server.put("loraadapters", adapter())
+    async with operator() as life:
+        await life.seen(SUPPORT)
         assert server.objects[LEASE]["spec"]["holderIdentity"] == "pod-1"
-    assert running.exception() is None
+    assert life.running.exception() is None
     assert server.objects[LEASE]["spec"]["holderIdentity"] == ""
 
 
 async def test_a_standby_watches_nothing_and_stops_when_asked(server: WatchServer) -> None:
-    moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    moment = now().isoformat().replace("+00:00", "Z")
     spec = {"holderIdentity": "pod-0", "leaseDurationSeconds": 15, "renewTime": moment, "acquireTime": moment}
     server.put("leases", {"metadata": {"namespace": "graft-system", "name": "graft-operator"}, "spec": spec})
-    reconcile = Reconciles()
     server.put("loraadapters", adapter())
-    async with operator(reconcile) as (running, _):
+    async with operator() as life:
         await asyncio.sleep(0.5)
-    assert running.exception() is None
-    assert reconcile.keys == []
+    assert life.running.exception() is None
+    assert life.recording.keys == []
     assert not server.queries("/apis/graft.dev/v1alpha1/loraadapters")
     assert server.objects[LEASE]["spec"]["holderIdentity"] == "pod-0"
 
 
 async def test_a_lost_lease_ends_the_process_with_an_error(server: WatchServer) -> None:
-    reconcile = Reconciles()
     server.put("loraadapters", adapter())
-    async with operator(reconcile) as (running, _):
-        await reconcile.seen(SUPPORT)
+    async with operator() as life:
+        await life.seen(SUPPORT)
         lease = server.objects[LEASE]
         server.put("leases", {**lease, "spec": {**lease["spec"], "holderIdentity": "pod-2"}})
-        async with asyncio.timeout(10):
-            await asyncio.wait([running])
-    error = running.exception()
+        async with asyncio.timeout(20):
+            await asyncio.wait([life.running])
+    error = life.running.exception()
     assert isinstance(error, ExceptionGroup)
     assert error.subgroup(LeadershipLost) is not None
     assert server.objects[LEASE]["spec"]["holderIdentity"] == "pod-2"

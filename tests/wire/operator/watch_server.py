@@ -29,6 +29,8 @@ class WatchServer:
 
     url: str = ""
     objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    answers: dict[str, int] = field(default_factory=dict)
+    """Statuses that all requests are answered with whose path holds the text."""
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     _log: list[tuple[str, str]] = field(default_factory=list)
     """(plural, watch event) of every write; a resourceVersion is the length of the log after it."""
@@ -71,6 +73,9 @@ class WatchServer:
 
     async def collection(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path, dict(request.query)))
+        for part, status in self.answers.items():
+            if part in request.path:
+                return web.json_response({"kind": "Status", "code": status, "message": "not here"}, status=status)
         plural = request.match_info["plural"]
         if request.method == "POST":
             return web.json_response(self.put(plural, await request.json()), status=201)

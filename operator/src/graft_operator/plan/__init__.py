@@ -2,7 +2,7 @@
 
 | room | its question |
 |---|---|
-| ``snapshot`` | what is known of one adapter, or of one base, when it is decided about |
+| ``snapshot``, ``jobs`` | what is known of one adapter, or of one base, when it is decided about |
 | ``adapter/`` | what is next for one adapter: puts the answers of the rooms together, and says what is true |
 | ``training/`` | which version should exist, and what to do so that it does |
 | ``rollout/`` | where the alias points: to the next version, step by step, and back |

@@ -18,8 +18,9 @@ from graft_operator.engine.keys import AdapterKey
 from graft_operator.manifests import naming
 from graft_operator.plan.adapter.settled import is_settled
 from graft_operator.plan.base.importing import resolved_as
+from graft_operator.plan.jobs import JobObserved, OccupiedName
 from graft_operator.plan.known import Known, Unknown
-from graft_operator.plan.snapshot import AdapterSnapshot, Decision, JobObserved, OccupiedName, PodObserved
+from graft_operator.plan.snapshot import AdapterSnapshot, Decision, PodObserved
 from graft_operator.plan.training.candidates import recipes_to_look_up
 from graft_operator.plan.training.versions import home_digest, newest_published
 from graft_operator.reconcilers.jobs import job_observed, occupied_name

@@ -17,8 +17,9 @@ from graft_operator.cluster.resources import DEPLOYMENTS, INFERENCE_POOLS, JOBS,
 from graft_operator.manifests import labels
 from graft_operator.manifests.naming import serving_name, short
 from graft_operator.plan.base.grants import behind_since, wants_readaptation
+from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Known, Unknown
-from graft_operator.plan.snapshot import AdapterOfBase, BaseSnapshot, GatewayObserved, JobObserved, PoolObserved
+from graft_operator.plan.snapshot import AdapterOfBase, BaseSnapshot, GatewayObserved, PoolObserved
 from graft_operator.reconcilers.deployments import base_digest, deployment_observed
 from graft_operator.reconcilers.jobs import job_observed, job_state
 from graft_operator.reconcilers.passes import Passes
@@ -172,8 +173,10 @@ def gateway_observed(cache: Cache, base: BaseModel) -> GatewayObserved:
     if cache.is_synced(INFERENCE_POOLS, namespace):
         body = cache.get(INFERENCE_POOLS, namespace, serving_name(base.metadata.name))
         return GatewayObserved(api="Served", pool=None if body is None else pool_observed(body))
-    is_forbidden = "(403)" in cache.problem(INFERENCE_POOLS, namespace)
-    return GatewayObserved(api="Forbidden" if is_forbidden else "Missing")
+    problem = cache.problem(INFERENCE_POOLS, namespace)
+    if "(403)" in problem:
+        return GatewayObserved(api="Forbidden")
+    return GatewayObserved(api="Missing" if "(404)" in problem else "Unknown")
 
 
 def lost(answers: Mapping[str, Known[BaseManifest] | Unknown]) -> dict[str, str]:

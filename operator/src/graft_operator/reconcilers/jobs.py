@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from graft_operator.manifests import labels
 from graft_operator.manifests.exit_codes import REASONS, WORKER_LOST
-from graft_operator.plan.snapshot import Interval, JobObserved, JobState, OccupiedName
+from graft_operator.plan.jobs import Interval, JobObserved, JobState, OccupiedName
 from graft_operator.reconcilers.containers import (
     OWN_CONTAINERS,
     exit_code,

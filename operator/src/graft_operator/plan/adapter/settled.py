@@ -20,7 +20,12 @@ from graft_operator.plan.training.versions import entry_of, newest_published
 
 
 def is_settled(seen: AdapterSnapshot) -> bool:
-    """Whether all is done: ``seen`` needs to hold nothing that comes from the registry."""
+    """Whether all is done: ``seen`` needs to hold nothing that comes from the registry.
+
+    A version that is known to have vanished there is not what it was, whatever the status says.
+    """
+    if seen.is_lost:
+        return False
     finished = all(job.state == "Succeeded" and job.recipe == seen.adapter.status.recipe for job in seen.jobs)
     return finished and not seen.is_lost and status_says_so(seen) and pods_say_so(seen)
 

@@ -13,7 +13,8 @@ from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.concurrency import ConcurrencyResult
 from graft_operator.api.conditions import Fact, no, unknown, yes
 from graft_operator.plan.actions import Action, DeleteObject
-from graft_operator.plan.snapshot import BaseSnapshot, JobObserved
+from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.snapshot import BaseSnapshot
 from graft_registry.digests import digest_of
 
 MEASURED: Final = frozenset({"Passed", "TooSlow", "RequestsFailed"})

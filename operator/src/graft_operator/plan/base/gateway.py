@@ -52,6 +52,10 @@ def decide_gateway(seen: BaseSnapshot) -> GatewayDecision:
     if gateway is None:
         gone = (DeleteObject("InferencePool", name, found.uid),) if found is not None and is_own else ()
         return GatewayDecision(actions=gone)
+    if seen.gateway.api == "Unknown":
+        told = find(seen.base.status.conditions, "GatewayReady")
+        fact = ABSENT if told is None else Fact(told.status, told.reason, told.message)
+        return GatewayDecision(fact=fact, requeue_after=RECHECK_SECONDS)
     if unmet := UNMET.get(seen.gateway.api):
         return GatewayDecision(fact=unmet, requeue_after=RECHECK_SECONDS)
     if found is not None and not is_own:

@@ -15,8 +15,9 @@ from graft_operator.api.base_shape import BaseShape
 from graft_operator.api.conditions import Fact, find, is_true, no, unknown, yes
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, DeleteObject
+from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Known, Unknown
-from graft_operator.plan.snapshot import BaseSnapshot, JobObserved
+from graft_operator.plan.snapshot import BaseSnapshot
 from graft_operator.plan.training.progress import problem_of_job
 from graft_registry.digests import digest_of
 from graft_registry.documents import BaseManifest

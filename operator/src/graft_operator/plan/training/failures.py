@@ -26,7 +26,8 @@ from graft_operator.manifests import labels
 from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
 from graft_operator.manifests.training_job import pod_settings_digest
 from graft_operator.plan.actions import DeleteObject
-from graft_operator.plan.snapshot import AdapterSnapshot, JobObserved
+from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.memory import batch_of, job_of_recipe, lowered_batch, smaller_batch
 from graft_operator.plan.training.retries import CRASH_LOOP, after_rest, counted, is_crash_loop, rest_of

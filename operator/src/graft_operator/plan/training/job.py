@@ -13,7 +13,8 @@ from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.training_job import run_document, training_job_manifest
 from graft_operator.plan.actions import ApplyObject, CreateJob
-from graft_operator.plan.snapshot import AdapterSnapshot, OccupiedName
+from graft_operator.plan.jobs import OccupiedName
+from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.failures import kept_failures
 from graft_operator.plan.training.memory import due_batch, job_of_recipe, lowered_batch, with_batch

@@ -16,7 +16,8 @@ from graft_operator.api.lora_adapter import LoraAdapter, LoraAdapterSpec
 from graft_operator.api.training import Training, TrainingPod
 from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
 from graft_operator.manifests.trainer_resources import has_gpu, training_setup
-from graft_operator.plan.snapshot import AdapterSnapshot, JobObserved
+from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_registry.digests import digest_of
 from graft_registry.training_memory import MemoryEstimate, estimate_gpu

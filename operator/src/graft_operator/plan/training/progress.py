@@ -10,7 +10,8 @@ from typing import Final
 
 from graft_operator.api.adapter_status import TrainingProgress
 from graft_operator.api.conditions import no
-from graft_operator.plan.snapshot import AdapterSnapshot, JobObserved
+from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.failures import lingering_jobs
 from graft_operator.plan.training.memory import batch_of, job_of_recipe, with_batch

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from graft_operator.api.adapter_status import FailedTrainings
-from graft_operator.plan.snapshot import JobObserved
+from graft_operator.plan.jobs import JobObserved
 
 CRASH_LOOP: Final = "CrashLoop"
 

@@ -1,0 +1,68 @@
+"""Jobs of ours as plans see them, and those that are in the way of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+JobState = Literal["Active", "Succeeded", "Failed"]
+
+Interval = tuple[datetime, datetime | None]
+"""Begin and end; None for one that has not ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobObserved:
+    """A Job of ours and what its newest pod says."""
+
+    name: str
+    uid: str
+    recipe: str
+    """Digest of what the Job does: the training recipe, or the source of a base."""
+    state: JobState
+    """How it ended, by its own container: what others have put into its pods may run on (``lingers``)."""
+    created_time: datetime | None = None
+    ended_time: datetime | None = None
+    """When it failed or succeeded."""
+    reason: str = ""
+    """Why a version is trained, as the Job's label tells."""
+    failure_reason: str = ""
+    """Reason of the Job's Failed condition, such as BackoffLimitExceeded or DeadlineExceeded."""
+    outcome_reason: str = ""
+    """Reason in the termination message of the newest pod, such as BadDataset."""
+    outcome_message: str = ""
+    """What that pod said, or its last lines."""
+    no_pods: bool = False
+    """Whether the Job is active and has no pod: nothing has made one yet, or a quota or a policy refuses it."""
+    event: str = ""
+    """The platform's newest complaint about the Job itself, as ``Reason: message``."""
+    waiting: str = ""
+    """Why the pod does not run yet, such as ``Unschedulable: 0/3 nodes are available``."""
+    suspended: bool = False
+    """Whether the Job is held, as Kueue does until there is quota for it."""
+    pods_running: bool = False
+    """Whether a pod of it is still there that has not ended."""
+    pods_ended: bool = False
+    """Whether every pod that it had has ended: the Job controller is about to make another."""
+    lingers: bool = False
+    """Whether its own container has ended while another one of the pod, such as a mesh's, keeps the pod up."""
+    ran: tuple[Interval, ...] = ()
+    """When its own container has run, pod by pod, without the time for which pods waited."""
+    image: str = ""
+    """Image of its own container."""
+    micro_batch: int | None = None
+    """Rows of one forward pass that a training was made with; None where the Job doesn't tell."""
+    pod_settings: str = ""
+    """Digest of the pod settings that a training was made with; empty where the Job doesn't tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OccupiedName:
+    """A Job that is in the way of one that we might make: its name is taken, and it is not ours to use."""
+
+    name: str
+    ending: bool = False
+    """Whether it goes by itself: it is being deleted, or its owner is gone and the garbage collector will take it."""
+    message: str
+    """Whose it is, or what it waits for."""
