@@ -121,8 +121,6 @@ class AdapterSnapshot:
     """What the registry remembers of these versions, by number: which of them were given up, and why."""
     unknown: Unknown | None = None
     """Why ``published`` can't be told yet; None where it can."""
-    is_lost: bool = False
-    """Whether the version that is served, or would be, is known to have vanished from the registry, or to be damaged."""
     jobs: tuple[JobObserved, ...] = ()
     occupied_names: tuple[OccupiedName, ...] = ()
     """Jobs of the names that ours would have, and that are not ours."""

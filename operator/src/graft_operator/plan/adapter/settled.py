@@ -27,7 +27,7 @@ def is_settled(seen: AdapterSnapshot) -> bool:
     if seen.is_lost:
         return False
     finished = all(job.state == "Succeeded" and job.recipe == seen.adapter.status.recipe for job in seen.jobs)
-    return finished and not seen.is_lost and status_says_so(seen) and pods_say_so(seen)
+    return finished and status_says_so(seen) and pods_say_so(seen)
 
 
 def pods_say_so(seen: AdapterSnapshot) -> bool:
