@@ -21,6 +21,7 @@ from graft_operator.manifests.platform import Platform
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
 from graft_operator.reconcilers.config_map_rows import ConfigMapRows
+from graft_operator.reconcilers.containers import own_end
 from graft_operator.reconcilers.effects import Effects
 from graft_operator.reconcilers.jobs import job_state
 from graft_operator.reconcilers.passes import Passes
@@ -98,8 +99,13 @@ class Reconcilers:
     def take_note(self, change: Change) -> Iterable[AdapterKey]:
         """Forget what a change has made untrue of what is known besides; return the adapters whose rows are others."""
         metadata, passes = change.body["metadata"], self._passes
+        job: Mapping[str, Any] | None = None
         if change.resource == JOBS and has_ended(change):
-            self._job_ended(change.body)
+            job = change.body
+        elif change.resource == PODS and is_done(change):
+            job = passes.cache.get(JOBS, metadata["namespace"], metadata.get("labels", {}).get("job-name", ""))
+        if job is not None:
+            self._job_ended(job)
         if change.resource == PODS and change.new is None and is_serving_pod(change.body):
             passes.agents.unfollow(metadata["namespace"], metadata["name"])
         if change.resource in (USER_CONFIG_MAPS, CONFIG_MAPS):
@@ -127,6 +133,11 @@ class Reconcilers:
         body = self._passes.cache.get(BASE_MODELS, key.namespace, key.name)
         if body is not None:
             await self._passes.reporter.problem(BASE_MODELS, body, BaseModelStatus, facts)
+
+
+def is_done(change: Change) -> bool:
+    """Whether a pod's container by which its Job is judged has just ended: the Job says so later, or never."""
+    return change.new is not None and own_end(change.new) is not None and own_end(change.old or {}) is None
 
 
 def has_ended(change: Change) -> bool:
