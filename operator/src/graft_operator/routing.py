@@ -17,8 +17,8 @@ from graft_operator.cluster.resources import (
     REFUSED_PODS,
     Resource,
 )
-from graft_operator.engine.fair_order import Priority
-from graft_operator.engine.keys import AdapterKey, BaseKey, Key
+from graft_operator.controller_runtime.fair_order import Priority
+from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
 from graft_operator.manifests.serving import SERVING
 

@@ -12,15 +12,15 @@ from graft_operator.artifacts import Artifacts
 from graft_operator.cluster import Cache, Change, Cluster
 from graft_operator.cluster.leases import ClusterLeaseStore
 from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, PODS
-from graft_operator.cluster.watching import informers, synced
-from graft_operator.engine.controller import RECONCILE_TIMEOUT_SECONDS, run_worker
-from graft_operator.engine.fair_order import Priority
-from graft_operator.engine.keys import AdapterKey, BaseKey, Key
-from graft_operator.engine.leader import LeaderElector
-from graft_operator.engine.probes import Health
-from graft_operator.engine.resync import resync_forever
-from graft_operator.engine.work_queue import WorkQueue
-from graft_operator.reconcilers import Reconcilers
+from graft_operator.cluster.watching import informers, wait_for_sync
+from graft_operator.controller_runtime.controller import RECONCILE_TIMEOUT_SECONDS, run_worker
+from graft_operator.controller_runtime.fair_order import Priority
+from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
+from graft_operator.controller_runtime.leader import LeaderElector
+from graft_operator.controller_runtime.probes import Health
+from graft_operator.controller_runtime.resync import resync_forever
+from graft_operator.controller_runtime.work_queue import WorkQueue
+from graft_operator.reconcilers import Dispatcher
 from graft_operator.routing import keys_of, owner_key
 from graft_operator.settings import Settings
 
@@ -43,7 +43,7 @@ class Operator:
     cache: Cache
     artifacts: Artifacts
     agents: Agents
-    reconcilers: Reconcilers
+    reconcilers: Dispatcher
     health: Health
     queue: WorkQueue[Key]
     now: Callable[[], datetime]
@@ -98,7 +98,7 @@ class Operator:
             running.append(tasks.create_task(self._resync(work), name="resync"))
 
             async def begin() -> None:
-                await synced(self.cache, settings.watch_namespaces, seconds=SYNC_SECONDS)
+                await wait_for_sync(self.cache, settings.watch_namespaces, seconds=SYNC_SECONDS)
                 log.info("the cluster is read", extra={"objects": len(self.cache), "waiting": len(self.queue)})
                 work.set()
 
@@ -131,7 +131,7 @@ class Operator:
         self.reconcilers.rows.on_news = self.queue.add
 
     def _changed(self, change: Change) -> None:
-        for adapter in self.reconcilers.take_note(change):
+        for adapter in self.reconcilers.invalidate(change):
             self.queue.add(adapter)
         for key, priority in keys_of(change, self.cache):
             self.queue.add(key, priority)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.unit.agents.states import adapter, state, text, version
 
-from graft_operator.agents.documents import EchoedDecision
-from graft_operator.agents.reading import MAX_ADAPTERS, MESSAGE_CHARACTERS, InvalidState, read_state, state_of
+from graft_operator.agents.state import EchoedDecision
+from graft_operator.agents.state_parser import MAX_ADAPTERS, MESSAGE_CHARACTERS, InvalidState, read_state, state_of
 
 
 def test_what_plans_read_is_kept() -> None:

@@ -90,7 +90,7 @@ def test_a_damaged_manifest_is_told_with_its_key_and_what_to_do(world: World) ->
     stored = world.publish()
     world.store.put(LAYOUT.manifest(1), b"garbage")
     trouble = world.version(1, stored.digest)
-    assert (trouble.reason, trouble.passes) == ("RegistryCorrupt", False)
+    assert (trouble.reason, trouble.is_transient) == ("RegistryCorrupt", False)
     assert LAYOUT.manifest(1) in trouble.message
     assert "delete it" in trouble.message
     store_version(world.store, stored)
@@ -139,7 +139,7 @@ def test_what_was_found_stays_known_while_the_store_is_away_and_what_was_not_bec
     assert world.version(1, published.digest).value.digest == published.digest
     assert isinstance(world.artifacts.base(NAMESPACE, "tiny", base_manifest().digest), Known)
     trouble = world.of_recipe(digest("other"))
-    assert (trouble.reason, trouble.passes) == ("RegistryUnavailable", True)
+    assert (trouble.reason, trouble.is_transient) == ("RegistryUnavailable", True)
     world.store.switches.away = False
     world.now += 61
     assert world.of_recipe(digest("other")) == Known(None)
@@ -166,7 +166,7 @@ def test_failing_lookups_are_tried_again_less_and_less_often(world: World) -> No
 def test_missing_rights_are_told(world: World, refused: Any, reason: str) -> None:
     world.store.switches.forbidden = refused
     trouble = world.of_recipe()
-    assert (trouble.reason, trouble.passes) == (reason, False)
+    assert (trouble.reason, trouble.is_transient) == (reason, False)
 
 
 def test_whoever_may_only_read_finds_a_version_without_its_pointer(world: World) -> None:
@@ -249,17 +249,17 @@ def test_bases_and_their_drift_are_known(world: World) -> None:
 @pytest.mark.parametrize("honoured", [True, False])
 def test_the_bucket_is_probed_for_conditional_writes_once(world: World, honoured: bool) -> None:
     world.store.switches.conditional = honoured
-    assert world.artifacts.conditional_writes() is honoured
+    assert world.artifacts.conditional_writes() == Known(honoured)
     asked = len(world.store.requests)
     world.now += 86_400
-    assert world.artifacts.conditional_writes() is honoured
+    assert world.artifacts.conditional_writes() == Known(honoured)
     assert len(world.store.requests) == asked
     assert world.store.objects == {}
 
 
 def test_a_bucket_that_may_not_be_written_to_is_tried_once(world: World) -> None:
     world.store.switches.forbidden = lambda key: True
-    assert [world.artifacts.conditional_writes() for _ in range(3)] == [None] * 3
+    assert [world.artifacts.conditional_writes() for _ in range(3)] == [Known(None)] * 3
     assert [verb for verb, _ in world.store.requests].count("PUT") == 1
 
 

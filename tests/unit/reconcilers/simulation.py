@@ -15,8 +15,8 @@ from tests.unit.reconcilers.world import World
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find, is_true
-from graft_operator.engine.controller import TransientError
-from graft_operator.engine.keys import AdapterKey, BaseKey
+from graft_operator.controller_runtime.controller import TransientError
+from graft_operator.controller_runtime.keys import AdapterKey, BaseKey
 from graft_operator.manifests import labels
 from graft_serving.proxy.routing import AskPeers, Decision, Forward, ToVersion
 

@@ -200,7 +200,7 @@ class Artifacts:
     def is_lost(self, namespace: str, adapter: str, number: int, digest: str) -> bool:
         """Whether a served version is known to have vanished, or to be damaged. Looks nothing up."""
         known = self._answers.peek(questions.version(namespace, adapter, number, digest))
-        return known == Known(None) or (isinstance(known, Unknown) and not known.passes)
+        return known == Known(None) or (isinstance(known, Unknown) and not known.is_transient)
 
     def audit_next(self) -> None:
         """Look up the served version whose turn it is."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from graft_operator.agents import Agents
 from graft_operator.agents.address import PodAddress, Unreachable
-from graft_operator.agents.documents import AdapterState, AgentState, LoadedVersion
+from graft_operator.agents.state import AdapterState, AgentState, LoadedVersion
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.cluster import Cache
 from graft_operator.cluster.resources import DEPLOYMENTS, PODS
@@ -37,7 +37,7 @@ class ServingPod:
 
 def serving_pods(cache: Cache, agents: Agents, base: ObjectMeta) -> tuple[ServingPod, ...]:
     """Return the base's pods that are not on their way out, with what their agents say."""
-    return asked(agents, [body for body in listed_pods(cache, base) if not is_leaving(body)])
+    return follow_agents(agents, [body for body in listed_pods(cache, base) if not is_leaving(body)])
 
 
 def listed_pods(cache: Cache, base: ObjectMeta) -> list[Object]:
@@ -62,7 +62,7 @@ def deployment_of(pod: Object) -> str:
     return str(next(names, "")).rpartition("-")[0]
 
 
-def asked(agents: Agents, bodies: Sequence[Object]) -> tuple[ServingPod, ...]:
+def follow_agents(agents: Agents, bodies: Sequence[Object]) -> tuple[ServingPod, ...]:
     """Return the pods with what their agents have last said, and have the agents followed."""
     for address in filter(None, map(address_of, bodies)):
         agents.follow(address)
