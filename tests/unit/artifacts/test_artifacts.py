@@ -249,17 +249,17 @@ def test_bases_and_their_drift_are_known(world: World) -> None:
 @pytest.mark.parametrize("honoured", [True, False])
 def test_the_bucket_is_probed_for_conditional_writes_once(world: World, honoured: bool) -> None:
     world.store.switches.conditional = honoured
-    assert world.artifacts.conditional_writes() is honoured
+    assert world.artifacts.conditional_writes() == Known(honoured)
     asked = len(world.store.requests)
     world.now += 86_400
-    assert world.artifacts.conditional_writes() is honoured
+    assert world.artifacts.conditional_writes() == Known(honoured)
     assert len(world.store.requests) == asked
     assert world.store.objects == {}
 
 
 def test_a_bucket_that_may_not_be_written_to_is_tried_once(world: World) -> None:
     world.store.switches.forbidden = lambda key: True
-    assert [world.artifacts.conditional_writes() for _ in range(3)] == [None] * 3
+    assert [world.artifacts.conditional_writes() for _ in range(3)] == [Known(None)] * 3
     assert [verb for verb, _ in world.store.requests].count("PUT") == 1
 
 

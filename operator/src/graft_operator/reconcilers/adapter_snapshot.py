@@ -22,7 +22,7 @@ from graft_operator.plan.jobs import JobObserved, OccupiedName
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot, Decision, PodObserved
 from graft_operator.plan.training.candidates import recipes_to_look_up
-from graft_operator.plan.training.versions import home_digest, newest_published
+from graft_operator.plan.training.versions import home_digest, is_given_up, newest_published
 from graft_operator.reconcilers.jobs import job_observed, occupied_name
 from graft_operator.reconcilers.merged_pods import merged_deployment, merged_pods
 from graft_operator.reconcilers.passes import Passes
@@ -211,8 +211,12 @@ class AdapterSnapshots:
         return self._passes.artifacts.version(metadata.namespace, metadata.name, number, digest)
 
     def _history(self, adapter: LoraAdapter, answers: Answers) -> tuple[StoredVersion, ...]:
-        """Return the newest versions of the registry, for an object that knows of none: a cluster built anew."""
-        if adapter.status.versions:
+        """Return the newest versions of the registry, for an object that knows of none: a cluster built anew.
+
+        So, too, for one that serves nothing and knows of a version that was given up: one before it may be good.
+        """
+        versions, serves = adapter.status.versions, adapter.status.serving.target is not None
+        if versions and (serves or not any(map(is_given_up, versions))):
             return ()
         return answers.value(self._passes.artifacts.history(adapter.metadata.namespace, adapter.metadata.name)) or ()
 
