@@ -107,6 +107,7 @@ class Operator:
                     task.cancel()
 
             await host.run(begin, end, settings=settings, stop=stop)
+            await end()  # whoever is stopped before the beginning was over has no clean-up
 
     async def _work(self, begun: asyncio.Event, done: Callable[[], None]) -> None:
         await begun.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +26,19 @@ REASONS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     ),
     "its image can't be pulled": ({"waiting": "ErrImagePull: not found"}, {}, "ImagePullFailed", "ErrImagePull: not"),
     "its image still can't be": ({"waiting": "ImagePullBackOff: x"}, {}, "ImagePullFailed", "ImagePullBackOff: x"),
+    "a quota refuses its pods": (
+        {"no_pods": True, "event": "FailedCreate: pods is forbidden: exceeded quota: gpus"},
+        {},
+        "PodsRefused",
+        "no pod of it can be created: pods is forbidden: exceeded quota: gpus",
+    ),
+    "it has had no pod for long, and nobody says why": (
+        {"no_pods": True, "created_time": NOW - timedelta(hours=3)},
+        {},
+        "PodPending",
+        "no pod of it has been created yet",
+    ),
+    "it was made a moment ago": ({"no_pods": True, "created_time": NOW}, {}, "Training", "step 0"),
     "Kueue holds it": ({"suspended": True}, {"queueName": "gpus"}, "Queued", "until LocalQueue gpus admits it"),
     "somebody else holds it": ({"suspended": True}, {}, "Queued", "suspended by somebody else"),
     "Kueue took its pod back": (PREEMPTED | {"suspended": True}, {"queueName": "gpus"}, "Queued", "LocalQueue gpus"),

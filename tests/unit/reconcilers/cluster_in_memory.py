@@ -21,8 +21,8 @@ Objects = list[Object]
 T = TypeVar("T")
 
 
-class OperatorKilledError(Exception):
-    """The operator dies right after a write reached the API server."""
+class OperatorKilledError(BaseException):
+    """The operator dies at a write. Nothing of its own can catch that."""
 
 
 class ClusterInMemory:
@@ -37,10 +37,14 @@ class ClusterInMemory:
         """What a creation or an update of an object of the kind, or of ``kind/name``, is answered with."""
         self.keeps: dict[str, Exception] = {}
         """What a deletion of ``kind/name`` is answered with."""
+        self.ends_slowly = False
+        """Whether a Job that is deleted stays until :meth:`remove`, as its pods write their checkpoints."""
         self.attempts: list[tuple[str, str]] = []
         """(kind, name) of every creation and update of a child that was asked for, taken or not."""
         self.written: list[tuple[str, str]] = []
         """(kind, name) of every write of the operator's that took effect."""
+        self.created: list[tuple[str, str]] = []
+        """(kind, name) of every object that the operator has created."""
         self.dies_after_write: int | None = None
         self._versions = itertools.count(1)
         self._cache = Cache()
@@ -62,6 +66,7 @@ class ClusterInMemory:
         if key in self.objects:
             raise AlreadyExists(f"{key} exists")
         self._store(key, dict(body))
+        self.created.append(key)
         self._written(key)
         return _copy(self.objects[key])
 
@@ -119,7 +124,10 @@ class ClusterInMemory:
             return False
         if (kept := self.keeps.get(f"{resource.kind}/{name}")) is not None:
             raise kept
-        self.remove((resource.kind, name))
+        if resource.kind == "Job" and self.ends_slowly:
+            body["metadata"] |= {"deletionTimestamp": NOW.isoformat(), "finalizers": ["foregroundDeletion"]}
+        else:
+            self.remove((resource.kind, name))
         self._written((resource.kind, name))
         return True
 

@@ -97,7 +97,7 @@ class ServingPod:
 
     def state(self) -> AgentState:
         """Return what the pod says of itself (docs/contracts.md §7)."""
-        names = {item.name for item in self.wanted.adapters} if self.wanted else set()
+        told = {item.name: item.decision for item in self.wanted.adapters} if self.wanted else {}
         adapters = [
             {
                 "name": name,
@@ -114,8 +114,9 @@ class ServingPod:
                     if key.adapter == name
                 ],
                 "lastAsked": self.asked.get(name),
+                "decision": found.model_dump(by_alias=True) if (found := told.get(name)) is not None else None,
             }
-            for name in sorted(names | {key.adapter for key in self.states})
+            for name in sorted({*told, *(key.adapter for key in self.states)})
         ]
         return state_of(
             {

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from tests.builders import source_of
+from tests.builders import base_id, source_of
 from tests.kstatus import kstatus
 from tests.unit.reconcilers.cluster_in_memory import OperatorKilledError
 from tests.unit.reconcilers.merged_deployment import answers_as, is_merged
@@ -21,6 +21,8 @@ from graft_operator.manifests import labels
 from graft_serving.proxy.routing import AskPeers, Decision, Forward, ToVersion
 
 NAMESPACE = "team-a"
+LETTERS = {base_id(letter): letter for letter in "ABCDEFGHIJ"}
+"""What tests call bases, by their digests."""
 ADAPTER_CONDITIONS = {
     "Stalled",
     "Reconciling",
@@ -70,6 +72,8 @@ class Simulation:
 
     def delete_adapter(self, name: str = "support") -> None:
         """Ask for the adapter's deletion: from now on it need not answer."""
+        self.answered.discard(name)
+        self.ending.add(name)
         self.world.cluster.ask_deletion("LoraAdapter", name, self.world.now)
 
     def delete_base(self) -> None:
@@ -104,6 +108,14 @@ class Simulation:
             self.check_readiness(name)
         self.check_answers()
         self.check_status()
+
+    async def world_goes_on(self) -> None:
+        """Reconcile everything once and let a moment pass, with statuses that nobody here can read."""
+        self.world.cluster.sync()
+        for key in (BaseKey(NAMESPACE, "tiny"), *(AdapterKey(NAMESPACE, name) for name in self.adapters())):
+            await self.world.reconcilers.reconcile(key)
+            await what_runs_beside()
+        self.world.tick()
 
     async def rounds(self, count: int) -> None:
         """Let some time pass."""
@@ -145,9 +157,8 @@ class Simulation:
 
     def revisions(self) -> set[str]:
         """Return the letters of the bases that have a Deployment."""
-        bases = {digest: item.revision[-1] for digest, item in self.world.registry.bases.items()}
         deployments = [body for body in self.world.cluster.of_kind("Deployment") if not is_merged(body)]
-        return {bases[body["metadata"]["annotations"][labels.RECIPE]] for body in deployments}
+        return {LETTERS[body["metadata"]["annotations"][labels.RECIPE]] for body in deployments}
 
     def answers(self, name: str = "support") -> set[str]:
         """Return who answers requests for the adapter, over every pod that a client may hit: ``v1@a`` or ``nobody``."""
@@ -181,7 +192,7 @@ class Simulation:
         return "nobody" if "nobody" in found or not found else min(found)
 
     def _label(self, pod: ServingPod, number: int) -> str:
-        return f"v{number}@{self.world.registry.bases[pod.base_digest].revision[-1].lower()}"
+        return f"v{number}@{LETTERS[pod.base_digest].lower()}"
 
     def check_answers(self) -> None:
         """An adapter that has once answered everywhere always answers: on the base's engine, merged, or as both.

@@ -231,3 +231,37 @@ async def test_a_crash_after_any_write_skips_no_candidate_and_tries_none_twice()
         run = await climbed(dies_after_write=write)
         assert run.answers() == {"v3@b"}, f"died after write {write}"
         assert run.started_warm() == {1: None, 2: 1, 3: None}, f"died after write {write}"
+
+
+async def test_max_parallel_holds_for_adapters_that_are_published_only() -> None:
+    names = [f"adapter-{number}" for number in range(6)]
+    run = Simulation(*names)
+    for name in names:
+        run.write_adapter(name, serving={"mode": "None"})
+    await run.settle()
+    run.write_base("b", readaptation={"maxParallel": 1})
+    most = 0
+    for _ in range(40):
+        await run.round()
+        active = [job for job in run.world.cluster.of_kind("Job") if not job.get("status")]
+        most = max(most, len(active))
+    assert most == 1
+    second = {stored.manifest.reason for (_, number), stored in run.world.registry.versions.items() if number == 2}
+    assert second == {"BaseModelChanged"}
+    assert {run.health(name=name) for name in names} == {"Current"}
+
+
+async def test_more_bases_at_once_than_a_status_once_could_tell_of_are_served() -> None:
+    letters = "abcdefghi"
+    names = [f"on-{letter}" for letter in letters]
+    run = Simulation(*names)
+    await run.settle()
+    for index, letter in enumerate(letters):
+        if index:
+            run.write_base(letter)
+            await run.settle()
+        number = max(number for (name, number) in run.world.registry.versions if name == names[index])
+        run.write_adapter(names[index], version=number)  # pinned: it stays on this base
+        await run.settle()
+    assert run.revisions() == set(letters.upper())
+    assert all(run.health(name=name) == "Current" for name in names)

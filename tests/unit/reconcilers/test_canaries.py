@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from functools import cache
+from typing import Any
 
 import pytest
-from tests.unit.reconcilers.simulation import Simulation
+from tests.unit.reconcilers.moments import CANARY, until_split
+from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
 
-CANARY = {"rollout": {"strategy": "Canary", "limits": {"waitSeconds": 0}}}
+from graft_operator.cluster.errors import Conflict
+from graft_operator.controller_runtime.keys import AdapterKey
+
 FAILING = ("support", 2)
 
 
@@ -181,6 +185,72 @@ async def test_an_adapter_beyond_the_places_waits_and_is_served_when_one_is_free
     await run.settle()
     assert run.answers(waiting[0]) == {"v1@a"}
     assert run.health(name=waiting[0]) == "Current"
+
+
+async def test_a_canary_after_a_first_version_that_was_refused_comes_to_an_end() -> None:
+    run = Simulation()
+    run.world.refuses.add(("support", 1))
+    run.write_adapter(serving=CANARY)
+    await run.settle()
+    assert run.reason("Stalled") == "VersionRefused"
+    run.write_adapter(lora={"rank": 8})
+    await run.settle()
+    assert run.answers() == {"v2@a"}
+    assert run.status().served_version == 2
+    assert run.health() == "Current"
+
+
+async def test_a_rollout_ends_though_siblings_change_the_wanted_set_all_the_time() -> None:
+    run = Simulation("support", "sales", replicas=2)
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    for number in range(60):
+        run.write_adapter("sales", serving={"residency": "OnDemand" if number % 2 else "Always"})
+        await run.round()
+        if run.status().served_version == 2 and run.status().serving.previous is None:
+            return
+    raise AssertionError(f"after 60 rounds: {run.status().serving}")
+
+
+async def test_a_late_write_of_a_former_leader_takes_no_rollback_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Simulation()
+    run.write_adapter(serving=CANARY)
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    await until_split(run)
+    late: list[tuple[Any, Any]] = []
+
+    async def on_its_way(*args: Any, **fields: Any) -> dict[str, Any]:
+        late.append((args, fields))
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.world.cluster, "apply_status", on_its_way)
+        run.world.cluster.sync()
+        await run.world.reconcilers.reconcile(AdapterKey(NAMESPACE, "support"))
+    [(args, fields)] = late
+    run.world.restart_operator()
+    run.world.fails.add(FAILING)
+    run.world.tick()
+    await run.reconcile("support")
+    assert {item.number: item.state for item in run.status().versions}[2] == "RolledBack"
+    with pytest.raises(Conflict):
+        await run.world.cluster.apply_status(*args, **fields)
+    assert {item.number: item.state for item in run.status().versions}[2] == "RolledBack"
+
+
+async def test_a_version_is_judged_by_what_users_have_and_not_by_a_candidate() -> None:
+    run = Simulation()
+    run.world.losses = {1: 1.0, 2: 1.04, 3: 1.08}
+    run.write_adapter(serving={"rollout": {"strategy": "Canary", "steps": [{"weight": 10, "seconds": 86400}]}})
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    await until_split(run)
+    await run.rounds(2)
+    run.write_adapter(lora={"rank": 4})
+    await run.rounds(12)
+    third = next(item for item in run.status().versions if item.number == 3)
+    assert third.state == "Rejected", third.message
 
 
 async def life(dies_after_write: int | None, *, failing: bool) -> Simulation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -75,6 +76,25 @@ async def test_a_deployment_that_is_deleted_by_hand_is_there_again(mode: str) ->
     run.world.cluster.remove(("Deployment", name))
     await look(run, mode)
     assert ("Deployment", name) in run.world.cluster.objects
+
+
+@pytest.mark.parametrize(
+    "kind", ["Service", "ConfigMap", "PodDisruptionBudget", "ServiceAccount", "Role", "RoleBinding", "Deployment"]
+)
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_whatever_is_deleted_by_hand_is_there_again_with_the_next_look(kind: str, restarts: bool) -> None:
+    run, _ = await settled("MultiAdapter")
+    if restarts:
+        run.world.restart_operator()
+        await look(run, "MultiAdapter")
+        run.world.now += timedelta(minutes=1)
+    ours = [key for key in run.world.cluster.objects if key[0] == kind]
+    assert ours
+    for key in ours:
+        run.world.cluster.objects.pop(key)
+        await look(run, "MultiAdapter")
+        assert key in run.world.cluster.objects
+        run.world.now += timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("mode", ["MultiAdapter", "Merged"])

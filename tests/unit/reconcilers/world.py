@@ -83,7 +83,8 @@ class World:
         self.now += timedelta(seconds=SECONDS_PER_TICK)
         self.artifacts.audit_next()
         for job in self.cluster.of_kind("Job"):
-            if not job.get("status") and not job["spec"].get("suspend"):
+            is_ending = "deletionTimestamp" in job["metadata"]
+            if not job.get("status") and not job["spec"].get("suspend") and not is_ending:
                 self._work(job)
         self._run_deployments()
         for pod_name, pod in self.pods.items():

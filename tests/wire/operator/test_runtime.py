@@ -249,6 +249,16 @@ async def test_the_lease_is_held_while_working_and_released_at_the_end(server: W
     assert server.objects[LEASE]["spec"]["holderIdentity"] == ""
 
 
+async def test_a_stop_while_the_cluster_is_being_read_ends_the_process(server: WatchServer) -> None:
+    server.answers["/loraadapters"] = 503
+    async with operator() as life:
+        path = "/apis/graft.dev/v1alpha1/loraadapters"
+        await eventually(lambda: bool(server.queries(path)), lambda: "nothing was listed")
+    assert life.running.done()
+    assert life.running.exception() is None
+    assert server.objects[LEASE]["spec"]["holderIdentity"] == ""
+
+
 async def test_a_standby_watches_nothing_and_stops_when_asked(server: WatchServer) -> None:
     moment = now().isoformat().replace("+00:00", "Z")
     spec = {"holderIdentity": "pod-0", "leaseDurationSeconds": 15, "renewTime": moment, "acquireTime": moment}

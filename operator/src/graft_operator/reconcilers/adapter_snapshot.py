@@ -22,7 +22,7 @@ from graft_operator.plan.jobs import JobObserved, OccupiedName
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot, Decision, PodObserved
 from graft_operator.plan.training.recipe_choice import recipes_to_look_up
-from graft_operator.plan.training.versions import home_digest, newest_published
+from graft_operator.plan.training.versions import home_digest, is_given_up, newest_published
 from graft_operator.reconcilers.dependencies import Dependencies
 from graft_operator.reconcilers.failure_conditions import first_error
 from graft_operator.reconcilers.jobs import job_observed, occupied_name
@@ -213,8 +213,12 @@ class AdapterSnapshots:
         return self._dependencies.artifacts.version(metadata.namespace, metadata.name, number, digest)
 
     def _history(self, adapter: LoraAdapter, answers: Answers) -> tuple[StoredVersion, ...]:
-        """Return the newest versions of the registry, for an object that knows of none: a cluster built anew."""
-        if adapter.status.versions:
+        """Return the newest versions of the registry, for an object that knows of none: a cluster built anew.
+
+        So, too, for one that serves nothing and knows of a version that was given up: one before it may be good.
+        """
+        versions, serves = adapter.status.versions, adapter.status.serving.target is not None
+        if versions and (serves or not any(map(is_given_up, versions))):
             return ()
         return (
             answers.value(self._dependencies.artifacts.history(adapter.metadata.namespace, adapter.metadata.name)) or ()

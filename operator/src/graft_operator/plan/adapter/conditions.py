@@ -56,10 +56,11 @@ def adapter_conditions(
         "UpToDate": rollback or up_to_date_fact(seen, training, gate, rollout),
     }
     before = seen.adapter.status.conditions
-    return merge(before, facts | undecided(seen, training), generation=seen.adapter.metadata.generation, now=now)
+    facts |= undecided(seen, training, answers=facts["Ready"].status == "True")
+    return merge(before, facts, generation=seen.adapter.metadata.generation, now=now)
 
 
-def undecided(seen: AdapterSnapshot, training: TrainingDecision) -> dict[str, Fact]:
+def undecided(seen: AdapterSnapshot, training: TrainingDecision, *, answers: bool) -> dict[str, Fact]:
     """Return what stays told while the registry can't be asked: it was true, and nothing says that it is not.
 
     That it can't be asked is told by Reconciling, or by Stalled where it does not pass. While it is merely being asked,
@@ -71,7 +72,10 @@ def undecided(seen: AdapterSnapshot, training: TrainingDecision) -> dict[str, Fa
     types = ["Evaluated", "Published", "UpToDate", *(("Trained",) if training.trained.status == "Unknown" else ())]
     if not seen.unknown.reason and training.stalled is None and training.waiting is not None:
         types += ["Stalled", "Reconciling"] if training.trained.status == "Unknown" else []
-    return {kind: told[kind] for kind in types if kind in told}
+    kept = {kind: told[kind] for kind in types if kind in told}
+    if "UpToDate" in kept and kept["UpToDate"].status == "True" and not answers:
+        kept["UpToDate"] = no("RollingOut", "it is not served everywhere yet")
+    return kept
 
 
 def stalled_fact(

@@ -126,7 +126,7 @@ def has_another_chance(seen: AdapterSnapshot, number: int) -> bool:
     An object that was made anew has an observed generation of none: its spec is the one that the verdict was about.
     """
     status, spec = seen.adapter.status, seen.adapter.spec
-    spec_has_changed = seen.adapter.metadata.generation != status.observed_generation and bool(status.versions)
+    spec_has_changed = 0 <= status.observed_generation != seen.adapter.metadata.generation
     return spec_has_changed or spec.serving.rollout.promote == number
 
 
