@@ -21,6 +21,7 @@ from graft_operator.controller_runtime.probes import Health
 from graft_operator.controller_runtime.resync import resync_forever
 from graft_operator.controller_runtime.work_queue import WorkQueue
 from graft_operator.reconcilers import Dispatcher
+from graft_operator.reconcilers.serving_pods import hear_agents
 from graft_operator.routing import keys_of, owner_key
 from graft_operator.settings import Settings
 
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 SYNC_SECONDS = 30.0
 """How long the workers wait for the first listing of everything; a namespace that is closed to us holds up no other."""
+HEAR_SECONDS = 5.0
+"""How long the workers then wait for what the serving pods say; one that says nothing holds up nobody else."""
 SILENCE_SECONDS = 300.0
 """A watch is begun anew more often than this: no word of any of them for so long means that all are dead."""
 WORKER_SILENCE_SECONDS = SYNC_SECONDS + 2 * RECONCILE_TIMEOUT_SECONDS
@@ -99,6 +102,7 @@ class Operator:
 
             async def begin() -> None:
                 await wait_for_sync(self.cache, settings.watch_namespaces, seconds=SYNC_SECONDS)
+                await hear_agents(self.cache, self.agents, seconds=HEAR_SECONDS)
                 log.info("the cluster is read", extra={"objects": len(self.cache), "waiting": len(self.queue)})
                 work.set()
 
