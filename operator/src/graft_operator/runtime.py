@@ -22,7 +22,7 @@ from graft_operator.controller_runtime.resync import resync_forever
 from graft_operator.controller_runtime.work_queue import WorkQueue
 from graft_operator.reconcilers import Dispatcher
 from graft_operator.reconcilers.serving_pods import hear_agents
-from graft_operator.routing import keys_of, owner_key
+from graft_operator.routing import is_observed, keys_of, owner_key
 from graft_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,15 @@ class Operator:
             for base in self.cache.names(BASE_MODELS):
                 self.queue.add(BaseKey(*base), Priority.ROUTINE)
             return
-        self.queue.add((AdapterKey if kind == AdapterKey.kind else BaseKey)(namespace, name))
+        resource, key = (
+            (LORA_ADAPTERS, AdapterKey(namespace, name))
+            if kind == AdapterKey.kind
+            else (BASE_MODELS, BaseKey(namespace, name))
+        )
+        body = self.cache.get(resource, namespace, name)
+        # What is known now was asked for on behalf of a new spec: whoever has applied it waits.
+        is_new = body is not None and not is_observed(body)
+        self.queue.add(key, Priority.URGENT if is_new else Priority.PROGRESS)
 
     def _agent_news(self, namespace: str, pod: str, news: AgentNews) -> None:
         for adapter in news.adapters:

@@ -118,7 +118,14 @@ def test_that_there_is_no_version_of_a_recipe_holds_until_its_job_has_ended(worl
     published = world.publish()
     world.artifacts.forget_recipe(NAMESPACE, "support", RECIPE)
     assert world.of_recipe().value.digest == published.digest
+    world.now += 61
     assert world.history() == [1]
+
+
+def test_of_an_adapter_of_which_nothing_is_stored_one_question_is_asked(world: World) -> None:
+    assert world.history() == []
+    assert [world.of_recipe(digest(f"recipe {number}")) for number in range(3)] == [Known(None)] * 3
+    assert world.store.requests == [("LIST", LAYOUT.root)]
 
 
 def test_a_version_that_somebody_else_has_made_is_found_after_ten_minutes(world: World) -> None:
@@ -160,7 +167,7 @@ def test_failing_lookups_are_tried_again_less_and_less_often(world: World) -> No
 
 @pytest.mark.parametrize(
     ("refused", "reason"),
-    [(lambda key: True, "RegistryForbidden"), (lambda key: key.endswith("versions/"), "RegistryForbidden")],
+    [(lambda key: True, "RegistryForbidden"), (lambda key: key.endswith("/"), "RegistryForbidden")],
     ids=["everything", "listing"],
 )
 def test_missing_rights_are_told(world: World, refused: Any, reason: str) -> None:
