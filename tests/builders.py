@@ -12,7 +12,7 @@ from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Known
-from graft_operator.plan.rollout.steps import served
+from graft_operator.plan.rollout.plan import served
 from graft_operator.plan.snapshot import (
     AdapterOfBase,
     AdapterSnapshot,

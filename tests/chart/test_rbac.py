@@ -11,7 +11,7 @@ from tests.chart.conftest import Manifest, Render
 from graft_operator.cluster.resources import BASE_MODELS, INFERENCE_POOLS, LORA_ADAPTERS, Resource
 from graft_operator.cluster.watching import WATCHED
 from graft_operator.plan.actions import Kind
-from graft_operator.reconcilers.effects import OWNED
+from graft_operator.reconcilers.executor import OWNED
 
 OPERATOR = "graft-operator"
 HOOK = "graft-release-finalizers"

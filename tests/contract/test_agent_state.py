@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
-from graft_operator.agents.documents import AgentState as Read
-from graft_operator.agents.documents import EngineStatus, LoadStatus, ProbeScore
-from graft_operator.agents.reading import read_state
+from graft_operator.agents.state import AgentState as Read
+from graft_operator.agents.state import EngineStatus, LoadStatus, ProbeScore
+from graft_operator.agents.state_parser import read_state
 from graft_operator.plan.rollout.measured import Measured
 from graft_serving.status.documents import (
     AdapterStatus,

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from graft_operator.manifests.exit_codes import REASONS, RETRIED, failure_rules
-from graft_operator.plan.training.failures import FINAL
+from graft_operator.plan.training.retry_policy import FINAL
 from graft_trainer.outcome import EXIT_CODES, Reason
 
 CONTRACT = Path(__file__).resolve().parents[2] / "docs/contracts.md"

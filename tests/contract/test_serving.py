@@ -10,8 +10,8 @@ import pytest
 from tests import builders
 
 from graft_operator.agents.client import AGENT_PORT
-from graft_operator.agents.documents import EngineStatus, LoadStatus
-from graft_operator.agents.reading import state_of
+from graft_operator.agents.state import EngineStatus, LoadStatus
+from graft_operator.agents.state_parser import state_of
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.manifests import naming, serving
 from graft_operator.manifests.serving_workload import GRACE_SECONDS

@@ -119,7 +119,14 @@ class Serving:
         namespace, deployment = key
         body = revision.body
         pod = revision.pods[name] = ServingPod(name, template)
-        owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment, "uid": body["metadata"]["uid"]}
+        # As the Deployment's controller does it: pods belong to a ReplicaSet, whose name says which Deployment's it is.
+        owner = {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "name": f"{deployment}-{template}",
+            "uid": f"{body['metadata']['uid']}-{template}",
+            "controller": True,
+        }
         metadata = body["spec"]["template"]["metadata"] | {"name": name, "ownerReferences": [owner]}
         fits = namespace not in self.unschedulable
         spec = body["spec"]["template"]["spec"] | ({"nodeName": NODE} if fits else {})

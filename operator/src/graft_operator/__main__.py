@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from graft_operator.agents import Agents
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster import Cache, Cluster
-from graft_operator.engine.keys import Key
-from graft_operator.engine.probes import Health, heartbeat_forever, probe_server
-from graft_operator.engine.work_queue import WorkQueue
-from graft_operator.reconcilers import Reconcilers, platform_of
+from graft_operator.controller_runtime.keys import Key
+from graft_operator.controller_runtime.probes import Health, heartbeat_forever, probe_server
+from graft_operator.controller_runtime.work_queue import WorkQueue
+from graft_operator.reconcilers import Dispatcher, platform_of
 from graft_operator.routing import adapters_of_pod
 from graft_operator.runtime import Operator
 from graft_operator.settings import Settings, SettingsError
@@ -61,7 +61,7 @@ async def serve(settings: Settings) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         heartbeat = tasks.create_task(heartbeat_forever(health), name="heartbeat")
-        reconcilers = Reconcilers(cluster, cache, artifacts, agents, platform_of(settings), _now)
+        reconcilers = Dispatcher(cluster, cache, artifacts, agents, platform_of(settings), _now)
         queue: WorkQueue[Key] = WorkQueue(workers=settings.workers)
         operator = Operator(settings, cluster, cache, artifacts, agents, reconcilers, health, queue, now=_now)
         await operator.run(stop)

@@ -17,8 +17,8 @@ from graft_operator.cluster.resources import (
     REFUSED_PODS,
     Resource,
 )
-from graft_operator.engine.fair_order import Priority
-from graft_operator.engine.keys import AdapterKey, BaseKey, Key
+from graft_operator.controller_runtime.fair_order import Priority
+from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
 from graft_operator.manifests.serving import SERVING
 
@@ -138,13 +138,13 @@ def _of_event(change: Change, cache: Cache) -> Iterator[Routed]:
 def _priority(change: Change) -> Priority:
     """Return URGENT for what a person has done: a new object, a new spec, a deletion."""
     if change.old is None or change.new is None:
-        return Priority.PROGRESS if _is_settled(change.body) else Priority.URGENT
+        return Priority.PROGRESS if is_observed(change.body) else Priority.URGENT
     old, new = change.old["metadata"], change.new["metadata"]
     changed = old.get("generation") != new.get("generation") or old.get("uid") != new.get("uid")
     return Priority.URGENT if changed or _leaves(change.old) != _leaves(change.new) else Priority.PROGRESS
 
 
-def _is_settled(body: Body) -> bool:
+def is_observed(body: Body) -> bool:
     """Whether the object was decided about before: of a whole fleet that is listed, those come first that were not."""
     observed = (body.get("status") or {}).get("observedGeneration")
     return observed == body["metadata"].get("generation") and not _leaves(body)

@@ -12,22 +12,25 @@ from graft_operator.artifacts import Artifacts
 from graft_operator.cluster import Cache, Change, Cluster
 from graft_operator.cluster.leases import ClusterLeaseStore
 from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, PODS
-from graft_operator.cluster.watching import informers, synced
-from graft_operator.engine.controller import RECONCILE_TIMEOUT_SECONDS, run_worker
-from graft_operator.engine.fair_order import Priority
-from graft_operator.engine.keys import AdapterKey, BaseKey, Key
-from graft_operator.engine.leader import LeaderElector
-from graft_operator.engine.probes import Health
-from graft_operator.engine.resync import resync_forever
-from graft_operator.engine.work_queue import WorkQueue
-from graft_operator.reconcilers import Reconcilers
-from graft_operator.routing import keys_of, owner_key
+from graft_operator.cluster.watching import informers, wait_for_sync
+from graft_operator.controller_runtime.controller import RECONCILE_TIMEOUT_SECONDS, run_worker
+from graft_operator.controller_runtime.fair_order import Priority
+from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
+from graft_operator.controller_runtime.leader import LeaderElector
+from graft_operator.controller_runtime.probes import Health
+from graft_operator.controller_runtime.resync import resync_forever
+from graft_operator.controller_runtime.work_queue import WorkQueue
+from graft_operator.reconcilers import Dispatcher
+from graft_operator.reconcilers.serving_pods import hear_agents
+from graft_operator.routing import is_observed, keys_of, owner_key
 from graft_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
 SYNC_SECONDS = 30.0
 """How long the workers wait for the first listing of everything; a namespace that is closed to us holds up no other."""
+HEAR_SECONDS = 5.0
+"""How long the workers then wait for what the serving pods say; one that says nothing holds up nobody else."""
 SILENCE_SECONDS = 300.0
 """A watch is begun anew more often than this: no word of any of them for so long means that all are dead."""
 WORKER_SILENCE_SECONDS = SYNC_SECONDS + 2 * RECONCILE_TIMEOUT_SECONDS
@@ -43,7 +46,7 @@ class Operator:
     cache: Cache
     artifacts: Artifacts
     agents: Agents
-    reconcilers: Reconcilers
+    reconcilers: Dispatcher
     health: Health
     queue: WorkQueue[Key]
     now: Callable[[], datetime]
@@ -98,7 +101,8 @@ class Operator:
             running.append(tasks.create_task(self._resync(work), name="resync"))
 
             async def begin() -> None:
-                await synced(self.cache, settings.watch_namespaces, seconds=SYNC_SECONDS)
+                await wait_for_sync(self.cache, settings.watch_namespaces, seconds=SYNC_SECONDS)
+                await hear_agents(self.cache, self.agents, seconds=HEAR_SECONDS)
                 log.info("the cluster is read", extra={"objects": len(self.cache), "waiting": len(self.queue)})
                 work.set()
 
@@ -132,7 +136,7 @@ class Operator:
         self.reconcilers.rows.on_news = self.queue.add
 
     def _changed(self, change: Change) -> None:
-        for adapter in self.reconcilers.take_note(change):
+        for adapter in self.reconcilers.invalidate(change):
             self.queue.add(adapter)
         for key, priority in keys_of(change, self.cache):
             self.queue.add(key, priority)
@@ -142,7 +146,15 @@ class Operator:
             for base in self.cache.names(BASE_MODELS):
                 self.queue.add(BaseKey(*base), Priority.ROUTINE)
             return
-        self.queue.add((AdapterKey if kind == AdapterKey.kind else BaseKey)(namespace, name))
+        resource, key = (
+            (LORA_ADAPTERS, AdapterKey(namespace, name))
+            if kind == AdapterKey.kind
+            else (BASE_MODELS, BaseKey(namespace, name))
+        )
+        body = self.cache.get(resource, namespace, name)
+        # What is known now was asked for on behalf of a new spec: whoever has applied it waits.
+        is_new = body is not None and not is_observed(body)
+        self.queue.add(key, Priority.URGENT if is_new else Priority.PROGRESS)
 
     def _agent_news(self, namespace: str, pod: str, news: AgentNews) -> None:
         for adapter in news.adapters:

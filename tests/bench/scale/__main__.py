@@ -52,7 +52,8 @@ def main() -> None:
     chosen = {field.name: getattr(arguments, field.name) for field in fields(Options) if field.name != "adapters"}
     measurements = []
     for adapters in arguments.adapters:
-        applied = min(arguments.applied, adapters - arguments.bases)
+        # Without that step all of them are there from the beginning.
+        applied = min(arguments.applied, adapters - arguments.bases) if "apply" in arguments.steps else 0
         options = Options(**chosen | {"adapters": adapters, "applied": applied})
         measurements.append(asyncio.run(measure(options, arguments.steps)))
         arguments.json.mkdir(parents=True, exist_ok=True)

@@ -155,10 +155,11 @@ class Bench:
 
     async def bump(self, running: OperatorProcess, meter: Meter, base: Base) -> Figures:
         """Give a base another source and wait until all its adapters are on it."""
+        before = await self.resolved(base)
         source = {"s3": {"uri": f"s3://models/{base.name}/v2"}}
         await self.world.client.patch(BASES, base.namespace, base.name, {"spec": {"source": source}})
         began = time.monotonic()
-        done = await until(partial(self.is_up_to_date, base), self.options.patience)
+        done = await until(partial(self.is_up_to_date, base, before), self.options.patience)
         seconds = time.monotonic() - began
         await until_at_rest(running, patience=120)
         used = await meter.read()
@@ -171,13 +172,18 @@ class Bench:
             "api": most_frequent(used.api),
         }
 
-    async def is_up_to_date(self, base: Base) -> bool:
-        """Whether all adapters of a base are on what its spec names now."""
+    async def resolved(self, base: Base) -> str:
+        """Return the digest that the base's source was last resolved to."""
+        live = await self.world.client.get(BASES, base.namespace, base.name) or {}
+        return str(live.get("status", {}).get("resolved", {}).get("digest", ""))
+
+    async def is_up_to_date(self, base: Base, before: str) -> bool:
+        """Whether all adapters of a base are on what its spec names now, which is not what it was ``before``."""
         live = await self.world.client.get(BASES, base.namespace, base.name) or {}
         status, generation = live.get("status", {}), live.get("metadata", {}).get("generation")
-        counts = status.get("adapters", {})
-        kept = status.get("serving", ())
-        return status.get("observedGeneration") == generation and counts.get("upToDate") == base.size and len(kept) == 1
+        is_seen = status.get("observedGeneration") == generation and status["resolved"]["digest"] != before
+        # The revision before goes when the last adapter has left it.
+        return is_seen and status["adapters"]["upToDate"] == base.size and len(status.get("serving", ())) == 1
 
 
 async def rested(running: OperatorProcess, *, passes: int = 0, patience: float) -> float:

@@ -16,7 +16,7 @@ from tests.unit.agents.states import POD, adapter, state, text
 from graft_operator.agents import AgentNews, Agents, AgentState, PodAddress, Unreachable, client
 from graft_operator.agents.budget import DOCUMENTS_READ, NamespaceBudget
 from graft_operator.agents.client import MAX_BYTES, SMALL_BYTES, AgentClient, Question
-from graft_operator.agents.reading import read_state
+from graft_operator.agents.state_parser import read_state
 
 SERVING = PodAddress("team-a", POD, "uid-0", "127.0.0.1")
 

@@ -15,7 +15,7 @@ from graft_operator.agents import AgentNews, Agents, AgentState, PodAddress, Unr
 from graft_operator.agents.budget import BURST_BYTES, BYTES_PER_SECOND, PODS_ASKED, NamespaceBudget
 from graft_operator.agents.client import MAX_BYTES, Question
 from graft_operator.agents.followers import FLOOR_SECONDS, KEPT_SECONDS, MEASURED_SECONDS
-from graft_operator.agents.reading import InvalidState
+from graft_operator.agents.state_parser import InvalidState
 
 pytestmark = pytest.mark.looptime(start=0)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.unit.agents.states import adapter, state, version
 
-from graft_operator.agents.news import NOTHING, AgentNews, news_between, said_of
-from graft_operator.agents.reading import state_of
+from graft_operator.agents.state_diff import NOTHING, AgentNews, news_between, said_of
+from graft_operator.agents.state_parser import state_of
 
 
 def news(before: dict[str, Any] | None, after: dict[str, Any] | None, *measured: str) -> AgentNews:

@@ -90,7 +90,7 @@ def test_a_damaged_manifest_is_told_with_its_key_and_what_to_do(world: World) ->
     stored = world.publish()
     world.store.put(LAYOUT.manifest(1), b"garbage")
     trouble = world.version(1, stored.digest)
-    assert (trouble.reason, trouble.passes) == ("RegistryCorrupt", False)
+    assert (trouble.reason, trouble.is_transient) == ("RegistryCorrupt", False)
     assert LAYOUT.manifest(1) in trouble.message
     assert "delete it" in trouble.message
     store_version(world.store, stored)
@@ -118,7 +118,14 @@ def test_that_there_is_no_version_of_a_recipe_holds_until_its_job_has_ended(worl
     published = world.publish()
     world.artifacts.forget_recipe(NAMESPACE, "support", RECIPE)
     assert world.of_recipe().value.digest == published.digest
+    world.now += 61
     assert world.history() == [1]
+
+
+def test_of_an_adapter_of_which_nothing_is_stored_one_question_is_asked(world: World) -> None:
+    assert world.history() == []
+    assert [world.of_recipe(digest(f"recipe {number}")) for number in range(3)] == [Known(None)] * 3
+    assert world.store.requests == [("LIST", LAYOUT.root)]
 
 
 def test_a_version_that_somebody_else_has_made_is_found_after_ten_minutes(world: World) -> None:
@@ -139,7 +146,7 @@ def test_what_was_found_stays_known_while_the_store_is_away_and_what_was_not_bec
     assert world.version(1, published.digest).value.digest == published.digest
     assert isinstance(world.artifacts.base(NAMESPACE, "tiny", base_manifest().digest), Known)
     trouble = world.of_recipe(digest("other"))
-    assert (trouble.reason, trouble.passes) == ("RegistryUnavailable", True)
+    assert (trouble.reason, trouble.is_transient) == ("RegistryUnavailable", True)
     world.store.switches.away = False
     world.now += 61
     assert world.of_recipe(digest("other")) == Known(None)
@@ -160,13 +167,13 @@ def test_failing_lookups_are_tried_again_less_and_less_often(world: World) -> No
 
 @pytest.mark.parametrize(
     ("refused", "reason"),
-    [(lambda key: True, "RegistryForbidden"), (lambda key: key.endswith("versions/"), "RegistryForbidden")],
+    [(lambda key: True, "RegistryForbidden"), (lambda key: key.endswith("/"), "RegistryForbidden")],
     ids=["everything", "listing"],
 )
 def test_missing_rights_are_told(world: World, refused: Any, reason: str) -> None:
     world.store.switches.forbidden = refused
     trouble = world.of_recipe()
-    assert (trouble.reason, trouble.passes) == (reason, False)
+    assert (trouble.reason, trouble.is_transient) == (reason, False)
 
 
 def test_whoever_may_only_read_finds_a_version_without_its_pointer(world: World) -> None:

@@ -102,7 +102,7 @@ async def test_a_store_that_hangs_is_told_and_what_it_answers_then_counts_no_mor
     await hasty.told()
     trouble = hasty.artifacts.version("team-a", "support", 1)
     assert isinstance(trouble, Unknown)
-    assert (trouble.reason, trouble.passes) == ("RegistryUnavailable", True)
+    assert (trouble.reason, trouble.is_transient) == ("RegistryUnavailable", True)
     assert "has not answered" in trouble.message
 
 

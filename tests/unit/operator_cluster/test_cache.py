@@ -150,7 +150,8 @@ def test_adapters_are_found_by_the_base_that_they_name_now(cache: Cache) -> None
 
 
 def test_an_adapter_without_a_well_formed_spec_is_nobodys(cache: Cache) -> None:
-    for version, spec in enumerate(({}, None, {"baseModelRef": None}, {"baseModelRef": {}}), start=1):
+    specs: tuple[Any, ...] = ({}, None, {"baseModelRef": None}, {"baseModelRef": {}})
+    for version, spec in enumerate(specs, start=1):
         cache.put(LORA_ADAPTERS, body(version=version, spec=spec))
     assert cache.adapters_of(NAMESPACE, "") == []
 

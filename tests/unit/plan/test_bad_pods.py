@@ -9,7 +9,7 @@ from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.api.conditions import MESSAGE_LIMIT
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.plan.rollout.coverage import coverage_of
-from graft_operator.plan.rollout.steps import RolloutState, plan_rollout
+from graft_operator.plan.rollout.plan import RolloutState, plan_rollout
 from graft_operator.plan.snapshot import PodObserved
 
 V1, V2 = served_version(1), served_version(2)

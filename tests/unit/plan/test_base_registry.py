@@ -40,7 +40,7 @@ from graft_registry.documents import BaseDrift
 
 AWAY = Unknown(reason="RegistryUnavailable", message="http://s3:9000: connection refused")
 LOOKING = Unknown()
-DAMAGED = Unknown(reason="RegistryCorrupt", message="team-a/bases/tiny/1/manifest.json is not JSON", passes=False)
+DAMAGED = Unknown(reason="RegistryCorrupt", message="team-a/bases/tiny/1/manifest.json is not JSON", is_transient=False)
 SERVING = base_model(meta=FINALIZER, replicas=1)
 CLAIM: dict[str, Any] = {"claim_name": "models", "claim_path": "tiny"}
 
@@ -129,7 +129,7 @@ def test_what_the_bucket_promises_stays_told_while_it_can_not_be_tried() -> None
 def test_a_new_base_is_taken_up_once_it_is_known_how_far_it_is_from_the_one_before() -> None:
     given = base_seen(bumped_to("B"), bases="AB", deployments=(deployment(),), drift=Unknown())
     assert status_of(given).resolved == resolved_base("A")
-    told: tuple[Known[BaseDrift] | Unknown, ...] = (Known(None), Unknown(reason="RegistryCorrupt", passes=False))
+    told: tuple[Known[BaseDrift] | Unknown, ...] = (Known(None), Unknown(reason="RegistryCorrupt", is_transient=False))
     for drift in told:
         found = status_of(base_seen(bumped_to("B"), bases="AB", drift=drift)).resolved
         assert found is not None

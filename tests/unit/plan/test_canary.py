@@ -13,7 +13,7 @@ from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.rollout import RolloutLimits, RolloutSpec
 from graft_operator.plan.rollout.canary import breach, seconds_left
 from graft_operator.plan.rollout.measured import Measured, added
-from graft_operator.plan.rollout.steps import RolloutState, plan_rollout
+from graft_operator.plan.rollout.plan import RolloutState, plan_rollout
 from graft_operator.plan.snapshot import PodObserved
 
 V1, V2, V3 = served_version(1), served_version(2), served_version(3)

@@ -12,14 +12,14 @@ from graft_operator.api.base_model import Drift
 from graft_operator.api.evaluation import Evaluation
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.known import Known, Unknown
-from graft_operator.plan.training.candidates import (
+from graft_operator.plan.training.recipe_choice import (
     Candidate,
     CandidateDecision,
     choose,
     recipes_to_look_up,
     with_candidate,
 )
-from graft_operator.plan.training.versions import summary, users_have
+from graft_operator.plan.training.versions import comparison_baseline, summary
 from graft_registry.documents import StoredVersion
 
 LIMITS = Evaluation()
@@ -145,7 +145,7 @@ def test_a_version_is_compared_with_what_users_have(rollout: dict[str, Any] | No
     previous = served_version(1).to_wire() if rollout else None
     serving = {"target": served_version(2).to_wire(), "previous": previous, "rollout": rollout}
     given = seen(adapter(status={"serving": serving}), live=version(2), stable=version(1) if previous else None)
-    found = users_have(given)
+    found = comparison_baseline(given)
     assert found is not None
     assert found.manifest.number == number
 
@@ -162,5 +162,5 @@ def test_two_small_steps_down_are_not_taken_one_after_the_other() -> None:
         found={recipe: Known(worse)},
     )
     warm = Candidate((recipe,))
-    decided = choose((warm, COLD), {recipe: Known(worse)}, users_have(given), LIMITS, (given.live,))
+    decided = choose((warm, COLD), {recipe: Known(worse)}, comparison_baseline(given), LIMITS, (given.live,))
     assert decided.rejected == (worse,)

@@ -17,10 +17,10 @@ from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.checks import decide_training
-from graft_operator.plan.training.failures import inputs_of
+from graft_operator.plan.training.failure_counts import RETRY_SECONDS, are_alike, rest_seconds
 from graft_operator.plan.training.job import training_is_due
-from graft_operator.plan.training.retries import RETRY_SECONDS, are_alike, rest_seconds
+from graft_operator.plan.training.plan import decide_training
+from graft_operator.plan.training.retry_policy import inputs_of
 
 RECIPE = recipe_of(adapter())
 JUST_NOW = NOW - timedelta(seconds=10)

@@ -7,7 +7,7 @@ from tests.builders import NOW, adapter, answering_pod, base_model, on_pod, pod,
 
 from graft_operator.api.adapter_status import ServedVersion, Version
 from graft_operator.plan.rollout.modes import decide_serving
-from graft_operator.plan.rollout.steps import Rollout
+from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import PodObserved
 from graft_operator.plan.training.versions import summary
 

@@ -14,9 +14,9 @@ from graft_operator.api.adapter_status import AdapterServingStatus, Version
 from graft_operator.api.base_model import BaseModel, ReadaptationStatus
 from graft_operator.api.conditions import Condition
 from graft_operator.api.lora_adapter import LoraAdapter
-from graft_operator.plan.base.grants import (
+from graft_operator.plan.base.readaptation import (
     RULES,
-    Granted,
+    RuleContext,
     behind_since,
     decide_grants,
     may_readapt,
@@ -124,7 +124,7 @@ def test_the_limit_is_never_exceeded_and_everybody_has_a_turn() -> None:
 
 
 def test_another_rule_holds_back_who_waits_and_nobody_else() -> None:
-    def only_at_night(granted: Granted, waiting: Any) -> Any:
+    def only_at_night(granted: RuleContext, waiting: Any) -> Any:
         return waiting if granted.now.hour < 6 else ()
 
     seen = base_seen(base(3, granted=("a",)), bases="B", adapters=(waits("a"), waits("b")))

@@ -33,7 +33,7 @@ from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import find
 from graft_operator.manifests import naming
 from graft_operator.plan.actions import CreateJob, DeleteObject
-from graft_operator.plan.rollout.steps import served
+from graft_operator.plan.rollout.plan import served
 from graft_operator.plan.snapshot import AdapterSnapshot, PodObserved
 from graft_registry.documents import StoredVersion
 

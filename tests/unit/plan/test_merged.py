@@ -24,7 +24,7 @@ from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find
 from graft_operator.manifests import naming
 from graft_operator.plan.actions import DeleteObject
-from graft_operator.plan.rollout.steps import served
+from graft_operator.plan.rollout.plan import served
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_registry.documents import StoredVersion
 

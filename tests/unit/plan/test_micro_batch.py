@@ -8,7 +8,7 @@ from tests.builders import PLATFORM, adapter, job, recipe_of, seen
 from graft_operator.api.training import Training
 from graft_operator.manifests.naming import training_job_name
 from graft_operator.plan.training.job import adapter_as_trained, training_is_due
-from graft_operator.plan.training.memory import due_batch, lowered_batch, smaller_batch, with_batch
+from graft_operator.plan.training.memory import lowered_batch, next_micro_batch, smaller_batch, with_batch
 
 RECIPE = recipe_of(adapter())
 OVERFLOW = {"outcome_reason": "OutOfMemory"}
@@ -49,7 +49,7 @@ DUE = {
 @pytest.mark.parametrize(("jobs", "rows", "lowered"), DUE.values(), ids=DUE)
 def test_the_batch_follows_from_the_jobs_that_are_there(jobs: tuple[object, ...], rows: int, lowered: int) -> None:
     given = seen(jobs=jobs)
-    assert (due_batch(given), lowered_batch(given)) == (rows, lowered)
+    assert (next_micro_batch(given), lowered_batch(given)) == (rows, lowered)
 
 
 def test_the_smaller_batch_is_trained_as_the_same_recipe_by_a_job_of_its_own() -> None:

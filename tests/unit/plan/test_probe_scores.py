@@ -11,7 +11,7 @@ from tests.builders import NOW, base_model, digest, on_pod, pod, served_version
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.api.rollout import RolloutLimits, RolloutSpec
 from graft_operator.plan.rollout.measured import Measured
-from graft_operator.plan.rollout.steps import Rollout, RolloutState, plan_rollout
+from graft_operator.plan.rollout.plan import Rollout, RolloutState, plan_rollout
 from graft_operator.plan.snapshot import PodObserved, ProbeScore
 
 V1, V2 = served_version(1), served_version(2)

@@ -12,8 +12,8 @@ from tests.builders import adapter, base_id, base_model, recipe_of, resolved_bas
 from graft_operator.api.adapter_status import Version, WarmStart
 from graft_operator.api.base_model import BaseModel, Drift, ResolvedBase
 from graft_operator.api.evaluation import Evaluation
-from graft_operator.plan.training.candidates import Candidate, candidates, has_failed, with_rejected
 from graft_operator.plan.training.recipe import fulfilling_recipes
+from graft_operator.plan.training.recipe_choice import Candidate, candidates, has_failed, with_rejected
 from graft_operator.plan.training.versions import summary
 from graft_registry.documents import StoredVersion
 

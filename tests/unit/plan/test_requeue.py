@@ -24,8 +24,8 @@ from graft_operator.api.base_model import AdapterCounts
 from graft_operator.api.conditions import find
 from graft_operator.plan.actions import Plan
 from graft_operator.plan.adapter.plan import plan_adapter
+from graft_operator.plan.rollout.plan import served
 from graft_operator.plan.rollout.requeue import MOVING_SECONDS, WATCHING_SECONDS
-from graft_operator.plan.rollout.steps import served
 from graft_operator.plan.snapshot import PodObserved
 
 RECIPE = seen(adapter()).recipe

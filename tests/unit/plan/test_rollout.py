@@ -14,7 +14,7 @@ from graft_operator.api.base_model import BaseModel
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.plan.rollout.coverage import coverage_of
 from graft_operator.plan.rollout.messages import answering_versions
-from graft_operator.plan.rollout.steps import Rollout, RolloutState, plan_rollout
+from graft_operator.plan.rollout.plan import Rollout, RolloutState, plan_rollout
 from graft_operator.plan.snapshot import PodObserved
 
 V1, V2, V3 = served_version(1), served_version(2), served_version(3)

@@ -27,8 +27,8 @@ from tests.builders import (
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import no, yes
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.plan.adapter.fast_path import is_settled
 from graft_operator.plan.adapter.plan import plan_adapter
-from graft_operator.plan.adapter.settled import is_settled
 from graft_operator.plan.known import Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.versions import summary

@@ -30,8 +30,8 @@ from graft_operator.plan.actions import CreateJob, DeleteObject
 from graft_operator.plan.jobs import OccupiedName
 from graft_operator.plan.known import Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.checks import CHECKS, decide_training, superseded_jobs
 from graft_operator.plan.training.job import training_is_due
+from graft_operator.plan.training.plan import CHECKS, decide_training, superseded_jobs
 
 RECIPE = recipe_of(adapter())
 AWAY = Unknown(reason="RegistryUnavailable", message="no route")
@@ -228,7 +228,7 @@ CASES = {
         given=seen(unknown=Unknown()), trained=("Unknown", "RegistryNotAsked"), waits=True
     ),
     "what does not pass stalls": Case(
-        given=seen(unknown=Unknown(reason="RegistryCorrupt", message="manifest 3", passes=False)),
+        given=seen(unknown=Unknown(reason="RegistryCorrupt", message="manifest 3", is_transient=False)),
         trained=("Unknown", "RegistryCorrupt"),
         stalls=True,
     ),

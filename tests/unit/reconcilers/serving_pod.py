@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from graft_operator.agents.documents import AgentState
-from graft_operator.agents.reading import state_of
+from graft_operator.agents.state import AgentState
+from graft_operator.agents.state_parser import state_of
 from graft_registry.digests import sha256_digest
 from graft_serving.adapters import planning
 from graft_serving.proxy.routing import Alias, Decision, RoutingTable, resolve
+from graft_serving.status.pod import peers_of
 from graft_serving.versions import Route, VersionKey, VersionState
 from graft_serving.wanted.documents import WantedSet, parse_wanted_set
 
@@ -80,7 +81,7 @@ class ServingPod:
                 item.name: Alias(
                     live=self._live(item.name),
                     forward_to=item.forward_to,
-                    peers=wanted.peers_with(item, besides=self.name),
+                    peers=peers_of(wanted.peers_with(item, besides=self.name)),
                     on_demand=item.on_demand,
                     is_wanted=bool(item.versions),
                 )

@@ -15,8 +15,8 @@ from tests.unit.reconcilers.world import World
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find, is_true
-from graft_operator.engine.controller import TransientError
-from graft_operator.engine.keys import AdapterKey, BaseKey
+from graft_operator.controller_runtime.controller import TransientError
+from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
 from graft_serving.proxy.routing import AskPeers, Decision, Forward, ToVersion
 
@@ -87,6 +87,8 @@ class Simulation:
         before = self.world.cluster.writes
         for name in order or ("tiny", *self.adapters()):
             await self.reconcile(name)
+        for _ in self.adapters():
+            self.world.artifacts.audit_next()
         self.world.tick()
         self.check_answers()
         return self.world.cluster.writes - before
@@ -110,7 +112,8 @@ class Simulation:
     async def world_goes_on(self) -> None:
         """Reconcile everything once and let a moment pass, with statuses that nobody here can read."""
         self.world.cluster.sync()
-        for key in (BaseKey(NAMESPACE, "tiny"), *(AdapterKey(NAMESPACE, name) for name in self.adapters())):
+        keys: list[Key] = [BaseKey(NAMESPACE, "tiny"), *(AdapterKey(NAMESPACE, name) for name in self.adapters())]
+        for key in keys:
             await self.world.reconcilers.reconcile(key)
             await what_runs_beside()
         self.world.tick()

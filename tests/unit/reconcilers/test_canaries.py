@@ -11,7 +11,7 @@ from tests.unit.reconcilers.moments import CANARY, until_split
 from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
 
 from graft_operator.cluster.errors import Conflict
-from graft_operator.engine.keys import AdapterKey
+from graft_operator.controller_runtime.keys import AdapterKey
 
 FAILING = ("support", 2)
 

@@ -13,11 +13,11 @@ from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
 from graft_operator.cluster import Cache
 from graft_operator.cluster.cache import scaled_by_autoscaler
 from graft_operator.cluster.resources import BASE_MODELS
-from graft_operator.engine.controller import Result
-from graft_operator.engine.keys import AdapterKey, BaseKey
+from graft_operator.controller_runtime.controller import Result
+from graft_operator.controller_runtime.keys import AdapterKey, BaseKey
 from graft_operator.manifests.labels import MANAGED_BY, MANAGER
 from graft_operator.plan.actions import ApplyObject
-from graft_operator.reconcilers.effects import REPAIR_SECONDS, Effects
+from graft_operator.reconcilers.executor import REPAIR_SECONDS, ActionExecutor
 
 SCALED_BY_AUTOSCALER: dict[str, Any] = {
     "manager": "kube-controller-manager",
@@ -116,7 +116,7 @@ async def test_what_nobody_has_edited_is_not_applied_again() -> None:
 async def test_a_controller_that_edits_all_the_time_is_answered_once_in_a_while() -> None:
     cluster, cache, seconds = ClusterInMemory(), Cache(), [0.0]
     cluster.watch(cache)
-    effects = Effects(cluster, cache, None, lambda: seconds[0])  # type: ignore[arg-type]
+    effects = ActionExecutor(cluster, cache, None, lambda: seconds[0])  # type: ignore[arg-type]
     metadata = {"name": "x", "namespace": NAMESPACE, "labels": {MANAGED_BY: MANAGER}}
     deployment = {"kind": "Deployment", "metadata": metadata, "spec": {"replicas": 1}}
     owner = {"metadata": {"name": "tiny", "namespace": NAMESPACE, "uid": "u"}}

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from tests.builders import NOW
 
+from graft_operator.cluster import Change
+from graft_operator.cluster.resources import PODS
 from graft_operator.reconcilers.containers import MESSAGE_LIMIT, pod_problem
+from graft_operator.reconcilers.dispatch import is_done
 from graft_operator.reconcilers.jobs import job_observed, occupied_name
 
 JOB: dict[str, Any] = {
@@ -242,6 +245,10 @@ SIDECARS: dict[str, tuple[list[dict[str, Any]], tuple[str, bool, bool, str]]] = 
         [pod_of(MESH, container("trainer", **ended(65, said())))],
         ("Failed", True, False, "BadDataset"),
     ),
+    "the trainer is done, and its pod is about to say so": (
+        [pod_of(container("trainer", **ended(0)))],
+        ("Active", False, False, ""),
+    ),
     "the pod is on its way out": (
         [pod_of(container("trainer", **ended(143)), MESH, metadata=GOING)],
         ("Active", False, False, ""),
@@ -394,3 +401,15 @@ NAMES: dict[str, tuple[dict[str, Any], tuple[bool, str] | None]] = {
 def test_whose_name_it_is(metadata: dict[str, Any], expected: tuple[bool, str] | None) -> None:
     found = occupied_name({"metadata": {"name": "support-train-1"} | metadata}, "ours")
     assert (None if found is None else (found.ending, found.message)) == expected
+
+
+def test_what_a_job_was_for_is_looked_up_again_as_soon_as_its_pod_has_done_it() -> None:
+    runs, done = pod_of(container("trainer", **RUNS)), pod_of(container("trainer", **ended(0)), MESH)
+    changes = {
+        "done": (runs, done),
+        "done when first seen": (None, done),
+        "still done": (done, done),
+        "gone": (done, None),
+    }
+    told = {name for name, (old, new) in changes.items() if is_done(Change(PODS, old, new))}
+    assert told == {"done", "first seen"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.unit.reconcilers.moments import CANARY, told
@@ -14,7 +15,7 @@ VERSIONS = AdapterLayout(NAMESPACE, "support")
 LONGER_THAN_ANSWERS_HOLD = timedelta(hours=1)
 
 
-async def lived(**spec: object) -> Simulation:
+async def lived(**spec: Any) -> Simulation:
     """Return a settled life."""
     run = Simulation()
     if spec:

@@ -8,8 +8,8 @@ from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
 
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.cluster.errors import Unavailable
-from graft_operator.engine.controller import TransientError
-from graft_operator.engine.keys import AdapterKey
+from graft_operator.controller_runtime.controller import TransientError
+from graft_operator.controller_runtime.keys import AdapterKey
 
 WEBHOOK = Unavailable('POST jobs: failed calling webhook "mjob.kb.io" (500)')
 

@@ -10,7 +10,7 @@ from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import Condition, find
 from graft_operator.cluster.errors import Forbidden, Invalid, NamespaceTerminating, Unavailable
-from graft_operator.engine.keys import BaseKey
+from graft_operator.controller_runtime.keys import BaseKey
 
 QUOTA = Forbidden('PATCH /apis/apps/v1/x: deployments.apps "x" is forbidden: exceeded quota: team-a (403)')
 NOT_VALID = Invalid("PATCH /apis/apps/v1/x: spec.template: Invalid value (422)")

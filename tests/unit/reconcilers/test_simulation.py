@@ -169,6 +169,17 @@ async def test_a_version_that_has_vanished_from_the_registry_is_trained_again() 
     assert len(run.world.trained) == 1
 
 
+async def test_a_version_that_is_only_published_is_missed_just_the_same() -> None:
+    run = Simulation()
+    run.write_adapter(serving={"mode": "None"})
+    await run.settle()
+    run.world.registry.lose_versions()
+    run.world.trained.clear()
+    await run.settle()
+    assert len(run.world.trained) == 1
+    assert run.reason("Trained") == "Trained"
+
+
 async def test_deletion_during_training_leaves_nothing_in_the_registry() -> None:
     for rounds in range(1, 9):
         run = Simulation()

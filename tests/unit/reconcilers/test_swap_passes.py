@@ -10,7 +10,7 @@ import pytest
 from tests.unit.reconcilers.simulation import Simulation
 
 from graft_operator import routing
-from graft_operator.agents.news import said_of
+from graft_operator.agents.state_diff import said_of
 from graft_operator.cluster import Change
 
 TICKS_TO_SWAP = 10
@@ -41,7 +41,7 @@ class Events:
         return [said_of(pod.state(), adapter) for pod in self.simulation.world.pods.values()]
 
     def _changed(self, change: Change) -> None:
-        self.simulation.world.reconcilers.take_note(change)
+        self.simulation.world.reconcilers.invalidate(change)
         for key, _ in routing.keys_of(change, self.simulation.world.cache):
             self._waiting[key.name] = None
 

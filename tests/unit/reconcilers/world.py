@@ -21,7 +21,7 @@ from graft_operator.agents import AgentState, PodAddress
 from graft_operator.artifacts import Artifacts, Inline
 from graft_operator.cluster import Cache
 from graft_operator.manifests import labels
-from graft_operator.reconcilers import Reconcilers
+from graft_operator.reconcilers import Dispatcher
 from graft_operator.reconcilers.serving_pods import deployment_of
 
 PARITY = {"dtype": "float32", "tokens": 9, "meanKl": 0.0, "maxLogitDifference": 0.0, "argmaxAgreement": 1.0}
@@ -61,8 +61,8 @@ class World:
         self.cache = Cache()
         self.artifacts = Artifacts(self.registry.store, lookups=Inline(), clock=lambda: self.now.timestamp())
         parts: Any = (self.cluster, self.cache, self.artifacts, self, PLATFORM, lambda: self.now)
-        self.reconcilers = Reconcilers(*parts, monotonic=lambda: self.now.timestamp())
-        self.cache.on_change = self.reconcilers.take_note
+        self.reconcilers = Dispatcher(*parts, monotonic=lambda: self.now.timestamp())
+        self.cache.on_change = self.reconcilers.invalidate
         self.cluster.watch(self.cache)
 
     def state(self, namespace: str, pod: str) -> AgentState | None:

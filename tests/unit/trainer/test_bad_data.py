@@ -221,6 +221,13 @@ def test_a_folder_is_read_in_the_order_of_its_names_and_of_any_types(tmp_path: P
     assert load(tmp_path, None, "rows", evaluation={"splitPercent": 0}).digest != digest
 
 
+def test_rows_are_handed_over_once(tmp_path: Path) -> None:
+    dataset = load(tmp_path, lines(*map(row, range(20))))
+    training, evaluation = dataset.take_rows()
+    assert (len(training), len(evaluation)) == (19, 1)
+    assert (dataset.training, dataset.evaluation) == ((), ())
+
+
 def test_reading_stops_when_the_pod_is_asked_to(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(lines(*map(row, range(3500))))
     source = {"file": {"path": str(tmp_path / "rows.jsonl"), "uri": "configMap:rows/rows.jsonl"}}

@@ -13,7 +13,7 @@ from tests.builders import NAMESPACE, digest, version
 from tests.unit.registry_in_memory import store_version
 
 from graft_operator.artifacts import Artifacts, RegistryUnavailable
-from graft_operator.engine.controller import TransientError
+from graft_operator.controller_runtime.controller import TransientError
 from graft_operator.plan.known import BEING_LOOKED_UP, Known, Unknown
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import Progress, VersionVerdict, timestamp
@@ -115,7 +115,7 @@ async def test_a_missing_bucket_is_told_and_transient(config: RegistryConfig) ->
     async with Artifacts.connect(config.model_copy(update={"bucket": "no-such-bucket"})) as artifacts:
         trouble = await known(artifacts, lambda: artifacts.history(NAMESPACE, "support"))
         assert isinstance(trouble, Unknown)
-        assert (trouble.reason, trouble.passes) == ("RegistryUnavailable", True)
+        assert (trouble.reason, trouble.is_transient) == ("RegistryUnavailable", True)
         assert "NoSuchBucket" in trouble.message
         with pytest.raises(RegistryUnavailable, match="NoSuchBucket") as caught:
             await artifacts.delete_adapter(NAMESPACE, "support")

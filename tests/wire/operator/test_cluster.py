@@ -20,7 +20,7 @@ from graft_operator.cluster import (
 )
 from graft_operator.cluster.resources import CONFIG_MAPS, JOBS, LORA_ADAPTERS, PODS, Resource
 from graft_operator.cluster.transport import Transport
-from graft_operator.engine.controller import TransientError
+from graft_operator.controller_runtime.controller import TransientError
 from graft_operator.telemetry import metrics
 
 ADAPTER: dict[str, Any] = {

@@ -18,7 +18,7 @@ from graft_operator.cluster.cache import Cache
 from graft_operator.cluster.informer import Informer, Watched
 from graft_operator.cluster.resources import JOBS
 from graft_operator.cluster.transport import Transport
-from graft_operator.engine.backoff import Backoff
+from graft_operator.controller_runtime.backoff import Backoff
 
 Line = dict[str, Any] | bytes
 PATH = "/apis/batch/v1/jobs"

@@ -7,7 +7,7 @@ from tests.wire.operator.api_server import ApiServer
 
 from graft_operator.cluster import Cluster
 from graft_operator.cluster.leases import ClusterLeaseStore
-from graft_operator.engine.leader import LeaseRecord, LeaseTaken
+from graft_operator.controller_runtime.leader import LeaseRecord, LeaseTaken
 
 MOMENT = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 RECORD = LeaseRecord(holder="pod-1", duration_seconds=15, acquire_time=MOMENT, renew_time=MOMENT, transitions=2)

@@ -11,7 +11,7 @@ from graft_operator.cluster import Cache, Cluster, Unavailable
 from graft_operator.cluster.errors import NamespaceTerminating
 from graft_operator.cluster.resources import BASE_MODELS, JOBS
 from graft_operator.plan.actions import ApplyObject, CreateJob, DeleteObject, EmitEvent
-from graft_operator.reconcilers.effects import Effects
+from graft_operator.reconcilers.executor import ActionExecutor
 from graft_operator.reconcilers.rejections import Outcome
 
 BASE: dict[str, Any] = {
@@ -45,8 +45,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def effects(cluster: Cluster, cache: Cache, clock: Clock) -> Effects:
-    return Effects(cluster, cache, None, clock)  # type: ignore[arg-type]
+def effects(cluster: Cluster, cache: Cache, clock: Clock) -> ActionExecutor:
+    return ActionExecutor(cluster, cache, None, clock)  # type: ignore[arg-type]
 
 
 def told(outcome: Outcome) -> list[str]:
@@ -57,7 +57,9 @@ def paths(server: ApiServer) -> list[str]:
     return [request.path.rsplit("/", maxsplit=2)[-2] for request in server.requests]
 
 
-async def test_a_quota_refuses_the_deployment_and_the_service_is_applied(server: ApiServer, effects: Effects) -> None:
+async def test_a_quota_refuses_the_deployment_and_the_service_is_applied(
+    server: ApiServer, effects: ActionExecutor
+) -> None:
     server.refuse(403, "Forbidden", 'deployments.apps "x" is forbidden: exceeded quota: team-a')
     outcome = await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT, SERVICE])
     assert told(outcome) == ["Deployment"]
@@ -68,19 +70,21 @@ async def test_a_quota_refuses_the_deployment_and_the_service_is_applied(server:
 
 
 @pytest.mark.parametrize(("status", "reason"), [(422, "Invalid"), (400, "BadRequest"), (413, "TooLarge")])
-async def test_other_refusals(server: ApiServer, effects: Effects, status: int, reason: str) -> None:
+async def test_other_refusals(server: ApiServer, effects: ActionExecutor, status: int, reason: str) -> None:
     server.refuse(status, reason, "no")
     assert told(await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT])) == ["Deployment"]
 
 
-async def test_a_job_that_is_refused_has_no_event(server: ApiServer, effects: Effects) -> None:
+async def test_a_job_that_is_refused_has_no_event(server: ApiServer, effects: ActionExecutor) -> None:
     server.refuse(403, "Forbidden", "admission webhook denied the request")
     outcome = await effects.carry_out(BASE_MODELS, BASE, [JOB, EVENT, SERVICE])
     assert told(outcome) == ["Job"]
     assert [request.method for request in server.requests] == ["POST", "PATCH"]
 
 
-async def test_a_job_waits_for_the_end_of_the_one_before_and_has_no_event(server: ApiServer, effects: Effects) -> None:
+async def test_a_job_waits_for_the_end_of_the_one_before_and_has_no_event(
+    server: ApiServer, effects: ActionExecutor
+) -> None:
     server.refuse(403, "Forbidden", "admission webhook denied the request")
     outcome = await effects.carry_out(BASE_MODELS, BASE, [GONE, JOB, EVENT, SERVICE])
     assert told(outcome) == ["Job"]
@@ -88,21 +92,23 @@ async def test_a_job_waits_for_the_end_of_the_one_before_and_has_no_event(server
     assert [request.method for request in server.requests] == ["DELETE", "PATCH"]
 
 
-async def test_a_deployment_waits_for_its_service(server: ApiServer, effects: Effects) -> None:
+async def test_a_deployment_waits_for_its_service(server: ApiServer, effects: ActionExecutor) -> None:
     server.refuse(403, "Forbidden", "exceeded quota")
     other = ApplyObject(child("Deployment", "y"))
     assert told(await effects.carry_out(BASE_MODELS, BASE, [SERVICE, DEPLOYMENT, other])) == ["Service"]
     assert [request.body["metadata"]["name"] for request in server.requests] == ["x", "y"]
 
 
-async def test_a_job_that_is_made_is_told_and_known_at_once(server: ApiServer, effects: Effects, cache: Cache) -> None:
+async def test_a_job_that_is_made_is_told_and_known_at_once(
+    server: ApiServer, effects: ActionExecutor, cache: Cache
+) -> None:
     assert await effects.carry_out(BASE_MODELS, BASE, [JOB, EVENT]) == Outcome()
     assert cache.get(JOBS, "team-a", "x") is not None
     assert [request.body["kind"] for request in server.requests] == ["Job", "Event"]
 
 
 async def test_a_refused_child_rests_and_is_told_all_the_same(
-    server: ApiServer, effects: Effects, clock: Clock
+    server: ApiServer, effects: ActionExecutor, clock: Clock
 ) -> None:
     rests = []
     for _ in range(12):
@@ -120,13 +126,13 @@ async def test_a_refused_child_rests_and_is_told_all_the_same(
     assert await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT]) == Outcome()
 
 
-async def test_another_content_does_not_rest(server: ApiServer, effects: Effects) -> None:
+async def test_another_content_does_not_rest(server: ApiServer, effects: ActionExecutor) -> None:
     server.refuse(422, "Invalid", "no")
     await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT])
     assert await effects.carry_out(BASE_MODELS, BASE, [ApplyObject(child("Deployment", replicas=1))]) == Outcome()
 
 
-async def test_what_may_pass_by_itself_stops_the_rest(server: ApiServer, effects: Effects) -> None:
+async def test_what_may_pass_by_itself_stops_the_rest(server: ApiServer, effects: ActionExecutor) -> None:
     server.refuse(503, "ServiceUnavailable", "later")
     with pytest.raises(Unavailable):
         await effects.carry_out(BASE_MODELS, BASE, [DEPLOYMENT, SERVICE])

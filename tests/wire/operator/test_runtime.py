@@ -18,12 +18,12 @@ from graft_operator import runtime
 from graft_operator.agents import AgentNews, Agents
 from graft_operator.artifacts import Artifacts, Inline
 from graft_operator.cluster import Cache, Cluster
-from graft_operator.engine.controller import Result
-from graft_operator.engine.keys import AdapterKey, BaseKey, Key
-from graft_operator.engine.leader import LeadershipLost
-from graft_operator.engine.probes import Health
-from graft_operator.engine.work_queue import WorkQueue
-from graft_operator.reconcilers import Reconcilers, platform_of
+from graft_operator.controller_runtime.controller import Result
+from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
+from graft_operator.controller_runtime.leader import LeadershipLost
+from graft_operator.controller_runtime.probes import Health
+from graft_operator.controller_runtime.work_queue import WorkQueue
+from graft_operator.reconcilers import Dispatcher, platform_of
 from graft_operator.runtime import Operator
 from graft_operator.settings import Settings
 
@@ -47,7 +47,7 @@ async def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
         yield running
 
 
-class Recording(Reconcilers):
+class Recording(Dispatcher):
     """Records the keys of all passes, and waits for some."""
 
     def __init__(self, *parts: Any) -> None:

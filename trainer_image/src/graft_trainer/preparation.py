@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graft_trainer import model
 from graft_trainer.data.rendering import BATCH, Renderer, render_rows
@@ -43,8 +43,9 @@ def prepare(run: Run, progress: ProgressWriter) -> Prepared:
         today=run.today,
         vocabulary=run.base.fingerprint.vocab_size,
     )
+    training, evaluation = run.dataset.take_rows()
     parts = []
-    for name, examples in (("training", run.dataset.training), ("evaluation", run.dataset.evaluation)):
+    for name, examples in (("training", training), ("evaluation", evaluation)):
         rendered = render_rows(
             examples,
             renderer,
@@ -54,6 +55,9 @@ def prepare(run: Run, progress: ProgressWriter) -> Prepared:
         )
         logger.info("%s: %s", name, rendered)
         parts.append(rendered)
+    if parts[1].rows:
+        # Only where nothing is held out do questions come from training rows.
+        parts[0] = replace(parts[0], examples=())
     return Prepared(renderer=renderer, plan=plan, training_rows=parts[0], evaluation_rows=parts[1])
 
 

@@ -15,7 +15,7 @@ import aiohttp
 
 from graft_operator.agents.address import PodAddress, Unreachable
 from graft_operator.agents.budget import NamespaceBudget
-from graft_operator.agents.reading import MESSAGE_CHARACTERS, InvalidState
+from graft_operator.agents.state_parser import MESSAGE_CHARACTERS, InvalidState
 from graft_operator.telemetry import metrics
 
 AGENT_PORT: Final = 8090

@@ -18,10 +18,10 @@ from typing import Final, Protocol, TypeVar
 from graft_operator.agents.address import PodAddress, Unreachable
 from graft_operator.agents.budget import BYTES_PER_ADAPTER, NamespaceBudget
 from graft_operator.agents.client import AGENT_PORT, MAX_BYTES, AgentClient, Question
-from graft_operator.agents.documents import AgentState
-from graft_operator.agents.news import NOTHING, AgentNews, news_between
-from graft_operator.agents.reading import MAX_ADAPTERS, InvalidState, read_state
-from graft_operator.engine.backoff import Backoff
+from graft_operator.agents.state import AgentState
+from graft_operator.agents.state_diff import NOTHING, AgentNews, news_between
+from graft_operator.agents.state_parser import MAX_ADAPTERS, InvalidState, read_state
+from graft_operator.controller_runtime.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

@@ -221,15 +221,15 @@ class Answers:
 def unknown(error: Exception) -> Unknown:
     """Return what keeps something from being known. Pure, but for the log of what should not happen at all."""
     if isinstance(error, Unavailable):
-        return Unknown("RegistryUnavailable", f"registry: {error}", passes=True)
+        return Unknown("RegistryUnavailable", f"registry: {error}", is_transient=True)
     if isinstance(error, Corrupt):
         what_to_do = "restore it from a copy of the bucket, or delete it so that it is made again"
-        return Unknown("RegistryCorrupt", f"registry: {error}; {what_to_do}", passes=False)
+        return Unknown("RegistryCorrupt", f"registry: {error}; {what_to_do}", is_transient=False)
     if isinstance(error, RegistryError):
         name = type(error).__name__.removeprefix("Registry")
-        return Unknown(f"Registry{name}", f"registry: {error}", passes=False)
+        return Unknown(f"Registry{name}", f"registry: {error}", is_transient=False)
     log.error("a lookup failed", exc_info=error)
-    return Unknown("RegistryError", f"registry: {error!r}", passes=False)
+    return Unknown("RegistryError", f"registry: {error!r}", is_transient=False)
 
 
 def pause_after(trouble: Unknown, failures: int) -> float:
@@ -237,7 +237,7 @@ def pause_after(trouble: Unknown, failures: int) -> float:
 
     Spread over a fifth, so that what has failed together is not tried again together.
     """
-    longest = LONGEST_BACKOFF if not trouble.passes else min(LONGEST_BACKOFF, 2.0 ** min(failures - 1, 10))
+    longest = LONGEST_BACKOFF if not trouble.is_transient else min(LONGEST_BACKOFF, 2.0 ** min(failures - 1, 10))
     return longest * random.uniform(0.8, 1.0)  # noqa: S311
 
 

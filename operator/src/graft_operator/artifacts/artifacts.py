@@ -87,11 +87,20 @@ class Artifacts:
 
     def of_recipe(self, namespace: str, adapter: str, recipe: str) -> Known[StoredVersion] | Unknown:
         """Return the version that was trained from a recipe. That there is none holds until ``forget_recipe``."""
+        there = self._answers.ask(questions.anything(namespace, adapter))
+        if isinstance(there, Unknown) or there.value is None:
+            return there if isinstance(there, Unknown) else Known(None)
         return self._shared(self._answers.ask(questions.of_recipe(namespace, adapter, recipe)))
 
     def history(self, namespace: str, adapter: str) -> Known[tuple[StoredVersion, ...]] | Unknown:
         """Return the newest versions, at most ten, the newest first. Damaged ones are left out."""
-        return self._answers.ask(questions.history(namespace, adapter))
+        question = questions.history(namespace, adapter)
+        there = self._answers.ask(questions.anything(namespace, adapter))
+        if isinstance(there, Unknown):
+            return there
+        if there.value is None:
+            self._answers.prime(question, Known(()))  # what a Job of ours will publish is known by its recipe
+        return self._answers.ask(question)
 
     def verdicts(self, namespace: str, adapter: str) -> Known[Mapping[int, VersionVerdict]] | Unknown:
         """Return what was decided about versions last, by number. Each is about the manifest digest that it names."""
@@ -106,7 +115,9 @@ class Artifacts:
         """Look again for what a Job of this recipe may have published: it has ended."""
         owner = ("LoraAdapter", namespace, adapter)
         self._answers.forget(owner, "recipe", "progress", only=lambda question, _: question.detail == (recipe,))
-        self._answers.forget(owner, "history")
+        self._answers.forget(owner, "anything")
+        self._answers.prime(questions.anything(namespace, adapter), Known(value=True))
+        self._answers.forget(owner, "history", only=lambda _, value: value != Known(()))
         self._answers.forget(owner, "version", only=lambda _, value: value == Known(None))
 
     def forget_adapter(self, namespace: str, name: str) -> None:
@@ -200,7 +211,7 @@ class Artifacts:
     def is_lost(self, namespace: str, adapter: str, number: int, digest: str) -> bool:
         """Whether a served version is known to have vanished, or to be damaged. Looks nothing up."""
         known = self._answers.peek(questions.version(namespace, adapter, number, digest))
-        return known == Known(None) or (isinstance(known, Unknown) and not known.passes)
+        return known == Known(None) or (isinstance(known, Unknown) and not known.is_transient)
 
     def audit_next(self) -> None:
         """Look up the served version whose turn it is."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
-from graft_operator.engine.controller import TransientError
+from graft_operator.controller_runtime.controller import TransientError
 from graft_operator.telemetry import metrics
 from graft_registry.errors import Unavailable
 

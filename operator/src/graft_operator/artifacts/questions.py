@@ -17,6 +17,7 @@ from graft_registry.documents import (
     VersionVerdict,
 )
 from graft_registry.errors import Forbidden, NotFound
+from graft_registry.layout import AdapterLayout
 from graft_registry.store import ObjectStore
 from graft_registry.verdicts import VerdictRegistry
 from graft_registry.versions import AdapterRegistry
@@ -70,6 +71,15 @@ def of_recipe(namespace: str, adapter: str, recipe: str) -> Question[StoredVersi
         return slim(stored) if stored else None
 
     return Question("LoraAdapter", namespace, adapter, "recipe", (recipe,), ask, absent_holds=600.0)
+
+
+def anything(namespace: str, adapter: str) -> Question[bool]:
+    """Ask whether anything at all is stored of an adapter: one request instead of one for each other question."""
+
+    def ask(store: ObjectStore) -> bool | None:
+        return next(iter(store.list(AdapterLayout(namespace, adapter).root)), None) is not None or None
+
+    return Question("LoraAdapter", namespace, adapter, "anything", (), ask, absent_holds=600.0)
 
 
 def history(namespace: str, adapter: str) -> Question[tuple[StoredVersion, ...]]:

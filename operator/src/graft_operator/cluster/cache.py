@@ -71,7 +71,7 @@ class Cache:
     ``on_change`` is called for each object that is another one than before, in the order of their coming.
     """
 
-    def __init__(self, on_change: Callable[[Change], None] = lambda change: None) -> None:
+    def __init__(self, on_change: Callable[[Change], object] = lambda change: None) -> None:
         self.on_change = on_change
         self._entries: defaultdict[Resource, dict[Name, _Entry]] = defaultdict(dict)
         self._indexed: defaultdict[tuple[Resource, str], set[Name]] = defaultdict(set)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from graft_operator.engine.controller import TransientError
+from graft_operator.controller_runtime.controller import TransientError
 
 
 class ClusterError(Exception):

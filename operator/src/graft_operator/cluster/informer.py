@@ -21,7 +21,7 @@ from graft_operator.cluster.cache import Cache, Name
 from graft_operator.cluster.errors import ClusterError, Forbidden, Gone, NotFound
 from graft_operator.cluster.resources import Resource
 from graft_operator.cluster.transport import Transport
-from graft_operator.engine.backoff import Backoff
+from graft_operator.controller_runtime.backoff import Backoff
 from graft_operator.telemetry import metrics
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 from graft_operator.cluster.client import Cluster, Object
 from graft_operator.cluster.errors import AlreadyExists, Conflict, NotFound
 from graft_operator.cluster.resources import LEASES
-from graft_operator.engine.leader import LeaseRecord, LeaseTaken
+from graft_operator.controller_runtime.leader import LeaseRecord, LeaseTaken
 
 
 class ClusterLeaseStore:

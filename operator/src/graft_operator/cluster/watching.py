@@ -72,7 +72,7 @@ def informers(
     ]
 
 
-def unread(cache: Cache, namespace: str) -> tuple[Resource, str] | None:
+def first_unsynced(cache: Cache, namespace: str) -> tuple[Resource, str] | None:
     """Return the first kind without which nothing can be decided in the namespace, and why it is not read yet."""
     for resource in NEEDED:
         if not cache.is_synced(resource, namespace):
@@ -80,11 +80,11 @@ def unread(cache: Cache, namespace: str) -> tuple[Resource, str] | None:
     return None
 
 
-async def synced(cache: Cache, namespaces: Iterable[str], *, seconds: float) -> None:
+async def wait_for_sync(cache: Cache, namespaces: Iterable[str], *, seconds: float) -> None:
     """Wait until everything that is needed was listed, or as long as that: a namespace may be closed to us for good."""
     scopes = tuple(namespaces) or ("",)
     deadline = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < deadline:
-        if all(unread(cache, scope) is None for scope in scopes):
+        if all(first_unsynced(cache, scope) is None for scope in scopes):
             return
         await asyncio.sleep(0.05)

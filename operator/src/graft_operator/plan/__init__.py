@@ -2,12 +2,17 @@
 
 | room | its question |
 |---|---|
-| ``snapshot``, ``jobs`` | what is known of one adapter, or of one base, when it is decided about |
 | ``adapter/`` | what is next for one adapter: puts the answers of the rooms together, and says what is true |
 | ``training/`` | which version should exist, and what to do so that it does |
 | ``rollout/`` | where the alias points: to the next version, step by step, and back |
-| ``base/`` | what is next for one base: its source, its revisions, what it grants its adapters |
+| ``base/`` | what is next for one base: its source, its revisions, whom it lets train anew |
 | ``placement/`` | which pods hold which version, when there are more than they have places for |
+| ``snapshot``, ``jobs``, ``known`` | what a decision depends on: all, a Job and its pods, what is stored elsewhere |
 | ``actions`` | what a plan may ask for |
 | ``events``, ``rejections`` | what people are told of a change, and of an object that the API server refuses |
+
+One version has a name for each part that it plays. For the registry it is *published*; it *fulfils* a recipe, and the
+one that fulfils the spec's is the *current* one. The gate lets a *candidate* through. In a rollout it is the *target*,
+and the one that answered before, and answers again after a rollback, is the *previous* one (*stable*, once nothing
+moves). The alias points to the *live* one.
 """

@@ -2,6 +2,8 @@
 
 The life of a version is told by three or four: it is trained, published, rolled out, and answers everywhere. What is
 only another view of the same step, such as a condition that follows from it, is no event, and neither is progress.
+Two things that no status shows are told where they are decided: an import that begins (``base/plan``), and versions
+that could not be deleted (``adapter/deletion``).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Unknown:
     """RegistryUnavailable, RegistryForbidden, RegistryCorrupt …; empty while it is merely being looked up."""
     message: str = ""
     """What is in the way, and what to do about it where it does not pass by itself."""
-    passes: bool = True
+    is_transient: bool = True
     """Whether it passes by itself."""
 
 

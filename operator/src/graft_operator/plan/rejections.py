@@ -53,7 +53,7 @@ class Rejection:
     message: str
     """The API server's own words."""
     is_deletion: bool = False
-    passes: bool = False
+    is_transient: bool = False
     """Whether it passes by itself: the API server, or a webhook that it asks, is away."""
 
     @property
@@ -141,7 +141,7 @@ def summary_facts(rejections: Sequence[Rejection], planned: Mapping[str, Fact]) 
     ready = {"Ready": no(OBJECT_REFUSED, message)}
     if not is_open(planned.get("Stalled")):
         return ready
-    if all(rejection.passes for rejection in rejections):
+    if all(rejection.is_transient for rejection in rejections):
         return ready | {"Stalled": no("Progressing"), "Reconciling": yes(OBJECT_REFUSED, message)}
     return ready | {"Stalled": yes(OBJECT_REFUSED, message), "Reconciling": no("Stalled")}
 

@@ -11,16 +11,16 @@ from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.artifacts import RegistryError, RegistryUnavailable
 from graft_operator.cluster.resources import LORA_ADAPTERS
-from graft_operator.engine.controller import Result
-from graft_operator.engine.keys import AdapterKey
+from graft_operator.controller_runtime.controller import Result
+from graft_operator.controller_runtime.keys import AdapterKey
 from graft_operator.plan.actions import DeleteVersions, Plan
 from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER
 from graft_operator.plan.adapter.plan import plan_adapter
-from graft_operator.plan.rollout.merged import with_unended
+from graft_operator.plan.rollout.merged import keep_serving_if_deletion_refused
 from graft_operator.reconcilers.adapter_snapshot import AdapterSnapshots
-from graft_operator.reconcilers.passes import Pass, Passes
+from graft_operator.reconcilers.dependencies import Dependencies, Pass
+from graft_operator.reconcilers.rejected_versions import VerdictRecorder
 from graft_operator.reconcilers.rejections import result_of
-from graft_operator.reconcilers.verdicts import VerdictRecorder
 
 Body = Mapping[str, Any]
 
@@ -28,37 +28,37 @@ Body = Mapping[str, Any]
 class AdapterReconciler:
     """snapshot → plan → apply for adapters."""
 
-    def __init__(self, passes: Passes) -> None:
-        self._passes = passes
-        self._snapshots = AdapterSnapshots(passes)
-        self._verdicts = VerdictRecorder(passes.artifacts, passes.clock)
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+        self._snapshots = AdapterSnapshots(dependencies)
+        self._verdicts = VerdictRecorder(dependencies.artifacts, dependencies.clock)
         self._cleanup_problems: dict[str, str] = {}
         """By uid: why the versions of an adapter that is being deleted could not be deleted yet."""
 
     async def reconcile(self, namespace: str, name: str) -> Result:
         """Bring one adapter a step further."""
-        passes, key = self._passes, AdapterKey(namespace, name)
-        body = passes.cache.get(LORA_ADAPTERS, namespace, name)
+        dependencies, key = self._dependencies, AdapterKey(namespace, name)
+        body = dependencies.cache.get(LORA_ADAPTERS, namespace, name)
         if body is None:
             self._snapshots.forget(key)
             return Result()
-        async with passes.one(LORA_ADAPTERS, body, LoraAdapterStatus) as step:
+        async with dependencies.reporting_errors(LORA_ADAPTERS, body, LoraAdapterStatus) as step:
             try:
                 adapter = LoraAdapter.parse(body)
             except ValidationError as error:
-                await passes.reporter.invalid(LORA_ADAPTERS, body, error, LoraAdapterStatus, CLEANUP_FINALIZER)
+                await dependencies.reporter.invalid(LORA_ADAPTERS, body, error, LoraAdapterStatus, CLEANUP_FINALIZER)
                 return Result()
             return await self._step(step, body, adapter)
 
     async def _step(self, step: Pass, body: Body, adapter: LoraAdapter) -> Result:
         seen = self._snapshots.of(adapter, self._cleanup_problems.get(adapter.metadata.uid, ""))
-        plan = plan_adapter(seen, self._passes.clock(), self._passes.platform)
+        plan = plan_adapter(seen, self._dependencies.clock(), self._dependencies.platform)
         if any(isinstance(action, DeleteVersions) for action in plan.actions):
             return await self._delete_versions(step, plan, adapter)
         await step.carry_out(plan.actions)
         await step.carry_out(plan.extras)
         if isinstance(plan.status, LoraAdapterStatus):
-            status = with_unended(adapter.status, plan.status, step.rejections)
+            status = keep_serving_if_deletion_refused(adapter.status, plan.status, step.rejections)
             await step.report(adapter.status, status)
             self._verdicts.record(adapter.metadata, adapter.status.versions, status.versions)
         if is_held_to_limits(plan.status):

@@ -14,19 +14,19 @@ from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.api.base_model import BaseModel, ResolvedBase
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.cluster.resources import BASE_MODELS, JOBS, PODS
-from graft_operator.engine.keys import AdapterKey
+from graft_operator.controller_runtime.keys import AdapterKey
 from graft_operator.manifests import naming
-from graft_operator.plan.adapter.settled import is_settled
+from graft_operator.plan.adapter.fast_path import is_settled
 from graft_operator.plan.base.importing import resolved_as
 from graft_operator.plan.jobs import JobObserved, OccupiedName
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot, Decision, PodObserved
-from graft_operator.plan.training.candidates import recipes_to_look_up
-from graft_operator.plan.training.versions import home_digest, is_given_up
+from graft_operator.plan.training.recipe_choice import recipes_to_look_up
+from graft_operator.plan.training.versions import home_digest, is_given_up, newest_published
+from graft_operator.reconcilers.dependencies import Dependencies
+from graft_operator.reconcilers.failure_conditions import first_error
 from graft_operator.reconcilers.jobs import job_observed, occupied_name
 from graft_operator.reconcilers.merged_pods import merged_deployment, merged_pods
-from graft_operator.reconcilers.passes import Passes
-from graft_operator.reconcilers.problems import first_error
 from graft_operator.reconcilers.serving_pods import pod_observed, serving_pods, short_digest
 from graft_registry.documents import StoredVersion, VersionVerdict
 
@@ -52,8 +52,8 @@ class Answers:
 class AdapterSnapshots:
     """Gathers, for one adapter at a time."""
 
-    def __init__(self, passes: Passes) -> None:
-        self._passes = passes
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
         self._bases: dict[tuple[str, str], tuple[tuple[str, int], tuple[BaseModel | None, str]]] = {}
         """By namespace and name: the version that was parsed, and what came of it."""
 
@@ -70,7 +70,7 @@ class AdapterSnapshots:
             base_problem=base_problem,
             jobs=self._jobs(adapter),
             occupied_names=self._occupied_names(adapter),
-            trainer_image=self._passes.platform.trainer_image,
+            trainer_image=self._dependencies.platform.trainer_image,
             pods=self._pods(adapter, base),
             cleanup_problem=cleanup_problem,
         )
@@ -83,18 +83,18 @@ class AdapterSnapshots:
         """Have the pods asked often for what they measure, because a version is held to its limits."""
         metadata = seen.adapter.metadata
         for pod in seen.pods:
-            self._passes.agents.measure(metadata.namespace, pod.name, adapter=metadata.name)
+            self._dependencies.agents.measure(metadata.namespace, pod.name, adapter=metadata.name)
 
     def forget(self, key: AdapterKey) -> None:
         """Forget an adapter that is gone."""
-        self._passes.rows.forget(key)
-        self._passes.artifacts.forget_adapter(key.namespace, key.name)
-        self._passes.effects.forget(key.namespace, naming.merged_name(key.name))
+        self._dependencies.rows.forget(key)
+        self._dependencies.artifacts.forget_adapter(key.namespace, key.name)
+        self._dependencies.effects.forget(key.namespace, naming.merged_name(key.name))
 
     def _base(self, adapter: LoraAdapter) -> tuple[BaseModel | None, str]:
         """Return the base, or why there is none; it is parsed once for all of its adapters."""
         namespace, name = adapter.metadata.namespace, adapter.spec.base_model_ref.name
-        version = self._passes.cache.version(BASE_MODELS, namespace, name)
+        version = self._dependencies.cache.version(BASE_MODELS, namespace, name)
         if version is None:
             self._bases.pop((namespace, name), None)
             return None, f"spec.baseModelRef.name: there is no BaseModel {name} in this namespace; apply it"
@@ -105,12 +105,12 @@ class AdapterSnapshots:
 
     def _parsed(self, namespace: str, name: str) -> tuple[BaseModel | None, str]:
         try:
-            return BaseModel.parse(self._passes.cache.get(BASE_MODELS, namespace, name) or {}), ""
+            return BaseModel.parse(self._dependencies.cache.get(BASE_MODELS, namespace, name) or {}), ""
         except ValidationError as error:
             return None, f"BaseModel {name} is invalid: {first_error(error)}"
 
     def _jobs(self, adapter: LoraAdapter) -> tuple[JobObserved, ...]:
-        cache, uid = self._passes.cache, adapter.metadata.uid
+        cache, uid = self._dependencies.cache, adapter.metadata.uid
         jobs = [job for job in cache.owned(JOBS, uid) if adapter.metadata.is_deleting or not is_going(job)]
         if not jobs:
             return ()
@@ -121,7 +121,7 @@ class AdapterSnapshots:
     def _occupied_names(self, adapter: LoraAdapter) -> tuple[OccupiedName, ...]:
         """Return the Jobs of an adapter of this name that are another one's, or on their way out."""
         metadata = adapter.metadata
-        jobs = self._passes.cache.named_for(JOBS, metadata.namespace, metadata.name)
+        jobs = self._dependencies.cache.named_for(JOBS, metadata.namespace, metadata.name)
         found = (occupied_name(job, metadata.uid) for job in jobs)
         return tuple(item for item in found if item is not None)
 
@@ -131,7 +131,7 @@ class AdapterSnapshots:
         if base is None or (is_merged and adapter.status.serving.version_served_as("MultiAdapter") is None):
             return ()
         digests = {naming.short(revision.digest): revision.digest for revision in base.status.serving}
-        pods = serving_pods(self._passes.cache, self._passes.agents, base.metadata)
+        pods = serving_pods(self._dependencies.cache, self._dependencies.agents, base.metadata)
         decisions = self._decisions(adapter, base)
         return tuple(
             pod_observed(pod, digests[short_digest(pod.body)], adapter.metadata.name, decisions)
@@ -143,15 +143,17 @@ class AdapterSnapshots:
         """Return what the present wanted sets decide for the adapter, by their digests; only a rollout asks for it."""
         if adapter.status.serving.previous is None:
             return {}
-        written = [self._passes.wanted.of(base.metadata.namespace, item.deployment) for item in base.status.serving]
+        written = [
+            self._dependencies.wanted.of(base.metadata.namespace, item.deployment) for item in base.status.serving
+        ]
         name = adapter.metadata.name
         return {item.digest: item.decisions[name] for item in written if name in item.decisions}
 
     def _with_rows(self, seen: AdapterSnapshot) -> AdapterSnapshot:
         """Add the digests of the rows to learn from, and of those to evaluate with."""
         dataset, key = seen.adapter.spec.dataset, _key(seen.adapter)
-        rows = self._passes.rows.rows(key, dataset, "spec.dataset")
-        evaluation = self._passes.rows.rows(key, dataset.evaluation, "spec.dataset.evaluation")
+        rows = self._dependencies.rows.rows(key, dataset, "spec.dataset")
+        evaluation = self._dependencies.rows.rows(key, dataset.evaluation, "spec.dataset.evaluation")
         return replace(
             seen,
             dataset_digest=rows.digest,
@@ -161,7 +163,7 @@ class AdapterSnapshots:
         )
 
     def _with_merged(self, seen: AdapterSnapshot) -> AdapterSnapshot:
-        adapter, cache = seen.adapter, self._passes.cache
+        adapter, cache = seen.adapter, self._dependencies.cache
         if adapter.spec.serving.mode != "Merged" and adapter.status.serving.version_served_as("Merged") is None:
             return seen
         return replace(
@@ -171,12 +173,13 @@ class AdapterSnapshots:
         )
 
     def _is_lost(self, adapter: LoraAdapter) -> bool:
-        """Whether the version that is served is known to have vanished; it is looked for now and then."""
-        target, metadata, artifacts = adapter.status.serving.target, adapter.metadata, self._passes.artifacts
-        if target is None:
+        """Whether the version that is current is known to have vanished; it is looked for now and then."""
+        status, metadata, artifacts = adapter.status, adapter.metadata, self._dependencies.artifacts
+        current = status.serving.target or newest_published(status.versions)
+        if current is None:
             return False
-        artifacts.audit(metadata.namespace, metadata.name, target.number, target.digest)
-        return artifacts.is_lost(metadata.namespace, metadata.name, target.number, target.digest)
+        artifacts.audit(metadata.namespace, metadata.name, current.number, current.digest)
+        return artifacts.is_lost(metadata.namespace, metadata.name, current.number, current.digest)
 
     def _with_registry(self, seen: AdapterSnapshot) -> AdapterSnapshot:
         """Add what is known of the registry, as far as the next step depends on it."""
@@ -194,7 +197,7 @@ class AdapterSnapshots:
             verdicts=self._verdicts(adapter, history, answers),
             kept_base=self._kept_base(seen, history, answers),
         )
-        artifacts = self._passes.artifacts
+        artifacts = self._dependencies.artifacts
         recipes = recipes_to_look_up(replace(seen, unknown=answers.unknown))
         found = {recipe: artifacts.of_recipe(metadata.namespace, metadata.name, recipe) for recipe in recipes}
         running = next((job.recipe for job in seen.jobs if job.state == "Active"), None)
@@ -207,7 +210,7 @@ class AdapterSnapshots:
         if number is None:
             return Known(None)
         metadata = adapter.metadata
-        return self._passes.artifacts.version(metadata.namespace, metadata.name, number, digest)
+        return self._dependencies.artifacts.version(metadata.namespace, metadata.name, number, digest)
 
     def _history(self, adapter: LoraAdapter, answers: Answers) -> tuple[StoredVersion, ...]:
         """Return the newest versions of the registry, for an object that knows of none: a cluster built anew.
@@ -217,7 +220,9 @@ class AdapterSnapshots:
         versions, serves = adapter.status.versions, adapter.status.serving.target is not None
         if versions and (serves or not any(map(is_given_up, versions))):
             return ()
-        return answers.value(self._passes.artifacts.history(adapter.metadata.namespace, adapter.metadata.name)) or ()
+        return (
+            answers.value(self._dependencies.artifacts.history(adapter.metadata.namespace, adapter.metadata.name)) or ()
+        )
 
     def _verdicts(
         self, adapter: LoraAdapter, history: tuple[StoredVersion, ...], answers: Answers
@@ -226,7 +231,7 @@ class AdapterSnapshots:
         if not history:
             return {}
         metadata = adapter.metadata
-        return answers.value(self._passes.artifacts.verdicts(metadata.namespace, metadata.name)) or {}
+        return answers.value(self._dependencies.artifacts.verdicts(metadata.namespace, metadata.name)) or {}
 
     def _kept_base(
         self, seen: AdapterSnapshot, history: tuple[StoredVersion, ...], answers: Answers
@@ -238,7 +243,7 @@ class AdapterSnapshots:
         home = home_digest(seen.adapter.status, history)
         if home in (None, base.status.resolved.digest):
             return None
-        manifest = answers.value(self._passes.artifacts.base(base.metadata.namespace, base.metadata.name, home))
+        manifest = answers.value(self._dependencies.artifacts.base(base.metadata.namespace, base.metadata.name, home))
         return None if manifest is None else resolved_as(manifest, manifest.source.digest())
 
     def _has_base(self, version: StoredVersion | None, base: BaseModel | None) -> bool:
@@ -247,7 +252,7 @@ class AdapterSnapshots:
         if version is None or base is None or resolved is None or version.manifest.base.digest == resolved.digest:
             return True
         digest = version.manifest.base.digest
-        return self._passes.artifacts.base(base.metadata.namespace, base.metadata.name, digest) != Known(None)
+        return self._dependencies.artifacts.base(base.metadata.namespace, base.metadata.name, digest) != Known(None)
 
 
 def is_going(job: Mapping[str, Any]) -> bool:

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from graft_operator.api.base_model import BaseModel, BaseModelStatus
 from graft_operator.cluster.resources import BASE_MODELS
-from graft_operator.engine.controller import Result
+from graft_operator.controller_runtime.controller import Result
 from graft_operator.manifests.naming import serving_name
 from graft_operator.plan.base.plan import IN_USE_FINALIZER, plan_base
 from graft_operator.reconcilers.base_snapshot import BaseSnapshots
-from graft_operator.reconcilers.passes import Pass, Passes
+from graft_operator.reconcilers.dependencies import Dependencies, Pass
 from graft_operator.reconcilers.rejections import result_of
 
 Body = Mapping[str, Any]
@@ -22,28 +22,28 @@ Body = Mapping[str, Any]
 class BaseModelReconciler:
     """snapshot → plan → apply for bases."""
 
-    def __init__(self, passes: Passes) -> None:
-        self._passes = passes
-        self._snapshots = BaseSnapshots(passes)
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+        self._snapshots = BaseSnapshots(dependencies)
 
     async def reconcile(self, namespace: str, name: str) -> Result:
         """Bring one base a step further."""
-        passes = self._passes
-        body = passes.cache.get(BASE_MODELS, namespace, name)
+        dependencies = self._dependencies
+        body = dependencies.cache.get(BASE_MODELS, namespace, name)
         if body is None:
             self._snapshots.forget(namespace, name)
-            passes.effects.forget(namespace, serving_name(name))
+            dependencies.effects.forget(namespace, serving_name(name))
             return Result()
-        async with passes.one(BASE_MODELS, body, BaseModelStatus) as step:
+        async with dependencies.reporting_errors(BASE_MODELS, body, BaseModelStatus) as step:
             try:
                 base = BaseModel.parse(body)
             except ValidationError as error:
-                await passes.reporter.invalid(BASE_MODELS, body, error, BaseModelStatus, IN_USE_FINALIZER)
+                await dependencies.reporter.invalid(BASE_MODELS, body, error, BaseModelStatus, IN_USE_FINALIZER)
                 return Result()
             return await self._step(step, base)
 
     async def _step(self, step: Pass, base: BaseModel) -> Result:
-        plan = plan_base(self._snapshots.of(base), self._passes.clock(), self._passes.platform)
+        plan = plan_base(self._snapshots.of(base), self._dependencies.clock(), self._dependencies.platform)
         await step.carry_out(plan.actions)
         await step.carry_out(plan.extras)
         if isinstance(plan.status, BaseModelStatus):

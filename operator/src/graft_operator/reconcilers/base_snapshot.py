@@ -16,15 +16,15 @@ from graft_operator.cluster import Cache
 from graft_operator.cluster.resources import DEPLOYMENTS, INFERENCE_POOLS, JOBS, LORA_ADAPTERS, PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.naming import serving_name, short
-from graft_operator.plan.base.grants import behind_since, wants_readaptation
+from graft_operator.plan.base.readaptation import behind_since, wants_readaptation
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterOfBase, BaseSnapshot, GatewayObserved, PoolObserved
+from graft_operator.reconcilers.dependencies import Dependencies
 from graft_operator.reconcilers.deployments import base_digest, deployment_observed
 from graft_operator.reconcilers.jobs import job_observed, job_state
-from graft_operator.reconcilers.passes import Passes
 from graft_operator.reconcilers.serving_pods import (
-    asked,
+    follow_agents,
     is_leaving,
     listed_pods,
     pod_observed,
@@ -42,23 +42,23 @@ Read = tuple[AdapterOfBase, bool]
 class BaseSnapshots:
     """Gathers, for one base at a time."""
 
-    def __init__(self, passes: Passes) -> None:
-        self._passes = passes
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
         self._adapters_read: dict[Name, tuple[Any, Read]] = {}
         """What a base needs of each adapter, for the versions of adapter and base that it was read from."""
 
     def of(self, base: BaseModel) -> BaseSnapshot:
         """Return the snapshot of a base."""
-        passes, metadata = self._passes, base.metadata
+        dependencies, metadata = self._dependencies, base.metadata
         source = BaseSource.model_validate(base.spec.source.to_wire())
         adapters, unreadable = self._adapters(base)
         if metadata.is_deleting and not adapters:
             return BaseSnapshot(base=base, source_digest=source.digest())
         deployments = self._deployments(base)
-        bodies = listed_pods(passes.cache, metadata)
-        pods = asked(passes.agents, [body for body in bodies if not is_leaving(body)])
-        leaving = asked(passes.agents, [body for body in bodies if is_leaving(body)])
-        manifest = passes.artifacts.resolved_base(metadata.namespace, metadata.name, source)
+        bodies = listed_pods(dependencies.cache, metadata)
+        pods = follow_agents(dependencies.agents, [body for body in bodies if not is_leaving(body)])
+        leaving = follow_agents(dependencies.agents, [body for body in bodies if is_leaving(body)])
+        manifest = dependencies.artifacts.resolved_base(metadata.namespace, metadata.name, source)
         found = manifest.value if isinstance(manifest, Known) else None
         needed = needed_digests(base, adapters, deployments) - ({found.digest} if found else set())
         answers = self._manifests(base, needed)
@@ -70,12 +70,12 @@ class BaseSnapshots:
             base=base,
             source_digest=source.digest(),
             manifest=manifest,
-            conditional_writes=passes.artifacts.conditional_writes(),
+            conditional_writes=dependencies.artifacts.conditional_writes(),
             drift=self._drift(base, found),
             manifests=manifests,
             lost_bases=lost(answers),
             wanted={
-                item.digest: passes.wanted.of(metadata.namespace, item.deployment).document
+                item.digest: dependencies.wanted.of(metadata.namespace, item.deployment).document
                 for item in base.status.serving
             },
             import_job=jobs.get("import"),
@@ -85,25 +85,25 @@ class BaseSnapshots:
             deployments=tuple(deployment_observed(body, pods) for body in deployments),
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
             leaving_pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in leaving),
-            gateway=gateway_observed(passes.cache, base),
+            gateway=gateway_observed(dependencies.cache, base),
         )
 
     def forget(self, namespace: str, name: str) -> None:
         """Forget a base that is gone."""
-        self._passes.artifacts.forget_base(namespace, name)
+        self._dependencies.artifacts.forget_base(namespace, name)
         gone = [key for key, (read_from, _) in self._adapters_read.items() if read_from[1:2] == ((namespace, name),)]
         for key in gone:
             del self._adapters_read[key]
 
     def _adapters(self, base: BaseModel) -> tuple[tuple[AdapterOfBase, ...], frozenset[str]]:
         """Return the adapters of the base, and the names of those that can't be read."""
-        names = self._passes.cache.adapters_of(base.metadata.namespace, base.metadata.name)
+        names = self._dependencies.cache.adapters_of(base.metadata.namespace, base.metadata.name)
         found = [item for name in names if (item := self._adapter(name, base)) is not None]
         return tuple(adapter for adapter, _ in found), frozenset(item.name for item, readable in found if not readable)
 
     def _adapter(self, name: Name, base: BaseModel) -> Read | None:
         """Return what the base needs of an adapter; it is read anew only where the adapter or the base is another."""
-        cache = self._passes.cache
+        cache = self._dependencies.cache
         version = cache.version(LORA_ADAPTERS, *name)
         trains = self._readapts(name, base)
         resolved = base.status.resolved.digest if base.status.resolved else None
@@ -121,8 +121,8 @@ class BaseSnapshots:
 
     def _readapts(self, name: Name, base: BaseModel) -> bool:
         """Whether a training Job is active that was made because the base has changed."""
-        version = self._passes.cache.version(LORA_ADAPTERS, *name)
-        jobs = self._passes.cache.owned(JOBS, version[0]) if version else []
+        version = self._dependencies.cache.version(LORA_ADAPTERS, *name)
+        jobs = self._dependencies.cache.owned(JOBS, version[0]) if version else []
         return any(
             job_state(job)[0] == "Active"
             and job["metadata"]["labels"].get(labels.READAPTATION) == "true"
@@ -131,12 +131,12 @@ class BaseSnapshots:
         )
 
     def _deployments(self, base: BaseModel) -> list[Object]:
-        bodies = self._passes.cache.owned(DEPLOYMENTS, base.metadata.uid, "serving")
+        bodies = self._dependencies.cache.owned(DEPLOYMENTS, base.metadata.uid, "serving")
         return [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
 
     def _jobs(self, base: BaseModel) -> dict[str, JobObserved]:
         """Return the newest Job of each component, of those that are the base's own."""
-        cache, uid = self._passes.cache, base.metadata.uid
+        cache, uid = self._dependencies.cache, base.metadata.uid
         newest: dict[str, Object] = {}
         jobs = cache.owned(JOBS, uid)
         for job in sorted(jobs, key=lambda job: str(job["metadata"].get("creationTimestamp", "")), reverse=True):
@@ -155,13 +155,13 @@ class BaseSnapshots:
         if manifest is None or resolved is None or manifest.digest == resolved.digest:
             return Known(None)
         namespace, name = base.metadata.namespace, base.metadata.name
-        return self._passes.artifacts.base_drift(namespace, name, manifest.digest, resolved.digest)
+        return self._dependencies.artifacts.base_drift(namespace, name, manifest.digest, resolved.digest)
 
     def _manifests(self, base: BaseModel, digests: Iterable[str]) -> dict[str, Known[BaseManifest] | Unknown]:
         """Return what the registry says of these bases; of those that are served already it is not asked."""
         served, metadata = {item.digest for item in base.status.serving}, base.metadata
         return {
-            digest: self._passes.artifacts.base(metadata.namespace, metadata.name, digest)
+            digest: self._dependencies.artifacts.base(metadata.namespace, metadata.name, digest)
             for digest in sorted(digests)
             if digest not in served
         }
@@ -184,7 +184,7 @@ def lost(answers: Mapping[str, Known[BaseManifest] | Unknown]) -> dict[str, str]
     words: dict[str, str] = {}
     for digest, answer in answers.items():
         if isinstance(answer, Unknown):
-            words |= {digest: answer.message} if not answer.passes else {}
+            words |= {digest: answer.message} if not answer.is_transient else {}
         elif answer.value is None:
             words[digest] = "its manifest is not in the registry"
     return words

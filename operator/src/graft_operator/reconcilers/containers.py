@@ -111,6 +111,12 @@ def own_end(pod: Object) -> Object | None:
     return next(filter(None, ends), None)
 
 
+def others_run(pod: Object) -> bool:
+    """Whether a container runs that is none of ours: a pod that is only about to end has none."""
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    return any(item.get("name") not in OWN_CONTAINERS and item.get("state", {}).get("running") for item in statuses)
+
+
 def last_lines(log: Any) -> str:
     """Return the end of a log, by whole lines where they are not too long."""
     kept: list[str] = []

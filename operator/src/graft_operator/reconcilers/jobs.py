@@ -15,6 +15,7 @@ from graft_operator.reconcilers.containers import (
     OWN_CONTAINERS,
     exit_code,
     has_ended,
+    others_run,
     outcome_message,
     outcome_of,
     own_end,
@@ -95,7 +96,7 @@ def lingering_pods(pods: Iterable[Object]) -> list[Object]:
     return [
         pod
         for pod in pods
-        if own_end(pod) is not None and not has_ended(pod) and not pod["metadata"].get("deletionTimestamp")
+        if own_end(pod) is not None and others_run(pod) and not pod["metadata"].get("deletionTimestamp")
     ]
 
 

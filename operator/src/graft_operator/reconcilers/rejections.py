@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from graft_operator.cluster.errors import AlreadyExists, ClusterError, NotFound
-from graft_operator.engine.backoff import Backoff
-from graft_operator.engine.controller import Result, TransientError
+from graft_operator.controller_runtime.backoff import Backoff
+from graft_operator.controller_runtime.controller import Result, TransientError
 from graft_operator.plan.actions import Plan
 from graft_operator.plan.rejections import Rejection, component_of
 from graft_registry.digests import digest_of

@@ -17,8 +17,8 @@ from graft_operator.cluster.resources import Resource
 from graft_operator.plan.actions import RemoveFinalizer
 from graft_operator.plan.events import status_events
 from graft_operator.plan.rejections import Rejection, with_rejections
-from graft_operator.reconcilers.effects import Effects
-from graft_operator.reconcilers.problems import invalid_spec, unreadable_status, with_problem
+from graft_operator.reconcilers.executor import ActionExecutor
+from graft_operator.reconcilers.failure_conditions import invalid_spec, unreadable_status, with_problem
 
 Status = TypeVar("Status", LoraAdapterStatus, BaseModelStatus)
 Body = Mapping[str, Any]
@@ -27,7 +27,7 @@ Body = Mapping[str, Any]
 class Reporter:
     """Writes statuses, and the events of what has changed in them."""
 
-    def __init__(self, cluster: Cluster, effects: Effects, clock: Callable[[], datetime]) -> None:
+    def __init__(self, cluster: Cluster, effects: ActionExecutor, clock: Callable[[], datetime]) -> None:
         self._cluster = cluster
         self._effects = effects
         self._clock = clock

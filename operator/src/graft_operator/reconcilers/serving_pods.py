@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from graft_operator.agents import Agents
 from graft_operator.agents.address import PodAddress, Unreachable
-from graft_operator.agents.documents import AdapterState, AgentState, LoadedVersion
+from graft_operator.agents.state import AdapterState, AgentState, LoadedVersion
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.cluster import Cache
 from graft_operator.cluster.resources import DEPLOYMENTS, PODS
@@ -16,7 +17,7 @@ from graft_operator.manifests import labels
 from graft_operator.manifests.serving import SERVING
 from graft_operator.plan.rollout.measured import Measured
 from graft_operator.plan.snapshot import Decision, PodObserved, ProbeScore, VersionOnPod
-from graft_operator.routing import is_ready
+from graft_operator.routing import is_ready, is_serving_pod
 
 Object = Mapping[str, Any]
 
@@ -37,7 +38,7 @@ class ServingPod:
 
 def serving_pods(cache: Cache, agents: Agents, base: ObjectMeta) -> tuple[ServingPod, ...]:
     """Return the base's pods that are not on their way out, with what their agents say."""
-    return asked(agents, [body for body in listed_pods(cache, base) if not is_leaving(body)])
+    return follow_agents(agents, [body for body in listed_pods(cache, base) if not is_leaving(body)])
 
 
 def listed_pods(cache: Cache, base: ObjectMeta) -> list[Object]:
@@ -62,7 +63,7 @@ def deployment_of(pod: Object) -> str:
     return str(next(names, "")).rpartition("-")[0]
 
 
-def asked(agents: Agents, bodies: Sequence[Object]) -> tuple[ServingPod, ...]:
+def follow_agents(agents: Agents, bodies: Sequence[Object]) -> tuple[ServingPod, ...]:
     """Return the pods with what their agents have last said, and have the agents followed."""
     for address in filter(None, map(address_of, bodies)):
         agents.follow(address)
@@ -70,6 +71,20 @@ def asked(agents: Agents, bodies: Sequence[Object]) -> tuple[ServingPod, ...]:
         ServingPod(body=body, answer=agents.state(body["metadata"]["namespace"], body["metadata"]["name"]))
         for body in bodies
     )
+
+
+async def hear_agents(cache: Cache, agents: Agents, *, seconds: float) -> None:
+    """Ask the agents of all serving pods, and wait for their first answers, or as long as that.
+
+    Who begins with them knows that nothing is to be done of most adapters; without, he would look everything up.
+    """
+    known = (cache.get(PODS, *name) for name in cache.names(PODS))
+    pods = follow_agents(agents, [pod for pod in known if pod is not None and is_serving_pod(pod)])
+    deadline = asyncio.get_running_loop().time() + seconds
+    silent = [pod.body["metadata"] for pod in pods if address_of(pod.body) is not None]
+    while silent and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.05)
+        silent = [metadata for metadata in silent if agents.state(metadata["namespace"], metadata["name"]) is None]
 
 
 def is_leaving(pod: Object) -> bool:

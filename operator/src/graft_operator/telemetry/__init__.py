@@ -1,1 +1,1 @@
-"""Logs and Prometheus metrics of the operator."""
+"""What the operator says of itself: ``logs`` for people and machines, ``metrics`` for Prometheus."""

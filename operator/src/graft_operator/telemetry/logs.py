@@ -29,7 +29,7 @@ def configure(*, log_format: LogFormat, level: str) -> None:
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`12:00:00 INFO  graft_operator.engine.leader: lease acquired identity=pod-1`."""
+    """`12:00:00 INFO  graft_operator.controller_runtime.leader: lease acquired identity=pod-1`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Render the record; a traceback follows on its own lines."""

@@ -121,7 +121,7 @@ class ServingPod:
                 adapter.name: Alias(
                     live=self._live_route(adapter.name),
                     forward_to=adapter.forward_to,
-                    peers=_peers(wanted.peers_with(adapter, besides=self._name)),
+                    peers=peers_of(wanted.peers_with(adapter, besides=self._name)),
                     on_demand=adapter.on_demand,
                     is_wanted=bool(adapter.versions),
                     salts=self._salts(adapter.name),
@@ -239,5 +239,6 @@ def _score_state(score: ProbeScore | None) -> ProbeScoreState | None:
     return ProbeScoreState(of=score.of, total=score.total, asked=score.asked, right=score.right)
 
 
-def _peers(wanted: Iterable[WantedPeer] | None) -> tuple[Peer, ...] | None:
+def peers_of(wanted: Iterable[WantedPeer] | None) -> tuple[Peer, ...] | None:
+    """Return the pods that may be asked, as the router knows them; None where all of the base may."""
     return None if wanted is None else tuple(Peer(peer.name, peer.url) for peer in wanted)

@@ -24,7 +24,7 @@ MOST_UNUSED = 20
 """Unused keys that are told; a set whose keys are words of their own would tell thousands."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Dataset:
     """The examples of a run and what identifies them."""
 
@@ -39,6 +39,12 @@ class Dataset:
     """Evaluation rows that were left out because they are training rows, too."""
     unused: dict[str, int] = field(default_factory=dict)
     """Keys of rows and turns that nothing is made of, with the number of rows that have them."""
+
+    def take_rows(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+        """Hand over the training and the evaluation rows, and keep none: as text they take more than as tokens."""
+        taken = self.training, self.evaluation
+        self.training, self.evaluation = (), ()
+        return taken
 
     def __str__(self) -> str:
         """Say how many rows there are, in one line."""

@@ -1,1 +1,5 @@
-"""One adapter: what is done next, which conditions are true, and how it is deleted. ``plan.py`` is the way in."""
+"""One adapter: what is done next, and what is said of it. ``plan`` is the way in.
+
+``fast_path`` tells the many adapters of which nothing is to be done, ``conditions`` says what is true, ``advice`` what
+is legal and yet seldom meant, and ``deletion`` what is cleaned up when the adapter goes.
+"""

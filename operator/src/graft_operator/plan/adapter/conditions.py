@@ -26,7 +26,7 @@ from graft_operator.plan.rollout.messages import (
     rolling_fact,
     served_fact,
 )
-from graft_operator.plan.rollout.steps import Rollout
+from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.gate import GateDecision

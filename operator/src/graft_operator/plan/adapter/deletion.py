@@ -1,4 +1,4 @@
-"""What happens when an object is deleted: as little as possible is held back, and never for ever.
+"""What happens when an adapter is deleted: as little as possible is held back, and never for ever.
 
 The versions are given up only after an attempt to delete them has failed: a deletion that began while the operator was
 away is old when it is first seen.

@@ -11,28 +11,28 @@ from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, Plan
 from graft_operator.plan.adapter.conditions import adapter_conditions
 from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER, plan_adapter_deletion
-from graft_operator.plan.adapter.settled import is_settled
+from graft_operator.plan.adapter.fast_path import is_settled
 from graft_operator.plan.rollout.merged import fits_mode, merged_actions, merged_endpoint
 from graft_operator.plan.rollout.modes import decide_serving, seconds_left
+from graft_operator.plan.rollout.plan import ABORTED, Rollback, Rollout, served
 from graft_operator.plan.rollout.requeue import rollout_requeue, soonest
-from graft_operator.plan.rollout.steps import ABORTED, Rollback, Rollout, served
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.candidates import with_candidate, with_rejected
-from graft_operator.plan.training.checks import decide_training, finished_jobs, superseded_jobs
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.gate import PINNED, GateDecision, judge
 from graft_operator.plan.training.job import training_is_due
+from graft_operator.plan.training.plan import decide_training, finished_jobs, superseded_jobs
 from graft_operator.plan.training.rank import correct_rank, raised_rank
 from graft_operator.plan.training.recipe import spec_digest
+from graft_operator.plan.training.recipe_choice import with_candidate, with_rejected
 from graft_operator.plan.training.versions import (
     as_first_told,
+    comparison_baseline,
     entry_of,
     judged,
     known_versions,
     of_spec,
     record,
     summary,
-    users_have,
     with_served,
 )
 from graft_registry.documents import StoredVersion
@@ -100,7 +100,7 @@ def plan_adapter(seen: AdapterSnapshot, now: datetime, platform: Platform) -> Pl
 def judge_current(seen: AdapterSnapshot, training: TrainingDecision) -> VersionDecision:
     """Run the gate over the version that fulfils the spec; a pinned one needs no gate."""
     versions = known_versions(seen.adapter.status.versions, seen.history, seen.verdicts)
-    versions = with_rejected(versions, seen.rejected, users_have(seen), seen.adapter.spec.evaluation)
+    versions = with_rejected(versions, seen.rejected, comparison_baseline(seen), seen.adapter.spec.evaluation)
     current = training.current
     if current is None:
         return VersionDecision(versions=versions)
@@ -109,7 +109,7 @@ def judge_current(seen: AdapterSnapshot, training: TrainingDecision) -> VersionD
     if seen.adapter.spec.version is not None:
         gate = GateDecision(True, PINNED, "spec.version is a person's word")
     else:
-        before = users_have(seen)
+        before = comparison_baseline(seen)
         gate = judge(current.manifest, before.manifest if before else None, seen.adapter.spec.evaluation)
         gate = as_first_told(gate, entry_of(versions, number))
     entry = summary(current, "RolledBack", ABORTED) if is_aborted(seen, number) else judged(current, gate, known)

@@ -87,12 +87,12 @@ def registry_is_unknown(seen: BaseSnapshot, manifest: Unknown) -> ImportDecision
     trouble = trouble_with(manifest)
     before = find(status.conditions, "Resolved")
     if status.resolved is not None and status.resolved.source_digest == seen.source_digest:
-        fact, stalled = yes("Resolved", f"revision {status.resolved.revision}"), not manifest.passes
+        fact, stalled = yes("Resolved", f"revision {status.resolved.revision}"), not manifest.is_transient
     elif trouble is None and before is not None and before.status != "True":
         # While the first look is under way nothing is told that was not told before.
         fact, stalled = Fact(before.status, before.reason, before.message), is_true(status.conditions, "Stalled")
     else:
-        fact, stalled = trouble or LOOKING, not manifest.passes
+        fact, stalled = trouble or LOOKING, not manifest.is_transient
     return ImportDecision(
         resolved=status.resolved,
         fact=fact,
@@ -104,7 +104,7 @@ def registry_is_unknown(seen: BaseSnapshot, manifest: Unknown) -> ImportDecision
 
 def trouble_with(manifest: Unknown) -> Fact | None:
     """Return why the registry does not say what it knows of the source; None while it is just being asked."""
-    if manifest.passes:
+    if manifest.is_transient:
         return no(manifest.reason, manifest.message) if manifest.reason else None
     return no(
         manifest.reason or "RegistryCorrupt",
@@ -116,7 +116,12 @@ def trouble_with(manifest: Unknown) -> Fact | None:
 def source_is_resolved(seen: BaseSnapshot, manifest: BaseManifest) -> ImportDecision:
     """Move to what the source was resolved to, once it is known how far that is from the base before."""
     old, done = seen.base.status.resolved, seen.import_job
-    if isinstance(seen.drift, Unknown) and seen.drift.passes and old is not None and old.digest != manifest.digest:
+    if (
+        isinstance(seen.drift, Unknown)
+        and seen.drift.is_transient
+        and old is not None
+        and old.digest != manifest.digest
+    ):
         # It is told once, when the status moves to the new base.
         fact = no(seen.drift.reason, seen.drift.message) if seen.drift.reason else no("Importing", "the drift is read")
         return ImportDecision(resolved=old, fact=fact)

@@ -27,8 +27,8 @@ from graft_operator.plan.actions import (
 from graft_operator.plan.base.concurrency import decide_concurrency_test, served_adapters
 from graft_operator.plan.base.conditions import base_conditions
 from graft_operator.plan.base.gateway import decide_gateway
-from graft_operator.plan.base.grants import decide_grants
 from graft_operator.plan.base.importing import RESOLVED, ImportDecision, decide_import
+from graft_operator.plan.base.readaptation import decide_grants
 from graft_operator.plan.base.revisions import (
     decide_revisions,
     needed_bases,
@@ -77,7 +77,7 @@ def plan_base_deletion(seen: BaseSnapshot, now: datetime, platform: Platform) ->
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
+class ServingPlan:
     """What is to be served, and on which pods."""
 
     revisions: tuple[ServingRevision, ...]
@@ -91,7 +91,7 @@ def serving_plan(
 ) -> Plan:
     """Apply what is to be served, retire what is not, and say what is true; Jobs keep none of it from being done."""
     needed = decide_revisions(seen, imported.resolved)
-    serving = served(seen, needed.served, imported.resolved, now, platform)
+    serving = plan_serving(seen, needed.served, imported.resolved, now, platform)
     revisions, base = serving.revisions, seen.base
     tested = decide_concurrency_test(seen, imported.resolved)
     if tested.due is not None:
@@ -124,9 +124,9 @@ def serving_plan(
     )
 
 
-def served(
+def plan_serving(
     seen: BaseSnapshot, digests: Sequence[str], resolved: ResolvedBase | None, now: datetime, platform: Platform
-) -> Serving:
+) -> ServingPlan:
     """Return what serves these bases, and what each is told."""
     placements, next_look = place_all(seen, digests, now)
     revisions = [serving_revision(seen, digest, placements[digest]) for digest in digests]
@@ -143,7 +143,7 @@ def served(
     needed = needed_bases(seen, resolved)
     leftover = any(item.base_digest not in needed for item in seen.deployments)
     delays = [next_look, SETTLING_SECONDS if unsettled or leftover else None]
-    return Serving(
+    return ServingPlan(
         revisions=tuple(told),
         placements=placements,
         objects=tuple(objects),

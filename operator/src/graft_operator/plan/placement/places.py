@@ -23,7 +23,7 @@ from graft_operator.plan.rollout import canary
 from graft_operator.plan.snapshot import AdapterOfBase, PodObserved
 
 
-class Claim(IntEnum):
+class PlacePriority(IntEnum):
     """Why a version is to be loaded, the strongest reason first."""
 
     SERVED = 0
@@ -34,7 +34,7 @@ class Claim(IntEnum):
     KEPT = 4
 
 
-Claimed = tuple[Claim, AdapterOfBase, ServedVersion]
+Claimed = tuple[PlacePriority, AdapterOfBase, ServedVersion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +98,23 @@ class Places:
         self._everywhere += 1
 
 
-class Giving:
+class PlaceAllocator:
     """Gives the places of one revision away, one claim after the other."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
         self._versions: defaultdict[str, list[ServedVersion]] = defaultdict(list)
         self._holders: dict[str, Holders] = {}
-        self._without: dict[Claim | None, set[str]] = defaultdict(set)
+        self._without: dict[PlacePriority | None, set[str]] = defaultdict(set)
         """Adapters without a place, or with too few: under ``ON_DEMAND`` those that give way, all others under None."""
 
     def placement(self) -> Placement:
         """Return what has been given away."""
-        waiting, absent = self._without[None], self._without[Claim.ON_DEMAND]
+        waiting, absent = self._without[None], self._without[PlacePriority.ON_DEMAND]
         versions = {name: tuple(held) for name, held in self._versions.items()}
         return Placement(versions, tuple(sorted(waiting)), self._holders, tuple(sorted(absent)))
 
-    def give(self, claim: Claim, adapter: AdapterOfBase, version: ServedVersion) -> None:
+    def give(self, claim: PlacePriority, adapter: AdapterOfBase, version: ServedVersion) -> None:
         """Give the version its places, if there are any for it."""
         if adapter.name in self._versions:
             self._give_beside(claim, adapter, version)
@@ -122,14 +122,14 @@ class Giving:
             self._give_first(claim, adapter, version)
         # else a rollout is for pods that hold the version before, and there are none
 
-    def _give_beside(self, claim: Claim, adapter: AdapterOfBase, version: ServedVersion) -> None:
+    def _give_beside(self, claim: PlacePriority, adapter: AdapterOfBase, version: ServedVersion) -> None:
         """Load another version of the adapter, where the first one is."""
-        if claim is Claim.SERVED or self._has_room(claim, adapter.name):
+        if claim is PlacePriority.SERVED or self._has_room(claim, adapter.name):
             self._load(adapter.name, version)
-        elif claim is not Claim.KEPT:
+        elif claim is not PlacePriority.KEPT:
             self._refuse(claim, adapter.name)
 
-    def _give_first(self, claim: Claim, adapter: AdapterOfBase, version: ServedVersion) -> None:
+    def _give_first(self, claim: PlacePriority, adapter: AdapterOfBase, version: ServedVersion) -> None:
         """Choose pods for an adapter that has none yet."""
         own = self._pods_of_its_own(claim, adapter)
         if own is None:
@@ -138,13 +138,13 @@ class Giving:
         is_short = len(own.chosen) < min(adapter.replicas or 0, len(self._places.pods.staying))
         if is_short:
             self._refuse(claim, adapter.name)
-            if claim is Claim.ON_DEMAND:
+            if claim is PlacePriority.ON_DEMAND:
                 return  # on fewer pods than asked for it would take places from others, and not be ready
         self._holders[adapter.name] = own
         if not is_short or own.names:
             self._load(adapter.name, version)
 
-    def _pods_of_its_own(self, claim: Claim, adapter: AdapterOfBase) -> Holders | None:
+    def _pods_of_its_own(self, claim: PlacePriority, adapter: AdapterOfBase) -> Holders | None:
         """Return the pods to which an adapter's requests have to go; None where any pod will do."""
         pods, headroom = self._places.pods, headroom_of(claim)
         if adapter.replicas is not None:
@@ -152,13 +152,13 @@ class Giving:
                 adapter.name,
                 adapter.replicas,
                 lambda pod: self._places.free_on(pod, headroom) > 0,
-                stays=claim is Claim.ON_DEMAND,
+                stays=claim is PlacePriority.ON_DEMAND,
             )
-        if claim is Claim.SERVED and pods.answered_on_some(adapter.name):
+        if claim is PlacePriority.SERVED and pods.answered_on_some(adapter.name):
             return Holders(chosen=pods.staying)
         return None
 
-    def _has_room(self, claim: Claim, name: str) -> bool:
+    def _has_room(self, claim: PlacePriority, name: str) -> bool:
         holders, headroom = self._holders.get(name), headroom_of(claim)
         if holders is None:
             return self._places.is_free_everywhere(headroom)
@@ -171,8 +171,8 @@ class Giving:
         else:
             self._places.take_everywhere()
 
-    def _refuse(self, claim: Claim, name: str) -> None:
-        self._without[claim if claim is Claim.ON_DEMAND else None].add(name)
+    def _refuse(self, claim: PlacePriority, name: str) -> None:
+        self._without[claim if claim is PlacePriority.ON_DEMAND else None].add(name)
 
 
 def place(
@@ -189,11 +189,11 @@ def place(
     """
     own = RevisionPods(pods)
     claims = in_order(claims_on(adapters, digest), own)
-    on_demand = [adapter for claim, adapter, _ in claims if claim is Claim.ON_DEMAND]
+    on_demand = [adapter for claim, adapter, _ in claims if claim is PlacePriority.ON_DEMAND]
     absent: frozenset[str] = frozenset()
     if demand is not None and on_demand:
         left = Places(own, places)
-        give_away([item for item in claims if item[0] < Claim.ON_DEMAND], left)
+        give_away([item for item in claims if item[0] < PlacePriority.ON_DEMAND], left)
         absent = crowded_out(on_demand, left.free(), demand)
     placement = give_away([item for item in claims if item[1].name not in absent], Places(own, places))
     return replace(placement, absent=tuple(sorted(absent.union(placement.absent))))
@@ -207,7 +207,7 @@ def crowded_out(adapters: Iterable[AdapterOfBase], free: Sequence[int], demand: 
     """
     left, left_on_all = sum(free), min(free)
     absent: set[str] = set()
-    for adapter in sorted(adapters, key=lambda item: (demand.precedence(item.name), began(item), item.name)):
+    for adapter in sorted(adapters, key=lambda item: (demand.precedence(item.name), rollout_start(item), item.name)):
         needed = min(adapter.replicas or len(free), len(free))
         if needed > left or (adapter.replicas is None and not left_on_all):
             absent.add(adapter.name)
@@ -219,15 +219,15 @@ def crowded_out(adapters: Iterable[AdapterOfBase], free: Sequence[int], demand: 
 
 def give_away(claims: Iterable[Claimed], places: Places) -> Placement:
     """Give the places away in the order of the claims."""
-    giving = Giving(places)
+    giving = PlaceAllocator(places)
     for claim, adapter, version in claims:
         giving.give(claim, adapter, version)
     return giving.placement()
 
 
-def headroom_of(claim: Claim) -> int:
+def headroom_of(claim: PlacePriority) -> int:
     """Return how many places there are on top for a claim."""
-    return ROLLOUT_HEADROOM if claim >= Claim.CANDIDATE else 0
+    return ROLLOUT_HEADROOM if claim >= PlacePriority.CANDIDATE else 0
 
 
 def claims_on(adapters: Iterable[AdapterOfBase], digest: str) -> list[Claimed]:
@@ -247,15 +247,15 @@ def in_order(claims: Iterable[Claimed], pods: RevisionPods) -> Sequence[Claimed]
     Of those on demand the ones of all pods come first: the others fit into what they leave.
     """
 
-    def key(item: Claimed) -> tuple[Claim, bool, int, float, str]:
+    def key(item: Claimed) -> tuple[PlacePriority, bool, int, float, str]:
         claim, adapter, _ = item
-        fits_in = claim is Claim.ON_DEMAND and adapter.replicas is not None
-        return claim, fits_in, displacement(adapter, pods), began(adapter), adapter.name
+        fits_in = claim is PlacePriority.ON_DEMAND and adapter.replicas is not None
+        return claim, fits_in, move_rank(adapter, pods), rollout_start(adapter), adapter.name
 
     return sorted(claims, key=key)
 
 
-def displacement(adapter: AdapterOfBase, pods: RevisionPods) -> int:
+def move_rank(adapter: AdapterOfBase, pods: RevisionPods) -> int:
     """Return 0 for an adapter that is where it belongs, 1 for one that answers elsewhere, and 2 for one without a pod.
 
     So nobody has to leave for one that comes from a pod that is gone.
@@ -265,25 +265,25 @@ def displacement(adapter: AdapterOfBase, pods: RevisionPods) -> int:
     return 1 if adapter.name in pods.answering else 2
 
 
-def claim_of(adapter: AdapterOfBase, version: ServedVersion) -> Claim:
+def claim_of(adapter: AdapterOfBase, version: ServedVersion) -> PlacePriority:
     """Return why the version is to be loaded."""
-    claim = claim_for_good(adapter, version)
-    return Claim.ON_DEMAND if adapter.on_demand and claim < Claim.ON_DEMAND else claim
+    claim = priority_unless_on_demand(adapter, version)
+    return PlacePriority.ON_DEMAND if adapter.on_demand and claim < PlacePriority.ON_DEMAND else claim
 
 
-def claim_for_good(adapter: AdapterOfBase, version: ServedVersion) -> Claim:
+def priority_unless_on_demand(adapter: AdapterOfBase, version: ServedVersion) -> PlacePriority:
     """Return the same for an adapter that gives its place to nobody."""
     progress, is_target = adapter.progress, version == adapter.target
     if progress is None:
-        return Claim.SERVED
+        return PlacePriority.SERVED
     if progress.weight == canary.ALL and progress.step_time is not None:
-        return Claim.SERVED if is_target else Claim.KEPT
+        return PlacePriority.SERVED if is_target else PlacePriority.KEPT
     if not is_target:
-        return Claim.SERVED
+        return PlacePriority.SERVED
     beside = adapter.previous is not None and adapter.previous.base_digest == version.base_digest
-    return Claim.CANDIDATE if beside else Claim.NEW
+    return PlacePriority.CANDIDATE if beside else PlacePriority.NEW
 
 
-def began(adapter: AdapterOfBase) -> float:
+def rollout_start(adapter: AdapterOfBase) -> float:
     """Return when the adapter's target was decided, as a Unix time; 0 where that is over and done with."""
     return adapter.progress.start_time.timestamp() if adapter.progress else 0.0

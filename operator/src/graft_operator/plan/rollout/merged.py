@@ -15,7 +15,7 @@ from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, ApplyObject, DeleteObject
 from graft_operator.plan.rejections import Rejection
 from graft_operator.plan.rollout.coverage import coverage_in_mode
-from graft_operator.plan.rollout.steps import Rollout
+from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_registry.documents import StoredVersion
 
@@ -59,7 +59,9 @@ def merged_actions(seen: AdapterSnapshot, rollout: Rollout, platform: Platform) 
     return tuple(DeleteObject(kind, name) for kind in ("Service", "Deployment", "PodDisruptionBudget"))
 
 
-def with_unended(old: LoraAdapterStatus, new: LoraAdapterStatus, rejections: Iterable[Rejection]) -> LoraAdapterStatus:
+def keep_serving_if_deletion_refused(
+    old: LoraAdapterStatus, new: LoraAdapterStatus, rejections: Iterable[Rejection]
+) -> LoraAdapterStatus:
     """Return the status, which goes on telling of a merged model whose end was refused: else nobody would end it.
 
     Its Service may be gone already, and so clients are not sent there any more.

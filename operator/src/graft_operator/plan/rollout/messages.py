@@ -10,7 +10,7 @@ from graft_operator.api.conditions import Fact, no, yes
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.plan.rollout import canary
 from graft_operator.plan.rollout.coverage import wanted_replicas
-from graft_operator.plan.rollout.steps import Rollout
+from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot
 
 

@@ -19,7 +19,7 @@ from graft_operator.plan.placement.demand import is_absent
 from graft_operator.plan.rollout import canary
 from graft_operator.plan.rollout.coverage import coverage_in_mode
 from graft_operator.plan.rollout.merged import plan_merged_rollout
-from graft_operator.plan.rollout.steps import Rollout, RolloutState, plan_rollout
+from graft_operator.plan.rollout.plan import Rollout, RolloutState, plan_rollout
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.versions import served_before
 
@@ -33,14 +33,14 @@ def decide_serving(seen: AdapterSnapshot, wanted: ServedVersion | None, now: dat
     if mode == "None":
         return Rollout()
     if serving.mode_in_force != mode and (wanted is not None or serving.target is None):
-        serving = handed_over(seen, serving, mode)
+        serving = switch_mode(seen, serving, mode)
     wanted = wanted if serving.mode_in_force == mode else None
     if serving.mode_in_force == "Merged":
         rollout = plan_merged_rollout(seen, serving, wanted)
     else:
         rollout = plan_rollout(rollout_state(seen, serving, wanted, now))
     rollout = replace(rollout, mode=serving.mode_in_force if rollout.target else None, former=serving.former)
-    return with_former(seen, rollout, now)
+    return expire_former_mode(seen, rollout, now)
 
 
 def rollout_state(
@@ -66,7 +66,7 @@ def rollout_state(
     )
 
 
-def handed_over(seen: AdapterSnapshot, serving: AdapterServingStatus, mode: ServedMode) -> AdapterServingStatus:
+def switch_mode(seen: AdapterSnapshot, serving: AdapterServingStatus, mode: ServedMode) -> AdapterServingStatus:
     """Return what is served as it begins in another mode, beside what it takes over from.
 
     A mode that has not yet ended goes on from the version that it answers with. Where it does so everywhere, what never
@@ -84,7 +84,7 @@ def handed_over(seen: AdapterSnapshot, serving: AdapterServingStatus, mode: Serv
     return AdapterServingStatus(mode=mode, target=begins_with, former=former)
 
 
-def with_former(seen: AdapterSnapshot, rollout: Rollout, now: datetime) -> Rollout:
+def expire_former_mode(seen: AdapterSnapshot, rollout: Rollout, now: datetime) -> Rollout:
     """Let what was served before end once its time is up; that begins anew whenever its successor does not answer.
 
     One that is loaded on demand has taken over also while it is not loaded: it is what answers, once it is asked.

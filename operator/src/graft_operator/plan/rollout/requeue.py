@@ -14,7 +14,7 @@ from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.plan.rollout import canary
 from graft_operator.plan.rollout.coverage import carries_out
-from graft_operator.plan.rollout.steps import Rollout
+from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot, PodObserved
 
 MOVING_SECONDS: Final = 2.0

@@ -1,5 +1,13 @@
-"""From a spec to a version that has passed its gate.
+"""From a spec to a version that has passed its gate. ``plan`` is the way in: a chain of checks.
 
-``candidates`` says by which recipe a spec is fulfilled, ``checks`` what is missing until there is a version of it,
-``job`` makes the Job, ``progress`` and ``failures`` read it, and ``gate`` judges what it has published.
+| module | its question |
+|---|---|
+| ``recipe`` | what makes two trainings the same, and by which recipes is a spec fulfilled |
+| ``recipe_choice`` | which of them it is: a warm start from an older version, or from nothing |
+| ``servability``, ``memory`` | can the base serve it, and does it fit the GPU |
+| ``job``, ``progress`` | which Job is due, and how far it is |
+| ``retry_policy``, ``failure_counts`` | is a failed one tried again, and how long does it rest before |
+| ``rank`` | is a rank too low, and which one is next |
+| ``gate`` | is what was published good enough to be served |
+| ``versions``, ``decision`` | what the status keeps of versions, and what a check says |
 """

@@ -16,10 +16,10 @@ from graft_operator.plan.actions import ApplyObject, CreateJob
 from graft_operator.plan.jobs import OccupiedName
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
-from graft_operator.plan.training.failures import kept_failures
-from graft_operator.plan.training.memory import due_batch, job_of_recipe, lowered_batch, with_batch
+from graft_operator.plan.training.memory import current_job, lowered_batch, next_micro_batch, with_batch
 from graft_operator.plan.training.rank import effective_rank, with_effective_rank, with_rank
 from graft_operator.plan.training.recipe import fulfilling_recipes, spec_digest
+from graft_operator.plan.training.retry_policy import kept_failures
 from graft_operator.plan.training.versions import entry_of, home_digest, newest_published
 
 ENDING_SECONDS: Final = 5.0
@@ -36,8 +36,8 @@ def training_is_due(seen: AdapterSnapshot, platform: Platform) -> TrainingDecisi
         return replace(name_is_taken(taken), failed=failed)
     created = f"Job {name} is created"
     fact = no("JobCreated", f"{created}: {new_version_reason(seen)}{beginning(seen)}")
-    if (before := job_of_recipe(seen)) is not None and lowered_batch(seen) is not None:
-        training = with_batch(seen.adapter.spec.training, due_batch(seen))
+    if (before := current_job(seen)) is not None and lowered_batch(seen) is not None:
+        training = with_batch(seen.adapter.spec.training, next_micro_batch(seen))
         how = f"batchSize {training.batch_size} × gradientAccumulation {training.gradient_accumulation}"
         fact = no(OUT_OF_MEMORY, f"Job {before.name} ran out of memory: {created} with {how}")
     services = map(ApplyObject, rendezvous_services(seen.adapter))
@@ -88,7 +88,7 @@ def beginning(seen: AdapterSnapshot) -> str:
 def adapter_as_trained(seen: AdapterSnapshot) -> LoraAdapter:
     """Return the adapter with the rank and the micro-batch that its next Job is made with."""
     adapter = with_effective_rank(seen.adapter)
-    training = with_batch(adapter.spec.training, due_batch(seen))
+    training = with_batch(adapter.spec.training, next_micro_batch(seen))
     return adapter.model_copy(update={"spec": adapter.spec.model_copy(update={"training": training})})
 
 

@@ -182,7 +182,7 @@ def batch_of(seen: AdapterSnapshot, job: JobObserved) -> int:
     return job.micro_batch or seen.adapter.spec.training.batch_size
 
 
-def job_of_recipe(seen: AdapterSnapshot) -> JobObserved | None:
+def current_job(seen: AdapterSnapshot) -> JobObserved | None:
     """Return the Job that trains the current recipe: of several, the one with the smallest batch.
 
     Those before it ran out of memory. They stay as long as the recipe does: they are what tells an operator that was
@@ -192,9 +192,9 @@ def job_of_recipe(seen: AdapterSnapshot) -> JobObserved | None:
     return min(own, key=lambda job: batch_of(seen, job), default=None)
 
 
-def due_batch(seen: AdapterSnapshot) -> int:
+def next_micro_batch(seen: AdapterSnapshot) -> int:
     """Return the rows per forward pass that the next Job of the recipe is made with."""
-    job = job_of_recipe(seen)
+    job = current_job(seen)
     if job is None:
         return seen.adapter.spec.training.batch_size
     rows = batch_of(seen, job)
@@ -204,5 +204,5 @@ def due_batch(seen: AdapterSnapshot) -> int:
 
 def lowered_batch(seen: AdapterSnapshot) -> int | None:
     """Return :func:`due_batch` where it is below the user's."""
-    rows = due_batch(seen)
+    rows = next_micro_batch(seen)
     return rows if rows < seen.adapter.spec.training.batch_size else None

@@ -13,8 +13,8 @@ from graft_operator.api.conditions import no
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
-from graft_operator.plan.training.failures import lingering_jobs
-from graft_operator.plan.training.memory import batch_of, job_of_recipe, with_batch
+from graft_operator.plan.training.memory import batch_of, current_job, with_batch
+from graft_operator.plan.training.retry_policy import lingering_jobs
 
 FIRST_POD: Final = timedelta(seconds=30)
 """How long the Job controller may take to make a pod before anybody is told that there is none."""
@@ -22,7 +22,7 @@ FIRST_POD: Final = timedelta(seconds=30)
 
 def training_is_running(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
     """The Job of the recipe runs, or waits for its turn or its pod."""
-    job = job_of_recipe(seen)
+    job = current_job(seen)
     if job is None or job.state != "Active":
         return None
     progress = progress_of(seen, job)

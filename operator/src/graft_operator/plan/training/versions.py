@@ -165,7 +165,7 @@ def is_moving(serving: AdapterServingStatus) -> bool:
     return serving.previous is not None and progress is not None and (progress.weight < 100 or not progress.step_time)
 
 
-def users_have(seen: AdapterSnapshot) -> StoredVersion | None:
+def comparison_baseline(seen: AdapterSnapshot) -> StoredVersion | None:
     """Return the version that new ones are compared with: what users have, and not what may yet be rolled back."""
     return seen.stable if seen.stable is not None and is_moving(seen.adapter.status.serving) else seen.live
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol, TypeVar
 
-from graft_operator.engine.fair_order import Priority, QueueKey
-from graft_operator.engine.work_queue import WorkQueue
+from graft_operator.controller_runtime.fair_order import Priority, QueueKey
+from graft_operator.controller_runtime.work_queue import WorkQueue
 from graft_operator.telemetry import metrics
 
 log = logging.getLogger(__name__)

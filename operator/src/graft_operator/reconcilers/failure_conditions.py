@@ -36,10 +36,10 @@ def invalid_spec(error: ValidationError) -> dict[str, Fact]:
     return stalled(reason, message) | {"Accepted": no(reason, message)}
 
 
-def registry_trouble(error: Exception, *, passes: bool) -> dict[str, Fact]:
+def registry_trouble(error: Exception, *, is_transient: bool) -> dict[str, Fact]:
     """The registry is away, which passes, or holds something that is not what it should be, which doesn't."""
     reason, message = f"Registry{type(error).__name__.removeprefix('Registry')}", str(error)
-    if not passes:
+    if not is_transient:
         return stalled(reason, message)
     return {
         "Stalled": no("Progressing"),

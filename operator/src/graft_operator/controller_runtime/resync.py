@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from random import random
 from typing import TypeVar
 
-from graft_operator.engine.fair_order import Priority, QueueKey
-from graft_operator.engine.work_queue import WorkQueue
+from graft_operator.controller_runtime.fair_order import Priority, QueueKey
+from graft_operator.controller_runtime.work_queue import WorkQueue
 
 log = logging.getLogger(__name__)
 

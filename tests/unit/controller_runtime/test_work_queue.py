@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_operator.engine.backoff import Backoff
-from graft_operator.engine.fair_order import Priority
-from graft_operator.engine.keys import AdapterKey
-from graft_operator.engine.work_queue import WorkQueue
+from graft_operator.controller_runtime.backoff import Backoff
+from graft_operator.controller_runtime.fair_order import Priority
+from graft_operator.controller_runtime.keys import AdapterKey
+from graft_operator.controller_runtime.work_queue import WorkQueue
 from graft_operator.telemetry import metrics
 
 A, B, C = (AdapterKey("team-a", name) for name in "abc")

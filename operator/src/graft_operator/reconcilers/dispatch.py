@@ -13,20 +13,21 @@ from graft_operator.api.conditions import Fact
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster import Cache, Change, Cluster
 from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, JOBS, LORA_ADAPTERS, PODS, USER_CONFIG_MAPS
-from graft_operator.cluster.watching import unread
-from graft_operator.engine.controller import Result
-from graft_operator.engine.keys import AdapterKey, BaseKey, Key
+from graft_operator.cluster.watching import first_unsynced
+from graft_operator.controller_runtime.controller import Result
+from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
 from graft_operator.manifests.platform import Platform
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
-from graft_operator.reconcilers.config_map_rows import ConfigMapRows
-from graft_operator.reconcilers.effects import Effects
+from graft_operator.reconcilers.containers import own_end
+from graft_operator.reconcilers.dataset_digests import DatasetDigests
+from graft_operator.reconcilers.dependencies import Dependencies
+from graft_operator.reconcilers.executor import ActionExecutor
+from graft_operator.reconcilers.failure_conditions import not_watched, pass_cut_off
 from graft_operator.reconcilers.jobs import job_state
-from graft_operator.reconcilers.passes import Passes
-from graft_operator.reconcilers.problems import not_watched, pass_cut_off
 from graft_operator.reconcilers.reporting import Reporter
-from graft_operator.reconcilers.wanted_sets import WantedSets
+from graft_operator.reconcilers.written_sets import WrittenSets
 from graft_operator.routing import is_serving_pod, owner_key
 from graft_operator.settings import Settings
 
@@ -52,7 +53,7 @@ def platform_of(settings: Settings) -> Platform:
     )
 
 
-class Reconcilers:
+class Dispatcher:
     """Reconciles any key."""
 
     def __init__(
@@ -68,9 +69,9 @@ class Reconcilers:
         monotonic: Callable[[], float] | None = None,
     ) -> None:
         """``on_rows`` is called for an adapter whose rows in a ConfigMap have been read."""
-        effects = Effects(cluster, cache, artifacts, *([monotonic] if monotonic else []))
-        self.rows = ConfigMapRows(cluster, cache, on_rows)
-        self._passes = Passes(
+        effects = ActionExecutor(cluster, cache, artifacts, *([monotonic] if monotonic else []))
+        self.rows = DatasetDigests(cluster, cache, on_rows)
+        self._dependencies = Dependencies(
             cluster=cluster,
             cache=cache,
             artifacts=artifacts,
@@ -80,14 +81,14 @@ class Reconcilers:
             reporter=Reporter(cluster, effects, clock),
             platform=platform,
             clock=clock,
-            wanted=WantedSets(cache),
+            wanted=WrittenSets(cache),
         )
-        self.adapters = AdapterReconciler(self._passes)
-        self.bases = BaseModelReconciler(self._passes)
+        self.adapters = AdapterReconciler(self._dependencies)
+        self.bases = BaseModelReconciler(self._dependencies)
 
     async def reconcile(self, key: Key) -> Result:
         """Bring one object a step further, unless a part of what is decided from can't be read in its namespace."""
-        if (missing := unread(self._passes.cache, key.namespace)) is not None:
+        if (missing := first_unsynced(self._dependencies.cache, key.namespace)) is not None:
             resource, why = missing
             await self._report(key, not_watched(resource.kind, why))
             return Result(requeue_after=UNREAD_SECONDS)
@@ -95,24 +96,29 @@ class Reconcilers:
             return await self.adapters.reconcile(key.namespace, key.name)
         return await self.bases.reconcile(key.namespace, key.name)
 
-    def take_note(self, change: Change) -> Iterable[AdapterKey]:
+    def invalidate(self, change: Change) -> Iterable[AdapterKey]:
         """Forget what a change has made untrue of what is known besides; return the adapters whose rows are others."""
-        metadata, passes = change.body["metadata"], self._passes
+        metadata, dependencies = change.body["metadata"], self._dependencies
+        job: Mapping[str, Any] | None = None
         if change.resource == JOBS and has_ended(change):
-            self._job_ended(change.body)
+            job = change.body
+        elif change.resource == PODS and is_done(change):
+            job = dependencies.cache.get(JOBS, metadata["namespace"], metadata.get("labels", {}).get("job-name", ""))
+        if job is not None:
+            self._job_ended(job)
         if change.resource == PODS and change.new is None and is_serving_pod(change.body):
-            passes.agents.unfollow(metadata["namespace"], metadata["name"])
+            dependencies.agents.unfollow(metadata["namespace"], metadata["name"])
         if change.resource in (USER_CONFIG_MAPS, CONFIG_MAPS):
-            return passes.rows.readers(metadata.get("namespace", ""), metadata["name"])
+            return dependencies.rows.readers(metadata.get("namespace", ""), metadata["name"])
         return ()
 
     def _job_ended(self, job: Mapping[str, Any]) -> None:
         """Have looked up again what the Job was for: before, there was nothing to find."""
         owner, annotations = owner_key(job), job["metadata"].get("annotations") or {}
         if isinstance(owner, AdapterKey):
-            self._passes.artifacts.forget_recipe(owner.namespace, owner.name, annotations.get(labels.RECIPE, ""))
+            self._dependencies.artifacts.forget_recipe(owner.namespace, owner.name, annotations.get(labels.RECIPE, ""))
         elif isinstance(owner, BaseKey):
-            self._passes.artifacts.forget_source(owner.namespace, owner.name)
+            self._dependencies.artifacts.forget_source(owner.namespace, owner.name)
 
     async def report_timeout(self, key: Key, seconds: float) -> None:
         """Say on the object that a pass over it was cut off."""
@@ -120,13 +126,18 @@ class Reconcilers:
 
     async def _report(self, key: Key, facts: dict[str, Fact]) -> None:
         if isinstance(key, AdapterKey):
-            body = self._passes.cache.get(LORA_ADAPTERS, key.namespace, key.name)
+            body = self._dependencies.cache.get(LORA_ADAPTERS, key.namespace, key.name)
             if body is not None:
-                await self._passes.reporter.problem(LORA_ADAPTERS, body, LoraAdapterStatus, facts)
+                await self._dependencies.reporter.problem(LORA_ADAPTERS, body, LoraAdapterStatus, facts)
             return
-        body = self._passes.cache.get(BASE_MODELS, key.namespace, key.name)
+        body = self._dependencies.cache.get(BASE_MODELS, key.namespace, key.name)
         if body is not None:
-            await self._passes.reporter.problem(BASE_MODELS, body, BaseModelStatus, facts)
+            await self._dependencies.reporter.problem(BASE_MODELS, body, BaseModelStatus, facts)
+
+
+def is_done(change: Change) -> bool:
+    """Whether a pod's container by which its Job is judged has just ended: the Job says so later, or never."""
+    return change.new is not None and own_end(change.new) is not None and own_end(change.old or {}) is None
 
 
 def has_ended(change: Change) -> bool:

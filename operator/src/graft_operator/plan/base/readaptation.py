@@ -26,7 +26,7 @@ from graft_operator.plan.training.versions import home_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Granted:
+class RuleContext:
     """What a rule depends on besides those that wait."""
 
     base: BaseModel
@@ -35,16 +35,16 @@ class Granted:
     now: datetime
 
 
-Rule = Callable[[Granted, Sequence[AdapterOfBase]], Sequence[AdapterOfBase]]
+Rule = Callable[[RuleContext, Sequence[AdapterOfBase]], Sequence[AdapterOfBase]]
 """Returns those of the waiting adapters that may begin, in the order in which they were given."""
 
 
-def base_stays(granted: Granted, waiting: Sequence[AdapterOfBase]) -> Sequence[AdapterOfBase]:
+def base_stays(granted: RuleContext, waiting: Sequence[AdapterOfBase]) -> Sequence[AdapterOfBase]:
     """Begin nothing on a base that is about to go."""
     return () if granted.base.metadata.is_deleting else waiting
 
 
-def within_max_parallel(granted: Granted, waiting: Sequence[AdapterOfBase]) -> Sequence[AdapterOfBase]:
+def within_max_parallel(granted: RuleContext, waiting: Sequence[AdapterOfBase]) -> Sequence[AdapterOfBase]:
     """Let as many be trained at once as ``readaptation.maxParallel`` says; a lowered limit takes no grant away."""
     return waiting[: max(0, granted.base.spec.readaptation.max_parallel - len(granted.holders))]
 
@@ -62,21 +62,23 @@ def decide_grants(seen: BaseSnapshot, now: datetime, rules: Sequence[Rule] = RUL
     that is another one with each base, so that none is always the last.
     """
     held = set(seen.base.status.readaptation.granted)
-    asking = sorted((item for item in seen.adapters if asks(item)), key=lambda item: turn(seen.base, item))
+    asking = sorted(
+        (item for item in seen.adapters if wants_or_holds_grant(item)), key=lambda item: queue_position(seen.base, item)
+    )
     holders = tuple(item for item in asking if item.readapting or item.name in held)
     allowed: Sequence[AdapterOfBase] = [item for item in asking if item not in holders]
     for rule in rules:
-        allowed = rule(Granted(base=seen.base, holders=holders, now=now), allowed)
+        allowed = rule(RuleContext(base=seen.base, holders=holders, now=now), allowed)
     granted = [item.name for item in (*holders, *allowed)][:PLACES_TO_READAPT]
     return ReadaptationStatus(granted=tuple(granted), queued=len(asking) - len(granted))
 
 
-def asks(adapter: AdapterOfBase) -> bool:
+def wants_or_holds_grant(adapter: AdapterOfBase) -> bool:
     """Whether the adapter wants a grant, or uses one."""
     return adapter.readapting or (adapter.wants_readaptation and not adapter.deleting)
 
 
-def turn(base: BaseModel, adapter: AdapterOfBase) -> tuple[float, bytes]:
+def queue_position(base: BaseModel, adapter: AdapterOfBase) -> tuple[float, bytes]:
     """Return a sort key: who is behind for longer comes first."""
     since = adapter.behind_since.timestamp() if adapter.behind_since else float("inf")
     resolved = base.status.resolved.digest if base.status.resolved else ""

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, json
 
-from graft_operator.agents.documents import (
+from graft_operator.agents.state import (
     AdapterState,
     AgentState,
     BaseIdentity,

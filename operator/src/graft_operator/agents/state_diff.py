@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from graft_operator.agents.documents import AdapterState, AgentState
+from graft_operator.agents.state import AdapterState, AgentState
 
 Said = object
 """What a pod says, as far as whoever looks depends on it."""

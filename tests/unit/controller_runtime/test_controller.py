@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from graft_operator.engine.backoff import Backoff
-from graft_operator.engine.controller import Result, TransientError, run_worker
-from graft_operator.engine.fair_order import Priority
-from graft_operator.engine.keys import AdapterKey
-from graft_operator.engine.work_queue import WorkQueue
+from graft_operator.controller_runtime.backoff import Backoff
+from graft_operator.controller_runtime.controller import Result, TransientError, run_worker
+from graft_operator.controller_runtime.fair_order import Priority
+from graft_operator.controller_runtime.keys import AdapterKey
+from graft_operator.controller_runtime.work_queue import WorkQueue
 from graft_operator.telemetry import metrics
 
 A, B = AdapterKey("ns", "a"), AdapterKey("ns", "b")

@@ -3,7 +3,7 @@ import asyncio
 import aiohttp
 import pytest
 
-from graft_operator.engine.probes import Health, heartbeat_forever, probe_server
+from graft_operator.controller_runtime.probes import Health, heartbeat_forever, probe_server
 
 
 async def test_a_silent_loop_and_a_lagging_one_are_complaints() -> None:

@@ -16,16 +16,16 @@ from graft_operator.artifacts import Artifacts, RegistryError, RegistryUnavailab
 from graft_operator.cluster import Cache, Cluster, Forbidden, Invalid, NotFound
 from graft_operator.cluster.errors import NamespaceTerminating
 from graft_operator.cluster.resources import Resource
-from graft_operator.engine.controller import TransientError
+from graft_operator.controller_runtime.controller import TransientError
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, CreateJob, DeleteObject
 from graft_operator.plan.rejections import Rejection, component_of
-from graft_operator.reconcilers.config_map_rows import ConfigMapRows
-from graft_operator.reconcilers.effects import Effects
-from graft_operator.reconcilers.problems import object_refused, registry_trouble
+from graft_operator.reconcilers.dataset_digests import DatasetDigests
+from graft_operator.reconcilers.executor import ActionExecutor
+from graft_operator.reconcilers.failure_conditions import object_refused, registry_trouble
 from graft_operator.reconcilers.rejections import Outcome
 from graft_operator.reconcilers.reporting import Reporter
-from graft_operator.reconcilers.wanted_sets import WantedSets
+from graft_operator.reconcilers.written_sets import WrittenSets
 
 log = logging.getLogger(__name__)
 
@@ -34,30 +34,30 @@ Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Passes:
+class Dependencies:
     """The outside world, as passes reach it."""
 
     cluster: Cluster
     cache: Cache
     artifacts: Artifacts
     agents: Agents
-    rows: ConfigMapRows
-    effects: Effects
+    rows: DatasetDigests
+    effects: ActionExecutor
     reporter: Reporter
     platform: Platform
     clock: Callable[[], datetime]
-    wanted: WantedSets
+    wanted: WrittenSets
 
     @asynccontextmanager
-    async def one(self, kind: Resource, body: Body, status: type[Status]) -> AsyncIterator[Pass]:
+    async def reporting_errors(self, kind: Resource, body: Body, status: type[Status]) -> AsyncIterator[Pass]:
         """Make one pass. What ends it is said on the object; the worker gets the error and tries again."""
         try:
             yield Pass(self, kind, body)
         except RegistryUnavailable as error:
-            await self.reporter.problem(kind, body, status, registry_trouble(error, passes=True))
+            await self.reporter.problem(kind, body, status, registry_trouble(error, is_transient=True))
             raise
         except RegistryError as error:
-            await self.reporter.problem(kind, body, status, registry_trouble(error, passes=False))
+            await self.reporter.problem(kind, body, status, registry_trouble(error, is_transient=False))
             raise
         except (NamespaceTerminating, TransientError):
             raise
@@ -73,7 +73,7 @@ class Passes:
 class Pass:
     """What becomes of one plan's groups of actions, each of which is carried out whatever happens to the others."""
 
-    passes: Passes
+    dependencies: Dependencies
     kind: Resource
     body: Body
     outcomes: list[Outcome] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Pass:
             self._put_off(actions, self.problem)
             return
         try:
-            outcome = await self.passes.effects.carry_out(self.kind, self.body, actions, refused=self.rejections)
+            outcome = await self.dependencies.effects.carry_out(self.kind, self.body, actions, refused=self.rejections)
             self.outcomes.append(outcome)
         except TransientError as error:
             self.problem = self.problem or error
@@ -110,14 +110,14 @@ class Pass:
                 name=item["metadata"]["name"],
                 component=component_of(item),
                 message=str(error),
-                passes=True,
+                is_transient=True,
             )
             for item in manifests
         ]
 
     async def report(self, old: Status, new: Status) -> None:
         """Write the status, with what was refused put in."""
-        await self.passes.reporter.status(self.kind, self.body, old, new, self.rejections)
+        await self.dependencies.reporter.status(self.kind, self.body, old, new, self.rejections)
 
     def raise_problem(self) -> None:
         """Raise what has gone wrong with a group of actions, now that all else is done."""

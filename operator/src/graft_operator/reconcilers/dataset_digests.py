@@ -17,8 +17,8 @@ from typing import Any
 from graft_operator.api.dataset import DatasetSource
 from graft_operator.cluster import Cache, Cluster, ClusterError
 from graft_operator.cluster.resources import CONFIG_MAPS, USER_CONFIG_MAPS
-from graft_operator.engine.backoff import Backoff
-from graft_operator.engine.keys import AdapterKey
+from graft_operator.controller_runtime.backoff import Backoff
+from graft_operator.controller_runtime.keys import AdapterKey
 from graft_registry.digests import sha256_digest
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class _Read:
     problem: str = ""
 
 
-class ConfigMapRows:
+class DatasetDigests:
     """Digests of ConfigMaps' keys, by the version that is current. For one event loop."""
 
     def __init__(self, cluster: Cluster, cache: Cache, on_news: Callable[[AdapterKey], None]) -> None:

@@ -5,5 +5,5 @@ import pytest
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "operator_engine" in item.path.parts:
+        if "controller_runtime" in item.path.parts:
             item.add_marker(pytest.mark.looptime(start=0))

@@ -141,7 +141,7 @@ def plan_rollout(at: RolloutState) -> Rollout:
     """Move the alias towards what is wanted; keep what answers until the new one does; go back when that fails."""
     if at.absent:
         return while_absent(at)
-    at = begun(at)
+    at = with_target_chosen(at)
     if at.target is None:
         return Rollout()
     rollback = rollback_of(at)
@@ -149,7 +149,7 @@ def plan_rollout(at: RolloutState) -> Rollout:
     if rollback is not None and before is not None:
         back = replace(at, target=before, previous=None, progress=None)
         return Rollout(target=back.target, coverage=back.coverage, rollback=rollback)
-    at = advanced(at)
+    at = with_next_step(at)
     return Rollout(
         target=at.target,
         previous=at.previous,
@@ -180,7 +180,7 @@ def while_absent(at: RolloutState) -> Rollout:
     return Rollout(target=target, previous=previous, progress=progress, coverage=at.coverage, absent=absent)
 
 
-def begun(at: RolloutState) -> RolloutState:
+def with_target_chosen(at: RolloutState) -> RolloutState:
     """Make what is wanted the target, beside what answers now."""
     wanted, previous = at.wanted, at.previous
     if wanted is None or wanted == at.target:
@@ -224,7 +224,7 @@ def rollback_of(at: RolloutState) -> Rollback | None:
     return Rollback(version=target, state="RolledBack", message=broken) if broken else None
 
 
-def advanced(at: RolloutState) -> RolloutState:
+def with_next_step(at: RolloutState) -> RolloutState:
     """Begin the next step when this one is over; give the previous version up when the rollback window is."""
     progress, target, previous = at.progress, at.target, at.previous
     if progress is None or target is None:

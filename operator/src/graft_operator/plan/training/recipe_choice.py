@@ -26,7 +26,7 @@ from graft_operator.plan.training.gate import GateDecision, judge
 from graft_operator.plan.training.memory import with_chosen_method
 from graft_operator.plan.training.rank import with_effective_rank
 from graft_operator.plan.training.recipe import fulfilling_recipes
-from graft_operator.plan.training.versions import entry_of, judged, known_versions, record, users_have
+from graft_operator.plan.training.versions import comparison_baseline, entry_of, judged, known_versions, record
 from graft_registry.documents import StoredVersion
 
 WARM_VERDICTS: Final = frozenset({"TokenizerOnly", "Near"})
@@ -144,7 +144,7 @@ def with_candidate(seen: AdapterSnapshot) -> AdapterSnapshot:
     base = seen.training_base
     adapter = with_chosen_method(seen.adapter, base) if base is not None else seen.adapter
     limits = adapter.spec.evaluation
-    choice = choose(ways_to_fulfil(seen), seen.found, users_have(seen), limits, (seen.live, seen.stable))
+    choice = choose(ways_to_fulfil(seen), seen.found, comparison_baseline(seen), limits, (seen.live, seen.stable))
     return replace(
         seen,
         adapter=adapter,
@@ -168,7 +168,7 @@ def ways_to_fulfil(seen: AdapterSnapshot) -> tuple[Candidate, ...]:
         evaluation_digest=seen.evaluation_digest,
     )
     known = known_versions(seen.adapter.status.versions, seen.history)
-    return candidates(recipes_of, base, trained_on, users_have(seen), known)
+    return candidates(recipes_of, base, trained_on, comparison_baseline(seen), known)
 
 
 def candidates(

@@ -12,10 +12,13 @@ from typing import Final
 
 from graft_operator.api.conditions import no, unknown, yes
 from graft_operator.plan.actions import DeleteObject
-from graft_operator.plan.base.grants import may_readapt
+from graft_operator.plan.base.readaptation import may_readapt
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
-from graft_operator.plan.training.failures import (
+from graft_operator.plan.training.job import is_readaptation
+from graft_operator.plan.training.memory import gpu_is_too_small
+from graft_operator.plan.training.progress import training_is_running
+from graft_operator.plan.training.retry_policy import (
     deadline_is_exceeded,
     failures_to_keep,
     job_is_outdated,
@@ -23,9 +26,6 @@ from graft_operator.plan.training.failures import (
     training_has_failed,
     version_has_vanished,
 )
-from graft_operator.plan.training.job import is_readaptation
-from graft_operator.plan.training.memory import gpu_is_too_small
-from graft_operator.plan.training.progress import training_is_running
 from graft_operator.plan.training.servability import (
     base_cannot_be_merged_into,
     engine_is_too_short,
@@ -126,7 +126,7 @@ def registry_is_silent(seen: AdapterSnapshot, _: datetime) -> TrainingDecision |
     if (why := seen.unknown) is None:
         return None
     fact = unknown(why.reason or "RegistryNotAsked", why.message or "the registry has not been asked yet")
-    if why.passes:
+    if why.is_transient:
         return TrainingDecision(trained=fact, waiting=fact)
     return TrainingDecision(trained=fact, stalled=fact)
 

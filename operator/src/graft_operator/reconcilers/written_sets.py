@@ -28,7 +28,7 @@ class WrittenSet:
     """What it decides for each adapter, by name."""
 
 
-class WantedSets:
+class WrittenSets:
     """Reads wanted sets from the cache."""
 
     def __init__(self, cache: Cache) -> None:

@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_operator.engine.fair_order import PATIENCE_SECONDS, PATIENT_SHARE, FairOrder, Priority
-from graft_operator.engine.keys import AdapterKey
+from graft_operator.controller_runtime.fair_order import PATIENCE_SECONDS, PATIENT_SHARE, FairOrder, Priority
+from graft_operator.controller_runtime.keys import AdapterKey
 
 URGENT, PROGRESS, ROUTINE = Priority
 

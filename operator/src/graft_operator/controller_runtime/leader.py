@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
-from graft_operator.engine.controller import TransientError
+from graft_operator.controller_runtime.controller import TransientError
 from graft_operator.telemetry import metrics
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""When a training that has failed is tried again, and when no more.
+"""How often a training has failed alike, and how long it rests before it is tried again. Whether: ``retry_policy``.
 
 Jobs that fail alike rest ever longer, and after three of them nobody is helped by a fourth: a person has to look.
 """

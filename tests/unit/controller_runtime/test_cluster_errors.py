@@ -3,7 +3,7 @@
 import json
 
 from graft_operator.cluster.errors import Forbidden, NamespaceTerminating, error_from_response
-from graft_operator.engine.controller import TransientError
+from graft_operator.controller_runtime.controller import TransientError
 
 
 def forbidden(*causes: str) -> str:

@@ -29,8 +29,8 @@ from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
-from graft_operator.plan.training.memory import batch_of, job_of_recipe, lowered_batch, smaller_batch
-from graft_operator.plan.training.retries import CRASH_LOOP, after_rest, counted, is_crash_loop, rest_of
+from graft_operator.plan.training.failure_counts import CRASH_LOOP, after_rest, counted, is_crash_loop, rest_of
+from graft_operator.plan.training.memory import batch_of, current_job, lowered_batch, smaller_batch
 from graft_registry.digests import digest_of
 
 __all__ = [
@@ -55,10 +55,10 @@ OF_THE_IMAGE: Final = frozenset({"InvalidConfig", "BaseMismatch", "MergeMismatch
 
 def job_is_outdated(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
     """More memory, another node selector or a higher deadline are for the Job that got stuck without them."""
-    job, wanted = job_of_recipe(seen), pod_settings_digest(seen.adapter.spec)
+    job, wanted = current_job(seen), pod_settings_digest(seen.adapter.spec)
     if job is None or not is_stuck(job):
         return None
-    asked_again = job.state == "Failed" and is_mended(seen, seen.adapter.status.failed_trainings, job)
+    asked_again = job.state == "Failed" and may_retry_now(seen, seen.adapter.status.failed_trainings, job)
     if job.pod_settings in ("", wanted) and not asked_again:
         return None
     old = [item for item in seen.jobs if item.recipe == seen.recipe and (asked_again or item.pod_settings != wanted)]
@@ -74,7 +74,7 @@ def is_stuck(job: JobObserved) -> bool:
     return job.state == "Failed" or (job.state == "Active" and bool(job.waiting or job.suspended or job.no_pods))
 
 
-def is_mended(seen: AdapterSnapshot, failures: FailedTrainings | None, job: JobObserved | None = None) -> bool:
+def may_retry_now(seen: AdapterSnapshot, failures: FailedTrainings | None, job: JobObserved | None = None) -> bool:
     """Whether something has changed since a failure, of the given Job or the last one, that may mend it."""
     if failures is None or failures.recipe != seen.recipe or (job is not None and failures.job != job.uid):
         return False
@@ -91,7 +91,7 @@ def inputs_of(seen: AdapterSnapshot) -> str:
 def kept_failures(seen: AdapterSnapshot) -> FailedTrainings | None:
     """Return what is remembered of the failures of the current recipe, as long as nothing has changed."""
     known = seen.adapter.status.failed_trainings
-    return None if known is None or known.recipe != seen.recipe or is_mended(seen, known) else known
+    return None if known is None or known.recipe != seen.recipe or may_retry_now(seen, known) else known
 
 
 def failures_to_keep(seen: AdapterSnapshot) -> FailedTrainings | None:
@@ -105,7 +105,7 @@ def failures_to_keep(seen: AdapterSnapshot) -> FailedTrainings | None:
 
 def training_has_failed(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
     """What can't be mended stalls and names the field; want of memory has its own way; the rest rests, and counts."""
-    job = job_of_recipe(seen)
+    job = current_job(seen)
     if job is None:
         return failure_is_remembered(seen)
     if job.state != "Failed":
@@ -116,7 +116,7 @@ def training_has_failed(seen: AdapterSnapshot, now: datetime) -> TrainingDecisio
     failures = failures_with(seen, job, reason, message)
     if reason in FINAL:
         return stalled(seen, failures)
-    return begin_again(seen, job, failures, now)
+    return retry_after_rest(seen, job, failures, now)
 
 
 def failure_is_remembered(seen: AdapterSnapshot) -> TrainingDecision | None:
@@ -132,7 +132,7 @@ def deadline_is_exceeded(seen: AdapterSnapshot, now: datetime) -> TrainingDecisi
 
     It is remembered first. Then the Job goes, whose trainer stores a checkpoint as it is told to stop.
     """
-    job, seconds = job_of_recipe(seen), seen.adapter.spec.training.deadline_seconds
+    job, seconds = current_job(seen), seen.adapter.spec.training.deadline_seconds
     if job is None or job.state != "Active" or seconds_run(job, now) < seconds:
         return None
     failures = failures_with(seen, job, DEADLINE, deadline_message(job))
@@ -171,14 +171,16 @@ def memory_is_exhausted(seen: AdapterSnapshot, job: JobObserved) -> TrainingDeci
 
 def version_has_vanished(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
     """A Job succeeds only after its version is committed, and the registry was read after the Job: it is lost."""
-    job = job_of_recipe(seen)
+    job = current_job(seen)
     if job is None or job.state != "Succeeded":
         return None
     message = "its Job succeeded, but its version is not in the registry"
-    return begin_again(seen, job, failures_with(seen, job, "VersionMissing", message), now)
+    return retry_after_rest(seen, job, failures_with(seen, job, "VersionMissing", message), now)
 
 
-def begin_again(seen: AdapterSnapshot, job: JobObserved, failures: FailedTrainings, now: datetime) -> TrainingDecision:
+def retry_after_rest(
+    seen: AdapterSnapshot, job: JobObserved, failures: FailedTrainings, now: datetime
+) -> TrainingDecision:
     """Let the ended Job rest, then delete it: the next pass creates it anew. Three that failed alike are enough."""
     if is_crash_loop(failures):
         return stalled(seen, failures, job)
@@ -209,7 +211,7 @@ def stalled(seen: AdapterSnapshot, failures: FailedTrainings, job: JobObserved |
 
 def lingering_jobs(seen: AdapterSnapshot) -> tuple[DeleteObject, ...]:
     """Return the deletions of Jobs that others than the trainer keep up, with the GPU, though all is known of them."""
-    newest = job_of_recipe(seen)
+    newest = current_job(seen)
     return tuple(
         DeleteObject("Job", job.name, job.uid)
         for job in seen.jobs

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from graft_operator.engine.backoff import Backoff
-from graft_operator.engine.fair_order import FairOrder, Priority, QueueKey
+from graft_operator.controller_runtime.backoff import Backoff
+from graft_operator.controller_runtime.fair_order import FairOrder, Priority, QueueKey
 from graft_operator.telemetry import metrics
 
 K = TypeVar("K", bound=QueueKey)

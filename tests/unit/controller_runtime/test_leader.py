@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from graft_operator.engine.controller import TransientError
-from graft_operator.engine.leader import (
+from graft_operator.controller_runtime.controller import TransientError
+from graft_operator.controller_runtime.leader import (
     LeaderElector,
     LeadershipLost,
     LeaseRecord,

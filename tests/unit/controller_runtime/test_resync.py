@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from graft_operator.engine.keys import AdapterKey
-from graft_operator.engine.resync import resync_forever
-from graft_operator.engine.work_queue import WorkQueue
+from graft_operator.controller_runtime.keys import AdapterKey
+from graft_operator.controller_runtime.resync import resync_forever
+from graft_operator.controller_runtime.work_queue import WorkQueue
 
 A, B, C = (AdapterKey("ns", name) for name in "abc")
 

@@ -74,7 +74,7 @@ class Applied:
     state: State
 
 
-class Effects:
+class ActionExecutor:
     """Does what plans ask for, on behalf of one object at a time."""
 
     def __init__(

@@ -24,8 +24,8 @@ from graft_operator.cluster.resources import (
     SERVICES,
     USER_CONFIG_MAPS,
 )
-from graft_operator.engine.fair_order import Priority
-from graft_operator.engine.keys import AdapterKey, BaseKey, Key
+from graft_operator.controller_runtime.fair_order import Priority
+from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 
 SUPPORT, SALES = AdapterKey("a", "support"), AdapterKey("a", "sales")
 TINY, LARGE = BaseKey("a", "tiny"), BaseKey("a", "large")
@@ -201,20 +201,20 @@ def of_base(*, is_own: bool = True, told: Told, before: Body | None = None, **st
 
 BOTH: Told = {SUPPORT: PROGRESS, SALES: PROGRESS}
 BASES = {
-    "a new one": Case(resource=BASE_MODELS, new=base(), told={TINY: URGENT} | BOTH),
+    "a new one": Case(resource=BASE_MODELS, new=base(), told={TINY: URGENT, **BOTH}),
     "one that was decided about before": Case(
-        resource=BASE_MODELS, new=base(status=DECIDED), told={TINY: PROGRESS} | BOTH
+        resource=BASE_MODELS, new=base(status=DECIDED), told={TINY: PROGRESS, **BOTH}
     ),
-    "one that is gone": Case(resource=BASE_MODELS, old=base(), told={TINY: URGENT} | BOTH),
+    "one that is gone": Case(resource=BASE_MODELS, old=base(), told={TINY: URGENT, **BOTH}),
     "a changed spec": Case(
         resource=BASE_MODELS,
         old=base(),
         new=base(metadata={"generation": 2}) | {"spec": {"serving": {"replicas": 3}}},
-        told={TINY: URGENT} | BOTH,
+        told={TINY: URGENT, **BOTH},
     ),
-    "a deletion": Case(resource=BASE_MODELS, old=base(), new=base(metadata=LEAVING), told={TINY: URGENT} | BOTH),
+    "a deletion": Case(resource=BASE_MODELS, old=base(), new=base(metadata=LEAVING), told={TINY: URGENT, **BOTH}),
     "one that was deleted and applied again": Case(
-        resource=BASE_MODELS, old=base(), new=base(metadata={"uid": "another"}), told={TINY: URGENT} | BOTH
+        resource=BASE_MODELS, old=base(), new=base(metadata={"uid": "another"}), told={TINY: URGENT, **BOTH}
     ),
     "a status that somebody else has written": of_base(is_own=False, told={TINY: PROGRESS}, observedGeneration=2),
     "it sums its adapters up": of_base(
@@ -253,7 +253,7 @@ def test_a_change_of_a_base(case: Case) -> None:
 
 PODS_OF_A_BASE = {
     "it is made": Case(resource=PODS, new=serving_pod(), told={TINY: URGENT}),
-    "it answers from its first moment": Case(resource=PODS, new=serving_pod(ready=True), told={TINY: URGENT} | BOTH),
+    "it answers from its first moment": Case(resource=PODS, new=serving_pod(ready=True), told={TINY: URGENT, **BOTH}),
     "it has an address": Case(
         resource=PODS,
         old=serving_pod(),
@@ -261,16 +261,16 @@ PODS_OF_A_BASE = {
         told={TINY: PROGRESS},
     ),
     "it comes to answer": Case(
-        resource=PODS, old=serving_pod(), new=serving_pod(ready=True), told={TINY: URGENT} | BOTH
+        resource=PODS, old=serving_pod(), new=serving_pod(ready=True), told={TINY: URGENT, **BOTH}
     ),
-    "it ceases to": Case(resource=PODS, old=serving_pod(ready=True), new=serving_pod(), told={TINY: URGENT} | BOTH),
+    "it ceases to": Case(resource=PODS, old=serving_pod(ready=True), new=serving_pod(), told={TINY: URGENT, **BOTH}),
     "it is told to end": Case(
         resource=PODS,
         old=serving_pod(ready=True),
         new=serving_pod(ready=True, metadata=serving_pod()["metadata"] | LEAVING),
-        told={TINY: URGENT} | BOTH,
+        told={TINY: URGENT, **BOTH},
     ),
-    "it is gone": Case(resource=PODS, old=serving_pod(ready=True), told={TINY: URGENT} | BOTH),
+    "it is gone": Case(resource=PODS, old=serving_pod(ready=True), told={TINY: URGENT, **BOTH}),
 }
 
 
