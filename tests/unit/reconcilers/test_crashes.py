@@ -148,7 +148,7 @@ def test_the_life_is_one_in_which_all_of_it_happens() -> None:
     assert not [key for key in end.bucket if "/support/" in key]
 
 
-EACH = int(os.environ.get("DEATHS", "4"))
+EACH = int(os.environ.get("DEATHS", "8"))
 """One of so many deaths is tried; ``make test-histories`` tries each."""
 
 
