@@ -412,4 +412,4 @@ def test_what_a_job_was_for_is_looked_up_again_as_soon_as_its_pod_has_done_it() 
         "gone": (done, None),
     }
     told = {name for name, (old, new) in changes.items() if is_done(Change(PODS, old, new))}
-    assert told == {"done", "first seen"}
+    assert told == {"done", "done when first seen"}

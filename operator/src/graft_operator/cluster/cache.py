@@ -140,7 +140,8 @@ class Cache:
         if uid:
             self._remember(uid, version)
         known = self._entries[resource].get((namespace, name))
-        if known is None or (uid and known.uid != uid):
+        if known is None or (uid and known.uid != uid) or (version and version < known.version):
+            # The end of an older one: a selector that it did not match for a while says so, too.
             return False
         self._remember(known.uid, known.version)
         self._exchange(resource, (namespace, name), None)

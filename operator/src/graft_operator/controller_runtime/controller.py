@@ -81,6 +81,10 @@ async def _run_once(
     try:
         async with limit:
             result = await reconcile(key)
+        outcome = "refused" if result.refused else "success"
+        queue.forget(key)
+        if result.requeue_after is not None:
+            queue.add_after(key, result.requeue_after, result.requeue_priority)
     except TransientError as error:
         outcome = "transient"
         delay = queue.retry(key)
@@ -89,11 +93,6 @@ async def _run_once(
         outcome = "timeout" if limit.expired() else "error"
         delay = queue.retry(key)
         log.exception("reconcile failed", extra=_fields(key, error=repr(error), retry_in=round(delay, 1)))
-    else:
-        outcome = "refused" if result.refused else "success"
-        queue.forget(key)
-        if result.requeue_after is not None:
-            queue.add_after(key, result.requeue_after, result.requeue_priority)
     finally:
         metrics.RECONCILES.labels(key.kind, outcome).inc()
         metrics.RECONCILE_SECONDS.labels(key.kind).observe(loop.time() - started)

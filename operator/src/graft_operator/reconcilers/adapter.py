@@ -49,6 +49,7 @@ class AdapterReconciler:
                 await dependencies.reporter.invalid(LORA_ADAPTERS, body, error, LoraAdapterStatus, CLEANUP_FINALIZER)
                 return Result()
             return await self._step(step, body, adapter)
+        return Result()  # it has gone meanwhile
 
     async def _step(self, step: Pass, body: Body, adapter: LoraAdapter) -> Result:
         seen = self._snapshots.of(adapter, self._cleanup_problems.get(adapter.metadata.uid, ""))

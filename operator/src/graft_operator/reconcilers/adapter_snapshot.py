@@ -187,6 +187,9 @@ class AdapterSnapshots:
         metadata, serving = adapter.metadata, adapter.status.serving
         pinned = answers.value(self._version(adapter, adapter.spec.version))
         history = self._history(adapter, answers)
+        verdicts = self._verdicts(adapter, history, answers)
+        if answers.unknown is not None:
+            history = ()  # without what was decided about them, one that was rolled back looks like a good one
         seen = replace(
             seen,
             pinned=pinned,
@@ -194,7 +197,7 @@ class AdapterSnapshots:
             live=answers.value(self._version(adapter, *_numbered(serving.target))),
             stable=answers.value(self._version(adapter, *_numbered(serving.previous))),
             history=history,
-            verdicts=self._verdicts(adapter, history, answers),
+            verdicts=verdicts,
             kept_base=self._kept_base(seen, history, answers),
         )
         artifacts = self._dependencies.artifacts

@@ -41,6 +41,7 @@ class BaseModelReconciler:
                 await dependencies.reporter.invalid(BASE_MODELS, body, error, BaseModelStatus, IN_USE_FINALIZER)
                 return Result()
             return await self._step(step, base)
+        return Result()  # it has gone meanwhile
 
     async def _step(self, step: Pass, base: BaseModel) -> Result:
         plan = plan_base(self._snapshots.of(base), self._dependencies.clock(), self._dependencies.platform)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from graft_registry.digests import sha256_digest
 log = logging.getLogger(__name__)
 
 Name = tuple[str, str]
+UNREAD_SECONDS = 30.0
+"""After which one that could not be read is read again."""
 READERS_AT_ONCE = 4
 
 
@@ -44,6 +47,8 @@ class _Read:
     version: tuple[str, int]
     digests: Mapping[str, str]
     problem: str = ""
+    due: float = math.inf
+    """When it is read again although it is the same, by the loop's clock."""
 
 
 class DatasetDigests:
@@ -70,9 +75,11 @@ class DatasetDigests:
         if version is None:
             return Rows(problem=f"{field}: there is no ConfigMap {name[1]} in this namespace; apply it")
         known = self._known.get(name)
-        if known is None or known.version != version:
+        if known is None or known.version[0] != version[0] or known.version[1] < version[1]:
             self._read(name, version)
             return Rows(is_pending=True)
+        if known.due <= asyncio.get_running_loop().time():
+            self._read(name, version)
         if known.problem:
             return Rows(problem=f"{field}: ConfigMap {name[1]} can't be read: {known.problem}")
         if key not in known.digests:
@@ -116,8 +123,8 @@ class DatasetDigests:
             except ClusterError as error:
                 failures += 1
                 if failures == 3:
-                    # It is told, and asked for again when the ConfigMap changes or the operator looks anew.
-                    return _Read(version, {}, str(error))
+                    due = asyncio.get_running_loop().time() + UNREAD_SECONDS
+                    return _Read(version, {}, str(error), due)
                 await asyncio.sleep(backoff.delay(failures))
                 continue
             content = body or {}

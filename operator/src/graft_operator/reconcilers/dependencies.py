@@ -50,7 +50,10 @@ class Dependencies:
 
     @asynccontextmanager
     async def reporting_errors(self, kind: Resource, body: Body, status: type[Status]) -> AsyncIterator[Pass]:
-        """Make one pass. What ends it is said on the object; the worker gets the error and tries again."""
+        """Make one pass. What ends it is said on the object; the worker gets the error and tries again.
+
+        An object that goes meanwhile is no error: the pass ends, and what follows the block runs.
+        """
         try:
             yield Pass(self, kind, body)
         except RegistryUnavailable as error:

@@ -88,13 +88,21 @@ class Dispatcher:
 
     async def reconcile(self, key: Key) -> Result:
         """Bring one object a step further, unless a part of what is decided from can't be read in its namespace."""
-        if (missing := first_unsynced(self._dependencies.cache, key.namespace)) is not None:
+        missing = first_unsynced(self._dependencies.cache, key.namespace)
+        if missing is not None and not self._may_go(key):
             resource, why = missing
             await self._report(key, not_watched(resource.kind, why))
             return Result(requeue_after=UNREAD_SECONDS)
         if isinstance(key, AdapterKey):
             return await self.adapters.reconcile(key.namespace, key.name)
         return await self.bases.reconcile(key.namespace, key.name)
+
+    def _may_go(self, key: Key) -> bool:
+        """Whether the object is being deleted, and what decides about that is known: no finalizer waits for a Role."""
+        cache, kind = self._dependencies.cache, LORA_ADAPTERS if isinstance(key, AdapterKey) else BASE_MODELS
+        body = cache.get(kind, key.namespace, key.name)
+        is_read = all(cache.is_synced(resource, key.namespace) for resource in (LORA_ADAPTERS, BASE_MODELS))
+        return is_read and body is not None and "deletionTimestamp" in body["metadata"]
 
     def invalidate(self, change: Change) -> Iterable[AdapterKey]:
         """Forget what a change has made untrue of what is known besides; return the adapters whose rows are others."""

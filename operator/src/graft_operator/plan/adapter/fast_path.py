@@ -16,6 +16,7 @@ from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.memory import with_chosen_method
 from graft_operator.plan.training.rank import with_effective_rank
 from graft_operator.plan.training.recipe import fulfilling_recipes
+from graft_operator.plan.training.servability import is_servable
 from graft_operator.plan.training.versions import entry_of, newest_published
 
 
@@ -54,6 +55,8 @@ def status_says_so(seen: AdapterSnapshot) -> bool:
         return pin_is_carried_out(adapter)
     if seen.base is None or seen.base.status.resolved is None or seen.dataset_problem or seen.unknown is not None:
         return False
+    if not is_servable(seen):
+        return False  # the base has changed; a pinned version is served all the same
     if is_suspended_untrained(adapter):
         recipe = adapter.status.recipe
         return recipe is not None and recipe in recipes_on(seen, seen.base.status.resolved, None)

@@ -146,7 +146,8 @@ def plan_serving(
     return ServingPlan(
         revisions=tuple(told),
         placements=placements,
-        objects=tuple(objects),
+        # First what the pods are told: nothing that is refused may keep a rollback from them.
+        objects=tuple(sorted(objects, key=lambda item: item.manifest["kind"] != "ConfigMap")),
         requeue_after=min((delay for delay in delays if delay is not None), default=None),
     )
 

@@ -94,8 +94,8 @@ def dataset_is_missing(seen: AdapterSnapshot, _: datetime) -> TrainingDecision |
 
 def version_is_published(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
     """The recipe is in the registry: trained now, or long ago, or by a cluster that is gone."""
-    if seen.published is None:
-        return None
+    if seen.published is None or seen.unknown is not None:
+        return None  # what it is to be compared with, or what was decided about it, can't be told yet
     number = seen.published.manifest.number
     actions, seconds = finished_jobs(seen, now)
     return TrainingDecision(

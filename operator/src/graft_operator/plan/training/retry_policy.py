@@ -206,7 +206,12 @@ def stalled(seen: AdapterSnapshot, failures: FailedTrainings, job: JobObserved |
             f"{failures.count} Jobs in a row have failed alike, the last with {failures.reason}: {failures.message};"
             f" it is tried again when the spec, the base or the trainer's image changes; {again}{named}",
         )
-    return TrainingDecision(trained=fact, stalled=fact, failed=failures, actions=lingering_jobs(seen))
+    # A Job that others keep up goes only once the status remembers how it failed.
+    is_kept_up = job is not None and job.lingers and not is_remembered(seen, job)
+    again_after = 0.0 if is_kept_up else None
+    return TrainingDecision(
+        trained=fact, stalled=fact, failed=failures, actions=lingering_jobs(seen), requeue_after=again_after
+    )
 
 
 def lingering_jobs(seen: AdapterSnapshot) -> tuple[DeleteObject, ...]:

@@ -13,7 +13,7 @@ from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_operator.plan.training.rank import raised_rank, with_effective_rank
 
 
-def rank_exceeds_base(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
+def rank_exceeds_base(seen: AdapterSnapshot, _: datetime | None = None) -> TrainingDecision | None:
     """An engine reserves memory for ranks up to a limit; a merged model has none."""
     spec, base = seen.adapter.spec, seen.base
     rank = with_effective_rank(seen.adapter).spec.lora.highest_rank
@@ -34,7 +34,7 @@ def rank_exceeds_base(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | 
     return refused("RankTooHigh", f"{what} {above}; {fix}")
 
 
-def base_cannot_be_merged_into(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
+def base_cannot_be_merged_into(seen: AdapterSnapshot, _: datetime | None = None) -> TrainingDecision | None:
     """A merged weight that is rounded to a few bits again loses what the adapter has learnt."""
     base = seen.base
     resolved = base.status.resolved if base is not None else None
@@ -47,7 +47,7 @@ def base_cannot_be_merged_into(seen: AdapterSnapshot, _: datetime) -> TrainingDe
     )
 
 
-def engine_is_too_short(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
+def engine_is_too_short(seen: AdapterSnapshot, _: datetime | None = None) -> TrainingDecision | None:
     """What LongLoRA extends the context for would be cut off again by the limit that the base's engines share."""
     spec, base = seen.adapter.spec, seen.base
     limit = base.spec.serving.max_model_length if base is not None else None
@@ -63,7 +63,7 @@ def engine_is_too_short(seen: AdapterSnapshot, _: datetime) -> TrainingDecision 
     )
 
 
-def merged_api_would_be_open(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
+def merged_api_would_be_open(seen: AdapterSnapshot, _: datetime | None = None) -> TrainingDecision | None:
     """The agent asks for a base's keys, and a merged model has none."""
     base = seen.base
     if base is None or base.spec.serving.api_key_secret_ref is None or seen.adapter.spec.serving.mode != "Merged":
@@ -73,6 +73,12 @@ def merged_api_would_be_open(seen: AdapterSnapshot, _: datetime) -> TrainingDeci
         f"spec.serving.mode: BaseModel {base.metadata.name} asks its clients for keys (serving.apiKeySecretRef), which"
         " the API of a merged model does not; use mode MultiAdapter, or a BaseModel without keys behind a gateway",
     )
+
+
+def is_servable(seen: AdapterSnapshot) -> bool:
+    """Whether the base, as it is now, can serve what the spec asks for."""
+    checks = (rank_exceeds_base, base_cannot_be_merged_into, engine_is_too_short, merged_api_would_be_open)
+    return all(check(seen) is None for check in checks)
 
 
 def pinned_version_fits_other_mode(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
