@@ -8,10 +8,12 @@ import pytest
 
 from graft_operator.cluster.cache import Cache, Change
 from graft_operator.cluster.resources import (
+    CONFIG_MAPS,
     DEPLOYMENTS,
     JOBS,
     LORA_ADAPTERS,
     PODS,
+    REFUSED_MOUNTS,
     REFUSED_PODS,
     SERVICES,
 )
@@ -177,3 +179,21 @@ def test_what_we_have_written_ourselves_is_told_as_our_own(cache: Cache, told: T
     cache.put(SERVICES, body(version=3), is_own=True)
     cache.put(SERVICES, body(version=3))
     assert [change.is_own for change in told.changes] == [True], "its event from the watch is nothing new"
+
+
+def test_the_end_of_an_older_one_does_not_bury_what_we_have_mended(cache: Cache) -> None:
+    """Its label was taken and given back: the selector tells of the end of version 11 after we know version 12."""
+    cache.put(CONFIG_MAPS, body(version=12, uid="u1"))
+    assert cache.remove(CONFIG_MAPS, NAMESPACE, "support", uid="u1", version=11) is False
+    assert cache.version(CONFIG_MAPS, NAMESPACE, "support") == ("u1", 12)
+    assert cache.put(CONFIG_MAPS, body(version=13, uid="u1")) is True
+
+
+def test_whoever_may_write_events_fills_no_memory(cache: Cache) -> None:
+    for number in range(300):
+        event = body(version=number + 1, uid=f"e{number}", name=f"e{number}", regarding={"uid": "p1"}, note="x" * 5000)
+        cache.put(REFUSED_MOUNTS, event)
+    kept = cache.events_of("p1")
+    assert len(kept) == 256
+    assert {len(event["note"]) for event in kept} == {1024}
+    assert ("team-a", "e299") in cache.names(REFUSED_MOUNTS)

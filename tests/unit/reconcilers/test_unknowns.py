@@ -103,3 +103,17 @@ async def test_a_base_that_asks_for_keys_from_now_on_refuses_merged_models_that_
     run.write_base(serving={"replicas": 1, "apiKeySecretRef": {"name": "keys", "key": "k"}})
     await run.settle()
     assert told(run, "Stalled") == ("True", "ApiKeysNotSupported")
+
+
+async def test_a_job_that_nobody_can_see_is_told_of() -> None:
+    run = Simulation()
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    await run.reconcile("tiny")
+    await run.reconcile("support")
+    (name,) = (name for kind, name in run.world.cluster.objects if kind == "Job" and "train" in name)
+    job = run.world.cluster.objects["Job", name]
+    del job["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+    run.world.cache.remove(JOBS, NAMESPACE, name)
+    await run.world.reconcilers.reconcile(AdapterKey(NAMESPACE, "support"))
+    assert told(run, "Stalled") == ("True", "ObjectRefused")

@@ -29,6 +29,10 @@ TOMBSTONES_KEPT: Final = 4096
 AUTOSCALED: Final = f"{GROUP}/autoscaled"
 """Annotation that stands for the ``managedFields`` of a Deployment whose replicas an autoscaler has set."""
 
+EVENTS_KEPT: Final = 256
+"""Of each sort and namespace, the newest."""
+NOTE_LIMIT: Final = 1024
+
 _decoder, _encoder = msgspec.json.Decoder(), msgspec.json.Encoder()
 
 
@@ -130,8 +134,16 @@ class Cache:
         content = _slim(resource, body)
         new = _Entry(uid, version, _indexes(resource, content), zlib.compress(_encoder.encode(content), 1))
         self._exchange(resource, name, new)
+        if resource.kind == EVENTS.kind:
+            self._make_room(resource, name[0])
         self.on_change(Change(resource, known.decoded() if known else None, content, is_own))
         return True
+
+    def _make_room(self, resource: Resource, namespace: str) -> None:
+        """Drop the oldest event of a namespace that has too many: whoever may write events could fill the memory."""
+        names = self._indexed[resource, f"{namespace}/"]
+        if len(names) > EVENTS_KEPT:
+            self._exchange(resource, min(names, key=lambda name: self._entries[resource][name].version), None)
 
     def remove(
         self, resource: Resource, namespace: str, name: str, *, uid: str = "", version: int = 0, is_own: bool = False
@@ -212,6 +224,8 @@ def _slim(resource: Resource, body: Mapping[str, Any]) -> Object:
         if scaled_by_autoscaler(metadata):
             metadata["annotations"] = {**metadata.get("annotations", {}), AUTOSCALED: "true"}
         del metadata["managedFields"]
+    if resource.kind == EVENTS.kind:
+        body = {**body, "note": str(body.get("note") or "")[:NOTE_LIMIT]}
     return {"apiVersion": resource.api_version, "kind": resource.kind, **body, "metadata": metadata}
 
 
@@ -222,7 +236,7 @@ def _indexes(resource: Resource, body: Object) -> tuple[str, ...]:
         base = ((body.get("spec") or {}).get("baseModelRef") or {}).get("name")
         return (f"{namespace}/{base}",) if base else ()
     if resource.kind == EVENTS.kind:
-        return (str((body.get("regarding") or {}).get("uid", "")),)
+        return str((body.get("regarding") or {}).get("uid", "")), f"{namespace}/"
     uid, owner = _label(body, labels.OWNER_UID), (body["metadata"].get("annotations") or {}).get(labels.OWNER_NAME)
     named = (f"{namespace}/{owner}",) if owner and resource == JOBS else ()
     return (*((uid,) if uid else ()), *named)

@@ -13,7 +13,7 @@ from typing import Any, Final, assert_never
 
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.artifacts import Artifacts
-from graft_operator.cluster import AlreadyExists, Cache, Cluster, ClusterError
+from graft_operator.cluster import AlreadyExists, Cache, Cluster, ClusterError, Invalid
 from graft_operator.cluster.cache import AUTOSCALED
 from graft_operator.cluster.resources import (
     CONFIG_MAPS,
@@ -27,6 +27,7 @@ from graft_operator.cluster.resources import (
     SERVICES,
     Resource,
 )
+from graft_operator.manifests import labels
 from graft_operator.plan.actions import (
     Action,
     AddFinalizer,
@@ -170,10 +171,21 @@ class ActionExecutor:
             await self._cluster.create(JOBS, manifest)
         except AlreadyExists:
             # The name holds the recipe, so this is the Job that we want and have not heard of yet, or one that somebody
-            # else has left behind: the watch tells which.
-            log.info("job exists already", extra={"job": manifest["metadata"]["name"]})
+            # else has left behind: the watch tells which. It tells nothing of one that does not carry our label.
+            metadata = manifest["metadata"]
+            log.info("job exists already", extra={"job": metadata["name"]})
+            if self._cache.get(JOBS, metadata["namespace"], metadata["name"]) is None:
+                self._refuse_unlabelled(await self._cluster.get(JOBS, metadata["namespace"], metadata["name"]))
             return False
         return True
+
+    @staticmethod
+    def _refuse_unlabelled(job: Mapping[str, Any] | None) -> None:
+        if job is not None and (job["metadata"].get("labels") or {}).get(labels.MANAGED_BY) != labels.MANAGER:
+            raise Invalid(
+                f"a Job of this name is there and does not carry label {labels.MANAGED_BY}={labels.MANAGER}: delete it,"
+                " or give it the label"
+            )
 
     async def _delete(self, resource: Resource, namespace: str, name: str, uid: str | None) -> bool:
         live = self._cache.get(resource, namespace, name)
