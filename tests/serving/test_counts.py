@@ -77,6 +77,7 @@ async def test_what_is_measured_begins_anew_with_each_change_of_the_route(pod: P
         await pod.until_answered_by("support", "support@v2")
         canary = await pod.version_state("support", 1)
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
+        await pod.until_routed("support", 2)
         before_the_switch = await pod.version_state("support", 1)
         await pod.until_answered_by("support", "support@v2")
         after_the_switch = await pod.version_state("support", 1)
