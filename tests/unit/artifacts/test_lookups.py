@@ -241,3 +241,23 @@ async def test_nothing_comes_after_the_end(hasty: Watched) -> None:
     for thread in own:
         await asyncio.to_thread(thread.join)
     assert hasty.news.empty()
+
+
+async def test_what_nobody_waits_for_comes_after_all_else() -> None:
+    lookups, order, may_end = Threads(), list[str](), threading.Event()
+    done = asyncio.Event()
+
+    def told(name: str) -> None:
+        order.append(name)
+        if len(order) == 4:
+            done.set()
+
+    for _ in range(AT_ONCE_PER_NAMESPACE):
+        lookups.submit("team-a", "recipe", lambda stopped: may_end.wait(), lambda outcome: None)
+    for number, operation in enumerate(("progress", "recipe", "audit", "recipe")):
+        lookups.submit("team-a", operation, lambda stopped: None, lambda outcome, n=number: told(f"{n}"))  # type: ignore[misc]
+    may_end.set()
+    async with asyncio.timeout(10):
+        await done.wait()
+    lookups.close()
+    assert sorted(order[:2]) == ["1", "3"]

@@ -34,6 +34,10 @@ Done = Callable[[object], None]
 """Takes what the work has returned, or the exception that it ended with."""
 
 
+PATIENT: Final = frozenset({"progress", "audit"})
+"""How far runs are, and whether what is served is still there: nothing is decided from either."""
+
+
 class RegistryUnavailable(TransientError):
     """The store can't be reached, times out, throttles, or has no such bucket."""
 
@@ -110,9 +114,11 @@ class Threads:
         self._is_closed = False
 
     def submit(self, namespace: str, operation: str, work: Work, done: Done) -> None:
-        """Run ``work`` when a place is free, the namespaces taking turns."""
+        """Run ``work`` when a place is free, the namespaces taking turns; what nobody waits for after all else."""
         job = _Job(namespace, operation, work, done, self._seconds)
-        self._waiting.setdefault(namespace, deque()).append(job)
+        queue = self._waiting.setdefault(namespace, deque())
+        patient = (place for place, other in enumerate(queue) if other.operation in PATIENT)
+        queue.insert(len(queue) if operation in PATIENT else next(patient, len(queue)), job)
         self._start_more()
 
     async def run(self, operation: str, work: Callable[[Stopped], T], seconds: float) -> T:
