@@ -30,8 +30,8 @@ from graft_registry.versions import AdapterRegistry
 AUDIT_SECONDS: Final = 2.0
 """Between two looks at what is served: half a request a second, and each of 10,000 versions three times a day."""
 WRITE_SECONDS: Final = 20.0
-DELETE_SECONDS: Final = 60.0
-"""For one try. The next goes on where it ended."""
+DELETE_SECONDS: Final = 20.0
+"""For one try, within one pass. The next goes on where it ended."""
 _PATIENCE: Final = Patience(connect_seconds=5, read_seconds=10, attempts=2)
 """A request is over soon after the lookup that it belongs to was given up; lookups are tried again by themselves."""
 
@@ -170,7 +170,7 @@ class Artifacts:
         def record(stopped: Stopped) -> None:
             VerdictRegistry(self._store.until(stopped), namespace, adapter).record(verdict)
 
-        await self._write("record_verdict", record, WRITE_SECONDS)
+        await self._write(namespace, "record_verdict", record, WRITE_SECONDS)
         question = questions.verdicts(namespace, adapter)
         known = self._answers.peek(question)
         # What is being looked up may be from before this write.
@@ -182,23 +182,23 @@ class Artifacts:
         """Delete everything of an adapter: versions, files, runs. Whoever is cancelled meanwhile ends it.
 
         Raises:
-            RegistryUnavailable: the store is away, or a minute was not enough; call it again.
+            RegistryUnavailable: the store is away, or the time was not enough; call it again.
             RegistryError: it refuses.
         """
 
         def delete(stopped: Stopped) -> None:
             AdapterRegistry(self._store.until(stopped), namespace, adapter).delete_all()
 
-        await self._write("delete_adapter", delete, DELETE_SECONDS)
+        await self._write(namespace, "delete_adapter", delete, DELETE_SECONDS)
         self.forget_adapter(namespace, adapter)
 
-    async def _write(self, operation: str, work: Callable[[Stopped], None], seconds: float) -> None:
+    async def _write(self, namespace: str, operation: str, work: Callable[[Stopped], None], seconds: float) -> None:
         def fenced(stopped: Stopped) -> None:
             with self.writing():
                 work(stopped)
 
         try:
-            await self._lookups.run(operation, fenced, seconds)
+            await self._lookups.run(namespace, operation, fenced, seconds)
         except Unavailable as error:
             raise RegistryUnavailable(f"registry: {error}") from error
 

@@ -48,7 +48,7 @@ class Lookups(Protocol):
     def submit(self, namespace: str, operation: str, work: Work, done: Done) -> None:
         """Run ``work`` when its turn comes, and call ``done`` with its outcome, once."""
 
-    async def run(self, operation: str, work: Callable[[Stopped], T], seconds: float) -> T:
+    async def run(self, namespace: str, operation: str, work: Callable[[Stopped], T], seconds: float) -> T:
         """Run ``work`` at once and return what it returns. Raises what it raises, and Unavailable after ``seconds``."""
 
     def later(self, seconds: float, action: Callable[[], None]) -> Callable[[], None]:
@@ -69,7 +69,7 @@ class Inline:
             outcome = error
         done(outcome)
 
-    async def run(self, operation: str, work: Callable[[Stopped], T], seconds: float) -> T:
+    async def run(self, namespace: str, operation: str, work: Callable[[Stopped], T], seconds: float) -> T:
         """Run ``work`` now."""
         return work(lambda: False)
 
@@ -121,10 +121,10 @@ class Threads:
         queue.insert(len(queue) if operation in PATIENT else next(patient, len(queue)), job)
         self._start_more()
 
-    async def run(self, operation: str, work: Callable[[Stopped], T], seconds: float) -> T:
+    async def run(self, namespace: str, operation: str, work: Callable[[Stopped], T], seconds: float) -> T:
         """Run ``work`` now. Whoever is cancelled while waiting for it gives it up."""
-        if len(self._hung) >= HUNG:
-            raise Unavailable(f"{HUNG} earlier requests to the registry have not been answered")
+        if self._has_hung_too_often(namespace):
+            raise Unavailable("earlier requests to the registry have not been answered")
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
 
@@ -136,7 +136,7 @@ class Threads:
             else:
                 outcome.set_result(result)  # type: ignore[arg-type]  # what ``work`` has returned
 
-        job = _Job("", operation, work, done, seconds)
+        job = _Job(namespace, operation, work, done, seconds)
         self._start(job, self._writing)
         try:
             return await outcome
