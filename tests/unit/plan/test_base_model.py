@@ -55,11 +55,11 @@ def test_a_new_base_is_imported_and_nothing_is_served() -> None:
 
 def test_a_resolved_base_is_served_by_its_own_objects() -> None:
     assert applied(base_seen()) == [
+        ("ConfigMap", name_of("A")),  # what pods are told waits for nothing else
         ("ServiceAccount", "graft-tiny-serving"),
         ("Role", "graft-tiny-serving"),
         ("RoleBinding", "graft-tiny-serving"),
         ("Service", "graft-tiny"),
-        ("ConfigMap", name_of("A")),
         ("Service", name_of("A")),
         ("PodDisruptionBudget", name_of("A")),
         ("Deployment", name_of("A")),
