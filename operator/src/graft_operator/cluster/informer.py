@@ -105,7 +105,7 @@ class Informer:
         failures = 0
         while (started := asyncio.get_running_loop().time()) < deadline:
             try:
-                await self._watch()
+                await self._watch(min(_around(WATCH_SECONDS), deadline - started))
                 failures = 0
                 # A server, or a proxy before it, that ends each watch at once is not asked faster than this.
                 await asyncio.sleep(max(0.0, started + SHORTEST_SECONDS - asyncio.get_running_loop().time()))
@@ -145,13 +145,13 @@ class Informer:
         self._beat()
         return first_version
 
-    async def _watch(self) -> None:
-        """Take in what happens after the last version that was seen."""
+    async def _watch(self, seconds: float) -> None:
+        """Take in what happens after the last version that was seen, for about so long."""
         query = self._query() | {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(round(_around(WATCH_SECONDS))),
+            "timeoutSeconds": str(max(1, round(seconds))),
         }
         resource = self._watched.resource
         async with self._transport.stream(
