@@ -191,8 +191,8 @@ def greedy_answers(
     """Answer every question greedily, with at most MAX_ANSWER_TOKENS new tokens."""
     answers: list[Answer] = []
     ends = end_tokens(model, tokenizer)
-    # What a configuration leaves unset that is only passed along is filled from the model's own. PEFT hands its own on to
-    # the wrapped model of most methods, but not to that of a trained prompt.
+    # What a configuration leaves unset that is only passed along is filled from the model's own. PEFT hands its own on
+    # to the wrapped model of most methods, but not to that of a trained prompt.
     model.generation_config = model.get_base_model().generation_config = _greedily(ends, tokenizer)
     # A trained prompt would come before the padding, further from the question than it was trained to be.
     most = 1 if model.active_peft_config.is_prompt_learning else BATCH_ROWS
