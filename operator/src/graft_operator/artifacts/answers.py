@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from graft_operator.artifacts.lookups import Lookups, Stopped
-from graft_operator.artifacts.questions import Question, progress_holds
+from graft_operator.artifacts.questions import Question
 from graft_operator.plan.known import BEING_LOOKED_UP, Known, Unknown
+from graft_operator.plan.training.progress import seconds_between_looks
 from graft_registry.documents import BaseManifest, StoredVersion
 from graft_registry.errors import Corrupt, RegistryError, Unavailable
 from graft_registry.store import ObjectStore
@@ -251,7 +252,7 @@ def is_news(before: Answer, now: Answer) -> bool:
 def _holds(question: Question[Any], value: Answer) -> float:
     found = value.value if isinstance(value, Known) else None
     if question.about == "progress":
-        return progress_holds(found)
+        return seconds_between_looks(found.eta_seconds if found else None)
     return question.absent_holds if found is None else question.holds
 
 

@@ -109,13 +109,6 @@ def progress(namespace: str, adapter: str, recipe: str) -> Question[Progress]:
     return Question("LoraAdapter", namespace, adapter, "progress", (recipe,), ask, absent_holds=3.0)
 
 
-def progress_holds(known: Progress | None) -> float:
-    """Return after how many seconds a run is looked at again: a quarter of what it has before it, from 1 to 15."""
-    if known is None or known.eta_seconds is None:
-        return 3.0
-    return min(15.0, max(1.0, known.eta_seconds / 4))
-
-
 def resolved_base(namespace: str, name: str, source: BaseSource) -> Question[BaseManifest]:
     """Ask for the base that a source was resolved to. One whose manifest is gone was not: it is imported again."""
 

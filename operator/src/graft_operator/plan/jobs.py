@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
+
+REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+"""What may be the reason of a condition, whoever has said it."""
 
 JobState = Literal["Active", "Succeeded", "Failed"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
+from graft_operator.plan.jobs import REASON
 
 Object = Mapping[str, Any]
 
@@ -33,7 +33,6 @@ WAITING_REASONS: Final = frozenset(
 
 MESSAGE_LIMIT: Final = 600
 LAST_LINES: Final = 8
-REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 
 
 def outcome_of(pod: Object) -> Object:

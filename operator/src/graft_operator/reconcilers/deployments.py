@@ -7,7 +7,7 @@ from typing import Any
 
 from graft_operator.manifests import labels
 from graft_operator.plan.snapshot import DeploymentObserved
-from graft_operator.reconcilers.jobs import pod_problem
+from graft_operator.reconcilers.containers import pod_problem
 from graft_operator.reconcilers.serving_pods import ServingPod, short_digest
 
 Object = Mapping[str, Any]

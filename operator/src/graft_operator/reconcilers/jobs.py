@@ -25,8 +25,6 @@ from graft_operator.reconcilers.containers import (
     word,
 )
 
-__all__ = ["job_observed", "job_state", "occupied_name", "pod_problem"]
-
 Object = Mapping[str, Any]
 
 NO_EVENTS: Final[Mapping[str, Iterable[Object]]] = MappingProxyType({})

@@ -14,8 +14,8 @@ from graft_operator.cluster.resources import DEPLOYMENTS, PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.merged_model import MERGED
 from graft_operator.plan.snapshot import DeploymentObserved, PodObserved, VersionOnPod
+from graft_operator.reconcilers.containers import pod_problem
 from graft_operator.reconcilers.deployments import deployment_observed
-from graft_operator.reconcilers.jobs import pod_problem
 from graft_operator.routing import is_ready
 
 Object = Mapping[str, Any]

@@ -5,7 +5,6 @@ A registry that can't be asked holds up nothing that is served: the base stays w
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,7 +14,7 @@ from graft_operator.api.base_shape import BaseShape
 from graft_operator.api.conditions import Fact, find, is_true, no, unknown, yes
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, DeleteObject
-from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.jobs import REASON, JobObserved
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import BaseSnapshot
 from graft_operator.plan.training.progress import problem_of_job
@@ -39,7 +38,6 @@ RUNNING_SECONDS: Final = 30.0
 """How often a Job that runs is looked at, besides whenever there is news of it."""
 
 LOOKING: Final = unknown("Resolving", "the registry is being asked whether it knows the source")
-REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 RESOLVED: Final = yes("Resolved")
 
 

@@ -30,19 +30,8 @@ from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.failure_counts import CRASH_LOOP, after_rest, counted, is_crash_loop, rest_of
-from graft_operator.plan.training.memory import batch_of, current_job, lowered_batch, smaller_batch
+from graft_operator.plan.training.memory import batch_of, current_job, smaller_batch
 from graft_registry.digests import digest_of
-
-__all__ = [
-    "FINAL",
-    "deadline_is_exceeded",
-    "failures_to_keep",
-    "job_is_outdated",
-    "lingering_jobs",
-    "lowered_batch",
-    "training_has_failed",
-    "version_has_vanished",
-]
 
 DEADLINE: Final = "DeadlineExceeded"
 
