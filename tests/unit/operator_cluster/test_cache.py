@@ -197,3 +197,12 @@ def test_whoever_may_write_events_fills_no_memory(cache: Cache) -> None:
     assert len(kept) == 256
     assert {len(event["note"]) for event in kept} == {1024}
     assert ("team-a", "e299") in cache.names(REFUSED_MOUNTS)
+
+
+def test_versions_of_what_somebody_owns_are_told_without_reading_it(cache: Cache) -> None:
+    owned = {"labels": {"graft.dev/owner-uid": "uid-of-support"}}
+    cache.put(JOBS, body("first", 3, metadata=owned))
+    cache.put(JOBS, body("second", 4, metadata=owned))
+    cache.put(JOBS, body("of-nobody", 5))
+    assert cache.owned_versions(JOBS, "uid-of-support") == {((NAMESPACE, "first"), 3), ((NAMESPACE, "second"), 4)}
+    assert cache.owned_versions(JOBS, "uid-of-nobody") == frozenset()

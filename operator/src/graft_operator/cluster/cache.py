@@ -102,6 +102,11 @@ class Cache:
         found = self._by_index(resource, uid)
         return [body for body in found if component is None or _label(body, labels.COMPONENT) == component]
 
+    def owned_versions(self, resource: Resource, uid: str) -> frozenset[tuple[Name, int]]:
+        """Return names and resourceVersions of the objects that carry the owner's uid, without decoding them."""
+        names = self._indexed.get((resource, uid), ())
+        return frozenset((name, self._entries[resource][name].version) for name in names)
+
     def named_for(self, resource: Resource, namespace: str, owner: str) -> list[Object]:
         """Return the objects that were made for an owner of this name, whichever it was, sorted by name."""
         return self._by_index(resource, f"{namespace}/{owner}")

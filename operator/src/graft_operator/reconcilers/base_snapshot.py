@@ -102,12 +102,13 @@ class BaseSnapshots:
         return tuple(adapter for adapter, _ in found), frozenset(item.name for item, readable in found if not readable)
 
     def _adapter(self, name: Name, base: BaseModel) -> Read | None:
-        """Return what the base needs of an adapter; it is read anew only where the adapter or the base is another."""
+        """Return what the base needs of an adapter; read anew only where it, a Job of it or the base is another."""
         cache = self._dependencies.cache
         version = cache.version(LORA_ADAPTERS, *name)
-        trains = self._readapts(name, base)
+        jobs = cache.owned_versions(JOBS, version[0]) if version else frozenset()
         resolved = base.status.resolved.digest if base.status.resolved else None
-        read_from = (version, (base.metadata.namespace, base.metadata.name), resolved, base.spec.readaptation, trains)
+        identity = (base.metadata.namespace, base.metadata.name, base.metadata.uid)
+        read_from = (version, identity, resolved, base.spec.readaptation, jobs)
         known = self._adapters_read.get(name)
         if known is not None and known[0] == read_from:
             return known[1]
@@ -115,7 +116,7 @@ class BaseSnapshots:
         if body is None:
             self._adapters_read.pop(name, None)
             return None
-        read = adapter_of_base(body, base, readapting=trains)
+        read = adapter_of_base(body, base, readapting=self._readapts(name, base))
         self._adapters_read[name] = (read_from, read)
         return read
 
