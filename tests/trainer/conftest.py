@@ -43,6 +43,9 @@ PLAIN_ARITHMETIC = {
 its own way, and what some dozens of steps make of that is another base: one from which an adapter learns less, for
 one. More threads than free cores would make these tiny matrices slower, and add in another order."""
 
+# Here, and not in a fixture: torch reads them when it is imported, which modules of tests do while they are collected.
+os.environ.update(PLAIN_ARITHMETIC)
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a GPU where there is none."""
@@ -51,15 +54,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     without_gpu = [item for item in items if item.get_closest_marker("gpu") is None]
     config.hook.pytest_deselected(items=[item for item in items if item not in without_gpu])
     items[:] = without_gpu
-
-
-@pytest.fixture(scope="session", autouse=True)
-def plain_arithmetic() -> Iterator[None]:
-    """Compute the same on every processor, here and in the processes that are started."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in PLAIN_ARITHMETIC.items():
-            patch.setenv(name, value)
-        yield
 
 
 @pytest.fixture(scope="session")
