@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from tests.serving.published import base_manifest
 
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_serving.adapters.cache import AdapterCache
 from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
 from graft_serving.adapters.memory import Memory

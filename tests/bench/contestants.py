@@ -25,7 +25,7 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
     """The training part of the trainer's pipeline, checkpoint and progress in the registry included."""
     with meter.phase("imports"):
         from graft_registry.checkpoints import CheckpointStore
-        from graft_registry.store import ObjectStore
+        from graft_registry.s3.store import ObjectStore
         from graft_registry.versions import AdapterRegistry
         from graft_trainer import model
         from graft_trainer.methods.adapters import attach_adapter

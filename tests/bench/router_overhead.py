@@ -29,7 +29,7 @@ from tests.ports import free_port
 from tests.serving.published import NAMESPACE, Publisher, base_manifest, wanted_adapter, wanted_set
 
 from graft_registry.config import RegistryConfig
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "build" / "bench-router.json"

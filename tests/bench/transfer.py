@@ -23,7 +23,7 @@ from tests.bench.object_store import object_store
 from tests.unit.registry.builders import version_draft
 
 from graft_registry.config import RegistryConfig
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 
 ROOT = Path(__file__).parents[2]

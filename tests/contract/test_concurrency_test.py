@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.builders import PLATFORM, base_model, digest
 
-from graft_operator.manifests.concurrency_job import concurrency_job_manifest
+from graft_operator.manifests.jobs.concurrency_job import concurrency_job_manifest
 from graft_serving.concurrency import VARIABLE, ConcurrencyRequest
 
 

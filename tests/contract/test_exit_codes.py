@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from graft_operator.manifests.exit_codes import REASONS, RETRIED, failure_rules
+from graft_operator.manifests.jobs.exit_codes import REASONS, RETRIED, failure_rules
 from graft_operator.plan.training.retry_policy import FINAL
 from graft_trainer.outcome import EXIT_CODES, Reason
 

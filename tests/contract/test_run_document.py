@@ -12,7 +12,7 @@ from tests.builders import PLATFORM, adapter, digest, resolved_base
 from graft_operator.api.adapter_status import WarmStart
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.api.training import NOT_SERVED, SERVED_MERGED_ONLY
-from graft_operator.manifests.training_job import run_document
+from graft_operator.manifests.jobs.training_job import run_document
 from graft_trainer.config import RunConfig, read_run_config
 from graft_trainer.methods.table import METHODS
 

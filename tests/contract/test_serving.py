@@ -13,8 +13,9 @@ from graft_operator.agents.client import AGENT_PORT
 from graft_operator.agents.state import EngineStatus, LoadStatus
 from graft_operator.agents.state_parser import state_of
 from graft_operator.api.adapter_status import RolloutProgress
-from graft_operator.manifests import naming, serving
-from graft_operator.manifests.serving_workload import GRACE_SECONDS
+from graft_operator.manifests import naming
+from graft_operator.manifests.workloads import serving
+from graft_operator.manifests.workloads.serving_workload import GRACE_SECONDS
 from graft_operator.plan.placement.places import place
 from graft_operator.plan.placement.wanted_set import wanted_set
 from graft_registry.config import RegistryConfig

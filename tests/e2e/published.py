@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from tests.e2e.tenant import BASE, Tenant
 from transformers import AutoModelForCausalLM
 
+from graft_registry.adapters.publishable import ADAPTER_WEIGHTS
 from graft_registry.config import Credentials, RegistryConfig
 from graft_registry.digests import digest_of
 from graft_registry.documents import (
@@ -31,8 +32,7 @@ from graft_registry.documents import (
     GoldenPrompt,
     VersionDraft,
 )
-from graft_registry.publishable import ADAPTER_WEIGHTS
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_trainer.data.conversation import Conversation, Message
 from graft_trainer.data.rendering import prompt_token_ids

@@ -19,7 +19,7 @@ from graft_registry.documents import (
     VersionDraft,
 )
 from graft_registry.documents.base import BaseLocation, Fingerprint, S3Source, base_digest
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry, StoredVersion
 
 NAMESPACE = "team-a"

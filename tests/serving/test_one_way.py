@@ -15,7 +15,7 @@ from tests.ports import free_port
 from tests.serving.conftest import Pod, eventually, pod_named
 from tests.serving.published import wanted_adapter, wanted_set
 
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 PODS = 5
 POISON = "poison"

@@ -10,7 +10,7 @@ from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.config import RegistryConfig
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 
 def unreachable_store(port: int) -> ObjectStore:

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from tests.serving.conftest import Pod, eventually, pod_named
 from tests.serving.published import wanted_adapter, wanted_set
 
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import StoredVersion
 
 

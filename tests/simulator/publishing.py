@@ -24,7 +24,7 @@ from graft_registry.documents import (
     timestamp,
 )
 from graft_registry.documents.base import base_digest
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 
 Object = dict[str, Any]

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from graft_registry.documents import BaseManifest, timestamp
-from graft_registry.fingerprint import identify
+from graft_registry.models.fingerprint import identify
 
 LAYERS = 4
 SIZES: dict[str, Any] = {

@@ -21,9 +21,9 @@ from tests.trainer.families_table import FamiliesTable, FamilyRow
 
 from graft_registry.documents import BaseManifest
 from graft_registry.errors import InvalidModel
-from graft_registry.fingerprint import identify
-from graft_registry.layer_paths import is_in_block
-from graft_registry.training_memory import ModelShape, TrainingSetup, weight_bytes
+from graft_registry.models.fingerprint import identify
+from graft_registry.models.layer_paths import is_in_block
+from graft_registry.models.training_memory import ModelShape, TrainingSetup, weight_bytes
 from graft_trainer.config import RunConfig
 from graft_trainer.methods import architectures
 from graft_trainer.methods.architectures import layers_of

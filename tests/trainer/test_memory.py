@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from graft_registry.training_memory import ModelShape, TrainingSetup, estimate_cpu, linear_layers
+from graft_registry.models.training_memory import ModelShape, TrainingSetup, estimate_cpu, linear_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

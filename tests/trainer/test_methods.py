@@ -15,9 +15,9 @@ import pytest
 from tests.trainer.conftest import Pod
 from tests.trainer.methods_table import MethodsTable
 
-from graft_registry.compatibility import RefusalReason, check_version
+from graft_registry.adapters.compatibility import RefusalReason, check_version
 from graft_registry.documents import BaseManifest
-from graft_registry.safetensors_header import read_header
+from graft_registry.models.safetensors_header import read_header
 from graft_trainer.methods.table import METHODS, can_be_merged
 
 # PEFT's, on trained prompts: they have positions of their own.

@@ -21,7 +21,7 @@ from tests.wire.registry.hub import COMMIT, TOKEN, HubServer, Repository
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of, sha256_digest
 from graft_registry.errors import Unavailable
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_trainer.config import DataSource
 from graft_trainer.data.sources import DataFetcher, Fetched
 from graft_trainer.outcome import BadDatasetError

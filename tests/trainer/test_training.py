@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tests.trainer.conftest import STEPS, Pod
 
-from graft_registry.compatibility import check_version
+from graft_registry.adapters.compatibility import check_version
 from graft_registry.documents import BaseManifest
-from graft_registry.safetensors_header import read_header
+from graft_registry.models.safetensors_header import read_header
 
 
 def test_the_version_tells_what_was_trained_and_how_good_it_is(trained_pod: Pod) -> None:

@@ -14,7 +14,7 @@ from tests.trainer.conftest import Pod
 
 from graft_registry.digests import digest_of
 from graft_registry.documents import BaseManifest, WarmStart
-from graft_registry.fingerprint import identify
+from graft_registry.models.fingerprint import identify
 
 DRIFT = 0.1
 """Relative change of each weight matrix: that of a base that was trained a little further."""

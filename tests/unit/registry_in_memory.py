@@ -11,7 +11,7 @@ from graft_registry.config import RegistryConfig
 from graft_registry.documents import BaseManifest, BaseSourceRecord, StoredVersion, VersionDraft, timestamp
 from graft_registry.errors import Corrupt, Forbidden, NotFound, Unavailable
 from graft_registry.layout import AdapterLayout, BaseLayout
-from graft_registry.store import DOCUMENT_BYTES, ObjectStore, StoredObject
+from graft_registry.s3.store import DOCUMENT_BYTES, ObjectStore, StoredObject
 from graft_registry.versions import AdapterRegistry
 
 
@@ -34,7 +34,7 @@ class Switches:
 
 
 class InMemoryStore(ObjectStore):
-    """As `graft_registry.store.ObjectStore`, with its keys and errors, and nothing behind it. Safe between threads."""
+    """As the registry's ``ObjectStore``, with its keys and errors, and nothing behind it. Safe between threads."""
 
     def __init__(self) -> None:
         self.config = RegistryConfig(bucket="in-memory")

@@ -20,7 +20,7 @@ from graft_operator.cluster.resources import (
 from graft_operator.controller_runtime.fair_order import Priority
 from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
-from graft_operator.manifests.serving import SERVING
+from graft_operator.manifests.workloads.serving import SERVING
 
 Body = Mapping[str, Any]
 Routed = tuple[Key, Priority]

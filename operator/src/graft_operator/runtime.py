@@ -21,7 +21,7 @@ from graft_operator.controller_runtime.probes import Health
 from graft_operator.controller_runtime.resync import resync_forever
 from graft_operator.controller_runtime.work_queue import WorkQueue
 from graft_operator.reconcilers import Dispatcher
-from graft_operator.reconcilers.serving_pods import hear_agents
+from graft_operator.reconcilers.snapshots.serving_pods import hear_agents
 from graft_operator.routing import is_observed, keys_of, owner_key
 from graft_operator.settings import Settings
 

@@ -1,5 +1,6 @@
 """The registry: immutable, content-addressed, verified bases and adapter versions in an S3 store.
 
-``ObjectStore`` talks S3; ``BaseRegistry``, ``AdapterRegistry`` and ``CheckpointStore`` keep documents and files in
-it; ``compatibility`` decides whether an adapter may be loaded onto a base.
+``BaseRegistry``, ``AdapterRegistry`` and ``CheckpointStore`` keep ``documents`` and files in the store (``s3``), at the
+keys of ``layout``. ``models`` and ``adapters`` tell what such files are and whether they fit together; ``sources`` is
+where bases and rows come from.
 """

@@ -34,8 +34,8 @@ from graft_registry.documents.model import Digest, Document
 from graft_registry.fetching import provide_base
 from graft_registry.importing import BaseImport, import_base
 from graft_registry.outcome import FAILURES, Outcome, failure, write_outcome
-from graft_registry.source_access import SourceAccess
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
+from graft_registry.sources.source_access import SourceAccess
 from graft_registry.versions import AdapterRegistry
 
 log = logging.getLogger("graft_registry")

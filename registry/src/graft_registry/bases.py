@@ -9,8 +9,8 @@ from graft_registry.digests import file_sha256
 from graft_registry.documents import BaseDrift, BaseManifest, BaseSource, BaseSourceRecord, StoredFile, timestamp
 from graft_registry.errors import Corrupt, NotFound, RegistryError
 from graft_registry.layout import BaseLayout
-from graft_registry.store import ObjectStore
-from graft_registry.stored_documents import MANIFEST_BYTES, read_document
+from graft_registry.s3.store import ObjectStore
+from graft_registry.s3.stored_documents import MANIFEST_BYTES, read_document
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from graft_registry.digests import file_sha256
 from graft_registry.documents import CheckpointManifest, StoredFile, timestamp
 from graft_registry.errors import Corrupt, NotFound
 from graft_registry.layout import AdapterLayout
-from graft_registry.store import ObjectStore
-from graft_registry.whole_directory import directory_appearing_whole
+from graft_registry.s3.store import ObjectStore
+from graft_registry.sources.whole_directory import directory_appearing_whole
 
 log = logging.getLogger(__name__)
 

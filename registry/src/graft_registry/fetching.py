@@ -4,7 +4,7 @@ from pathlib import Path
 
 from graft_registry.bases import BaseRegistry
 from graft_registry.documents import BaseManifest
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_registry.verification import verify_files
 
 MANIFEST_FILE = "base.json"

@@ -21,13 +21,13 @@ from graft_registry.documents import (
 )
 from graft_registry.documents.base import base_digest
 from graft_registry.documents.model import Digest, Document
-from graft_registry.drift import compare
 from graft_registry.errors import Corrupt, Forbidden, InvalidModel, NoSuchBucket, NotFound, Unavailable
-from graft_registry.fingerprint import CONFIG, check_configuration, identify
-from graft_registry.hub import download_snapshot
-from graft_registry.source_access import SourceAccess
-from graft_registry.source_files import SourceError, SourceProblem, check_listing, wanted
-from graft_registry.store import ObjectStore
+from graft_registry.models.drift import compare
+from graft_registry.models.fingerprint import CONFIG, check_configuration, identify
+from graft_registry.s3.store import ObjectStore
+from graft_registry.sources.hub import download_snapshot
+from graft_registry.sources.source_access import SourceAccess
+from graft_registry.sources.source_files import SourceError, SourceProblem, check_listing, wanted
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from graft_registry.documents.model import Document
 from graft_registry.errors import Corrupt, Forbidden, NotFound, RegistryError, Unavailable, Unsafe
-from graft_registry.source_files import SourceError, SourceProblem
+from graft_registry.sources.source_files import SourceError, SourceProblem
 
 TERMINATION_LOG_VARIABLE: Final = "GRAFT_TERMINATION_LOG"
 _KUBELETS_FILE: Final = "/dev/termination-log"

@@ -6,8 +6,8 @@ from typing import Final
 from graft_registry.documents import VersionVerdict
 from graft_registry.errors import Corrupt, NotFound
 from graft_registry.layout import AdapterLayout
-from graft_registry.store import ObjectStore
-from graft_registry.stored_documents import numbered, read_document
+from graft_registry.s3.store import ObjectStore
+from graft_registry.s3.stored_documents import numbered, read_document
 
 log = logging.getLogger(__name__)
 

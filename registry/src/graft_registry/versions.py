@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from graft_registry.adapters.publishable import path_is_allowed, publishable_files
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import (
     Progress,
@@ -17,11 +18,10 @@ from graft_registry.documents import (
 )
 from graft_registry.errors import Corrupt, NotFound, RegistryError, Unsafe, VersionConflict
 from graft_registry.layout import AdapterLayout
-from graft_registry.publishable import path_is_allowed, publishable_files
-from graft_registry.store import ObjectStore
-from graft_registry.stored_documents import MANIFEST_BYTES, numbered, read_document
+from graft_registry.s3.store import ObjectStore
+from graft_registry.s3.stored_documents import MANIFEST_BYTES, numbered, read_document
+from graft_registry.sources.whole_directory import directory_appearing_whole
 from graft_registry.verification import verify_files
-from graft_registry.whole_directory import directory_appearing_whole
 
 __all__ = ["AdapterRegistry", "StoredVersion"]
 

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from graft_registry.documents import BaseManifest
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_serving.adapters.bring_up import BringUpSequence
 from graft_serving.adapters.cache import AdapterCache
 from graft_serving.adapters.checks import version_check

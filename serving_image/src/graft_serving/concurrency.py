@@ -25,7 +25,7 @@ from pydantic.alias_generators import to_camel
 
 from graft_registry.config import RegistryConfig
 from graft_registry.errors import RegistryError
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_serving.api.api_keys import keys_in
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from tests.unit.registry.published_memory import LLAMA_2_7B
 from graft_operator.api.base_shape import BaseShape
 from graft_operator.api.training import TrainingPod
 from graft_operator.manifests import labels
-from graft_operator.manifests.distributed_job import rendezvous_services
-from graft_operator.manifests.trainer_resources import trainer_resources
-from graft_operator.manifests.training_job import run_document, training_job_manifest
+from graft_operator.manifests.jobs.distributed_job import rendezvous_services
+from graft_operator.manifests.jobs.trainer_resources import trainer_resources
+from graft_operator.manifests.jobs.training_job import run_document, training_job_manifest
 
 LONG_NAME = "a" * 52
 GPUS: dict[str, Any] = {"resources": {"limits": {"nvidia.com/gpu": "4"}}}

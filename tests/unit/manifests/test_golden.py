@@ -18,13 +18,13 @@ from tests.builders import PLATFORM, digest
 from graft_operator.api.adapter_status import ServedVersion, WarmStart
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.lora_adapter import LoraAdapter
-from graft_operator.manifests.access import access_manifests
-from graft_operator.manifests.concurrency_job import concurrency_job_manifest
-from graft_operator.manifests.distributed_job import rendezvous_services
-from graft_operator.manifests.import_job import import_job_manifest
-from graft_operator.manifests.inference_pool import inference_pool
-from graft_operator.manifests.merged_model import merged_model_manifests
-from graft_operator.manifests.serving import revision_manifests, shared_service
+from graft_operator.manifests.jobs.concurrency_job import concurrency_job_manifest
+from graft_operator.manifests.jobs.distributed_job import rendezvous_services
+from graft_operator.manifests.jobs.import_job import import_job_manifest
+from graft_operator.manifests.workloads.access import access_manifests
+from graft_operator.manifests.workloads.inference_pool import inference_pool
+from graft_operator.manifests.workloads.merged_model import merged_model_manifests
+from graft_operator.manifests.workloads.serving import revision_manifests, shared_service
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.job import job_to_create
 

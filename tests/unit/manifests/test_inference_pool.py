@@ -13,8 +13,8 @@ from tests.builders import NAMESPACE, PLATFORM, base_model, serving_revision
 
 from graft_operator.cluster.resources import INFERENCE_POOLS
 from graft_operator.manifests import naming
-from graft_operator.manifests.inference_pool import inference_pool
-from graft_operator.manifests.serving import revision_manifests, shared_service
+from graft_operator.manifests.workloads.inference_pool import inference_pool
+from graft_operator.manifests.workloads.serving import revision_manifests, shared_service
 
 DEFINITION = Path(__file__).resolve().parents[2] / "e2e" / "gateway_crds" / "inferencepools.yaml"
 CRD: dict[str, Any] = yaml.safe_load(DEFINITION.read_text())

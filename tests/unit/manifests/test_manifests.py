@@ -22,17 +22,17 @@ from tests.builders import (
 from tests.unit.manifests.pod_security import violations
 
 from graft_operator.manifests import labels, naming
-from graft_operator.manifests.access import access_manifests
-from graft_operator.manifests.engine import ENGINE_RANKS, engine_arguments, engine_rank
-from graft_operator.manifests.import_job import import_job_manifest
-from graft_operator.manifests.merged_model import merged_model_manifests
-from graft_operator.manifests.serving import pod_selector, revision_manifests, shared_service
-from graft_operator.manifests.training_job import (
+from graft_operator.manifests.jobs.import_job import import_job_manifest
+from graft_operator.manifests.jobs.training_job import (
     START_SECONDS,
     pod_settings_digest,
     run_document,
     training_job_manifest,
 )
+from graft_operator.manifests.workloads.access import access_manifests
+from graft_operator.manifests.workloads.engine import ENGINE_RANKS, engine_arguments, engine_rank
+from graft_operator.manifests.workloads.merged_model import merged_model_manifests
+from graft_operator.manifests.workloads.serving import pod_selector, revision_manifests, shared_service
 
 ROWS_ON_VOLUMES: dict[str, Any] = {
     "dataset": {

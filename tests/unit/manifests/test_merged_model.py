@@ -14,8 +14,8 @@ from tests.unit.manifests.pod_security import violations
 
 from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.manifests import labels, naming
-from graft_operator.manifests.merged_model import merged_model_manifests
-from graft_operator.reconcilers.merged_pods import merged_pod_observed
+from graft_operator.manifests.workloads.merged_model import merged_model_manifests
+from graft_operator.reconcilers.snapshots.merged_pods import merged_pod_observed
 
 BASE = base_model(serving={"replicas": 3, "image": "vllm:1", "engineArgs": ["--dtype=bfloat16"], "maxModelLength": 64})
 

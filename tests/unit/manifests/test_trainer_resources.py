@@ -10,7 +10,7 @@ from tests.unit.registry.published_memory import LLAMA_2_7B
 
 from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.base_shape import BaseShape
-from graft_operator.manifests.trainer_resources import cpus_variable, trainer_resources
+from graft_operator.manifests.jobs.trainer_resources import cpus_variable, trainer_resources
 
 BASE_7B = resolved_base(parameters=LLAMA_2_7B.parameters, dtype="bfloat16", shape=BaseShape.of(LLAMA_2_7B))
 

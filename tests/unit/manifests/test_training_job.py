@@ -9,7 +9,7 @@ import pytest
 from tests.builders import PLATFORM, adapter, recipe_of, resolved_base
 
 from graft_operator.manifests import labels
-from graft_operator.manifests.training_job import pod_settings_digest, run_document, training_job_manifest
+from graft_operator.manifests.jobs.training_job import pod_settings_digest, run_document, training_job_manifest
 
 
 def training_job(*, lowered_batch: int | None = None, readapts: bool = False, **spec: Any) -> dict[str, Any]:

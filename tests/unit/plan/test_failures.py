@@ -12,7 +12,7 @@ from tests.builders import NOW, PLATFORM, adapter, base_model, digest, job, reci
 from graft_operator.api.adapter_status import FailedTrainings
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import labels
-from graft_operator.manifests.training_job import pod_settings_digest
+from graft_operator.manifests.jobs.training_job import pod_settings_digest
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Unknown

@@ -13,7 +13,7 @@ from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.base_shape import BaseShape
 from graft_operator.api.training import TrainingPod
 from graft_operator.plan.training.memory import gpu_is_too_small, gpu_memory, with_chosen_method
-from graft_registry.training_memory import ModelShape
+from graft_registry.models.training_memory import ModelShape
 
 ONE_GPU = {"limits": {"nvidia.com/gpu": "1"}}
 

@@ -8,7 +8,7 @@ from typing import Any
 from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
 
 from graft_operator.manifests import labels, naming
-from graft_operator.manifests.merged_model import MERGED
+from graft_operator.manifests.workloads.merged_model import MERGED
 from graft_registry.digests import digest_of
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from graft_operator.reconcilers.dataset_digests import config_map_content
+from graft_operator.reconcilers.snapshots.dataset_digests import config_map_content
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from graft_operator.reconcilers.deployments import deployment_observed
+from graft_operator.reconcilers.snapshots.deployments import deployment_observed
 
 COUNTS = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "readyReplicas": 2, "observedGeneration": 3}
 QUOTA = 'pods "x-1" is forbidden: exceeded quota: team-a'

@@ -9,7 +9,7 @@ from tests.builders import base_model
 from graft_operator.cluster import Cache
 from graft_operator.cluster.resources import INFERENCE_POOLS
 from graft_operator.plan.snapshot import GatewayObserved
-from graft_operator.reconcilers.base_snapshot import gateway_observed
+from graft_operator.reconcilers.snapshots.base_snapshot import gateway_observed
 
 POOL: dict[str, Any] = {
     "metadata": {

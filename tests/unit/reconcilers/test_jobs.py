@@ -11,9 +11,9 @@ from tests.builders import NOW
 
 from graft_operator.cluster import Change
 from graft_operator.cluster.resources import PODS
-from graft_operator.reconcilers.containers import MESSAGE_LIMIT, pod_problem
 from graft_operator.reconcilers.dispatch import is_done
-from graft_operator.reconcilers.jobs import job_observed, occupied_name
+from graft_operator.reconcilers.snapshots.containers import MESSAGE_LIMIT, pod_problem
+from graft_operator.reconcilers.snapshots.jobs import job_observed, occupied_name
 
 JOB: dict[str, Any] = {
     "metadata": {"name": "support-train-1", "uid": "uid", "annotations": {"graft.dev/recipe": "sha256:r"}}

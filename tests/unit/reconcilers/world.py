@@ -22,7 +22,7 @@ from graft_operator.artifacts import Artifacts, Inline
 from graft_operator.cluster import Cache
 from graft_operator.manifests import labels
 from graft_operator.reconcilers import Dispatcher
-from graft_operator.reconcilers.serving_pods import deployment_of
+from graft_operator.reconcilers.snapshots.serving_pods import deployment_of
 
 PARITY = {"dtype": "float32", "tokens": 9, "meanKl": 0.0, "maxLogitDifference": 0.0, "argmaxAgreement": 1.0}
 TICKS_TO_TRAIN = 3

@@ -18,8 +18,8 @@ from graft_registry.documents import (
     VersionManifest,
     timestamp,
 )
-from graft_registry.fingerprint import identify
-from graft_registry.safetensors_header import TensorInfo
+from graft_registry.models.fingerprint import identify
+from graft_registry.models.safetensors_header import TensorInfo
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 HIDDEN, INTERMEDIATE, VOCABULARY, LAYERS = 8, 16, 32, 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from graft_registry.training_memory import (
+from graft_registry.models.training_memory import (
     MemoryEstimate,
     ModelShape,
     TrainingSetup,

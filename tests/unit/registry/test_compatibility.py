@@ -18,10 +18,10 @@ from tests.unit.registry.builders import (
     write_model,
 )
 
-from graft_registry.compatibility import RefusalReason, check_adapter, check_version
+from graft_registry.adapters.compatibility import RefusalReason, check_adapter, check_version
 from graft_registry.digests import digest_of
 from graft_registry.documents import BaseManifest
-from graft_registry.safetensors_header import TensorInfo
+from graft_registry.models.safetensors_header import TensorInfo
 
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj"
 Q1 = "base_model.model.model.layers.1.self_attn.q_proj"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from graft_registry.dataset_files import files_of_split
-from graft_registry.source_files import SourceError, SourceProblem
+from graft_registry.sources.dataset_files import files_of_split
+from graft_registry.sources.source_files import SourceError, SourceProblem
 
 SHARDS = ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]
 

@@ -9,7 +9,7 @@ from tests.builders import base_manifest, digest
 
 from graft_registry.documents import BaseManifest, DriftVerdict
 from graft_registry.documents.base import base_digest
-from graft_registry.drift import NEAR_CHANGE, classify
+from graft_registry.models.drift import NEAR_CHANGE, classify
 
 BEFORE = base_manifest("A")
 

@@ -18,7 +18,7 @@ from graft_registry.digests import digest_of
 from graft_registry.documents import Fingerprint
 from graft_registry.documents.base import base_digest
 from graft_registry.errors import InvalidModel
-from graft_registry.fingerprint import ModelIdentity, identify
+from graft_registry.models.fingerprint import ModelIdentity, identify
 
 
 def test_a_model_is_described_in_full(tmp_path: Path) -> None:

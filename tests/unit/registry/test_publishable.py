@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.unit.registry.builders import safetensors_bytes, write_adapter
 
+from graft_registry.adapters.publishable import path_is_allowed, publishable_files
 from graft_registry.errors import Unsafe
-from graft_registry.publishable import path_is_allowed, publishable_files
 
 PICKLE = pickle.dumps({"weights": 1})
 

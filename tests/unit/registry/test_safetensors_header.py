@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.registry.builders import safetensors_bytes
 
 from graft_registry.errors import InvalidModel
-from graft_registry.safetensors_header import TensorInfo, parse_header, read_header
+from graft_registry.models.safetensors_header import TensorInfo, parse_header, read_header
 
 TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 

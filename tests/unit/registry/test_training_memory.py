@@ -17,7 +17,7 @@ from tests.unit.registry.published_memory import (
     table,
 )
 
-from graft_registry.training_memory import (
+from graft_registry.models.training_memory import (
     ERROR,
     MemoryEstimate,
     ModelShape,

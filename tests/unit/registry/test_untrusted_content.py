@@ -8,11 +8,12 @@ import pytest
 from tests.unit.registry.builders import version_draft
 from tests.unit.registry_in_memory import InMemoryStore, publish
 
-from graft_registry import stored_documents, versions
+from graft_registry import versions
 from graft_registry.digests import digest_of
 from graft_registry.documents import StoredVersion, VersionVerdict
 from graft_registry.errors import Corrupt, NotFound, VersionConflict
 from graft_registry.layout import AdapterLayout
+from graft_registry.s3 import stored_documents
 from graft_registry.verdicts import VerdictRegistry
 from graft_registry.versions import AdapterRegistry
 

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from tests.unit.registry.builders import safetensors_file
 
-from graft_registry import weight_change
 from graft_registry.errors import InvalidModel
-from graft_registry.weight_change import StoredTensor, relative_change, stored_tensors
+from graft_registry.models import weight_change
+from graft_registry.models.weight_change import StoredTensor, relative_change, stored_tensors
 
 Array = NDArray[np.float32]
 FORMATS: dict[str, type[np.generic]] = {"F64": np.float64, "F32": np.float32, "F16": np.float16}

@@ -18,7 +18,7 @@ from graft_operator.plan.known import BEING_LOOKED_UP, Known, Unknown
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import Progress, VersionVerdict, timestamp
 from graft_registry.layout import AdapterLayout
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 RECIPE = version(1).manifest.recipe
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from graft_operator.cluster import Cache, Cluster
 from graft_operator.cluster.informer import Informer, Watched
 from graft_operator.cluster.resources import INFERENCE_POOLS
 from graft_operator.plan.snapshot import GatewayObserved
-from graft_operator.reconcilers.base_snapshot import gateway_observed
+from graft_operator.reconcilers.snapshots.base_snapshot import gateway_observed
 
 PATH = "/apis/inference.networking.k8s.io/v1/inferencepools"
 

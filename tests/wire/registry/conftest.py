@@ -16,7 +16,7 @@ from tests.wire.registry.server_thread import serving
 from werkzeug.serving import make_server
 
 from graft_registry.config import RegistryConfig
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 SERVERS = ["moto"] if PROGRAM is None else ["moto", "versitygw"]
 ACCESS_KEY, SECRET_KEY = "access-key", "secret-key"

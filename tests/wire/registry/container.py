@@ -8,7 +8,7 @@ from typing import Any
 
 from graft_registry.__main__ import main
 from graft_registry.config import RegistryConfig
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 
 class Container:

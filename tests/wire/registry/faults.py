@@ -7,7 +7,7 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
 from graft_registry.config import RegistryConfig
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 
 class ProcessDiedError(Exception):

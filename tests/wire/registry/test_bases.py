@@ -19,7 +19,7 @@ from graft_registry.documents import (
 )
 from graft_registry.errors import Corrupt, NotFound
 from graft_registry.layout import BaseLayout
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 LAYOUT = BaseLayout("team-a", "tiny")
 SOURCE = BaseSource(s3=S3Source(uri="s3://models/tiny"))

@@ -11,7 +11,7 @@ from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of
 from graft_registry.errors import Corrupt
 from graft_registry.layout import AdapterLayout
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 RECIPE = digest_of("recipe")
 LAYOUT = AdapterLayout("team-a", "support")

@@ -10,9 +10,9 @@ from tests.wire.registry.container import Container, files_of, put_files
 from tests.wire.registry.hub import COMMIT, HubServer, Repository
 
 from graft_registry.digests import digest_of
-from graft_registry.fingerprint import identify
 from graft_registry.layout import AdapterLayout, BaseLayout
-from graft_registry.store import ObjectStore
+from graft_registry.models.fingerprint import identify
+from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 
 HUB = {"huggingFace": {"repo": "org/tiny", "revision": "main"}}

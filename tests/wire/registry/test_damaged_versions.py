@@ -11,7 +11,7 @@ from graft_registry.digests import digest_of
 from graft_registry.documents import StoredFile
 from graft_registry.errors import Corrupt, NotFound, Unsafe
 from graft_registry.layout import AdapterLayout
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry, StoredVersion
 
 LAYOUT = AdapterLayout("team-a", "support")

@@ -15,7 +15,7 @@ from graft_registry.bases import BaseRegistry
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import BaseDrift
 from graft_registry.layout import BaseLayout
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 
 def write_weights(directory: Path, *, scale: float, dtype: str = "F32", shards: int = 1, seed: int = 0) -> Path:

@@ -13,7 +13,7 @@ from tests.wire.registry.hub import TOKEN, HubServer, Repository
 from graft_registry.bases import BaseRegistry
 from graft_registry.config import RegistryConfig
 from graft_registry.documents.base import base_digest
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 HUB = {"huggingFace": {"repo": "org/tiny", "revision": "main"}}
 

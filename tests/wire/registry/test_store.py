@@ -7,12 +7,12 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from tests.wire.registry.faults import lose_answers_to_writes
 
-from graft_registry import store as store_module
-from graft_registry import transfers
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import file_sha256
 from graft_registry.errors import Corrupt, Forbidden, NoSuchBucket, NotFound
-from graft_registry.store import ObjectStore
+from graft_registry.s3 import store as store_module
+from graft_registry.s3 import transfers
+from graft_registry.s3.store import ObjectStore
 
 
 def test_an_object_is_read_back_until_it_is_deleted(store: ObjectStore) -> None:

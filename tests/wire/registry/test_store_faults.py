@@ -9,7 +9,7 @@ from tests.wire.registry.server_thread import serving
 
 from graft_registry.config import RegistryConfig
 from graft_registry.errors import Corrupt, Forbidden, RegistryError, Unavailable
-from graft_registry.store import ObjectStore, Patience
+from graft_registry.s3.store import ObjectStore, Patience
 
 Answer = tuple[int, bytes, int]
 """Status, body, and the length that the answer claims to have."""

@@ -14,7 +14,7 @@ import sys
 
 from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import StoredVersion
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_trainer.base import check_base, check_mergeable, check_trainable
 from graft_trainer.config import read_run_config

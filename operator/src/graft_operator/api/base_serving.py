@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.concurrency import ConcurrencyTest
-from graft_operator.api.gateway import Gateway
-from graft_operator.api.meta import SecretKeyReference
+from graft_operator.api.meta import ApiModel, ObjectName, SecretKeyReference
 from graft_operator.api.pods import Placement, Resources
 
 EngineArgument = Annotated[str, StringConstraints(pattern=r"^--[a-z0-9][a-z0-9-]*(=.{0,512})?$", max_length=576)]
@@ -39,6 +38,25 @@ RESERVED_ENGINE_ARGUMENTS = frozenset(
 
 ROLLOUT_HEADROOM = 2
 """Versions that the engine can hold beyond ``maxLoadedAdapters``: so many adapters may roll out on a full base."""
+
+
+class EndpointPickerReference(ApiModel):
+    """The endpoint picker, which a Gateway asks for the pod that is to answer a request."""
+
+    name: ObjectName
+    """Service of the endpoint picker, in the same namespace."""
+    port: int = Field(default=9002, ge=1, le=65535)
+    """Port of that Service, on which the picker speaks Envoy's external processing protocol."""
+    failure_mode: Literal["FailOpen", "FailClose"] = "FailOpen"
+    """What a Gateway does while the picker is away: with FailOpen it chooses a pod by itself, which does no harm since
+    each answers for every adapter; with FailClose it refuses requests."""
+
+
+class Gateway(ApiModel):
+    """The way of Gateways to the serving pods."""
+
+    endpoint_picker_ref: EndpointPickerReference
+    """The endpoint picker; an InferencePool can't be without one."""
 
 
 class BaseServing(Placement):

@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import Field
 
 from graft_operator.api.meta import StatusModel
-from graft_registry.training_memory import LinearLayers, ModelShape
+from graft_registry.models.training_memory import LinearLayers, ModelShape
 
 LAYER_NAMES_KEPT: Final = 64
 """Names of linear layers on status; a transformer's block has seven to twenty."""

@@ -10,7 +10,6 @@ from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.meta import ApiModel, DecimalString, ObjectName, decimal_that
 from graft_operator.api.pods import Placement, Resources
-from graft_operator.api.workers import Workers
 
 MODULE_NAME = r"^[A-Za-z0-9_.-]{1,128}$"
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]
@@ -46,6 +45,22 @@ GpuMemory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(M|G|T|Mi
 
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 """A LocalQueue's name, which is also a label's value."""
+
+
+class Workers(ApiModel):
+    """The processes that train together, each on rows of its own.
+
+    A step takes ``batchSize`` × ``gradientAccumulation`` rows of every worker, so another number of them is another
+    training: it is part of the recipe, unless it is one.
+    """
+
+    nodes: int = Field(default=1, ge=1, le=64)
+    """Pods that train together. They restart together, from the last checkpoint."""
+    processes_per_node: int | None = Field(default=None, ge=1, le=16)
+    """Processes in each pod; when empty, one for each GPU of ``resources``, or one without GPUs."""
+    sharding: Literal["None", "FSDP"] = "None"
+    """FSDP shares the base's frozen weights out among the workers, for a base that no single GPU holds; None keeps a
+    copy on each, which is faster."""
 
 
 class LoraParameters(ApiModel):

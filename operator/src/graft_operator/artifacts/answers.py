@@ -15,7 +15,7 @@ from graft_operator.plan.known import BEING_LOOKED_UP, Known, Unknown
 from graft_operator.plan.training.progress import seconds_between_looks
 from graft_registry.documents import BaseManifest, StoredVersion
 from graft_registry.errors import Corrupt, RegistryError, Unavailable
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 log = logging.getLogger(__name__)
 

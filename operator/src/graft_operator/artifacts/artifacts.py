@@ -23,7 +23,7 @@ from graft_registry.documents import (
     VersionVerdict,
 )
 from graft_registry.errors import Corrupt, NotFound, Unavailable
-from graft_registry.store import ObjectStore, Patience
+from graft_registry.s3.store import ObjectStore, Patience
 from graft_registry.verdicts import VerdictRegistry
 from graft_registry.versions import AdapterRegistry
 

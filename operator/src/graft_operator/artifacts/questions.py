@@ -18,7 +18,7 @@ from graft_registry.documents import (
 )
 from graft_registry.errors import Forbidden, NotFound
 from graft_registry.layout import AdapterLayout
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_registry.verdicts import VerdictRegistry
 from graft_registry.versions import AdapterRegistry
 

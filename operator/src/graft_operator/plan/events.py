@@ -15,7 +15,7 @@ from typing import Final
 from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus, Version
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import Condition, find, is_true
-from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
+from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
 from graft_operator.plan.actions import EmitEvent
 from graft_operator.plan.training.versions import entry_of
 

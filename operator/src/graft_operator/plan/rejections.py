@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from graft_operator.api.conditions import Condition, Fact, merge, no, yes
 from graft_operator.manifests import labels
-from graft_operator.manifests.concurrency_job import COMPONENT as CONCURRENCY_TEST
-from graft_operator.manifests.merged_model import MERGED
-from graft_operator.manifests.serving import SERVING
+from graft_operator.manifests.jobs.concurrency_job import COMPONENT as CONCURRENCY_TEST
+from graft_operator.manifests.workloads.merged_model import MERGED
+from graft_operator.manifests.workloads.serving import SERVING
 from graft_operator.plan.actions import Action, ApplyObject, CreateJob
 
 OBJECT_REFUSED: Final = "ObjectRefused"

@@ -16,11 +16,10 @@ An adapter decides alone what it should be: which version, and where its alias p
 who has a place on the pods, and whose turn it is to be trained anew (``status.readaptation.granted``). Each reads the
 other's decision in its status, so every step is durable before the next one is taken.
 
-``dispatch`` gives each key to ``adapter`` or ``base_model``, which gather (``adapter_snapshot``, ``base_snapshot`` and
-the readers of one kind: ``jobs``, ``containers``, ``deployments``, ``serving_pods``, ``merged_pods``,
-``written_sets``, ``dataset_digests``), have the plan decide, and let ``executor`` carry it out with their
-``dependencies``. ``rejections`` remembers what the API server refuses, ``rejected_versions`` what was rolled back;
-``reporting`` says it all on the objects, and ``failure_conditions`` what keeps a pass from being planned.
+``dispatch`` gives each key to ``adapter`` or ``base_model``, which gather (``snapshots``), have the plan decide, and
+let ``executor`` carry it out with their ``dependencies``. ``rejections`` remembers what the API server refuses,
+``rejected_versions`` what was rolled back; ``reporting`` says it all on the objects, and ``failure_conditions`` what
+keeps a pass from being planned.
 """
 
 from graft_operator.reconcilers.dispatch import Dispatcher, platform_of

@@ -12,9 +12,9 @@ from graft_operator.cluster.resources import BASE_MODELS
 from graft_operator.controller_runtime.controller import Result
 from graft_operator.manifests.naming import serving_name
 from graft_operator.plan.base.plan import IN_USE_FINALIZER, plan_base
-from graft_operator.reconcilers.base_snapshot import BaseSnapshots
 from graft_operator.reconcilers.dependencies import Dependencies, Pass
 from graft_operator.reconcilers.rejections import result_of
+from graft_operator.reconcilers.snapshots.base_snapshot import BaseSnapshots
 
 Body = Mapping[str, Any]
 

@@ -20,12 +20,12 @@ from graft_operator.controller_runtime.controller import TransientError
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, CreateJob, DeleteObject
 from graft_operator.plan.rejections import Rejection, component_of
-from graft_operator.reconcilers.dataset_digests import DatasetDigests
 from graft_operator.reconcilers.executor import ActionExecutor
 from graft_operator.reconcilers.failure_conditions import object_refused, registry_trouble
 from graft_operator.reconcilers.rejections import Outcome
 from graft_operator.reconcilers.reporting import Reporter
-from graft_operator.reconcilers.written_sets import WrittenSets
+from graft_operator.reconcilers.snapshots.dataset_digests import DatasetDigests
+from graft_operator.reconcilers.snapshots.written_sets import WrittenSets
 
 log = logging.getLogger(__name__)
 

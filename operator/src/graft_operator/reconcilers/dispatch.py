@@ -20,14 +20,14 @@ from graft_operator.manifests import labels
 from graft_operator.manifests.platform import Platform
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
-from graft_operator.reconcilers.containers import own_end
-from graft_operator.reconcilers.dataset_digests import DatasetDigests
 from graft_operator.reconcilers.dependencies import Dependencies
 from graft_operator.reconcilers.executor import ActionExecutor
 from graft_operator.reconcilers.failure_conditions import not_watched, pass_cut_off
-from graft_operator.reconcilers.jobs import job_state
 from graft_operator.reconcilers.reporting import Reporter
-from graft_operator.reconcilers.written_sets import WrittenSets
+from graft_operator.reconcilers.snapshots.containers import own_end
+from graft_operator.reconcilers.snapshots.dataset_digests import DatasetDigests
+from graft_operator.reconcilers.snapshots.jobs import job_state
+from graft_operator.reconcilers.snapshots.written_sets import WrittenSets
 from graft_operator.routing import is_serving_pod, owner_key
 from graft_operator.settings import Settings
 

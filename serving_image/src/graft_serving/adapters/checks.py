@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from graft_registry.compatibility import check_version
+from graft_registry.adapters.compatibility import check_version
+from graft_registry.adapters.publishable import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from graft_registry.documents import BaseManifest, VersionManifest
 from graft_registry.errors import InvalidModel
-from graft_registry.publishable import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from graft_registry.safetensors_header import SafetensorsHeader, read_header
+from graft_registry.models.safetensors_header import SafetensorsHeader, read_header
 from graft_serving.adapters.finiteness import first_non_finite_tensor
 from graft_serving.errors import RefusedError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from graft_registry.config import Credentials, RegistryConfig
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 
 logger = logging.getLogger(__name__)
 

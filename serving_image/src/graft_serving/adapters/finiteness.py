@@ -3,7 +3,7 @@
 import mmap
 from pathlib import Path
 
-from graft_registry.safetensors_header import SafetensorsHeader
+from graft_registry.models.safetensors_header import SafetensorsHeader
 
 CHUNK_BYTES = 1024 * 1024
 """A multiple of every number's size. A search holds the interpreter's lock: between

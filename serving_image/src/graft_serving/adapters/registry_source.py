@@ -7,7 +7,7 @@ from pathlib import Path
 
 from graft_registry.documents import VersionManifest
 from graft_registry.errors import Corrupt, Forbidden, InvalidModel, NotFound, RegistryError, Unavailable, Unsafe
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_serving.errors import RefusedError, RetryableError
 from graft_serving.versions import VersionKey

@@ -11,8 +11,8 @@ from graft_registry.config import RegistryConfig
 from graft_registry.digests import DIGEST_PREFIX, digest_of, file_sha256
 from graft_registry.documents import HuggingFaceSource
 from graft_registry.errors import Forbidden, NoSuchBucket, NotFound, Unavailable
-from graft_registry.source_files import SourceError, SourceProblem
-from graft_registry.store import ObjectStore
+from graft_registry.s3.store import ObjectStore
+from graft_registry.sources.source_files import SourceError, SourceProblem
 from graft_trainer.config import DataSource, FileSource, HubSource, S3Source
 from graft_trainer.data.record_files import DataFile
 from graft_trainer.outcome import BadDatasetError
@@ -89,7 +89,7 @@ def fetch_from_hub(source: HubSource, folder: Path, environ: Mapping[str, str], 
     otherwise have the token sent to themselves.
     """
     # Takes a while to import, and most runs do without.
-    from graft_registry.hub import download_dataset
+    from graft_registry.sources.hub import download_dataset
 
     try:
         found = download_dataset(

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from graft_registry.layer_paths import is_in_block
+from graft_registry.models.layer_paths import is_in_block
 
 ENGINE_WITHOUT_ADAPTERS: Final = frozenset({"bloom", "falcon", "gpt2", "gpt_neox", "gptj", "mpt", "stablelm"})
 """Model types whose classes in the engine apply no adapters; they are served merged."""

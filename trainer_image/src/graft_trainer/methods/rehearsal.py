@@ -14,9 +14,9 @@ from typing import Any, Final
 from peft import PeftModel, get_peft_model, get_peft_model_state_dict
 from transformers import PreTrainedModel
 
-from graft_registry.compatibility import check_adapter
+from graft_registry.adapters.compatibility import check_adapter
 from graft_registry.documents import BaseManifest, Servable
-from graft_registry.safetensors_header import TensorInfo
+from graft_registry.models.safetensors_header import TensorInfo
 from graft_trainer.config import LoraHyperparameters, RunConfig
 from graft_trainer.methods import targets
 from graft_trainer.methods.architectures import ENGINE_WITHOUT_ADAPTERS, Layers, layers_of

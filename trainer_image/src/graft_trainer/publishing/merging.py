@@ -18,8 +18,8 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import GenerationConfig, PreTrainedModel
 
+from graft_registry.adapters.publishable import path_is_allowed
 from graft_registry.documents import BaseManifest, MergeRecord
-from graft_registry.publishable import path_is_allowed
 from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.methods.long_context import LongContext
 from graft_trainer.model import load_base, stored_dtype

@@ -17,7 +17,7 @@ from transformers.trainer_pt_utils import safe_globals
 
 from graft_registry.checkpoints import CheckpointStore
 from graft_registry.errors import InvalidModel
-from graft_registry.safetensors_header import read_header
+from graft_registry.models.safetensors_header import read_header
 from graft_trainer.training.state_tree import TENSORS_FILE, TREE_FILE, load_tree, save_tree
 from graft_trainer.workers.distributed import Workers
 

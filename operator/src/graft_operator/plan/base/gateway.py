@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from graft_operator.api.conditions import Condition, Fact, find, no, unknown, yes
-from graft_operator.manifests.inference_pool import inference_pool
 from graft_operator.manifests.naming import serving_name
+from graft_operator.manifests.workloads.inference_pool import inference_pool
 from graft_operator.plan.actions import Action, ApplyObject, DeleteObject
 from graft_operator.plan.snapshot import BaseSnapshot
 

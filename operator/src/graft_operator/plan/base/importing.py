@@ -20,7 +20,7 @@ from graft_operator.plan.snapshot import BaseSnapshot
 from graft_operator.plan.training.progress import problem_of_job
 from graft_registry.digests import digest_of
 from graft_registry.documents import BaseManifest
-from graft_registry.training_memory import ModelShape
+from graft_registry.models.training_memory import ModelShape
 
 USER_ERRORS: Final = frozenset({"SourceNotFound", "SourceInvalid", "Forbidden", "InvalidConfig"})
 """Failures of the import that trying again can't mend."""

@@ -10,11 +10,11 @@ from typing import Final
 from graft_operator.api.base_model import AdapterCounts, BaseModelStatus, ResolvedBase, ServingRevision
 from graft_operator.api.conditions import no
 from graft_operator.manifests import naming
-from graft_operator.manifests.access import access_manifests
-from graft_operator.manifests.concurrency_job import concurrency_job_manifest
-from graft_operator.manifests.import_job import import_job_manifest
+from graft_operator.manifests.jobs.concurrency_job import concurrency_job_manifest
+from graft_operator.manifests.jobs.import_job import import_job_manifest
 from graft_operator.manifests.platform import Platform
-from graft_operator.manifests.serving import pod_selector, revision_manifests, shared_service
+from graft_operator.manifests.workloads.access import access_manifests
+from graft_operator.manifests.workloads.serving import pod_selector, revision_manifests, shared_service
 from graft_operator.plan.actions import (
     Action,
     AddFinalizer,

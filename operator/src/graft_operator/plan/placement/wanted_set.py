@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.manifests import naming
-from graft_operator.manifests.serving import wanted_text
+from graft_operator.manifests.workloads.serving import wanted_text
 from graft_operator.plan.placement.places import Placement
 from graft_operator.plan.placement.pods import Holders
 from graft_operator.plan.rollout import canary

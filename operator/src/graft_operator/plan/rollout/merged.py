@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus, ServedVersion
 from graft_operator.manifests import naming
-from graft_operator.manifests.merged_model import merged_model_manifests
 from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.workloads.merged_model import merged_model_manifests
 from graft_operator.plan.actions import Action, ApplyObject, DeleteObject
 from graft_operator.plan.rejections import Rejection
 from graft_operator.plan.rollout.coverage import coverage_in_mode

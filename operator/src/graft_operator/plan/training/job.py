@@ -8,10 +8,10 @@ from typing import Any, Final
 from graft_operator.api.adapter_status import VersionReason
 from graft_operator.api.conditions import no
 from graft_operator.api.lora_adapter import LoraAdapter
-from graft_operator.manifests.distributed_job import rendezvous_services
-from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
+from graft_operator.manifests.jobs.distributed_job import rendezvous_services
+from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
+from graft_operator.manifests.jobs.training_job import run_document, training_job_manifest
 from graft_operator.manifests.platform import Platform
-from graft_operator.manifests.training_job import run_document, training_job_manifest
 from graft_operator.plan.actions import ApplyObject, CreateJob
 from graft_operator.plan.jobs import OccupiedName
 from graft_operator.plan.snapshot import AdapterSnapshot

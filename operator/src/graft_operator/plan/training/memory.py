@@ -14,13 +14,13 @@ from graft_operator.api.adapter_status import ChosenMethod
 from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.lora_adapter import LoraAdapter, LoraAdapterSpec
 from graft_operator.api.training import Training, TrainingPod
-from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
-from graft_operator.manifests.trainer_resources import has_gpu, training_setup
+from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
+from graft_operator.manifests.jobs.trainer_resources import has_gpu, training_setup
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_registry.digests import digest_of
-from graft_registry.training_memory import MemoryEstimate, estimate_gpu
+from graft_registry.models.training_memory import MemoryEstimate, estimate_gpu
 
 GPU_MEMORY_LABEL: Final = "nvidia.com/gpu.memory"
 """Node label of NVIDIA's GPU feature discovery: memory of one GPU, in MiB."""

@@ -23,8 +23,8 @@ from typing import Final
 from graft_operator.api.adapter_status import FailedTrainings
 from graft_operator.api.conditions import no
 from graft_operator.manifests import labels
-from graft_operator.manifests.exit_codes import OUT_OF_MEMORY
-from graft_operator.manifests.training_job import pod_settings_digest
+from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
+from graft_operator.manifests.jobs.training_job import pod_settings_digest
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot

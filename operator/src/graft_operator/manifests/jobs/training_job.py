@@ -1,0 +1,234 @@
+"""The Job that trains one recipe of one adapter."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from graft_operator.api.adapter_status import WarmStart
+from graft_operator.api.base_model import ResolvedBase
+from graft_operator.api.lora_adapter import LoraAdapter, LoraAdapterSpec
+from graft_operator.api.training import LoraParameters, Training
+from graft_operator.manifests import labels, naming
+from graft_operator.manifests.jobs.dataset import dataset_document, dataset_volumes
+from graft_operator.manifests.jobs.distributed_job import (
+    indexed,
+    rendezvous_variables,
+    shared_memory,
+    shared_memory_mounts,
+    subdomain,
+    workers_document,
+)
+from graft_operator.manifests.jobs.exit_codes import failure_rules
+from graft_operator.manifests.jobs.trainer_resources import cpus_variable, trainer_resources
+from graft_operator.manifests.jobs.warm_start import warm_training
+from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.pods import (
+    BASE_DIR,
+    base_mounts,
+    base_volumes,
+    container,
+    fetch_base_container,
+    pod_spec,
+    registry_credentials,
+    registry_env,
+    scratch,
+    variable,
+)
+from graft_registry.digests import digest_of
+
+RETRIES: Final = 4
+GRACE_SECONDS: Final = 120
+"""Time for the checkpoint after SIGTERM; spot instances give 30 to 120 s."""
+START_SECONDS: Final = 3600
+"""Time for image and base to reach a node, which is no training yet."""
+RUN_FILE: Final = "run.json"
+NOT_THE_TRAINERS: Final = frozenset({"deadlineSeconds", "rankDoubling"})
+"""Fields of ``spec.training`` that are for the operator alone."""
+LOGGING_STEPS: Final = 10
+"""As in Transformers' own examples: often enough for a progress line, seldom enough to cost nothing."""
+
+
+def run_document(
+    adapter: LoraAdapter,
+    base: ResolvedBase,
+    *,
+    recipe: str,
+    reason: str,
+    dataset_digest: str | None,
+    evaluation_digest: str | None = None,
+    platform: Platform,
+    warm_start: WarmStart | None = None,
+) -> dict[str, Any]:
+    """Return the trainer's configuration (docs/contracts.md §4)."""
+    spec, metadata = adapter.spec, adapter.metadata
+    newest = max((version.number for version in adapter.status.versions), default=None)
+    return {
+        "schema": "graft.dev/run/v1",
+        "namespace": metadata.namespace,
+        "adapter": metadata.name,
+        "uid": metadata.uid,
+        "generation": metadata.generation,
+        "recipe": recipe,
+        "reason": reason,
+        "parent": warm_start.number if warm_start else newest,
+        "image": platform.trainer_image,
+        "registry": dict(platform.registry),
+        "base": {"name": spec.base_model_ref.name, "digest": base.digest, "path": BASE_DIR},
+        "dataset": dataset_document(spec.dataset, digest=dataset_digest, evaluation_digest=evaluation_digest),
+        "method": spec.method,
+        "lora": lora_document(spec.lora),
+        "promptTuning": spec.prompt_tuning.to_wire(),
+        "training": training_document(warm_training(spec.training) if warm_start else spec.training),
+        "evaluation": {"probes": [probe.to_wire() for probe in spec.evaluation.probes]},
+        "warmStart": {"number": warm_start.number, "manifestDigest": warm_start.digest} if warm_start else None,
+        "workers": workers_document(spec.pod),
+        "serving": {"mode": spec.serving.mode},
+    }
+
+
+def lora_document(lora: LoraParameters) -> dict[str, Any]:
+    """Return the adapter's shape with its defaults applied."""
+    return lora.to_wire() | {"alpha": lora.effective_alpha, "alphaPattern": lora.alpha_pattern}
+
+
+def training_document(training: Training) -> dict[str, Any]:
+    """Return the hyperparameters: the user's without what is the operator's, and those that users don't choose."""
+    chosen = {name: value for name, value in training.to_wire().items() if name not in NOT_THE_TRAINERS}
+    group_size = training.effective_attention_group_size
+    return chosen | {"attentionGroupSize": group_size, "loggingSteps": LOGGING_STEPS}
+
+
+def training_job_manifest(
+    adapter: LoraAdapter,
+    base: ResolvedBase,
+    base_uid: str,
+    run: dict[str, Any],
+    platform: Platform,
+    *,
+    lowered_batch: int | None = None,
+    readapts: bool = False,
+) -> dict[str, Any]:
+    """Return the training Job. Its spec is immutable, so another recipe is another Job of another name.
+
+    ``lowered_batch`` is the micro-batch of ``run`` where it is below the user's: another Job again, beside the one that
+    ran out of memory. ``readapts`` marks a Job that takes one of its base's places for re-adaptation.
+    """
+    metadata = labels.object_meta(
+        "LoraAdapter",
+        adapter.metadata,
+        name=naming.training_job_name(adapter.metadata.name, run["recipe"], lowered_batch),
+        component="training",
+        labels=job_labels(adapter, base_uid, run["reason"], readapts=readapts),
+        annotations={
+            labels.RECIPE: run["recipe"],
+            labels.MICRO_BATCH: str(run["training"]["batchSize"]),
+            labels.POD_SETTINGS: pod_settings_digest(adapter.spec),
+        },
+    )
+    annotations = metadata["annotations"] | {labels.RUN: json.dumps(run, sort_keys=True)}
+    template = {
+        "metadata": {"labels": metadata["labels"], "annotations": annotations},
+        "spec": training_pod(adapter, base, run, platform, job_name=metadata["name"]),
+    }
+    spec = job_rules(adapter.spec) | {"template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def job_rules(spec: LoraAdapterSpec) -> dict[str, Any]:
+    """Return when the Job's pods run, how often they are tried again, and when the Job ends."""
+    return {
+        # From here on the field is Kueue's: it lets the Job run, and may hold it again. Nothing of ours writes it.
+        "suspend": spec.pod.queue_name is not None,
+        # What makes one pod fail may make all of them fail at once.
+        "backoffLimit": RETRIES * spec.pod.workers.nodes,
+        **indexed(spec.pod),
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": failure_rules()},
+    }
+
+
+def job_labels(adapter: LoraAdapter, base_uid: str, reason: str, *, readapts: bool) -> dict[str, str]:
+    """Return the labels that training Jobs are found by, and that put them into a queue."""
+    found_by = {labels.BASE_UID: base_uid, labels.REASON: reason}
+    if readapts:
+        found_by[labels.READAPTATION] = "true"
+    queue = adapter.spec.pod.queue_name
+    return found_by | ({labels.KUEUE_QUEUE: queue} if queue else {})
+
+
+def pod_settings_digest(spec: LoraAdapterSpec) -> str:
+    """Return a digest of what decides whether, where and how long a Job's pods run, but not what they compute.
+
+    A Job that failed or waits is made anew when it changes: that is how more memory or a higher deadline gets to it.
+    """
+    pod = spec.pod.to_wire()
+    del pod["ttlSecondsAfterFinished"]
+    settings = {
+        "pod": pod,
+        "deadlineSeconds": spec.training.deadline_seconds,
+        "maxDroppedPercent": spec.dataset.max_dropped_percent,
+    }
+    return digest_of(settings)
+
+
+def training_pod(
+    adapter: LoraAdapter, base: ResolvedBase, run: dict[str, Any], platform: Platform, *, job_name: str
+) -> dict[str, Any]:
+    """Return the trainer's pod: the tenant's own credentials, no API token, no root, a read-only root filesystem."""
+    spec = adapter.spec
+    return pod_spec(
+        spec.pod,
+        restartPolicy="Never",
+        # Counted from the moment when a node has taken the pod. The operator counts all pods of the training together;
+        # this is for when it is away.
+        activeDeadlineSeconds=spec.training.deadline_seconds + START_SECONDS,
+        automountServiceAccountToken=False,
+        serviceAccountName=spec.pod.service_account_name,
+        terminationGracePeriodSeconds=GRACE_SECONDS,
+        initContainers=[fetch_base_container(adapter.metadata.namespace, run["base"]["name"], base, platform)],
+        containers=[trainer_container(adapter, base, platform, job_name=job_name)],
+        volumes=[
+            *base_volumes(base),
+            scratch("tmp"),
+            scratch("work"),
+            run_volume(),
+            *shared_memory(spec.pod),
+            *dataset_volumes(spec.dataset),
+        ],
+        **subdomain(adapter),
+    )
+
+
+def trainer_container(adapter: LoraAdapter, base: ResolvedBase, platform: Platform, *, job_name: str) -> dict[str, Any]:
+    """Return the container that trains."""
+    spec = adapter.spec
+    data = [volume["name"] for volume in dataset_volumes(spec.dataset)]
+    return container(
+        "trainer",
+        platform.trainer_image,
+        platform,
+        env=[
+            *registry_env(platform),
+            variable("GRAFT_WORK_DIR", "/work"),
+            variable("HF_HUB_OFFLINE", "1"),
+            variable("HF_HOME", "/work/hf"),
+            *cpus_variable(spec.pod.resources),
+            *rendezvous_variables(adapter, job_name),
+        ],
+        envFrom=registry_credentials(platform),
+        resources=trainer_resources(spec, base),
+        volumeMounts=[
+            *base_mounts(base),
+            {"name": "work", "mountPath": "/work"},
+            {"name": "run", "mountPath": "/etc/graft", "readOnly": True},
+            *shared_memory_mounts(spec.pod),
+            *({"name": name, "mountPath": f"/{name}", "readOnly": True} for name in data),
+        ],
+    )
+
+
+def run_volume() -> dict[str, Any]:
+    """Return the configuration as a file: an annotation of the pod, so that Job and configuration are one object."""
+    field = {"fieldPath": f"metadata.annotations['{labels.RUN}']"}
+    return {"name": "run", "downwardAPI": {"items": [{"path": RUN_FILE, "fieldRef": field}]}}

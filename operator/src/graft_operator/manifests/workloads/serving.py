@@ -1,0 +1,227 @@
+"""What serves one revision of a base: a Deployment of engine and agent, its Service, and its wanted set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from graft_operator.api.base_model import BaseModel, ServingRevision
+from graft_operator.manifests import labels, naming
+from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.pods import (
+    BASE_DIR,
+    base_mounts,
+    base_volumes,
+    container,
+    fetch_base_container,
+    pod_spec,
+    registry_credentials,
+    registry_env,
+    resources_of,
+    scratch,
+    variable,
+)
+from graft_operator.manifests.workloads.access import service_account_name
+from graft_operator.manifests.workloads.disruption import disruption_budget
+from graft_operator.manifests.workloads.engine import engine_container
+from graft_operator.manifests.workloads.serving_workload import (
+    DRAIN_SECONDS,
+    GRACE_SECONDS,
+    api_service,
+    rolling_deployment,
+)
+
+SERVING: Final = "serving"
+WANTED_KEY: Final = "wanted.json"
+API_KEY_DIR: Final = "/etc/graft/api-keys"
+API_KEY_FILE: Final = "keys"
+REGISTRY_KEYS_DIR: Final = "/etc/graft/registry-keys"
+"""The registry's keys again, as files: what is in the environment stays as it was when the pod started."""
+
+
+def revision_manifests(
+    base: BaseModel, revision: ServingRevision, wanted: dict[str, Any], platform: Platform
+) -> list[dict[str, Any]]:
+    """Return ConfigMap, Service, PodDisruptionBudget and Deployment of one revision, in the order of their need."""
+    return [
+        wanted_config_map(base, revision, wanted),
+        revision_service(base, revision),
+        disruption_budget(_metadata(base, revision), _selector(base, revision)),
+        deployment(base, revision, platform),
+    ]
+
+
+def wanted_config_map(base: BaseModel, revision: ServingRevision, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the ConfigMap that the revision's agents watch."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(base, revision),
+        "data": {WANTED_KEY: wanted_text(wanted)},
+    }
+
+
+def wanted_text(document: Mapping[str, Any]) -> str:
+    """Return a wanted set, or a part of one, as it stands in its ConfigMap: in ASCII, and without spaces."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def shared_service(base: BaseModel) -> dict[str, Any]:
+    """Return the Service that clients use: every revision of the base is behind it."""
+    name = naming.serving_name(base.metadata.name)
+    metadata = labels.object_meta("BaseModel", base.metadata, name=name, component=SERVING)
+    return api_service(metadata, base_selector(base))
+
+
+def revision_service(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:
+    """Return the Service of one revision: other revisions forward to it during a base bump."""
+    return api_service(_metadata(base, revision), _selector(base, revision))
+
+
+def deployment(base: BaseModel, revision: ServingRevision, platform: Platform) -> dict[str, Any]:
+    """Return the Deployment of one revision."""
+    selector, metadata = _selector(base, revision), _metadata(base, revision)
+    template = {
+        "metadata": {"labels": metadata["labels"] | selector, "annotations": {labels.OWNER_NAME: base.metadata.name}},
+        "spec": serving_pod(base, revision, platform, selector),
+    }
+    return rolling_deployment(metadata, revision.replicas, selector, template)
+
+
+def serving_pod(
+    base: BaseModel, revision: ServingRevision, platform: Platform, selector: dict[str, str]
+) -> dict[str, Any]:
+    """Return the pod: the engine is a sidecar, so that on termination the agent drains while the engine still runs."""
+    name = base.metadata.name
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector},
+    }
+    return pod_spec(
+        base.spec.serving,
+        serviceAccountName=service_account_name(name),
+        terminationGracePeriodSeconds=GRACE_SECONDS,
+        topologySpreadConstraints=[spread],
+        initContainers=[
+            fetch_base_container(base.metadata.namespace, name, revision, platform),
+            engine_container(base, revision, platform),
+        ],
+        containers=[agent_container(base, revision, platform)],
+        volumes=[
+            *base_volumes(revision),
+            *api_key_volumes(base),
+            registry_key_volume(platform),
+            scratch("tmp"),
+            scratch("engine-tmp"),
+            scratch("adapters"),
+            scratch("shm", medium="Memory", sizeLimit="2Gi"),
+        ],
+    )
+
+
+def agent_container(base: BaseModel, revision: ServingRevision, platform: Platform) -> dict[str, Any]:
+    """Return the agent: it alone is reachable from outside the pod."""
+    return container(
+        "agent",
+        platform.agent_image,
+        platform,
+        env=[*registry_env(platform), *agent_environment(base, revision), *api_key_environment(base)],
+        envFrom=registry_credentials(platform),
+        ports=[
+            {"name": "api", "containerPort": naming.API_PORT},
+            {"name": "peers", "containerPort": naming.PEER_PORT},
+            {"name": "state", "containerPort": naming.STATE_PORT},
+        ],
+        **agent_probes(),
+        resources=resources_of(platform.agent_resources),
+        volumeMounts=[
+            *base_mounts(revision),
+            *api_key_mounts(base),
+            {"name": "registry-keys", "mountPath": REGISTRY_KEYS_DIR, "readOnly": True},
+            {"name": "adapters", "mountPath": "/adapters"},
+        ],
+    )
+
+
+def api_key_volumes(base: BaseModel) -> list[dict[str, Any]]:
+    """Return the volume with the file of API keys, if the base's API asks for any."""
+    reference = base.spec.serving.api_key_secret_ref
+    if reference is None:
+        return []
+    items = [{"key": reference.key, "path": API_KEY_FILE}]
+    return [{"name": "api-keys", "secret": {"secretName": reference.name, "items": items, "defaultMode": 0o440}}]
+
+
+def api_key_mounts(base: BaseModel) -> list[dict[str, Any]]:
+    """Return the mount of :func:`api_key_volumes`. The whole volume: a file mounted by subPath would never change."""
+    mount = {"name": "api-keys", "mountPath": API_KEY_DIR, "readOnly": True}
+    return [mount] if base.spec.serving.api_key_secret_ref else []
+
+
+def api_key_environment(base: BaseModel) -> list[dict[str, Any]]:
+    """Return what tells the agent to ask for keys."""
+    named = variable("GRAFT_API_KEY_FILE", f"{API_KEY_DIR}/{API_KEY_FILE}")
+    return [named] if base.spec.serving.api_key_secret_ref else []
+
+
+def registry_key_volume(platform: Platform) -> dict[str, Any]:
+    """Return the volume with the registry's keys as files; optional, since workload identity needs none."""
+    secret = {"secretName": platform.registry_secret_name, "optional": True, "defaultMode": 0o440}
+    return {"name": "registry-keys", "secret": secret}
+
+
+def agent_environment(base: BaseModel, revision: ServingRevision) -> list[dict[str, Any]]:
+    """Return what the agent is told: whose it is, where the engine is, and which wanted set is its own."""
+    namespace, name = base.metadata.namespace, base.metadata.name
+    return [
+        {"name": "GRAFT_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        variable("GRAFT_NAMESPACE", namespace),
+        variable("GRAFT_WANTED_CONFIGMAP", revision.deployment),
+        variable("GRAFT_ENGINE_URL", f"http://127.0.0.1:{naming.ENGINE_PORT}"),
+        variable("GRAFT_BASE_DIR", BASE_DIR),
+        variable("GRAFT_ADAPTERS_DIR", "/adapters"),
+        variable("GRAFT_MAX_RANK", str(base.spec.serving.max_rank)),
+        variable("GRAFT_DRAIN_SECONDS", str(DRAIN_SECONDS)),
+        variable("GRAFT_PEER_PORT", str(naming.PEER_PORT)),
+        variable("GRAFT_PEER_SERVICE_URL", naming.service_url(namespace, name)),
+        variable("GRAFT_REGISTRY_KEYS_DIR", REGISTRY_KEYS_DIR),
+    ]
+
+
+def agent_probes() -> dict[str, Any]:
+    """Return the probes. A starved node is no reason to restart: the agent would only lose what it is about to say."""
+    alive = {"httpGet": {"path": "/healthz", "port": "state"}, "timeoutSeconds": 5}
+    ready = {"httpGet": {"path": "/readyz", "port": "state"}, "timeoutSeconds": 5}
+    return {
+        "startupProbe": {**alive, "periodSeconds": 2, "failureThreshold": 90},
+        "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 6},
+        "readinessProbe": {**ready, "periodSeconds": 2, "failureThreshold": 3},
+    }
+
+
+def base_selector(base: BaseModel) -> dict[str, str]:
+    """Return the labels that the pods of every revision of the base have in common."""
+    return {labels.OWNER_UID: base.metadata.uid, labels.COMPONENT: SERVING}
+
+
+def pod_selector(base: BaseModel, revision: ServingRevision) -> str:
+    """Return the label selector of a revision's pods as a string, for the scale subresource."""
+    return ",".join(f"{name}={value}" for name, value in sorted(_selector(base, revision).items()))
+
+
+def _metadata(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:
+    return labels.object_meta(
+        "BaseModel",
+        base.metadata,
+        name=revision.deployment,
+        component=SERVING,
+        labels={labels.BASE_DIGEST: naming.short(revision.digest)},
+        annotations={labels.RECIPE: revision.digest},
+    )
+
+
+def _selector(base: BaseModel, revision: ServingRevision) -> dict[str, str]:
+    return base_selector(base) | {labels.BASE_DIGEST: naming.short(revision.digest)}

@@ -1,0 +1,55 @@
+"""Deployments as plans see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from graft_operator.manifests import labels
+from graft_operator.plan.snapshot import DeploymentObserved
+from graft_operator.reconcilers.snapshots.containers import pod_problem
+from graft_operator.reconcilers.snapshots.serving_pods import ServingPod, short_digest
+
+Object = Mapping[str, Any]
+
+
+def base_digest(deployment: Object) -> str:
+    """Return the full digest of the base that a Deployment serves."""
+    return str(deployment["metadata"].get("annotations", {}).get(labels.RECIPE, ""))
+
+
+def deployment_observed(body: Object, pods: Iterable[ServingPod]) -> DeploymentObserved:
+    """Return the Deployment and the first thing that stands in its way."""
+    metadata, status = body["metadata"], body.get("status", {})
+    replicas = int(body["spec"].get("replicas", 1))
+    observed = status.get("observedGeneration", 0) >= metadata.get("generation", 1)
+    counts = {status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")}
+    own = [pod for pod in pods if short_digest(pod.body) == metadata.get("labels", {}).get(labels.BASE_DIGEST)]
+    problems = (problem for pod in own if (problem := problem_of(pod)))
+    return DeploymentObserved(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        base_digest=base_digest(body),
+        replicas=replicas,
+        ready_replicas=int(status.get("readyReplicas", 0)) if observed else 0,
+        settled=observed and counts == {replicas},
+        message=refused_pods(status) or next(problems, ""),
+    )
+
+
+def refused_pods(status: Object) -> str:
+    """Return why the API server takes no pod of the Deployment, such as a quota that is used up; empty if it does."""
+    for condition in status.get("conditions", ()):
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return f"{condition.get('reason', '')}: {condition.get('message', '')}"
+    return ""
+
+
+def problem_of(pod: ServingPod) -> str:
+    """Return why a serving pod is not ready, in its own words."""
+    if problem := pod_problem(pod.body):
+        return problem
+    state = pod.state
+    if state is not None and state.engine.state != "Ready":
+        return f"engine {state.engine.state}: {state.engine.message}".rstrip(": ")
+    return ""
