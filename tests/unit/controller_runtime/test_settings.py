@@ -15,7 +15,7 @@ ENVIRONMENT = {
 def test_the_required_variables_are_enough() -> None:
     settings = Settings.from_environment(ENVIRONMENT)
     assert settings.registry.bucket == "graft"
-    assert (settings.workers, settings.resync_seconds, settings.watch_namespaces) == (4, 600, ())
+    assert (settings.workers, settings.resync_seconds, settings.watch_namespaces) == (16, 600, ())
     assert (settings.registry_secret_name, settings.engine_args, settings.engine_env) == ("graft-registry", (), {})
 
 
@@ -40,7 +40,7 @@ def test_lists_and_numbers_are_read() -> None:
 
 
 def test_an_empty_variable_is_an_unset_one() -> None:
-    assert Settings.from_environment(ENVIRONMENT | {"GRAFT_WORKERS": ""}).workers == 4
+    assert Settings.from_environment(ENVIRONMENT | {"GRAFT_WORKERS": ""}).workers == 16
 
 
 @pytest.mark.parametrize(
