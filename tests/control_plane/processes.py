@@ -31,9 +31,9 @@ class ControlPlane:
     folder: Path
     pids: dict[str, int]
 
-    def client(self) -> ApiClient:
-        """Return a client with all rights; use it as a context manager."""
-        return ApiClient(self.url, TOKEN)
+    def client(self, *, impersonate: str = "") -> ApiClient:
+        """Return a client with all rights, of the user that is named; use it as a context manager."""
+        return ApiClient(self.url, TOKEN, impersonate=impersonate)
 
     def kubeconfig(self, name: str = "operator", url: str = "") -> Path:
         """Write a kubeconfig with all rights, for the server itself or for a proxy at ``url``."""
