@@ -32,8 +32,8 @@ class AdapterReconciler:
         self._dependencies = dependencies
         self._snapshots = AdapterSnapshots(dependencies)
         self._verdicts = VerdictRecorder(dependencies.artifacts, dependencies.clock)
-        self._cleanup_problems: dict[str, str] = {}
-        """By uid: why the versions of an adapter that is being deleted could not be deleted yet."""
+        self._cleanup_problems: dict[AdapterKey, tuple[str, str]] = {}
+        """Why the versions of an adapter that is being deleted could not be deleted yet, with its uid."""
 
     async def reconcile(self, namespace: str, name: str) -> Result:
         """Bring one adapter a step further."""
@@ -41,6 +41,7 @@ class AdapterReconciler:
         body = dependencies.cache.get(LORA_ADAPTERS, namespace, name)
         if body is None:
             self._snapshots.forget(key)
+            self._cleanup_problems.pop(key, None)
             return Result()
         async with dependencies.reporting_errors(LORA_ADAPTERS, body, LoraAdapterStatus) as step:
             try:
@@ -52,7 +53,7 @@ class AdapterReconciler:
         return Result()  # it has gone meanwhile
 
     async def _step(self, step: Pass, body: Body, adapter: LoraAdapter) -> Result:
-        seen = self._snapshots.of(adapter, self._cleanup_problems.get(adapter.metadata.uid, ""))
+        seen = self._snapshots.of(adapter, self._cleanup_problem(adapter))
         plan = plan_adapter(seen, self._dependencies.clock(), self._dependencies.platform)
         if any(isinstance(action, DeleteVersions) for action in plan.actions):
             return await self._delete_versions(step, plan, adapter)
@@ -69,18 +70,24 @@ class AdapterReconciler:
 
     async def _delete_versions(self, step: Pass, plan: Plan, adapter: LoraAdapter) -> Result:
         """Delete what is in the registry, and remember why that has failed: the plan gives up only after it has."""
-        uid = adapter.metadata.uid
+        metadata = adapter.metadata
+        key = AdapterKey(metadata.namespace, metadata.name)
         if isinstance(plan.status, LoraAdapterStatus):
             await step.report(adapter.status, plan.status)
         try:
             await step.carry_out(plan.actions)
             step.raise_problem()
         except (RegistryUnavailable, RegistryError) as error:
-            is_first = uid not in self._cleanup_problems
-            self._cleanup_problems[uid] = str(error)
+            is_first = not self._cleanup_problem(adapter)
+            self._cleanup_problems[key] = metadata.uid, str(error)
             return Result(requeue_after=0.0 if is_first else plan.requeue_after)
-        self._cleanup_problems.pop(uid, None)
+        self._cleanup_problems.pop(key, None)
         return result_of(plan, *step.outcomes)
+
+    def _cleanup_problem(self, adapter: LoraAdapter) -> str:
+        metadata = adapter.metadata
+        uid, problem = self._cleanup_problems.get(AdapterKey(metadata.namespace, metadata.name), ("", ""))
+        return problem if uid == metadata.uid else ""
 
 
 def is_held_to_limits(status: object) -> bool:

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from graft_operator.api.base_model import BaseModel, BaseModelStatus
 from graft_operator.cluster.resources import BASE_MODELS
 from graft_operator.controller_runtime.controller import Result
-from graft_operator.manifests.naming import serving_name
 from graft_operator.plan.base.plan import IN_USE_FINALIZER, plan_base
 from graft_operator.reconcilers.dependencies import Dependencies, Pass
 from graft_operator.reconcilers.rejections import result_of
@@ -32,7 +31,7 @@ class BaseModelReconciler:
         body = dependencies.cache.get(BASE_MODELS, namespace, name)
         if body is None:
             self._snapshots.forget(namespace, name)
-            dependencies.effects.forget(namespace, serving_name(name))
+            dependencies.effects.forget(BASE_MODELS.kind, namespace, name)
             return Result()
         async with dependencies.reporting_errors(BASE_MODELS, body, BaseModelStatus) as step:
             try:

@@ -70,6 +70,7 @@ State = tuple[str, int]
 class Applied:
     """What was applied of an object, and when; its state is what the API server made of it."""
 
+    owner: Key
     digest: str
     time: float
     state: State
@@ -113,9 +114,9 @@ class ActionExecutor:
                 delays.append(rest)
         return Outcome(tuple(rejections), min(delays, default=None))
 
-    def forget(self, namespace: str, name: str) -> None:
-        """Forget what was applied under this name, because its owner is gone."""
-        for key in [key for key in self._applied if key[1:] == (namespace, name)]:
+    def forget(self, kind: str, namespace: str, name: str) -> None:
+        """Forget what was applied for this owner, because it is gone."""
+        for key in [key for key, applied in self._applied.items() if applied.owner == (kind, namespace, name)]:
             del self._applied[key]
 
     async def _attempt(
@@ -145,7 +146,7 @@ class ActionExecutor:
             case CreateJob(manifest):
                 return await self._create_job(manifest)
             case ApplyObject(manifest):
-                return await self._apply(manifest)
+                return await self._apply(manifest, (owner.kind, metadata.namespace, metadata.name))
             case DeleteObject(kind, name, uid):
                 return await self._delete(OWNED[kind], metadata.namespace, name, uid)
             case DeleteVersions():
@@ -196,7 +197,7 @@ class ActionExecutor:
         propagation = "Foreground" if resource == JOBS else "Background"
         return await self._cluster.delete(resource, namespace, name, uid=uid, propagation=propagation)
 
-    async def _apply(self, manifest: dict[str, Any]) -> bool:
+    async def _apply(self, manifest: dict[str, Any], owner: Key) -> bool:
         """Apply an object, unless it is there and nobody has touched it since we last did."""
         key, digest, now = _key(manifest), digest_of(manifest), self._clock()
         known, live = self._applied.get(key), self._cache.get(OWNED[key[0]], *key[1:])
@@ -207,7 +208,7 @@ class ActionExecutor:
             what = "deleted" if live is None else "edited"
             log.info(f"{what} by somebody else, applied again", extra={"child": " ".join(key)})
         applied = await self._cluster.apply(OWNED[key[0]], manifest)
-        self._applied[key] = Applied(digest, now, state_of(applied))
+        self._applied[key] = Applied(owner, digest, now, state_of(applied))
         return True
 
     def _rest(self, manifest: dict[str, Any]) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from graft_operator.cluster.errors import AlreadyExists, ClusterError, NotFound
 from graft_operator.controller_runtime.backoff import Backoff
@@ -18,6 +18,10 @@ from graft_operator.plan.rejections import Rejection, component_of
 from graft_registry.digests import digest_of
 
 log = logging.getLogger(__name__)
+
+REMEMBERED: Final = 1024
+"""From so many on, what is long overdue is looked for and dropped."""
+OVERDUE_SECONDS: Final = 600.0
 
 Content = Mapping[str, Any]
 Key = tuple[str, str, str]
@@ -80,6 +84,8 @@ class Rejections:
             message=str(error),
             is_deletion=not content,
         )
+        if len(self._resting) >= REMEMBERED:
+            self._drop_overdue()
         digest, known = digest_of(content), self._resting.get(key)
         failures = known.failures + 1 if known is not None and known.digest == digest else 1
         delay = self._backoff.delay(failures)
@@ -87,6 +93,11 @@ class Rejections:
         fields = {"child": f"{kind} {namespace}/{name}", "error": str(error), "retry_in": round(delay, 1)}
         log.warning("refused by the API server", extra=fields)
         return rejection
+
+    def _drop_overdue(self) -> None:
+        """Drop what nobody has tried again although it was due: its owner is gone, or wants it no more."""
+        due = self._clock() - OVERDUE_SECONDS
+        self._resting = {key: known for key, known in self._resting.items() if known.until > due}
 
     def forget(self, key: Key) -> None:
         """Forget a child that was taken."""

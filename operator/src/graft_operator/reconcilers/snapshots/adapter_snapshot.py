@@ -89,7 +89,7 @@ class AdapterSnapshots:
         """Forget an adapter that is gone."""
         self._dependencies.rows.forget(key)
         self._dependencies.artifacts.forget_adapter(key.namespace, key.name)
-        self._dependencies.effects.forget(key.namespace, naming.merged_name(key.name))
+        self._dependencies.effects.forget(key.kind, key.namespace, key.name)
 
     def _base(self, adapter: LoraAdapter) -> tuple[BaseModel | None, str]:
         """Return the base, or why there is none; it is parsed once for all of its adapters."""

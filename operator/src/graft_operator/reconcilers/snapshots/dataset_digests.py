@@ -60,17 +60,18 @@ class DatasetDigests:
         self._cache = cache
         self._known: dict[Name, _Read] = {}
         self._readers: defaultdict[Name, set[AdapterKey]] = defaultdict(set)
+        self._read_by: defaultdict[AdapterKey, dict[str, Name]] = defaultdict(dict)
+        """The ConfigMap that each field of an adapter's spec names."""
         self._tasks: dict[Name, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(READERS_AT_ONCE)
 
     def rows(self, adapter: AdapterKey, source: DatasetSource | None, field: str) -> Rows:
         """Return what is known of the rows of one field of an adapter's spec; what is not known yet is read."""
-        if source is None:
-            return Rows()
-        if source.config_map is None:
-            return Rows(digest=source.s3.digest if source.s3 else None)
+        if source is None or source.config_map is None:
+            self._leave(adapter, field)
+            return Rows(digest=source.s3.digest if source is not None and source.s3 else None)
         name, key = (adapter.namespace, source.config_map.name), source.config_map.key
-        self._readers[name].add(adapter)
+        self._leave(adapter, field, to=name)
         version = self._version(name)
         if version is None:
             return Rows(problem=f"{field}: there is no ConfigMap {name[1]} in this namespace; apply it")
@@ -92,11 +93,26 @@ class DatasetDigests:
 
     def forget(self, adapter: AdapterKey) -> None:
         """Forget an adapter that is gone, and what only it has asked for."""
-        for name in [name for name, readers in self._readers.items() if adapter in readers]:
-            self._readers[name].discard(adapter)
-            if not self._readers[name]:
-                del self._readers[name]
-                self._known.pop(name, None)
+        for field in [*self._read_by.get(adapter, ())]:
+            self._leave(adapter, field)
+
+    def _leave(self, adapter: AdapterKey, field: str, *, to: Name | None = None) -> None:
+        """Note that a field names no ConfigMap any more, or another; forget what nobody names."""
+        before = self._read_by.get(adapter, {}).get(field)
+        if before == to:
+            return
+        if to is not None:
+            self._read_by[adapter][field] = to
+            self._readers[to].add(adapter)
+        else:
+            del self._read_by[adapter][field]
+        if before is not None and before not in self._read_by[adapter].values():
+            self._readers[before].discard(adapter)
+            if not self._readers[before]:
+                del self._readers[before]
+                self._known.pop(before, None)
+        if not self._read_by[adapter]:
+            del self._read_by[adapter]
 
     def _version(self, name: Name) -> tuple[str, int] | None:
         """Return the version of a ConfigMap; one that carries our own label is watched as if we had made it."""
