@@ -137,3 +137,18 @@ async def test_a_status_that_could_not_be_written_is_written_with_the_next_look(
     await run.settle()
     assert run.answers() == {"v2@a"}
     assert len(run.world.trained) == 2
+
+
+@pytest.mark.parametrize("kind", ["ServiceAccount", "Service", "ConfigMap", "Deployment"])
+async def test_a_webhook_that_is_down_for_a_part_of_the_serving_is_told(kind: str) -> None:
+    run = Simulation()
+    run.world.cluster.refuses[kind] = Unavailable(f"PATCH {kind}: failed calling webhook validate.kyverno.svc (500)")
+    await run.rounds(10)
+    base = BaseModelStatus.model_validate(run.world.cluster.objects["BaseModel", "tiny"]["status"])
+    told = {item.type: item for item in base.conditions}
+    assert (told["ServingReady"].status, told["ServingReady"].reason) == ("False", "ObjectRefused")
+    assert f"{kind}: failed calling webhook validate.kyverno.svc (500)" in told["ServingReady"].message
+    assert (told["Stalled"].status, told["Reconciling"].status) == ("False", "True")
+    run.world.cluster.refuses.clear()
+    await run.settle()
+    assert run.answers() == {"v1@a"}

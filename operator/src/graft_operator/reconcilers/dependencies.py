@@ -14,11 +14,11 @@ from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.artifacts import Artifacts, RegistryError, RegistryUnavailable
 from graft_operator.cluster import Cache, Cluster, Forbidden, Invalid, NotFound
-from graft_operator.cluster.errors import NamespaceTerminating
+from graft_operator.cluster.errors import NamespaceTerminating, Unavailable
 from graft_operator.cluster.resources import Resource
 from graft_operator.controller_runtime.controller import TransientError
 from graft_operator.manifests.platform import Platform
-from graft_operator.plan.actions import Action, CreateJob, DeleteObject
+from graft_operator.plan.actions import Action, ApplyObject, CreateJob, DeleteObject
 from graft_operator.plan.rejections import Rejection, component_of
 from graft_operator.reconcilers.executor import ActionExecutor
 from graft_operator.reconcilers.failure_conditions import object_refused, registry_trouble
@@ -84,7 +84,7 @@ class Pass:
     is_unended: bool = False
     """Whether something that was to end may not have: no trainer is started beside another one."""
     failed: list[Rejection] = field(default_factory=list)
-    """Jobs that could not be made for a reason that passes by itself, such as a webhook that is down."""
+    """Children that could not be made for a reason that passes by itself, such as a webhook that is down."""
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:
@@ -96,20 +96,23 @@ class Pass:
         if self.problem is not None and self.is_unended:
             self._put_off(actions, self.problem)
             return
-        try:
-            outcome = await self.dependencies.effects.carry_out(self.kind, self.body, actions, refused=self.rejections)
-            self.outcomes.append(outcome)
-        except TransientError as error:
-            self.problem = self.problem or error
-            self.is_unended = any(isinstance(action, DeleteObject) for action in actions)
-            self._put_off(actions, error)
+        outcome = await self.dependencies.effects.carry_out(self.kind, self.body, actions, refused=self.rejections)
+        self.outcomes.append(outcome)
+        if outcome.problem is not None:
+            self.problem = self.problem or outcome.problem
+            self.is_unended = any(isinstance(action, DeleteObject) for action in outcome.put_off)
+            self._put_off(outcome.put_off, outcome.problem)
 
     def _put_off(self, actions: Sequence[Action], error: TransientError) -> None:
-        """Tell of the Jobs among the actions that they are made later."""
-        manifests = [action.manifest for action in actions if isinstance(action, CreateJob)]
+        """Tell of the Jobs among the actions that they are made later, and of any child that a server's fault concerns.
+
+        An object that has changed meanwhile is applied with the next pass, which is no news.
+        """
+        told = CreateJob | ApplyObject if isinstance(error, Unavailable) else CreateJob
+        manifests = [action.manifest for action in actions if isinstance(action, told)]
         self.failed += [
             Rejection(
-                kind="Job",
+                kind=item["kind"],
                 name=item["metadata"]["name"],
                 component=component_of(item),
                 message=str(error),

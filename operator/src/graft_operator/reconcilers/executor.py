@@ -27,6 +27,7 @@ from graft_operator.cluster.resources import (
     SERVICES,
     Resource,
 )
+from graft_operator.controller_runtime.controller import TransientError
 from graft_operator.manifests import labels
 from graft_operator.plan.actions import (
     Action,
@@ -97,16 +98,22 @@ class ActionExecutor:
         *,
         refused: Iterable[Rejection] = (),
     ) -> Outcome:
-        """Carry out the actions in order. ``body`` is the owner as it was read, ``refused`` what was before them."""
+        """Carry out the actions in order, until one fails for a reason that passes by itself.
+
+        ``body`` is the owner as it was read, ``refused`` what was before them.
+        """
         metadata = ObjectMeta.model_validate(body["metadata"])
-        before, rejections = tuple(refused), list[Rejection]()
+        before, rejections, actions = tuple(refused), list[Rejection](), tuple(actions)
         delays: list[float] = []
         is_done = True
-        for action in actions:
+        for place, action in enumerate(actions):
             if waits(action, (*before, *rejections)) or (isinstance(action, EmitEvent) and not is_done):
                 is_done = False  # an event would tell of what has not been done
                 continue
-            rejection, is_done = await self._attempt(action, owner, metadata, body)
+            try:
+                rejection, is_done = await self._attempt(action, owner, metadata, body)
+            except TransientError as error:
+                return Outcome(tuple(rejections), min(delays, default=None), error, actions[place:])
             if rejection is not None:
                 rejections.append(rejection)
                 delays.append(self._rejections.seconds_left((rejection.kind, metadata.namespace, rejection.name)))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from graft_operator.cluster.errors import AlreadyExists, ClusterError, NotFound
 from graft_operator.controller_runtime.backoff import Backoff
 from graft_operator.controller_runtime.controller import Result, TransientError
-from graft_operator.plan.actions import Plan
+from graft_operator.plan.actions import Action, Plan
 from graft_operator.plan.rejections import Rejection, component_of
 from graft_registry.digests import digest_of
 
@@ -43,6 +43,15 @@ class Outcome:
     rejections: tuple[Rejection, ...] = ()
     requeue_after: float | None = None
     """Seconds until a Job that was made, or a child that was refused, is due to be looked at again."""
+    problem: TransientError | None = None
+    """What ended it before its end, and passes by itself."""
+    put_off: tuple[Action, ...] = ()
+    """The action that has failed by it, and those after."""
+
+    def raise_problem(self) -> None:
+        """Raise what ended it, if anything did."""
+        if self.problem is not None:
+            raise self.problem
 
 
 def result_of(plan: Plan, *outcomes: Outcome) -> Result:
