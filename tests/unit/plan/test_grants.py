@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.base.readaptation import (
     RULES,
     RuleContext,
+    Ruling,
     behind_since,
     decide_grants,
     may_readapt,
@@ -90,14 +92,15 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_grants(case: Case) -> None:
     for adapters in (case.adapters, case.adapters[::-1]):
-        found = decide_grants(base_seen(case.base, bases="B", adapters=adapters), NOW)
+        found = decide_grants(base_seen(case.base, bases="B", adapters=adapters), NOW).status
         assert (set(found.granted), found.queued) == (case.granted, case.queued)
         assert len(found.granted) == len(case.granted)
 
 
 def test_the_grants_stand_in_the_status_of_the_base() -> None:
     status = status_of(base_seen(base(1), bases="B", adapters=(waits("a"), waits("b", 2))))
-    assert status.readaptation == ReadaptationStatus(granted=("b",), queued=1)
+    why = "1 adapters of this base are re-adapted at the same time (readaptation.maxParallel)"
+    assert status.readaptation == ReadaptationStatus(granted=("b",), queued=1, waiting_for=why)
     assert may_readapt(status, "b")
     assert not may_readapt(status, "a")
 
@@ -105,7 +108,8 @@ def test_the_grants_stand_in_the_status_of_the_base() -> None:
 def test_of_those_that_came_at_once_none_is_always_the_last() -> None:
     adapters = tuple(waits(name) for name in "abcdefgh")
     firsts = {
-        decide_grants(base_seen(base(1, resolved=letter), adapters=adapters), NOW).granted[0] for letter in "ABCDEFGHIJ"
+        decide_grants(base_seen(base(1, resolved=letter), adapters=adapters), NOW).status.granted[0]
+        for letter in "ABCDEFGHIJ"
     }
     assert len(firsts) > 2
 
@@ -115,7 +119,7 @@ def test_the_limit_is_never_exceeded_and_everybody_has_a_turn() -> None:
     granted: tuple[str, ...] = ()
     while waiting:
         adapters = tuple(waits(name) for name in sorted(waiting))
-        granted = decide_grants(base_seen(base(3, granted=granted), bases="B", adapters=adapters), NOW).granted
+        granted = decide_grants(base_seen(base(3, granted=granted), bases="B", adapters=adapters), NOW).status.granted
         most = max(most, len(granted))
         ended = granted[-1]
         waiting.discard(ended)
@@ -124,12 +128,18 @@ def test_the_limit_is_never_exceeded_and_everybody_has_a_turn() -> None:
 
 
 def test_another_rule_holds_back_who_waits_and_nobody_else() -> None:
-    def only_at_night(granted: RuleContext, waiting: Any) -> Any:
-        return waiting if granted.now.hour < 6 else ()
+    opening = NOW.replace(hour=0) + timedelta(days=1)
+
+    def only_at_night(context: RuleContext, waiting: Sequence[AdapterOfBase]) -> Ruling:
+        is_open = context.now.hour < 6
+        return Ruling(allowed=waiting if is_open else (), why="the window opens at 00:00", ask_again=opening)
 
     seen = base_seen(base(3, granted=("a",)), bases="B", adapters=(waits("a"), waits("b")))
-    assert decide_grants(seen, NOW, (only_at_night, *RULES)).granted == ("a",)
-    assert set(decide_grants(seen, NOW.replace(hour=3), (only_at_night, *RULES)).granted) == {"a", "b"}
+    by_day = decide_grants(seen, NOW, (only_at_night, *RULES))
+    assert by_day.status == ReadaptationStatus(granted=("a",), queued=1, waiting_for="the window opens at 00:00")
+    assert by_day.ask_again == opening
+    at_night = decide_grants(seen, NOW.replace(hour=3), (only_at_night, *RULES))
+    assert (set(at_night.status.granted), at_night.status.waiting_for, at_night.ask_again) == ({"a", "b"}, None, None)
 
 
 def entry(number: int, letter: str, state: Any = "Published") -> Version:

@@ -66,6 +66,12 @@ GRANTING = base_model(
     resolved="B", serves=("A", "B"), status={"readaptation": ReadaptationStatus(granted=("support",))}
 )
 
+FULL = base_model(
+    resolved="B",
+    serves=("A", "B"),
+    status={"readaptation": ReadaptationStatus(queued=3, waiting_for="the window opens at 00:00")},
+)
+
 
 def bumped(**fields: Any) -> AdapterSnapshot:
     """An adapter that is served on base A, while the base has become B."""
@@ -289,7 +295,10 @@ CASES = {
     "nothing is there: a Job is due": Case(given=seen(), trained=None),
     "a base bump trains again those that it is the turn of": Case(given=bumped(base=GRANTING), trained=None),
     "a base bump waits for its turn": Case(
-        given=bumped(), trained=("False", "ReadaptationQueued"), waits=True, says="maxParallel"
+        given=bumped(), trained=("False", "ReadaptationQueued"), waits=True, says="has not given it a turn yet"
+    ),
+    "what it waits for is said in the words of its base": Case(
+        given=bumped(base=FULL), trained=("False", "ReadaptationQueued"), waits=True, says="opens at 00:00; 3 wait"
     ),
     "a first training waits for no turn": Case(given=seen(), trained=None),
     "a Job that runs is not stopped for want of a turn": Case(

@@ -211,6 +211,8 @@ class ReadaptationStatus(StatusModel):
     """Adapters that may, until their training has ended: readaptation.maxParallel of them at the same time."""
     queued: int = 0
     """Adapters that wait for their turn."""
+    waiting_for: str | None = Field(default=None, max_length=1024)
+    """What they wait for."""
 
 
 class FailedImports(StatusModel):

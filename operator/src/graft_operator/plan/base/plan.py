@@ -96,21 +96,22 @@ def serving_plan(
     tested = decide_concurrency_test(seen, imported.resolved)
     if tested.due is not None:
         jobs = (*jobs, CreateJob(concurrency_job_manifest(base, tested.due, served_adapters(seen), platform)))
-    gateway = decide_gateway(seen)
+    gateway, grants = decide_gateway(seen), decide_grants(seen, now)
     status = BaseModelStatus(
         observed_generation=base.metadata.generation,
         conditions=base_conditions(seen, imported, revisions, needed.trouble, tested, gateway, now),
         resolved=imported.resolved,
         failed_imports=imported.failed,
         serving=revisions,
-        readaptation=decide_grants(seen, now),
+        readaptation=grants.status,
         adapters=count_adapters(seen, serving.placements.values()),
         concurrency=tested.result,
         replicas=revisions[0].ready_replicas if revisions else 0,
         selector=pod_selector(base, revisions[0]) if revisions else None,
         endpoint=naming.service_url(base.metadata.namespace, base.metadata.name) if revisions else None,
     )
-    delays = [imported.requeue_after, gateway.requeue_after, serving.requeue_after]
+    until_asked = None if grants.ask_again is None else max(0.0, (grants.ask_again - now).total_seconds())
+    delays = [imported.requeue_after, gateway.requeue_after, serving.requeue_after, until_asked]
     return Plan(
         actions=(
             *imported.actions,

@@ -6,8 +6,8 @@ them is looked at first.
 
 Whoever has a grant keeps it until it wants none any more: its training has ended in a version that is served or
 published, or in a stall, or a person has suspended, pinned or deleted it. Of those that wait each of :data:`RULES`
-lets some pass, in their order. A budget, a maintenance window, an approval, or a cutover of all at once is one more
-rule.
+lets some pass, in their order, and says what the others wait for and when it is to be asked again. A budget, a
+maintenance window, an approval, or a cutover of all at once is one more rule.
 """
 
 from __future__ import annotations
@@ -35,18 +35,43 @@ class RuleContext:
     now: datetime
 
 
-Rule = Callable[[RuleContext, Sequence[AdapterOfBase]], Sequence[AdapterOfBase]]
-"""Returns those of the waiting adapters that may begin, in the order in which they were given."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What one rule has decided about those that wait."""
+
+    allowed: Sequence[AdapterOfBase]
+    """Those that may begin as far as it is concerned, in the order in which they were given."""
+    why: str = ""
+    """What the others wait for, in words for people."""
+    ask_again: datetime | None = None
+    """When it may decide otherwise although nothing has happened; None for a rule that no time changes."""
 
 
-def base_stays(granted: RuleContext, waiting: Sequence[AdapterOfBase]) -> Sequence[AdapterOfBase]:
+Rule = Callable[[RuleContext, Sequence[AdapterOfBase]], Ruling]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grants:
+    """What all rules have decided."""
+
+    status: ReadaptationStatus
+    ask_again: datetime | None = None
+    """When somebody may get a grant although nothing has happened."""
+
+
+def base_stays(context: RuleContext, waiting: Sequence[AdapterOfBase]) -> Ruling:
     """Begin nothing on a base that is about to go."""
-    return () if granted.base.metadata.is_deleting else waiting
+    is_going = context.base.metadata.is_deleting
+    return Ruling(allowed=() if is_going else waiting, why="the base is being deleted")
 
 
-def within_max_parallel(granted: RuleContext, waiting: Sequence[AdapterOfBase]) -> Sequence[AdapterOfBase]:
+def within_max_parallel(context: RuleContext, waiting: Sequence[AdapterOfBase]) -> Ruling:
     """Let as many be trained at once as ``readaptation.maxParallel`` says; a lowered limit takes no grant away."""
-    return waiting[: max(0, granted.base.spec.readaptation.max_parallel - len(granted.holders))]
+    limit = context.base.spec.readaptation.max_parallel
+    return Ruling(
+        allowed=waiting[: max(0, limit - len(context.holders))],
+        why=f"{limit} adapters of this base are re-adapted at the same time (readaptation.maxParallel)",
+    )
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -55,8 +80,8 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
-def decide_grants(seen: BaseSnapshot, now: datetime, rules: Sequence[Rule] = RULES) -> ReadaptationStatus:
-    """Return who may be trained anew, and how many wait for it.
+def decide_grants(seen: BaseSnapshot, now: datetime, rules: Sequence[Rule] = RULES) -> Grants:
+    """Return who may be trained anew, how many wait for it, and what for: the first rule's words that holds one back.
 
     First come, first served. A base that changes makes all of its adapters come at the same moment: they go in an order
     that is another one with each base, so that none is always the last.
@@ -66,11 +91,20 @@ def decide_grants(seen: BaseSnapshot, now: datetime, rules: Sequence[Rule] = RUL
         (item for item in seen.adapters if wants_or_holds_grant(item)), key=lambda item: queue_position(seen.base, item)
     )
     holders = tuple(item for item in asking if item.readapting or item.name in held)
+    context = RuleContext(base=seen.base, holders=holders, now=now)
     allowed: Sequence[AdapterOfBase] = [item for item in asking if item not in holders]
+    holding_back: list[Ruling] = []
     for rule in rules:
-        allowed = rule(RuleContext(base=seen.base, holders=holders, now=now), allowed)
-    granted = [item.name for item in (*holders, *allowed)][:PLACES_TO_READAPT]
-    return ReadaptationStatus(granted=tuple(granted), queued=len(asking) - len(granted))
+        ruling = rule(context, allowed)
+        if len(ruling.allowed) < len(allowed):
+            holding_back.append(ruling)
+        allowed = ruling.allowed
+    granted = tuple(item.name for item in (*holders, *allowed))[:PLACES_TO_READAPT]
+    why = holding_back[0].why if holding_back else ""
+    return Grants(
+        status=ReadaptationStatus(granted=granted, queued=len(asking) - len(granted), waiting_for=why or None),
+        ask_again=min((item.ask_again for item in holding_back if item.ask_again is not None), default=None),
+    )
 
 
 def wants_or_holds_grant(adapter: AdapterOfBase) -> bool:

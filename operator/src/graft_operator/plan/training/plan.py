@@ -135,11 +135,9 @@ def readaptation_is_queued(seen: AdapterSnapshot, _: datetime) -> TrainingDecisi
     """A base bump must not start as many Jobs as there are adapters: their base says whose turn it is."""
     if seen.base is None or not is_readaptation(seen) or may_readapt(seen.base.status, seen.adapter.metadata.name):
         return None
-    limit, waiting = seen.base.spec.readaptation.max_parallel, seen.base.status.readaptation.queued
-    message = f"{limit} adapters of this base are re-adapted at the same time (readaptation.maxParallel)"
-    fact = no(
-        "ReadaptationQueued", f"{message}; it waits for its turn" if not waiting else f"{message}; {waiting} wait"
-    )
+    queue = seen.base.status.readaptation
+    message = queue.waiting_for or "its base has not given it a turn yet"
+    fact = no("ReadaptationQueued", f"{message}; {queue.queued} wait" if queue.queued else message)
     return TrainingDecision(trained=fact, waiting=fact)
 
 
