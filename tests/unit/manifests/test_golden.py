@@ -115,3 +115,24 @@ def test_what_is_written(case: str) -> None:
 
 def test_every_case_is_built() -> None:
     assert {path.name for path in CASES.iterdir()} == set(BUILDERS)
+
+
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+@pytest.mark.parametrize("case", BUILDERS)
+def test_only_an_agent_that_asks_the_api_has_a_token_for_it(case: str) -> None:
+    for made in BUILDERS[case](asked_for(case)):
+        spec = made.get("spec", {}).get("template", {}).get("spec")
+        if spec is None:
+            continue
+        assert spec["automountServiceAccountToken"] is False
+        tokens = {volume["name"] for volume in spec["volumes"] if "serviceAccountToken" in str(volume)}
+        containers = [*spec.get("initContainers", ()), *spec["containers"]]
+        mounted = {
+            (container["name"], mount["mountPath"])
+            for container in containers
+            for mount in container["volumeMounts"]
+            if mount["name"] in tokens or mount["mountPath"].startswith(TOKEN_PATH)
+        }
+        assert mounted == ({("agent", TOKEN_PATH)} if case == "serving" else set())

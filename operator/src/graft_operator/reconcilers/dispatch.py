@@ -28,7 +28,7 @@ from graft_operator.reconcilers.snapshots.containers import own_end
 from graft_operator.reconcilers.snapshots.dataset_digests import DatasetDigests
 from graft_operator.reconcilers.snapshots.jobs import job_state
 from graft_operator.reconcilers.snapshots.written_sets import WrittenSets
-from graft_operator.routing import is_serving_pod, owner_key
+from graft_operator.routing import has_agent, owner_key
 from graft_operator.settings import Settings
 
 Clock = Callable[[], datetime]
@@ -114,7 +114,7 @@ class Dispatcher:
             job = dependencies.cache.get(JOBS, metadata["namespace"], metadata.get("labels", {}).get("job-name", ""))
         if job is not None:
             self._job_ended(job)
-        if change.resource == PODS and change.new is None and is_serving_pod(change.body):
+        if change.resource == PODS and change.new is None and has_agent(change.body):
             dependencies.agents.unfollow(metadata["namespace"], metadata["name"])
         if change.resource in (USER_CONFIG_MAPS, CONFIG_MAPS):
             return dependencies.rows.readers(metadata.get("namespace", ""), metadata["name"])
