@@ -33,8 +33,9 @@ logger = logging.getLogger(__name__)
 
 MEMORY_FOLDER = ".agent"
 IDLE_SECONDS = 75.0
-"""After which a client's idle connection is closed; longer than load balancers keep theirs (60 s on AWS)."""
-
+"""After which a client's idle connection is closed; longer than load balancers keep theirs (60 s on AWS). A connection
+is idle until the whole header of a request has come: that is how long one may take, from the connection's beginning or
+from the answer before."""
 
 LINGERING_SECONDS = 2.0
 """For which the rest of a body that nobody wants is taken and thrown away, so that its client reads the answer."""

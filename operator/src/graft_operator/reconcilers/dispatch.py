@@ -17,7 +17,7 @@ from graft_operator.cluster.watching import first_unsynced
 from graft_operator.controller_runtime.controller import Result
 from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
-from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.platform import NetworkAccess, Platform
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
 from graft_operator.reconcilers.dependencies import Dependencies
@@ -49,7 +49,18 @@ def platform_of(settings: Settings) -> Platform:
         registry_secret_name=settings.registry_secret_name,
         engine_args=settings.engine_args,
         engine_env=settings.engine_env,
+        network_access=network_access(settings),
         **{f"{name}_resources": resources for name, resources in settings.resources.items()},
+    )
+
+
+def network_access(settings: Settings) -> NetworkAccess | None:
+    """Return who may reach serving pods; None where no NetworkPolicies are asked for."""
+    policies = settings.network_policies
+    return policies and NetworkAccess(
+        operator_namespace=settings.lease_namespace,
+        client_namespaces=policies.client_namespaces,
+        monitoring_namespaces=policies.monitoring_namespaces,
     )
 
 

@@ -33,6 +33,7 @@ from graft_operator.manifests.workloads.engine import (
     engine_volumes,
     model_arguments,
 )
+from graft_operator.manifests.workloads.network_policy import network_policy
 from graft_operator.manifests.workloads.serving_workload import GRACE_SECONDS, api_service, rolling_deployment
 from graft_registry.documents import engine_name
 
@@ -48,14 +49,15 @@ MODEL_MOUNT: Final[dict[str, Any]] = {"name": "model", "mountPath": "/model", "r
 def merged_model_manifests(
     adapter: LoraAdapter, base: BaseModel, version: ServedVersion, platform: Platform
 ) -> list[dict[str, Any]]:
-    """Return Service, PodDisruptionBudget and Deployment, in the order in which they are needed."""
+    """Return Service, PodDisruptionBudget, NetworkPolicy and Deployment, in the order in which they are needed."""
     metadata = labels.object_meta(
         "LoraAdapter", adapter.metadata, name=naming.merged_name(adapter.metadata.name), component=MERGED
     )
-    selector = {labels.OWNER_UID: adapter.metadata.uid, labels.COMPONENT: MERGED}
+    selector, access = {labels.OWNER_UID: adapter.metadata.uid, labels.COMPONENT: MERGED}, platform.network_access
     return [
         api_service(metadata, selector),
         disruption_budget(metadata, selector),
+        *([network_policy(metadata, selector, access, has_peers=False)] if access else []),
         _deployment(metadata, selector, adapter, base, version, platform),
     ]
 

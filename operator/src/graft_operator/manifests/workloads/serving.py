@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel, ServingRevision
 from graft_operator.manifests import labels, naming
-from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.platform import NetworkAccess, Platform
 from graft_operator.manifests.pods import (
     BASE_DIR,
     base_mounts,
@@ -28,6 +28,7 @@ from graft_operator.manifests.workloads.agent import (
 )
 from graft_operator.manifests.workloads.disruption import disruption_budget
 from graft_operator.manifests.workloads.engine import engine_container, engine_volumes
+from graft_operator.manifests.workloads.network_policy import network_policy
 from graft_operator.manifests.workloads.serving_workload import (
     GRACE_SECONDS,
     api_service,
@@ -72,6 +73,13 @@ def shared_service(base: BaseModel) -> dict[str, Any]:
     name = naming.serving_name(base.metadata.name)
     metadata = labels.object_meta("BaseModel", base.metadata, name=name, component=SERVING)
     return api_service(metadata, base_selector(base))
+
+
+def base_network_policy(base: BaseModel, access: NetworkAccess) -> dict[str, Any]:
+    """Return the NetworkPolicy of the pods of every revision of the base."""
+    name = naming.serving_name(base.metadata.name)
+    metadata = labels.object_meta("BaseModel", base.metadata, name=name, component=SERVING)
+    return network_policy(metadata, base_selector(base), access, has_peers=True)
 
 
 def revision_service(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:

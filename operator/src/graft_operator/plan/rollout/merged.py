@@ -12,7 +12,7 @@ from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterS
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.workloads.merged_model import merged_model_manifests
-from graft_operator.plan.actions import Action, ApplyObject, DeleteObject
+from graft_operator.plan.actions import Action, ApplyObject, DeleteObject, Kind
 from graft_operator.plan.rejections import Rejection
 from graft_operator.plan.rollout.coverage import coverage_in_mode
 from graft_operator.plan.rollout.plan import Rollback, Rollout
@@ -62,7 +62,10 @@ def merged_actions(seen: AdapterSnapshot, rollout: Rollout, platform: Platform) 
             return ()
         return tuple(map(ApplyObject, merged_model_manifests(seen.adapter, seen.base, version, platform)))
     name = naming.merged_name(seen.adapter.metadata.name)
-    return tuple(DeleteObject(kind, name) for kind in ("Service", "Deployment", "PodDisruptionBudget"))
+    kinds: tuple[Kind, ...] = ("Service", "Deployment", "PodDisruptionBudget")
+    # Without policies the operator has no right to delete any: one of former days goes with the adapter.
+    kinds = (*kinds, "NetworkPolicy") if platform.network_access else kinds
+    return tuple(DeleteObject(kind, name) for kind in kinds)
 
 
 def keep_serving_if_deletion_refused(
