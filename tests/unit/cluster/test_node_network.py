@@ -29,3 +29,14 @@ def test_a_node_without_a_share_yet_is_not_counted() -> None:
 
     listing = json.dumps({"items": [item("a", podCIDR="10.244.0.0/24"), item("b")]})
     assert parse_nodes(listing) == [NODES[0]]
+
+
+def test_first_packets_wait_for_a_verdict_and_pass_while_nobody_gives_any() -> None:
+    queued = [line for line in script(NODES[0], NODES).splitlines() if "NFQUEUE" in line]
+    assert len(queued) == 2
+    for line in queued:
+        present, _, added = line.partition(" || ")
+        assert present.replace(" -C ", " -A ").removesuffix(" 2>/dev/null") == added
+        assert added.startswith("iptables -t mangle -A FORWARD ")
+        assert "--ctstate NEW" in added
+        assert added.endswith("--queue-num 100 --queue-bypass")

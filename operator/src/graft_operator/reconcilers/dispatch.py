@@ -57,7 +57,9 @@ def platform_of(settings: Settings) -> Platform:
 def network_access(settings: Settings) -> NetworkAccess | None:
     """Return who may reach serving pods; None where no NetworkPolicies are asked for."""
     policies = settings.network_policies
-    return policies and NetworkAccess(
+    if policies is None:
+        return None
+    return NetworkAccess(
         operator_namespace=settings.lease_namespace,
         client_namespaces=policies.client_namespaces,
         monitoring_namespaces=policies.monitoring_namespaces,
