@@ -93,7 +93,9 @@ def test_the_service_finds_the_pods_and_no_others() -> None:
 
 
 def body(**status: Any) -> dict[str, Any]:
-    return {"metadata": {"name": "p", "namespace": "team-a", "uid": "u", **pod(2)["metadata"]}, "status": status}
+    template = pod(2)
+    metadata = {"name": "p", "namespace": "team-a", "uid": "u", **template["metadata"]}
+    return {"metadata": metadata, "spec": template["spec"], "status": status}
 
 
 def told(state: str, active: int | None) -> Any:
@@ -122,6 +124,14 @@ def test_a_pod_that_kubernetes_calls_ready_serves_nothing_while_its_agent_is_sil
     observed = merged_pod_observed(ServingPod(body=ready, answer=Unreachable("no route")), "support")
     assert observed is not None
     assert (observed.reachable, observed.active, observed.versions) == (False, {}, ())
+
+
+def test_a_pod_of_a_release_without_agents_answers_as_long_as_it_is_ready() -> None:
+    former = body(conditions=[{"type": "Ready", "status": "True"}]) | {"spec": {"containers": [{"name": "engine"}]}}
+    observed = merged_pod_observed(ServingPod(body=former, answer=Unreachable("refused")), "support")
+    assert observed is not None
+    assert observed.active == {2: 100}
+    assert [item.state for item in observed.versions] == ["Proven"]
 
 
 @pytest.mark.parametrize(("state", "expected"), [("Loading", "Failing"), ("Refused", "Refused")])

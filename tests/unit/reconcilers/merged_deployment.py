@@ -37,7 +37,7 @@ def run_merged_deployments(cluster: ClusterInMemory, refused: Refused = frozense
 
 def _go_one_step(cluster: ClusterInMemory, deployment: dict[str, Any], refused: Refused) -> None:
     name, replicas = deployment["metadata"]["name"], deployment["spec"]["replicas"]
-    template = deployment["spec"]["template"]["metadata"]
+    template, spec = deployment["spec"]["template"]["metadata"], deployment["spec"]["template"]["spec"]
     own = [pod for pod in _merged_pods(cluster) if deployment_of(pod) == name]
     current = [pod for pod in own if pod["metadata"]["annotations"] == template["annotations"]]
     for pod in current:
@@ -52,7 +52,9 @@ def _go_one_step(cluster: ClusterInMemory, deployment: dict[str, Any], refused: 
             "controller": True,
         }
         metadata = template | {"ownerReferences": [owner]}
-        cluster.put("Pod", f"{name}-{digest_of(template)[7:13]}-{len(current)}", metadata=metadata, status={})
+        cluster.put(
+            "Pod", f"{name}-{digest_of(template)[7:13]}-{len(current)}", metadata=metadata, spec=spec, status={}
+        )
     outdated = [pod for pod in own if pod not in current]
     # Kubernetes takes those away first that do not answer.
     outdated.sort(key=is_answering)

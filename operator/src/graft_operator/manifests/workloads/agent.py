@@ -10,6 +10,7 @@ from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import container, resources_of, variable
 from graft_operator.manifests.workloads.serving_workload import DRAIN_SECONDS
 
+AGENT: Final = "agent"
 API_KEY_DIR: Final = "/etc/graft/api-keys"
 API_KEY_FILE: Final = "keys"
 
@@ -19,7 +20,7 @@ def agent_manifest(
 ) -> dict[str, Any]:
     """Return the container; it asks clients for the keys of the base, if that has any."""
     return container(
-        "agent",
+        AGENT,
         platform.agent_image,
         platform,
         env=[*env, *api_key_environment(base)],

@@ -12,11 +12,13 @@ from graft_operator.api.meta import ObjectMeta
 from graft_operator.cluster import Cache
 from graft_operator.cluster.resources import DEPLOYMENTS
 from graft_operator.manifests import labels
+from graft_operator.manifests.workloads.agent import AGENT
 from graft_operator.manifests.workloads.merged_model import MERGED
 from graft_operator.plan.snapshot import DeploymentObserved, PodObserved, VersionOnPod
 from graft_operator.reconcilers.snapshots.containers import pod_problem
 from graft_operator.reconcilers.snapshots.deployments import deployment_observed
 from graft_operator.reconcilers.snapshots.serving_pods import (
+    Object,
     ServingPod,
     follow_agents,
     is_leaving,
@@ -45,13 +47,17 @@ def merged_deployment(cache: Cache, adapter: ObjectMeta) -> DeploymentObserved |
 def merged_pod_observed(pod: ServingPod, adapter: str) -> PodObserved | None:
     """Return what a pod serves, by its agent; None for one that does not say which version it was made for.
 
-    What keeps the engine from starting, its agent can't know: the version fails as its containers tell.
+    A pod of a release in which they had none answers once it is ready, until its successor does. What keeps the engine
+    from starting, its agent can't know: the version fails as its containers tell.
     """
     try:
         version = ServedVersion.model_validate_json(pod.body["metadata"].get("annotations", {}).get(labels.VERSION, ""))
     except ValidationError:
         return None
     observed = pod_observed(pod, version.base_digest, adapter)
+    if observed.ready and not runs_agent(pod.body):
+        own = VersionOnPod(number=version.number, digest=version.digest, state="Proven")
+        return replace(observed, active={version.number: 100}, versions=(own,))
     reason, _, message = pod_problem(pod.body).partition(": ")
     if not reason or any(told.state in TOLD for told in observed.versions):
         return observed
@@ -59,3 +65,8 @@ def merged_pod_observed(pod: ServingPod, adapter: str) -> PodObserved | None:
         number=version.number, digest=version.digest, state="Failing", reason=reason, message=message
     )
     return replace(observed, versions=(failing,))
+
+
+def runs_agent(pod: Object) -> bool:
+    """Whether an agent is among the pod's containers."""
+    return any(container.get("name") == AGENT for container in pod.get("spec", {}).get("containers", ()))
