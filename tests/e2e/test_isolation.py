@@ -134,6 +134,18 @@ def test_pods_of_the_base_reach_one_another_and_no_merged_model(isolated: Isolat
 
 
 @pytest.mark.usefixtures("policies")
+def test_what_is_meant_for_peers_reaches_no_other_pod(isolated: Isolated) -> None:
+    tenant = isolated.tenant
+    agent = isolated.container("serving", "agent")
+    sibling, stranger = (tenant.cluster.get("pod", name, tenant.namespace) for name in ("sibling", POD))
+    assert sibling is not None
+    assert stranger is not None
+    # Nobody listens in either of them: what is let through is refused by the pod itself.
+    assert agent.connects(sibling, PEERS) == "refused"
+    assert {port: agent.connects(stranger, port) for port in (API, PEERS)} == {API: "refused", PEERS: "silent"}
+
+
+@pytest.mark.usefixtures("policies")
 def test_the_operator_hears_the_agents_and_only_monitoring_reaches_it(isolated: Isolated, cluster: Cluster) -> None:
     [pod] = cluster.list("pod", release.NAMESPACE, "app.kubernetes.io/component=operator")
     operator = Inside(cluster=cluster, namespace=release.NAMESPACE, pod=pod["metadata"]["name"], container="operator")
