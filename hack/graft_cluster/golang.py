@@ -128,6 +128,13 @@ KUBECONFORM = GoBuild(
     ("github.com/yannh/kubeconform/cmd/kubeconform",),
 )
 
+KUBE_NETWORK_POLICIES = GoBuild(
+    "kube-network-policies",
+    "sigs.k8s.io/kube-network-policies",
+    versions.KUBE_NETWORK_POLICIES,
+    ("sigs.k8s.io/kube-network-policies/cmd",),
+)
+
 KUBECTL = replace(KUBERNETES, name="kubectl", packages=("k8s.io/kubernetes/cmd/kubectl",))
 
 #: The compiler spends much of its time collecting its own garbage: etcd took 111 s of CPU to build, and 76 s with this.
@@ -138,7 +145,7 @@ NODE_PARTS = (KUBERNETES, CONTAINERD, ETCD, COREDNS, PAUSE, KIND)
 #: What is needed or useful beside public images.
 TOOLS = (VERSITYGW, KIND, KUBECTL, HELM, KUBECONFORM)
 #: Everything, where nothing can be pulled; what images wait for comes first.
-ALL = (REGISTRY, VERSITYGW, *NODE_PARTS, HELM, KUBECONFORM)
+ALL = (REGISTRY, VERSITYGW, *NODE_PARTS, HELM, KUBECONFORM, KUBE_NETWORK_POLICIES)
 
 
 def ensure(cache: Cache, steps: Steps, build: GoBuild) -> Path:
@@ -180,7 +187,7 @@ def _build(cache: Cache, steps: Steps, build: GoBuild, folder: Path) -> None:
         flags = ["-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", ldflags, "-o", f"{output}/"]
         step.run(["go", "build", *flags, *(build.packages or ["."])], cwd=work, env=env)
     for path in output.iterdir():
-        if path.name == "server":  # etcd's main package is its module's root
+        if path.name in ("server", "cmd"):  # named after a folder that says nothing
             path.rename(output / build.name)
     output.rename(folder)
     shutil.rmtree(work)

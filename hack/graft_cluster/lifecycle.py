@@ -6,7 +6,17 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from graft_cluster import facts, golang, host, images, kind_config, local_registry, system_images, ways
+from graft_cluster import (
+    facts,
+    golang,
+    host,
+    images,
+    kind_config,
+    local_registry,
+    network_policies,
+    system_images,
+    ways,
+)
 from graft_cluster.cache import Cache
 from graft_cluster.cluster import Cluster
 from graft_cluster.debian import ensure_debian
@@ -90,8 +100,11 @@ class Lifecycle:
             self._create(known)
         else:
             self.cluster.connect(without_cni=self.way is Way.OWN)
+        manifests = self._checkout / "hack" / "manifests"
+        if self.way is Way.OWN:
+            network_policies.enforce(self.cache, self.steps, self.docker, self.cluster, manifests)
         store = ObjectStore(self.cache, self.steps, self.docker)
-        endpoint = store.apply(self.cluster, self._checkout / "hack" / "manifests")
+        endpoint = store.apply(self.cluster, manifests)
         facts.write(self.cache.cluster_env, self._facts(store, endpoint))
 
     def _start_daemon(self) -> None:

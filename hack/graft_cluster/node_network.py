@@ -14,6 +14,8 @@ from graft_cluster.docker import Docker
 from graft_cluster.kind_config import POD_SUBNET
 from graft_cluster.steps import Step
 
+#: Where the first packet of each connection of a pod waits for a verdict; while nobody gives any, it passes.
+POLICY_QUEUE = 100
 CNI_FILE = "/etc/cni/net.d/10-graft.conflist"
 
 
@@ -49,6 +51,9 @@ def script(node: Node, nodes: list[Node]) -> str:
     for other in nodes:
         if other != node:
             lines.append(f"ip route replace {other.pods} via {other.address}")
+    for direction in (f"-s {POD_SUBNET}", f"! -s {POD_SUBNET} -d {POD_SUBNET}"):
+        queued = f"FORWARD {direction} -m conntrack --ctstate NEW -j NFQUEUE --queue-num {POLICY_QUEUE} --queue-bypass"
+        lines.append(f"iptables -t mangle -C {queued} 2>/dev/null || iptables -t mangle -A {queued}")
     lines.append(f"iptables -t nat -C {rule} 2>/dev/null || iptables -t nat -A {rule}")
     lines.append(f"cat > {CNI_FILE}")
     return "\n".join(lines)

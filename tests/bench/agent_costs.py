@@ -94,7 +94,7 @@ def serving(folder: Path, raw: bytes) -> tuple[Lifecycle, ServingPod, Metrics]:
         observer=metrics,
         on_reconciled=lambda: pod.refresh(),
     )
-    pod = ServingPod(name="tiny-0", base=base, peer=None, lifecycle=lifecycle, monitor=monitor)
+    pod = ServingPod(name="tiny-0", base=base, has_base=True, peer=None, lifecycle=lifecycle, monitor=monitor)
     lifecycle.apply(raw)
     assert lifecycle.wanted is not None
     loaded = {}

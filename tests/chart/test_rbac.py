@@ -8,13 +8,14 @@ from typing import Any, get_args
 import pytest
 from tests.chart.conftest import Manifest, Render
 
-from graft_operator.cluster.resources import BASE_MODELS, INFERENCE_POOLS, LORA_ADAPTERS, Resource
+from graft_operator.cluster.resources import BASE_MODELS, INFERENCE_POOLS, LORA_ADAPTERS, NETWORK_POLICIES, Resource
 from graft_operator.cluster.watching import WATCHED
 from graft_operator.plan.actions import Kind
 from graft_operator.reconcilers.executor import OWNED
 
 OPERATOR = "graft-operator"
 HOOK = "graft-release-finalizers"
+WITH_POLICIES = {"networkPolicies": {"enabled": True}}
 
 
 def rules_of(manifests: list[Manifest], account: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -62,7 +63,7 @@ def test_specs_of_users_are_never_replaced(render: Render) -> None:
 def test_operator_may_make_what_it_owns(render: Render, kind: str) -> None:
     applied = {"create"} if kind == "Job" else {"create", "patch"}
     deleted = {"delete"} if kind in get_args(Kind) else set()
-    verbs = verbs_on(render(), OWNED[kind])
+    verbs = verbs_on(render(WITH_POLICIES), OWNED[kind])
     assert verbs >= applied | deleted
     assert verbs <= applied | deleted | {"get", "list", "watch"}
 
@@ -75,11 +76,20 @@ def test_rights_to_inference_pools_can_be_left_out(render: Render) -> None:
         assert verbs_on(manifests, LORA_ADAPTERS, namespace=where), "the other rights stay"
 
 
+def test_rights_to_network_policies_are_there_only_where_they_are_asked_for(render: Render) -> None:
+    for namespaces, where in (([], ""), (["team-a"], "team-a")):
+        verbs = [
+            verbs_on(render({**values, "watchNamespaces": namespaces}), NETWORK_POLICIES, namespace=where)
+            for values in ({}, WITH_POLICIES)
+        ]
+        assert verbs == [set(), {"list", "watch", "create", "patch", "delete"}]
+
+
 @pytest.mark.parametrize(
     "resource", [item.resource for item in WATCHED], ids=lambda resource: f"{resource.plural}{resource.view}"
 )
 def test_operator_may_watch_what_it_listens_to(render: Render, resource: Resource) -> None:
-    assert verbs_on(render(), resource) >= {"list", "watch"}
+    assert verbs_on(render(WITH_POLICIES), resource) >= {"list", "watch"}
 
 
 def test_operator_has_what_the_serving_role_passes_on(render: Render) -> None:

@@ -13,8 +13,9 @@ from graft_operator.agents.client import AGENT_PORT
 from graft_operator.agents.state import EngineStatus, LoadStatus
 from graft_operator.agents.state_parser import state_of
 from graft_operator.api.adapter_status import RolloutProgress
-from graft_operator.manifests import naming
+from graft_operator.manifests import labels, naming
 from graft_operator.manifests.workloads import serving
+from graft_operator.manifests.workloads.merged_model import merged_model_manifests
 from graft_operator.manifests.workloads.serving_workload import GRACE_SECONDS
 from graft_operator.plan.placement.places import place
 from graft_operator.plan.placement.wanted_set import wanted_set
@@ -91,6 +92,40 @@ def test_agent_understands_its_environment() -> None:
     assert settings.max_rank == builders.base_model().spec.serving.max_rank
     assert settings.peer_service_url == naming.service_url(builders.NAMESPACE, "tiny")
     assert RegistryConfig.from_environment(environ).bucket == "graft"
+
+
+def merged_template() -> dict[str, Any]:
+    subject = builders.adapter(serving={"mode": "Merged"})
+    made = merged_model_manifests(subject, builders.base_model(), builders.served_version(2), builders.PLATFORM)
+    template: dict[str, Any] = made[-1]["spec"]["template"]
+    return template
+
+
+def test_agent_of_a_merged_model_understands_its_environment() -> None:
+    [container] = merged_template()["spec"]["containers"]
+    environ = {variable["name"]: str(variable.get("value", "pod-1")) for variable in container["env"]}
+    settings = Settings.from_environment(environ)
+    assert settings.wanted_configmap is None
+    assert settings.peer_service_url == naming.merged_url(builders.NAMESPACE, "support")
+    known = {f"GRAFT_{name.upper()}" for name in Settings.model_fields}
+    assert {name for name in environ if name.startswith("GRAFT_")} <= known
+    fetching, engine = merged_template()["spec"]["initContainers"]
+    assert f"--manifest={settings.merged_manifest}" in fetching["args"]
+    [volume] = [item for item in merged_template()["spec"]["volumes"] if item["name"] == "wanted"]
+    [mount] = [item for item in container["volumeMounts"] if item["name"] == "wanted"]
+    [file] = volume["downwardAPI"]["items"]
+    assert str(settings.wanted_file) == f"{mount['mountPath']}/{file['path']}"
+    assert f"--port={naming.ENGINE_PORT}" in engine["args"]
+    assert settings.engine_url == f"http://127.0.0.1:{naming.ENGINE_PORT}"
+
+
+def test_agent_of_a_merged_model_wants_the_version_that_its_engine_serves() -> None:
+    template = merged_template()
+    read = parse_wanted_set(template["metadata"]["annotations"][labels.WANTED].encode())
+    [adapter] = read.adapters
+    [share] = adapter.desired_route
+    assert share.version.number == 2
+    assert f"--served-model-name={share.version.engine_name}" in template["spec"]["initContainers"][1]["args"]
 
 
 def test_agent_has_ended_before_kubernetes_kills_it() -> None:

@@ -40,6 +40,7 @@ ORDER = (
     "test_distributed",
     "test_latency",
     "test_deletion",
+    "test_isolation",
     "test_gateway",
     "test_crds",
     "test_named_namespaces",

@@ -34,9 +34,10 @@ def answer_text(token_ids: list[int]) -> str:
 class FakeEngine:
     """One engine on one port; `crash` and `start` as often as a test likes."""
 
-    def __init__(self, port: int, *, base_model: str = "tiny") -> None:
+    def __init__(self, port: int, *, base_model: str = "tiny", weights: bytes = BASE_WEIGHTS) -> None:
         self.port = port
         self.base_model = base_model
+        self.weights = weights
         self.adapters: dict[str, str] = {}
         self.refuses: set[str] = set()
         """Adapter names (before `--`) whose load gets the engine's 500."""
@@ -154,7 +155,7 @@ class FakeEngine:
 
     def _weights(self, model: str) -> bytes | None:
         if model == self.base_model:
-            return BASE_WEIGHTS
+            return self.weights
         if model not in self.adapters:
             return None
         if model.split("--")[0] in self.ignores:

@@ -11,6 +11,7 @@ from aiohttp import web
 from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
+from graft_serving import agent
 from graft_serving.proxy import relay
 
 BODY = json.dumps({"model": "support", "prompt": "hello", "max_tokens": 2}).encode()
@@ -34,6 +35,33 @@ async def raw(pod: Pod, head: bytes, body: bytes) -> tuple[int, dict[str, Any]]:
 
 def length(size: int) -> bytes:
     return b"Content-Length: %d\r\n" % size
+
+
+@pytest.mark.parametrize("answered_before", [False, True])
+async def test_a_header_that_comes_by_drops_has_its_time(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, answered_before: bool
+) -> None:
+    monkeypatch.setattr(agent, "IDLE_SECONDS", 1.0)
+    async with pod.agent():
+        reader, writer = await asyncio.open_connection("127.0.0.1", pod.settings.api_port)
+        if answered_before:
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"ok\n")
+        began = asyncio.get_running_loop().time()
+        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+
+        async def drip() -> None:
+            while True:
+                writer.write(b"a")
+                await asyncio.sleep(0.1)
+
+        dripping = asyncio.create_task(drip())
+        try:
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+        finally:
+            dripping.cancel()
+        assert asyncio.get_running_loop().time() - began >= 0.5
 
 
 BROKEN: dict[str, tuple[bytes, bytes, int, str]] = {

@@ -41,6 +41,11 @@ namespace by name.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [list, watch, create, patch, delete]
+{{- if .Values.networkPolicies.enabled }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list, watch, create, patch, delete]
+{{- end }}
 {{- if .Values.rbac.inferencePools }}
 - apiGroups: [inference.networking.k8s.io]
   resources: [inferencepools]

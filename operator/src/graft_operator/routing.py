@@ -20,6 +20,7 @@ from graft_operator.cluster.resources import (
 from graft_operator.controller_runtime.fair_order import Priority
 from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
+from graft_operator.manifests.workloads.merged_model import MERGED
 from graft_operator.manifests.workloads.serving import SERVING
 
 Body = Mapping[str, Any]
@@ -56,9 +57,11 @@ def keys_of(change: Change, cache: Cache) -> Iterable[Routed]:
 
 
 def adapters_of_pod(cache: Cache, namespace: str, name: str) -> int:
-    """Return how many adapters a serving pod may know of: those that name its base."""
+    """Return how many adapters a serving pod may know of: those that name its base, or its own that is merged."""
     body = cache.get(PODS, namespace, name)
     owner = owner_key(body) if body is not None else None
+    if isinstance(owner, AdapterKey):
+        return 1
     return 0 if owner is None else len(cache.adapters_of(namespace, owner.name))
 
 
@@ -196,8 +199,13 @@ def owner_key(child: Body) -> Key | None:
 
 
 def is_serving_pod(body: Body) -> bool:
-    """Tell whether the pod runs a serving agent."""
+    """Tell whether the pod is one of a base's."""
     return (body["metadata"].get("labels") or {}).get(labels.COMPONENT) == SERVING
+
+
+def has_agent(body: Body) -> bool:
+    """Tell whether the pod runs a serving agent: those of bases and of merged models do."""
+    return (body["metadata"].get("labels") or {}).get(labels.COMPONENT) in (SERVING, MERGED)
 
 
 def is_ready(pod: Body) -> bool:

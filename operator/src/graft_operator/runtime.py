@@ -11,7 +11,7 @@ from graft_operator.agents import AgentNews, Agents
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster import Cache, Change, Cluster
 from graft_operator.cluster.leases import ClusterLeaseStore
-from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, PODS
+from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, NETWORK_POLICIES, PODS
 from graft_operator.cluster.watching import informers, wait_for_sync
 from graft_operator.controller_runtime.controller import RECONCILE_TIMEOUT_SECONDS, run_worker
 from graft_operator.controller_runtime.fair_order import Priority
@@ -92,6 +92,7 @@ class Operator:
                     settings.watch_namespaces,
                     relist_seconds=settings.resync_seconds,
                     beat=beat,
+                    without=() if settings.network_policies else (NETWORK_POLICIES,),
                 )
             ]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, ValidationError
+from pydantic.alias_generators import to_camel
 
 from graft_operator.manifests.platform import ContainerResources
 from graft_registry.config import RegistryConfig
@@ -29,6 +30,17 @@ def _own_identity() -> str:
 
 NamespaceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Image = Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
+
+
+class NetworkPolicies(BaseModel):
+    """Who may reach serving pods, besides the operator and, of their API, the pods of their own namespace."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    client_namespaces: tuple[NamespaceName, ...] = ()
+    """Whose pods may ask the API; empty for everybody's."""
+    monitoring_namespaces: tuple[NamespaceName, ...] = ()
+    """Whose pods may read metrics."""
 
 
 class Settings(BaseModel):
@@ -69,6 +81,9 @@ class Settings(BaseModel):
     """JSON list of arguments for every engine, before those of the BaseModel."""
     engine_env: Json[dict[str, str]] = Field(default_factory=dict)
     """JSON object with the environment of every engine."""
+    network_policies: Json[NetworkPolicies] | None = None
+    """JSON object, such as `{"monitoringNamespaces": ["monitoring"]}`: NetworkPolicies for serving pods. Without it
+    none are made."""
     resources: Json[dict[Literal["fetch", "agent", "import", "test"], ContainerResources]] = Field(default_factory=dict)
     """JSON object with the requests and limits of Graft's own containers in tenants' pods, where they are to be others
     than the defaults: `{"agent": {"limits": {"cpu": "4", "memory": "2Gi"}}}`."""

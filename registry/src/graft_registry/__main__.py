@@ -88,6 +88,8 @@ def run_fetch_version(arguments: argparse.Namespace, environ: Mapping[str, str])
     stored = registry.read(arguments.number, arguments.digest)
     if not arguments.file:
         registry.fetch(stored, arguments.destination)
+    if arguments.manifest is not None:
+        arguments.manifest.write_bytes(stored.manifest.to_bytes())
     for path in arguments.file:
         registry.fetch_file(stored, path, arguments.destination / path)
     return Outcome(outcome="Fetched", digest=stored.digest, number=stored.manifest.number)
@@ -131,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_version(bringing)
     bringing.add_argument("--file", action="append", default=[], help="bring only this one; may be given several times")
     bringing.add_argument("--destination", type=Path, required=True, help="a directory; all files need a new one")
+    bringing.add_argument("--manifest", type=Path, help="a file for the version's manifest")
     bringing.set_defaults(command=run_fetch_version)
     verifying = commands.add_parser("verify", help="re-hash every file of a version")
     _add_version(verifying)

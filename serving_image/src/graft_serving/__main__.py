@@ -6,11 +6,12 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import uvloop
 
 from graft_registry.config import RegistryConfig
+from graft_registry.s3.store import ObjectStore
 from graft_serving.adapters.credentials import RegistryStore
 from graft_serving.agent import Agent
 from graft_serving.settings import Settings
@@ -29,14 +30,32 @@ def wanted_sets(settings: Settings) -> AsyncIterator[bytes]:
     return watch.wanted_sets()
 
 
-async def serve(settings: Settings, registry: RegistryStore) -> None:
+def open_registry(settings: Settings) -> Callable[[], ObjectStore]:
+    """What opens the registry. A pod whose version is merged has no need of it, and is told of none.
+
+    Raises:
+        ValueError: it can't be opened; the message names the variable.
+    """
+    if settings.merged_manifest is not None:
+        return no_registry
+    registry = RegistryStore(RegistryConfig.from_environment(), settings.registry_keys_dir)
+    registry.open()
+    return registry.open
+
+
+def no_registry() -> ObjectStore:
+    """Nothing is fetched on a pod whose version is merged."""
+    raise AssertionError("a pod whose version is merged has no registry")
+
+
+async def serve(settings: Settings, open_store: Callable[[], ObjectStore]) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with (
-        Agent.composed(settings, open_store=registry.open, wanted_sets=wanted_sets(settings)) as agent,
+        Agent.composed(settings, open_store=open_store, wanted_sets=wanted_sets(settings)) as agent,
         agent.running(),
     ):
         await stop.wait()
@@ -47,15 +66,14 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_environment()
-        registry = RegistryStore(RegistryConfig.from_environment(), settings.registry_keys_dir)
-        registry.open()
+        open_store = open_registry(settings)
     except ValueError as error:
         logging.getLogger(__name__).error("the configuration is not usable: %s", error)
         return CONFIGURATION_ERROR
     # What has been imported stays until the end: without it a full collection is over before a client notices.
     gc.freeze()
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(serve(settings, registry))
+        uvloop.run(serve(settings, open_store))
     return 0
 
 

@@ -10,14 +10,10 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-from graft_registry.documents import BaseManifest
 from graft_registry.s3.store import ObjectStore
 from graft_serving.adapters.bring_up import BringUpSequence
-from graft_serving.adapters.cache import AdapterCache
-from graft_serving.adapters.checks import version_check
 from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
 from graft_serving.adapters.memory import Memory
-from graft_serving.adapters.registry_source import RegistrySource
 from graft_serving.adapters.scoring import Scoring
 from graft_serving.api.api_keys import ApiKeys
 from graft_serving.api.intake import Intake
@@ -25,6 +21,7 @@ from graft_serving.api.router import Router
 from graft_serving.api.waiting_room import WaitingRoom
 from graft_serving.engine.client import EngineClient
 from graft_serving.engine.monitor import EngineMonitor
+from graft_serving.modes import Subject, engine_client, subject_of
 from graft_serving.proxy.dispatch import Dispatcher
 from graft_serving.proxy.relay import upstream_session
 from graft_serving.settings import Settings
@@ -34,11 +31,11 @@ from graft_serving.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-BASE_MANIFEST = ".graft/base.json"
 MEMORY_FOLDER = ".agent"
 IDLE_SECONDS = 75.0
-"""After which a client's idle connection is closed; longer than load balancers keep theirs (60 s on AWS)."""
-
+"""After which a client's idle connection is closed; longer than load balancers keep theirs (60 s on AWS). A connection
+is idle until the whole header of a request has come: that is how long one may take, from the connection's beginning or
+from the answer before."""
 
 LINGERING_SECONDS = 2.0
 """For which the rest of a body that nobody wants is taken and thrown away, so that its client reads the answer."""
@@ -70,27 +67,26 @@ class Agent:
         """Compose the agent; the registry's store is opened whenever a version is fetched."""
         self._settings = settings
         self._wanted_sets = wanted_sets
-        base = BaseManifest.from_bytes((settings.base_dir / BASE_MANIFEST).read_bytes())
+        subject = subject_of(settings, open_store)
         metrics = Metrics()
-        engine = _engine_client(settings, sessions.control)
+        engine = engine_client(settings, sessions.control)
         self._monitor = EngineMonitor(
-            _engine_client(settings, sessions.watch),
+            engine_client(settings, sessions.watch, subject.engine),
             poll_seconds=settings.engine_poll_seconds,
             on_change=lambda: self.lifecycle.wake(),
         )
-        cache = AdapterCache(settings.adapters_dir, RegistrySource(open_store, settings.namespace))
         self.lifecycle = Lifecycle(
-            _lifecycle_settings(settings, base),
-            cache=cache,
-            bring_up=_bring_up_sequence(settings, base, cache, engine, self._monitor, metrics),
+            _lifecycle_settings(settings, subject),
+            cache=subject.versions,
+            bring_up=_bring_up_sequence(settings, subject, engine, self._monitor, metrics),
             monitor=self._monitor,
             memory=Memory(settings.adapters_dir / MEMORY_FOLDER),
             observer=metrics,
             on_reconciled=self._reconciled,
         )
-        self._pod = _serving_pod(settings, base, self.lifecycle, self._monitor)
-        self._scoring = _scoring(settings, self._pod, self.lifecycle, cache, engine, self._monitor)
-        self.router = _router(settings, base, self._pod, sessions.proxied, metrics)
+        self._pod = _serving_pod(settings, subject, self.lifecycle, self._monitor)
+        self._scoring = _scoring(settings, self._pod, self.lifecycle, subject, engine, self._monitor)
+        self.router = _router(settings, subject, self._pod, sessions.proxied, metrics)
         self._admin = admin_application(
             state=self._pod.state,
             revision=self._pod.revision,
@@ -175,35 +171,22 @@ class Agent:
             await asyncio.gather(*(runner.cleanup() for _, runner in runners))
 
 
-def _engine_client(settings: Settings, session: aiohttp.ClientSession) -> EngineClient:
-    return EngineClient(
-        session,
-        settings.engine_url,
-        load_timeout=settings.engine_load_timeout_seconds,
-        generate_timeout=settings.engine_generate_timeout_seconds,
-    )
-
-
-def _lifecycle_settings(settings: Settings, base: BaseManifest) -> LifecycleSettings:
+def _lifecycle_settings(settings: Settings, subject: Subject) -> LifecycleSettings:
     return LifecycleSettings(
         pod=settings.pod,
-        base_digest=base.digest,
+        base_digest=subject.base.digest,
         retry_seconds=settings.retry_seconds,
         cache_bytes=settings.cache_bytes,
+        has_base=subject.has_base,
     )
 
 
 def _bring_up_sequence(
-    settings: Settings,
-    base: BaseManifest,
-    cache: AdapterCache,
-    engine: EngineClient,
-    monitor: EngineMonitor,
-    metrics: Metrics,
+    settings: Settings, subject: Subject, engine: EngineClient, monitor: EngineMonitor, metrics: Metrics
 ) -> BringUpSequence:
     return BringUpSequence(
-        cache=cache,
-        check=version_check(base, max_rank=settings.max_rank),
+        cache=subject.versions,
+        check=subject.check,
         engine=engine,
         monitor=monitor,
         observer=metrics,
@@ -211,9 +194,14 @@ def _bring_up_sequence(
     )
 
 
-def _serving_pod(settings: Settings, base: BaseManifest, lifecycle: Lifecycle, monitor: EngineMonitor) -> ServingPod:
+def _serving_pod(settings: Settings, subject: Subject, lifecycle: Lifecycle, monitor: EngineMonitor) -> ServingPod:
     return ServingPod(
-        name=settings.pod, base=base, peer=settings.peer_service_url, lifecycle=lifecycle, monitor=monitor
+        name=settings.pod,
+        base=subject.base,
+        has_base=subject.has_base,
+        peer=settings.peer_service_url,
+        lifecycle=lifecycle,
+        monitor=monitor,
     )
 
 
@@ -221,13 +209,13 @@ def _scoring(
     settings: Settings,
     pod: ServingPod,
     lifecycle: Lifecycle,
-    cache: AdapterCache,
+    subject: Subject,
     engine: EngineClient,
     monitor: EngineMonitor,
 ) -> Scoring:
     return Scoring(
         lifecycle=lifecycle,
-        cache=cache,
+        cache=subject.versions,
         engine=engine,
         monitor=monitor,
         retry_seconds=settings.retry_seconds,
@@ -236,7 +224,7 @@ def _scoring(
 
 
 def _router(
-    settings: Settings, base: BaseManifest, pod: ServingPod, session: aiohttp.ClientSession, metrics: Metrics
+    settings: Settings, subject: Subject, pod: ServingPod, session: aiohttp.ClientSession, metrics: Metrics
 ) -> Router:
     keys = ApiKeys(settings.api_key_file) if settings.api_key_file else None
     return Router(
@@ -249,7 +237,7 @@ def _router(
             request_seconds=settings.request_timeout_seconds,
             prove=keys.proof_for if keys else None,
         ),
-        base_digest=base.digest,
+        base_digest=subject.base.digest,
         metrics=metrics,
         keys=keys,
         waiting_room=WaitingRoom(settings.load_wait_seconds),

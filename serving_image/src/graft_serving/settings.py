@@ -33,6 +33,9 @@ class Settings(BaseModel):
     base_dir: Path = Path("/base")
     adapters_dir: Path = Path("/adapters")
     """Shared with the engine, at the same path in both containers."""
+    merged_manifest: Path | None = None
+    """The manifest of the version that is merged into the engine's model, under whose name the engine serves it. There
+    are no other versions on such a pod then, no base, and nothing to load."""
     max_rank: Annotated[int, Field(ge=1)] = 16
     """The engine's `--max-lora-rank`; 16 is vLLM's default."""
     loads_at_once: Annotated[int, Field(ge=1, le=64)] = 4

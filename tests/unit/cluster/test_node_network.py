@@ -1,6 +1,10 @@
 import json
+from pathlib import Path
 
-from graft_cluster.node_network import Node, conflist, parse_nodes, script
+import yaml
+
+from graft_cluster.network_policies import MANIFEST
+from graft_cluster.node_network import POLICY_QUEUE, Node, conflist, parse_nodes, script
 
 NODES = [
     Node("a", "172.18.0.2", "10.244.0.0/24"),
@@ -29,3 +33,23 @@ def test_a_node_without_a_share_yet_is_not_counted() -> None:
 
     listing = json.dumps({"items": [item("a", podCIDR="10.244.0.0/24"), item("b")]})
     assert parse_nodes(listing) == [NODES[0]]
+
+
+def test_first_packets_wait_for_a_verdict_and_pass_while_nobody_gives_any() -> None:
+    queued = [line for line in script(NODES[0], NODES).splitlines() if "NFQUEUE" in line]
+    assert len(queued) == 2
+    for line in queued:
+        present, _, added = line.partition(" || ")
+        assert present.replace(" -C ", " -A ").removesuffix(" 2>/dev/null") == added
+        assert added.startswith("iptables -t mangle -A FORWARD ")
+        assert "--ctstate NEW" in added
+        assert added.endswith("--queue-num 100 --queue-bypass")
+
+
+def test_who_gives_verdicts_looks_into_the_queue_that_the_nodes_fill() -> None:
+    manifests = list(yaml.safe_load_all((Path("hack/manifests") / MANIFEST).read_text()))
+    [spec] = [item["spec"]["template"]["spec"] for item in manifests if item["kind"] == "DaemonSet"]
+    [container] = spec["containers"]
+    assert f"--nfqueue-id={POLICY_QUEUE}" in container["args"]
+    assert container["image"] == "$(IMAGE)"
+    assert spec["hostNetwork"] is True

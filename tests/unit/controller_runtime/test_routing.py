@@ -364,3 +364,8 @@ def test_a_child_belongs_to_whom_its_marks_name(
 )
 def test_serving_pods_are_known_by_their_component(labels: dict[str, str] | None, serves: bool) -> None:
     assert routing.is_serving_pod({"metadata": {"labels": labels}}) == serves
+
+
+def test_pods_of_merged_models_have_agents_but_are_none_of_a_base() -> None:
+    merged = {"metadata": {"labels": {"graft.dev/component": "merged"}}}
+    assert (routing.is_serving_pod(merged), routing.has_agent(merged)) == (False, True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,21 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests.jobs.concurrency_job import concurrency_job_manifest
 from graft_operator.manifests.jobs.distributed_job import rendezvous_services
 from graft_operator.manifests.jobs.import_job import import_job_manifest
+from graft_operator.manifests.platform import NetworkAccess
 from graft_operator.manifests.workloads.access import access_manifests
 from graft_operator.manifests.workloads.inference_pool import inference_pool
 from graft_operator.manifests.workloads.merged_model import merged_model_manifests
-from graft_operator.manifests.workloads.serving import revision_manifests, shared_service
+from graft_operator.manifests.workloads.serving import base_network_policy, revision_manifests, shared_service
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.job import job_to_create
 
 CASES = Path("tests/data/manifests")
 HEADER = "# Written by tests/unit/manifests/test_golden.py with GRAFT_UPDATE_GOLDEN=1 from input.yaml beside it.\n"
+
+OPEN = NetworkAccess(operator_namespace="graft-system")
+RESTRICTED = NetworkAccess(
+    operator_namespace="graft-system", client_namespaces=("web",), monitoring_namespaces=("monitoring",)
+)
 
 Documents = dict[str, Any]
 """What is asked for: objects by their kind, and under ``Also`` what the operator has found out besides."""
@@ -59,6 +66,14 @@ def serving(given: Documents) -> list[dict[str, Any]]:
     ]
 
 
+def network_policies(given: Documents) -> list[dict[str, Any]]:
+    adapter, base = LoraAdapter.model_validate(given["LoraAdapter"]), BaseModel.model_validate(given["BaseModel"])
+    made = [base_network_policy(base, access) for access in (OPEN, RESTRICTED)]
+    version = ServedVersion.model_validate(given["Also"]["version"])
+    merged = merged_model_manifests(adapter, base, version, replace(PLATFORM, network_access=RESTRICTED))
+    return [*made, *(item for item in merged if item["kind"] == "NetworkPolicy")]
+
+
 def merged_model(given: Documents) -> list[dict[str, Any]]:
     adapter, base = LoraAdapter.model_validate(given["LoraAdapter"]), BaseModel.model_validate(given["BaseModel"])
     return merged_model_manifests(adapter, base, ServedVersion.model_validate(given["Also"]["version"]), PLATFORM)
@@ -81,6 +96,7 @@ BUILDERS: dict[str, Callable[[Documents], list[dict[str, Any]]]] = {
     "import": import_of_a_base,
     "import-from-claim": import_of_a_base,
     "merged-model": merged_model,
+    "network-policies": network_policies,
     "serving": serving,
     "training": training,
     "training-distributed": training,
@@ -115,3 +131,24 @@ def test_what_is_written(case: str) -> None:
 
 def test_every_case_is_built() -> None:
     assert {path.name for path in CASES.iterdir()} == set(BUILDERS)
+
+
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+@pytest.mark.parametrize("case", BUILDERS)
+def test_only_an_agent_that_asks_the_api_has_a_token_for_it(case: str) -> None:
+    for made in BUILDERS[case](asked_for(case)):
+        spec = made.get("spec", {}).get("template", {}).get("spec")
+        if spec is None:
+            continue
+        assert spec["automountServiceAccountToken"] is False
+        tokens = {volume["name"] for volume in spec["volumes"] if "serviceAccountToken" in str(volume)}
+        containers = [*spec.get("initContainers", ()), *spec["containers"]]
+        mounted = {
+            (container["name"], mount["mountPath"])
+            for container in containers
+            for mount in container["volumeMounts"]
+            if mount["name"] in tokens or mount["mountPath"].startswith(TOKEN_PATH)
+        }
+        assert mounted == ({("agent", TOKEN_PATH)} if case == "serving" else set())

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from subprocess import run
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from tests.builders import PLATFORM, adapter, base_model, served_version
 from tests.unit.manifests.pod_security import violations
 
+from graft_operator.agents import Unreachable
+from graft_operator.agents.state_parser import state_of
 from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.workloads.merged_model import merged_model_manifests
 from graft_operator.reconcilers.snapshots.merged_pods import merged_pod_observed
+from graft_operator.reconcilers.snapshots.serving_pods import ServingPod
+from graft_registry.documents import engine_name
 
 BASE = base_model(serving={"replicas": 3, "image": "vllm:1", "engineArgs": ["--dtype=bfloat16"], "maxModelLength": 64})
+WITH_KEYS = base_model(serving={"apiKeySecretRef": {"name": "tiny-keys", "key": "clients"}})
 
 
 def manifests(number: int = 1, **spec: Any) -> list[dict[str, Any]]:
@@ -30,24 +32,46 @@ def pod(number: int = 1) -> dict[str, Any]:
     return template
 
 
+def containers_of(spec: dict[str, Any]) -> dict[str, Any]:
+    return {container["name"]: container for container in (*spec["initContainers"], *spec["containers"])}
+
+
 def test_the_pod_fits_the_restricted_standard_and_has_no_api_token() -> None:
-    assert violations(pod()["spec"]) == []
-    assert pod()["spec"]["automountServiceAccountToken"] is False
-    containers = [*pod()["spec"]["initContainers"], *pod()["spec"]["containers"]]
+    spec = pod()["spec"]
+    assert violations(spec) == []
+    assert spec["automountServiceAccountToken"] is False
+    containers = containers_of(spec).values()
     assert all(container["securityContext"]["readOnlyRootFilesystem"] for container in containers)
+    assert not any("projected" in volume for volume in spec["volumes"])
     mounted = {mount["name"] for container in containers for mount in container["volumeMounts"]}
-    assert mounted == {volume["name"] for volume in pod()["spec"]["volumes"]}
+    assert mounted == {volume["name"] for volume in spec["volumes"]}
 
 
-def test_the_engine_is_the_bases_and_loads_no_adapters() -> None:
-    engine = pod()["spec"]["containers"][0]
+def test_the_engine_is_the_bases_on_loopback_and_loads_no_adapters() -> None:
+    containers = containers_of(pod()["spec"])
+    engine, version = containers["engine"], served_version(1)
+    name = engine_name("support", 1, version.digest)
     assert engine["image"] == "vllm:1"
-    assert {"--served-model-name=support", "--dtype=bfloat16", "--max-model-len=64"} <= set(engine["args"])
+    assert {f"--served-model-name={name}", "--dtype=bfloat16", "--max-model-len=64"} <= set(engine["args"])
+    assert {"--host=127.0.0.1", f"--port={naming.ENGINE_PORT}"} <= set(engine["args"])
+    assert "ports" not in engine
     assert "--enable-lora" not in engine["args"]
     assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in {variable["name"] for variable in engine["env"]}
-    fetching = pod()["spec"]["initContainers"][0]
-    destination = next(argument for argument in fetching["args"] if argument.startswith("--destination="))
+    destination = next(item for item in containers["fetch-version"]["args"] if item.startswith("--destination="))
     assert f"--model={destination.partition('=')[2]}/merged" in engine["args"]
+
+
+def test_the_agent_alone_is_reached_and_asks_for_the_keys_of_the_base() -> None:
+    subject = adapter(serving={"mode": "Merged"})
+    spec = merged_model_manifests(subject, WITH_KEYS, served_version(1), PLATFORM)[-1]["spec"]["template"]["spec"]
+    containers = containers_of(spec)
+    ports = {name: [port["containerPort"] for port in one.get("ports", ())] for name, one in containers.items()}
+    assert ports == {"fetch-version": [], "engine": [], "agent": [8000, 8002, 8090]}
+    assert containers["agent"]["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "state"}
+    [mount] = [mount for mount in containers["agent"]["volumeMounts"] if mount["name"] == "api-keys"]
+    assert {"name": "GRAFT_API_KEY_FILE", "value": f"{mount['mountPath']}/keys"} in containers["agent"]["env"]
+    assert "api-keys" not in {mount["name"] for mount in containers["engine"]["volumeMounts"]}
+    assert "envFrom" not in containers["agent"], "nothing is fetched by it"
 
 
 def test_a_new_version_is_a_rolling_update_that_takes_no_pod_away_before_its_successor_answers() -> None:
@@ -64,48 +88,56 @@ def test_the_service_finds_the_pods_and_no_others() -> None:
     selector = deployment["spec"]["selector"]["matchLabels"]
     assert service["spec"]["selector"] == budget["spec"]["selector"]["matchLabels"] == selector
     assert selector.items() <= pod()["metadata"]["labels"].items()
-    assert selector[labels.COMPONENT] != "serving", "an agent would be looked for in these pods"
+    assert selector[labels.COMPONENT] != "serving", "they are none of the base's pods"
     assert naming.merged_url("team-a", "support") == f"http://{service['metadata']['name']}.team-a.svc:8000"
 
 
-@pytest.mark.parametrize(("ready", "active"), [(True, {2: 100}), (False, {})])
-def test_a_pod_tells_which_version_it_serves(ready: bool, active: dict[int, int]) -> None:
-    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
-    body = {"metadata": {"name": "p", **pod(2)["metadata"]}, "status": {"conditions": conditions}}
-    observed = merged_pod_observed(body)
+def body(**status: Any) -> dict[str, Any]:
+    template = pod(2)
+    metadata = {"name": "p", "namespace": "team-a", "uid": "u", **template["metadata"]}
+    return {"metadata": metadata, "spec": template["spec"], "status": status}
+
+
+def told(state: str, active: int | None) -> Any:
+    wanted = json.loads(pod(2)["metadata"]["annotations"][labels.WANTED])
+    [adapter_entry] = wanted["adapters"]
+    version = {**adapter_entry["versions"][0], "state": state, "reason": "", "message": ""}
+    shares = [] if active is None else [{"number": active, "weight": 100}]
+    entry = {"name": "support", "active": shares, "versions": [version]}
+    pod_state = {"pod": "p", "engine": {"state": "Ready"}, "ready": True, "adapters": [entry]}
+    return state_of({"schema": "graft.dev/agent/v1", **pod_state})
+
+
+@pytest.mark.parametrize(("state", "active"), [("Proven", {2: 100}), ("Refused", {}), ("Loading", {})])
+def test_a_pod_serves_what_its_agent_says(state: str, active: dict[int, int]) -> None:
+    ready = body(conditions=[{"type": "Ready", "status": "True"}])
+    observed = merged_pod_observed(ServingPod(body=ready, answer=told(state, next(iter(active), None))), "support")
     assert observed is not None
-    assert (observed.ready, observed.active) == (ready, active)
+    assert (observed.ready, observed.reachable, observed.active) == (True, True, active)
     version: ServedVersion = served_version(2)
-    assert (observed.versions[0].number, observed.versions[0].digest) == (2, version.digest)
+    assert [(item.number, item.digest, item.state) for item in observed.versions] == [(2, version.digest, state)]
     assert observed.base_digest == version.base_digest
 
 
-class Engine(BaseHTTPRequestHandler):
-    """Answers as an engine whose first inference works, or doesn't."""
-
-    works = True
-    asked: ClassVar[dict[str, Any]] = {}
-
-    def do_POST(self) -> None:
-        Engine.asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        body = b'{"choices": [{"text": "x"}]}' if self.works else b'{"error": "dead"}'
-        self.send_response(200 if self.works else 500)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Be quiet."""
+def test_a_pod_that_kubernetes_calls_ready_serves_nothing_while_its_agent_is_silent() -> None:
+    ready = body(conditions=[{"type": "Ready", "status": "True"}])
+    observed = merged_pod_observed(ServingPod(body=ready, answer=Unreachable("no route")), "support")
+    assert observed is not None
+    assert (observed.reachable, observed.active, observed.versions) == (False, {}, ())
 
 
-@pytest.mark.parametrize("works", [True, False])
-def test_a_pod_is_started_when_it_has_generated_a_token(works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Engine, "works", works)
-    server = HTTPServer(("127.0.0.1", 0), Engine)
-    thread = threading.Thread(target=server.handle_request)
-    thread.start()
-    *question, url = pod()["spec"]["containers"][0]["startupProbe"]["exec"]["command"]
-    finished = run([*question, url.replace("8000", str(server.server_port))], capture_output=True, check=False)
-    thread.join()
-    server.server_close()
-    assert (finished.returncode == 0) == works
-    assert Engine.asked == {"model": "support", "prompt": "1", "max_tokens": 1}
+def test_a_pod_of_a_release_without_agents_answers_as_long_as_it_is_ready() -> None:
+    former = body(conditions=[{"type": "Ready", "status": "True"}]) | {"spec": {"containers": [{"name": "engine"}]}}
+    observed = merged_pod_observed(ServingPod(body=former, answer=Unreachable("refused")), "support")
+    assert observed is not None
+    assert observed.active == {2: 100}
+    assert [item.state for item in observed.versions] == ["Proven"]
+
+
+@pytest.mark.parametrize(("state", "expected"), [("Loading", "Failing"), ("Refused", "Refused")])
+def test_an_engine_that_can_not_start_is_told_unless_the_agent_knows_more(state: str, expected: str) -> None:
+    waiting = {"name": "engine", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    answer = told(state, None)
+    observed = merged_pod_observed(ServingPod(body=body(initContainerStatuses=[waiting]), answer=answer), "support")
+    assert observed is not None
+    assert [item.state for item in observed.versions] == [expected]

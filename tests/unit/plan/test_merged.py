@@ -119,6 +119,19 @@ CASES: dict[str, Case] = {
         served="RollingOut",
         endpoint=None,
     ),
+    "a version that its pod refuses is given up for the one before": Case(
+        given=seen(
+            subject(V2, V1, endpoint=ENDPOINT),
+            published=V2,
+            live=V2,
+            stable=V1,
+            merged_pods=(answering_pod(V1, "old"), pod("new", on_pod(V2, "Refused"), ready=False)),
+        ),
+        applies=1,
+        ready=("True", "Serving"),
+        served="Served",
+        number=1,
+    ),
     "a pin to a version that is not merged serves nothing": Case(
         given=seen(subject(spec=MERGED | {"version": 1}), pinned=UNMERGED),
         ready=("False", "VersionNotMerged"),

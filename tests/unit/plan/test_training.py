@@ -39,7 +39,6 @@ LONG_AGO = NOW - timedelta(hours=2)
 SERVED = {"serving": {"target": served_version(1).to_wire()}}
 
 
-WITH_KEYS = base_model(serving={"apiKeySecretRef": {"name": "tiny-keys", "key": "clients"}})
 QUANTIZED = base_model(status={"resolved": resolved_base(quantization="gptq")})
 OF_SHORT_CONTEXT = base_model(serving={"maxModelLength": 4096})
 LONG = adapter(method="LongLoRA", serving={"mode": "Merged"}, training={"maxSequenceLength": 8192})
@@ -168,13 +167,6 @@ CASES = {
         stalls=True,
         accepted=False,
         says="stored quantized (gptq)",
-    ),
-    "a merged model would not ask for the keys of its base": Case(
-        given=seen(adapter(serving={"mode": "Merged"}), base=WITH_KEYS),
-        trained=("Unknown", "ApiKeysNotSupported"),
-        stalls=True,
-        accepted=False,
-        says="serving.apiKeySecretRef",
     ),
     "a merged model's context must not be longer than its engine takes": Case(
         given=seen(LONG, base=OF_SHORT_CONTEXT),
@@ -352,7 +344,6 @@ class Everything:
             ("job_is_outdated", {"jobs": (job(RECIPE, "Failed", pod_settings=digest("other settings")),)}),
             ("adapter_is_suspended", {"adapter": adapter(suspend=True), "unknown": None}),
             ("version_is_published", {"published": version(2)}),
-            ("merged_api_would_be_open", {"adapter": adapter(serving={"mode": "Merged"}), "base": WITH_KEYS}),
             ("engine_is_too_short", {"adapter": LONG, "base": OF_SHORT_CONTEXT}),
             ("base_cannot_be_merged_into", {"adapter": adapter(serving={"mode": "Merged"}), "base": QUANTIZED}),
             ("rank_exceeds_base", {"adapter": adapter(lora={"rank": 65})}),

@@ -65,3 +65,40 @@ async def test_mode_none_takes_the_pods_away_at_once() -> None:
     await run.settle()
     assert len(run.world.trained) == 1
     assert run.status().serving.mode is None
+
+
+async def test_a_model_that_does_not_answer_as_its_manifest_says_is_given_up_for_the_one_before() -> None:
+    run = Simulation(replicas=2)
+    run.write_adapter(**MERGED)
+    await run.settle()
+    run.world.refuses.add(("support", 2))
+    run.write_adapter(lora={"rank": 8})
+    await run.settle()
+    assert versions(run) == [1, 1]
+    assert run.status().served_version == 1
+    assert [(item.number, item.state) for item in run.status().versions if item.number == 2] == [(2, "Refused")]
+    assert run.reason("Ready") == "Serving"
+
+
+async def test_a_first_model_that_does_not_answer_as_its_manifest_says_is_never_called_served() -> None:
+    run = Simulation()
+    run.world.refuses.add(("support", 1))
+    run.write_adapter(**MERGED)
+    for _ in range(20):
+        await run.round()
+    assert versions(run) == []
+    assert run.reason("Ready") == "RollingOut"
+    assert run.status().served_version is None
+    assert "ProofFailed" in run.status().serving.message
+
+
+async def test_a_merged_model_asks_for_the_keys_of_its_base() -> None:
+    run = Simulation()
+    run.write_adapter(**MERGED)
+    await run.settle()
+    run.write_base(serving={"replicas": 1, "apiKeySecretRef": {"name": "keys", "key": "k"}})
+    await run.settle()
+    assert run.health() == "Current"
+    pod = run.world.cluster.objects["Deployment", "graft-support-merged"]["spec"]["template"]["spec"]
+    agent = next(container for container in pod["containers"] if container["name"] == "agent")
+    assert "GRAFT_API_KEY_FILE" in {variable["name"] for variable in agent["env"]}

@@ -96,15 +96,6 @@ async def test_what_pods_are_told_waits_for_no_webhook_of_another_kind() -> None
     assert parts(run) == {((1, 100),)}
 
 
-async def test_a_base_that_asks_for_keys_from_now_on_refuses_merged_models_that_ask_for_none() -> None:
-    run = Simulation()
-    run.write_adapter(serving={"mode": "Merged"})
-    await run.settle()
-    run.write_base(serving={"replicas": 1, "apiKeySecretRef": {"name": "keys", "key": "k"}})
-    await run.settle()
-    assert told(run, "Stalled") == ("True", "ApiKeysNotSupported")
-
-
 async def test_a_job_that_nobody_can_see_is_told_of() -> None:
     run = Simulation()
     await run.settle()

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.builders import NOW, PLATFORM, version
 from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
-from tests.unit.reconcilers.merged_deployment import is_merged, run_merged_deployments
+from tests.unit.reconcilers.merged_deployment import is_merged, merged_state, run_merged_deployments
 from tests.unit.reconcilers.registry_of_world import RegistryOfWorld
 from tests.unit.reconcilers.serving_pod import ServingPod
 
@@ -67,7 +67,7 @@ class World:
 
     def state(self, namespace: str, pod: str) -> AgentState | None:
         """Answer as the agent of the pod does."""
-        return self.pods[pod].state() if pod in self.pods else None
+        return self.pods[pod].state() if pod in self.pods else merged_state(self.cluster, pod, self.refuses)
 
     def follow(self, pod: PodAddress) -> None:
         """Every round of a simulation looks at everything: nobody has to be told."""
@@ -165,7 +165,7 @@ class World:
         return [body for body in self.cluster.of_kind("Deployment") if not is_merged(body)]
 
     def _run_deployments(self) -> None:
-        run_merged_deployments(self.cluster)
+        run_merged_deployments(self.cluster, self.refuses)
         for deployment in self._base_deployments():
             metadata = deployment["metadata"]
             for index in range(64):

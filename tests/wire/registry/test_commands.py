@@ -10,6 +10,7 @@ from tests.wire.registry.container import Container, files_of, put_files
 from tests.wire.registry.hub import COMMIT, HubServer, Repository
 
 from graft_registry.digests import digest_of
+from graft_registry.documents import VersionManifest
 from graft_registry.layout import AdapterLayout, BaseLayout
 from graft_registry.models.fingerprint import identify
 from graft_registry.s3.store import ObjectStore
@@ -131,7 +132,9 @@ def test_a_version_is_brought_whole_or_file_by_file(
     published = AdapterRegistry(store, "team-a", "support").publish(version_draft(), adapter)
     argv = ["fetch-version", "--namespace", "team-a", "--adapter", "support", "--number", "1", "--destination"]
     told = {"outcome": "Fetched", "digest": published.digest, "number": 1}
-    assert container.run(*argv, str(tmp_path / "whole")) == (0, told)
+    manifest = tmp_path / "version.json"
+    assert container.run(*argv, str(tmp_path / "whole"), "--manifest", str(manifest)) == (0, told)
+    assert VersionManifest.from_bytes(manifest.read_bytes()) == published.manifest
     assert files_of(tmp_path / "whole") == files_of(adapter)
     assert container.run(*argv, str(tmp_path / "part"), "--file", "report.html") == (0, told)
     assert files_of(tmp_path / "part") == {"report.html": b"<p>good</p>"}

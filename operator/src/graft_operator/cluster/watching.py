@@ -6,7 +6,7 @@ An informer that is refused, or whose namespace is gone, goes on trying by itsel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from graft_operator.cluster.cache import Cache
@@ -18,6 +18,7 @@ from graft_operator.cluster.resources import (
     INFERENCE_POOLS,
     JOBS,
     LORA_ADAPTERS,
+    NETWORK_POLICIES,
     POD_DISRUPTION_BUDGETS,
     PODS,
     REFUSED_MOUNTS,
@@ -41,7 +42,7 @@ WATCHED: Final = (
     Watched(resource=USER_CONFIG_MAPS, labels=f"{MANAGED_BY}!={MANAGER}", metadata_only=True),
     *(
         Watched(resource=kind, labels=OURS, metadata_only=True, is_optional=True)
-        for kind in (SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, POD_DISRUPTION_BUDGETS)
+        for kind in (SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, POD_DISRUPTION_BUDGETS, NETWORK_POLICIES)
     ),
     Watched(resource=INFERENCE_POOLS, is_optional=True),
     *(
@@ -62,13 +63,15 @@ def informers(
     *,
     relist_seconds: float,
     beat: Callable[[], None] = lambda: None,
+    without: Collection[Resource] = (),
 ) -> list[Informer]:
-    """Return the informers of these namespaces, or of the whole cluster where none is named."""
+    """Return the informers of these namespaces, or of the whole cluster where none is named, ``without`` some kinds."""
     scopes: tuple[str | None, ...] = tuple(namespaces) or (None,)
     return [
         Informer(transport, cache, watched, scope, relist_seconds=relist_seconds, beat=beat)
         for scope in scopes
         for watched in WATCHED
+        if watched.resource not in without
     ]
 
 

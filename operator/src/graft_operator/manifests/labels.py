@@ -33,6 +33,8 @@ KUEUE_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 """On training Jobs: the LocalQueue that decides when they run."""
 VERSION: Final = f"{GROUP}/version"
 """Annotation of a merged model's pods: the version that they serve."""
+WANTED: Final = f"{GROUP}/wanted"
+"""Annotation of a merged model's pods: what their agent is to serve, mounted as a file."""
 RUN: Final = f"{GROUP}/run"
 """Annotation of a trainer pod: its configuration, mounted as a file."""
 

@@ -23,6 +23,17 @@ are there since a namespace with a quota on limits takes no pod with a container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkAccess:
+    """Who may reach serving pods over the network."""
+
+    operator_namespace: str
+    client_namespaces: tuple[str, ...] = ()
+    """Namespaces whose pods may ask, besides the tenant's own; empty where everybody may."""
+    monitoring_namespaces: tuple[str, ...] = ()
+    """Namespaces whose pods may read metrics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """Images, registry and defaults; it comes from the operator's settings."""
 
@@ -39,6 +50,8 @@ class Platform:
     """Arguments of every engine, before those of the BaseModel."""
     engine_env: Mapping[str, str] = field(default_factory=dict)
     """Environment of every engine."""
+    network_access: NetworkAccess | None = None
+    """What NetworkPolicies allow; None makes none."""
     fetch_resources: ContainerResources = field(default_factory=lambda: FETCH_RESOURCES)
     """Of the init containers that bring a base, or a version, from the registry."""
     agent_resources: ContainerResources = field(default_factory=lambda: AGENT_RESOURCES)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.base_model import BaseModelStatus
 
-Kind = Literal["Job", "Deployment", "Service", "ConfigMap", "PodDisruptionBudget", "InferencePool"]
+Kind = Literal["Job", "Deployment", "Service", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy", "InferencePool"]
 
 
 @dataclass(frozen=True, slots=True)

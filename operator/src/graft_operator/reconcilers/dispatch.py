@@ -17,7 +17,7 @@ from graft_operator.cluster.watching import first_unsynced
 from graft_operator.controller_runtime.controller import Result
 from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
-from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.platform import NetworkAccess, Platform
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
 from graft_operator.reconcilers.dependencies import Dependencies
@@ -28,7 +28,7 @@ from graft_operator.reconcilers.snapshots.containers import own_end
 from graft_operator.reconcilers.snapshots.dataset_digests import DatasetDigests
 from graft_operator.reconcilers.snapshots.jobs import job_state
 from graft_operator.reconcilers.snapshots.written_sets import WrittenSets
-from graft_operator.routing import is_serving_pod, owner_key
+from graft_operator.routing import has_agent, owner_key
 from graft_operator.settings import Settings
 
 Clock = Callable[[], datetime]
@@ -49,7 +49,20 @@ def platform_of(settings: Settings) -> Platform:
         registry_secret_name=settings.registry_secret_name,
         engine_args=settings.engine_args,
         engine_env=settings.engine_env,
+        network_access=network_access(settings),
         **{f"{name}_resources": resources for name, resources in settings.resources.items()},
+    )
+
+
+def network_access(settings: Settings) -> NetworkAccess | None:
+    """Return who may reach serving pods; None where no NetworkPolicies are asked for."""
+    policies = settings.network_policies
+    if policies is None:
+        return None
+    return NetworkAccess(
+        operator_namespace=settings.lease_namespace,
+        client_namespaces=policies.client_namespaces,
+        monitoring_namespaces=policies.monitoring_namespaces,
     )
 
 
@@ -114,7 +127,7 @@ class Dispatcher:
             job = dependencies.cache.get(JOBS, metadata["namespace"], metadata.get("labels", {}).get("job-name", ""))
         if job is not None:
             self._job_ended(job)
-        if change.resource == PODS and change.new is None and is_serving_pod(change.body):
+        if change.resource == PODS and change.new is None and has_agent(change.body):
             dependencies.agents.unfollow(metadata["namespace"], metadata["name"])
         if change.resource in (USER_CONFIG_MAPS, CONFIG_MAPS):
             return dependencies.rows.readers(metadata.get("namespace", ""), metadata["name"])

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import GoldenPrompt, VersionManifest
-from graft_serving.adapters.cache import AdapterCache, CachedVersion
+from graft_serving.adapters.cache import CachedVersion, VersionsOnDisk
 from graft_serving.adapters.proof import askable, proof_failure
 from graft_serving.adapters.records import VersionRecord
 from graft_serving.engine.client import EngineClient, Generation
@@ -54,7 +54,7 @@ class BringUpSequence:
     def __init__(
         self,
         *,
-        cache: AdapterCache,
+        cache: VersionsOnDisk,
         check: Check,
         engine: EngineClient,
         monitor: EngineMonitor,

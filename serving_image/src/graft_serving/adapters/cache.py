@@ -55,6 +55,32 @@ class CachedVersion:
     manifest: VersionManifest
 
 
+class VersionsOnDisk(Protocol):
+    """The versions whose files are on this pod: an `AdapterCache`, or the one that is merged."""
+
+    def place_of(self, key: VersionKey) -> str:
+        """Where the version's files are, or will be, as the engine tells it."""
+
+    def folders(self) -> tuple[CachedFolder, ...]:
+        """All versions that may be evicted."""
+
+    async def ensure(self, key: VersionKey) -> CachedVersion:
+        """Return the version, verified.
+
+        Raises:
+            RefusedError, RetryableError: it can't be had.
+        """
+
+    def release(self, key: VersionKey) -> None:
+        """Note that the version was needed until now."""
+
+    def evict(self, names: Iterable[str]) -> None:
+        """Take folders that the engine doesn't know out of the cache, at once."""
+
+    async def delete_evicted(self) -> None:
+        """Give the disk the room of what was evicted."""
+
+
 class AdapterCache:
     """Verified versions below one folder, which the engine sees at the same path."""
 

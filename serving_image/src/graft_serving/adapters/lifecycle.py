@@ -10,7 +10,7 @@ from typing import Protocol
 from graft_registry.digests import sha256_digest
 from graft_serving.adapters import planning
 from graft_serving.adapters.bring_up import BringUpSequence
-from graft_serving.adapters.cache import DISK_FULL, AdapterCache
+from graft_serving.adapters.cache import DISK_FULL, VersionsOnDisk
 from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.records import VersionRecord
 from graft_serving.engine.monitor import EngineMonitor
@@ -50,6 +50,8 @@ class LifecycleSettings:
     """The first pause after a failure; it doubles up to a minute."""
     cache_bytes: int
     """What versions may take on the disk; those that are needed may take more."""
+    has_base: bool = True
+    """Whether the bare base is served beside the versions."""
 
 
 class Lifecycle:
@@ -59,7 +61,7 @@ class Lifecycle:
         self,
         settings: LifecycleSettings,
         *,
-        cache: AdapterCache,
+        cache: VersionsOnDisk,
         bring_up: BringUpSequence,
         monitor: EngineMonitor,
         memory: Memory,
@@ -168,8 +170,7 @@ class Lifecycle:
         self._on_reconciled()
 
     def _observe(self, wanted: WantedSet) -> planning.Seen:
-        now = time.monotonic()
-        loaded = self._monitor.loaded
+        now, loaded = time.monotonic(), self._monitor.loaded
         return planning.Seen(
             wanted=wanted,
             versions={
@@ -180,7 +181,7 @@ class Lifecycle:
                     inflight=record.traffic.inflight,
                     retry_due=record.retry_at <= now,
                     attempts=record.attempts,
-                    may_be_taken_now=self._was_started_since(record.refused_by_start),
+                    may_be_taken_now=self._monitor.was_started_since(record.refused_by_start),
                 )
                 for key, record in self.records.items()
             },
@@ -190,10 +191,8 @@ class Lifecycle:
             folders=self._cache.folders(),
             cache_bytes=0 if self._disk_is_full() else self._settings.cache_bytes,
             sweeping=self._sweep is not None,
+            has_base=self._settings.has_base,
         )
-
-    def _was_started_since(self, start: int | None) -> bool:
-        return start is not None and self._monitor.starts > start
 
     def _move_aliases(self, routes: Mapping[str, Route]) -> None:
         if routes == self.routes:

@@ -48,6 +48,8 @@ class Seen:
     cache_bytes: int
     """Bytes that they may take together; those that are needed may take more."""
     sweeping: bool = False
+    has_base: bool = True
+    """Whether the bare base is served beside the versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +197,13 @@ def first_pass_is_complete(seen: Seen, routes: Mapping[str, Route]) -> bool:
 
     A pod that has one version of a canary only would give the other one's sessions the wrong one, so it waits for both.
     An adapter that failed again and again counts as settled once anything is served: it must not keep its siblings
-    from their users. While nothing at all is served, the registry may be away and the pod waits.
+    from their users. While nothing at all is served, the registry may be away and the pod waits. So does one that has
+    no base to serve, as long as it answers with no version.
     """
     adapters = [adapter for adapter in seen.wanted.adapters if adapter.desired_route]
     answered = {adapter.name for adapter in adapters if _is_answered(seen, routes.get(adapter.name, ()))}
+    if not (answered or seen.has_base):
+        return False
     return all(
         (adapter.name in answered and not _is_part_of(routes[adapter.name], adapter.desired_route))
         or _is_refused(seen, adapter)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from graft_registry.documents import Probe
-from graft_serving.adapters.cache import AdapterCache
+from graft_serving.adapters.cache import VersionsOnDisk
 from graft_serving.adapters.lifecycle import Lifecycle
 from graft_serving.adapters.proof import MOST_PROMPT_TOKENS
 from graft_serving.adapters.records import ProbeScore, VersionRecord
@@ -42,7 +42,7 @@ class Scoring:
         self,
         *,
         lifecycle: Lifecycle,
-        cache: AdapterCache,
+        cache: VersionsOnDisk,
         engine: EngineClient,
         monitor: EngineMonitor,
         retry_seconds: float,

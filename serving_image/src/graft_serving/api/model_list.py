@@ -12,21 +12,24 @@ def model_list(table: RoutingTable, *, base_digest: str) -> dict[str, Any]:
     `root` names the version that most requests get, `parent` the base, as vLLM's own list does. The object `graft`
     holds the whole route of an alias; it is empty where others answer.
     """
-    names = (table.base_name, *sorted(table.aliases))
-    cards = (model_card(table, name, base_digest=base_digest) for name in names)
+    cards = (model_card(table, name, base_digest=base_digest) for name in _base_first(table))
     return {"object": "list", "data": [card for card in cards if card is not None]}
 
 
 def model_card(table: RoutingTable, name: str, *, base_digest: str) -> dict[str, Any] | None:
     """One entry of the list, which is also the answer to `GET /v1/models/{name}`; None if it isn't there."""
     base = {"name": table.base_name, "digest": base_digest}
-    if name == table.base_name:
+    if name == table.base_name and table.has_base:
         return _card(name, root=f"{name}@base", parent=None, graft={"base": base, "route": []})
     alias = table.aliases.get(name)
     if alias is None or not (alias.live or alias.peers or alias.forward_to or alias.on_demand):
         return None
     root = routing.heaviest(alias.live).version.label if alias.live else name
     return _card(name, root=root, parent=table.base_name, graft={"base": base, "route": _route(alias)})
+
+
+def _base_first(table: RoutingTable) -> list[str]:
+    return sorted(table.names, key=lambda name: (name != table.base_name, name))
 
 
 def _route(alias: Alias) -> list[dict[str, Any]]:

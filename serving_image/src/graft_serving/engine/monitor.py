@@ -62,6 +62,10 @@ class EngineMonitor:
         """Whether the engine answers generations."""
         return self.state == "Ready" and not self._is_doubted
 
+    def was_started_since(self, start: int | None) -> bool:
+        """Whether the engine has come up after this start of it; None for one that never was."""
+        return start is not None and self.starts > start
+
     async def wait_until_ready(self) -> None:
         """Return once the engine answers generations."""
         await self._ready.wait()

@@ -55,6 +55,13 @@ class RoutingTable:
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     peer: str | None = None
     """The Service in front of all pods of this base."""
+    has_base: bool = True
+    """Whether the bare base is served here; a pod whose version is merged has none."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What requests may name."""
+        return (*((self.base_name,) if self.has_base else ()), *self.aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +136,7 @@ def resolve(
         forwarded: another agent sent the request to the Service of this pod; then it is sent to no other Service.
         from_peer: another agent sent the request to this very pod; then it is never sent on again.
     """
-    if model == table.base_name:
+    if model == table.base_name and table.has_base:
         if table.base_live:
             return ToBase()
         return resolve_elsewhere(table, model, forwarded=forwarded, from_peer=from_peer)
@@ -234,5 +241,5 @@ def heaviest(route: Route) -> Share:
 
 def unknown(table: RoutingTable, model: str) -> str:
     """What a client is told that names a model which is not there."""
-    known = ", ".join(sorted([table.base_name, *table.aliases])[:20])
+    known = ", ".join(sorted(table.names)[:20])
     return f"The model {model!r} does not exist here. Known models: {known}. GET /v1/models lists them."

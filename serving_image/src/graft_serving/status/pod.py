@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable
 
-from graft_registry.documents import BaseManifest
+from graft_registry.documents import BaseManifest, BaseReference
 from graft_serving.adapters.lifecycle import Lifecycle
 from graft_serving.adapters.records import ProbeScore, VersionRecord
 from graft_serving.engine.monitor import EngineMonitor
@@ -29,15 +29,26 @@ class ServingPod:
     """A view on the lifecycle and the engine. Changes neither."""
 
     def __init__(
-        self, *, name: str, base: BaseManifest, peer: str | None, lifecycle: Lifecycle, monitor: EngineMonitor
+        self,
+        *,
+        name: str,
+        base: BaseManifest | BaseReference,
+        has_base: bool,
+        peer: str | None,
+        lifecycle: Lifecycle,
+        monitor: EngineMonitor,
     ) -> None:
-        """Show `lifecycle` and `monitor` as the pod `name`, which serves `base`; `peer` fronts all such pods."""
+        """Show `lifecycle` and `monitor` as the pod `name` with versions of `base`; `peer` fronts all such pods.
+
+        `has_base` says whether the bare base is served, too.
+        """
         self._name = name
         self._base = base
         self._peer = peer.rstrip("/") if peer else None
         self._lifecycle = lifecycle
         self._monitor = monitor
-        self._table = RoutingTable(base_name=base.name, peer=self._peer)
+        self._has_base = has_base
+        self._table = RoutingTable(base_name=base.name, peer=self._peer, has_base=has_base)
         self._demand = Demand(on_missed=self._tell)
         self.revision = Revision()
 
@@ -111,7 +122,12 @@ class ServingPod:
     def _refresh_table(self) -> None:
         wanted = self._lifecycle.wanted
         if wanted is None:
-            self._table = RoutingTable(base_name=self._base.name, base_live=self._monitor.is_ready, peer=self._peer)
+            self._table = RoutingTable(
+                base_name=self._base.name,
+                base_live=self._monitor.is_ready,
+                peer=self._peer,
+                has_base=self._has_base,
+            )
             return
         self._table = RoutingTable(
             base_name=wanted.base.name,
@@ -129,6 +145,7 @@ class ServingPod:
                 for adapter in wanted.adapters
             },
             peer=self._peer,
+            has_base=self._has_base,
         )
 
     async def state(self) -> bytes:

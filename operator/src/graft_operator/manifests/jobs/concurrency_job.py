@@ -18,7 +18,7 @@ from graft_operator.manifests.pods import (
     scratch,
     variable,
 )
-from graft_operator.manifests.workloads.serving import api_key_environment, api_key_mounts, api_key_volumes
+from graft_operator.manifests.workloads.agent import api_key_environment, api_key_mounts, api_key_volumes
 
 COMPONENT: Final = "concurrency-test"
 DEADLINE_SECONDS: Final = 3600

@@ -1,3 +1,3 @@
-"""What serves: ``serving`` and ``merged_model`` on ``serving_workload``, with ``engine``, ``access``, ``disruption``
-and ``inference_pool``.
+"""What serves: ``serving`` and ``merged_model`` on ``serving_workload``, with ``engine``, ``agent``, ``access``,
+``disruption``, ``network_policy`` and ``inference_pool``.
 """

@@ -1,12 +1,24 @@
-"""What the serving pods may do with the Kubernetes API: read their own wanted sets, by name, and nothing else."""
+"""What the serving pods may do with the Kubernetes API: read their own wanted sets, by name, and nothing else.
+
+Of their containers only the agent has a token for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import labels, naming
+
+TOKEN_SECONDS: Final = 3600
+"""The kubelet replaces it well before, and the agent reads it anew for every request."""
+API_TOKEN_MOUNT: Final[dict[str, Any]] = {
+    "name": "api-token",
+    "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+    "readOnly": True,
+}
+"""Of the agent alone, where clients of the API look for it."""
 
 
 def service_account_name(base: str) -> str:
@@ -36,3 +48,12 @@ def access_manifests(base: BaseModel, config_maps: Sequence[str]) -> list[dict[s
             "roleRef": {"apiGroup": role_api, "kind": "Role", "name": name},
         },
     ]
+
+
+def api_token_volume() -> dict[str, Any]:
+    """Return the volume of :data:`API_TOKEN_MOUNT`: a token that ends with the pod, and the API's certificate."""
+    sources = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    ]
+    return {"name": "api-token", "projected": {"defaultMode": 0o440, "sources": sources}}

@@ -8,7 +8,7 @@ from graft_operator.api.base_model import BaseModel, ServingRevision
 from graft_operator.api.base_serving import ROLLOUT_HEADROOM
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
-from graft_operator.manifests.pods import BASE_DIR, base_mounts, container, variable
+from graft_operator.manifests.pods import BASE_DIR, base_mounts, container, scratch, variable
 
 ENGINE_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The values that vLLM accepts for ``--max-lora-rank`` (vllm/config/lora.py, 0.32)."""
@@ -20,19 +20,21 @@ def engine_rank(max_rank: int) -> int:
 
 
 def engine_arguments(base: BaseModel, platform: Platform) -> list[str]:
-    """Return vLLM's arguments. It listens on loopback only: its admin routes have no authentication."""
+    """Return vLLM's arguments for a base with adapters."""
     serving = base.spec.serving
     return [
-        f"--model={BASE_DIR}",
-        f"--served-model-name={base.metadata.name}",
-        "--host=127.0.0.1",
-        f"--port={naming.ENGINE_PORT}",
+        *model_arguments(BASE_DIR, base.metadata.name),
         "--enable-lora",
         f"--max-loras={serving.max_active_adapters}",
         f"--max-cpu-loras={serving.max_loaded_adapters + ROLLOUT_HEADROOM}",
         f"--max-lora-rank={engine_rank(serving.max_rank)}",
         *chosen_arguments(base, platform),
     ]
+
+
+def model_arguments(path: str, name: str) -> list[str]:
+    """Return the arguments for what is served. On loopback only: the engine's admin routes have no authentication."""
+    return [f"--model={path}", f"--served-model-name={name}", "--host=127.0.0.1", f"--port={naming.ENGINE_PORT}"]
 
 
 def chosen_arguments(base: BaseModel, platform: Platform) -> list[str]:
@@ -55,19 +57,23 @@ def engine_process(base: BaseModel, platform: Platform, arguments: list[str], **
 
 
 def engine_container(base: BaseModel, revision: ServingRevision, platform: Platform) -> dict[str, Any]:
+    """Return the engine of a base, which loads adapters beside it."""
+    mounts = [*base_mounts(revision), {"name": "adapters", "mountPath": "/adapters", "readOnly": True}]
+    process = engine_process(base, platform, engine_arguments(base, platform), VLLM_ALLOW_RUNTIME_LORA_UPDATING="True")
+    return engine_sidecar(platform, process, mounts)
+
+
+def engine_sidecar(platform: Platform, process: dict[str, Any], mounts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the engine as a sidecar (KEP-753): it starts before the agent and ends after it."""
-    arguments = engine_arguments(base, platform)
+    shared_memory = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 - vLLM's workers share memory
     engine = container(
-        "engine",
-        platform=platform,
-        **engine_process(base, platform, arguments, VLLM_ALLOW_RUNTIME_LORA_UPDATING="True"),
-        restartPolicy="Always",
-        volumeMounts=[
-            *base_mounts(revision),
-            {"name": "adapters", "mountPath": "/adapters", "readOnly": True},
-            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - vLLM's workers share memory
-        ],
+        "engine", platform=platform, **process, restartPolicy="Always", volumeMounts=[*mounts, shared_memory]
     )
     own_tmp = {"name": "engine-tmp", "mountPath": "/tmp"}  # noqa: S108 - sockets of the engine are none of the agent's
     engine["volumeMounts"] = [own_tmp if mount["name"] == "tmp" else mount for mount in engine["volumeMounts"]]
     return engine
+
+
+def engine_volumes() -> list[dict[str, Any]]:
+    """Return the scratch volumes of :func:`engine_sidecar`."""
+    return [scratch("engine-tmp"), scratch("shm", medium="Memory", sizeLimit="2Gi")]

@@ -1,8 +1,8 @@
 """What serves an adapter whose ``serving.mode`` is Merged: a Deployment of its own, on a model that holds the adapter.
 
-The pods run the base's engine, with its image, arguments, resources and placement, without an agent: there is nothing
-to load and no alias to move. A new version is a new pod template, and a rolling update that takes no pod away before
-its successor has answered.
+The pods run the base's engine, with its image, arguments, resources and placement, behind the same agent, which proves
+that the model answers as the version's manifest says. There is nothing to load and no alias to move: a new version is a
+new pod template, and a rolling update that takes no pod away before its successor has answered.
 """
 
 from __future__ import annotations
@@ -22,52 +22,78 @@ from graft_operator.manifests.pods import (
     registry_env,
     resources_of,
     scratch,
+    variable,
 )
+from graft_operator.manifests.workloads.agent import agent_environment, agent_manifest, api_key_volumes
 from graft_operator.manifests.workloads.disruption import disruption_budget
-from graft_operator.manifests.workloads.engine import chosen_arguments, engine_process
-from graft_operator.manifests.workloads.serving_workload import (
-    DRAIN_SECONDS,
-    GRACE_SECONDS,
-    START_SECONDS,
-    api_service,
-    rolling_deployment,
+from graft_operator.manifests.workloads.engine import (
+    chosen_arguments,
+    engine_process,
+    engine_sidecar,
+    engine_volumes,
+    model_arguments,
 )
+from graft_operator.manifests.workloads.network_policy import network_policy
+from graft_operator.manifests.workloads.serving_workload import GRACE_SECONDS, api_service, rolling_deployment
+from graft_registry.documents import engine_name
 
 MERGED: Final = "merged"
 """Component of these objects, and the folder of a version that holds the model (docs/contracts.md §3)."""
 VERSION_DIR: Final = "/model/version"
-PROBE_SECONDS: Final = 5
-
-FIRST_TOKEN: Final = """
-import json, sys, urllib.request
-body = json.dumps({"model": sys.argv[1], "prompt": "1", "max_tokens": 1}).encode()
-request = urllib.request.Request(sys.argv[2], body, {"Content-Type": "application/json"})
-assert json.load(urllib.request.urlopen(request, timeout=60))["choices"]
-""".strip()
-"""Asks the engine for one token: one that listens, and even says that it is healthy, may still fail at its first."""
+MANIFEST_FILE: Final = "/model/version.json"
+WANTED_DIR: Final = "/etc/graft/wanted"
+WANTED_FILE: Final = "wanted.json"
+MODEL_MOUNT: Final[dict[str, Any]] = {"name": "model", "mountPath": "/model", "readOnly": True}
 
 
 def merged_model_manifests(
     adapter: LoraAdapter, base: BaseModel, version: ServedVersion, platform: Platform
 ) -> list[dict[str, Any]]:
-    """Return Service, PodDisruptionBudget and Deployment, in the order in which they are needed."""
+    """Return Service, PodDisruptionBudget, NetworkPolicy and Deployment, in the order in which they are needed."""
     metadata = labels.object_meta(
         "LoraAdapter", adapter.metadata, name=naming.merged_name(adapter.metadata.name), component=MERGED
     )
-    selector = {labels.OWNER_UID: adapter.metadata.uid, labels.COMPONENT: MERGED}
+    selector, access = {labels.OWNER_UID: adapter.metadata.uid, labels.COMPONENT: MERGED}, platform.network_access
     return [
         api_service(metadata, selector),
         disruption_budget(metadata, selector),
-        _deployment(metadata, selector, base, merged_pod(adapter, base, version, platform), version),
+        *([network_policy(metadata, selector, access, has_peers=False)] if access else []),
+        _deployment(metadata, selector, adapter, base, version, platform),
     ]
 
 
 def _deployment(
-    metadata: dict[str, Any], selector: dict[str, str], base: BaseModel, pod: dict[str, Any], version: ServedVersion
+    metadata: dict[str, Any],
+    selector: dict[str, str],
+    adapter: LoraAdapter,
+    base: BaseModel,
+    version: ServedVersion,
+    platform: Platform,
 ) -> dict[str, Any]:
-    annotations = metadata["annotations"] | {labels.VERSION: json.dumps(version.to_wire(), sort_keys=True)}
-    template = {"metadata": {"labels": metadata["labels"], "annotations": annotations}, "spec": pod}
+    annotations = metadata["annotations"] | {
+        labels.VERSION: json.dumps(version.to_wire(), sort_keys=True),
+        labels.WANTED: json.dumps(wanted_set(adapter, base, version), sort_keys=True),
+    }
+    template = {
+        "metadata": {"labels": metadata["labels"], "annotations": annotations},
+        "spec": merged_pod(adapter, base, version, platform),
+    }
     return rolling_deployment(metadata, base.spec.serving.replicas, selector, template)
+
+
+def wanted_set(adapter: LoraAdapter, base: BaseModel, version: ServedVersion) -> dict[str, Any]:
+    """Return what the agent is to serve (docs/contracts.md §6): the one version, and never another."""
+    return {
+        "schema": "graft.dev/wanted/v1",
+        "base": {"name": base.metadata.name, "digest": version.base_digest},
+        "adapters": [
+            {
+                "name": adapter.metadata.name,
+                "versions": [{"number": version.number, "manifestDigest": version.digest}],
+                "route": [{"number": version.number, "weight": 100}],
+            }
+        ],
+    }
 
 
 def merged_pod(adapter: LoraAdapter, base: BaseModel, version: ServedVersion, platform: Platform) -> dict[str, Any]:
@@ -77,9 +103,12 @@ def merged_pod(adapter: LoraAdapter, base: BaseModel, version: ServedVersion, pl
         automountServiceAccountToken=False,
         serviceAccountName=adapter.spec.pod.service_account_name,
         terminationGracePeriodSeconds=GRACE_SECONDS,
-        initContainers=[_fetch_version_container(adapter, version, platform)],
-        containers=[_engine_container(adapter, base, platform)],
-        volumes=[scratch("tmp"), scratch("model"), scratch("shm", medium="Memory", sizeLimit="2Gi")],
+        initContainers=[
+            _fetch_version_container(adapter, version, platform),
+            _engine_container(adapter, base, version, platform),
+        ],
+        containers=[_agent_container(adapter, base, platform)],
+        volumes=[_wanted_volume(), *api_key_volumes(base), scratch("tmp"), scratch("model"), *engine_volumes()],
     )
 
 
@@ -90,6 +119,7 @@ def _fetch_version_container(adapter: LoraAdapter, version: ServedVersion, platf
         "number": str(version.number),
         "digest": version.digest,
         "destination": VERSION_DIR,
+        "manifest": MANIFEST_FILE,
     }
     return container(
         "fetch-version",
@@ -103,34 +133,29 @@ def _fetch_version_container(adapter: LoraAdapter, version: ServedVersion, platf
     )
 
 
-def _engine_container(adapter: LoraAdapter, base: BaseModel, platform: Platform) -> dict[str, Any]:
-    """Return the engine. It loads no adapters at runtime, so none of its routes changes anything."""
-    name, port = adapter.metadata.name, naming.API_PORT
-    arguments = [
-        f"--model={VERSION_DIR}/{MERGED}",
-        f"--served-model-name={name}",
-        "--host=0.0.0.0",
-        f"--port={port}",
-        *chosen_arguments(base, platform),
+def _engine_container(
+    adapter: LoraAdapter, base: BaseModel, version: ServedVersion, platform: Platform
+) -> dict[str, Any]:
+    """Return the engine, which serves the model under the name that versions have in engines."""
+    name = engine_name(adapter.metadata.name, version.number, version.digest)
+    arguments = [*model_arguments(f"{VERSION_DIR}/{MERGED}", name), *chosen_arguments(base, platform)]
+    return engine_sidecar(platform, engine_process(base, platform, arguments), [MODEL_MOUNT])
+
+
+def _agent_container(adapter: LoraAdapter, base: BaseModel, platform: Platform) -> dict[str, Any]:
+    """Return the agent. It needs neither the registry nor Kubernetes: all that it is told comes with the pod."""
+    namespace, name = adapter.metadata.namespace, adapter.metadata.name
+    environment = [
+        *agent_environment(namespace, naming.merged_url(namespace, name)),
+        variable("GRAFT_WANTED_FILE", f"{WANTED_DIR}/{WANTED_FILE}"),
+        variable("GRAFT_MERGED_MANIFEST", MANIFEST_FILE),
+        variable("GRAFT_ADAPTERS_DIR", "/tmp/agent"),  # noqa: S108 - an emptyDir of the pod; nothing is loaded from it
     ]
-    question = ["python3", "-c", FIRST_TOKEN, name, f"http://127.0.0.1:{port}/v1/completions"]
-    health = {"httpGet": {"path": "/health", "port": "api"}, "timeoutSeconds": 5}
-    return container(
-        "engine",
-        platform=platform,
-        **engine_process(base, platform, arguments),
-        ports=[{"name": "api", "containerPort": port}],
-        startupProbe={
-            "exec": {"command": question},
-            "timeoutSeconds": 60,
-            "periodSeconds": PROBE_SECONDS,
-            "failureThreshold": START_SECONDS // PROBE_SECONDS,
-        },
-        readinessProbe={**health, "periodSeconds": PROBE_SECONDS, "failureThreshold": 3},
-        livenessProbe={**health, "periodSeconds": 10, "failureThreshold": 6},
-        lifecycle={"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
-        volumeMounts=[
-            {"name": "model", "mountPath": "/model", "readOnly": True},
-            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - vLLM's workers share memory
-        ],
-    )
+    wanted = {"name": "wanted", "mountPath": WANTED_DIR, "readOnly": True}
+    return agent_manifest(base, platform, env=environment, volume_mounts=[MODEL_MOUNT, wanted])
+
+
+def _wanted_volume() -> dict[str, Any]:
+    """Return the wanted set as a file: an annotation of the pod, since it is the same for as long as the pod is."""
+    field = {"fieldPath": f"metadata.annotations['{labels.WANTED}']"}
+    return {"name": "wanted", "downwardAPI": {"items": [{"path": WANTED_FILE, "fieldRef": field}]}}

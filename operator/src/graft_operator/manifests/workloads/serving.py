@@ -8,25 +8,28 @@ from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel, ServingRevision
 from graft_operator.manifests import labels, naming
-from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.platform import NetworkAccess, Platform
 from graft_operator.manifests.pods import (
     BASE_DIR,
     base_mounts,
     base_volumes,
-    container,
     fetch_base_container,
     pod_spec,
     registry_credentials,
     registry_env,
-    resources_of,
     scratch,
     variable,
 )
-from graft_operator.manifests.workloads.access import service_account_name
+from graft_operator.manifests.workloads.access import API_TOKEN_MOUNT, api_token_volume, service_account_name
+from graft_operator.manifests.workloads.agent import (
+    agent_environment,
+    agent_manifest,
+    api_key_volumes,
+)
 from graft_operator.manifests.workloads.disruption import disruption_budget
-from graft_operator.manifests.workloads.engine import engine_container
+from graft_operator.manifests.workloads.engine import engine_container, engine_volumes
+from graft_operator.manifests.workloads.network_policy import network_policy
 from graft_operator.manifests.workloads.serving_workload import (
-    DRAIN_SECONDS,
     GRACE_SECONDS,
     api_service,
     rolling_deployment,
@@ -34,8 +37,6 @@ from graft_operator.manifests.workloads.serving_workload import (
 
 SERVING: Final = "serving"
 WANTED_KEY: Final = "wanted.json"
-API_KEY_DIR: Final = "/etc/graft/api-keys"
-API_KEY_FILE: Final = "keys"
 REGISTRY_KEYS_DIR: Final = "/etc/graft/registry-keys"
 """The registry's keys again, as files: what is in the environment stays as it was when the pod started."""
 
@@ -74,6 +75,13 @@ def shared_service(base: BaseModel) -> dict[str, Any]:
     return api_service(metadata, base_selector(base))
 
 
+def base_network_policy(base: BaseModel, access: NetworkAccess) -> dict[str, Any]:
+    """Return the NetworkPolicy of the pods of every revision of the base."""
+    name = naming.serving_name(base.metadata.name)
+    metadata = labels.object_meta("BaseModel", base.metadata, name=name, component=SERVING)
+    return network_policy(metadata, base_selector(base), access, has_peers=True)
+
+
 def revision_service(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:
     """Return the Service of one revision: other revisions forward to it during a base bump."""
     return api_service(_metadata(base, revision), _selector(base, revision))
@@ -102,6 +110,8 @@ def serving_pod(
     }
     return pod_spec(
         base.spec.serving,
+        # The agent alone gets a token, by a volume of its own: the engine runs the code of models.
+        automountServiceAccountToken=False,
         serviceAccountName=service_account_name(name),
         terminationGracePeriodSeconds=GRACE_SECONDS,
         topologySpreadConstraints=[spread],
@@ -114,92 +124,43 @@ def serving_pod(
             *base_volumes(revision),
             *api_key_volumes(base),
             registry_key_volume(platform),
+            api_token_volume(),
             scratch("tmp"),
-            scratch("engine-tmp"),
             scratch("adapters"),
-            scratch("shm", medium="Memory", sizeLimit="2Gi"),
+            *engine_volumes(),
         ],
     )
 
 
 def agent_container(base: BaseModel, revision: ServingRevision, platform: Platform) -> dict[str, Any]:
-    """Return the agent: it alone is reachable from outside the pod."""
-    return container(
-        "agent",
-        platform.agent_image,
+    """Return the agent, which brings the versions that the wanted set of its revision names."""
+    namespace, name = base.metadata.namespace, base.metadata.name
+    environment = [
+        variable("GRAFT_WANTED_CONFIGMAP", revision.deployment),
+        variable("GRAFT_BASE_DIR", BASE_DIR),
+        variable("GRAFT_ADAPTERS_DIR", "/adapters"),
+        variable("GRAFT_MAX_RANK", str(base.spec.serving.max_rank)),
+        variable("GRAFT_REGISTRY_KEYS_DIR", REGISTRY_KEYS_DIR),
+    ]
+    mounts = [
+        *base_mounts(revision),
+        {"name": "registry-keys", "mountPath": REGISTRY_KEYS_DIR, "readOnly": True},
+        API_TOKEN_MOUNT,
+        {"name": "adapters", "mountPath": "/adapters"},
+    ]
+    agent = agent_manifest(
+        base,
         platform,
-        env=[*registry_env(platform), *agent_environment(base, revision), *api_key_environment(base)],
-        envFrom=registry_credentials(platform),
-        ports=[
-            {"name": "api", "containerPort": naming.API_PORT},
-            {"name": "peers", "containerPort": naming.PEER_PORT},
-            {"name": "state", "containerPort": naming.STATE_PORT},
-        ],
-        **agent_probes(),
-        resources=resources_of(platform.agent_resources),
-        volumeMounts=[
-            *base_mounts(revision),
-            *api_key_mounts(base),
-            {"name": "registry-keys", "mountPath": REGISTRY_KEYS_DIR, "readOnly": True},
-            {"name": "adapters", "mountPath": "/adapters"},
-        ],
+        env=[*registry_env(platform), *agent_environment(namespace, naming.service_url(namespace, name)), *environment],
+        volume_mounts=mounts,
     )
-
-
-def api_key_volumes(base: BaseModel) -> list[dict[str, Any]]:
-    """Return the volume with the file of API keys, if the base's API asks for any."""
-    reference = base.spec.serving.api_key_secret_ref
-    if reference is None:
-        return []
-    items = [{"key": reference.key, "path": API_KEY_FILE}]
-    return [{"name": "api-keys", "secret": {"secretName": reference.name, "items": items, "defaultMode": 0o440}}]
-
-
-def api_key_mounts(base: BaseModel) -> list[dict[str, Any]]:
-    """Return the mount of :func:`api_key_volumes`. The whole volume: a file mounted by subPath would never change."""
-    mount = {"name": "api-keys", "mountPath": API_KEY_DIR, "readOnly": True}
-    return [mount] if base.spec.serving.api_key_secret_ref else []
-
-
-def api_key_environment(base: BaseModel) -> list[dict[str, Any]]:
-    """Return what tells the agent to ask for keys."""
-    named = variable("GRAFT_API_KEY_FILE", f"{API_KEY_DIR}/{API_KEY_FILE}")
-    return [named] if base.spec.serving.api_key_secret_ref else []
+    return {**agent, "envFrom": registry_credentials(platform)}
 
 
 def registry_key_volume(platform: Platform) -> dict[str, Any]:
     """Return the volume with the registry's keys as files; optional, since workload identity needs none."""
     secret = {"secretName": platform.registry_secret_name, "optional": True, "defaultMode": 0o440}
     return {"name": "registry-keys", "secret": secret}
-
-
-def agent_environment(base: BaseModel, revision: ServingRevision) -> list[dict[str, Any]]:
-    """Return what the agent is told: whose it is, where the engine is, and which wanted set is its own."""
-    namespace, name = base.metadata.namespace, base.metadata.name
-    return [
-        {"name": "GRAFT_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        variable("GRAFT_NAMESPACE", namespace),
-        variable("GRAFT_WANTED_CONFIGMAP", revision.deployment),
-        variable("GRAFT_ENGINE_URL", f"http://127.0.0.1:{naming.ENGINE_PORT}"),
-        variable("GRAFT_BASE_DIR", BASE_DIR),
-        variable("GRAFT_ADAPTERS_DIR", "/adapters"),
-        variable("GRAFT_MAX_RANK", str(base.spec.serving.max_rank)),
-        variable("GRAFT_DRAIN_SECONDS", str(DRAIN_SECONDS)),
-        variable("GRAFT_PEER_PORT", str(naming.PEER_PORT)),
-        variable("GRAFT_PEER_SERVICE_URL", naming.service_url(namespace, name)),
-        variable("GRAFT_REGISTRY_KEYS_DIR", REGISTRY_KEYS_DIR),
-    ]
-
-
-def agent_probes() -> dict[str, Any]:
-    """Return the probes. A starved node is no reason to restart: the agent would only lose what it is about to say."""
-    alive = {"httpGet": {"path": "/healthz", "port": "state"}, "timeoutSeconds": 5}
-    ready = {"httpGet": {"path": "/readyz", "port": "state"}, "timeoutSeconds": 5}
-    return {
-        "startupProbe": {**alive, "periodSeconds": 2, "failureThreshold": 90},
-        "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 6},
-        "readinessProbe": {**ready, "periodSeconds": 2, "failureThreshold": 3},
-    }
 
 
 def base_selector(base: BaseModel) -> dict[str, str]:

@@ -14,7 +14,12 @@ from graft_operator.manifests.jobs.concurrency_job import concurrency_job_manife
 from graft_operator.manifests.jobs.import_job import import_job_manifest
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.workloads.access import access_manifests
-from graft_operator.manifests.workloads.serving import pod_selector, revision_manifests, shared_service
+from graft_operator.manifests.workloads.serving import (
+    base_network_policy,
+    pod_selector,
+    revision_manifests,
+    shared_service,
+)
 from graft_operator.plan.actions import (
     Action,
     AddFinalizer,
@@ -134,7 +139,10 @@ def plan_serving(
     objects: list[ApplyObject] = []
     if revisions:
         names = [revision.deployment for revision in revisions]
-        objects = [ApplyObject(item) for item in (*access_manifests(seen.base, names), shared_service(seen.base))]
+        access = platform.network_access
+        policies = [base_network_policy(seen.base, access)] if access else []
+        shared = (*access_manifests(seen.base, names), shared_service(seen.base), *policies)
+        objects = [ApplyObject(item) for item in shared]
     told: list[ServingRevision] = []
     for revision in revisions:
         wanted = wanted_of(seen, revision, revisions, placements[revision.digest], resolved)

@@ -12,10 +12,10 @@ from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterS
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.workloads.merged_model import merged_model_manifests
-from graft_operator.plan.actions import Action, ApplyObject, DeleteObject
+from graft_operator.plan.actions import Action, ApplyObject, DeleteObject, Kind
 from graft_operator.plan.rejections import Rejection
 from graft_operator.plan.rollout.coverage import coverage_in_mode
-from graft_operator.plan.rollout.plan import Rollout
+from graft_operator.plan.rollout.plan import Rollback, Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_registry.documents import StoredVersion
 
@@ -30,7 +30,10 @@ def fits_mode(seen: AdapterSnapshot, version: StoredVersion | None) -> bool:
 
 
 def plan_merged_rollout(seen: AdapterSnapshot, serving: AdapterServingStatus, wanted: ServedVersion | None) -> Rollout:
-    """Move the Deployment to ``wanted``; the version before answers on its pods until they are replaced."""
+    """Move the Deployment to ``wanted``; the version before answers on its pods until they are replaced.
+
+    One that a pod refuses, because its model does not answer as its manifest says, is given up for the one before.
+    """
     target, previous = serving.target, serving.previous
     if wanted is not None and wanted != target:
         answers_everywhere = coverage_in_mode(seen, target, "Merged").complete
@@ -38,6 +41,9 @@ def plan_merged_rollout(seen: AdapterSnapshot, serving: AdapterServingStatus, wa
     if target is None:
         return Rollout()
     coverage = coverage_in_mode(seen, target, "Merged")
+    if previous is not None and coverage.refused and not coverage.complete:
+        rollback = Rollback(version=target, state="Refused", message=coverage.message)
+        return Rollout(target=previous, coverage=coverage_in_mode(seen, previous, "Merged"), rollback=rollback)
     previous = None if coverage.complete else previous
     before = coverage_in_mode(seen, previous, "Merged")
     return Rollout(target=target, previous=previous, coverage=coverage, previous_coverage=before)
@@ -56,7 +62,10 @@ def merged_actions(seen: AdapterSnapshot, rollout: Rollout, platform: Platform) 
             return ()
         return tuple(map(ApplyObject, merged_model_manifests(seen.adapter, seen.base, version, platform)))
     name = naming.merged_name(seen.adapter.metadata.name)
-    return tuple(DeleteObject(kind, name) for kind in ("Service", "Deployment", "PodDisruptionBudget"))
+    kinds: tuple[Kind, ...] = ("Service", "Deployment", "PodDisruptionBudget")
+    # Without policies the operator has no right to delete any: one of former days goes with the adapter.
+    kinds = (*kinds, "NetworkPolicy") if platform.network_access else kinds
+    return tuple(DeleteObject(kind, name) for kind in kinds)
 
 
 def keep_serving_if_deletion_refused(

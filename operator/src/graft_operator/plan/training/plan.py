@@ -29,7 +29,6 @@ from graft_operator.plan.training.retry_policy import (
 from graft_operator.plan.training.servability import (
     base_cannot_be_merged_into,
     engine_is_too_short,
-    merged_api_would_be_open,
     pinned_version_fits_other_mode,
     pinned_version_has_no_base,
     rank_exceeds_base,
@@ -152,7 +151,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     rank_exceeds_base,
     base_cannot_be_merged_into,
     engine_is_too_short,
-    merged_api_would_be_open,
     version_is_published,  # before suspend: what is published may be served
     adapter_is_suspended,
     job_is_outdated,  # before the failures, which other pod settings may mend

@@ -63,21 +63,9 @@ def engine_is_too_short(seen: AdapterSnapshot, _: datetime | None = None) -> Tra
     )
 
 
-def merged_api_would_be_open(seen: AdapterSnapshot, _: datetime | None = None) -> TrainingDecision | None:
-    """The agent asks for a base's keys, and a merged model has none."""
-    base = seen.base
-    if base is None or base.spec.serving.api_key_secret_ref is None or seen.adapter.spec.serving.mode != "Merged":
-        return None
-    return refused(
-        "ApiKeysNotSupported",
-        f"spec.serving.mode: BaseModel {base.metadata.name} asks its clients for keys (serving.apiKeySecretRef), which"
-        " the API of a merged model does not; use mode MultiAdapter, or a BaseModel without keys behind a gateway",
-    )
-
-
 def is_servable(seen: AdapterSnapshot) -> bool:
     """Whether the base, as it is now, can serve what the spec asks for."""
-    checks = (rank_exceeds_base, base_cannot_be_merged_into, engine_is_too_short, merged_api_would_be_open)
+    checks = (rank_exceeds_base, base_cannot_be_merged_into, engine_is_too_short)
     return all(check(seen) is None for check in checks)
 
 

@@ -163,12 +163,12 @@ class AdapterSnapshots:
         )
 
     def _with_merged(self, seen: AdapterSnapshot) -> AdapterSnapshot:
-        adapter, cache = seen.adapter, self._dependencies.cache
+        adapter, cache, agents = seen.adapter, self._dependencies.cache, self._dependencies.agents
         if adapter.spec.serving.mode != "Merged" and adapter.status.serving.version_served_as("Merged") is None:
             return seen
         return replace(
             seen,
-            merged_pods=merged_pods(cache, adapter.metadata),
+            merged_pods=merged_pods(cache, agents, adapter.metadata),
             merged_deployment=merged_deployment(cache, adapter.metadata),
         )
 

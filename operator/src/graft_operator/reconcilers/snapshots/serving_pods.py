@@ -17,7 +17,7 @@ from graft_operator.manifests import labels
 from graft_operator.manifests.workloads.serving import SERVING
 from graft_operator.plan.rollout.measured import Measured
 from graft_operator.plan.snapshot import Decision, PodObserved, ProbeScore, VersionOnPod
-from graft_operator.routing import is_ready, is_serving_pod
+from graft_operator.routing import has_agent, is_ready
 
 Object = Mapping[str, Any]
 
@@ -41,14 +41,14 @@ def serving_pods(cache: Cache, agents: Agents, base: ObjectMeta) -> tuple[Servin
     return follow_agents(agents, [body for body in listed_pods(cache, base) if not is_leaving(body)])
 
 
-def listed_pods(cache: Cache, base: ObjectMeta) -> list[Object]:
-    """Return the base's pods that have not ended, with those that are on their way out.
+def listed_pods(cache: Cache, owner: ObjectMeta, component: str = SERVING) -> list[Object]:
+    """Return the pods of a base, or of a merged model, that have not ended, with those that are on their way out.
 
     Labels alone make no serving pod: anybody who may run pods can set them. It has to come from a Deployment of the
-    base.
+    owner.
     """
-    names = {body["metadata"]["name"] for body in cache.owned(DEPLOYMENTS, base.uid, SERVING)}
-    bodies = cache.owned(PODS, base.uid, SERVING)
+    names = {body["metadata"]["name"] for body in cache.owned(DEPLOYMENTS, owner.uid, component)}
+    bodies = cache.owned(PODS, owner.uid, component)
     return [
         body
         for body in bodies
@@ -79,7 +79,7 @@ async def hear_agents(cache: Cache, agents: Agents, *, seconds: float) -> None:
     Who begins with them knows that nothing is to be done of most adapters; without, he would look everything up.
     """
     known = (cache.get(PODS, *name) for name in cache.names(PODS))
-    pods = follow_agents(agents, [pod for pod in known if pod is not None and is_serving_pod(pod)])
+    pods = follow_agents(agents, [pod for pod in known if pod is not None and has_agent(pod)])
     deadline = asyncio.get_running_loop().time() + seconds
     silent = [pod.body["metadata"] for pod in pods if address_of(pod.body) is not None]
     while silent and asyncio.get_running_loop().time() < deadline:

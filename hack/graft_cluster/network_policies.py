@@ -1,0 +1,36 @@
+"""Enforcement of NetworkPolicies, where the nodes have no network plugin that does it.
+
+kube-network-policies decides about the first packet of each connection, which the kernel puts into a queue for it. Its
+own nftables rules need a kernel with nft_queue, which some virtual machines lack; the rule of `node_network` does the
+same with what every kernel has that runs kube-proxy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from graft_cluster import golang, versions
+from graft_cluster.cache import Cache
+from graft_cluster.cluster import Cluster
+from graft_cluster.docker import Docker
+from graft_cluster.local_registry import ADDRESS
+from graft_cluster.steps import Steps
+from graft_cluster.system_images import import_program
+
+IMAGE = f"{ADDRESS}/graft/kube-network-policies:{versions.KUBE_NETWORK_POLICIES}"
+MANIFEST = "network-policies.yaml"
+
+
+def enforce(cache: Cache, steps: Steps, docker: Docker, cluster: Cluster, manifests: Path) -> None:
+    """Run the program on every node, and wait until it does."""
+    golang.ensure(cache, steps, golang.KUBE_NETWORK_POLICIES)
+    pushed = cache.folder("pushed") / f"kube-network-policies-{versions.KUBE_NETWORK_POLICIES}"
+    with steps.step("enforce NetworkPolicies") as step:
+        if not pushed.exists() or not docker.has_image(IMAGE):
+            import_program(docker, step, cache.binaries / "kube-network-policies", IMAGE)
+            docker.run(step, "push", "--quiet", IMAGE)
+            pushed.touch()
+        text = (manifests / MANIFEST).read_text().replace("$(IMAGE)", IMAGE)
+        cluster.kubectl(step, "apply", "-f", "-", stdin=text)
+        rollout = ("rollout", "status", "daemonset/kube-network-policies", "--timeout=120s")
+        cluster.kubectl(step, "-n", "kube-system", *rollout)

@@ -1,0 +1,71 @@
+"""What a pod serves: a base with versions that are loaded beside one another, or one version merged into the model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from graft_registry.documents import BaseManifest, BaseReference, VersionManifest
+from graft_registry.s3.store import ObjectStore
+from graft_serving.adapters.bring_up import Check
+from graft_serving.adapters.cache import AdapterCache, VersionsOnDisk
+from graft_serving.adapters.checks import version_check
+from graft_serving.adapters.merged import MergedVersion
+from graft_serving.adapters.registry_source import RegistrySource
+from graft_serving.engine.client import EngineClient
+from graft_serving.engine.merged import MergedEngineClient
+from graft_serving.settings import Settings
+
+BASE_MANIFEST = ".graft/base.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What differs between the two ways of serving; all the rest of the agent is the same."""
+
+    base: BaseManifest | BaseReference
+    """The base that the versions belong to."""
+    has_base: bool
+    """Whether it is served itself."""
+    versions: VersionsOnDisk
+    check: Check
+    engine: type[EngineClient]
+    """How what the engine has loaded is seen and changed."""
+
+
+def subject_of(settings: Settings, open_store: Callable[[], ObjectStore]) -> Subject:
+    """What the pod serves, by its settings; the store is opened whenever a version is fetched.
+
+    Raises:
+        ValueError: the manifest of a merged version can't be read.
+    """
+    if settings.merged_manifest is not None:
+        merged = MergedVersion(settings.merged_manifest)
+        return Subject(
+            base=merged.manifest.base, has_base=False, versions=merged, check=nothing, engine=MergedEngineClient
+        )
+    base = BaseManifest.from_bytes((settings.base_dir / BASE_MANIFEST).read_bytes())
+    return Subject(
+        base=base,
+        has_base=True,
+        versions=AdapterCache(settings.adapters_dir, RegistrySource(open_store, settings.namespace)),
+        check=version_check(base, max_rank=settings.max_rank),
+        engine=EngineClient,
+    )
+
+
+def nothing(path: Path, manifest: VersionManifest) -> None:
+    """Check nothing of a merged version: the engine has read its model already, and loads no files of an adapter."""
+
+
+def engine_client(
+    settings: Settings, session: aiohttp.ClientSession, kind: type[EngineClient] = EngineClient
+) -> EngineClient:
+    """A client of the pod's engine."""
+    return kind(
+        session,
+        settings.engine_url,
+        load_timeout=settings.engine_load_timeout_seconds,
+        generate_timeout=settings.engine_generate_timeout_seconds,
+    )
