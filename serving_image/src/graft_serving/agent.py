@@ -12,6 +12,7 @@ from aiohttp import web
 
 from graft_registry.documents import BaseManifest
 from graft_registry.s3.store import ObjectStore
+from graft_serving.adapters.base_answers import BaseAnswers
 from graft_serving.adapters.bring_up import BringUpSequence
 from graft_serving.adapters.cache import AdapterCache
 from graft_serving.adapters.checks import version_check
@@ -79,12 +80,14 @@ class Agent:
             on_change=lambda: self.lifecycle.wake(),
         )
         cache = AdapterCache(settings.adapters_dir, RegistrySource(open_store, settings.namespace))
+        memory = Memory(settings.adapters_dir / MEMORY_FOLDER)
+        base_answers = BaseAnswers(engine=engine, monitor=self._monitor, memory=memory, base_digest=base.digest)
         self.lifecycle = Lifecycle(
             _lifecycle_settings(settings, base),
             cache=cache,
-            bring_up=_bring_up_sequence(settings, base, cache, engine, self._monitor, metrics),
+            bring_up=_bring_up_sequence(settings, base, cache, engine, self._monitor, base_answers, metrics),
             monitor=self._monitor,
-            memory=Memory(settings.adapters_dir / MEMORY_FOLDER),
+            memory=memory,
             observer=metrics,
             on_reconciled=self._reconciled,
         )
@@ -199,6 +202,7 @@ def _bring_up_sequence(
     cache: AdapterCache,
     engine: EngineClient,
     monitor: EngineMonitor,
+    base_answers: BaseAnswers,
     metrics: Metrics,
 ) -> BringUpSequence:
     return BringUpSequence(
@@ -206,6 +210,7 @@ def _bring_up_sequence(
         check=version_check(base, max_rank=settings.max_rank),
         engine=engine,
         monitor=monitor,
+        base_answers=base_answers,
         observer=metrics,
         loads_at_once=settings.loads_at_once,
     )
