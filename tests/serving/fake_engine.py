@@ -71,6 +71,9 @@ class FakeEngine:
         """Models that were unloaded while they answered."""
         self.disconnected = 0
         self.polls = 0
+        self.metrics = ""
+        """What it tells Prometheus."""
+        self.scrapes = 0
         self.last_body: dict[str, Any] = {}
         """Of the last request on one of the other routes."""
         self.last_headers: dict[str, str] = {}
@@ -91,6 +94,7 @@ class FakeEngine:
         self.adapters = {}
         app = web.Application()
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/metrics", self._show_metrics)
         app.router.add_post("/v1/load_lora_adapter", self._load)
         app.router.add_post("/v1/unload_lora_adapter", self._unload)
         for path in ("/v1/completions", "/v1/chat/completions"):
@@ -122,6 +126,10 @@ class FakeEngine:
             for name, path in self.adapters.items()
         ]
         return web.json_response({"object": "list", "data": cards})
+
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        self.scrapes += 1
+        return web.Response(text=self.metrics, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def _load(self, request: web.Request) -> web.Response:
         body = await request.json()

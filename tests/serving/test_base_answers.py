@@ -186,6 +186,29 @@ async def test_what_a_load_costs_the_base(pod: Pod) -> None:
     assert all(body["temperature"] == 0 and body["repetition_penalty"] == 1 for body in bodies)
 
 
+async def test_an_engine_that_dies_of_log_probabilities_is_not_asked_for_them_again(pod: Pod) -> None:
+    crashes: list[asyncio.Task[None]] = []
+
+    def die(body: dict[str, Any]) -> web.Response | None:
+        if "logprobs" not in body:
+            return None
+        if not crashes:
+            crashes.append(asyncio.create_task(pod.engine.crash()))
+        return web.json_response({"error": {"message": "EngineCore encountered an issue."}}, status=500)
+
+    AskedOfBase(pod, die)
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support")])))
+
+        async def is_down() -> bool:
+            return bool((await pod.state())["engine"]["state"] == "Down")
+
+        await eventually(is_down)
+        await pod.engine.start()
+        await pod.until_answered_by("support", "support@v1")
+    assert len(crashes) == 1
+
+
 async def test_an_adapter_that_leaked_is_tried_again_on_an_engine_that_was_started_anew(pod: Pod) -> None:
     pod.engine.leaks.add("support")
     async with pod.agent():

@@ -21,6 +21,7 @@ from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.registry_source import RegistrySource
 from graft_serving.adapters.scoring import Scoring
 from graft_serving.api.api_keys import ApiKeys
+from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.intake import Intake
 from graft_serving.api.router import Router
 from graft_serving.api.waiting_room import WaitingRoom
@@ -73,9 +74,9 @@ class Agent:
         self._wanted_sets = wanted_sets
         base = BaseManifest.from_bytes((settings.base_dir / BASE_MANIFEST).read_bytes())
         metrics = Metrics()
-        engine = _engine_client(settings, sessions.control)
+        engine, watched = _engine_client(settings, sessions.control), _engine_client(settings, sessions.watch)
         self._monitor = EngineMonitor(
-            _engine_client(settings, sessions.watch),
+            watched,
             poll_seconds=settings.engine_poll_seconds,
             on_change=lambda: self.lifecycle.wake(),
         )
@@ -93,7 +94,7 @@ class Agent:
         )
         self._pod = _serving_pod(settings, base, self.lifecycle, self._monitor)
         self._scoring = _scoring(settings, self._pod, self.lifecycle, cache, engine, self._monitor)
-        self.router = _router(settings, base, self._pod, sessions.proxied, metrics)
+        self.router = _router(settings, base, self._pod, watched, sessions.proxied, metrics)
         self._admin = admin_application(
             state=self._pod.state,
             revision=self._pod.revision,
@@ -241,7 +242,12 @@ def _scoring(
 
 
 def _router(
-    settings: Settings, base: BaseManifest, pod: ServingPod, session: aiohttp.ClientSession, metrics: Metrics
+    settings: Settings,
+    base: BaseManifest,
+    pod: ServingPod,
+    engine: EngineClient,
+    session: aiohttp.ClientSession,
+    metrics: Metrics,
 ) -> Router:
     keys = ApiKeys(settings.api_key_file) if settings.api_key_file else None
     return Router(
@@ -263,6 +269,7 @@ def _router(
             seconds=settings.body_seconds,
             most_bytes_at_once=settings.max_bodies_bytes,
         ),
+        signals=EngineSignals(engine, lambda: pod.table),
         cors_origins=settings.cors_origins,
     )
 

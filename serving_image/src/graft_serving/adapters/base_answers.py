@@ -69,6 +69,8 @@ class BaseAnswers:
         self._recorded: tuple[BaseAnswer, ...] | None = memory.base_answers(base_digest)
         self._recorded_at_start: int | None = None
         self._recording = asyncio.Lock()
+        self._asks_for_margins = True
+        """Until that has failed once. An engine may die of it, and must not do so at each of its starts."""
 
     async def record_if_due(self) -> None:
         """Record them before the first load of each start of the engine. What can't be recorded anew stays.
@@ -124,7 +126,12 @@ class BaseAnswers:
         return failure
 
     async def _record(self) -> None:
-        asked = await self._ask_all([(prompt, MOST_TOKENS) for prompt in PROMPTS], with_margins=True)
+        prompts = [(prompt, MOST_TOKENS) for prompt in PROMPTS]
+        try:
+            asked = await self._ask_all(prompts, with_margins=self._asks_for_margins)
+        except (EngineUnreachableError, RetryableError):
+            self._asks_for_margins = False
+            raise
         self._recorded = tuple(BaseAnswer.of(prompt, answer) for prompt, answer in _answered(PROMPTS, asked))
         self._memory.keep_base_answers(self._base_digest, self._recorded)
 

@@ -14,6 +14,8 @@ import aiohttp
 from graft_serving.errors import EngineRejectedError, EngineTimeoutError, EngineUnreachableError
 
 LIST_TIMEOUT_SECONDS = 5.0
+METRICS_TIMEOUT_SECONDS = 1.0
+"""As long as endpoint pickers wait for them."""
 NOT_THERE_ANY_MORE: Final = "Failed to remove"
 
 GREEDY: Final[Mapping[str, Any]] = {
@@ -88,6 +90,10 @@ class EngineClient:
             )
         except (KeyError, TypeError, StopIteration) as error:
             raise EngineRejectedError(200, "its /v1/models lists no base model") from error
+
+    async def metrics(self) -> str:
+        """The engine's own metrics, in Prometheus' text format."""
+        return await self._text("GET", "/metrics", seconds=METRICS_TIMEOUT_SECONDS)
 
     async def load(self, name: str, path: str) -> None:
         """Load the adapter at `path` under `name`. Never in place: a name means the same bytes for ever."""
