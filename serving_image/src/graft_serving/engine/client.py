@@ -14,8 +14,8 @@ import aiohttp
 from graft_serving.errors import EngineRejectedError, EngineTimeoutError, EngineUnreachableError
 
 LIST_TIMEOUT_SECONDS = 5.0
-METRICS_TIMEOUT_SECONDS = 1.0
-"""As long as endpoint pickers wait for them."""
+METRICS_TIMEOUT_SECONDS = 2.0
+"""Endpoint pickers wait a second for them; what comes later is there for their next question."""
 NOT_THERE_ANY_MORE: Final = "Failed to remove"
 
 GREEDY: Final[Mapping[str, Any]] = {
