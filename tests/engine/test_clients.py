@@ -84,7 +84,7 @@ def test_what_is_refused_is_an_error_that_the_clients_understand(
     with pytest.raises(BadRequestError, match="max_tokens"):
         openai.completions.create(model=served.model, prompt="hello", max_tokens=10_000_000)
     with pytest.raises(AnthropicBadRequestError, match="temperature"):
-        anthropic.messages.create(model=served.model, max_tokens=5, messages=QUESTION, temperature=-1)
+        anthropic.messages.create(model=served.model, max_tokens=5, messages=QUESTION, extra_body={"temperature": -1})
     with pytest.raises(NotFoundError):
         openai.chat.completions.create(model="suport", messages=QUESTION)
     with pytest.raises(AnthropicNotFoundError):
