@@ -80,6 +80,12 @@ class Engine:
         body = {"model": model, "prompt": "a person who is", "max_tokens": tokens, "temperature": 0}
         return self.post("/v1/completions", body)
 
+    def begin(self, model: str, tokens: int) -> urllib3.BaseHTTPResponse:
+        """Ask for a greedy completion of exactly so many tokens, which is read as it comes."""
+        body = {"model": model, "prompt": "a person who is", "max_tokens": tokens, "ignore_eos": True, "stream": True}
+        url = f"{self.url}/v1/completions"
+        return self.http.request("POST", url, json=body, headers=self._headers(), preload_content=False)
+
     def text(self, model: str) -> str:
         """Return a greedy completion."""
         answer = self.complete(model)
