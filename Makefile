@@ -112,8 +112,11 @@ test-beside: setup cluster-up ## What `make test` runs beside the end-to-end tes
 	@code=0; MAKEFLAGS= nice -n 19 $(MAKE) test-trainer test-serving test-chart test-s3 >build/test-beside.log 2>&1 || code=$$?; \
 	cat build/test-beside.log; exit $$code
 
+# What names another engine than the cluster's: docs/engines.md.
+export ENGINE ENGINE_KEY ENGINE_BASE ENGINE_ADAPTERS ENGINE_ADAPTERS_THERE
+
 .PHONY: test-engine
-test-engine: setup cluster-up images ## The engine's behaviour that serving relies on: run it before an upgrade of vLLM
+test-engine: setup $(if $(ENGINE),,cluster-up images) ## The engine's behaviour that serving relies on (ENGINE=http://…: of your own engine)
 	$(PYTEST) -m engine tests/engine
 
 .PHONY: test-soak

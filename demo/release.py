@@ -17,11 +17,13 @@ CPU_ENGINE_ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_NUM_THREADS": "1",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "TORCHDYNAMO_DISABLE": "1",
 }
 """vLLM on a CPU: one GiB of KV cache, and one thread each, so that engines and trainers can share a small machine.
 
-The last one keeps the model in the engine's own process, as on one GPU, instead of in a third that imports everything
-once more: vLLM starts that one on CPUs to choose its threads, of which there is one here.
+Without multiprocessing the model is in the engine's own process, as on one GPU, instead of in a third that imports
+everything once more: vLLM starts that one on CPUs to choose its threads, of which there is one here. Without Dynamo
+nothing is compiled: the image has no C++ compiler, and the first request with `logprobs` would end the engine.
 """
 CHART = Path(__file__).resolve().parents[1] / "charts" / "graft"
 

@@ -4,8 +4,8 @@ memory-table: setup ## Compare the memory estimator with published measurements 
 	@$(PYTHON) -m tests.unit.registry.published_memory
 
 .PHONY: bench-router
-bench-router: setup ## Measure what the router adds to a request, at 500 a second (docs/benchmarks.md)
-	@$(PYTHON) -m tests.bench.router_overhead
+bench-router: setup ## Measure what the router adds to a request, beside another router (docs/benchmarks.md; ROUTER="--page docs/benchmarks.md")
+	@$(PYTHON) -m tests.bench.router_overhead $(ROUTER)
 
 .PHONY: bench-agent
 bench-agent: setup ## Measure what many adapters cost the agent's event loop (docs/benchmarks.md)

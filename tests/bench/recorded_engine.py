@@ -90,6 +90,8 @@ class RecordedEngine(asyncio.Protocol):
 
     def _answer(self, path: str, body: dict[str, Any]) -> bytes:
         match path:
+            case "/health":
+                return _http(b"")
             case "/v1/models":
                 cards = [{"id": BASE_MODEL, "root": "/base", "parent": None}]
                 cards += [{"id": name, "root": root, "parent": BASE_MODEL} for name, root in self.adapters.items()]
@@ -97,6 +99,8 @@ class RecordedEngine(asyncio.Protocol):
             case "/v1/load_lora_adapter":
                 self.adapters[body["lora_name"]] = body["lora_path"]
                 return _http(b"Success", "text/plain")
+        if "model" not in body:  # other routers ask for more than Graft's agent does
+            return HEAD.format(status="404 Not Found").encode() + b"content-length: 0\r\n\r\n"
         return streamed_answer(body["model"]) if body.get("stream") else whole_answer(body["model"])
 
 

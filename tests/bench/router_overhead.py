@@ -1,11 +1,12 @@
 """What the router adds to a request: `make bench-router`.
 
 The agent runs as in its container, with an adapter of two versions and an engine that replays an answer at once. The
-same open loop asks the engine itself and the agent by turns, so that whatever else the machine does meets both. Streams
-are replayed in one burst: their last byte tells what the router needs for all their events.
+same open loop asks the engine itself, the agent and another router by turns, so that whatever else the machine does
+meets all of them. Streams are replayed in one burst: their last byte tells what a router needs for all their events.
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -14,17 +15,20 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import quantiles
+from typing import Final
 
 import boto3
 import uvloop
 from moto.server import ThreadedMotoServer
 from tests.bench.open_loop import Measurement, OpenLoop, completion_request
+from tests.bench.peer_router import PACKAGE, cpu_seconds, installed_router, peer_router
 from tests.bench.recorded_engine import BASE_MODEL
+from tests.bench.router_figures import AGENT, BEGIN, DIRECT, Figures, table
+from tests.bench.scale.report import write
 from tests.ports import free_port
 from tests.serving.published import NAMESPACE, Publisher, base_manifest, wanted_adapter, wanted_set
 
@@ -34,6 +38,8 @@ from graft_registry.s3.store import ObjectStore
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "build" / "bench-router.json"
 TURN_SECONDS = 5.0
+KINDS: Final = {"whole answers": False, "streams of 16 events": True}
+"""Whether each is streamed."""
 
 
 @dataclass(frozen=True)
@@ -110,65 +116,64 @@ def _wait_until_ready(port: int, seconds: float = 60) -> None:
             time.sleep(0.1)
 
 
-async def by_turns(ports: Ports, *, stream: bool, rate: float, turns: int) -> tuple[Measurement, Measurement]:
-    """Measure the engine and the agent in turns; the first turn of each only warms up."""
-    direct = OpenLoop(ports.engine, completion_request(BASE_MODEL, stream=stream))
-    routed = OpenLoop(ports.api, completion_request("support", stream=stream))
-    sums = Measurement(), Measurement()
+@dataclass(frozen=True)
+class Contestant:
+    """A server that answers for the engine, or the engine itself."""
+
+    name: str
+    port: int
+    model: str
+    process: int | None = None
+    """Whose CPU time is measured."""
+
+
+async def by_turns(
+    contestants: Sequence[Contestant], *, stream: bool, rate: float, turns: int
+) -> dict[str, tuple[Measurement, float]]:
+    """Measure all in turns; the first turn of each only warms up. Returns also the CPU seconds that each has used."""
+    loops = {one.name: OpenLoop(one.port, completion_request(one.model, stream=stream)) for one in contestants}
+    sums = {one.name: Measurement() for one in contestants}
+    used = dict.fromkeys(sums, 0.0)
     for turn in range(turns + 1):
-        for loop, total in zip((direct, routed), sums, strict=True):
-            measured = await loop.run(rate=rate, seconds=TURN_SECONDS if turn else 1.0)
+        for one in contestants:
+            before = cpu_seconds(one.process) if one.process else 0.0
+            measured = await loops[one.name].run(rate=rate, seconds=TURN_SECONDS if turn else 1.0)
             if turn:
-                total.add(measured)
-    return sums
-
-
-def milliseconds(seconds: list[float]) -> dict[str, float]:
-    """p50, p90 and p99."""
-    cuts = quantiles(seconds, n=100)
-    return {"p50": 1000 * cuts[49], "p90": 1000 * cuts[89], "p99": 1000 * cuts[98]}
+                sums[one.name].add(measured)
+                used[one.name] += cpu_seconds(one.process) - before if one.process else 0.0
+    return {name: (measured, used[name]) for name, measured in sums.items()}
 
 
 def main() -> None:
-    """Measure, print a table, and write build/bench-router.json."""
+    """Measure, print a table, write build/bench-router.json, and the page's table where one is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=500, help="requests per second")
-    parser.add_argument("--turns", type=int, default=4, help=f"turns of {TURN_SECONDS:g} s for each of the two")
+    parser.add_argument("--turns", type=int, default=4, help=f"turns of {TURN_SECONDS:g} s for each contestant")
+    parser.add_argument(
+        "--without-peer", action="store_true", help=f"leave {PACKAGE} out, which is installed from PyPI"
+    )
+    parser.add_argument("--page", type=Path, help="page whose table is replaced, such as docs/benchmarks.md")
     options = parser.parse_args()
-    results: dict[str, dict[str, object]] = {}
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as (ports, agent):
-        for name, stream in (("whole answers", False), ("streams of 16 events", True)):
-            used = _cpu_seconds(agent)
-            direct, routed = uvloop.run(by_turns(ports, stream=stream, rate=options.rate, turns=options.turns))
-            used = _cpu_seconds(agent) - used
-            results[name] = {
-                "requests": len(routed.last_byte),
-                "failed": direct.failed + routed.failed,
-                "direct": milliseconds(direct.last_byte),
-                "routed": milliseconds(routed.last_byte),
-                "agentCpuMilliseconds": 1000 * used / (len(routed.last_byte) + options.rate),
-            }
-            print(report(name, results[name]))
+    with contextlib.ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        ports, agent = running.enter_context(serving(folder))
+        contestants = [Contestant(DIRECT, ports.engine, BASE_MODEL), Contestant(AGENT, ports.api, "support", agent)]
+        if not options.without_peer:
+            cache = Path(os.environ.get("GRAFT_CACHE") or Path.home() / ".cache" / "graft")
+            router = peer_router(installed_router(cache), ports.engine, folder / "peer.log")
+            port, process = running.enter_context(router)
+            contestants.append(Contestant(PACKAGE.replace("==", " "), port, BASE_MODEL, process))
+        results = {
+            kind: uvloop.run(by_turns(contestants, stream=stream, rate=options.rate, turns=options.turns))
+            for kind, stream in KINDS.items()
+        }
+    figures = {kind: {name: Figures.of(*one) for name, one in found.items()} for kind, found in results.items()}
+    print(table(figures))
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"rate": options.rate, **results}, indent=1) + "\n")
-
-
-def report(name: str, result: dict[str, object]) -> str:
-    """One result as lines of text."""
-    direct, routed = result["direct"], result["routed"]
-    assert isinstance(direct, dict)
-    assert isinstance(routed, dict)
-    lines = [f"{name}: {result['requests']} requests, {result['failed']} failed"]
-    lines += [
-        f"  {cut}: {direct[cut]:.2f} ms direct, {routed[cut]:.2f} ms routed, {routed[cut] - direct[cut]:+.2f} ms"
-        for cut in direct
-    ]
-    return "\n".join([*lines, f"  the agent's CPU: {result['agentCpuMilliseconds']:.2f} ms a request"])
-
-
-def _cpu_seconds(process: int) -> float:
-    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    documents = {kind: {name: asdict(one) for name, one in found.items()} for kind, found in figures.items()}
+    RESULT.write_text(json.dumps({"rate": options.rate, **documents}, indent=1) + "\n")
+    if options.page:
+        write(options.page, table(figures), mark=BEGIN)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One real engine in a pod, on loopback and with a key as few may reach it, and a way to its port."""
+"""The engine of each module: started for it in a pod of the local cluster, or the one that ENGINE names."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,97 +19,81 @@ from demo import objects
 from demo.cluster import Cluster
 from demo.environment import Environment, read_environment
 from tests.engine.adapters import build_adapters
+from tests.engine.engine import Adapters, Engine, named_engine
 from tests.engine.pod import READY_SECONDS, engine_pod
+from tests.engine.served import Served, served_by_agent
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "graft-engine"
 POD = "engine"
 VOLUME = "graft-engine"
 """Folder of the cache's volumes, which every node of the local cluster shows."""
+SEEN_AT = Path(tempfile.gettempdir()) / VOLUME
+"""Where pod and this machine both see that folder: the engine runs as somebody who may not look below /root."""
 MODEL = "tiny"
 PORT = 8001
-KEY = "only-for-the-engine"
-FORWARDED_PORT = 18001
-URL = f"http://127.0.0.1:{FORWARDED_PORT}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
-    """A running engine: its API, and the files that it sees."""
-
-    folder: Path
-    """The adapters, on this machine."""
-    http: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(timeout=60, retries=False))
-
-    def post(self, path: str, body: dict[str, Any]) -> urllib3.BaseHTTPResponse:
-        """Call the API as somebody who knows its key."""
-        return self.http.request("POST", f"{URL}{path}", json=body, headers={"Authorization": f"Bearer {KEY}"})
-
-    def ask_as_stranger(self, method: str, path: str, body: dict[str, Any] | None = None) -> int:
-        """Call the API without its key; return the status."""
-        return self.http.request(method, f"{URL}{path}", json=body).status
-
-    def load(self, name: str, adapter: str) -> urllib3.BaseHTTPResponse:
-        """Load one of the adapters' folders under a name."""
-        return self.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": f"/models/adapters/{adapter}"})
-
-    def unload(self, name: str) -> urllib3.BaseHTTPResponse:
-        """Forget a name."""
-        return self.post("/v1/unload_lora_adapter", {"lora_name": name})
-
-    def complete(self, model: str, tokens: int = 8) -> urllib3.BaseHTTPResponse:
-        """Ask for a greedy completion."""
-        body = {"model": model, "prompt": "a person who is", "max_tokens": tokens, "temperature": 0}
-        return self.post("/v1/completions", body)
-
-    def text(self, model: str) -> str:
-        """Return a greedy completion."""
-        answer = self.complete(model)
-        assert answer.status == 200, answer.data
-        return str(answer.json()["choices"][0]["text"])
-
-    def models(self) -> dict[str, dict[str, Any]]:
-        """Return the models that the engine lists, by name."""
-        answer = self.http.request("GET", f"{URL}/v1/models", headers={"Authorization": f"Bearer {KEY}"})
-        return {entry["id"]: entry for entry in answer.json()["data"]}
 
 
 @pytest.fixture(scope="session")
-def environment() -> Environment:
-    """Return the facts of the local cluster."""
-    facts = read_environment()
-    os.environ["PATH"] = f"{facts.programs}:{os.environ['PATH']}" if facts.programs else os.environ["PATH"]
-    return facts
-
-
-@pytest.fixture(scope="session")
-def models(environment: Environment) -> Path:
-    """Return a folder that every node sees, with a base and the adapters."""
-    source = environment.cache / "demo" / "e2e"
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> Adapters | None:
+    """Return the folders of adapters, written anew; None where the engine that is named sees none."""
+    named = named_engine(os.environ)
+    if named is not None:
+        if named.adapters is not None:
+            build_adapters(named.adapters.base, named.adapters.folder)
+        return named.adapters
+    cache = read_environment().cache
+    source = cache / "demo" / "e2e"
     command = [sys.executable, "-m", "demo.models.build", "--out", str(source)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    folder = environment.cache / "volumes" / VOLUME
+    folder = cache / "volumes" / VOLUME
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(source / "base-v1", folder / "base", copy_function=shutil.copyfile)
     build_adapters(folder / "base", folder / "adapters")
-    return folder
+    SEEN_AT.unlink(missing_ok=True)
+    SEEN_AT.symlink_to(folder)
+    return Adapters(base=SEEN_AT / "base", folder=SEEN_AT / "adapters", seen_at=str(SEEN_AT / "adapters"))
 
 
 @pytest.fixture(scope="module")
-def engine(environment: Environment, models: Path) -> Iterator[Engine]:
-    """Start the engine; it is deleted at the end, and each module gets its own."""
+def engine(request: pytest.FixtureRequest, adapters: Adapters | None) -> Iterator[Engine]:
+    """Return the engine. A module that has a KEY gets an own one that asks for it."""
+    if (named := named_engine(os.environ)) is not None:
+        yield named
+        named.unload_all()
+        return
+    assert adapters is not None
+    with engine_in_cluster(read_environment(), adapters, key=getattr(request.module, "KEY", "")) as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def served(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Return the engine behind an agent on this machine, with an adapter where it can have one."""
+    if engine.key:
+        pytest.skip("an agent's engine has no key, since it listens on loopback: start one without --api-key")
+    with served_by_agent(engine, tmp_path_factory.mktemp("agent")) as served:
+        yield served
+
+
+@contextmanager
+def engine_in_cluster(environment: Environment, adapters: Adapters, *, key: str) -> Iterator[Engine]:
+    """Start an engine in a pod and a way to its port, on loopback, as few may reach it; delete the pod at the end."""
+    os.environ["PATH"] = f"{environment.programs}:{os.environ['PATH']}" if environment.programs else os.environ["PATH"]
     cluster = Cluster.of(environment)
     cluster.apply(objects.namespace(NAMESPACE))
     cluster.delete("pod", POD, NAMESPACE)
-    cluster.apply(real_engine(environment.images["engine"]))
+    cluster.apply(real_engine(environment.images["engine"], key))
     ready = ("wait", "--for=condition=Ready", f"pod/{POD}", "-n", NAMESPACE, f"--timeout={READY_SECONDS}s")
     cluster.kubectl(*ready, timeout=READY_SECONDS + 20)
+    port = free_port()
     forward = subprocess.Popen(
-        ["kubectl", "port-forward", "-n", NAMESPACE, f"pod/{POD}", f"{FORWARDED_PORT}:{PORT}"],
+        ["kubectl", "port-forward", "-n", NAMESPACE, f"pod/{POD}", f"{port}:{PORT}"],
         env=cluster.environment,
         stdout=subprocess.DEVNULL,
     )
-    engine = Engine(folder=models / "adapters")
+    engine = Engine(url=f"http://127.0.0.1:{port}", model=MODEL, key=key, adapters=adapters, is_own=True)
     try:
         wait_for(engine)
         yield engine
@@ -130,7 +115,7 @@ def wait_for(engine: Engine) -> None:
     raise AssertionError("the engine's port is not forwarded")
 
 
-def real_engine(image: str) -> dict[str, Any]:
+def real_engine(image: str, key: str) -> dict[str, Any]:
     """Return the pod. The probe runs inside it, since the engine listens on loopback."""
     probe = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{PORT}/health')"
     return engine_pod(
@@ -147,7 +132,8 @@ def real_engine(image: str) -> dict[str, Any]:
             "--max-loras=1",
             "--max-cpu-loras=2",
             "--max-lora-rank=16",
-            f"--api-key={KEY}",
+            *([f"--api-key={key}"] if key else []),
         ],
         probe={"exec": {"command": ["python3", "-c", probe]}},
+        also_at=[str(SEEN_AT)],
     )

@@ -20,7 +20,15 @@ ENVIRONMENT = {
 
 
 def engine_pod(
-    namespace: str, name: str, image: str, *, app: str, folder: str, arguments: Sequence[str], probe: Mapping[str, Any]
+    namespace: str,
+    name: str,
+    image: str,
+    *,
+    app: str,
+    folder: str,
+    arguments: Sequence[str],
+    probe: Mapping[str, Any],
+    also_at: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the pod, which sees ``folder`` of the nodes' volumes as ``/models``.
 
@@ -32,6 +40,7 @@ def engine_pod(
         folder: below :data:`VOLUMES`.
         arguments: of vLLM, beside those that every engine on a CPU has; LoRA is enabled.
         probe: what its readiness is told by: the handler of a probe, such as ``httpGet``.
+        also_at: other paths at which the pod sees the same folder, such as its path on this machine.
     """
     return {
         "apiVersion": "v1",
@@ -49,7 +58,7 @@ def engine_pod(
                     "env": [{"name": key, "value": value} for key, value in ENVIRONMENT.items()],
                     "readinessProbe": {**probe, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 60},
                     "volumeMounts": [
-                        {"name": "models", "mountPath": "/models", "readOnly": True},
+                        *({"name": "models", "mountPath": path, "readOnly": True} for path in ("/models", *also_at)),
                         {"name": "shm", "mountPath": "/dev/shm"},
                     ],
                 }

@@ -6,14 +6,12 @@ on it.
 
 from __future__ import annotations
 
-import threading
-
 import pytest
-import urllib3
-from tests.engine.conftest import MODEL, Engine
+from tests.engine.engine import Engine
 
 from graft_serving.engine.client import GREEDY
 
+KEY = "only-for-the-engine"
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 SERVED = ("plain", "stabilized", "patterned", "odd-rank")
@@ -23,15 +21,14 @@ SILENTLY_ACCEPTED = ("narrow", "deep")
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(engine: Engine) -> None:
-    for name in set(engine.models()) - {MODEL}:
-        engine.unload(name)
+    engine.unload_all()
 
 
 @pytest.mark.parametrize("adapter", SERVED)
 def test_what_graft_publishes_is_served_and_changes_the_answer(engine: Engine, adapter: str) -> None:
     """The servable methods in the trainer's table; ranks between the engine's steps are rounded up by the operator."""
     assert engine.load(adapter, adapter).status == 200
-    assert engine.text(adapter) != engine.text(MODEL)
+    assert engine.text(adapter) != engine.text(engine.model)
 
 
 @pytest.mark.parametrize("adapter", REFUSED)
@@ -40,7 +37,7 @@ def test_what_cannot_be_served_is_refused_for_good(engine: Engine, adapter: str)
     answer = engine.load(adapter, adapter)
     assert answer.status == 500, answer.data
     assert adapter not in engine.models()
-    assert engine.complete(MODEL).status == 200
+    assert engine.complete(engine.model).status == 200
 
 
 @pytest.mark.parametrize("adapter", SILENTLY_ACCEPTED)
@@ -53,7 +50,7 @@ def test_a_name_is_loaded_once(engine: Engine) -> None:
     """The agent takes 400 for a name that it finds listed with the right path as success."""
     engine.load("one", "plain")
     assert engine.load("one", "sibling").status == 400
-    assert engine.load(MODEL, "plain").status == 400
+    assert engine.load(engine.model, "plain").status == 400
 
 
 def test_what_is_not_there_is_404(engine: Engine) -> None:
@@ -67,20 +64,21 @@ def test_the_list_tells_path_and_base(engine: Engine) -> None:
     """The agent finds after its own restart what is loaded, by name and path."""
     engine.load("one", "plain")
     entry = engine.models()["one"]
-    assert (entry["root"], entry["parent"]) == ("/models/adapters/plain", MODEL)
+    assert engine.adapters is not None
+    assert (entry["root"], entry["parent"]) == (f"{engine.adapters.seen_at}/plain", engine.model)
 
 
 def test_a_request_under_way_outlives_the_unloading_of_its_name(engine: Engine) -> None:
     """Draining may end late: a request that the router let through is still answered in full."""
     engine.load("one", "plain")
-    answers: list[urllib3.BaseHTTPResponse] = []
-    request = threading.Thread(target=lambda: answers.append(engine.complete("one", tokens=200)))
-    request.start()
-    while not answers and engine.unload("one").status != 200:
-        pass
-    request.join()
-    assert answers[0].status == 200
-    assert answers[0].json()["usage"]["completion_tokens"] > 8
+    answer = engine.begin("one", tokens=100)
+    parts = answer.stream(64)
+    begun = next(parts)  # the engine has it by now, so the unload can't come before
+    assert engine.unload("one").status == 200
+    text = (begun + b"".join(parts)).decode()
+    assert answer.status == 200
+    assert text.rstrip().endswith("data: [DONE]")
+    assert text.count("data: {") > 8
 
 
 def test_two_adapters_answer_as_each_does_alone(engine: Engine) -> None:
@@ -109,23 +107,36 @@ def test_another_path_under_a_new_name_is_not_answered_from_the_old_cache(engine
 
 def test_the_key_of_the_api_does_not_guard_the_adapters(engine: Engine) -> None:
     """Why the engine listens on loopback only and the router lets no such path through."""
+    if not engine.key or engine.adapters is None:
+        pytest.skip("the engine has no key, or sees no adapters of this machine")
     assert engine.ask_as_stranger("GET", "/v1/models") == 401
-    body = {"name": "stranger", "src": "/models/adapters/plain"}
+    body = {"name": "stranger", "src": f"{engine.adapters.seen_at}/plain"}
     assert engine.ask_as_stranger("POST", "/adapters", body) == 200
     assert engine.ask_as_stranger("DELETE", "/adapters/stranger") == 200
 
 
 def test_a_proof_s_request_is_understood_as_it_is(engine: Engine) -> None:
     """The agent says every parameter that decides which token comes next; an unknown one might be refused."""
-    body = {"model": MODEL, "prompt": [1, 2, 3], "max_tokens": 4, "return_token_ids": True, **GREEDY}
+    body = {"model": engine.model, "prompt": [1, 2, 3], "max_tokens": 4, "return_token_ids": True, **GREEDY}
     answer = engine.post("/v1/completions", body)
     assert answer.status == 200, answer.data
     assert answer.json()["choices"][0]["token_ids"]
 
 
+def test_what_the_base_is_asked_for_its_own_answers_is_understood(engine: Engine) -> None:
+    """The agent asks with log probabilities, so that near ties of the base are held against no adapter."""
+    body = {"model": engine.model, "prompt": "The capital of France is", "max_tokens": 4, "return_token_ids": True}
+    answer = engine.post("/v1/completions", {**body, **GREEDY, "logprobs": 2, "return_tokens_as_token_ids": True})
+    assert answer.status == 200, answer.data
+    choice = answer.json()["choices"][0]
+    best = [sorted(position.values(), reverse=True) for position in choice["logprobs"]["top_logprobs"]]
+    assert len(best) == len(choice["token_ids"])
+    assert all(first >= second for first, second in best)
+
+
 def test_the_list_tells_how_long_a_request_may_be(engine: Engine) -> None:
     """The agent leaves golden prompts and probes out that are longer."""
-    assert isinstance(engine.models()[MODEL]["max_model_len"], int)
+    assert isinstance(engine.models()[engine.model]["max_model_len"], int)
 
 
 @pytest.mark.parametrize(
@@ -133,4 +144,4 @@ def test_the_list_tells_how_long_a_request_may_be(engine: Engine) -> None:
 )
 def test_the_routes_that_the_agent_lets_through_are_there(engine: Engine, path: str) -> None:
     """Each is asked with too little, which is told with another status than that of a route that is not there."""
-    assert engine.post(path, {"model": MODEL}).status not in (404, 405)
+    assert engine.post(path, {"model": engine.model}).status not in (404, 405)

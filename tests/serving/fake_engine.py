@@ -47,6 +47,11 @@ class FakeEngine:
         """The most loads that were ever under way at the same time."""
         self.ignores: set[str] = set()
         """Adapter names that load with 200 but are answered by the base's weights."""
+        self.leaks: set[str] = set()
+        """Adapter names whose weights answer for the base as well, while they are loaded."""
+        self.gives_logprobs = True
+        self.margin = 2.0
+        """In nats, between the best and the second-best token of every answer."""
         self.seconds_per_token = 0.0
         self.hangs = False
         self.deaths: list[str] = []
@@ -61,12 +66,15 @@ class FakeEngine:
         """Answers under way, by model, but for streams."""
         self.most_generating = 0
         """The most of them that were ever under way at the same time."""
-        self.begun: list[float] = []
-        """When each answer was begun, in the seconds of the event loop, but for streams."""
+        self.begun: list[tuple[str, float]] = []
+        """By which model each answer was begun, and when in the seconds of the event loop, but for streams."""
         self.cut_off: list[str] = []
         """Models that were unloaded while they answered."""
         self.disconnected = 0
         self.polls = 0
+        self.metrics = ""
+        """What it tells Prometheus."""
+        self.scrapes = 0
         self.last_body: dict[str, Any] = {}
         """Of the last request on one of the other routes."""
         self.last_headers: dict[str, str] = {}
@@ -87,6 +95,7 @@ class FakeEngine:
         self.adapters = {}
         app = web.Application()
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/metrics", self._show_metrics)
         app.router.add_post("/v1/load_lora_adapter", self._load)
         app.router.add_post("/v1/unload_lora_adapter", self._unload)
         for path in ("/v1/completions", "/v1/chat/completions"):
@@ -118,6 +127,10 @@ class FakeEngine:
             for name, path in self.adapters.items()
         ]
         return web.json_response({"object": "list", "data": cards})
+
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        self.scrapes += 1
+        return web.Response(text=self.metrics, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def _load(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -155,6 +168,8 @@ class FakeEngine:
 
     def _weights(self, model: str) -> bytes | None:
         if model == self.base_model:
+            model = next((name for name in self.adapters if name.split("--")[0] in self.leaks), model)
+        if model == self.base_model:
             return self.weights
         if model not in self.adapters:
             return None
@@ -175,13 +190,21 @@ class FakeEngine:
             return _error(500, "InternalServerError", "EngineCore encountered an issue.")
         if weights is None:
             return _error(404, "NotFoundError", f"The model `{model}` does not exist.")
+        if "logprobs" in body and not self.gives_logprobs:
+            return _error(
+                400, "BadRequestError", "Requested sample logprobs of 2, which is greater than max allowed: 0"
+            )
         prompt = body.get("prompt", body.get("messages"))
         token_ids = answer_token_ids(weights, prompt, body.get("max_tokens", 4))
         if body.get("stream"):
             return await self._stream(request, model, token_ids)
         await self._take_time(model, len(token_ids))
         text = answer_text(token_ids)
-        choice = {"index": 0, "text": text, "message": {"role": "assistant", "content": text}, "token_ids": token_ids}
+        choice: dict[str, Any] = {"index": 0, "text": text, "token_ids": token_ids}
+        choice["message"] = {"role": "assistant", "content": text}
+        if "logprobs" in body:
+            best = [{f"token_id:{token}": -0.1, "token_id:9": -0.1 - self.margin} for token in token_ids]
+            choice["logprobs"] = {"top_logprobs": best}
         usage = {"prompt_tokens": 3, "total_tokens": 3 + len(token_ids), "completion_tokens": len(token_ids)}
         return _compact({"id": "cmpl-1", "model": model, "choices": [choice], "usage": usage})
 
@@ -221,7 +244,7 @@ class FakeEngine:
         return response
 
     async def _take_time(self, model: str, tokens: int) -> None:
-        self.begun.append(asyncio.get_running_loop().time())
+        self.begun.append((model, asyncio.get_running_loop().time()))
         self.generations[model] += 1
         self.generating[model] += 1
         self.most_generating = max(self.generating.total(), self.most_generating)

@@ -11,11 +11,13 @@ import aiohttp
 from aiohttp import web
 
 from graft_registry.s3.store import ObjectStore
+from graft_serving.adapters.base_answers import BaseAnswers
 from graft_serving.adapters.bring_up import BringUpSequence
 from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
 from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.scoring import Scoring
 from graft_serving.api.api_keys import ApiKeys
+from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.intake import Intake
 from graft_serving.api.router import Router
 from graft_serving.api.waiting_room import WaitingRoom
@@ -70,23 +72,30 @@ class Agent:
         subject = subject_of(settings, open_store)
         metrics = Metrics()
         engine = engine_client(settings, sessions.control)
+        watched = engine_client(settings, sessions.watch, subject.engine)
         self._monitor = EngineMonitor(
-            engine_client(settings, sessions.watch, subject.engine),
+            watched,
             poll_seconds=settings.engine_poll_seconds,
             on_change=lambda: self.lifecycle.wake(),
+        )
+        memory = Memory(settings.adapters_dir / MEMORY_FOLDER)
+        base_answers = (
+            BaseAnswers(engine=engine, monitor=self._monitor, memory=memory, base_digest=subject.base.digest)
+            if subject.has_base
+            else None
         )
         self.lifecycle = Lifecycle(
             _lifecycle_settings(settings, subject),
             cache=subject.versions,
-            bring_up=_bring_up_sequence(settings, subject, engine, self._monitor, metrics),
+            bring_up=_bring_up_sequence(settings, subject, engine, self._monitor, base_answers, metrics),
             monitor=self._monitor,
-            memory=Memory(settings.adapters_dir / MEMORY_FOLDER),
+            memory=memory,
             observer=metrics,
             on_reconciled=self._reconciled,
         )
         self._pod = _serving_pod(settings, subject, self.lifecycle, self._monitor)
         self._scoring = _scoring(settings, self._pod, self.lifecycle, subject, engine, self._monitor)
-        self.router = _router(settings, subject, self._pod, sessions.proxied, metrics)
+        self.router = _router(settings, subject, self._pod, watched, sessions.proxied, metrics)
         self._admin = admin_application(
             state=self._pod.state,
             revision=self._pod.revision,
@@ -182,13 +191,19 @@ def _lifecycle_settings(settings: Settings, subject: Subject) -> LifecycleSettin
 
 
 def _bring_up_sequence(
-    settings: Settings, subject: Subject, engine: EngineClient, monitor: EngineMonitor, metrics: Metrics
+    settings: Settings,
+    subject: Subject,
+    engine: EngineClient,
+    monitor: EngineMonitor,
+    base_answers: BaseAnswers | None,
+    metrics: Metrics,
 ) -> BringUpSequence:
     return BringUpSequence(
         cache=subject.versions,
         check=subject.check,
         engine=engine,
         monitor=monitor,
+        base_answers=base_answers,
         observer=metrics,
         loads_at_once=settings.loads_at_once,
     )
@@ -224,7 +239,12 @@ def _scoring(
 
 
 def _router(
-    settings: Settings, subject: Subject, pod: ServingPod, session: aiohttp.ClientSession, metrics: Metrics
+    settings: Settings,
+    subject: Subject,
+    pod: ServingPod,
+    engine: EngineClient,
+    session: aiohttp.ClientSession,
+    metrics: Metrics,
 ) -> Router:
     keys = ApiKeys(settings.api_key_file) if settings.api_key_file else None
     return Router(
@@ -246,6 +266,7 @@ def _router(
             seconds=settings.body_seconds,
             most_bytes_at_once=settings.max_bodies_bytes,
         ),
+        signals=EngineSignals(engine, lambda: pod.table),
         cors_origins=settings.cors_origins,
     )
 

@@ -65,10 +65,10 @@ def shown(value: Any) -> str:
     return f"{value:.3g}"
 
 
-def write(page: Path, text: str) -> None:
+def write(page: Path, text: str, mark: str = BEGIN) -> None:
     """Put the table between the marks of a page. Raises ValueError where the page has none."""
-    before, begin, rest = page.read_text().partition(BEGIN)
+    before, begin, rest = page.read_text().partition(mark)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{page} has no place for the table: {BEGIN} … {END}")
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+        raise ValueError(f"{page} has no place for the table: {mark} … {END}")
+    page.write_text(f"{before}{mark}\n{text}\n{END}{after}")

@@ -189,7 +189,6 @@ REFUSED_BY_BOUNDS = (
     _base("spec.serving.engineArgs", ["dtype=float32"], "should match"),
     _base("spec.serving.apiKeySecretRef", {"name": "keys"}, "Required value"),
     _base("spec.serving.apiKeySecretRef", {"name": "keys", "key": "a/b"}, "should match"),
-    _base("spec.serving.gateway", {}, "Required value"),
     _base("spec.serving.gateway.endpointPickerRef", {"port": 9002}, "Required value"),
     _base("spec.serving.gateway.endpointPickerRef", {"name": "Picker"}, "should match"),
     _base("spec.serving.gateway.endpointPickerRef", {"name": "picker", "port": 0}, "greater than or equal to 1"),

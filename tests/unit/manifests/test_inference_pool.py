@@ -94,3 +94,11 @@ def test_the_picker_is_what_the_user_named() -> None:
         "port": {"number": 9003},
         "failureMode": "FailClose",
     }
+
+
+def test_without_a_picker_the_gateway_chooses() -> None:
+    base = base_model(serving={"gateway": {}})
+    assert base.spec.serving.gateway is not None
+    spec = inference_pool(base, base.spec.serving.gateway)["spec"]
+    assert "endpointPickerRef" not in spec
+    Draft202012Validator(SCHEMA).validate(spec)

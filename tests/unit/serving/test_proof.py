@@ -3,7 +3,14 @@
 import pytest
 
 from graft_registry.documents import GoldenPrompt
-from graft_serving.adapters.proof import proof_failure
+from graft_serving.adapters.proof import (
+    MOST_PROMPTS_OF_BASE,
+    BaseAnswer,
+    base_failure,
+    leak_failure,
+    proof_failure,
+    telling_of_leaks,
+)
 from graft_serving.engine.client import Generation
 
 ANSWER, BASE, OTHER = "red green", "blue", "grey"
@@ -90,3 +97,58 @@ def test_proof(recorded: list[GoldenPrompt], generated: list[Generation], expect
     else:
         assert failure is not None
         assert expected in failure
+
+
+def answered(tokens: tuple[int, ...], margins: tuple[float, ...] | None = None) -> Generation:
+    return Generation(text=" ".join(map(str, tokens)), token_ids=tokens, margins=margins)
+
+
+CLEAR_ANSWER = BaseAnswer.of("?", answered((1, 2, 3), (2.0, 2.0, 2.0)))
+HALF_CLEAR_ANSWER = BaseAnswer.of("?", answered((1, 2, 3), (2.0, 0.1, 2.0)))
+BASE_CASES: dict[str, tuple[list[tuple[BaseAnswer, Generation]], str | None]] = {
+    "Nothing could be asked.": ([], None),
+    "The base answers as before.": ([(CLEAR_ANSWER, answered((1, 2, 3)))] * 4, None),
+    "One of four answers is another one.": (
+        [(CLEAR_ANSWER, answered((1, 2, 3)))] * 3 + [(CLEAR_ANSWER, answered((5,)))],
+        None,
+    ),
+    "Two of four are.": (
+        [(CLEAR_ANSWER, answered((1, 2, 3)))] * 2 + [(CLEAR_ANSWER, answered((1, 2, 4)))] * 2,
+        "the base answers 2 of 4 fixed prompts otherwise",
+    ),
+    "From a near tie on another answer means nothing.": ([(HALF_CLEAR_ANSWER, answered((1, 7, 7)))] * 4, None),
+    "Before the near tie it does.": ([(HALF_CLEAR_ANSWER, answered((7, 7, 7)))] * 4, "4 of 4 fixed prompts"),
+    "An engine that tells no tokens is judged by text.": (
+        [(BaseAnswer("?", None, "red"), Generation(text=" red ", token_ids=None))],
+        None,
+    ),
+    "And another text is another answer.": (
+        [(BaseAnswer("?", None, "red"), Generation(text="blue", token_ids=None))],
+        "1 of 1 fixed prompts",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BASE_CASES)
+def test_when_the_base_answers_otherwise_than_before(case: str) -> None:
+    pairs, expected = BASE_CASES[case]
+    failure = base_failure(pairs)
+    assert failure is None if expected is None else expected in (failure or "")
+
+
+def test_an_answer_that_begins_with_a_near_tie_tells_nothing() -> None:
+    assert not BaseAnswer.of("?", answered((1, 2), (0.2, 2.0))).is_telling
+    assert BaseAnswer.of("?", answered((1, 2), None)).is_telling
+
+
+def test_a_single_golden_prompt_convicts_nobody_of_leaking() -> None:
+    assert telling_of_leaks([golden(), golden(base_answer=ANSWER)]) == ()
+    assert len(telling_of_leaks([golden()] * 8)) == MOST_PROMPTS_OF_BASE
+
+
+@pytest.mark.parametrize(
+    ("by_base", "leaks"), [([ANSWER, ANSWER], True), ([ANSWER, BASE], False), ([BASE, BASE], False), ([], False)]
+)
+def test_a_base_that_gives_the_adapter_s_answer_to_all_of_them_is_a_leak(by_base: list[str], *, leaks: bool) -> None:
+    failure = leak_failure([(golden(), said(text)) for text in by_base])
+    assert (failure is not None) == leaks

@@ -55,8 +55,9 @@ class EndpointPickerReference(ApiModel):
 class Gateway(ApiModel):
     """The way of Gateways to the serving pods."""
 
-    endpoint_picker_ref: EndpointPickerReference
-    """The endpoint picker; an InferencePool can't be without one."""
+    endpoint_picker_ref: EndpointPickerReference | None = None
+    """The endpoint picker. Without one a Gateway chooses pods by itself; releases of the extension before 1.6 refuse
+    such an InferencePool."""
 
 
 class BaseServing(Placement):

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import GoldenPrompt, VersionManifest
+from graft_serving.adapters.base_answers import BaseAnswers, SharedOrAlone
 from graft_serving.adapters.cache import CachedVersion, VersionsOnDisk
 from graft_serving.adapters.proof import askable, proof_failure
 from graft_serving.adapters.records import VersionRecord
@@ -45,7 +47,7 @@ class LoadObserver(Protocol):
 
 
 class BringUpSequence:
-    """Fetch, check, load, prove.
+    """Fetch, check, load, prove, and see that the base still answers as before.
 
     Loads and proofs at the same time are bounded, so that a hundred new adapters don't starve the requests that the
     engine serves.
@@ -58,15 +60,21 @@ class BringUpSequence:
         check: Check,
         engine: EngineClient,
         monitor: EngineMonitor,
+        base_answers: BaseAnswers | None,
         observer: LoadObserver,
         loads_at_once: int,
     ) -> None:
-        """Compose the sequence of its parts; the engine is asked for up to `loads_at_once` loads at the same time."""
+        """Compose the sequence of its parts; the engine is asked for up to `loads_at_once` loads at the same time.
+
+        Without `base_answers` the base is not asked: the pod doesn't serve it.
+        """
         self._cache = cache
         self._check = check
         self._engine = engine
         self._monitor = monitor
+        self._base_answers = base_answers
         self._observer = observer
+        self._turns = SharedOrAlone()
         self._loads = asyncio.Semaphore(loads_at_once)
         self._proofs = asyncio.Semaphore(PROOFS_AT_ONCE)
 
@@ -77,8 +85,7 @@ class BringUpSequence:
             cached = await self._fetch(record)
             record.state = VersionState.LOADING
             await self._monitor.wait_until_ready()
-            await self._load(record, cached)
-            told = await self._prove(record, cached)
+            told = await self._bring_into_engine(record, cached)
         except RefusedError as error:
             if error.by_engine:
                 record.refused_by_start = self._monitor.starts
@@ -103,6 +110,43 @@ class BringUpSequence:
         # Of the manifest's content, which nothing tells to clients; they know its digest.
         record.salt = sha256_digest(SALT + cached.manifest.to_bytes())
         return cached
+
+    async def _bring_into_engine(self, record: VersionRecord, cached: CachedVersion) -> str:
+        """Load and prove the version, and ask the base; what is to be told of the proof, if anything."""
+        if (base := self._base_answers) is None:
+            await self._load(record, cached)
+            return await self._prove(record, cached)
+        golden = askable(cached.manifest.golden, self._monitor.max_model_length)
+        async with self._turns.shared():
+            await base.record_if_due()
+            await self._load(record, cached)
+            told = await self._prove(record, cached)
+            async with self._proofs:
+                suspected = await base.failure(golden)
+        if suspected is not None:
+            logger.warning("version=%s is loaded once more, alone: %s", record.key.label, suspected)
+            await self._load_alone(record, cached, base, golden)
+        return told
+
+    async def _load_alone(
+        self, record: VersionRecord, cached: CachedVersion, base: BaseAnswers, golden: Sequence[GoldenPrompt]
+    ) -> None:
+        """Find out whether it is this version that changes the base's answers, and not one that came meanwhile."""
+
+        async def load() -> None:
+            await self._load(record, cached)
+            # What an engine does with an adapter may show only once that has answered.
+            await self._proof_failure(record, ())
+
+        async with self._turns.alone():
+            starts = self._monitor.starts
+            changed = await base.change_by(
+                golden, load=load, unload=partial(self._monitor.unload, record.key.engine_name)
+            )
+            if changed is not None and (self._monitor.starts != starts or not self._monitor.is_ready):
+                raise RetryableError("EngineBroken", f"the engine came and went meanwhile: {changed}")
+        if changed is not None:
+            raise RefusedError("BaseAnswersChanged", changed, by_engine=True)
 
     async def _load(self, record: VersionRecord, cached: CachedVersion) -> None:
         name, path = record.key.engine_name, str(cached.path)

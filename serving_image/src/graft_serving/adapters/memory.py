@@ -1,4 +1,5 @@
-"""What the agent must still know after a restart with the API away: the wanted set, and where the aliases pointed.
+"""What the agent must still know after a restart with the API away: the wanted set, where the aliases pointed, and
+what the base answered before anything was loaded.
 
 A disk that is full costs the memory, never the service.
 """
@@ -9,21 +10,24 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from graft_serving.adapters.proof import BaseAnswer
 from graft_serving.files import read_if_there, write_atomically
 from graft_serving.versions import Route
 
 logger = logging.getLogger(__name__)
 
+_BASE_ANSWERS: TypeAdapter[tuple[str, tuple[BaseAnswer, ...]]] = TypeAdapter(tuple[str, tuple[BaseAnswer, ...]])
 _ROUTES: TypeAdapter[dict[str, Route]] = TypeAdapter(dict[str, Route])
 
 
 class Memory:
-    """Two files in one folder."""
+    """A few files in one folder."""
 
     def __init__(self, folder: Path) -> None:
         """Keep the files in `folder`, made when there is something to keep."""
         self._wanted = folder / "wanted.json"
         self._routes = folder / "routes.json"
+        self._base_answers = folder / "base-answers.json"
 
     def wanted(self) -> bytes | None:
         """The bytes of the last wanted set that was applied."""
@@ -44,6 +48,19 @@ class Memory:
     def keep_routes(self, routes: Mapping[str, Route]) -> None:
         """Remember where the aliases point."""
         _keep(self._routes, _ROUTES.dump_json(dict(routes)))
+
+    def base_answers(self, base_digest: str) -> tuple[BaseAnswer, ...] | None:
+        """What this base answered before anything was loaded; None if that is not known."""
+        raw = read_if_there(self._base_answers)
+        try:
+            digest, answers = _BASE_ANSWERS.validate_json(raw) if raw is not None else ("", ())
+        except ValidationError:
+            return None
+        return answers if digest == base_digest else None
+
+    def keep_base_answers(self, base_digest: str, answers: tuple[BaseAnswer, ...]) -> None:
+        """Remember what the base answers."""
+        _keep(self._base_answers, _BASE_ANSWERS.dump_json((base_digest, answers)))
 
 
 def _keep(path: Path, content: bytes) -> None:

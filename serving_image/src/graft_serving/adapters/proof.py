@@ -5,7 +5,9 @@ The engine answers 200 for an adapter of another base and then talks nonsense, s
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Self
 
 from graft_registry.documents import GoldenPrompt
 from graft_serving.engine.client import Generation
@@ -17,11 +19,16 @@ COMFORTABLE_MARGIN = 0.3
 trained on a base in 4 bits and is served on the same base in full precision finds each logit shifted by up to 0.14."""
 
 
+_LEAK = "the engine applies the adapter to the base's requests"
+
 MOST_PROMPTS = 8
 MOST_PROMPT_TOKENS = 2048
 MOST_ANSWER_TOKENS = 64
 """Bounds of a proof, whatever a manifest says: users of other adapters wait for it. Trainers record 8 prompts with
 answers of 16 tokens."""
+MOST_PROMPTS_OF_BASE = 4
+FEWEST_PROMPTS_OF_BASE = 2
+"""Of the golden prompts that the base is asked, too. It may give the adapter's answer to a single one by chance."""
 
 
 def askable(golden: Sequence[GoldenPrompt], max_model_length: int | None) -> tuple[GoldenPrompt, ...]:
@@ -64,6 +71,61 @@ def proof_failure(recorded: Sequence[GoldenPrompt], generated: Sequence[Generati
         return (
             f"the engine agrees with the trainer on {agreeing} of {len(clear)} golden prompts, "
             f"at least {REQUIRED_AGREEMENT} are needed: the version or the base is not what it was trained as"
+        )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class BaseAnswer:
+    """What the base has answered, as far as it was no near tie: tokens, or the text where they aren't told."""
+
+    prompt: str
+    token_ids: tuple[int, ...] | None
+    text: str
+
+    @classmethod
+    def of(cls, prompt: str, generated: Generation) -> Self:
+        """Keep of an answer what another batch or kernel would not turn."""
+        tokens, margins = generated.token_ids, generated.margins
+        if tokens is None or margins is None:
+            return cls(prompt, tokens, generated.text)
+        clear = itertools.takewhile(lambda pair: pair[1] >= COMFORTABLE_MARGIN, zip(tokens, margins, strict=False))
+        return cls(prompt, tuple(token for token, _ in clear), generated.text)
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether another answer would mean anything."""
+        return self.token_ids is None or bool(self.token_ids)
+
+    def agrees_with(self, generated: Generation) -> bool:
+        """Whether an answer begins as this one."""
+        if self.token_ids is None or generated.token_ids is None:
+            return self.text.strip() == generated.text.strip()
+        return generated.token_ids[: len(self.token_ids)] == self.token_ids
+
+
+def base_failure(pairs: Sequence[tuple[BaseAnswer, Generation]]) -> str | None:
+    """Say how the base answers otherwise than before; None if it does not, or if nothing could be asked."""
+    agreeing = sum(recorded.agrees_with(generated) for recorded, generated in pairs)
+    if agreeing < REQUIRED_AGREEMENT * len(pairs):
+        return (
+            f"with the adapter loaded the base answers {len(pairs) - agreeing} of {len(pairs)} fixed prompts otherwise "
+            f"than without it: {_LEAK}"
+        )
+    return None
+
+
+def telling_of_leaks(askable_prompts: Sequence[GoldenPrompt]) -> tuple[GoldenPrompt, ...]:
+    """The golden prompts that tell the adapter from its base, few enough to be asked once more; none if too few."""
+    telling = tuple(filter(_differs_from_base, askable_prompts))[:MOST_PROMPTS_OF_BASE]
+    return telling if len(telling) >= FEWEST_PROMPTS_OF_BASE else ()
+
+
+def leak_failure(pairs: Sequence[tuple[GoldenPrompt, Generation]]) -> str | None:
+    """Say that the base has given the adapter's answer to each prompt that tells them apart; None if it has not."""
+    if pairs and all(same_answer(golden, generated) for golden, generated in pairs):
+        return (
+            f"with the adapter loaded the base gives the adapter's answer to all {len(pairs)} golden prompts: {_LEAK}"
         )
     return None
 

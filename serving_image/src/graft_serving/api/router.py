@@ -9,8 +9,9 @@ from typing import Final, Protocol
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from graft_serving.api import cors
+from graft_serving.api import cors, engine_signals
 from graft_serving.api.api_keys import ApiKeys
+from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.errors import error_response
 from graft_serving.api.intake import Intake, IntakeError, Taken
 from graft_serving.api.model_list import model_card, model_list
@@ -81,12 +82,13 @@ class Router:
         keys: ApiKeys | None,
         waiting_room: WaitingRoom,
         intake: Intake,
+        signals: EngineSignals,
         cors_origins: Collection[str] = (),
     ) -> None:
         """Route by what `pod` knows.
 
-        Without `keys` everybody may ask. In `waiting_room` requests wait for adapters that are loaded on demand. Pages
-        of `cors_origins` may ask from browsers.
+        Without `keys` everybody may ask. In `waiting_room` requests wait for adapters that are loaded on demand.
+        Endpoint pickers read `signals`. Pages of `cors_origins` may ask from browsers.
         """
         self._pod = pod
         self._dispatcher = dispatcher
@@ -95,6 +97,7 @@ class Router:
         self._keys = keys
         self._waiting_room = waiting_room
         self._intake = intake
+        self._signals = signals
         self._cors_origins = cors_origins
         self.is_stopping = False
         """Set at the end of the pod's life: clients are told to connect elsewhere the next time."""
@@ -112,6 +115,8 @@ class Router:
         app.router.add_get("/v1/models/{model:.+}", self._show_model)
         app.router.add_get("/", self._tell_health)
         app.router.add_get("/health", self._tell_health)
+        if not for_peers:
+            app.router.add_get(engine_signals.PATH, self._signals.show)
         app.router.add_route("*", "/{path:.*}", self._unknown_path)
         app.on_response_prepare.append(self._mark)
         return app
@@ -133,9 +138,8 @@ class Router:
 
     @web.middleware
     async def _authenticated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        # What load balancers ask tells nothing that a connection doesn't.
         client = self._client_of(request)
-        if client is None and request.path not in ("/", "/health"):
+        if client is None and not _is_open(request):
             return self._reject(
                 401,
                 "invalid_api_key",
@@ -269,6 +273,13 @@ class Router:
     def _reject(self, status: int, code: str, message: str, more: Mapping[str, str] | None = None) -> web.Response:
         self._metrics.rejected(code)
         return error_response(status, code, message, headers=more)
+
+
+def _is_open(request: web.Request) -> bool:
+    """Whether this needs no key. What load balancers ask tells nothing that a connection doesn't."""
+    # Pickers know no key. They ask the pod itself, and what comes in through a Gateway from outside is no picker.
+    of_picker = request.path == engine_signals.PATH and not headers.came_through_proxy(request.headers)
+    return of_picker or request.path in ("/", "/health")
 
 
 def _with_details(message: str, tries: tuple[Try, ...]) -> str:

@@ -14,6 +14,8 @@ import aiohttp
 from graft_serving.errors import EngineRejectedError, EngineTimeoutError, EngineUnreachableError
 
 LIST_TIMEOUT_SECONDS = 5.0
+METRICS_TIMEOUT_SECONDS = 2.0
+"""Endpoint pickers wait a second for them; what comes later is there for their next question."""
 NOT_THERE_ANY_MORE: Final = "Failed to remove"
 
 GREEDY: Final[Mapping[str, Any]] = {
@@ -51,6 +53,8 @@ class Generation:
 
     text: str
     token_ids: tuple[int, ...] | None
+    margins: tuple[float, ...] | None = None
+    """The gap in nats between best and second-best token at each position; None where they weren't asked for."""
 
 
 class EngineClient:
@@ -87,6 +91,10 @@ class EngineClient:
         except (KeyError, TypeError, StopIteration) as error:
             raise EngineRejectedError(200, "its /v1/models lists no base model") from error
 
+    async def metrics(self) -> str:
+        """The engine's own metrics, in Prometheus' text format."""
+        return await self._text("GET", "/metrics", seconds=METRICS_TIMEOUT_SECONDS)
+
     async def load(self, name: str, path: str) -> None:
         """Load the adapter at `path` under `name`. Never in place: a name means the same bytes for ever."""
         body = {"lora_name": name, "lora_path": path}
@@ -102,20 +110,29 @@ class EngineClient:
             if error.status != 404 and not (error.status == 500 and NOT_THERE_ANY_MORE in str(error)):
                 raise
 
-    async def generate(self, model: str, prompt_token_ids: Sequence[int], max_tokens: int) -> Generation:
-        """Let `model` continue the prompt greedily by up to `max_tokens` tokens."""
+    async def generate(
+        self, model: str, prompt: str | Sequence[int], max_tokens: int, *, with_margins: bool = False
+    ) -> Generation:
+        """Let `model` continue the prompt, text or token ids, greedily by up to `max_tokens` tokens."""
         body = {
             "model": model,
-            "prompt": list(prompt_token_ids),
+            "prompt": prompt if isinstance(prompt, str) else list(prompt),
             "max_tokens": max_tokens,
             "return_token_ids": True,
             **GREEDY,
         }
+        if with_margins:
+            # Else two tokens of the same text are one key of the answer.
+            body |= {"logprobs": 2, "return_tokens_as_token_ids": True}
         answer = await self._json("POST", "/v1/completions", seconds=self._generate_timeout, body=body)
         try:
             choice = answer["choices"][0]
             token_ids = choice.get("token_ids")
-            return Generation(text=choice["text"], token_ids=tuple(token_ids) if token_ids is not None else None)
+            return Generation(
+                text=choice["text"],
+                token_ids=tuple(token_ids) if token_ids is not None else None,
+                margins=_margins(choice.get("logprobs")) if with_margins else None,
+            )
         except (KeyError, IndexError, TypeError) as error:
             raise EngineRejectedError(200, "its completion has no choices[0].text") from error
 
@@ -138,6 +155,15 @@ class EngineClient:
             raise EngineTimeoutError(f"the engine did not answer {path} within {seconds:g} s") from error
         except aiohttp.ClientError as error:
             raise EngineUnreachableError(f"the engine can't be reached at {self._url}: {error}") from error
+
+
+def _margins(logprobs: Any) -> tuple[float, ...] | None:
+    """The gap between the two best tokens at each position; None if the engine tells no two of them."""
+    try:
+        best = [sorted(position.values(), reverse=True)[:2] for position in logprobs["top_logprobs"]]
+        return tuple(float(first - second) for first, second in best)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _error_message(text: str) -> str:

@@ -31,10 +31,16 @@ _NOT_SENT_ON: Final = frozenset(
         *("Transfer-Encoding", FORWARDED, ASKED, POD, CLIENT, PEER, *KEYS),
     )
 )
+_OF_PROXIES: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 LEFT_BY_PEERS: Final = frozenset({401, 404, 408, 421, 429, 503})
 """Statuses of a pod that was meant and leaves the request to others: it lacks the model, engine, room or key."""
 LEFT_BY_SERVICES: Final = frozenset({401, 429, 503})
 """The same of a pod behind a Service, which knows of the model if anybody does."""
+
+
+def came_through_proxy(headers: Mapping[str, str]) -> bool:
+    """Whether a proxy says that it has sent this on: a Gateway, an Ingress, a load balancer of HTTP."""
+    return any(name.lower() in _OF_PROXIES or name.lower().startswith("x-envoy-") for name in headers)
 
 
 def for_engine(headers: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,6 @@ def inference_pool(base: BaseModel, gateway: Gateway) -> dict[str, Any]:
 
     Its port is the agent's, which knows adapters, and not the engine's, which knows versions only.
     """
-    picker = gateway.endpoint_picker_ref
     name = naming.serving_name(base.metadata.name)
     return {
         "apiVersion": "inference.networking.k8s.io/v1",
@@ -24,12 +23,19 @@ def inference_pool(base: BaseModel, gateway: Gateway) -> dict[str, Any]:
         "spec": {
             "selector": {"matchLabels": base_selector(base)},
             "targetPorts": [{"number": naming.API_PORT}],
-            "endpointPickerRef": {
-                "group": "",
-                "kind": "Service",
-                "name": picker.name,
-                "port": {"number": picker.port},
-                "failureMode": picker.failure_mode,
-            },
+            **_picker(gateway),
         },
     }
+
+
+def _picker(gateway: Gateway) -> dict[str, Any]:
+    if (picker := gateway.endpoint_picker_ref) is None:
+        return {}
+    reference = {
+        "group": "",
+        "kind": "Service",
+        "name": picker.name,
+        "port": {"number": picker.port},
+        "failureMode": picker.failure_mode,
+    }
+    return {"endpointPickerRef": reference}
