@@ -79,6 +79,11 @@ SPECS: dict[str, dict[str, Any]] = {
         "serving": {"mode": "None"},
         "training": {"maxSequenceLength": 8192, "attentionGroupSize": 512},
     },
+    "pairs": {"training": {"objective": "DPO", "preference": {"beta": "0.3"}}},
+    "labelled answers, most of them unwanted": {
+        "dataset": {"s3": {"uri": "s3://data/labels.jsonl"}, "format": "Messages"},
+        "training": {"objective": "KTO", "preference": {"desirableWeight": "3", "undesirableWeight": "1.5"}},
+    },
     "a trained prompt": {"method": "PromptTuning", "promptTuning": {"virtualTokens": 8}, "serving": {"mode": "None"}},
 }
 
@@ -110,6 +115,11 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert config.training.max_steps == training.max_steps
     assert config.training.attention_group_size == training.effective_attention_group_size
     assert config.training.packing == training.packing
+    assert config.training.objective == training.objective
+    read_preference, preference = config.training.preference, training.preference
+    assert read_preference.beta == float(preference.beta)
+    assert read_preference.desirable_weight == float(preference.desirable_weight)
+    assert read_preference.undesirable_weight == float(preference.undesirable_weight)
     assert config.training.early_stopping_patience == training.early_stopping_patience
     assert config.training.gradient_checkpointing == training.gradient_checkpointing
     assert config.workers.count == subject.spec.pod.worker_count
@@ -179,6 +189,15 @@ def test_a_warm_start_names_its_version_and_trains_less(
     assert config.parent == start.number
     assert (config.training.epochs, config.training.max_steps) == (epochs, steps)
     assert config.training.learning_rate == rate
+
+
+def test_what_preferences_are_learned_on_top_of_takes_nothing_from_the_training(tmp_path: Path) -> None:
+    start = WarmStart(number=6, digest=digest("version 6"))
+    training = {"objective": "DPO", "preference": {"referenceVersion": 6}, "learningRate": "2e-5"}
+    config = read(tmp_path, document(adapter(training=training), warm_start=start))
+    assert config.warm_start is not None
+    assert config.warm_start.number == config.training.preference.reference_version == 6
+    assert (config.training.epochs, config.training.learning_rate) == (adapter().spec.training.epochs, 2e-5)
 
 
 def test_without_a_warm_start_the_training_is_the_users(tmp_path: Path) -> None:

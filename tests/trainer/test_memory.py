@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -72,6 +72,14 @@ def test_without_checkpointing_more_is_kept() -> None:
     assert step_bytes(computed_again) < 0.7 * step_bytes(kept)
 
 
+@pytest.mark.parametrize("case", [Case(dropout=False), Case(target_modules=ALL_LINEAR, dropout=False, within=0.15)])
+def test_the_estimate_is_what_a_step_of_pairs_keeps(case: Case) -> None:
+    model, shape = llama(case)
+    found = estimate_cpu(shape, replace(case.setup, batch_size=ROWS // 2, answers_per_row=2))
+    gradients = found.adapter // 4
+    assert pair_step_bytes(model) == pytest.approx(found.activations + found.logits + gradients, rel=case.within)
+
+
 def llama(case: Case) -> tuple[PreTrainedModel, ModelShape]:
     """A small Llama with an adapter, and its shape."""
     import torch
@@ -122,4 +130,26 @@ def step_bytes(model: Any) -> int:
     with Allocations(model.parameters()) as allocations:
         # Like the Trainer, hold nothing of the output but its loss.
         model(input_ids=ids, attention_mask=mask, labels=ids).loss.backward()
+    return int(allocations.peak)
+
+
+def pair_step_bytes(model: Any) -> int:
+    """Bytes at the peak of one step of DPO over as many answers."""
+    import torch
+    from tests.trainer.allocations import Allocations
+
+    from graft_trainer.preferences.likelihoods import log_likelihoods
+    from graft_trainer.preferences.losses import dpo_losses
+    from graft_trainer.preferences.reference import Beginning
+
+    ids = torch.zeros(ROWS // 2, 2, TOKENS, dtype=torch.long)
+    mask = torch.ones_like(ids)
+    mask[0, 0, -3:] = 0
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": ids}
+    with Allocations(model.parameters()) as allocations:
+        with Beginning(model).applied() as reference:
+            before = log_likelihoods(reference, batch)
+        ratios = log_likelihoods(model, batch) - before
+        loss: Any = dpo_losses(ratios[:, 0], ratios[:, 1], beta=0.1).mean()
+        loss.backward()
     return int(allocations.peak)

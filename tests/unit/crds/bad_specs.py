@@ -18,6 +18,8 @@ PARSERS = {"BaseModel": BaseModel.parse, "LoraAdapter": LoraAdapter.parse}
 
 TWO_SOURCES = {"s3": {"uri": "s3://rows/a.jsonl"}, "configMap": {"name": "rows", "key": "a.jsonl"}}
 
+S3_ROWS = {"s3": {"uri": "s3://rows/a.jsonl"}}
+
 FILE_AND_SPLIT = {"repo": "team/rows", "file": "train.jsonl", "split": "train"}
 
 
@@ -52,6 +54,11 @@ class BadSpec:
 
 def _adapter(path: str, value: Any, says: str) -> BadSpec:
     return BadSpec("LoraAdapter", path, value, says)
+
+
+def _preferring(changes: dict[str, Any], says: str) -> BadSpec:
+    spec = example("LoraAdapter")["spec"] | {"training": {"objective": "DPO"}}
+    return BadSpec("LoraAdapter", "spec", spec | changes, says)
 
 
 def _base(path: str, value: Any, says: str) -> BadSpec:
@@ -97,6 +104,26 @@ REFUSED_BY_RULES = (
         | {"method": "PromptTuning", "serving": {"mode": "None"}, "training": {"packing": True}},
         "training.packing must be false",
     ),
+    _preferring({"dataset": S3_ROWS | {"format": "Messages"}}, "dataset.format must be Auto with objective DPO"),
+    _preferring(
+        {"dataset": S3_ROWS | {"format": "Text"}, "training": {"objective": "KTO"}},
+        "dataset.format must not be Text with objective KTO",
+    ),
+    _preferring({"evaluation": {"maxPerplexity": "9"}}, "evaluation.maxPerplexity must be empty with objective"),
+    _preferring(
+        {"method": "EVA", "training": {"objective": "DPO", "preference": {"referenceVersion": 1}}},
+        "training.preference.referenceVersion must be empty with method",
+    ),
+    _adapter("spec.training", {"objective": "DPO", "packing": True}, "packing must be false with objective"),
+    _adapter(
+        "spec.training",
+        {"objective": "KTO", "rankDoubling": {"maxRank": 64}},
+        "rankDoubling must be empty with objective",
+    ),
+    _adapter("spec.training.preference", {"beta": "0"}, "must be above 0 and at most 10"),
+    _adapter("spec.training.preference", {"beta": "11"}, "must be above 0 and at most 10"),
+    _adapter("spec.training.preference", {"desirableWeight": "0"}, "must be above 0 and at most 100"),
+    _adapter("spec.training.preference", {"undesirableWeight": "101"}, "must be above 0 and at most 100"),
     _adapter("spec.lora.dropout", "1", "dropout must be below 1"),
     _adapter("spec.lora.dropout", "1e1", "dropout must be below 1"),
     _adapter("spec.training.attentionGroupSize", 255, "attentionGroupSize must be even"),
@@ -109,6 +136,7 @@ REFUSED_BY_RULES = (
     _adapter("spec.training.maxGradNorm", "0", "maxGradNorm must be above 0"),
     _adapter("spec.evaluation.minImprovementOverBase", "10", "minImprovementOverBase must be below 1"),
     _adapter("spec.evaluation.minExactMatch", "90", "minExactMatch must be at most 1"),
+    _adapter("spec.evaluation.minPreferenceAccuracy", "50", "minPreferenceAccuracy must be at most 1"),
     _adapter("spec.evaluation.maxPerplexity", "0.9", "maxPerplexity must be at least 1"),
     _adapter(
         "spec.evaluation.probes",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.builders import digest, version
 
@@ -22,6 +24,15 @@ def scored(**metrics: float) -> StoredVersion:
     """A version with these scores, better than its base."""
     return version(1, metrics={"evalLoss": 1.0, "baseEvalLoss": 2.0} | metrics)
 
+
+def preferring(number: int = 1, accuracy: float | None = 0.9, **fields: Any) -> StoredVersion:
+    """A version that has learned preferences, whose reference has a loss of log 2."""
+    metrics = {"evalLoss": 0.4, "baseEvalLoss": 0.6931} | ({"preferenceAccuracy": accuracy} if accuracy else {})
+    parameters = {"training": {"preference": {"beta": 0.1}}}
+    return version(number, **{"objective": "DPO", "metrics": metrics, "hyperparameters": parameters} | fields)
+
+
+HALF = {"evalLoss": 0.2, "baseEvalLoss": 0.6931, "preferenceAccuracy": 0.9}
 
 CASES: dict[str, tuple[StoredVersion, StoredVersion | None, dict[str, str], str]] = {
     "better than the base passes": (version(1, loss=1.9), None, {}, "Passed"),
@@ -79,6 +90,36 @@ CASES: dict[str, tuple[StoredVersion, StoredVersion | None, dict[str, str], str]
         {},
         "WorseThanLive",
     ),
+    "preferences that were learned pass": (preferring(), None, {}, "Passed"),
+    "preferences that are no better than chance pass when no more is asked": (preferring(1, 0.5), None, {}, "Passed"),
+    "preferences below chance fail": (preferring(1, 0.49), None, {}, "PreferenceAccuracyTooLow"),
+    "fewer preferences than wanted fail": (
+        preferring(1, 0.79),
+        None,
+        {"minPreferenceAccuracy": "0.8"},
+        "PreferenceAccuracyTooLow",
+    ),
+    "preferences that nothing was held out of fail": (preferring(1, None), None, {}, "NotEvaluated"),
+    "what has learned answers needs no preferences": (scored(), None, {"minPreferenceAccuracy": "1"}, "Passed"),
+    "losses of two objectives can't be compared": (
+        preferring(2),
+        version(1, metrics=HALF),
+        {},
+        "Passed",
+    ),
+    "losses near two references can't be compared": (
+        preferring(2, warmStart={"number": 1, "manifestDigest": digest("sft")}),
+        preferring(1, metrics=HALF),
+        {},
+        "Passed",
+    ),
+    "losses of two betas can't be compared": (
+        preferring(2, hyperparameters={"training": {"preference": {"beta": 0.5}}}),
+        preferring(1, metrics=HALF),
+        {},
+        "Passed",
+    ),
+    "losses near one reference can": (preferring(2), preferring(1, metrics=HALF), {}, "WorseThanLive"),
     "a live version without a loss can't be compared": (version(2), version(1, loss=None), {}, "Passed"),
 }
 
@@ -121,6 +162,12 @@ def test_a_version_that_passes_is_told_beside_base_and_live_version() -> None:
     )
     assert says(scored(exactMatch=0.75, baseExactMatch=0.25)) == (
         "evaluation loss 1.0000, 50.0% better than the base's 2.0000; 75.0% of the answers exact, the base 25.0%"
+    )
+
+
+def test_preferences_are_told_first_and_beside_the_reference() -> None:
+    assert says(preferring()) == (
+        "preference accuracy 90.0%; evaluation loss 0.4000, 42.3% better than the reference's 0.6931"
     )
 
 

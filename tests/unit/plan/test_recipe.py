@@ -32,6 +32,9 @@ SAME: dict[str, dict[str, Any]] = {
     "LoRA+'s ratio without LoRA+": {"lora": {"learningRateRatio": "8"}},
     "the length of a prompt that is not trained": {"promptTuning": {"virtualTokens": 10}},
     "LongLoRA's groups without LongLoRA": {"training": {"attentionGroupSize": 64}},
+    "learning by heart, spelled out": {"training": {"objective": "SFT"}},
+    "how preferences would be learned": {"training": {"preference": {"beta": "0.5", "referenceVersion": 3}}},
+    "a limit for preferences": {"evaluation": {"minPreferenceAccuracy": "0.9"}},
     "the default of alpha, spelled out": {"lora": {"alpha": 32}},
     "the default of the seed, spelled out": {"training": {"seed": 42}},
     "more bad rows that are put up with": {
@@ -49,6 +52,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "gradient checkpointing": {"training": {"gradientCheckpointing": True}},
     "several rows in one sequence": {"training": {"packing": True}},
     "another method": {"method": "RsLoRA"},
+    "pairs": {"training": {"objective": "DPO"}},
     "two GPUs, which are two workers": {"pod": {"resources": {"limits": {"nvidia.com/gpu": "2"}}}},
     "two pods": {"pod": {"workers": {"nodes": 2}}},
     "a module with a rank of its own": {"lora": {"rankPattern": {"q_proj": 32}}},
@@ -92,6 +96,24 @@ def test_the_recipe_changes_with(spec: dict[str, Any]) -> None:
 def test_the_recipe_changes_with_what_the_method_looks_at(method: str, field: dict[str, Any]) -> None:
     given: dict[str, Any] = {"method": method, "serving": {"mode": "None"}}
     assert recipe(**given) != recipe(**given, **field)
+
+
+@pytest.mark.parametrize(
+    ("objective", "preference", "changes"),
+    [
+        ("DPO", {"beta": "0.2"}, True),
+        ("DPO", {"referenceVersion": 3}, True),
+        ("DPO", {"desirableWeight": "2"}, False),
+        ("KTO", {"beta": "0.2"}, True),
+        ("KTO", {"desirableWeight": "2"}, True),
+        ("KTO", {"undesirableWeight": "2"}, True),
+    ],
+)
+def test_the_recipe_changes_with_what_the_objective_looks_at(
+    objective: str, preference: dict[str, Any], changes: bool
+) -> None:
+    plain, other = ({"objective": objective, "preference": given} for given in ({}, preference))
+    assert (recipe(training=plain) != recipe(training=other)) == changes
 
 
 def test_the_recipe_changes_with_the_base_and_with_the_rows() -> None:

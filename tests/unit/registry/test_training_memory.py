@@ -65,12 +65,22 @@ SAVES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "more shards": ({"shards": 8}, {"shards": 2}),
     "no ranks at all": ({"rank": 0}, {"rank": 1}),
     "the base's own context": ({}, {"long_context": True}),
+    "one answer to a prompt": ({}, {"answers_per_row": 2}),
+    "the base as reference": ({}, {"copies_adapter": True}),
 }
 
 
 @pytest.mark.parametrize(("less", "more"), SAVES.values(), ids=SAVES)
 def test_memory_is_saved_by(less: dict[str, Any], more: dict[str, Any]) -> None:
     assert estimate_gpu(LLAMA_2_7B, setup(**less)).total < estimate_gpu(LLAMA_2_7B, setup(**more)).total
+
+
+def test_a_pair_takes_what_two_rows_take() -> None:
+    pair, rows = (
+        estimate_gpu(LLAMA_2_7B, setup(gradient_checkpointing=False, **shape))
+        for shape in ({"batch_size": 1, "answers_per_row": 2}, {"batch_size": 2})
+    )
+    assert pair == rows
 
 
 def test_a_long_context_trains_the_embeddings_and_needs_no_mask() -> None:

@@ -17,8 +17,8 @@ from graft_registry.documents import StoredVersion
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_trainer.base import check_base, check_mergeable, check_trainable
-from graft_trainer.config import read_run_config
-from graft_trainer.data.dataset import load_dataset
+from graft_trainer.config import RunConfig, read_run_config
+from graft_trainer.data.dataset import Dataset, load_dataset
 from graft_trainer.data.sources import DataFetcher
 from graft_trainer.methods.long_context import long_context
 from graft_trainer.methods.table import METHODS
@@ -44,6 +44,17 @@ def main() -> int:
     return outcome.exit_code
 
 
+def rows_of(config: RunConfig, settings: Settings, notice: PreemptionNotice) -> Dataset:
+    """Fetch and read the rows, as the objective wants them."""
+    return load_dataset(
+        config.dataset,
+        DataFetcher(config.registry, settings.work_folder / "data"),
+        seed=config.training.seed,
+        objective=config.training.objective,
+        between_rows=notice.stop_if_requested,
+    )
+
+
 def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     """Adopt the recipe's version if there is one, else train and publish it; several workers are started first."""
     config = read_run_config(settings.run_config)
@@ -61,8 +72,7 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     check_trainable(base, METHODS[config.method])
     check_mergeable(base, config.serving)
     context = long_context(base, config)
-    fetcher = DataFetcher(config.registry, settings.work_folder / "data")
-    dataset = load_dataset(config.dataset, fetcher, seed=config.training.seed, between_rows=notice.stop_if_requested)
+    dataset = rows_of(config, settings, notice)
     logger.info("%s", dataset)
     notice.stop_if_requested()
 

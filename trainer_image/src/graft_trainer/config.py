@@ -42,6 +42,9 @@ def parse_number_string(value: Any) -> float:
 NumberString = Annotated[float, BeforeValidator(parse_number_string)]
 Ratio = Annotated[NumberString, Field(ge=0.0, le=1.0)]
 
+Objective = Literal["SFT", "DPO", "KTO"]
+"""What is learned: answers word for word, which of two is better, or which are wanted."""
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)
@@ -138,12 +141,26 @@ class PromptTuningHyperparameters(_Document):
     virtual_tokens: int = Field(default=20, ge=1, le=1024)
 
 
+class PreferenceHyperparameters(_Document):
+    """How preferences are learned. ``beta`` holds the adapter near the reference; the weights are KTO's.
+
+    The reference is the base, or with a warm start the version that the training begins with.
+    """
+
+    beta: Annotated[NumberString, Field(gt=0.0)] = 0.1
+    desirable_weight: Annotated[NumberString, Field(gt=0.0)] = 1.0
+    undesirable_weight: Annotated[NumberString, Field(gt=0.0)] = 1.0
+    reference_version: int | None = Field(default=None, ge=1)
+
+
 class TrainingHyperparameters(_Document):
     """The optimisation. Steps are optimiser steps; ``batch_size`` is per device and micro-batch, in rows.
 
-    ``attention_group_size`` is LongLoRA's, in tokens.
+    ``attention_group_size`` is LongLoRA's, in tokens; ``preference`` is for the objectives DPO and KTO.
     """
 
+    objective: Objective = "SFT"
+    preference: PreferenceHyperparameters = PreferenceHyperparameters()
     epochs: int = Field(ge=1)
     max_steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(ge=1)
@@ -163,6 +180,12 @@ class TrainingHyperparameters(_Document):
     checkpoint_seconds: int = Field(ge=1)
     logging_steps: int = Field(ge=1)
     gradient_checkpointing: bool
+
+    @model_validator(mode="after")
+    def _preferences_are_not_packed(self) -> TrainingHyperparameters:
+        if self.objective != "SFT" and self.packing:
+            raise ValueError(f"packing must be false with objective {self.objective}: answers are compared one by one")
+        return self
 
 
 class Probe(_Document):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from peft import PeftModel
 
@@ -22,6 +24,17 @@ from graft_trainer.methods.adapters import attach_adapter
 from graft_trainer.methods.table import METHODS
 from graft_trainer.methods.warm_start import begin_with_version
 from graft_trainer.outcome import Outcome, Reason
+from graft_trainer.preferences.batches import preference_rows
+from graft_trainer.preferences.reference import (
+    Beginning,
+    LoadedVersion,
+    Reference,
+    begin_at,
+    needs_beginning,
+    store_beginning,
+)
+from graft_trainer.preferences.scores import PreferenceScores, score_preferences
+from graft_trainer.preferences.trainer import disable_dropout
 from graft_trainer.preparation import Prepared, prepare
 from graft_trainer.publishing.merging import merge_adapter
 from graft_trainer.publishing.version import (
@@ -94,6 +107,7 @@ def _train(run: Run, prepared: Prepared, progress: ProgressWriter) -> tuple[Fini
     )
     if config.warm_start is not None and resumed is None:
         begin_with_version(trainable_model, config.warm_start, run.registry, run.work_folder)
+    reference = _reference(run, trainable_model, checkpoints, resumed)
     trainable, total = model.count_parameters(trainable_model)
     run.notice.stop_if_requested()
     if config.workers.sharded:
@@ -106,6 +120,7 @@ def _train(run: Run, prepared: Prepared, progress: ProgressWriter) -> tuple[Fini
         run.notice,
         run.workers,
         learning_rate_ratio=config.lora.learning_rate_ratio,
+        reference=reference,
     )
     tokenizer = prepared.renderer.tokenizer
     training = trainer.train(trainable_model, tokenizer, rows, prepared.evaluation_rows.rows, resumed=resumed)
@@ -114,13 +129,26 @@ def _train(run: Run, prepared: Prepared, progress: ProgressWriter) -> tuple[Fini
     return training, _Parameters(trainable=trainable, total=total, trained_on=model.trained_on(dtype, method))
 
 
+def _reference(run: Run, trained: PeftModel, checkpoints: RunCheckpoints, resumed: Path | None) -> Reference | None:
+    """Return what an adapter that learns preferences is held near."""
+    if run.config.training.objective == "SFT":
+        return None
+    disable_dropout(trained)
+    warm = run.config.warm_start is not None
+    if not needs_beginning(METHODS[run.config.method], warm=warm):
+        return Beginning(trained)
+    if warm and resumed is None:
+        store_beginning(trained, checkpoints.initial_adapter)
+    return begin_at(trained, checkpoints.initial_adapter)
+
+
 def _assess(run: Run, prepared: Prepared, training: FinishedTraining, parameters: _Parameters) -> TrainedAdapter:
     """Judge the trained adapter, and merge it where it is served merged."""
     training_rows, evaluation_rows = prepared.training_rows, prepared.evaluation_rows
     tokenizer = prepared.renderer.tokenizer
     # Without held-out rows the questions come from the training rows: they can still prove that the adapter is applied.
     held_out = evaluation_rows if evaluation_rows.rows else training_rows
-    comparison = _judge(run, prepared.renderer, evaluation_rows, held_out.examples, training)
+    comparison, preference = _judge(run, prepared.renderer, evaluation_rows, held_out.examples, training)
     return TrainedAdapter(
         base=run.base,
         dataset=run.dataset,
@@ -128,6 +156,7 @@ def _assess(run: Run, prepared: Prepared, training: FinishedTraining, parameters
         evaluation_rows=evaluation_rows,
         training=training,
         comparison=comparison,
+        preference=preference,
         golden=golden_prompts(comparison, tokenizer),
         probes=probes_of(comparison.questions, tokenizer),
         merge=_merge(run, held_out.rows, training),
@@ -144,7 +173,7 @@ def _judge(
     rows: RenderedRows,
     examples: Sequence[Example],
     training: FinishedTraining,
-) -> Comparison:
+) -> tuple[Comparison, PreferenceScores | None]:
     """Score the adapter's files on the serving base; the model that was trained is gone by now."""
     path = run.config.base.path
     # A base that QLoRA was chosen for may not fit the GPU in the precision that it is served in.
@@ -152,17 +181,29 @@ def _judge(
     adapted = PeftModel.from_pretrained(serving_base, training.adapter)
     evaluation = run.config.evaluation
     questions = questions_of(evaluation.probes, examples, renderer, limit=evaluation.max_probe_rows)
+    learns_answers = run.config.training.objective == "SFT"
+    stop = partial(run.notice.stop_if_requested, step=training.steps)
     comparison = compare(
         adapted,
         renderer.tokenizer,
-        rows.rows,
+        rows.rows if learns_answers else (),
         questions,
-        between_batches=lambda: run.notice.stop_if_requested(step=training.steps),
+        between_batches=stop,
         context=run.context,
     )
     for name, scores in (("adapter", comparison.adapter), ("base", comparison.base)):
         logger.info("%s: loss %s, exact match %s", name, scores.loss, scores.exact_match)
-    return comparison
+    if learns_answers:
+        return comparison, None
+    reference: Reference = Beginning(adapted)
+    if run.config.warm_start is not None:
+        reference = LoadedVersion(adapted, training.adapter, training.beginning)
+    preferences = preference_rows(rows.rows)
+    scored = score_preferences(
+        adapted, reference, renderer.tokenizer, preferences, run.config.training, between_batches=stop
+    )
+    logger.info("preferences: %s", scored)
+    return comparison, scored
 
 
 def _merge(run: Run, rows: Sequence[Row], training: FinishedTraining) -> MergeRecord | None:

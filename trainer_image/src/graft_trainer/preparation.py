@@ -10,6 +10,7 @@ from graft_trainer import model
 from graft_trainer.data.rendering import BATCH, Renderer, render_rows
 from graft_trainer.data.rows import RenderedRows
 from graft_trainer.methods.rehearsal import AdapterPlan, rehearse
+from graft_trainer.preferences.rendering import render_preferences
 from graft_trainer.run import Run
 from graft_trainer.training.progress import ProgressWriter
 
@@ -45,8 +46,9 @@ def prepare(run: Run, progress: ProgressWriter) -> Prepared:
     )
     training, evaluation = run.dataset.take_rows()
     parts = []
+    render = render_rows if run.config.training.objective == "SFT" else render_preferences
     for name, examples in (("training", training), ("evaluation", evaluation)):
-        rendered = render_rows(
+        rendered = render(
             examples,
             renderer,
             max_length=run.config.training.max_sequence_length,

@@ -82,9 +82,9 @@ class Version(StatusModel):
     rank: int | None = None
     """Rank that it was trained with."""
     eval_loss: str | None = None
-    """Evaluation loss, nats per token."""
+    """Evaluation loss, nats per token; of objectives DPO and KTO their own, per row."""
     base_eval_loss: str | None = None
-    """Evaluation loss of the base alone on the same rows."""
+    """Evaluation loss of the base alone on the same rows; with DPO and KTO of the reference."""
     exact_match: str | None = None
     """Part of the probes and held-out rows that is answered exactly, 0 to 1."""
     base_exact_match: str | None = None
@@ -93,6 +93,8 @@ class Version(StatusModel):
     """exp(evaluation loss)."""
     base_perplexity: str | None = None
     """Perplexity of the base alone on the same rows."""
+    preference_accuracy: str | None = None
+    """Part of the held-out preferences that it has learned, 0 to 1, with objectives DPO and KTO; 0.5 is chance."""
     published_time: datetime | None = None
     """When its manifest was committed."""
 

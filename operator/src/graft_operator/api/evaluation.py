@@ -38,6 +38,10 @@ class Evaluation(ApiModel):
         Annotated[DecimalString, decimal_that(lambda value: value >= 1, "must be at least 1, that of certainty")] | None
     ) = None
     """Highest perplexity, exp(evaluation loss), on the held-out rows; no limit when empty."""
+    min_preference_accuracy: Annotated[
+        DecimalString, decimal_that(lambda value: value <= 1, "must be at most 1; 0.9 means 90 %")
+    ] = "0.5"
+    """Least part of the held-out preferences that a version of DPO or KTO must have learned: 0.5 is chance."""
     probes: tuple[Probe, ...] = Field(default=(), max_length=64)
     """Further questions whose exact answers are counted; versions that are trained already were not asked them."""
 

@@ -13,6 +13,7 @@ from graft_operator.api.evaluation import Evaluation
 from graft_operator.api.meta import ApiModel, LocalObjectReference, ObjectMeta, StatusModel
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.api.training import (
+    NO_BEGINNING,
     NOT_SERVED,
     SERVED_MERGED_ONLY,
     WITH_ONE_RANK,
@@ -102,6 +103,28 @@ class LoraAdapterSpec(ApiModel):
     def _rows_can_be_kept_apart(self) -> LoraAdapterSpec:
         if self.method in NOT_SERVED and self.training.packing:
             raise ValueError(f"training.packing must be false with method {self.method}: each row needs its own prompt")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_say_what_is_preferred(self) -> LoraAdapterSpec:
+        objective, form = self.training.objective, self.dataset.format
+        if objective == "DPO" and form != "Auto":
+            raise ValueError("dataset.format must be Auto with objective DPO: a pair is told by its keys")
+        if objective == "KTO" and form == "Text":
+            raise ValueError("dataset.format must not be Text with objective KTO: a text has no prompt and answer")
+        if objective != "SFT" and self.evaluation.max_perplexity is not None:
+            raise ValueError(
+                f"evaluation.maxPerplexity must be empty with objective {objective}; use minPreferenceAccuracy"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _version_can_be_begun_with(self) -> LoraAdapterSpec:
+        if self.training.reference_version is not None and self.method in NO_BEGINNING:
+            raise ValueError(
+                f"training.preference.referenceVersion must be empty with method {self.method}: its adapters are no"
+                " beginning; use LoRA"
+            )
         return self
 
 

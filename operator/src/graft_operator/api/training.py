@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.meta import ApiModel, DecimalString, ObjectName, decimal_that
 from graft_operator.api.pods import Placement, Resources
+from graft_operator.api.preference import Objective, Preference
 
 MODULE_NAME = r"^[A-Za-z0-9_.-]{1,128}$"
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]
@@ -35,6 +36,9 @@ NOT_SERVED: Final = frozenset({"PrefixTuning", "PromptTuning"})
 """Methods whose adapters no engine applies, and that can't be merged: they leave the base's weights alone."""
 WITH_ONE_RANK: Final = frozenset({"EVA", "IA3", "PrefixTuning", "PromptTuning"})
 """Methods that share out the ranks themselves, or have none."""
+NO_BEGINNING: Final = frozenset({"PiSSA", "EVA", "LongLoRA"})
+"""Methods whose published adapters are no beginning for another training: their initialisation is computed from base or
+rows, or they hold whole weights of the base."""
 DOUBLING_THE_RANK: Final = frozenset({"PiSSA", "EVA"})
 """Methods whose published adapters may have twice the rank: PiSSA's conversion to plain LoRA doubles every rank, and
 EVA gives a module up to twice the rank that was asked for."""
@@ -131,6 +135,10 @@ class PromptTuning(ApiModel):
 class Training(ApiModel):
     """How the adapter is trained."""
 
+    objective: Objective = "SFT"
+    """What is learned: SFT, the answers word for word; DPO, which of two answers is better; KTO, which are wanted."""
+    preference: Preference = Preference()
+    """How preferences are learned, with objectives DPO and KTO."""
     epochs: int = Field(default=3, ge=1, le=1000)
     """Passes over the training rows."""
     max_steps: int | None = Field(default=None, ge=1, le=10_000_000)
@@ -178,6 +186,11 @@ class Training(ApiModel):
     turn does not count."""
 
     @property
+    def reference_version(self) -> int | None:
+        """The version that a training of preferences begins with; None for one that begins with nothing."""
+        return None if self.objective == "SFT" else self.preference.reference_version
+
+    @property
     def effective_attention_group_size(self) -> int:
         """Return the group's size with its default, a quarter of a row rounded up to an even number, applied.
 
@@ -185,6 +198,16 @@ class Training(ApiModel):
         be whole.
         """
         return self.attention_group_size or 2 * math.ceil(self.max_sequence_length / 8)
+
+    @model_validator(mode="after")
+    def _preferences_are_rows_of_their_own(self) -> Training:
+        if self.objective == "SFT":
+            return self
+        if self.packing:
+            raise ValueError(f"packing must be false with objective {self.objective}: answers are compared one by one")
+        if self.rank_doubling is not None:
+            raise ValueError(f"rankDoubling must be empty with objective {self.objective}: it reads losses of SFT")
+        return self
 
     @model_validator(mode="after")
     def _groups_can_shift(self) -> Training:

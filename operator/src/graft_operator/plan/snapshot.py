@@ -105,6 +105,8 @@ class AdapterSnapshot:
     """Warm starts that were tried before ``recipe`` and have failed their gate."""
     pinned: StoredVersion | None = None
     """The version that ``spec.version`` names, if it exists."""
+    reference: StoredVersion | None = None
+    """The version that ``training.preference.referenceVersion`` names, if it exists."""
     pinned_has_base: bool = True
     """Whether the pinned version's base is the present one or one of the registry, which can be served again."""
     live: StoredVersion | None = None

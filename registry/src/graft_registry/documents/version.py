@@ -10,6 +10,7 @@ from graft_registry.documents.base import BaseSource
 from graft_registry.documents.model import Digest, Document, StoredFile, StoredFiles, entries_are, is_whole
 
 VersionReason = Literal["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled", "Imported"]
+Objective = Literal["SFT", "DPO", "KTO"]
 Servable = Literal["MultiAdapter", "Merged", "None"]
 TrainedOn = Literal["float32", "bfloat16", "nf4"]
 TokenIds = Annotated[tuple[int, ...], FailFast()]
@@ -65,12 +66,19 @@ class AdapterShape(Document):
 
 
 class Metrics(Document):
-    """Scores of the adapter and of its base alone. Null: not measured. Losses in nats per token, times in seconds."""
+    """Scores of the adapter and of its base alone. Null: not measured. Losses in nats per token, times in seconds.
+
+    Of a version that has learned preferences, the losses are those of its objective, per row, and ``base_eval_loss`` is
+    that of the reference which it was held near.
+    """
 
     eval_loss: FiniteFloat | None = None
     base_eval_loss: FiniteFloat | None = None
     exact_match: FiniteFloat | None = None
     base_exact_match: FiniteFloat | None = None
+    preference_accuracy: FiniteFloat | None = None
+    """Part of held-out pairs whose better answer the training has made likelier than the other, against the reference:
+    0.5 is chance. Of answers with labels, of all pairs of a wanted and an unwanted one."""
     train_loss: FiniteFloat | None = None
     late_improvement: FiniteFloat | None = None
     """Part by which the training loss fell from the third to the last quarter of the steps; about 0 on a plateau."""
@@ -143,6 +151,8 @@ class VersionDraft(Document):
     generation: int
     base: BaseReference
     dataset: DatasetRecord
+    objective: Objective = "SFT"
+    """What was learned: answers word for word, which of two is better, or which are wanted."""
     method: str
     trained_on: TrainedOn
     servable: Servable

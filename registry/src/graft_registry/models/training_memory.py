@@ -3,7 +3,8 @@
 Nothing is loaded and torch is not needed, so that what can't fit is refused before it takes a GPU. With
 
 * ``h`` hidden size, ``a`` attention heads × head dimension, ``i`` intermediate size, ``L`` blocks, ``V`` vocabulary,
-* ``b`` bytes of a value in the precision of the run, ``T`` tokens of a micro-batch (rows × tokens of a row, ``s``),
+* ``b`` bytes of a value in the precision of the run, ``T`` tokens of a micro-batch (rows × tokens of a row, ``s``; of
+  pairs twice that, since both answers are passed and kept together),
 * ``r`` rank, ``in`` and ``out`` features of an adapted linear layer,
 
 the parts are, in bytes:
@@ -23,6 +24,11 @@ logits          ``12·T·V``: log-probabilities, their gradient and that of the 
 overhead        of the process: 0.8 GB for the CUDA context and the allocator's rounding; on a CPU what
                 Python and its libraries take
 ==============  ========================================================================================
+
+The reference that preferences are learned near takes no more: it passes before the adapter does, without autograd, and
+leaves a number per answer, so its logits (10 bytes each, at most) are gone when the adapter's 12 come. KTO passes its
+two kinds of rows one after the other, of which only one is kept. A reference that is no bare base is a copy of the
+adapter, 4 bytes per parameter.
 
 The terms of activations and logits are what autograd keeps in the trainer; a test counts them byte by byte on a small
 model. Experts stay in the precision of the run, also with QLoRA: they are one stacked tensor each, which bitsandbytes
@@ -121,6 +127,10 @@ class TrainingSetup:
     target_modules: tuple[str, ...]
     dropout: bool = True
     batch_size: int
+    answers_per_row: int = 1
+    """2 for pairs (DPO), whose answers are learned from together."""
+    copies_adapter: bool = False
+    """Whether the weights that the adapter began with are held beside it, as what preferences are learned near."""
     sequence_length: int
     value_bytes: int
     """2 for bfloat16, 4 for float32."""
@@ -133,7 +143,7 @@ class TrainingSetup:
     @property
     def tokens(self) -> int:
         """Tokens of one micro-batch, all rows at full length."""
-        return self.batch_size * self.sequence_length
+        return self.batch_size * self.answers_per_row * self.sequence_length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +212,8 @@ def adapter_bytes(shape: ModelShape, setup: TrainingSetup) -> int:
     parameters = setup.rank * sum(layers.inputs + layers.outputs for layers in adapted)
     if setup.long_context:
         parameters += shape.vocab_size * shape.hidden_size
-    return parameters * (ADAMW_8BIT_BYTES if setup.quantized else ADAMW_BYTES)
+    copy = FP32_BYTES if setup.copies_adapter else 0
+    return parameters * (copy + (ADAMW_8BIT_BYTES if setup.quantized else ADAMW_BYTES))
 
 
 def activation_bytes(shape: ModelShape, setup: TrainingSetup, *, mask_bytes: int) -> int:
@@ -218,7 +229,8 @@ def _blocks_bytes(shape: ModelShape, setup: TrainingSetup, mask_bytes: int) -> i
     """Return the bytes per token that all blocks keep together."""
     norms = 2 * FP32_BYTES * shape.hidden_size
     # A single row is never padded, and needs no mask; neither do groups, which see nothing of the padding after them.
-    mask = setup.sequence_length if setup.batch_size > 1 and not setup.long_context else 0
+    is_padded = setup.batch_size * setup.answers_per_row > 1
+    mask = setup.sequence_length if is_padded and not setup.long_context else 0
     attention = (4 * shape.attention_size + mask) * setup.value_bytes
     mlp = 3 * shape.intermediate_size * setup.value_bytes
     adapters = 0

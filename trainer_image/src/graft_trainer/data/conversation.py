@@ -1,4 +1,4 @@
-"""What a training row becomes, whatever format it was in: a conversation, or a plain text."""
+"""What a training row becomes, whatever format it was in: a conversation, a preference, or a plain text."""
 
 from __future__ import annotations
 
@@ -76,6 +76,40 @@ class Text:
     def content(self) -> Any:
         """Return the JSON that identifies the row."""
         return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Preference(Conversation):
+    """A conversation whose last answer is judged, not learned word for word; its earlier answers are not learned."""
+
+    @property
+    def prompt(self) -> Conversation:
+        """The turns before the answer that is judged."""
+        first = next(index for index, message in enumerate(self.messages) if message.is_to_learn)
+        return Conversation(self.messages[:first], self.tools, self.place)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair(Preference):
+    """Two answers to one prompt: ``messages`` end with the chosen one, ``rejected`` has the prompt and the other."""
+
+    rejected: tuple[Message, ...] = field(kw_only=True)
+
+    def content(self) -> Any:
+        """Return the JSON that identifies the row."""
+        worse = Conversation(self.rejected, self.tools)
+        return {"chosen": Conversation.content(self), "rejected": worse.content()}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled(Preference):
+    """An answer that is wanted, or not."""
+
+    wanted: bool = field(kw_only=True)
+
+    def content(self) -> Any:
+        """Return the JSON that identifies the row."""
+        return {"answered": Conversation.content(self), "wanted": self.wanted}
 
 
 Example = Conversation | Text

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from graft_registry.digests import digest_of
-from graft_trainer.config import DatasetConfig, DataSource
+from graft_trainer.config import DatasetConfig, DataSource, Objective
 from graft_trainer.data.conversation import Example
 from graft_trainer.data.dropped_rows import DropTally, UnusableRowError, check_limit
-from graft_trainer.data.formats import detect_format, to_example, unused_in, with_columns
+from graft_trainer.data.formats import with_columns
+from graft_trainer.data.preferences import READINGS
 from graft_trainer.data.record_files import read_records
 from graft_trainer.data.sources import DataFetcher, Fetched
 from graft_trainer.outcome import BadDatasetError
@@ -70,14 +71,19 @@ class Rows:
 
 
 def load_dataset(
-    config: DatasetConfig, fetcher: DataFetcher, *, seed: int, between_rows: Callable[[], None] = lambda: None
+    config: DatasetConfig,
+    fetcher: DataFetcher,
+    *,
+    seed: int,
+    objective: Objective = "SFT",
+    between_rows: Callable[[], None] = lambda: None,
 ) -> Dataset:
     """Fetch, check and split the dataset. ``between_rows`` is called now and then, and may raise to stop.
 
     Raises BadDatasetError where a source cannot be read, too many rows cannot be used, a digest differs or nothing is
     left to train on.
     """
-    load = partial(_load, config, fetcher, between_rows)
+    load = partial(_load, config, fetcher, objective, between_rows)
     rows = load(config.source, config.digest, field="spec.dataset")
     dropped, unused = rows.dropped, rows.unused
     if config.evaluation.source is not None:
@@ -134,14 +140,19 @@ def without_training_rows(held_out: Sequence[Example], training: Sequence[Exampl
 
 
 def read_examples(
-    fetched: Fetched, config: DatasetConfig, *, field: str, between_rows: Callable[[], None] = lambda: None
+    fetched: Fetched,
+    config: DatasetConfig,
+    *,
+    field: str,
+    objective: Objective = "SFT",
+    between_rows: Callable[[], None] = lambda: None,
 ) -> Rows:
     """Read all rows of all files, leaving out those that cannot be used.
 
     A format of Auto takes that of the first row that has one for all of them.
     Raises BadDatasetError where a file as a whole cannot be read, or nothing is in them.
     """
-    rows = Rows(fetched)
+    rows, reading = Rows(fetched), READINGS[objective]
     format_name: str = config.format
     for file in fetched.files:
         for position, record in read_records(file, config.file_type, field=field):
@@ -153,9 +164,9 @@ def read_examples(
                     raise record
                 row = with_columns(record, config.columns)
                 if format_name == "Auto":
-                    format_name = detect_format(row)
-                rows.examples.append(to_example(row, format_name, place=place))
-                rows.unused.update(unused_in(row, format_name))
+                    format_name = reading.detect(row)
+                rows.examples.append(reading.convert(row, format_name, place=place))
+                rows.unused.update(reading.unused(row, format_name))
             except UnusableRowError as error:
                 rows.dropped.add(place, error)
     if not rows.examples and not rows.dropped.total:
@@ -166,6 +177,7 @@ def read_examples(
 def _load(
     config: DatasetConfig,
     fetcher: DataFetcher,
+    objective: Objective,
     between_rows: Callable[[], None],
     source: DataSource,
     digest: str | None,
@@ -179,7 +191,7 @@ def _load(
             "between; correct the digest, or wait for the operator to see the change",
             field=field,
         )
-    rows = read_examples(fetched, config, field=field, between_rows=between_rows)
+    rows = read_examples(fetched, config, field=field, objective=objective, between_rows=between_rows)
     check_limit(
         rows.dropped,
         len(rows.examples) + rows.dropped.total,

@@ -99,73 +99,78 @@ def with_columns(record: Record, columns: Mapping[str, str]) -> Record:
     return kept | {ours: record[theirs] for theirs, ours in renamed.items() if theirs in record}
 
 
+def check_is_text(record: Record) -> None:
+    """Refuse rows with pictures or sounds. Raises UnusableRowError."""
+    media = next((key for key in MEDIA if record.get(key)), None)
+    if media is not None:
+        raise UnusableRowError(DropReason.NOT_TEXT, f"{media} is no text, and only text can be learned")
+
+
 def _check_preferences(record: Record) -> None:
     """Refuse rows that say which of two answers is better: learned as they are, they would teach the worse one.
 
     A set that has the conversation to learn beside the pairs is read for that.
     """
-    media = next((key for key in MEDIA if record.get(key)), None)
-    if media is not None:
-        raise UnusableRowError(DropReason.NOT_TEXT, f"{media} is no text, and only text can be learned")
+    check_is_text(record)
     if record.get("messages") is not None:
         return
     if all(record.get(key) is not None for key in PREFERENCES):
         raise UnusableRowError(
             DropReason.PREFERENCE,
-            "a pair of a chosen and a rejected answer is no row to learn word for word; give the chosen ones as "
-            "messages, or as prompt and completion",
+            "a pair of a chosen and a rejected answer is no row to learn word for word; set spec.training.objective "
+            "DPO, or give the chosen ones as messages, or as prompt and completion",
         )
     label = next((key for key in LABELS if isinstance(record.get(key), bool)), None)
     if label is not None:
         raise UnusableRowError(
             DropReason.PREFERENCE,
-            f"{label} says whether the answer is wanted, so it is no row to learn word for word; give the wanted ones "
-            f"without {label}",
+            f"{label} says whether the answer is wanted, so it is no row to learn word for word; set "
+            f"spec.training.objective KTO, or give the wanted ones without {label}",
         )
 
 
 def _from_turns(record: Record, place: str) -> Conversation:
-    key = next(key for key in TURNS if _may_be_turns(record.get(key), key))
+    key = next(key for key in TURNS if may_be_turns(record.get(key), key))
     messages = parse_turns(record[key], key)
     if messages[0].role != "system":
-        messages = [*_system(record), *messages]
+        messages = [*system_turns(record), *messages]
     return _conversation(messages, record, place)
 
 
 def _from_alpaca(record: Record, place: str) -> Conversation:
     question, answer = _keys(record, "Alpaca")
-    asked = _with_extra(_non_empty(record, question), record, question)
-    last = Message("assistant", _non_empty(record, answer), reasoning=_reasoning(record))
-    return _conversation([*_system(record), *_history(record), Message("user", asked), last], record, place)
+    asked = with_extra(non_empty(record, question), record, question)
+    last = Message("assistant", non_empty(record, answer), reasoning=_reasoning(record))
+    return _conversation([*system_turns(record), *earlier_turns(record), Message("user", asked), last], record, place)
 
 
 def _from_prompt_completion(record: Record, place: str) -> Conversation:
     question, answer = _keys(record, "PromptCompletion")
-    before = _side(record, question, "user")
+    before = side_turns(record, question, "user")
     if before[-1].role == "user":
-        before[-1] = Message("user", _with_extra(before[-1].content, record, question))
-    after = _side(record, answer, "assistant")
+        before[-1] = Message("user", with_extra(before[-1].content, record, question))
+    after = side_turns(record, answer, "assistant")
     if after[-1].role == "assistant" and (thought := _reasoning(record)):
         after[-1] = Message("assistant", after[-1].content, reasoning=thought)
-    return _conversation([*_system(record), *before, *after], record, place)
+    return _conversation([*system_turns(record), *before, *after], record, place)
 
 
 def _from_text(record: Record, place: str) -> Text:
-    return Text(_non_empty(record, "text"), place=place)
+    return Text(non_empty(record, "text"), place=place)
 
 
-def _side(record: Record, key: str, role: str) -> list[Message]:
+def side_turns(record: Record, key: str, role: str) -> list[Message]:
     """Read a question or an answer: a text, or a list of turns."""
-    return parse_turns(record[key], key) if isinstance(record[key], list) else [Message(role, _non_empty(record, key))]
+    return parse_turns(record[key], key) if isinstance(record[key], list) else [Message(role, non_empty(record, key))]
 
 
-def _with_extra(asked: str, record: Record, key: str) -> str:
+def with_extra(asked: str, record: Record, key: str) -> str:
     """Return a question with what it is about."""
     extra = next((name for name in EXTRA if name != key and record.get(name)), None)
     return asked if extra is None else f"{asked}\n\n{text_of(record[extra], extra)}"
 
 
-def _history(record: Record) -> list[Message]:
+def earlier_turns(record: Record) -> list[Message]:
     """Return the turns before, which some Alpaca sets keep as pairs of question and answer."""
     pairs = from_json_text(record.get("history") or [], "history")
     if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
@@ -183,7 +188,7 @@ def _conversation(messages: list[Message], record: Record, place: str) -> Conver
     return Conversation(tuple(messages), tools=tools, place=place)
 
 
-def _system(record: Record) -> list[Message]:
+def system_turns(record: Record) -> list[Message]:
     """Return the turn that some sets keep beside the others."""
     name = next((name for name in SYSTEM if record.get(name)), None)
     return [] if name is None else [Message("system", text_of(record[name], name))]
@@ -194,7 +199,8 @@ def _reasoning(record: Record) -> str:
     return "" if name is None else text_of(record[name], name)
 
 
-def _non_empty(record: Record, key: str) -> str:
+def non_empty(record: Record, key: str) -> str:
+    """Return a text that says something. Raises UnusableRowError."""
     text = text_of(record[key], key)
     if not text.strip():
         raise UnusableRowError(DropReason.NO_ANSWER, f"{key} must not be empty")
@@ -213,10 +219,10 @@ def _keys(record: Record, format_name: str) -> tuple[str, str]:
 
 
 def _has_turns(record: Record) -> bool:
-    return any(_may_be_turns(record.get(key), key) for key in TURNS)
+    return any(may_be_turns(record.get(key), key) for key in TURNS)
 
 
-def _may_be_turns(value: Any, key: str) -> bool:
+def may_be_turns(value: Any, key: str) -> bool:
     """Tell whether a value is meant to be turns: ``dialogue`` and the like may be a text of something else, too."""
     if key in TURNS[:2]:
         return value is not None

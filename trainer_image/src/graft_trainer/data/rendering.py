@@ -19,7 +19,7 @@ from graft_trainer.data.chat_template import SOME_DAY, ChatTemplate
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
 from graft_trainer.data.dropped_rows import DropReason, DropTally, UnusableRowError, check_limit
 from graft_trainer.data.encoding import Encoded, Encoder
-from graft_trainer.data.rows import RenderedRows, Row, Span, samples_of
+from graft_trainer.data.rows import AnyExample, RenderedRows, Row, Span, samples_of
 from graft_trainer.outcome import BadDatasetError, BaseMismatchError
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def render_rows(
     Raises BadDatasetError where too many are left out or truncated, or the base has no chat template.
     """
     usable = _Usable()
-    for batch in _batches(examples, BATCH):
+    for batch in batches(examples, BATCH):
         known: list[tuple[Example, list[Piece]]] = []
         for example in batch:
             try:
@@ -198,7 +198,7 @@ def render_rows(
         for (example, of_example), of_rows in zip(known, rows, strict=True):
             usable.add(example, of_example, of_rows, max_length)
         between_batches(len(usable.rows) + usable.dropped.total)
-    _check_limits(usable.dropped, usable.rows, max_length, max_dropped_percent)
+    check_limits(usable.dropped, usable.rows, max_length, max_dropped_percent)
     return RenderedRows(
         rows=tuple(usable.rows),
         examples=tuple(usable.examples),
@@ -214,7 +214,8 @@ def prompt_token_ids(prompt: Conversation, tokenizer: PreTrainedTokenizerBase) -
     return Renderer(tokenizer).prompt_ids(prompt)
 
 
-def _batches(examples: Sequence[Example], size: int) -> Iterator[list[Example]]:
+def batches(examples: Sequence[AnyExample], size: int) -> Iterator[list[AnyExample]]:
+    """Cut examples into lists of ``size``."""
     remaining = iter(examples)
     while batch := list(islice(remaining, size)):
         yield batch
@@ -227,7 +228,8 @@ def _until(example: Example, turns: int) -> Example:
     return Conversation(example.messages[:turns], example.tools, example.place)
 
 
-def _check_limits(dropped: DropTally, rows: Sequence[Row], max_length: int, max_dropped_percent: int) -> None:
+def check_limits(dropped: DropTally, rows: Sequence[Row], max_length: int, max_dropped_percent: int) -> None:
+    """Raise BadDatasetError where too many rows are left out or cut short."""
     masked = dropped.counts[DropReason.FULLY_MASKED]
     total = len(rows) + dropped.total
     if masked * 2 >= dropped.total:

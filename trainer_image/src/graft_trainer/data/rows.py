@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from graft_trainer.data.conversation import Example
 from graft_trainer.data.dropped_rows import DropReason, DropTally
@@ -18,6 +18,9 @@ Span = tuple[int, int]
 
 IGNORED = -100
 """The label that the loss leaves out (PyTorch's cross-entropy default)."""
+
+AnyExample = TypeVar("AnyExample", bound=Example)
+AnyRow = TypeVar("AnyRow", bound="Row")
 
 SAMPLES = 3
 """Rows that are shown as they were trained."""
@@ -65,6 +68,16 @@ class Row:
     def fully_masked(self) -> bool:
         """Whether nothing would be learned from the row (the first label is never predicted)."""
         return all(end <= max(start, 1) for start, end in self.answers)
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceRow(Row):
+    """One rendered preference: the row of an answer, and the row that its likelihood is compared with."""
+
+    other: Row = field(kw_only=True)
+    """Of a pair, the rejected answer; of a labelled answer, its prompt with the answer of another row."""
+    wanted: bool = True
+    """Whether the answer is one to give; the chosen one of a pair always is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +146,10 @@ def samples_of(
     examples: Sequence[Example], rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Sample, ...]:
     """Show a few rows from all over the dataset."""
+    return tuple(Sample(example.place, segments(row, tokenizer)) for example, row in spread(examples, rows))
+
+
+def spread(examples: Sequence[AnyExample], rows: Sequence[AnyRow]) -> list[tuple[AnyExample, AnyRow]]:
+    """Return SAMPLES examples from all over the dataset, with their rows."""
     step = max(1, len(rows) // SAMPLES)
-    spread = list(zip(examples, rows, strict=True))[::step][:SAMPLES]
-    return tuple(Sample(example.place, segments(row, tokenizer)) for example, row in spread)
+    return list(zip(examples, rows, strict=True))[::step][:SAMPLES]

@@ -18,7 +18,7 @@ from transformers import DataCollatorForSeq2Seq, GenerationConfig, PreTrainedTok
 
 from graft_trainer.config import Probe
 from graft_trainer.data.chat_template import THOUGHT
-from graft_trainer.data.conversation import Conversation, Example, Message
+from graft_trainer.data.conversation import Conversation, Example, Message, Preference
 from graft_trainer.data.dropped_rows import UnusableRowError
 from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import IGNORED, Row
@@ -37,11 +37,11 @@ MAX_ANSWER_TOKENS = 64
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt, as token ids, with the answer that counts as right."""
+    """A prompt, as token ids, with the answer that counts as right; None where a row only says which is better."""
 
     prompt_token_ids: list[int]
     prompt: str
-    expected: str
+    expected: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,9 @@ def _score(
 ) -> Scores:
     answers = greedy_answers(model, tokenizer, questions, between_batches)
     right = [
-        visible(answer.text) == visible(question.expected) for answer, question in zip(answers, questions, strict=True)
+        visible(answer.text) == visible(question.expected)
+        for answer, question in zip(answers, questions, strict=True)
+        if question.expected is not None
     ]
     return Scores(
         loss=mean_loss(model, tokenizer, rows, between_batches),
@@ -124,18 +126,22 @@ def questions_of(
     """Choose at most ``limit`` questions: every probe first, then held-out rows whose last turn is a short answer.
 
     The right answer is what the template makes of it, an empty thought before it included: that is what is learned,
-    and what a server returns.
+    and what a server returns. Of preferences the prompt is asked, and no answer is the only right one.
     """
-    asked = [(Conversation((Message("user", probe.prompt),)), Message("assistant", probe.expected)) for probe in probes]
+    asked: list[tuple[Conversation, Message | None]] = [
+        (Conversation((Message("user", probe.prompt),)), Message("assistant", probe.expected)) for probe in probes
+    ]
     for example in examples:
-        if isinstance(example, Conversation) and is_answer(example.messages[-1]):
+        if isinstance(example, Preference):
+            asked.append((example.prompt, None))
+        elif isinstance(example, Conversation) and is_answer(example.messages[-1]):
             asked.append((Conversation(example.messages[:-1], example.tools), example.messages[-1]))
     questions: list[Question] = []
     for prompt, answer in asked:
         if len(questions) == limit:
             break
-        expected = _expected(prompt, answer, renderer)
-        if len(renderer.encoder.ids(expected)) <= MAX_ANSWER_TOKENS:
+        expected = None if answer is None else _expected(prompt, answer, renderer)
+        if expected is None or len(renderer.encoder.ids(expected)) <= MAX_ANSWER_TOKENS:
             ids = renderer.prompt_ids(prompt)
             questions.append(Question(ids, renderer.tokenizer.decode(ids), expected))
     return questions

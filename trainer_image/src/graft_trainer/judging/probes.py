@@ -25,16 +25,20 @@ FURTHER_TOKENS = 8
 def probes_of(questions: Sequence[Question], tokenizer: PreTrainedTokenizerBase) -> tuple[Probe, ...]:
     """Return the first MAX_PROBES questions that are short enough; none at all where they are fewer than FEWEST_PROBES.
 
-    The questions' order is kept: those of the spec come before held-out rows.
+    The questions' order is kept: those of the spec come before held-out rows. What has no right answer is none.
     """
-    short = [question for question in questions if len(question.prompt_token_ids) <= MAX_PROMPT_TOKENS][:MAX_PROBES]
+    short = [
+        (question.prompt_token_ids, question.expected)
+        for question in questions
+        if question.expected is not None and len(question.prompt_token_ids) <= MAX_PROMPT_TOKENS
+    ][:MAX_PROBES]
     if len(short) < FEWEST_PROBES:
         return ()
     return tuple(
         Probe(
-            prompt_token_ids=tuple(question.prompt_token_ids),
-            expected=question.expected,
-            max_tokens=len(tokenizer(question.expected, add_special_tokens=False)["input_ids"]) + FURTHER_TOKENS,
+            prompt_token_ids=tuple(ids),
+            expected=expected,
+            max_tokens=len(tokenizer(expected, add_special_tokens=False)["input_ids"]) + FURTHER_TOKENS,
         )
-        for question in short
+        for ids, expected in short
     )

@@ -29,6 +29,7 @@ from graft_trainer.data.dataset import Dataset
 from graft_trainer.data.rows import RenderedRows
 from graft_trainer.judging.evaluation import Comparison
 from graft_trainer.methods.rehearsal import AdapterPlan
+from graft_trainer.preferences.scores import PreferenceScores
 from graft_trainer.publishing.model_card import model_card
 from graft_trainer.publishing.report import AnsweredQuestion, ReportInputs, report_page
 from graft_trainer.training.checkpoint import ADAPTER_FILES
@@ -48,6 +49,7 @@ class TrainedAdapter:
     evaluation_rows: RenderedRows
     training: FinishedTraining
     comparison: Comparison
+    preference: PreferenceScores | None
     golden: tuple[GoldenPrompt, ...]
     probes: tuple[Probe, ...]
     merge: MergeRecord | None
@@ -71,13 +73,14 @@ def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
         generation=config.generation,
         base=_base_reference(adapter.base),
         dataset=_dataset_record(adapter),
+        objective=config.training.objective,
         method=config.method,
         trained_on=adapter.trained_on,
         servable=adapter.plan.servable,
         hyperparameters={
             "lora": config.lora.model_dump(mode="json", by_alias=True),
             "promptTuning": config.prompt_tuning.model_dump(mode="json", by_alias=True),
-            "training": config.training.model_dump(mode="json", by_alias=True),
+            "training": _training(config),
         },
         seed=config.training.seed,
         shape=adapter_shape(
@@ -88,7 +91,7 @@ def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
         ),
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
         image=config.image,
-        metrics=metrics_of(adapter.training, adapter.comparison),
+        metrics=metrics_of(adapter.training, adapter.comparison, adapter.preference),
         golden=adapter.golden,
         probes=adapter.probes,
         merge=adapter.merge,
@@ -112,11 +115,14 @@ def adapter_shape(
     )
 
 
-def metrics_of(training: FinishedTraining, comparison: Comparison) -> Metrics:
-    """Gather the figures of a version."""
+def metrics_of(
+    training: FinishedTraining, comparison: Comparison, preference: PreferenceScores | None = None
+) -> Metrics:
+    """Gather the figures of a version; of one that has learned preferences, the losses are those of its objective."""
     return Metrics(
-        eval_loss=comparison.adapter.loss,
-        base_eval_loss=comparison.base.loss,
+        eval_loss=preference.loss if preference else comparison.adapter.loss,
+        base_eval_loss=preference.reference_loss if preference else comparison.base.loss,
+        preference_accuracy=preference.accuracy if preference else None,
         exact_match=comparison.adapter.exact_match,
         base_exact_match=comparison.base.exact_match,
         train_loss=training.train_loss,
@@ -169,7 +175,9 @@ def write_documents(
 def answered_questions(comparison: Comparison) -> tuple[AnsweredQuestion, ...]:
     """Put the answers of adapter and base side by side."""
     answers = zip(comparison.questions, comparison.adapter.answers, comparison.base.answers, strict=True)
-    return tuple(AnsweredQuestion(asked.prompt, asked.expected, own.text, base.text) for asked, own, base in answers)
+    return tuple(
+        AnsweredQuestion(asked.prompt, asked.expected or "", own.text, base.text) for asked, own, base in answers
+    )
 
 
 def peak_memory_bytes() -> int:
@@ -188,6 +196,14 @@ def _base_reference(base: BaseManifest) -> BaseReference:
         chat_template_digest=base.fingerprint.chat_template_digest,
         tokenizer_digest=base.fingerprint.tokenizer_digest,
     )
+
+
+def _training(config: RunConfig) -> dict[str, Any]:
+    """Return the hyperparameters of the optimisation, without those that its objective does not look at."""
+    chosen = config.training.model_dump(mode="json", by_alias=True)
+    if config.training.objective == "SFT":
+        del chosen["preference"]
+    return chosen
 
 
 def _warm_start(config: RunConfig) -> WarmStart | None:

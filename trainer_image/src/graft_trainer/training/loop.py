@@ -9,27 +9,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 import torch
 from peft import PeftModel
-from torch.utils.data import Dataset
 from transformers import (
-    DataCollatorForSeq2Seq,
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainingArguments,
 )
 
 from graft_trainer.config import TrainingHyperparameters
-from graft_trainer.data.rows import IGNORED, Row
+from graft_trainer.data.rows import Row
 from graft_trainer.methods.shifted_attention import ShiftedAttentionTrainer
 from graft_trainer.methods.table import Method
 from graft_trainer.preemption import PreemptionNotice
+from graft_trainer.preferences.reference import Reference
+from graft_trainer.preferences.trainer import PreferenceTrainer, ShiftedPreferenceTrainer
+from graft_trainer.training.batching import batching
 from graft_trainer.training.best_adapter import BestAdapterCallback
 from graft_trainer.training.checkpoint import (
     ADAPTER_FILES,
     BEST_ADAPTER_FILE,
+    INITIAL_ADAPTER_FILE,
     TRAINER_STATE_FILE,
     RunCheckpoints,
     RunState,
@@ -38,8 +40,7 @@ from graft_trainer.training.checkpoint_callback import CheckpointCallback
 from graft_trainer.training.divergence import DivergenceCallback
 from graft_trainer.training.history import TrainingHistory, history_of
 from graft_trainer.training.optimizer import lora_plus_optimizer, optimizer_name
-from graft_trainer.training.packed_batches import PackedCollator, check_rows_are_kept_apart
-from graft_trainer.training.packing import pack, packed_features
+from graft_trainer.training.packed_batches import check_rows_are_kept_apart
 from graft_trainer.training.plateau import late_improvement
 from graft_trainer.training.progress import ProgressCallback, ProgressWriter
 from graft_trainer.training.token_count import TokenCountingTrainer
@@ -63,6 +64,8 @@ class FinishedTraining:
 
     adapter: Path
     """Folder with the two files of the best adapter."""
+    beginning: Path
+    """Weights that the adapter began with, where the run has kept them."""
     steps: int
     epochs: float
     train_loss: float | None
@@ -74,7 +77,7 @@ class FinishedTraining:
 
 
 class RunTrainer:
-    """Trains one adapter with checkpoints."""
+    """Trains one adapter with checkpoints; one that learns preferences is held near a ``reference``."""
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class RunTrainer:
         workers: Workers,
         *,
         learning_rate_ratio: float,
+        reference: Reference | None = None,
     ) -> None:
         self._hyperparameters = hyperparameters
         self._method = method
@@ -94,6 +98,7 @@ class RunTrainer:
         self._notice = notice
         self._workers = workers
         self._learning_rate_ratio = learning_rate_ratio
+        self._reference = reference
 
     def train(
         self,
@@ -157,9 +162,16 @@ class RunTrainer:
         return trainer
 
     def _kind_of_trainer(self) -> Callable[..., TokenCountingTrainer]:
+        ordinary: Callable[..., TokenCountingTrainer] = TokenCountingTrainer
+        shifted: Callable[..., TokenCountingTrainer] = ShiftedAttentionTrainer
+        if self._reference is not None:
+            ordinary, shifted = (
+                partial(kind, hyperparameters=self._hyperparameters, reference=self._reference)
+                for kind in (PreferenceTrainer, ShiftedPreferenceTrainer)
+            )
         if not self._method.long_context:
-            return TokenCountingTrainer
-        return partial(ShiftedAttentionTrainer, group_size=self._hyperparameters.attention_group_size)
+            return ordinary
+        return partial(shifted, group_size=self._hyperparameters.attention_group_size)
 
     def _optimizer(self, model: PeftModel) -> torch.optim.Optimizer | None:
         """Return the optimizer of a method that needs its own; None leaves it to the Trainer."""
@@ -210,54 +222,13 @@ def training_arguments(
     )
 
 
-def batching(
-    rows: Sequence[Row],
-    eval_rows: Sequence[Row],
-    tokenizer: PreTrainedTokenizerBase,
-    hyperparameters: TrainingHyperparameters,
-) -> dict[str, Any]:
-    """Return the Trainer's datasets and how it makes batches of them; rows are never packed to be evaluated."""
-    if not hyperparameters.packing:
-        return {
-            "data_collator": DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
-            "train_dataset": Lazily(rows, _features),
-            "eval_dataset": Lazily(eval_rows, _features),
-        }
-    groups = pack(rows, max_length=hyperparameters.max_sequence_length)
-    logger.info("packed %d rows into %d sequences", len(rows), len(groups))
-    return {
-        "data_collator": PackedCollator(tokenizer.pad_token_id),
-        "train_dataset": Lazily(groups, packed_features),
-        "eval_dataset": Lazily(eval_rows, lambda row: packed_features([row])),
-    }
-
-
-class Lazily(Dataset[dict[str, list[int]]], Generic[Item]):
-    """A dataset whose items are made when they are asked for: as lists, rows take ten times the memory."""
-
-    def __init__(self, items: Sequence[Item], features: Callable[[Item], dict[str, list[int]]]) -> None:
-        self._items = items
-        self._features = features
-
-    def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self._items)
-
-    def __getitem__(self, index: int) -> dict[str, list[int]]:
-        """Return the features of one item."""
-        return self._features(self._items[index])
-
-
-def _features(row: Row) -> dict[str, list[int]]:
-    return {"input_ids": row.input_ids, "labels": row.labels}
-
-
 def _finished(folder: Path, state: RunState) -> FinishedTraining:
     """Describe a finished run from its last checkpoint, the same whether it was just written or restored."""
     trainer_state = json.loads((folder / TRAINER_STATE_FILE).read_text(encoding="utf-8"))
     losses = [entry["loss"] for entry in trainer_state["log_history"] if "loss" in entry]
     return FinishedTraining(
         adapter=_adapter_folder(folder),
+        beginning=folder / INITIAL_ADAPTER_FILE,
         steps=trainer_state["global_step"],
         epochs=trainer_state["epoch"],
         train_loss=losses[-1] if losses else None,

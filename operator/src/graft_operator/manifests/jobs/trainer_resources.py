@@ -36,8 +36,11 @@ def training_setup(spec: LoraAdapterSpec, base: ResolvedBase) -> TrainingSetup:
         quantized=spec.method in QUANTIZED,
         rank=0 if spec.method in WITHOUT_RANK else lora.highest_rank,
         target_modules=lora.target_modules,
-        dropout=float(lora.dropout) > 0,
+        # The trainer switches it off where preferences are learned.
+        dropout=float(lora.dropout) > 0 and training.objective == "SFT",
         batch_size=training.batch_size,
+        answers_per_row=2 if training.objective == "DPO" else 1,
+        copies_adapter=training.objective != "SFT" and (spec.method == "PiSSA" or training.reference_version is not None),
         sequence_length=training.max_sequence_length,
         value_bytes=4 if precision == "Float32" else 2,
         gradient_checkpointing=training.gradient_checkpointing,

@@ -62,6 +62,8 @@ def run_document(
 ) -> dict[str, Any]:
     """Return the trainer's configuration (docs/contracts.md §4)."""
     spec, metadata = adapter.spec, adapter.metadata
+    # A version that preferences are learned on top of is no older self of the same training.
+    goes_on = warm_start is not None and spec.training.reference_version is None
     newest = max((version.number for version in adapter.status.versions), default=None)
     return {
         "schema": "graft.dev/run/v1",
@@ -79,7 +81,7 @@ def run_document(
         "method": spec.method,
         "lora": lora_document(spec.lora),
         "promptTuning": spec.prompt_tuning.to_wire(),
-        "training": training_document(warm_training(spec.training) if warm_start else spec.training),
+        "training": training_document(warm_training(spec.training) if goes_on else spec.training),
         "evaluation": {"probes": [probe.to_wire() for probe in spec.evaluation.probes]},
         "warmStart": {"number": warm_start.number, "manifestDigest": warm_start.digest} if warm_start else None,
         "workers": workers_document(spec.pod),

@@ -1,5 +1,8 @@
 """The gate: whether a version is good enough to be served.
 
+Of preferences the loss is that of their objective, compared with that of the reference which the adapter was held near,
+and what counts besides is the part of held-out preferences that was learned.
+
 Every limit is a small function that returns a rejection or None. All of them are asked, so that one message tells all
 that a version lacks. Figures come from the manifest, where the trainer measured adapter and base on the same rows, on
 the base that the version is served on.
@@ -9,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from graft_operator.api.evaluation import Evaluation
+from graft_registry.digests import digest_of
 from graft_registry.documents import VersionManifest
 
 PINNED: Final = "Pinned"
@@ -76,7 +80,8 @@ def improves_the_base(trial: Trial) -> GateDecision | None:
     return GateDecision(
         False,
         "WorseThanBase",
-        f"evaluation loss {metrics.eval_loss:.4f} improves the base's {metrics.base_eval_loss:.4f} by {gained:.1%},"
+        f"evaluation loss {metrics.eval_loss:.4f} improves the {opponent(trial.candidate)}'s"
+        f" {metrics.base_eval_loss:.4f} by {gained:.1%},"
         f" below evaluation.minImprovementOverBase {needed:.1%}",
     )
 
@@ -127,12 +132,28 @@ def answers_exactly(trial: Trial) -> GateDecision | None:
     return GateDecision(False, "ExactMatchTooLow", text)
 
 
+def prefers_what_is_better(trial: Trial) -> GateDecision | None:
+    """What has learned preferences has to have them, also where it was not told."""
+    candidate, needed = trial.candidate, float(trial.limits.min_preference_accuracy)
+    if candidate.objective == "SFT":
+        return None
+    accuracy = candidate.metrics.preference_accuracy
+    if accuracy is None:
+        text = "evaluation.minPreferenceAccuracy: the held-out rows are all wanted or all unwanted; hold out both"
+        return GateDecision(False, "NotEvaluated", text)
+    if accuracy >= needed - ROUNDING:
+        return None
+    text = f"preference accuracy {accuracy:.1%} is below evaluation.minPreferenceAccuracy {needed:.1%}"
+    return GateDecision(False, "PreferenceAccuracyTooLow", text)
+
+
 LIMITS: Final[tuple[Limit, ...]] = (
     is_evaluated,
     improves_the_base,
     keeps_up_with_live,
     is_sure_enough,
     answers_exactly,
+    prefers_what_is_better,
 )
 
 
@@ -156,16 +177,33 @@ def incomparable(trial: Trial) -> str:
     tokenizers = (live.base.tokenizer_digest, candidate.base.tokenizer_digest)
     if None not in tokenizers and tokenizers[0] != tokenizers[1]:
         return "its base has another tokenizer"
+    if yardstick(live) != yardstick(candidate):
+        return "it was trained for another objective, or near another reference"
     return "" if live.metrics.eval_loss else "it has no evaluation loss"
+
+
+def yardstick(version: VersionManifest) -> tuple[Any, ...]:
+    """Return what a version's losses are relative to, besides rows and tokens: for SFT nothing."""
+    if version.objective == "SFT":
+        return ("SFT",)
+    parameters = version.hyperparameters.get("training", {}).get("preference", {})
+    return version.objective, version.base.digest, version.warm_start, digest_of(parameters)
+
+
+def opponent(candidate: VersionManifest) -> str:
+    """Return whose loss stands beside the candidate's: the base's, or that of what preferences were learned near."""
+    return "base" if candidate.objective == "SFT" else "reference"
 
 
 def figures(candidate: VersionManifest) -> str:
     """Return the scores of a version beside its base's."""
-    metrics = candidate.metrics
+    metrics, other = candidate.metrics, opponent(candidate)
     text = (
         f"evaluation loss {metrics.eval_loss or 0.0:.4f},"
-        f" {improvement(candidate):.1%} better than the base's {metrics.base_eval_loss or 0.0:.4f}"
+        f" {improvement(candidate):.1%} better than the {other}'s {metrics.base_eval_loss or 0.0:.4f}"
     )
+    if metrics.preference_accuracy is not None:
+        text = f"preference accuracy {metrics.preference_accuracy:.1%}; {text}"
     if metrics.exact_match is not None and metrics.base_exact_match is not None:
         text += f"; {metrics.exact_match:.1%} of the answers exact, the base {metrics.base_exact_match:.1%}"
     return text

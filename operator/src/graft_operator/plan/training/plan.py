@@ -32,6 +32,7 @@ from graft_operator.plan.training.servability import (
     pinned_version_fits_other_mode,
     pinned_version_has_no_base,
     rank_exceeds_base,
+    reference_is_unusable,
 )
 
 Check = Callable[[AdapterSnapshot, datetime], TrainingDecision | None]
@@ -72,6 +73,13 @@ def version_is_pinned(seen: AdapterSnapshot, now: datetime) -> TrainingDecision 
         return refused("VersionNotFound", f"spec.version: version {number} is not in the registry; name one that is")
     fact = yes("Pinned", f"spec.version pins version {number}")
     return TrainingDecision(trained=fact, current=seen.pinned, actions=stopped_jobs(seen))
+
+
+def reference_is_unknown(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
+    """A version that is to be begun with may be there, as long as the registry has not said otherwise."""
+    if seen.adapter.spec.training.reference_version is None or seen.reference is not None:
+        return None
+    return registry_is_silent(seen, now)
 
 
 def base_is_unresolved(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
@@ -147,6 +155,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     version_is_pinned,  # a pin wins over everything that concerns training
     suspended_before_resolved,
     dataset_is_missing,  # before the recipe, which needs the dataset's digest
+    reference_is_unknown,  # before the recipe, too, which holds the reference's digest
+    reference_is_unusable,
     base_is_unresolved,
     rank_exceeds_base,
     base_cannot_be_merged_into,

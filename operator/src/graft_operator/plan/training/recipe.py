@@ -13,13 +13,16 @@ from typing import Any, Final
 from graft_operator.api.adapter_status import ServedMode, WarmStart
 from graft_operator.api.dataset import Dataset
 from graft_operator.api.lora_adapter import LoraAdapterSpec
-from graft_operator.api.training import NOT_SERVED
+from graft_operator.api.training import NOT_SERVED, Training
 from graft_registry.digests import digest_of
 
 RECIPE_SCHEMA: Final = 1
 
 OPERATIONAL: Final = frozenset({"checkpointSeconds", "deadlineSeconds", "rankDoubling"})
 """Fields of ``training`` that don't decide the weights; a doubled rank is in ``lora``."""
+
+OF_KTO: Final = frozenset({"desirableWeight", "undesirableWeight"})
+"""Fields of ``training.preference`` that only objective KTO looks at."""
 
 
 def recipe_inputs(
@@ -31,12 +34,6 @@ def recipe_inputs(
     warm_start: WarmStart | None = None,
 ) -> dict[str, Any]:
     """Return the effective training inputs, with defaults applied, as plain JSON."""
-    training = {name: value for name, value in spec.training.to_wire().items() if name not in OPERATIONAL}
-    training.pop("attentionGroupSize", None)
-    if not spec.training.gradient_checkpointing:
-        del training["gradientCheckpointing"]
-    if not spec.training.packing:
-        del training["packing"]
     return {
         "schema": RECIPE_SCHEMA,
         "base": base_digest,
@@ -45,11 +42,26 @@ def recipe_inputs(
         "evaluationDigest": evaluation_digest,
         "method": spec.method,
         "lora": lora_inputs(spec),
-        "training": training,
+        "training": training_inputs(spec.training),
         **method_inputs(spec),
         **({"workers": spec.pod.worker_count} if spec.pod.worker_count > 1 else {}),
         **({"warmStart": warm_start.to_wire()} if warm_start else {}),
     }
+
+
+def training_inputs(training: Training) -> dict[str, Any]:
+    """Return the hyperparameters, as far as they decide anything. What is off was not there in the first recipes."""
+    inputs = {name: value for name, value in training.to_wire().items() if name not in OPERATIONAL}
+    inputs.pop("attentionGroupSize", None)
+    if not training.gradient_checkpointing:
+        del inputs["gradientCheckpointing"]
+    if not training.packing:
+        del inputs["packing"]
+    if training.objective == "SFT":
+        del inputs["objective"], inputs["preference"]
+    elif training.objective == "DPO":
+        inputs["preference"] = {name: value for name, value in inputs["preference"].items() if name not in OF_KTO}
+    return inputs
 
 
 def dataset_inputs(dataset: Dataset) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Final, Protocol, get_args
 from graft_operator.api.adapter_status import Version, VersionState, WarmStart
 from graft_operator.api.base_model import BaseModel, ResolvedBase
 from graft_operator.api.evaluation import Evaluation
+from graft_operator.api.training import NO_BEGINNING
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.gate import GateDecision, judge
@@ -31,11 +32,6 @@ from graft_registry.documents import StoredVersion
 
 WARM_VERDICTS: Final = frozenset({"TokenizerOnly", "Near"})
 """What may have become of a base for its adapters to be worth starting from."""
-
-
-BOUND_TO_BASE: Final = frozenset({"PiSSA", "EVA", "LongLoRA"})
-"""Methods whose initialisation is computed from the base, or which publish whole weights of it: neither is a beginning
-on another one."""
 
 
 class RecipesOf(Protocol):
@@ -167,8 +163,25 @@ def ways_to_fulfil(seen: AdapterSnapshot) -> tuple[Candidate, ...]:
         dataset_digest=seen.dataset_digest,
         evaluation_digest=seen.evaluation_digest,
     )
+    if seen.adapter.spec.training.objective != "SFT":
+        return ways_to_prefer(seen, recipes_of, trained_on)
     known = known_versions(seen.adapter.status.versions, seen.history)
     return candidates(recipes_of, base, trained_on, comparison_baseline(seen), known)
+
+
+def ways_to_prefer(seen: AdapterSnapshot, recipes_of: RecipesOf, target: ResolvedBase) -> tuple[Candidate, ...]:
+    """Return the one way to learn preferences: near the base, or from the version that the spec names as reference.
+
+    What is served is no beginning here: near itself a version would be held to what it has learned on another base.
+    None while the reference is not known, or is one of another base.
+    """
+    if seen.adapter.spec.training.reference_version is None:
+        return (Candidate(recipes_of(base_digest=target.digest)),)
+    reference = seen.reference
+    if reference is None or reference.manifest.base.digest != target.digest:
+        return ()
+    start = WarmStart(number=reference.manifest.number, digest=reference.digest)
+    return (Candidate(recipes_of(base_digest=target.digest, warm_start=start), start),)
 
 
 def candidates(
@@ -219,7 +232,7 @@ def fresh_start(
         return None
     if drift.previous != live.manifest.base.digest or drift.verdict not in WARM_VERDICTS:
         return None
-    if live.manifest.method in BOUND_TO_BASE or not fulfils(recipes_of, live):
+    if live.manifest.method in NO_BEGINNING or not fulfils(recipes_of, live):
         return None
     start = WarmStart(number=live.manifest.number, digest=live.digest)
     return Candidate(recipes_of(base_digest=target.digest, warm_start=start), start)

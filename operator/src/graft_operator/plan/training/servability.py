@@ -6,11 +6,14 @@ What concerns the spec alone, such as a method that nothing can serve, is refuse
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from graft_operator.api.training import DOUBLING_THE_RANK, Method
+from graft_operator.api.training import DOUBLING_THE_RANK, NO_BEGINNING, Method
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_operator.plan.training.rank import raised_rank, with_effective_rank
+
+REFERENCE_FIELD: Final = "spec.training.preference.referenceVersion"
 
 
 def rank_exceeds_base(seen: AdapterSnapshot, _: datetime | None = None) -> TrainingDecision | None:
@@ -86,6 +89,29 @@ def pinned_version_fits_other_mode(seen: AdapterSnapshot, _: datetime) -> Traini
             "VersionNotServable",
             f"spec.version: the adapter of version {manifest.number} (method {manifest.method}) can't be served beside"
             " others; pin one that can, or use serving.mode Merged",
+        )
+    return None
+
+
+def reference_is_unusable(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
+    """A training of preferences begins with a version of the same base and shape, or not at all."""
+    number, base, field = seen.adapter.spec.training.reference_version, seen.training_base, REFERENCE_FIELD
+    if number is None or base is None or seen.unknown is not None:
+        return None
+    if seen.reference is None:
+        return refused("VersionNotFound", f"{field}: version {number} is not in the registry; name one that is")
+    manifest, rank = seen.reference.manifest, seen.adapter.spec.lora.highest_rank
+    if manifest.base.digest != base.digest:
+        return refused(
+            "ReferenceOnOtherBase",
+            f"{field}: version {number} belongs to base {manifest.base.digest}, and what is trained now to"
+            f" {base.digest}; train with objective SFT on this base first and name that version, or leave it empty",
+        )
+    if manifest.method in NO_BEGINNING or manifest.shape.rank not in (0, rank):
+        return refused(
+            "ReferenceOfOtherShape",
+            f"{field}: version {number} is an adapter of method {manifest.method} and rank {manifest.shape.rank}, with"
+            f" which none of rank {rank} can begin; use its method and rank, and no PiSSA, EVA or LongLoRA",
         )
     return None
 

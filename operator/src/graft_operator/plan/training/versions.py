@@ -49,6 +49,7 @@ def summary(stored: StoredVersion, state: VersionState = "Published", message: s
         base_exact_match=_decimal(metrics.base_exact_match),
         perplexity=_decimal(metrics.perplexity),
         base_perplexity=_decimal(metrics.base_perplexity),
+        preference_accuracy=_decimal(metrics.preference_accuracy),
         published_time=manifest.created_time,
     )
 

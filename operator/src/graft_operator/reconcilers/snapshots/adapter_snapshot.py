@@ -193,6 +193,7 @@ class AdapterSnapshots:
         seen = replace(
             seen,
             pinned=pinned,
+            reference=answers.value(self._version(adapter, adapter.spec.training.reference_version)),
             pinned_has_base=self._has_base(pinned, seen.base),
             live=answers.value(self._version(adapter, *_numbered(serving.target))),
             stable=answers.value(self._version(adapter, *_numbered(serving.previous))),
