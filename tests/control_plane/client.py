@@ -149,15 +149,24 @@ class ApiClient:
     async def watch(
         self, kind: Kind, namespace: str | None = None, labels: str = ""
     ) -> AsyncGenerator[tuple[str, Object]]:
-        """Yield what is there as ADDED, then every event, for ever; not what was deleted between two streams."""
+        """Yield what is there as ADDED, then every event, for ever; what went between two streams as DELETED, too."""
+        known: dict[tuple[str, str], Object] = {}
         while True:
             try:
                 found, version = await self.list(kind, namespace, labels)
+                there = {_name(item): item for item in found}
+                gone, known = [item for name, item in known.items() if name not in there], there
+                for item in gone:
+                    yield "DELETED", item
                 for item in found:
                     yield "ADDED", item
                 async with aclosing(self._stream(kind, namespace, labels, version)) as events:
-                    async for event in events:
-                        yield event
+                    async for event, item in events:
+                        if event == "DELETED":
+                            known.pop(_name(item), None)
+                        else:
+                            known[_name(item)] = item
+                        yield event, item
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError):
                 await asyncio.sleep(0.2)
 
@@ -197,6 +206,10 @@ class ApiClient:
         if self._session is None:
             raise RuntimeError("use the client as a context manager")
         return self._session
+
+
+def _name(item: Object) -> tuple[str, str]:
+    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
 async def lines_of(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes]:

@@ -103,7 +103,7 @@ async def test_the_base_answers_only_under_its_own_name(pod: Pod) -> None:
         ("POST", "/adapters"),
         ("DELETE", "/adapters/support"),
         ("POST", "/invocations"),
-        ("GET", "/metrics"),
+        ("POST", "/metrics"),
         ("GET", "/state"),
         ("POST", "/v1/completions/"),
         ("GET", "/v1/completions"),
