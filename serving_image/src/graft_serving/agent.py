@@ -79,15 +79,10 @@ class Agent:
             on_change=lambda: self.lifecycle.wake(),
         )
         memory = Memory(settings.adapters_dir / MEMORY_FOLDER)
-        base_answers = (
-            BaseAnswers(engine=engine, monitor=self._monitor, memory=memory, base_digest=subject.base.digest)
-            if subject.has_base
-            else None
-        )
         self.lifecycle = Lifecycle(
             _lifecycle_settings(settings, subject),
             cache=subject.versions,
-            bring_up=_bring_up_sequence(settings, subject, engine, self._monitor, base_answers, metrics),
+            bring_up=_bring_up_sequence(settings, subject, engine, self._monitor, memory, metrics),
             monitor=self._monitor,
             memory=memory,
             observer=metrics,
@@ -195,15 +190,16 @@ def _bring_up_sequence(
     subject: Subject,
     engine: EngineClient,
     monitor: EngineMonitor,
-    base_answers: BaseAnswers | None,
+    memory: Memory,
     metrics: Metrics,
 ) -> BringUpSequence:
+    base_answers = BaseAnswers(engine=engine, monitor=monitor, memory=memory, base_digest=subject.base.digest)
     return BringUpSequence(
         cache=subject.versions,
         check=subject.check,
         engine=engine,
         monitor=monitor,
-        base_answers=base_answers,
+        base_answers=base_answers if subject.has_base else None,
         observer=metrics,
         loads_at_once=settings.loads_at_once,
     )
