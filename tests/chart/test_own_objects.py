@@ -13,6 +13,8 @@ from tests.chart.conftest import Render
 from tests.control_plane import ApiClient, ApiError, ControlPlane, Kind, etcd_and_api_server, until
 from tests.control_plane.client import APPLY, CONFIG_MAPS
 
+from graft_operator.reconcilers.executor import OWNED
+
 Object = dict[str, Any]
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data/manifests"
@@ -78,7 +80,7 @@ def golden() -> Iterator[Any]:
 
 @pytest.mark.parametrize("body", [*golden()])
 async def test_all_that_the_operator_makes_passes(operator: ApiClient, body: Object) -> None:
-    kind = Kind(body["apiVersion"], f"{body['kind'].lower()}s")
+    kind = Kind(body["apiVersion"], OWNED[body["kind"]].plural)
     await operator.create(kind, body["metadata"]["namespace"], body, dry_run=True)
 
 
@@ -109,6 +111,13 @@ async def test_a_label_that_somebody_took_off_is_put_back(operator: ApiClient, p
         assert "labels" not in (await people.patch(CONFIG_MAPS, "kube-system", "ours", bare))["metadata"]
     assert not await is_refused(operator, "PATCH", ours)
     await operator.delete(CONFIG_MAPS, "kube-system", "ours")
+
+
+def test_no_kind_that_the_operator_writes_is_left_out(render: Render) -> None:
+    (policy,) = (item for item in render() if item["kind"] == "ValidatingAdmissionPolicy")
+    (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
+    assert {resource.plural for resource in OWNED.values()} == set(rule["resources"])
+    assert {resource.group for resource in OWNED.values()} == set(rule["apiGroups"])
 
 
 async def test_people_do_as_they_did(plane: ControlPlane) -> None:

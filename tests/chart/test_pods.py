@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ def test_probes_go_to_the_port_that_the_settings_name(render: Render) -> None:
 
 def test_every_setting_of_the_operator_is_set(render: Render) -> None:
     expected = {PREFIX + name.upper() for name in Settings.model_fields.keys() - LEFT_TO_THE_PROCESS}
-    assert operator_environment(render()).keys() == expected
+    assert operator_environment(render({"networkPolicies": {"enabled": True}})).keys() == expected
 
 
 def test_settings_arrive_as_they_were_given(render: Render) -> None:
@@ -134,5 +135,5 @@ def test_selectors_find_the_operator_and_not_the_hook(render: Render) -> None:
 
 def test_longest_release_name_keeps_names_valid(render: Render) -> None:
     for manifest in render({"fullnameOverride": "r" * 60}):
-        name = manifest["metadata"]["name"].rpartition(":")[2]
+        name = re.split("[:.]", manifest["metadata"]["name"])[-1]  # what stands outside namespaces begins with one
         assert len(name) <= 63, f"{manifest['kind']} {name}"
