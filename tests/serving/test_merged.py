@@ -15,7 +15,7 @@ from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import StoredVersion
-from graft_serving.adapters.merged import MergedVersion
+from graft_serving.modes import MergedVersion
 
 
 @dataclasses.dataclass

@@ -1,23 +1,73 @@
 """What a pod serves: a base with versions that are loaded beside one another, or one version merged into the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+from pydantic import ValidationError
 
 from graft_registry.documents import BaseManifest, BaseReference, VersionManifest
 from graft_registry.s3.store import ObjectStore
 from graft_serving.adapters.bring_up import Check
-from graft_serving.adapters.cache import AdapterCache, VersionsOnDisk
+from graft_serving.adapters.cache import AdapterCache, CachedVersion, VersionsOnDisk
 from graft_serving.adapters.checks import version_check
-from graft_serving.adapters.merged import MergedVersion
+from graft_serving.adapters.eviction import CachedFolder
 from graft_serving.adapters.registry_source import RegistrySource
 from graft_serving.engine.client import EngineClient
 from graft_serving.engine.merged import MergedEngineClient
+from graft_serving.errors import RefusedError
 from graft_serving.settings import Settings
+from graft_serving.versions import VersionKey
 
 BASE_MANIFEST = ".graft/base.json"
+
+
+class MergedVersion:
+    """The one version of a pod whose engine serves it merged: an init container has brought and verified it.
+
+    It came with the pod and leaves with it, and takes the place of the cache.
+    """
+
+    def __init__(self, manifest_path: Path) -> None:
+        """Read the manifest.
+
+        Raises:
+            ValueError: it can't be read, or it is none.
+        """
+        try:
+            self.manifest = VersionManifest.from_bytes(manifest_path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise ValueError(f"GRAFT_MERGED_MANIFEST: {manifest_path} holds no manifest: {error}") from error
+        self._path = manifest_path
+
+    def place_of(self, key: VersionKey) -> str:
+        """Where the version is, as the engine is told: it has loaded the model from beside the manifest."""
+        return str(self._path)
+
+    def folders(self) -> tuple[CachedFolder, ...]:
+        """Nothing that could be evicted."""
+        return ()
+
+    async def ensure(self, key: VersionKey) -> CachedVersion:
+        """Return the version.
+
+        Raises:
+            RefusedError: the pod was made for another one.
+        """
+        own = self.manifest
+        if (key.adapter, key.number) != (own.adapter, own.number):
+            raise RefusedError("NotMergedHere", f"this pod was made for {own.adapter}@v{own.number} alone")
+        return CachedVersion(self._path, own)
+
+    def release(self, key: VersionKey) -> None:
+        """Keep everything: the engine has it."""
+
+    def evict(self, names: Iterable[str]) -> None:
+        """Keep everything: the engine has it."""
+
+    async def delete_evicted(self) -> None:
+        """Nothing was evicted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
