@@ -40,7 +40,8 @@ def training_setup(spec: LoraAdapterSpec, base: ResolvedBase) -> TrainingSetup:
         dropout=float(lora.dropout) > 0 and training.objective == "SFT",
         batch_size=training.batch_size,
         answers_per_row=2 if training.objective == "DPO" else 1,
-        copies_adapter=training.objective != "SFT" and (spec.method == "PiSSA" or training.reference_version is not None),
+        copies_adapter=training.objective != "SFT"
+        and (spec.method == "PiSSA" or training.reference_version is not None),
         sequence_length=training.max_sequence_length,
         value_bytes=4 if precision == "Float32" else 2,
         gradient_checkpointing=training.gradient_checkpointing,
