@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import pytest
 from tests.builders import PLATFORM, adapter, digest, resolved_base
 
 from graft_operator.api.adapter_status import WarmStart
+from graft_operator.api.dataset import COLUMNS
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.api.training import NOT_SERVED, SERVED_MERGED_ONLY
 from graft_operator.manifests.jobs.training_job import run_document
 from graft_trainer.config import RunConfig, read_run_config
+from graft_trainer.data import formats
+from graft_trainer.data.formats import LABELS, PREFERENCES
+from graft_trainer.data.preferences import ASKS
 from graft_trainer.methods.table import METHODS
 
 SPECS: dict[str, dict[str, Any]] = {
@@ -33,6 +38,7 @@ SPECS: dict[str, dict[str, Any]] = {
             "maxGradNorm": "0.3",
             "maxSequenceLength": 8,
             "packing": True,
+            "trainOnInputs": True,
             "seed": 2_147_483_647,
             "precision": "BFloat16",
             "evalSteps": 1,
@@ -63,6 +69,9 @@ SPECS: dict[str, dict[str, Any]] = {
             "fileType": "CSV",
             "maxDroppedPercent": 100,
         }
+    },
+    "columns of one's own": {
+        "dataset": {"s3": {"uri": "s3://data/x.jsonl"}, "columns": {"prompt": "asked", "completion": "said"}}
     },
     "half of the rows are held out": {"dataset": {"s3": {"uri": "s3://data/x.jsonl"}, "evaluationPercent": 50}},
     "probes": {"evaluation": {"probes": [{"prompt": "2+2?", "expected": "4"}]}},
@@ -115,6 +124,7 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert config.training.max_steps == training.max_steps
     assert config.training.attention_group_size == training.effective_attention_group_size
     assert config.training.packing == training.packing
+    assert config.training.train_on_inputs == training.train_on_inputs
     assert config.training.objective == training.objective
     read_preference, preference = config.training.preference, training.preference
     assert read_preference.beta == float(preference.beta)
@@ -127,6 +137,7 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert len(config.evaluation.probes) == len(subject.spec.evaluation.probes)
     dataset = subject.spec.dataset
     assert (config.dataset.format, config.dataset.file_type) == (dataset.format, dataset.file_type)
+    assert config.dataset.columns == dataset.columns
     assert config.dataset.max_dropped_percent == dataset.max_dropped_percent
     assert (config.dataset.evaluation.source is None) == (dataset.evaluation is None)
 
@@ -138,6 +149,12 @@ def test_a_module_with_a_rank_of_its_own_keeps_the_scale(
     """Twice its rank by default, as for all; the alpha that is given for all where there is one."""
     lora = {"rank": 8, "rankPattern": {"q_proj": 64}} | ({"alpha": alpha} if alpha else {})
     assert read(tmp_path, document(adapter(lora=lora))).lora.alpha_pattern == alphas
+
+
+@pytest.mark.parametrize("name", sorted(COLUMNS))
+def test_every_column_that_can_be_named_is_one_that_the_trainer_reads(name: str) -> None:
+    known = {*formats.USED, *ASKS, *PREFERENCES, *LABELS, *chain(*chain(*formats.ALIASES.values()))}
+    assert name in known
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -10,6 +10,9 @@ import pytest
 
 from graft_trainer.config import Objective, PreferenceHyperparameters, TrainingHyperparameters
 
+# TRL's, of what our few tokens and labels look like to it.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 PROMPTS = ([5, 6, 7], [8, 9], [10, 11, 12, 13])
 CHOSEN = ([14, 15, 1], [16, 1], [17, 18, 19, 1])
 REJECTED = ([20, 1], [21, 22, 23, 1], [24, 25, 1])
@@ -92,7 +95,7 @@ def trl_loss(trainer: Any, objective: str) -> float:
             {"prompt_ids": prompt, "completion_ids": answer, "KL_completion_ids": other, "label": wanted}
             for prompt, answer, other, wanted in zip(PROMPTS, CHOSEN, following, WANTED, strict=True)
         ]
-    return float(trainer.compute_loss(trainer.model, trainer.data_collator(rows)))
+    return float(trainer.compute_loss(trainer.model, trainer.data_collator(rows)).detach())
 
 
 def our_loss(model: Any, reference: Any, objective: Objective, folder: Path) -> float:
@@ -126,7 +129,7 @@ def our_loss(model: Any, reference: Any, objective: Objective, folder: Path) -> 
         reference=reference,
     )
     batch = PreferenceCollator(word_tokenizer())([preference_features(item) for item in rows])
-    return float(trainer.compute_loss(model, batch))
+    return float(trainer.compute_loss(model, batch).detach())
 
 
 @pytest.mark.parametrize("objective", ["DPO", "KTO"])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 from tests.trainer.conftest import Pod, mounted
 from tests.trainer.test_methods import stopping_at
 from tests.trainer.test_resume import wait_until
@@ -206,3 +207,13 @@ def test_bad_rows_are_named_before_any_step(pod: Pod, objective: str, row: Any, 
     termination = pod.termination()
     assert (termination["reason"], termination["field"]) == ("BadDataset", field)
     assert says in termination["message"]
+
+
+def test_two_workers_measure_together_how_far_they_are_from_the_reference(pod: Pod) -> None:
+    learn(pod, "KTO", maxSteps=6, evalSteps=6, batchSize=4)
+    pod.config["workers"] = {"nodes": 1, "processesPerNode": 2, "sharding": "None"}
+    pod.variables |= {"GRAFT_RENDEZVOUS": f"127.0.0.1:{free_port()}", "JOB_COMPLETION_INDEX": "0"}
+    assert pod.start().wait() == 0
+    metrics = pod.version().manifest.metrics
+    assert metrics.steps == 6
+    assert metrics.preference_accuracy is not None

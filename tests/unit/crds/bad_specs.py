@@ -77,6 +77,8 @@ REFUSED_BY_RULES = (
     _adapter("metadata.name", "qwen", "metadata.name must not equal spec.baseModelRef.name"),
     _adapter("spec.dataset", {}, "exactly one of s3, huggingFace, configMap and persistentVolumeClaim"),
     _adapter("spec.dataset", TWO_SOURCES, "exactly one of s3, huggingFace, configMap and persistentVolumeClaim"),
+    _adapter("spec.dataset.columns", {"mood": "prompt"}, "columns: "),
+    _adapter("spec.dataset.columns", {"prompt": "x", "text": "x"}, "columns must not give one column two names"),
     _adapter("spec.dataset.evaluation", {}, "exactly one of s3, huggingFace, configMap and persistentVolumeClaim"),
     _adapter(
         "spec.dataset.evaluation", TWO_SOURCES, "exactly one of s3, huggingFace, configMap and persistentVolumeClaim"
@@ -115,6 +117,9 @@ REFUSED_BY_RULES = (
         "training.preference.referenceVersion must be empty with method",
     ),
     _adapter("spec.training", {"objective": "DPO", "packing": True}, "packing must be false with objective"),
+    _adapter(
+        "spec.training", {"objective": "KTO", "trainOnInputs": True}, "trainOnInputs must be false with objective"
+    ),
     _adapter(
         "spec.training",
         {"objective": "KTO", "rankDoubling": {"maxRank": 64}},

@@ -29,6 +29,7 @@ SAME: dict[str, dict[str, Any]] = {
     "another GPU": {"pod": {"gpuMemory": "80Gi"}},
     "no gradient checkpointing, spelled out": {"training": {"gradientCheckpointing": False}},
     "no packing, spelled out": {"training": {"packing": False}},
+    "answers alone, spelled out": {"training": {"trainOnInputs": False}},
     "LoRA+'s ratio without LoRA+": {"lora": {"learningRateRatio": "8"}},
     "the length of a prompt that is not trained": {"promptTuning": {"virtualTokens": 10}},
     "LongLoRA's groups without LongLoRA": {"training": {"attentionGroupSize": 64}},
@@ -40,6 +41,7 @@ SAME: dict[str, dict[str, Any]] = {
     "more bad rows that are put up with": {
         "dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "maxDroppedPercent": 50}
     },
+    "no columns, spelled out": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "columns": {}}},
     "a file type that is found out": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "fileType": "Auto"}},
 }
 
@@ -51,6 +53,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "another learning rate": {"training": {"learningRate": "1e-4"}},
     "gradient checkpointing": {"training": {"gradientCheckpointing": True}},
     "several rows in one sequence": {"training": {"packing": True}},
+    "questions that are learned, too": {"training": {"trainOnInputs": True}},
     "another method": {"method": "RsLoRA"},
     "pairs": {"training": {"objective": "DPO"}},
     "two GPUs, which are two workers": {"pod": {"resources": {"limits": {"nvidia.com/gpu": "2"}}}},
@@ -59,6 +62,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "a merged model among its files": {"serving": {"mode": "Merged"}},
     "other rows": {"dataset": {"s3": {"uri": "s3://data/other.jsonl"}}},
     "rows that are read as another type": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "fileType": "JSON"}},
+    "columns of one's own": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "columns": {"prompt": "asked"}}},
     "more rows held out": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "evaluationPercent": 10}},
 }
 

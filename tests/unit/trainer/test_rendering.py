@@ -192,3 +192,12 @@ def test_conversations_need_a_template_and_texts_do_not(tokenizer: PreTrainedTok
         rendered(ONE_TURN, tokenizer=tokenizer)
     assert raised.value.field == "spec.dataset.format"
     assert len(render_rows([Text("one")], Renderer(tokenizer), max_length=12, max_dropped_percent=0).rows) == 1
+
+
+def test_what_is_asked_can_be_learned_too(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = CHAT
+    renderer = Renderer(tokenizer, learns_prompts=True)
+    (row,) = renderer.render(TWO_TURNS, max_length=64)
+    assert row.labels == row.input_ids
+    rendered = render_rows([TWO_TURNS, MASKED], renderer, max_length=10, max_dropped_percent=100)
+    assert (len(rendered.rows), rendered.masked_answers, rendered.fully_masked) == (2, 0, 0)

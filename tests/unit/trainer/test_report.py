@@ -291,3 +291,15 @@ def test_no_points_are_no_chart() -> None:
 
 def test_a_loss_that_is_no_number_is_no_point() -> None:
     assert history_of([{"step": 1, "loss": float("nan")}, {"step": 2, "loss": 1.0}]).loss == (Point(2, 1.0),)
+
+
+def test_a_version_that_learned_preferences_is_told_in_their_terms() -> None:
+    metrics = Metrics(eval_loss=0.25, base_eval_loss=0.6931, preference_accuracy=0.9375)
+    preferring = draft(objective="DPO", metrics=metrics)
+    page = report_page(preferring, inputs(previous=None))
+    assert "preference accuracy" in page
+    assert "nats per token" not in page
+    assert "Loss of DPO, nats per pair" in page
+    card = model_card(preferring, None)
+    assert "| preference accuracy | 0.9375 |" in card
+    assert "| objective | DPO |" in card

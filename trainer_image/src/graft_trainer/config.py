@@ -173,6 +173,7 @@ class TrainingHyperparameters(_Document):
     max_sequence_length: int = Field(ge=8)
     attention_group_size: int = Field(default=256, ge=2, multiple_of=2)
     packing: bool
+    train_on_inputs: bool = False
     seed: int = Field(ge=0, lt=2**32)
     precision: Literal["Auto", "Float32", "BFloat16"]
     eval_steps: int = Field(ge=1)

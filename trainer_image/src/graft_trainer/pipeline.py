@@ -30,6 +30,7 @@ from graft_trainer.preferences.reference import (
     LoadedVersion,
     Reference,
     begin_at,
+    beginning_of,
     needs_beginning,
     store_beginning,
 )
@@ -106,7 +107,9 @@ def _train(run: Run, prepared: Prepared, progress: ProgressWriter) -> tuple[Fini
         frozen, config, prepared.plan.target_modules, rows=rows, checkpoints=checkpoints, resumed=resumed
     )
     if config.warm_start is not None and resumed is None:
-        begin_with_version(trainable_model, config.warm_start, run.registry, run.work_folder)
+        begin_with_version(
+            trainable_model, config.warm_start, run.registry, run.work_folder, objective=config.training.objective
+        )
     reference = _reference(run, trainable_model, checkpoints, resumed)
     trainable, total = model.count_parameters(trainable_model)
     run.notice.stop_if_requested()
@@ -137,9 +140,11 @@ def _reference(run: Run, trained: PeftModel, checkpoints: RunCheckpoints, resume
     warm = run.config.warm_start is not None
     if not needs_beginning(METHODS[run.config.method], warm=warm):
         return Beginning(trained)
-    if warm and resumed is None:
+    if resumed is not None:
+        return begin_at(trained, checkpoints.initial_adapter)
+    if warm and run.workers.is_first:
         store_beginning(trained, checkpoints.initial_adapter)
-    return begin_at(trained, checkpoints.initial_adapter)
+    return beginning_of(trained)
 
 
 def _assess(run: Run, prepared: Prepared, training: FinishedTraining, parameters: _Parameters) -> TrainedAdapter:

@@ -43,6 +43,7 @@ def prepare(run: Run, progress: ProgressWriter) -> Prepared:
         stops=model.stop_tokens(path, tokenizer),
         today=run.today,
         vocabulary=run.base.fingerprint.vocab_size,
+        learns_prompts=run.config.training.train_on_inputs,
     )
     training, evaluation = run.dataset.take_rows()
     parts = []

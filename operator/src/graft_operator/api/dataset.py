@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -95,6 +95,18 @@ class DatasetSource(ApiModel):
         return self
 
 
+COLUMNS: Final = frozenset(
+    {
+        *("messages", "conversations", "tools", "prompt", "completion", "instruction", "input", "output"),
+        *("question", "answer", "response", "context", "system", "history", "reasoning_content", "text"),
+        *("chosen", "rejected", "label"),
+    }
+)
+"""Names that the formats know."""
+
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
 class Dataset(DatasetSource):
     """The training rows, their format, and what is held out for evaluation."""
 
@@ -102,9 +114,19 @@ class Dataset(DatasetSource):
     """Row format; Auto tells it from the fields of the first row."""
     file_type: Literal["Auto", "JSONL", "JSON", "Parquet", "CSV"] = "Auto"
     """Type of the files; Auto tells it from content and name. JSONL, JSON and CSV may be compressed by gzip."""
+    columns: dict[str, ColumnName] = Field(default_factory=dict, max_length=16)
+    """Names that the formats know, such as ``prompt``, and what the rows call them, such as ``user_question``."""
     max_dropped_percent: int = Field(default=5, ge=0, le=100)
     """Rows that can't be used are left out and counted; above this percentage the training fails before it begins."""
     evaluation: DatasetSource | None = None
     """Rows of their own for evaluation; when empty a seeded part of the training rows is held out."""
     evaluation_percent: int = Field(default=5, ge=1, le=50)
     """Percentage of the training rows that is held out when ``evaluation`` is empty."""
+
+    @model_validator(mode="after")
+    def _columns_are_known(self) -> Dataset:
+        if unknown := sorted(self.columns.keys() - COLUMNS):
+            raise ValueError(f"columns: {unknown[0]} is no name that a format knows; use one of {sorted(COLUMNS)}")
+        if len(set(self.columns.values())) < len(self.columns):
+            raise ValueError("columns must not give one column two names; remove one")
+        return self

@@ -167,6 +167,8 @@ class Training(ApiModel):
     packing: bool = False
     """Fills each sequence with several short rows that don't see one another: faster, but with fewer optimizer steps,
     since ``batchSize`` then counts sequences; lower it or ``gradientAccumulation``."""
+    train_on_inputs: bool = False
+    """Learns every token of a conversation, also what is asked, and not its answers alone."""
     seed: int = Field(default=42, ge=0, le=2_147_483_647)
     """Seed of everything random."""
     precision: Literal["Auto", "Float32", "BFloat16"] = "Auto"
@@ -205,6 +207,8 @@ class Training(ApiModel):
             return self
         if self.packing:
             raise ValueError(f"packing must be false with objective {self.objective}: answers are compared one by one")
+        if self.train_on_inputs:
+            raise ValueError(f"trainOnInputs must be false with objective {self.objective}: answers alone are compared")
         if self.rank_doubling is not None:
             raise ValueError(f"rankDoubling must be empty with objective {self.objective}: it reads losses of SFT")
         return self

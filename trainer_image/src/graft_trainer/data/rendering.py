@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -44,6 +44,7 @@ class Renderer:
         stops: frozenset[int] | None = None,
         today: date = SOME_DAY,
         vocabulary: int | None = None,
+        learns_prompts: bool = False,
     ) -> None:
         """Make a renderer.
 
@@ -52,18 +53,23 @@ class Renderer:
             stops: tokens at which a server ends an answer; the tokenizer's end token where nothing is said.
             today: what templates that write the date are told.
             vocabulary: rows of the base's embedding.
+            learns_prompts: whether all of a conversation is learned, and not its answers alone.
         """
         self.tokenizer = tokenizer
         self.template = ChatTemplate(tokenizer, today=today)
         self.encoder = Encoder(tokenizer, self.template)
         self._stops = stops or frozenset({tokenizer.eos_token_id})
         self._vocabulary = vocabulary
+        self.learns_prompts = learns_prompts
         self._told = False
 
     def pieces(self, example: Example) -> list[Piece]:
         """Return the texts to train on of an example. Raises UnusableRowError."""
         if isinstance(example, Conversation):
-            return pieces_of(example, self.template)
+            pieces = pieces_of(example, self.template)
+            return (
+                [replace(piece, spans=((0, len(piece.text)),)) for piece in pieces] if self.learns_prompts else pieces
+            )
         return [Piece(example.text, ((0, len(example.text)),), 0)]
 
     def rows(self, examples: Sequence[Example], pieces: Sequence[list[Piece]], max_length: int) -> list[list[Row]]:
@@ -156,6 +162,7 @@ class _Usable:
     rows: list[Row] = field(default_factory=list)
     dropped: DropTally = field(default_factory=DropTally)
     masked: int = 0
+    learns_prompts: bool = False
 
     def add(self, example: Example, pieces: Sequence[Piece], rows: Sequence[Row], max_length: int) -> None:
         """Take the rows of an example that something is learned from."""
@@ -167,7 +174,7 @@ class _Usable:
         for piece, row in used:
             self.rows.append(row)
             self.examples.append(_until(example, piece.turns))
-        if isinstance(example, Conversation):
+        if isinstance(example, Conversation) and not self.learns_prompts:
             self.masked += sum(message.role == "assistant" for message in example.messages)
             self.masked -= sum(len(row.answers) for _, row in used)
 
@@ -185,7 +192,7 @@ def render_rows(
     ``between_batches`` is told how many examples are done, and may raise to stop.
     Raises BadDatasetError where too many are left out or truncated, or the base has no chat template.
     """
-    usable = _Usable()
+    usable = _Usable(learns_prompts=renderer.learns_prompts)
     for batch in batches(examples, BATCH):
         known: list[tuple[Example, list[Piece]]] = []
         for example in batch:

@@ -103,7 +103,10 @@ def store_beginning(model: PeftModel, path: Path) -> None:
 def begin_at(model: PeftModel, path: Path) -> Beginning:
     """Give the model the stored weights of the beginning, and return the reference that keeps them."""
     set_peft_model_state_dict(model, load_file(path))
-    initial = {
-        name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad
-    }
-    return Beginning(model, initial)
+    return beginning_of(model)
+
+
+def beginning_of(model: PeftModel) -> Beginning:
+    """Return the reference that keeps the present weights of the adapter."""
+    trained = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
+    return Beginning(model, {name: tensor.detach().clone() for name, tensor in trained.items()})

@@ -16,6 +16,13 @@ from graft_trainer.training.history import TrainingHistory
 ANSWERS: Final = 6
 """Questions whose answers are shown."""
 
+LOSSES: Final = {
+    "SFT": "Loss, nats per token",
+    "DPO": "Loss of DPO, nats per pair",
+    "KTO": "Loss of KTO, per answer",
+}
+"""What is drawn of each objective."""
+
 SHOWN_CHARACTERS: Final = 4000
 """Of each text; rows may be as long as the base's context."""
 
@@ -52,7 +59,7 @@ def report_page(draft: VersionDraft, inputs: ReportInputs) -> str:
             "previous": inputs.previous,
             "scores": scores(draft, inputs.previous),
             "charts": {
-                "Loss, nats per token": line_chart.line_chart(losses),
+                LOSSES[draft.objective]: line_chart.line_chart(losses),
                 "Learning rate": line_chart.line_chart({"learning rate": history.learning_rate}),
             },
             "chart_size": (line_chart.WIDTH, line_chart.HEIGHT),

@@ -18,6 +18,7 @@ def dataset_document(dataset: Dataset, *, digest: str | None, evaluation_digest:
         "source": source_document(dataset, f"/{TRAINING_VOLUME}"),
         "format": dataset.format,
         "fileType": dataset.file_type,
+        "columns": dataset.columns,
         "maxDroppedPercent": dataset.max_dropped_percent,
         "digest": digest,
         "evaluation": {

@@ -57,6 +57,8 @@ def training_inputs(training: Training) -> dict[str, Any]:
         del inputs["gradientCheckpointing"]
     if not training.packing:
         del inputs["packing"]
+    if not training.train_on_inputs:
+        del inputs["trainOnInputs"]
     if training.objective == "SFT":
         del inputs["objective"], inputs["preference"]
     elif training.objective == "DPO":
@@ -70,6 +72,8 @@ def dataset_inputs(dataset: Dataset) -> dict[str, Any]:
     del inputs["maxDroppedPercent"]
     if dataset.file_type == "Auto":
         del inputs["fileType"]
+    if not dataset.columns:
+        del inputs["columns"]
     return inputs
 
 
