@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from graft_cli.client import Adapter
+from graft_cli.client.objects import Adapter
 from graft_cli.decisions.tree import canary_of
 from graft_cli.errors import Refused
 from graft_operator.api.adapter_status import Version

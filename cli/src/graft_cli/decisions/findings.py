@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from graft_cli.client import Adapter, Base
+from graft_cli.client.objects import Adapter, Base
 from graft_operator.api.conditions import Condition, find
 
 Mood = Literal["good", "busy", "bad", "plain"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from graft_cli.client import Adapter, Base
+from graft_cli.client.objects import Adapter, Base
 from graft_cli.decisions.findings import Finding, findings_of_adapter, findings_of_base
 from graft_operator.api.adapter_status import LoraAdapterStatus, TrainingProgress
 from graft_operator.api.base_model import AdapterCounts, ResolvedBase, ServingRevision

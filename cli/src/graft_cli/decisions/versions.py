@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from graft_cli.client import Adapter
+from graft_cli.client.objects import Adapter
 from graft_cli.errors import Refused
 from graft_operator.api.adapter_status import VERSIONS_KEPT, Version
 

@@ -9,7 +9,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from graft_cli.client import Adapter
+from graft_cli.client.objects import Adapter
 from graft_cli.decisions.tree import canary_of
 from graft_cli.decisions.versions import Difference, short
 
