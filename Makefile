@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 export GRAFT_CACHE ?= $(HOME)/.cache/graft
 export UV_CACHE_DIR ?= $(GRAFT_CACHE)/uv
-export PYTHONPATH := operator/src:registry/src:serving_image/src:trainer_image/src:hack:.
+export PYTHONPATH := operator/src:registry/src:serving_image/src:trainer_image/src:cli/src:hack:.
 export PYTHONDONTWRITEBYTECODE := 1
 
 UV_VERSION := 0.13.9
@@ -17,8 +17,8 @@ PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest -q
 # Two processes: the tests that run this way share nothing, and every machine has two cores.
 PARALLEL := -n 2 --dist worksteal
-SOURCES := operator/src registry/src serving_image/src trainer_image/src hack demo tests
-TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/src/graft_serving trainer_image/src/graft_trainer hack/graft_cluster hack/generate_crds.py demo tests
+SOURCES := operator/src registry/src serving_image/src trainer_image/src cli/src hack demo tests
+TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/src/graft_serving trainer_image/src/graft_trainer cli/src/graft_cli hack/graft_cluster hack/generate_crds.py demo tests
 
 ##@ The two commands
 
@@ -96,6 +96,10 @@ test-serving: setup ## The agent against an engine double
 test-chart: setup cluster-up ## The chart as the cluster's Helm renders it
 	$(PYTEST) $(PARALLEL) tests/chart
 
+.PHONY: test-cli
+test-cli: setup cluster-up ## kubectl graft against a real API server with the real CRDs
+	$(PYTEST) tests/cli
+
 .PHONY: test-s3
 test-s3: setup cluster-up ## The registry on two S3 servers, one of them real
 	GRAFT_VERSITYGW=$(GRAFT_CACHE)/bin/versitygw $(PYTEST) $(PARALLEL) tests/wire/registry
@@ -106,10 +110,10 @@ test-e2e: setup cluster-up images ## End to end on the kind cluster: real API se
 
 # The end-to-end tests wait for the cluster much of the time; at the lowest priority these fill that, and delay little.
 .PHONY: test-beside
-test-beside: setup cluster-up ## What `make test` runs beside the end-to-end tests: trainer, serving, chart and S3
+test-beside: setup cluster-up ## What `make test` runs beside the end-to-end tests: trainer, serving, chart, plugin and S3
 	@mkdir -p build
-	@echo "Beside the end-to-end tests: trainer, serving, chart and S3, in build/test-beside.log"
-	@code=0; MAKEFLAGS= nice -n 19 $(MAKE) test-trainer test-serving test-chart test-s3 >build/test-beside.log 2>&1 || code=$$?; \
+	@echo "Beside the end-to-end tests: trainer, serving, chart, plugin and S3, in build/test-beside.log"
+	@code=0; MAKEFLAGS= nice -n 19 $(MAKE) test-trainer test-serving test-chart test-cli test-s3 >build/test-beside.log 2>&1 || code=$$?; \
 	cat build/test-beside.log; exit $$code
 
 # What names another engine than the cluster's: docs/engines.md.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("operator/src", "registry/src", "serving_image/src", "trainer_image/src", "hack", "demo")
+PACKAGES = ("operator/src", "registry/src", "serving_image/src", "trainer_image/src", "cli/src", "hack", "demo")
 LONGEST_FUNCTION, LONGEST_FILE = 40, 300
 
 

@@ -1,0 +1,46 @@
+"""The program ``kubectl-graft``: every error with the way out, and no traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+DEBUG: Final = "GRAFT_DEBUG"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb and return its exit code (docs/cli.md)."""
+    try:
+        import click
+    except ImportError:
+        sys.stderr.write("error: kubectl-graft lacks its packages\n  to fix: install graft[cli]\n")
+        return 1
+    from graft_cli.app import PROGRAM, app
+    from graft_cli.errors import ExitCode, GraftError
+    from graft_cli.rendering.console import complain
+
+    try:
+        code = app.main(list(arguments) if arguments is not None else None, PROGRAM, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except GraftError as error:
+        complain(error)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        return ExitCode.OK
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        complain(GraftError(f"{type(error).__name__}: {error}", fix=f"this is a bug; {DEBUG}=1 shows where"))
+        return ExitCode.FAILED
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

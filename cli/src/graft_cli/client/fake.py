@@ -1,0 +1,58 @@
+"""A reader of objects in memory, for the tests of programs that use the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from graft_cli.client.objects import ADAPTERS, BASES, KINDS, Adapter, Base
+from graft_cli.errors import NotFound
+
+
+class FakeGraft:
+    """Holds objects as they stand in YAML; what only a cluster would fill in, such as a uid, may be missing."""
+
+    def __init__(self, objects: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._objects = {_key(body): _filled(body) for body in objects}
+
+    def put(self, body: Mapping[str, Any]) -> None:
+        """Add an object, or replace the one of its name."""
+        self._objects[_key(body)] = _filled(body)
+
+    def adapters(self, namespace: str | None = None) -> list[Adapter]:
+        """Return the adapters, by namespace and name."""
+        return [Adapter.parse(body) for body in self._list(ADAPTERS, namespace)]
+
+    def bases(self, namespace: str | None = None) -> list[Base]:
+        """Return the bases, by namespace and name."""
+        return [Base.parse(body) for body in self._list(BASES, namespace)]
+
+    def adapter(self, namespace: str, name: str) -> Adapter:
+        """Return one adapter. Raises NotFound."""
+        return Adapter.parse(self._get(ADAPTERS, namespace, name))
+
+    def base(self, namespace: str, name: str) -> Base:
+        """Return one base. Raises NotFound."""
+        return Base.parse(self._get(BASES, namespace, name))
+
+    def _get(self, plural: str, namespace: str, name: str) -> dict[str, Any]:
+        found = self._objects.get((KINDS[plural], namespace, name))
+        if found is None:
+            raise NotFound(f'can\'t read {KINDS[plural]} {namespace}/{name}: {plural} "{name}" not found')
+        return found
+
+    def _list(self, plural: str, namespace: str | None) -> list[dict[str, Any]]:
+        kind = KINDS[plural]
+        keys = sorted(key for key in self._objects if key[0] == kind and namespace in (None, key[1]))
+        return [self._objects[key] for key in keys]
+
+
+def _key(body: Mapping[str, Any]) -> tuple[str, str, str]:
+    metadata = body["metadata"]
+    return body["kind"], metadata.get("namespace", "default"), metadata["name"]
+
+
+def _filled(body: Mapping[str, Any]) -> dict[str, Any]:
+    kind, namespace, name = _key(body)
+    metadata = {"namespace": namespace, "uid": f"uid-of-{name}", "generation": 1} | dict(body["metadata"])
+    return dict(body) | {"kind": kind, "metadata": metadata}

@@ -1,0 +1,79 @@
+"""Reading bases and adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
+
+from graft_cli.client.connection import TIMEOUT, Connection, translated
+from graft_cli.client.objects import ADAPTERS, API, BASES, KINDS, Adapter, Base
+
+PAGE: Final = 500
+
+
+class GraftReader(Protocol):
+    """What can be read; ``namespace`` None stands for all of them."""
+
+    def adapters(self, namespace: str | None = None) -> list[Adapter]:
+        """Return the adapters, by namespace and name."""
+
+    def bases(self, namespace: str | None = None) -> list[Base]:
+        """Return the bases, by namespace and name."""
+
+    def adapter(self, namespace: str, name: str) -> Adapter:
+        """Return one adapter. Raises NotFound."""
+
+    def base(self, namespace: str, name: str) -> Base:
+        """Return one base. Raises NotFound."""
+
+
+class ClusterReader:
+    """Reads from a cluster. Every method raises Forbidden and Unreachable, too."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def adapters(self, namespace: str | None = None) -> list[Adapter]:
+        """Return the adapters, by namespace and name."""
+        return [Adapter.parse(body) for body in self._list(ADAPTERS, namespace)]
+
+    def bases(self, namespace: str | None = None) -> list[Base]:
+        """Return the bases, by namespace and name."""
+        return [Base.parse(body) for body in self._list(BASES, namespace)]
+
+    def adapter(self, namespace: str, name: str) -> Adapter:
+        """Return one adapter. Raises NotFound."""
+        return Adapter.parse(self._get(ADAPTERS, namespace, name))
+
+    def base(self, namespace: str, name: str) -> Base:
+        """Return one base. Raises NotFound."""
+        return Base.parse(self._get(BASES, namespace, name))
+
+    def _get(self, plural: str, namespace: str, name: str) -> Any:
+        with translated(f"read {KINDS[plural]} {namespace}/{name}"):
+            return self._objects.get_namespaced_custom_object(
+                **API, namespace=namespace, plural=plural, name=name, _request_timeout=TIMEOUT
+            )
+
+    def _list(self, plural: str, namespace: str | None) -> Iterator[Any]:
+        where = f"in namespace {namespace}" if namespace else "in all namespaces"
+        page: dict[str, Any] = {"limit": PAGE, "_request_timeout": TIMEOUT}
+        while True:
+            with translated(f"list {plural} {where}"):
+                if namespace:
+                    answer = self._objects.list_namespaced_custom_object(
+                        **API, namespace=namespace, plural=plural, **page
+                    )
+                else:
+                    answer = self._objects.list_cluster_custom_object(**API, plural=plural, **page)
+            yield from answer.get("items", ())
+            token = answer["metadata"].get("continue")
+            if not token:
+                return
+            page["_continue"] = token
+
+    @property
+    def _objects(self) -> Any:
+        from kubernetes.client import CustomObjectsApi
+
+        return CustomObjectsApi(self.connection.api)

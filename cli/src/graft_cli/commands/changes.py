@@ -1,0 +1,119 @@
+"""The verbs that change a spec: a person's word, by the person's own rights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from graft_cli.client import Adapter
+from graft_cli.cluster.edits import patch_adapter
+from graft_cli.commands.options import Target, adapter_argument, cluster_options
+from graft_cli.commands.status import version_number
+from graft_cli.decisions import changes
+from graft_cli.decisions.changes import Change
+from graft_cli.decisions.gitops import git_owner, refusal
+from graft_cli.rendering.console import say
+
+
+class VersionNumber(click.ParamType[int]):
+    """``7`` or ``v7``."""
+
+    name = "version"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        return value if isinstance(value, int) else version_number(str(value))
+
+
+VERSION = VersionNumber()
+
+
+def change_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what all changes have in common."""
+    for option in (
+        adapter_argument,
+        click.option("--force", is_flag=True, help="Also where Argo CD or Flux would undo it at their next sync."),
+        click.option("--dry-run", is_flag=True, help="Only see what the API server would say."),
+        cluster_options,
+    )[::-1]:
+        command = option(command)
+    return command
+
+
+def apply(target: Target, name: str, decide: Callable[[Adapter], Change], *, force: bool, dry_run: bool) -> None:
+    """Decide on a change of an adapter and make it, unless the spec lies in Git."""
+    adapter = target.reader.adapter(target.namespace, name)
+    change = decide(adapter)
+    owner = git_owner(adapter.raw) if change.spec else None
+    if owner is not None and not force:
+        raise refusal(owner, f"LoraAdapter {target.namespace}/{name}", change.spec)
+    patch_adapter(target.reader.connection, target.namespace, name, change.patch, dry_run=dry_run)
+    say(f"{change.says}{' (dry run: nothing was changed)' if dry_run else ''}")
+    for note in change.notes:
+        say(f"  note: {note}")
+    if owner is not None:
+        say(f"  note: {owner} undoes this at its next sync, unless it is committed", style="yellow")
+
+
+@click.command()
+@click.option("--to", "number", type=VERSION, metavar="N", help="Version; the newest good one before when empty.")
+@change_options
+def rollback(target: Target, adapter: str, number: int | None, force: bool, dry_run: bool) -> None:
+    """Serve an older version of ADAPTER at once, and stay there (patches spec.version)."""
+    apply(target, adapter, lambda found: changes.rollback(found, number), force=force, dry_run=dry_run)
+
+
+@click.command()
+@click.argument("number", type=VERSION, metavar="N")
+@change_options
+def pin(target: Target, adapter: str, number: int, force: bool, dry_run: bool) -> None:
+    """Serve version N of ADAPTER, whatever the spec would ask for (patches spec.version)."""
+    apply(target, adapter, lambda found: changes.pin(found, number), force=force, dry_run=dry_run)
+
+
+@click.command()
+@change_options
+def unpin(target: Target, adapter: str, force: bool, dry_run: bool) -> None:
+    """Let the spec of ADAPTER decide again which version is served (removes spec.version)."""
+    apply(target, adapter, changes.unpin, force=force, dry_run=dry_run)
+
+
+@click.command()
+@click.argument("number", type=VERSION, metavar="[N]", required=False)
+@change_options
+def promote(target: Target, adapter: str, number: int | None, force: bool, dry_run: bool) -> None:
+    """Let the canary of ADAPTER, or version N, take over at once (patches spec.serving.rollout.promote)."""
+    apply(target, adapter, lambda found: changes.promote(found, number), force=force, dry_run=dry_run)
+
+
+@click.command()
+@click.argument("number", type=VERSION, metavar="[N]", required=False)
+@change_options
+def abort(target: Target, adapter: str, number: int | None, force: bool, dry_run: bool) -> None:
+    """Roll the canary of ADAPTER back (patches spec.serving.rollout.abort)."""
+    apply(target, adapter, lambda found: changes.abort(found, number), force=force, dry_run=dry_run)
+
+
+@click.command()
+@change_options
+def suspend(target: Target, adapter: str, force: bool, dry_run: bool) -> None:
+    """Start no new training of ADAPTER; what is served stays served (patches spec.suspend)."""
+    apply(target, adapter, changes.suspend, force=force, dry_run=dry_run)
+
+
+@click.command()
+@change_options
+def resume(target: Target, adapter: str, force: bool, dry_run: bool) -> None:
+    """Let trainings of ADAPTER start again (patches spec.suspend)."""
+    apply(target, adapter, changes.resume, force=force, dry_run=dry_run)
+
+
+@click.command()
+@change_options
+def retrain(target: Target, adapter: str, force: bool, dry_run: bool) -> None:
+    """Try again a training of ADAPTER that has failed for good (sets annotation graft.dev/retry)."""
+    now = datetime.now(UTC)
+    apply(target, adapter, lambda found: changes.retrain(found, now), force=force, dry_run=dry_run)

@@ -1,0 +1,127 @@
+"""``status``, ``history`` and ``diff``: what status and conditions tell."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+from rich.live import Live
+
+from graft_cli.client import GraftReader
+from graft_cli.commands.options import (
+    Target,
+    adapter_argument,
+    all_namespaces_option,
+    cluster_options,
+    complete_adapter,
+    output_option,
+)
+from graft_cli.decisions.tree import BaseNode, only, status_tree
+from graft_cli.decisions.versions import differences, version_of
+from graft_cli.errors import NotFound
+from graft_cli.rendering.console import as_text, console_for, say, show
+from graft_cli.rendering.documents import Format, print_document
+from graft_cli.rendering.tables import difference_table, history_table
+from graft_cli.rendering.tree import status_view
+
+LOOK_SECONDS: Final = 2.0
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_adapter)
+@click.option("-w", "--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
+@all_namespaces_option
+@output_option
+@cluster_options
+def status(target: Target, name: str | None, watch: bool, output: Format) -> None:
+    """Show bases, their adapters, and what each waits for.
+
+    NAME is a base, which is shown with all its adapters, or an adapter.
+    """
+    namespace = target.listed_namespace
+    if watch and output != "table":
+        raise click.UsageError("--watch shows the tree; for programs, call `status -o json` again")
+    if watch:
+        watch_tree(target.reader, namespace, name)
+        return
+    tree = read_tree(target.reader, namespace, name)
+    if output != "table":
+        print_document({"bases": tree}, output)
+    elif tree:
+        show(status_view(tree, datetime.now(UTC)))
+    else:
+        say(f"There are no BaseModels and no LoraAdapters{f' in namespace {namespace}' if namespace else ''}.")
+
+
+def read_tree(reader: GraftReader, namespace: str | None, name: str | None) -> tuple[BaseNode, ...]:
+    """Return the whole tree, or the part of it that is called ``name``. Raises NotFound where nothing is."""
+    tree = status_tree(reader.bases(namespace), reader.adapters(namespace))
+    if name is None:
+        return tree
+    if not (found := only(tree, name)):
+        where = f"namespace {namespace}" if namespace else "any namespace"
+        raise NotFound(f"no BaseModel and no LoraAdapter is called {name} in {where}", fix="try `-n NAMESPACE` or `-A`")
+    return found
+
+
+def watch_tree(reader: GraftReader, namespace: str | None, name: str | None) -> None:
+    """Show the tree until Ctrl-C: in place on a terminal, else again whenever it has changed."""
+    if not sys.stdout.isatty():
+        watch_changes(reader, namespace, name)
+    with Live(console=console_for(sys.stdout), auto_refresh=False, vertical_overflow="visible") as live:
+        while True:
+            live.update(status_view(read_tree(reader, namespace, name), datetime.now(UTC)), refresh=True)
+            time.sleep(LOOK_SECONDS)
+
+
+def watch_changes(reader: GraftReader, namespace: str | None, name: str | None) -> None:
+    """Print the tree whenever it has changed, with the time."""
+    before: tuple[BaseNode, ...] | None = None
+    while True:
+        tree, now = read_tree(reader, namespace, name), datetime.now(UTC)
+        if tree != before:
+            click.echo(f"--- {now:%Y-%m-%dT%H:%M:%SZ}\n{as_text(status_view(tree, now))}", nl=False)
+        before = tree
+        time.sleep(LOOK_SECONDS)
+
+
+@click.command()
+@adapter_argument
+@output_option
+@cluster_options
+def history(target: Target, adapter: str, output: Format) -> None:
+    """Show the versions of ADAPTER, and what became of each."""
+    found = target.reader.adapter(target.namespace, adapter)
+    if output != "table":
+        print_document({"versions": found.status.versions}, output)
+    elif found.status.versions:
+        show(history_table(found, datetime.now(UTC)))
+    else:
+        say(f"{adapter} has no version yet; see `kubectl graft status {adapter}`")
+
+
+@click.command()
+@adapter_argument
+@click.argument("before", metavar="vA", type=click.UNPROCESSED)
+@click.argument("after", metavar="vB", type=click.UNPROCESSED)
+@output_option
+@cluster_options
+def diff(target: Target, adapter: str, before: str, after: str, output: Format) -> None:
+    """Compare what status tells of two versions of ADAPTER, such as `diff support v6 v7`."""
+    found = target.reader.adapter(target.namespace, adapter)
+    old, new = version_of(found, version_number(before)), version_of(found, version_number(after))
+    if output != "table":
+        print_document({"before": old, "after": new}, output)
+        return
+    show(difference_table(old.number, new.number, differences(old, new)))
+
+
+def version_number(text: str) -> int:
+    """Return the number of ``v7`` or ``7``. Raises click.UsageError for anything else."""
+    number = text.removeprefix("v")
+    if not (number.isascii() and number.isdigit()):
+        raise click.UsageError(f"{text} is no version; write it as v7 or 7")
+    return int(number)

@@ -1,0 +1,161 @@
+"""A person's word on an adapter, as a patch of its spec: each says what it does, or why it makes no sense now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from graft_cli.client.objects import Adapter
+from graft_cli.decisions.tree import canary_of
+from graft_cli.errors import Refused
+from graft_operator.api.adapter_status import Version
+from graft_operator.api.conditions import find
+from graft_operator.manifests.labels import RETRY
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A JSON merge patch, and what it does in words."""
+
+    patch: dict[str, Any]
+    says: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The part of the patch that a Git repository would hold; empty for annotations."""
+        return dict(self.patch.get("spec") or {})
+
+
+def rollback(adapter: Adapter, to: int | None) -> Change:
+    """Pin an older version: the given one, or the newest good one before the one that is served."""
+    name = adapter.metadata.name
+    canary = canary_of(adapter.status)
+    if to is None and canary is not None:
+        fix = f"`kubectl graft abort {name}` ends it at once; `rollback --to N` pins a version of your choice"
+        raise Refused(f"version {canary.target} of {name} is a canary and does not serve yet", fix=fix)
+    if to is None and _current(adapter) is None:
+        raise Refused(f"nothing of {name} is served", fix=f"name a version: `kubectl graft rollback {name} --to N`")
+    return pin(adapter, to if to is not None else _version_before(adapter))
+
+
+def pin(adapter: Adapter, number: int) -> Change:
+    """Pin a version; it is served at once, and nothing is trained meanwhile."""
+    name, known = adapter.metadata.name, adapter.status.versions
+    if adapter.pinned == number:
+        raise Refused(f"spec.version of {name} pins version {number} already")
+    entry = _entry(adapter, number)
+    if entry is None and (not known or number > min(version.number for version in known)):
+        listed = ", ".join(str(version.number) for version in known) or "none yet"
+        raise Refused(f"{name} has no version {number}", fix=f"status knows these: {listed}")
+    notes = [f"nothing is trained until `kubectl graft unpin {name}`"]
+    if entry is None:
+        notes.append(f"version {number} is older than what status lists; the operator looks it up in the registry")
+    elif entry.state != "Published":
+        notes.append(f"version {number} is {entry.state}: {entry.message}")
+    target = adapter.status.serving.target
+    if entry is not None and target is not None and entry.base_digest != target.base_digest:
+        notes.append("it belongs to another base, which is served again for it and takes pods of its own")
+    return Change({"spec": {"version": number}}, f"{name} is pinned to version {number}", tuple(notes))
+
+
+def unpin(adapter: Adapter) -> Change:
+    """Let the spec decide again which version is served."""
+    name = adapter.metadata.name
+    if adapter.pinned is None:
+        raise Refused(f"{name} is not pinned", fix=f"`kubectl graft status {name}` tells what is served")
+    note = "the version of the current spec is served again, and trained if there is none"
+    return Change({"spec": {"version": None}}, f"{name} is not pinned to version {adapter.pinned} any more", (note,))
+
+
+def promote(adapter: Adapter, number: int | None) -> Change:
+    """Let a version take over at once: the given one, or the canary."""
+    name, canary = adapter.metadata.name, canary_of(adapter.status)
+    number = number if number is not None else (canary.target if canary else None)
+    if number is None:
+        fix = f"name a version that was rolled back: `kubectl graft promote {name} N`"
+        raise Refused(f"no canary of {name} is under way", fix=fix)
+    if _entry(adapter, number) is None:
+        raise Refused(f"{name} has no version {number}", fix=f"see `kubectl graft history {name}`")
+    if adapter.rollout.get("promote") == number:
+        raise Refused(f"spec.serving.rollout.promote of {name} names version {number} already")
+    other = {"abort": None} if adapter.rollout.get("abort") == number else {}
+    notes = _unless_pinned(adapter, number)
+    says = f"version {number} of {name} takes over at once, whatever the limits say"
+    return Change({"spec": {"serving": {"rollout": {"promote": number} | other}}}, says, notes)
+
+
+def abort(adapter: Adapter, number: int | None) -> Change:
+    """Roll a version back while the one before is still loaded: the given one, or the one that rolls out."""
+    name, serving = adapter.metadata.name, adapter.status.serving
+    target, previous = serving.target, serving.previous
+    if target is None or previous is None or (number is not None and number != target.number):
+        what = f"version {number} of {name} does not" if number is not None else f"no version of {name} does"
+        fix = f"`kubectl graft rollback {name}` pins an older version"
+        raise Refused(f"{what} roll out now with the version before it still loaded", fix=fix)
+    if adapter.rollout.get("abort") == target.number:
+        raise Refused(f"spec.serving.rollout.abort of {name} names version {target.number} already")
+    other = {"promote": None} if adapter.rollout.get("promote") == target.number else {}
+    says = f"version {target.number} of {name} is rolled back; version {previous.number} answers again"
+    note = "it is not rolled out again until the spec changes, or promote names it"
+    notes = (note, *_unless_pinned(adapter, target.number))
+    return Change({"spec": {"serving": {"rollout": {"abort": target.number} | other}}}, says, notes)
+
+
+def suspend(adapter: Adapter) -> Change:
+    """Start no new training; what is served stays served."""
+    name = adapter.metadata.name
+    if adapter.spec.get("suspend"):
+        raise Refused(f"{name} is suspended already")
+    notes = ("a training that runs already goes on",) if adapter.status.training else ()
+    return Change({"spec": {"suspend": True}}, f"no new training of {name} starts; what is served stays served", notes)
+
+
+def resume(adapter: Adapter) -> Change:
+    """Let trainings start again."""
+    name = adapter.metadata.name
+    if not adapter.spec.get("suspend"):
+        raise Refused(f"{name} is not suspended")
+    return Change({"spec": {"suspend": False}}, f"trainings of {name} start again", ())
+
+
+def retrain(adapter: Adapter, now: datetime) -> Change:
+    """Try again what has failed for good."""
+    name, failed = adapter.metadata.name, adapter.status.failed_trainings
+    if failed is None:
+        stalled = find(adapter.status.conditions, "Stalled")
+        fix = "the same inputs are the same version; change spec.training.seed, say, for another one"
+        fix = stalled.message if stalled is not None and stalled.status == "True" else fix
+        raise Refused(f"no training of {name} has failed for good", fix=fix)
+    says = f"the training of {name} that has failed ({failed.reason}) is tried again"
+    notes = ["spec.suspend is true: nothing starts until `kubectl graft resume`"] if adapter.spec.get("suspend") else []
+    stamp = now.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Change({"metadata": {"annotations": {RETRY: stamp}}}, says, tuple(notes))
+
+
+def _unless_pinned(adapter: Adapter, number: int) -> tuple[str, ...]:
+    if adapter.pinned is None or adapter.pinned == number:
+        return ()
+    return (f"spec.version pins version {adapter.pinned}: this has no effect until `kubectl graft unpin`",)
+
+
+def _entry(adapter: Adapter, number: int) -> Version | None:
+    return next((version for version in adapter.status.versions if version.number == number), None)
+
+
+def _current(adapter: Adapter) -> int | None:
+    """Return the number of the version that clients get now, or will get."""
+    target = adapter.status.serving.target
+    return adapter.status.served_version or (target.number if target else None)
+
+
+def _version_before(adapter: Adapter) -> int:
+    """Return the newest version before the current one that has passed its gate and was not given up."""
+    name, current = adapter.metadata.name, _current(adapter) or 0
+    older = [version for version in adapter.status.versions if version.number < current]
+    good = [version.number for version in older if version.state == "Published"]
+    if not good:
+        fix = f"see `kubectl graft history {name}`, and name one: `kubectl graft rollback {name} --to N`"
+        raise Refused(f"there is no good version of {name} before version {current}", fix=fix)
+    return max(good)

@@ -1,0 +1,143 @@
+"""The tree of ``kubectl graft status``: each base, its adapters, and what each of them waits for.
+
+Everything comes from spec, status and conditions; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from graft_cli.client.objects import Adapter, Base
+from graft_cli.decisions.findings import Finding, findings_of_adapter, findings_of_base
+from graft_operator.api.adapter_status import LoraAdapterStatus, TrainingProgress
+from graft_operator.api.base_model import AdapterCounts, ResolvedBase, ServingRevision
+from graft_operator.api.conditions import Condition, find
+
+ALL: Final = 100
+"""Percent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A version that takes a part of the requests."""
+
+    target: int
+    weight: int
+    previous: int | None
+    step_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterNode:
+    """An adapter in the tree."""
+
+    namespace: str
+    name: str
+    ready: str
+    """True, False or Unknown; empty where the operator has not said so yet."""
+    up_to_date: str
+    served: int | None
+    candidate: int | None
+    desired: int
+    loaded: int
+    training: TrainingProgress | None
+    canary: Canary | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseNode:
+    """A base in the tree; of one that does not exist, only names are known."""
+
+    namespace: str
+    name: str
+    exists: bool = True
+    ready: str = ""
+    resolved: ResolvedBase | None = None
+    serving: tuple[ServingRevision, ...] = ()
+    counts: AdapterCounts = field(default_factory=AdapterCounts)
+    findings: tuple[Finding, ...] = ()
+    adapters: tuple[AdapterNode, ...] = ()
+
+
+def status_tree(bases: Iterable[Base], adapters: Iterable[Adapter]) -> tuple[BaseNode, ...]:
+    """Return all bases with their adapters; a base that adapters name and that is not there is one, too."""
+    by_base: dict[tuple[str, str], list[Adapter]] = {}
+    for adapter in adapters:
+        by_base.setdefault((adapter.metadata.namespace, adapter.base_name), []).append(adapter)
+    nodes = [base_node(base, by_base.pop((base.metadata.namespace, base.metadata.name), [])) for base in bases]
+    for (namespace, name), orphans in by_base.items():
+        nodes.append(BaseNode(namespace=namespace, name=name, exists=False, adapters=adapter_nodes(orphans)))
+    return tuple(sorted(nodes, key=lambda node: (node.namespace, node.name)))
+
+
+def only(tree: Iterable[BaseNode], name: str) -> tuple[BaseNode, ...]:
+    """Return what is called ``name``: a base with all its adapters, or an adapter below its base."""
+    found = []
+    for base in tree:
+        own = tuple(adapter for adapter in base.adapters if adapter.name == name)
+        if base.name == name and base.exists:
+            found.append(base)
+        elif own:
+            found.append(replace(base, adapters=own))
+    return tuple(found)
+
+
+def base_node(base: Base, adapters: Iterable[Adapter]) -> BaseNode:
+    """Return a base with its adapters."""
+    status = base.status
+    return BaseNode(
+        namespace=base.metadata.namespace,
+        name=base.metadata.name,
+        ready=condition_status(status.conditions, "Ready"),
+        resolved=status.resolved,
+        serving=status.serving,
+        counts=status.adapters,
+        findings=findings_of_base(base),
+        adapters=adapter_nodes(adapters),
+    )
+
+
+def adapter_nodes(adapters: Iterable[Adapter]) -> tuple[AdapterNode, ...]:
+    """Return adapters by name."""
+    return tuple(adapter_node(adapter) for adapter in sorted(adapters, key=lambda item: item.metadata.name))
+
+
+def adapter_node(adapter: Adapter) -> AdapterNode:
+    """Return one adapter."""
+    status = adapter.status
+    return AdapterNode(
+        namespace=adapter.metadata.namespace,
+        name=adapter.metadata.name,
+        ready=condition_status(status.conditions, "Ready"),
+        up_to_date=condition_status(status.conditions, "UpToDate"),
+        served=status.served_version,
+        candidate=status.candidate_version,
+        desired=status.serving.desired,
+        loaded=status.serving.loaded,
+        training=status.training,
+        canary=canary_of(status),
+        findings=findings_of_adapter(adapter),
+    )
+
+
+def canary_of(status: LoraAdapterStatus) -> Canary | None:
+    """Return the canary under way; a version that answers everything is none."""
+    serving = status.serving
+    if serving.target is None or serving.rollout is None or serving.rollout.weight >= ALL:
+        return None
+    return Canary(
+        target=serving.target.number,
+        weight=serving.rollout.weight,
+        previous=serving.previous.number if serving.previous else None,
+        step_time=serving.rollout.step_time,
+    )
+
+
+def condition_status(conditions: Iterable[Condition], kind: str) -> str:
+    """Return a condition's status; empty where it was never set."""
+    found = find(conditions, kind)
+    return found.status if found is not None else ""
