@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.builders import NOW, PARITY, PLATFORM, adapter, base_seen, recipe_of, seen, version
@@ -14,7 +15,7 @@ from graft_operator.plan.base.plan import plan_base
 from graft_operator.plan.rollout.plan import served
 
 GUARDED = replace(PLATFORM, network_access=NetworkAccess(operator_namespace="graft-system"))
-MERGED = {"serving": {"mode": "Merged"}}
+MERGED: dict[str, Any] = {"serving": {"mode": "Merged"}}
 V1 = version(1, recipe=recipe_of(adapter(**MERGED)), merge=PARITY)
 
 
