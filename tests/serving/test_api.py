@@ -104,6 +104,7 @@ async def test_the_base_answers_only_under_its_own_name(pod: Pod) -> None:
         ("DELETE", "/adapters/support"),
         ("POST", "/invocations"),
         ("POST", "/metrics"),
+        ("GET", "/metrics/"),
         ("GET", "/state"),
         ("POST", "/v1/completions/"),
         ("GET", "/v1/completions"),

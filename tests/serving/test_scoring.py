@@ -106,7 +106,7 @@ async def test_a_version_that_is_rolled_back_is_asked_no_further_and_unloaded_un
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
         await pod.until_ready()
-        pod.engine.seconds_per_token = 0.01
+        pod.engine.seconds_per_token = 0.05
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], scoring=(v2, v1))))
         await until_scoring(pod)
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
