@@ -17,11 +17,12 @@ from tests.control_plane.client import (
     Kind,
     until,
 )
-from tests.control_plane.processes import ControlPlane, etcd_and_api_server, write_kubeconfig
+from tests.control_plane.processes import BINARIES, ControlPlane, etcd_and_api_server, write_kubeconfig
 
 __all__ = [
     "ADAPTERS",
     "BASES",
+    "BINARIES",
     "CONFIG_MAPS",
     "DEPLOYMENTS",
     "JOBS",

@@ -118,7 +118,7 @@ class JobTimes:
     async def all_seen(self, patience: float) -> bool:
         """Wait until each has its Job; tell whether that came within ``patience`` seconds."""
         deadline = time.monotonic() + patience
-        while self._seen.keys() < self._applied.keys():
+        while not self._seen.keys() >= self._applied.keys():
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(0.2)
@@ -127,7 +127,7 @@ class JobTimes:
     def summary(self) -> dict[str, Any]:
         """Return count and percentiles; those that have no Job yet count as waiting until now."""
         now = time.monotonic()
-        waits = [self._seen.get(key, now) - at for key, at in self._applied.items()]
+        waits = [max(0.0, self._seen.get(key, now) - at) for key, at in self._applied.items()]
         return {
             "adapters": len(waits),
             "without": len(self._applied.keys() - self._seen.keys()),
@@ -137,8 +137,8 @@ class JobTimes:
         }
 
     def _on_training(self, namespace: str, adapter: str, at: float) -> None:
-        if (namespace, adapter) in self._applied:
-            self._seen.setdefault((namespace, adapter), at)
+        # A Job may be seen before whoever has applied the adapter says so.
+        self._seen.setdefault((namespace, adapter), at)
 
 
 def per_second(used: Used) -> dict[str, float]:

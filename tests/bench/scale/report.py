@@ -10,6 +10,7 @@ Figures = dict[str, Any]
 BEGIN: Final = "<!-- made by make bench-scale -->"
 END: Final = "<!-- end -->"
 ROWS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("adapters that kubectl applies a second", "apply.applied_per_s", ""),
     ("apply → Job, p50, s", "apply.p50", ""),
     ("apply → Job, p99, s", "apply.p99", "< 2"),
     ("peak memory while they are applied, MiB", "apply.peak_rss_mib", "< 400"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 from tests.bench.scale.fleet import Base, Copies, Fleet, adapter_manifest, at_a_time, create_bases
 from tests.bench.scale.measuring import JobTimes, Meter, most_frequent, per_second, until_at_rest
 from tests.chaos.s3_proxy import S3Proxy
-from tests.control_plane import ADAPTERS, BASES, until
+from tests.control_plane import ADAPTERS, BASES, BINARIES, until
 from tests.simulator import OperatorProcess, World, operator_environment
 
 Figures = dict[str, Any]
@@ -29,8 +30,6 @@ class Options:
     bases: int = 50
     applied: int = 1000
     """Adapters that are applied while the operator runs; the others are there already."""
-    rate: float = 25.0
-    """Adapters applied a second."""
     places: int = 256
     """`maxLoadedAdapters` of every base."""
     idle_seconds: float = 60.0
@@ -87,7 +86,7 @@ class Bench:
         async with self.operator() as (running, meter):
             await rested(running, passes=self.fleet.size - len(rest), patience=self.options.patience)
             await meter.start()
-            figures = await self.apply_and_time(rest, self.options.rate)
+            figures = await self.apply_with_kubectl(rest)
             figures["rest_after_s"] = await until_at_rest(running, patience=self.options.patience)
             used = await meter.read()
         return figures | {
@@ -97,6 +96,37 @@ class Bench:
             "cpu_seconds": used.cpu_seconds,
             "api": most_frequent(used.api),
         }
+
+    async def apply_with_kubectl(self, adapters: Sequence[tuple[Base, int]]) -> Figures:
+        """Apply adapters as people do, by one ``kubectl apply -f`` of a folder, and return how long they wait for Jobs.
+
+        Each begins to wait when kubectl says that it was created.
+        """
+        times, began = JobTimes(self.world), time.monotonic()
+        namespaces = {base.adapter(number): base.namespace for base, number in adapters}
+        with tempfile.TemporaryDirectory(prefix="graft-adapters-") as folder:
+            for position, (base, number) in enumerate(adapters):
+                name = base.adapter(number)
+                manifest = adapter_manifest(name, base.name)
+                manifest["metadata"]["namespace"] = base.namespace
+                (Path(folder) / f"{position:05d}.json").write_text(json.dumps(manifest))
+            kubectl = await asyncio.create_subprocess_exec(
+                BINARIES / "kubectl",
+                f"--kubeconfig={self.world.plane.kubeconfig('kubectl')}",
+                "apply",
+                f"--filename={folder}",
+                stdout=asyncio.subprocess.PIPE,
+            )
+            if kubectl.stdout is None:
+                raise RuntimeError("kubectl says nothing")
+            async for line in kubectl.stdout:
+                name = line.decode().partition("/")[2].partition(" ")[0]
+                times.applied(namespaces[name], name)
+            if await kubectl.wait() != 0:
+                raise RuntimeError(f"kubectl apply ended with {kubectl.returncode}")
+        applied = time.monotonic() - began
+        await times.all_seen(self.options.patience)
+        return times.summary() | {"applied_per_s": len(adapters) / applied}
 
     async def apply_and_time(self, adapters: Sequence[tuple[Base, int]], rate: float) -> Figures:
         """Apply adapters at an even pace, and return how long they wait for their Jobs."""
