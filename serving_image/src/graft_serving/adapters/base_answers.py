@@ -39,19 +39,23 @@ class SharedOrAlone:
 
     def __init__(self) -> None:
         """Let anybody in."""
+        self._door = asyncio.Lock()
         self._places = asyncio.Semaphore(MOST_SHARED)
-        self._alone = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
         """Be in there with others."""
-        async with self._places:
+        async with self._door:
+            await self._places.acquire()
+        try:
             yield
+        finally:
+            self._places.release()
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Be in there without anybody else, once all that came before have left."""
-        async with self._alone, contextlib.AsyncExitStack() as held:
+        async with self._door, contextlib.AsyncExitStack() as held:
             for _ in range(MOST_SHARED):
                 await held.enter_async_context(self._places)
             yield
