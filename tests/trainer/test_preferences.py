@@ -23,7 +23,13 @@ STEPS = 120
 SETTINGS: dict[str, dict[str, Any]] = {
     "DPO": {"preference": {"beta": "0.5"}},
     # Three answers of four are unwanted. Of each batch KTO estimates how far the adapter is from its reference.
-    "KTO": {"preference": {"desirableWeight": "3"}, "learningRate": "2e-3", "batchSize": 8, "gradientAccumulation": 1},
+    "KTO": {
+        "preference": {"desirableWeight": "3"},
+        "maxSteps": 240,
+        "learningRate": "2e-3",
+        "batchSize": 8,
+        "gradientAccumulation": 1,
+    },
 }
 
 
@@ -89,7 +95,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     finally:
         process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert 0 < pod.checkpoints.steps()[-1] < STEPS
+    assert 0 < pod.checkpoints.steps()[-1] < pod.config["training"]["maxSteps"]
     assert pod.run() == 0
     assert pod.weights_sha256() == preferring(objective).weights_sha256()
     assert pod.version().manifest.metrics.eval_loss == preferring(objective).version().manifest.metrics.eval_loss
@@ -104,30 +110,34 @@ def run_until(pod: Pod, step: int, monkeypatch: pytest.MonkeyPatch) -> int:
         return pod.run()
 
 
-METHODS_HERE = ("QLoRA", "DoRA", "LoRAPlus", "PiSSA", "EVA", "LongLoRA", "IA3", "PrefixTuning", "PromptTuning")
-RATES = {"IA3": "1e-1", "LoRAPlus": "2e-3", "LongLoRA": "2e-3", "PrefixTuning": "1", "PromptTuning": "1"}
+BEGIN_AS_THE_BASE = ("QLoRA", "DoRA", "LoRAPlus", "PiSSA", "EVA", "LongLoRA", "IA3")
+PROMPTS = ("PrefixTuning", "PromptTuning")
 
 
 @pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning")
-@pytest.mark.parametrize("method", METHODS_HERE)
-def test_every_method_learns_preferences(
+@pytest.mark.parametrize("method", [*BEGIN_AS_THE_BASE, *PROMPTS])
+def test_every_method_begins_at_its_reference_and_is_judged_beside_it(
     method: str, new_pod: Callable[[str], Pod], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Interrupted halfway: what each begins with, and is held near, has to survive that."""
-    pods = [learn(new_pod(f"{method} DPO {name}"), "DPO", maxSteps=16, evalSteps=16) for name in ("once", "twice")]
-    for pod in pods:
+    """Interrupted halfway, too: what a method is held near has to survive that."""
+    once, twice = (learn(new_pod(f"{method} DPO {name}"), "DPO", maxSteps=8, evalSteps=8) for name in ("once", "twice"))
+    for pod in (once, twice):
         pod.config["method"] = method
-        pod.config["training"] |= {"learningRate": RATES.get(method, "5e-3"), "gradientAccumulation": 1}
+        pod.config["training"] |= {"learningRate": "1e-3", "gradientAccumulation": 1, "loggingSteps": 1}
         pod.config["evaluation"]["maxProbeRows"] = 2
-    once, twice = pods
     assert once.run() == 0, once.termination()
-    assert run_until(twice, 8, monkeypatch) == 143
-    assert twice.run() == 0
+    assert run_until(twice, 4, monkeypatch) == 143
+    assert twice.run() == 0, twice.termination()
     assert twice.weights_sha256() == once.weights_sha256()
+    log = json.loads((once.folder / "work" / "checkpoints" / "checkpoint-8" / "trainer_state.json").read_text())
+    first, *_ = (entry["loss"] for entry in log["log_history"] if "loss" in entry)
+    # A trained prompt begins as words, which the base alone does not see.
+    assert (first == pytest.approx(math.log(2), abs=1e-4)) == (method not in PROMPTS)
+    (judged_in_training,) = (entry["eval_loss"] for entry in log["log_history"] if "eval_loss" in entry)
     metrics = once.version().manifest.metrics
-    assert metrics.eval_loss is not None
     assert metrics.base_eval_loss == pytest.approx(math.log(2))
-    assert metrics.eval_loss < math.log(2) - 0.002
+    if method != "QLoRA":  # which is judged on the base in full precision
+        assert metrics.eval_loss == pytest.approx(judged_in_training, abs=1e-3)
 
 
 @pytest.fixture
@@ -201,7 +211,7 @@ def test_bad_rows_are_named_before_any_step(pod: Pod, objective: str, row: Any, 
     path = pod.folder / "bad.jsonl"
     path.write_text("\n".join([json.dumps(row)] * 4))
     pod.config["dataset"]["source"] = mounted(path)
-    pod.config["dataset"]["evaluation"] = {"splitPercent": 25}
+    pod.config["dataset"]["evaluation"] = {"splitPercent": 0}
     pod.config["training"]["objective"] = objective
     assert pod.run() == 65
     termination = pod.termination()
