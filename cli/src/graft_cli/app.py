@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from graft_cli.commands import changes, doctor, files, logs, status
+from graft_cli.commands import changes, doctor, estimate, files, logs, status
 from graft_cli.commands.completion import completion
 
 PROGRAM = "kubectl graft"
@@ -23,6 +23,7 @@ VERBS = (
     logs.logs,
     status.diff,
     files.lint_files,
+    estimate.estimate,
     doctor.doctor,
     completion,
 )
