@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 DEBUG: Final = "GRAFT_DEBUG"
+
+
+COMPLETER: Final = "kubectl_complete-graft"
+"""A link of this name to the one-file build answers kubectl's completion."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError:
         sys.stderr.write("error: kubectl-graft lacks its packages\n  to fix: install graft[cli]\n")
         return 1
+    if arguments is None and Path(sys.argv[0]).name == COMPLETER:
+        from graft_cli import completion
+
+        completion.main()
+        return 0
     from graft_cli.app import PROGRAM, app
     from graft_cli.errors import ExitCode, GraftError
     from graft_cli.rendering.console import complain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from graft_cli.commands import changes, status
+from graft_cli.commands import changes, doctor, estimate, files, logs, status
 from graft_cli.commands.completion import completion
 
 PROGRAM = "kubectl graft"
@@ -20,7 +20,11 @@ VERBS = (
     changes.suspend,
     changes.resume,
     changes.retrain,
+    logs.logs,
     status.diff,
+    files.lint_files,
+    estimate.estimate,
+    doctor.doctor,
     completion,
 )
 """In the order in which help lists them."""

@@ -67,8 +67,8 @@ def rollback(target: Target, adapter: str, number: int | None, force: bool, dry_
 
 
 @click.command()
-@click.argument("number", type=VERSION, metavar="N")
 @change_options
+@click.argument("number", type=VERSION, metavar="N")
 def pin(target: Target, adapter: str, number: int, force: bool, dry_run: bool) -> None:
     """Serve version N of ADAPTER, whatever the spec would ask for (patches spec.version)."""
     apply(target, adapter, lambda found: changes.pin(found, number), force=force, dry_run=dry_run)
@@ -82,16 +82,16 @@ def unpin(target: Target, adapter: str, force: bool, dry_run: bool) -> None:
 
 
 @click.command()
-@click.argument("number", type=VERSION, metavar="[N]", required=False)
 @change_options
+@click.argument("number", type=VERSION, metavar="[N]", required=False)
 def promote(target: Target, adapter: str, number: int | None, force: bool, dry_run: bool) -> None:
     """Let the canary of ADAPTER, or version N, take over at once (patches spec.serving.rollout.promote)."""
     apply(target, adapter, lambda found: changes.promote(found, number), force=force, dry_run=dry_run)
 
 
 @click.command()
-@click.argument("number", type=VERSION, metavar="[N]", required=False)
 @change_options
+@click.argument("number", type=VERSION, metavar="[N]", required=False)
 def abort(target: Target, adapter: str, number: int | None, force: bool, dry_run: bool) -> None:
     """Roll the canary of ADAPTER back (patches spec.serving.rollout.abort)."""
     apply(target, adapter, lambda found: changes.abort(found, number), force=force, dry_run=dry_run)

@@ -1,0 +1,104 @@
+"""Gathers what ``kubectl graft doctor`` judges. What this person may not see is written down, not raised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from graft_cli.client.connection import TIMEOUT, Connection, translated
+from graft_cli.decisions.diagnosis import CRDS, Facts, Lease
+from graft_cli.decisions.rights import RIGHTS, Right
+from graft_cli.errors import Forbidden, GraftError, NotFound
+
+T = TypeVar("T")
+
+
+def inspect(connection: Connection, namespace: str, *, operator_namespace: str, lease_name: str) -> Facts:
+    """Return the facts; a cluster that can't be asked is one, too."""
+    from kubernetes import client
+
+    try:
+        with translated("ask for the version of the API server"):
+            version = client.VersionApi(connection.api).get_code(_request_timeout=TIMEOUT)
+    except GraftError as error:
+        return Facts(problem=error.message)
+    hidden: dict[str, str] = {}
+
+    def seen(what: str, look: Callable[[], T]) -> T | None:
+        try:
+            return look()
+        except Forbidden as error:
+            hidden[what] = error.message
+            return None
+
+    return Facts(
+        server_version=version.git_version,
+        namespace=namespace,
+        crds=seen("CRDs", lambda: served_versions(connection)),
+        lease=seen("operator", lambda: read_lease(connection, operator_namespace, lease_name)),
+        lease_name=f"{operator_namespace}/{lease_name}",
+        rights={right: may(connection, namespace, right) for right in sorted(set().union(*RIGHTS.values()))},
+        gpus=seen("GPUs", lambda: gpus(connection)),
+        hidden=hidden,
+    )
+
+
+def served_versions(connection: Connection) -> dict[str, tuple[str, ...]]:
+    """Return the served versions of our CRDs that are installed. Raises Forbidden."""
+    from kubernetes.client import ApiextensionsV1Api
+
+    found: dict[str, tuple[str, ...]] = {}
+    for name in CRDS:
+        try:
+            with translated(f"read CustomResourceDefinition {name}"):
+                crd = ApiextensionsV1Api(connection.api).read_custom_resource_definition(name, _request_timeout=TIMEOUT)
+        except NotFound:
+            continue
+        found[name] = tuple(version.name for version in crd.spec.versions if version.served)
+    return found
+
+
+def read_lease(connection: Connection, namespace: str, name: str) -> Lease | None:
+    """Return the operator's lease; None where there is none. Raises Forbidden."""
+    from kubernetes.client import CoordinationV1Api
+
+    try:
+        with translated(f"read Lease {namespace}/{name}"):
+            spec = (
+                CoordinationV1Api(connection.api).read_namespaced_lease(name, namespace, _request_timeout=TIMEOUT).spec
+            )
+    except NotFound:
+        return None
+    return Lease(spec.holder_identity or "", spec.renew_time, spec.lease_duration_seconds or 15)
+
+
+def may(connection: Connection, namespace: str, right: Right) -> bool:
+    """Whether this person has the right: asked by a SelfSubjectAccessReview, which everybody may."""
+    from kubernetes import client
+
+    resource, _, subresource = right.resource.partition("/")
+    attributes = client.V1ResourceAttributes(
+        group=right.group, resource=resource, subresource=subresource or None, verb=right.verb, namespace=namespace
+    )
+    review = client.V1SelfSubjectAccessReview(spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes))
+    with translated("ask for your own rights"):
+        answer = client.AuthorizationV1Api(connection.api).create_self_subject_access_review(
+            review, _request_timeout=TIMEOUT
+        )
+    return bool(answer.status.allowed)
+
+
+def gpus(connection: Connection) -> dict[str, int]:
+    """Return the allocatable GPUs of nodes that have some. Raises Forbidden."""
+    from kubernetes.client import CoreV1Api
+
+    with translated("list nodes"):
+        nodes = CoreV1Api(connection.api).list_node(_request_timeout=TIMEOUT).items
+    counted = {node.metadata.name: gpus_of(node.status.allocatable or {}) for node in nodes}
+    return {name: count for name, count in counted.items() if count}
+
+
+def gpus_of(allocatable: dict[str, Any]) -> int:
+    """Return the GPUs and MIG slices among a node's resources, of any vendor."""
+    names = [name for name in allocatable if name.endswith("/gpu") or "/mig-" in name]
+    return sum(int(allocatable[name]) for name in names if str(allocatable[name]).isdigit())

@@ -1,0 +1,60 @@
+"""Pods and their logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from graft_cli.client.connection import TIMEOUT, Connection, translated
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod, and the containers that it has."""
+
+    namespace: str
+    name: str
+    phase: str
+    containers: tuple[str, ...]
+
+
+def pods(connection: Connection, namespace: str, selector: str) -> list[Pod]:
+    """Return the pods with these labels, the oldest first. Raises Forbidden, Unreachable."""
+    from kubernetes.client import CoreV1Api
+
+    with translated(f"list pods in namespace {namespace}"):
+        found = CoreV1Api(connection.api).list_namespaced_pod(
+            namespace, label_selector=selector, _request_timeout=TIMEOUT
+        )
+    by_age = sorted(found.items, key=lambda item: item.metadata.creation_timestamp)
+    return [_pod(item) for item in by_age]
+
+
+def log_lines(connection: Connection, pod: Pod, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
+    """Yield the lines of a container's log; with ``follow`` until it ends. Raises NotFound, Forbidden, Unreachable."""
+    from kubernetes.client import CoreV1Api
+
+    options: dict[str, Any] = {"tail_lines": tail} if tail is not None else {}
+    timeout = (TIMEOUT[0], None if follow else TIMEOUT[1])
+    with translated(f"read the log of pod {pod.namespace}/{pod.name}"):
+        response = CoreV1Api(connection.api).read_namespaced_pod_log(
+            pod.name,
+            pod.namespace,
+            container=container,
+            follow=follow,
+            _preload_content=False,
+            _request_timeout=timeout,
+            **options,
+        )
+        rest = b""
+        for chunk in response.stream(amt=None):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
+        if rest:
+            yield rest.decode(errors="replace")
+
+
+def _pod(item: Any) -> Pod:
+    names = tuple(container.name for container in item.spec.containers)
+    return Pod(item.metadata.namespace, item.metadata.name, item.status.phase or "Unknown", names)

@@ -1,0 +1,113 @@
+"""YAML files as kubectl reads them, with the line and the spelling of every value.
+
+kubectl's parser takes an unquoted ``2e-4`` for a number, which PyYAML takes for text. A field that holds decimals as
+strings is the place where that matters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from graft_cli.errors import GraftError
+
+FLOAT: Final = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+"""What go-yaml takes for a decimal number."""
+
+Path = tuple[str | int, ...]
+
+
+class KubectlLoader(yaml.SafeLoader):
+    """Resolves plain scalars as kubectl's parser does."""
+
+    yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}  # noqa: RUF012
+
+
+KubectlLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One document of a file."""
+
+    file: str
+    body: Mapping[str, Any]
+    node: yaml.Node
+
+    @property
+    def kind(self) -> str:
+        """The kind, or nothing."""
+        return str(self.body.get("kind") or "")
+
+    @property
+    def name(self) -> str:
+        """The object's name, or nothing."""
+        metadata = self.body.get("metadata")
+        return str(metadata.get("name") or "") if isinstance(metadata, Mapping) else ""
+
+    def line(self, path: Path) -> int:
+        """Return the line of a field, or of the last of its parents that is there."""
+        return int(self._at(path).start_mark.line) + 1
+
+    def spelling(self, path: Path) -> str:
+        """Return a scalar as it is written in the file."""
+        node = self._at(path)
+        return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+
+    def _at(self, path: Path) -> yaml.Node:
+        node = self.node
+        for part in path:
+            child = _child(node, part)
+            if child is None:
+                break
+            node = child
+        return node
+
+
+def read_manifests(file: str, text: str) -> list[Manifest]:
+    """Return the objects of a file, those of a List one by one. Raises GraftError where it is no YAML of objects."""
+    try:
+        nodes = [node for node in yaml.compose_all(text, KubectlLoader) if node is not None]
+        return [manifest for node in nodes for manifest in _objects(file, node)]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1}" if mark is not None else file
+        problem = getattr(error, "problem", None) or error
+        raise GraftError(f"{where}: this is no YAML: {problem}", fix="`kubectl apply` would refuse it, too") from error
+
+
+def _objects(file: str, node: yaml.Node) -> Iterator[Manifest]:
+    body = _constructed(node)
+    if body is None:
+        return
+    if not isinstance(body, Mapping):
+        line = node.start_mark.line + 1
+        raise GraftError(f"{file}:{line}: this is no object", fix="each document is a mapping with kind and metadata")
+    items = _child(node, "items") if str(body.get("kind", "")).endswith("List") else None
+    if isinstance(items, yaml.SequenceNode):
+        for item in items.value:
+            yield from _objects(file, item)
+    else:
+        yield Manifest(file, body, node)
+
+
+def _constructed(node: yaml.Node) -> Any:
+    loader = KubectlLoader("")
+    try:
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _child(node: yaml.Node, part: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        pairs: Sequence[tuple[yaml.Node, yaml.Node]] = node.value
+        return next((value for key, value in pairs if str(key.value) == str(part)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        found: yaml.Node = node.value[part]
+        return found
+    return None

@@ -1,0 +1,56 @@
+"""The rights that each verb needs, by Kubernetes' own names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from graft_operator.api.meta import GROUP
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Right:
+    """One verb on one resource, in a namespace."""
+
+    verb: str
+    resource: str
+    group: str = GROUP
+
+    def __str__(self) -> str:
+        name, _, subresource = self.resource.partition("/")
+        full = f"{name}.{self.group}" if self.group else name
+        return f"{self.verb} {full}{f'/{subresource}' if subresource else ''}"
+
+
+LIST_ALL: Final = (Right("list", "basemodels"), Right("list", "loraadapters"))
+READ_ADAPTER: Final = (Right("get", "loraadapters"),)
+CHANGE: Final = (*READ_ADAPTER, Right("patch", "loraadapters"))
+LOGS: Final = (
+    *READ_ADAPTER,
+    Right("get", "basemodels"),
+    Right("list", "pods", ""),
+    Right("get", "pods/log", ""),
+)
+
+RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
+    "status": LIST_ALL,
+    "history": READ_ADAPTER,
+    "diff": READ_ADAPTER,
+    "rollback": CHANGE,
+    "pin": CHANGE,
+    "unpin": CHANGE,
+    "promote": CHANGE,
+    "abort": CHANGE,
+    "suspend": CHANGE,
+    "resume": CHANGE,
+    "retrain": CHANGE,
+    "logs": LOGS,
+    "estimate": (Right("get", "basemodels"),),
+}
+"""What a verb needs in the namespace. ``lint`` and ``completion`` need nothing, ``estimate`` nothing with --base."""
+
+
+def verbs_with(right: Right) -> tuple[str, ...]:
+    """Return the verbs that need the right."""
+    return tuple(verb for verb, rights in RIGHTS.items() if right in rights)
