@@ -122,11 +122,7 @@ class OperatorProcess:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that it has used, 0 where it has ended."""
-        try:
-            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_seconds_of(self.process.pid)
 
     def reset_peak(self) -> None:
         """Begin to look for the peak anew."""
@@ -136,6 +132,15 @@ class OperatorProcess:
         while True:
             self.peak_rss_kib = max(self.peak_rss_kib, self.rss_kib())
             await asyncio.sleep(0.25)
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """Return the CPU time that a process has used, 0 where it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tests.chaos.s3_proxy import S3Proxy
 from tests.simulator import OperatorProcess, World
-from tests.simulator.operator_process import Metrics
+from tests.simulator.operator_process import Metrics, cpu_seconds_of
 
 QUIET_SECONDS: Final = 5.0
 """So long nothing is written and nothing waits: then it is at rest."""
@@ -30,6 +30,10 @@ class Used:
     agents: int
     passes: float
     cpu_seconds: float
+    server_cpu_seconds: float
+    """Of the API server and its etcd."""
+    request_ms: float
+    """How long a request to the API server took, in the mean."""
     peak_rss_mib: float
 
     @property
@@ -49,13 +53,14 @@ class Meter:
     _s3: int = 0
     _agents: int = 0
     _cpu: float = 0.0
+    _server_cpu: float = 0.0
 
     async def start(self) -> None:
         """Count from now on."""
         self.operator.reset_peak()
         self._at, self._metrics = time.monotonic(), await self.operator.metrics()
         self._s3, self._agents = self.proxy.requests.total(), self.world.simulator.agent_requests
-        self._cpu = self.operator.cpu_seconds()
+        self._cpu, self._server_cpu = self.operator.cpu_seconds(), self._server_cpu_seconds()
 
     async def read(self) -> Used:
         """Return what was used since the start."""
@@ -69,8 +74,20 @@ class Meter:
             agents=self.world.simulator.agent_requests - self._agents,
             passes=metrics.passes() - self._metrics.passes(),
             cpu_seconds=self.operator.cpu_seconds() - self._cpu,
+            server_cpu_seconds=self._server_cpu_seconds() - self._server_cpu,
+            request_ms=self._request_ms(metrics),
             peak_rss_mib=self.operator.peak_rss_kib / 1024,
         )
+
+    def _server_cpu_seconds(self) -> float:
+        return sum(cpu_seconds_of(pid) for pid in self.world.plane.pids.values())
+
+    def _request_ms(self, now: Metrics) -> float:
+        seconds, requests = (
+            now.total(name) - self._metrics.total(name)
+            for name in ("graft_kubernetes_request_seconds_sum", "graft_kubernetes_request_seconds_count")
+        )
+        return 1000 * seconds / max(1.0, requests)
 
 
 async def until_at_rest(operator: OperatorProcess, *, passes: int = 0, patience: float) -> float | None:

@@ -87,6 +87,10 @@ class Bench:
             await rested(running, passes=self.fleet.size - len(rest), patience=self.options.patience)
             await meter.start()
             figures = await self.apply_with_kubectl(rest)
+            during = await meter.read()
+            figures["operator_cores"] = during.cpu_seconds / during.seconds
+            figures["server_cores"] = during.server_cpu_seconds / during.seconds
+            figures["request_ms"] = during.request_ms
             figures["rest_after_s"] = await until_at_rest(running, patience=self.options.patience)
             used = await meter.read()
         return figures | {
