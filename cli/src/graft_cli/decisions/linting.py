@@ -23,13 +23,12 @@ from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.servability import (
     base_cannot_be_merged_into,
     engine_is_too_short,
-    merged_api_would_be_open,
     rank_exceeds_base,
 )
 
 MODELS: Final[Mapping[str, type[LoraAdapter | BaseModel]]] = {"LoraAdapter": LoraAdapter, "BaseModel": BaseModel}
 NAMESPACE: Final = "default"
-CHECKS: Final = (rank_exceeds_base, base_cannot_be_merged_into, engine_is_too_short, merged_api_would_be_open)
+CHECKS: Final = (rank_exceeds_base, base_cannot_be_merged_into, engine_is_too_short)
 
 
 @dataclass(frozen=True, slots=True)
