@@ -65,6 +65,7 @@ GRANTING = base_model(
     resolved="B", serves=("A", "B"), status={"readaptation": ReadaptationStatus(granted=("support",))}
 )
 
+ON_VERSION_9 = {"objective": "DPO", "preference": {"referenceVersion": 9}}
 FULL = base_model(
     resolved="B",
     serves=("A", "B"),
@@ -348,8 +349,10 @@ class Everything:
             ("base_cannot_be_merged_into", {"adapter": adapter(serving={"mode": "Merged"}), "base": QUANTIZED}),
             ("rank_exceeds_base", {"adapter": adapter(lora={"rank": 65})}),
             ("base_is_unresolved", {"recipe": None}),
+            ("reference_is_unusable", {"adapter": adapter(training=ON_VERSION_9)}),
+            ("reference_is_unknown", {"unknown": AWAY}),
             ("dataset_is_missing", {"dataset_problem": "gone"}),
-            ("suspended_before_resolved", {"adapter": adapter(suspend=True)}),
+            ("suspended_before_resolved", {"adapter": adapter(suspend=True), "unknown": None}),
             ("version_is_pinned", {"adapter": adapter(version=3)}),
             ("pinned_version_has_no_base", {"pinned": version(3), "pinned_has_base": False}),
             (
