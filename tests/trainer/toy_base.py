@@ -21,9 +21,9 @@ CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<{{ message.role }}> {{ message.content }} <end> {% endfor %}"
     "{% if add_generation_prompt %}<assistant> {% endif %}"
 )
-STEPS = 300
+STEPS = 500
 BATCH_SIZE = 32
-LEARNING_RATE = 1e-2
+LEARNING_RATE = 3e-3
 
 
 def build_base(folder: Path) -> None:
