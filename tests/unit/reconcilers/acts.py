@@ -46,11 +46,26 @@ def reside(run: Simulation, rng: Random, name: str) -> None:
 def kill_pod(run: Simulation, rng: Random, name: str) -> None:
     """Lose a pod, but not the last one that answers: nobody could help that."""
     by_deployment = Counter(pod.rpartition("-")[0] for pod, state in run.world.pods.items() if state.ready)
-    bodies = run.world.cluster.of_kind("LoraAdapter")
-    if any(body["spec"].get("serving", {}).get("replicas") for body in bodies):
+    if has_own_replicas(run):
         return
     if spare := [pod for pod in sorted(run.world.pods) if by_deployment[pod.rpartition("-")[0]] > 1]:
         run.world.kill_pod(rng.choice(spare))
+
+
+def has_own_replicas(run: Simulation) -> bool:
+    """Whether an adapter is on fewer pods than there are, so that one pod may be the only one that holds it."""
+    bodies = run.world.cluster.of_kind("LoraAdapter")
+    return any(body["spec"].get("serving", {}).get("replicas") for body in bodies)
+
+
+def scale(run: Simulation, rng: Random, name: str) -> None:
+    """Change the number of pods. One that goes has gone at once here, and answers no others while it drains.
+
+    So there are not fewer of them while one may be the only one that holds an adapter.
+    """
+    replicas, before = rng.choice([1, 2, 3]), run.world.cluster.objects["BaseModel", "tiny"]["spec"]["serving"]
+    if replicas >= before["replicas"] or not has_own_replicas(run):
+        run.write_base(serving={"replicas": replicas})
 
 
 def delete_job(run: Simulation, rng: Random, name: str) -> None:
@@ -114,7 +129,7 @@ ACTS: dict[str, Act] = {
     "pin": lambda run, rng, name: run.write_adapter(name, version=rng.choice(numbers(run, name))),
     "unpin": lambda run, rng, name: run.write_adapter(name, version=None),
     "suspend": lambda run, rng, name: run.write_adapter(name, suspend=rng.choice([True, False])),
-    "replicas": lambda run, rng, name: run.write_base(serving={"replicas": rng.choice([1, 2, 3])}),
+    "replicas": scale,
     "own replicas": lambda run, rng, name: serving(run, name, replicas=rng.choice([None, 1, 2])),
     "residency": reside,
     "kill pod": kill_pod,

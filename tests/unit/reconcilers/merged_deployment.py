@@ -52,9 +52,9 @@ def _go_one_step(cluster: ClusterInMemory, deployment: dict[str, Any], refused: 
             "controller": True,
         }
         metadata = template | {"ownerReferences": [owner]}
-        cluster.put(
-            "Pod", f"{name}-{digest_of(template)[7:13]}-{len(current)}", metadata=metadata, spec=spec, status={}
-        )
+        taken = {pod["metadata"]["name"] for pod in own}
+        names = (f"{name}-{digest_of(template)[7:13]}-{number}" for number in range(len(own) + 1))
+        cluster.put("Pod", next(free for free in names if free not in taken), metadata=metadata, spec=spec, status={})
     outdated = [pod for pod in own if pod not in current]
     # Kubernetes takes those away first that do not answer.
     outdated.sort(key=is_answering)

@@ -12,7 +12,7 @@ from graft_operator.cluster.errors import NamespaceTerminating
 from graft_operator.cluster.resources import BASE_MODELS, JOBS
 from graft_operator.plan.actions import ApplyObject, CreateJob, DeleteObject, EmitEvent
 from graft_operator.reconcilers.executor import ActionExecutor
-from graft_operator.reconcilers.rejections import Outcome
+from graft_operator.reconcilers.refused_children import Outcome
 
 BASE: dict[str, Any] = {
     "apiVersion": "graft.dev/v1alpha1",

@@ -32,8 +32,8 @@ class Cluster:
     """The API server. Every method may raise the errors of `cluster.errors`; those listed are to be expected.
 
     What a write has made of an object is in the cache before the call returns, so that nobody decides from what was
-    there before. Each write, but for those of the Lease itself, is made inside of `writing`, which raises where this
-    process may not write any more.
+    there before; only an object that is deleted at once stays there until its watch says so. Each write, but for
+    those of the Lease itself, is made inside of `writing`, which raises where this process may not write any more.
     """
 
     def __init__(

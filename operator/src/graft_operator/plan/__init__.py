@@ -9,7 +9,8 @@
 | ``placement/`` | which pods hold which version, when there are more than they have places for |
 | ``snapshot``, ``jobs``, ``known`` | what a decision depends on: all, a Job and its pods, what is stored elsewhere |
 | ``actions`` | what a plan may ask for |
-| ``events``, ``rejections`` | what people are told of a change, and of an object that the API server refuses |
+| ``events`` | what people are told of a change |
+| ``rejections`` | what waits for an object that the API server refuses, and what the conditions say of it |
 
 One version has a name for each part that it plays. For the registry it is *published*; it *fulfils* a recipe, and the
 one that fulfils the spec's is the *current* one. The gate lets a *candidate* through. In a rollout it is the *target*,

@@ -17,10 +17,10 @@ from graft_operator.plan.actions import DeleteVersions, Plan
 from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER
 from graft_operator.plan.adapter.plan import plan_adapter
 from graft_operator.plan.rollout.merged import keep_serving_if_deletion_refused
-from graft_operator.reconcilers.dependencies import Dependencies, Pass
-from graft_operator.reconcilers.rejected_versions import VerdictRecorder
-from graft_operator.reconcilers.rejections import result_of
+from graft_operator.reconcilers.one_pass import Dependencies, Pass
+from graft_operator.reconcilers.refused_children import result_of
 from graft_operator.reconcilers.snapshots.adapter_snapshot import AdapterSnapshots
+from graft_operator.reconcilers.verdict_recorder import VerdictRecorder
 
 Body = Mapping[str, Any]
 

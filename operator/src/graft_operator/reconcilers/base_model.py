@@ -11,8 +11,8 @@ from graft_operator.api.base_model import BaseModel, BaseModelStatus
 from graft_operator.cluster.resources import BASE_MODELS
 from graft_operator.controller_runtime.controller import Result
 from graft_operator.plan.base.plan import IN_USE_FINALIZER, plan_base
-from graft_operator.reconcilers.dependencies import Dependencies, Pass
-from graft_operator.reconcilers.rejections import result_of
+from graft_operator.reconcilers.one_pass import Dependencies, Pass
+from graft_operator.reconcilers.refused_children import result_of
 from graft_operator.reconcilers.snapshots.base_snapshot import BaseSnapshots
 
 Body = Mapping[str, Any]

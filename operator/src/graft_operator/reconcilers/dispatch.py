@@ -20,9 +20,9 @@ from graft_operator.manifests import labels
 from graft_operator.manifests.platform import NetworkAccess, Platform
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
-from graft_operator.reconcilers.dependencies import Dependencies
 from graft_operator.reconcilers.executor import ActionExecutor
 from graft_operator.reconcilers.failure_conditions import not_watched, pass_cut_off
+from graft_operator.reconcilers.one_pass import Dependencies
 from graft_operator.reconcilers.reporting import Reporter
 from graft_operator.reconcilers.snapshots.containers import own_end
 from graft_operator.reconcilers.snapshots.dataset_digests import DatasetDigests

@@ -41,7 +41,7 @@ from graft_operator.plan.actions import (
     RemoveFinalizer,
 )
 from graft_operator.plan.rejections import Rejection, waits
-from graft_operator.reconcilers.rejections import Content, Key, Outcome, Rejections, is_rejection
+from graft_operator.reconcilers.refused_children import Content, Key, Outcome, Rejections, is_rejection
 from graft_registry.digests import digest_of
 
 log = logging.getLogger(__name__)

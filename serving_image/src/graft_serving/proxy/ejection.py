@@ -17,7 +17,7 @@ class _Failures:
 
 
 class Ejections:
-    """Which pods to leave out, by name. A pod that answers is forgiven; one that fails again is left out for longer."""
+    """Which pods to ask last, by name. A pod that answers is forgiven; one that fails again waits for longer."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin with none."""
@@ -26,7 +26,7 @@ class Ejections:
 
     @property
     def names(self) -> Collection[str]:
-        """The pods that are left out right now."""
+        """The pods that are asked last right now."""
         now = self._clock()
         return {name for name, failures in self._failures.items() if failures.until > now}
 

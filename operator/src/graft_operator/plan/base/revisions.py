@@ -60,7 +60,7 @@ def decide_revisions(seen: BaseSnapshot, resolved: ResolvedBase | None) -> Neede
     Where there are more than one BaseModel may serve, those go on that are served already.
     """
     needed = needed_bases(seen, resolved)
-    retiring = [item.base_digest for item in still_needed_for_others(seen, needed)]
+    retiring = [item.base_digest for item in waiting_to_be_retired(seen, needed)]
     known = [digest for digest in dict.fromkeys([*needed, *retiring]) if source_of(seen, digest) is not None]
     current, served = known[:1], {item.digest for item in seen.base.status.serving}
     by_standing = [*current, *sorted(known[1:], key=lambda digest: digest not in served)]
@@ -133,16 +133,18 @@ def manifest_of(seen: BaseSnapshot, digest: str) -> BaseManifest | None:
     return current if current is not None and current.digest == digest else seen.manifests.get(digest)
 
 
-def still_needed_for_others(seen: BaseSnapshot, needed: Sequence[str]) -> list[DeploymentObserved]:
+def waiting_to_be_retired(seen: BaseSnapshot, needed: Sequence[str]) -> list[DeploymentObserved]:
     """Return old revisions that must wait: until every needed one is up, and their own pods know where to forward."""
     up = {item.base_digest for item in seen.deployments if item.settled and item.ready_replicas >= item.replicas}
     all_up = all(digest in up for digest in needed) and bool(needed)
     return [
-        item for item in seen.deployments if item.base_digest not in needed and not (all_up and forwards(seen, item))
+        item
+        for item in seen.deployments
+        if item.base_digest not in needed and not (all_up and only_forwards(seen, item))
     ]
 
 
-def forwards(seen: BaseSnapshot, deployment: DeploymentObserved) -> bool:
+def only_forwards(seen: BaseSnapshot, deployment: DeploymentObserved) -> bool:
     """Whether every pod of an old revision has applied a set in which nothing is routed locally any more."""
     own = [pod for pod in seen.pods if pod.base_digest == deployment.base_digest and pod.reachable]
     return all(not pod.active and not pod.versions for pod in own)

@@ -6,7 +6,8 @@
 | ``recipe_choice`` | which of them it is: a warm start from an older version, or from nothing |
 | ``servability``, ``memory`` | can the base serve it, and does it fit the GPU |
 | ``job``, ``progress`` | which Job is due, and how far it is |
-| ``retry_policy``, ``failure_counts`` | is a failed one tried again, and how long does it rest before |
+| ``retry_policy`` | is a failed one tried again, in another way where that helps, or ended |
+| ``failure_counts`` | how often has it failed alike: how long does it rest, and when is it given up as a crash loop |
 | ``rank`` | is a rank too low, and which one is next |
 | ``gate`` | is what was published good enough to be served |
 | ``versions``, ``decision`` | what the status keeps of versions, and what a check says |

@@ -1,6 +1,7 @@
-"""How often a training has failed alike, and how long it rests before it is tried again. Whether: ``retry_policy``.
+"""How often a training has failed alike: how long it rests before it is tried again, and when it is given up.
 
-Jobs that fail alike rest ever longer, and after three of them nobody is helped by a fourth: a person has to look.
+Whether a failure is of a kind that may be tried again at all is decided by ``retry_policy``. Jobs that fail alike
+rest ever longer, and after three of them nobody is helped by a fourth: a person has to look.
 """
 
 from __future__ import annotations

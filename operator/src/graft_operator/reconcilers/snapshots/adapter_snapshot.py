@@ -23,8 +23,8 @@ from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot, Decision, PodObserved
 from graft_operator.plan.training.recipe_choice import recipes_to_look_up
 from graft_operator.plan.training.versions import home_digest, is_given_up, newest_published
-from graft_operator.reconcilers.dependencies import Dependencies
 from graft_operator.reconcilers.failure_conditions import first_error
+from graft_operator.reconcilers.one_pass import Dependencies
 from graft_operator.reconcilers.snapshots.jobs import job_observed, occupied_name
 from graft_operator.reconcilers.snapshots.merged_pods import merged_deployment, merged_pods
 from graft_operator.reconcilers.snapshots.serving_pods import pod_observed, serving_pods, short_digest

@@ -20,7 +20,7 @@ from graft_operator.plan.base.readaptation import behind_since, wants_readaptati
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterOfBase, BaseSnapshot, GatewayObserved, PoolObserved
-from graft_operator.reconcilers.dependencies import Dependencies
+from graft_operator.reconcilers.one_pass import Dependencies
 from graft_operator.reconcilers.snapshots.deployments import base_digest, deployment_observed
 from graft_operator.reconcilers.snapshots.jobs import job_observed, job_state
 from graft_operator.reconcilers.snapshots.serving_pods import (

@@ -22,7 +22,7 @@ from graft_operator.plan.actions import Action, ApplyObject, CreateJob, DeleteOb
 from graft_operator.plan.rejections import Rejection, component_of
 from graft_operator.reconcilers.executor import ActionExecutor
 from graft_operator.reconcilers.failure_conditions import object_refused, registry_trouble
-from graft_operator.reconcilers.rejections import Outcome
+from graft_operator.reconcilers.refused_children import Outcome
 from graft_operator.reconcilers.reporting import Reporter
 from graft_operator.reconcilers.snapshots.dataset_digests import DatasetDigests
 from graft_operator.reconcilers.snapshots.written_sets import WrittenSets
