@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from graft_cli.client.objects import ADAPTERS, BASES, KINDS, Adapter, Base
+from graft_cli.client.objects import KINDS
+from graft_cli.client.reader import GraftReader
 from graft_cli.errors import NotFound
 
 
-class FakeGraft:
+class FakeGraft(GraftReader):
     """Holds objects as they stand in YAML; what only a cluster would fill in, such as a uid, may be missing."""
 
     def __init__(self, objects: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -18,22 +19,6 @@ class FakeGraft:
     def put(self, body: Mapping[str, Any]) -> None:
         """Add an object, or replace the one of its name."""
         self._objects[_key(body)] = _filled(body)
-
-    def adapters(self, namespace: str | None = None) -> list[Adapter]:
-        """Return the adapters, by namespace and name."""
-        return [Adapter.parse(body) for body in self._list(ADAPTERS, namespace)]
-
-    def bases(self, namespace: str | None = None) -> list[Base]:
-        """Return the bases, by namespace and name."""
-        return [Base.parse(body) for body in self._list(BASES, namespace)]
-
-    def adapter(self, namespace: str, name: str) -> Adapter:
-        """Return one adapter. Raises NotFound."""
-        return Adapter.parse(self._get(ADAPTERS, namespace, name))
-
-    def base(self, namespace: str, name: str) -> Base:
-        """Return one base. Raises NotFound."""
-        return Base.parse(self._get(BASES, namespace, name))
 
     def _get(self, plural: str, namespace: str, name: str) -> dict[str, Any]:
         found = self._objects.get((KINDS[plural], namespace, name))

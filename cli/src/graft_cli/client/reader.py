@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from graft_cli.client.connection import TIMEOUT, Connection, translated
 from graft_cli.client.objects import ADAPTERS, API, BASES, KINDS, Adapter, Base
@@ -11,27 +12,8 @@ from graft_cli.client.objects import ADAPTERS, API, BASES, KINDS, Adapter, Base
 PAGE: Final = 500
 
 
-class GraftReader(Protocol):
+class GraftReader(ABC):
     """What can be read; ``namespace`` None stands for all of them."""
-
-    def adapters(self, namespace: str | None = None) -> list[Adapter]:
-        """Return the adapters, by namespace and name."""
-
-    def bases(self, namespace: str | None = None) -> list[Base]:
-        """Return the bases, by namespace and name."""
-
-    def adapter(self, namespace: str, name: str) -> Adapter:
-        """Return one adapter. Raises NotFound."""
-
-    def base(self, namespace: str, name: str) -> Base:
-        """Return one base. Raises NotFound."""
-
-
-class ClusterReader:
-    """Reads from a cluster. Every method raises Forbidden and Unreachable, too."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     def adapters(self, namespace: str | None = None) -> list[Adapter]:
         """Return the adapters, by namespace and name."""
@@ -48,6 +30,21 @@ class ClusterReader:
     def base(self, namespace: str, name: str) -> Base:
         """Return one base. Raises NotFound."""
         return Base.parse(self._get(BASES, namespace, name))
+
+    @abstractmethod
+    def _get(self, plural: str, namespace: str, name: str) -> Mapping[str, Any]:
+        """Return one object as it stands in YAML. Raises NotFound."""
+
+    @abstractmethod
+    def _list(self, plural: str, namespace: str | None) -> Iterable[Mapping[str, Any]]:
+        """Return the objects of a kind, by namespace and name."""
+
+
+class ClusterReader(GraftReader):
+    """Reads from a cluster. Every method raises Forbidden and Unreachable, too."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
 
     def _get(self, plural: str, namespace: str, name: str) -> Any:
         with translated(f"read {KINDS[plural]} {namespace}/{name}"):

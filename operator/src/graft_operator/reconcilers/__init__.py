@@ -17,7 +17,7 @@ who has a place on the pods, and whose turn it is to be trained anew (``status.r
 other's decision in its status, so every step is durable before the next one is taken.
 
 ``dispatch`` gives each key to ``adapter`` or ``base_model``, which gather (``snapshots``), have the plan decide, and
-let ``executor`` carry it out with their ``one_pass``. ``refused_children`` remembers what the API server refuses,
+let ``executor`` carry it out, in ``one_pass``. ``refused_children`` remembers what the API server refuses,
 ``verdict_recorder`` what was rolled back; ``reporting`` says it all on the objects, and ``failure_conditions`` what
 keeps a pass from being planned.
 """

@@ -193,17 +193,9 @@ def render_rows(
     Raises BadDatasetError where too many are left out or truncated, or the base has no chat template.
     """
     usable = _Usable(learns_prompts=renderer.learns_prompts)
-    for batch in batches(examples, BATCH):
-        known: list[tuple[Example, list[Piece]]] = []
-        for example in batch:
-            try:
-                known.append((example, renderer.pieces(example)))
-            except UnusableRowError as error:
-                usable.dropped.add(example.place, error)
-        pieces = [of_example for _, of_example in known]
-        rows = renderer.rows([example for example, _ in known], pieces, max_length)
-        for (example, of_example), of_rows in zip(known, rows, strict=True):
-            usable.add(example, of_example, of_rows, max_length)
+    for batch in rendered_batches(examples, renderer, renderer.pieces, usable.dropped, max_length):
+        for example, pieces, rows in batch:
+            usable.add(example, pieces, rows, max_length)
         between_batches(len(usable.rows) + usable.dropped.total)
     check_limits(usable.dropped, usable.rows, max_length, max_dropped_percent)
     return RenderedRows(
@@ -214,6 +206,27 @@ def render_rows(
         samples=samples_of(usable.examples, usable.rows, renderer.tokenizer),
         masked_answers=usable.masked,
     )
+
+
+def rendered_batches(
+    examples: Sequence[AnyExample],
+    renderer: Renderer,
+    pieces_of: Callable[[AnyExample], list[Piece]],
+    dropped: DropTally,
+    max_length: int,
+) -> Iterator[list[tuple[AnyExample, list[Piece], list[Row]]]]:
+    """Yield batches of examples, each with its pieces and their rows; what can't be rendered goes to ``dropped``."""
+    for batch in batches(examples, BATCH):
+        known: list[AnyExample] = []
+        pieces: list[list[Piece]] = []
+        for example in batch:
+            try:
+                pieces.append(pieces_of(example))
+            except UnusableRowError as error:
+                dropped.add(example.place, error)
+            else:
+                known.append(example)
+        yield list(zip(known, pieces, renderer.rows(known, pieces, max_length), strict=True))
 
 
 def prompt_token_ids(prompt: Conversation, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graft_trainer.data.answers import Piece
 from graft_trainer.data.conversation import Conversation, Example, Labelled, Pair, Preference
 from graft_trainer.data.dropped_rows import DropReason, DropTally, UnusableRowError
-from graft_trainer.data.rendering import BATCH, Renderer, batches, check_limits
+from graft_trainer.data.rendering import Renderer, check_limits, rendered_batches
 from graft_trainer.data.rows import PreferenceRow, RenderedRows, Row, Sample, segments, spread
 
 
@@ -27,16 +27,13 @@ def render_preferences(
     """
     usable = _Usable(max_length)
     preferences = [example for example in examples if isinstance(example, Preference)]
-    for batch in batches(preferences, BATCH):
-        known: list[tuple[Preference, list[Piece]]] = []
-        for example in batch:
-            try:
-                known.append((example, [_piece(answered, renderer) for answered in answers_of(example)]))
-            except UnusableRowError as error:
-                usable.dropped.add(example.place, error)
-        rows = renderer.rows([example for example, _ in known], [pieces for _, pieces in known], max_length)
-        for (example, _), of_example in zip(known, rows, strict=True):
-            usable.add(example, of_example)
+
+    def pieces_of(example: Preference) -> list[Piece]:
+        return [_piece(answered, renderer) for answered in answers_of(example)]
+
+    for batch in rendered_batches(preferences, renderer, pieces_of, usable.dropped, max_length):
+        for example, _, rows in batch:
+            usable.add(example, rows)
         between_batches(len(usable.rows) + usable.dropped.total)
     check_limits(usable.dropped, usable.rows, max_length, max_dropped_percent)
     return usable.rendered(renderer)

@@ -100,9 +100,9 @@ def decide_grants(seen: BaseSnapshot, now: datetime, rules: Sequence[Rule] = RUL
             holding_back.append(ruling)
         allowed = ruling.allowed
     granted = tuple(item.name for item in (*holders, *allowed))[:PLACES_TO_READAPT]
-    why = holding_back[0].why if holding_back else ""
+    why = next((ruling.why for ruling in holding_back), None)
     return Grants(
-        status=ReadaptationStatus(granted=granted, queued=len(asking) - len(granted), waiting_for=why or None),
+        status=ReadaptationStatus(granted=granted, queued=len(asking) - len(granted), waiting_for=why),
         ask_again=min((item.ask_again for item in holding_back if item.ask_again is not None), default=None),
     )
 
