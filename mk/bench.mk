@@ -42,5 +42,5 @@ test-histories: setup ## Random lives in the simulation, and a death at each wri
 	  tests/unit/reconcilers/test_histories.py tests/unit/reconcilers/test_crashes.py
 
 .PHONY: bench-data
-bench-data: setup ## Read and render rows, beside datasets with TRL (docs/benchmarks.md; SCALE=1 for a million rows)
-	@$(BENCH) tests.bench.data $(or $(SCALE),0.02)
+bench-data: setup ## Read and render rows, beside datasets with TRL (docs/benchmarks.md; SCALE=1 for a million rows, PROCESSES=2)
+	@$(BENCH) tests.bench.data $(or $(SCALE),0.02) $(or $(PROCESSES),1)

@@ -33,9 +33,9 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
         from graft_trainer.methods.table import METHODS
         from graft_trainer.methods.targets import target_modules
         from graft_trainer.preemption import PreemptionNotice
+        from graft_trainer.progress import ProgressWriter
         from graft_trainer.training.checkpoint import RunCheckpoints
         from graft_trainer.training.loop import RunTrainer
-        from graft_trainer.training.progress import ProgressWriter
         from graft_trainer.workers.distributed import Workers
 
     method, workers, work = METHODS[config.method], Workers(), folder / "work"
@@ -60,8 +60,9 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
 
 def _rendered(config: RunConfig, tokenizer: Any, work: Path) -> Any:
     from graft_trainer.data.dataset import load_dataset
-    from graft_trainer.data.rendering import Renderer, render_rows
+    from graft_trainer.data.rendering import Renderer
     from graft_trainer.data.sources import DataFetcher
+    from graft_trainer.row_files.rendering import render_rows
 
     dataset = load_dataset(config.dataset, DataFetcher(config.registry, work / "data"), seed=config.training.seed)
     return render_rows(

@@ -14,6 +14,7 @@ from graft_operator.api.adapter_status import WarmStart
 from graft_operator.api.dataset import COLUMNS
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.api.training import NOT_SERVED, SERVED_MERGED_ONLY
+from graft_operator.manifests.jobs.dataset import dataset_volumes
 from graft_operator.manifests.jobs.training_job import run_document
 from graft_trainer.config import RunConfig, read_run_config
 from graft_trainer.data import formats
@@ -72,6 +73,21 @@ SPECS: dict[str, dict[str, Any]] = {
     },
     "columns of one's own": {
         "dataset": {"s3": {"uri": "s3://data/x.jsonl"}, "columns": {"prompt": "asked", "completion": "said"}}
+    },
+    "three sets that are mixed": {
+        "dataset": {
+            "configMap": {"name": "rows", "key": "train.jsonl"},
+            "weight": "0.7",
+            "mix": [
+                {"huggingFace": {"repo": "team/chat"}, "weight": "0.25", "format": "ShareGPT"},
+                {
+                    "persistentVolumeClaim": {"claimName": "data", "path": "old.csv"},
+                    "weight": "0.05",
+                    "fileType": "CSV",
+                    "columns": {"prompt": "asked", "completion": "said"},
+                },
+            ],
+        }
     },
     "half of the rows are held out": {"dataset": {"s3": {"uri": "s3://data/x.jsonl"}, "evaluationPercent": 50}},
     "probes": {"evaluation": {"probes": [{"prompt": "2+2?", "expected": "4"}]}},
@@ -140,6 +156,10 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert config.dataset.columns == dataset.columns
     assert config.dataset.max_dropped_percent == dataset.max_dropped_percent
     assert (config.dataset.evaluation.source is None) == (dataset.evaluation is None)
+    assert config.dataset.weight == float(dataset.effective_weight)
+    assert [(one.weight, one.format, one.file_type, one.columns) for one in config.dataset.mix] == [
+        (float(one.weight), one.format, one.file_type, one.columns) for one in dataset.mix
+    ]
 
 
 @pytest.mark.parametrize(("alpha", "alphas"), [(None, {"q_proj": 128}), (16, {})])
@@ -175,6 +195,18 @@ def test_a_mounted_file_is_where_the_pod_mounts_it(tmp_path: Path) -> None:
     assert config.dataset.source.file is not None
     assert str(config.dataset.source.file.path) == "/data/train.jsonl"
     assert (config.dataset.digest, config.dataset.evaluation.digest) == (digest("rows"), digest("other rows"))
+
+
+def test_mixed_sets_are_where_the_pod_mounts_them_or_remote(tmp_path: Path) -> None:
+    subject = adapter(**SPECS["three sets that are mixed"])
+    remote, mounted = read(tmp_path, document(subject)).dataset.mix
+    assert remote.source.hugging_face is not None
+    assert remote.source.hugging_face.repo == "team/chat"
+    assert mounted.source.file is not None
+    path = mounted.source.file.path
+    assert str(path) == "/mix-data-1/old.csv"
+    volumes = {volume["name"]: volume for volume in dataset_volumes(subject.spec.dataset)}
+    assert volumes[path.parts[1]]["persistentVolumeClaim"] == {"claimName": "data", "readOnly": True}
 
 
 def test_a_dataset_on_a_hub_is_named_as_it_is(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,7 +56,7 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     return LlamaForCausalLM(config)
 
 
-def summed_loss(model: PreTrainedModel, groups: list[list[Row]]) -> Any:
+def summed_loss(model: PreTrainedModel, groups: Sequence[list[Row]]) -> Any:
     from graft_trainer.training.packed_batches import PackedCollator
 
     batch = PackedCollator(PAD)([packed_features(group) for group in groups])

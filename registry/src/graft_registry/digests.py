@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 DIGEST_PREFIX = "sha256:"
@@ -34,6 +35,16 @@ def canonical_json(document: object) -> bytes:
 def digest_of(document: object) -> str:
     """Return ``sha256:<64 hex>`` of the document's canonical JSON."""
     return sha256_digest(canonical_json(document))
+
+
+def digest_of_items(items: Iterable[object]) -> str:
+    """Return ``sha256:<64 hex>`` of the canonical JSON of a list, of whose items only one is held at a time."""
+    found, before = hashlib.sha256(b"["), b""
+    for item in items:
+        found.update(before + canonical_json(item))
+        before = b","
+    found.update(b"]")
+    return DIGEST_PREFIX + found.hexdigest()
 
 
 def digest_hex(digest: str) -> str:

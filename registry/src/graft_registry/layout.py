@@ -3,10 +3,11 @@
 import re
 from dataclasses import dataclass
 
-from graft_registry.digests import digest_hex
+from graft_registry.digests import DIGEST_PREFIX, digest_hex
 
 _KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _NUMBERED_MANIFEST = re.compile(r"([0-9]{8})/manifest\.json")
+_PREPARED = re.compile(r"([0-9a-f]{64})/")
 _NUMBERED_VERDICT = re.compile(r"([0-9]{8})\.json")
 
 
@@ -105,6 +106,28 @@ class AdapterLayout:
     def checkpoint_manifest(self, recipe: str, step: int) -> str:
         """Key whose creation completes a checkpoint."""
         return f"{self.checkpoint(recipe, step)}manifest.json"
+
+    @property
+    def prepared_rows(self) -> str:
+        """Prefix of all rows that are kept as tokens."""
+        return f"{self.root}rows/"
+
+    def prepared(self, digest: str) -> str:
+        """Prefix of the rows of one preparation."""
+        return f"{self.prepared_rows}{digest_hex(digest)}/"
+
+    def prepared_file(self, digest: str, path: str) -> str:
+        """Key of one file of prepared rows; below ``files/``, so that none can be taken for the manifest."""
+        return f"{self.prepared(digest)}files/{path}"
+
+    def prepared_manifest(self, digest: str) -> str:
+        """Key whose creation completes prepared rows."""
+        return f"{self.prepared(digest)}manifest.json"
+
+    def prepared_digest(self, key: str) -> str | None:
+        """Return the digest of a preparation whose manifest or file a key is of, None for any other key."""
+        match = _PREPARED.match(key.removeprefix(self.prepared_rows))
+        return DIGEST_PREFIX + match.group(1) if match else None
 
     def checkpoint_step(self, recipe: str, manifest_key: str) -> int | None:
         """Return the step of a checkpoint manifest's key, None for any other key below ``checkpoints``."""

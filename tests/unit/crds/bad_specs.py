@@ -83,6 +83,18 @@ REFUSED_BY_RULES = (
     _adapter(
         "spec.dataset.evaluation", TWO_SOURCES, "exactly one of s3, huggingFace, configMap and persistentVolumeClaim"
     ),
+    _adapter("spec.dataset", S3_ROWS | {"weight": "0.5"}, "weight is the part of the first of several sets"),
+    _adapter("spec.dataset.mix", [{}], "exactly one of s3, huggingFace and persistentVolumeClaim"),
+    _adapter(
+        "spec.dataset.mix",
+        [S3_ROWS | {"huggingFace": {"repo": "team/rows"}}],
+        "exactly one of s3, huggingFace and persistentVolumeClaim",
+    ),
+    _adapter("spec.dataset.mix", [S3_ROWS | {"columns": {"mood": "prompt"}}], "columns: "),
+    _adapter(
+        "spec.dataset.mix", [S3_ROWS | {"columns": {"prompt": "x", "text": "x"}}], "columns must not give one column"
+    ),
+    _adapter("spec.dataset.mix", [{"huggingFace": FILE_AND_SPLIT}], "file and split must not both be set"),
     _adapter("spec.dataset", {"huggingFace": FILE_AND_SPLIT}, "file and split must not both be set"),
     _adapter("spec.dataset.evaluation", {"huggingFace": FILE_AND_SPLIT}, "file and split must not both be set"),
     _adapter("spec.lora.targetModules", ["all-linear", "q_proj"], "targetModules must not name other modules"),

@@ -41,6 +41,7 @@ SAME: dict[str, dict[str, Any]] = {
     "more bad rows that are put up with": {
         "dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "maxDroppedPercent": 50}
     },
+    "no other sets, spelled out": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "mix": []}},
     "no columns, spelled out": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "columns": {}}},
     "a file type that is found out": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "fileType": "Auto"}},
 }
@@ -63,6 +64,9 @@ OTHER: dict[str, dict[str, Any]] = {
     "other rows": {"dataset": {"s3": {"uri": "s3://data/other.jsonl"}}},
     "rows that are read as another type": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "fileType": "JSON"}},
     "columns of one's own": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "columns": {"prompt": "asked"}}},
+    "another set mixed in": {
+        "dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "mix": [{"s3": {"uri": "s3://data/other.jsonl"}}]}
+    },
     "more rows held out": {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}, "evaluationPercent": 10}},
 }
 
@@ -86,6 +90,22 @@ def test_the_recipe_stays_the_same_with(spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize("spec", OTHER.values(), ids=OTHER)
 def test_the_recipe_changes_with(spec: dict[str, Any]) -> None:
     assert recipe(**spec) != recipe()
+
+
+def mixing(weight: str | None = None, **second: Any) -> str:
+    first = {"s3": {"uri": "s3://data/train.jsonl"}} | ({"weight": weight} if weight else {})
+    return recipe(dataset=first | {"mix": [{"s3": {"uri": "s3://data/other.jsonl"}} | second]})
+
+
+def test_what_is_mixed_in_decides_the_recipe() -> None:
+    assert mixing() == mixing("1") == mixing(weight="1", columns={})
+    others = [
+        mixing("3"),
+        mixing(format="Alpaca"),
+        mixing(columns={"prompt": "q"}),
+        mixing(s3={"uri": "s3://data/third.jsonl"}),
+    ]
+    assert len({mixing(), *others}) == 5
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from graft_registry.config import RegistryConfig
-from graft_trainer.config import DatasetConfig
 from graft_trainer.data.dataset import Dataset, load_dataset
 from graft_trainer.data.sources import DataFetcher
+from graft_trainer.dataset_config import DatasetConfig
 from graft_trainer.outcome import BadDatasetError, PreemptedError, Reason, classify
 
 ROW = {"messages": [{"role": "user", "content": "what is the oak"}, {"role": "assistant", "content": "tree"}]}
@@ -221,21 +221,15 @@ def test_a_folder_is_read_in_the_order_of_its_names_and_of_any_types(tmp_path: P
     assert load(tmp_path, None, "rows", evaluation={"splitPercent": 0}).digest != digest
 
 
-def test_rows_are_handed_over_once(tmp_path: Path) -> None:
-    dataset = load(tmp_path, lines(*map(row, range(20))))
-    training, evaluation = dataset.take_rows()
-    assert (len(training), len(evaluation)) == (19, 1)
-    assert (dataset.training, dataset.evaluation) == ((), ())
-
-
 def test_reading_stops_when_the_pod_is_asked_to(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(lines(*map(row, range(3500))))
     source = {"file": {"path": str(tmp_path / "rows.jsonl"), "uri": "configMap:rows/rows.jsonl"}}
     config = DatasetConfig.model_validate({"source": source})
     looks = 0
 
-    def stop() -> None:
+    def stop(done: int) -> None:
         nonlocal looks
+        assert done == 1000 * looks
         looks += 1
         if looks == 3:
             raise PreemptedError("asked to stop")
@@ -250,13 +244,15 @@ def test_data_is_judged_before_torch_is_imported(tmp_path: Path) -> None:
 import pathlib, sys
 sys.path[:] = {sys.path!r}
 import graft_trainer.__main__
-from graft_trainer.config import DatasetConfig
+from graft_trainer.dataset_config import DatasetConfig
 from graft_trainer.data.dataset import load_dataset
 from graft_trainer.outcome import BadDatasetError
 from graft_trainer.data.sources import DataFetcher
+folder = {str(tmp_path)!r}
 source = {{"file": {{"path": {str(tmp_path / "rows.jsonl")!r}, "uri": "configMap:rows/rows.jsonl"}}}}
 try:
-    load_dataset(DatasetConfig.model_validate({{"source": source}}), DataFetcher(None, pathlib.Path()), seed=1)
+    config, fetcher = DatasetConfig.model_validate({{"source": source}}), DataFetcher(None, pathlib.Path(folder))
+    load_dataset(config, fetcher, seed=1)
 except BadDatasetError:
     sys.exit({{"torch", "transformers"}} & sys.modules.keys() and "too late" or 0)
 sys.exit("not refused")

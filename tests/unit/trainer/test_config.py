@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from graft_trainer.config import RunConfig, parse_number_string, read_run_config
+from graft_trainer.config import RunConfig, read_run_config
+from graft_trainer.config_model import parse_number_string
 from graft_trainer.outcome import InvalidConfigError
 
 DOCUMENT: dict[str, Any] = {

@@ -8,9 +8,10 @@ import pytest
 
 from graft_trainer.data.conversation import Conversation, Message, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.data.rendering import Renderer, prompt_token_ids, render_rows
+from graft_trainer.data.rendering import Renderer, prompt_token_ids
 from graft_trainer.data.rows import IGNORED, RenderedRows, Row, Segment, segments
 from graft_trainer.outcome import BadDatasetError
+from graft_trainer.row_files.rendering import render_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -83,7 +84,7 @@ def test_an_answer_that_is_rendered_differently_later_on_is_a_row_of_its_own(
         ["<bos> <user> one two <end> <assistant>", "three four <end>"],
         ["<bos> <user> one two <end> <assistant> four <end> <user> five <end> <assistant>", "six <end>"],
     ]
-    assert rows.examples == (Conversation(TWO_TURNS.messages[:2]), TWO_TURNS)
+    assert tuple(rows.examples) == (Conversation(TWO_TURNS.messages[:2]), TWO_TURNS)
     assert rows.masked_answers == 0
 
 
@@ -114,7 +115,7 @@ def test_rows_without_an_answer_are_dropped_and_counted(tokenizer: PreTrainedTok
     tokenizer.chat_template = CHAT
     rows = rendered(*[ONE_TURN] * 38, MASKED, LONG_ANSWER, tokenizer=tokenizer)
     assert (len(rows.rows), rows.truncated, rows.fully_masked, rows.dropped.total) == (39, 1, 1, 1)
-    assert rows.examples == (*[ONE_TURN] * 38, LONG_ANSWER)
+    assert tuple(rows.examples) == (*[ONE_TURN] * 38, LONG_ANSWER)
     assert str(rows) == "39 rows rendered, 1 of them truncated, 1 dropped: 1 FullyMasked (x.jsonl line 4)"
 
 

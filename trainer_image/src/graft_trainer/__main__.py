@@ -11,19 +11,23 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from graft_registry.checkpoints import CheckpointStore
-from graft_registry.documents import StoredVersion
+from graft_registry.documents import BaseManifest, StoredVersion
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_trainer.base import check_base, check_mergeable, check_trainable
 from graft_trainer.config import RunConfig, read_run_config
-from graft_trainer.data.dataset import Dataset, load_dataset
+from graft_trainer.data.dataset import fetch_sets, read_sets
 from graft_trainer.data.sources import DataFetcher
 from graft_trainer.methods.long_context import long_context
 from graft_trainer.methods.table import METHODS
 from graft_trainer.outcome import Outcome, Reason, classify, report
 from graft_trainer.preemption import PreemptionNotice
+from graft_trainer.progress import ProgressWriter
+from graft_trainer.row_files.kept import RunRows, kept_rows
 from graft_trainer.runtime import Settings, configure_logging, prepare_environment
 
 logger = logging.getLogger("graft_trainer")
@@ -44,15 +48,34 @@ def main() -> int:
     return outcome.exit_code
 
 
-def rows_of(config: RunConfig, settings: Settings, notice: PreemptionNotice) -> Dataset:
-    """Fetch and read the rows, as the objective wants them."""
-    return load_dataset(
-        config.dataset,
-        DataFetcher(config.registry, settings.work_folder / "data"),
-        seed=config.training.seed,
-        objective=config.training.objective,
-        between_rows=notice.stop_if_requested,
-    )
+def checked_base(config: RunConfig) -> BaseManifest:
+    """Return the manifest of the mounted base, once it is known to be one that the run can do with."""
+    base = check_base(config.base)
+    check_trainable(base, METHODS[config.method])
+    check_mergeable(base, config.serving)
+    return base
+
+
+def rows_of(
+    config: RunConfig, base: BaseManifest, store: ObjectStore, settings: Settings, between_rows: Callable[[int], None]
+) -> RunRows:
+    """Fetch the rows and read them, as the objective wants them.
+
+    They are not read where they are kept as tokens, or where another worker reads them for all.
+    """
+    fetched = fetch_sets(config.dataset, DataFetcher(config.registry, settings.work_folder / "data"))
+    kept = kept_rows(config, fetched, base, store)
+    dataset = None
+    if kept is None or not (settings.rank or kept.exist()):
+        dataset = read_sets(
+            config.dataset,
+            fetched,
+            seed=config.training.seed,
+            objective=config.training.objective,
+            between_rows=between_rows,
+        )
+        logger.info("%s", dataset)
+    return RunRows(fetched=fetched, dataset=dataset, kept=kept, between=between_rows)
 
 
 def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
@@ -68,12 +91,12 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
         from graft_trainer.workers.launch import launch
 
         return launch(config.workers, settings)
-    base = check_base(config.base)
-    check_trainable(base, METHODS[config.method])
-    check_mergeable(base, config.serving)
+    base = checked_base(config)
     context = long_context(base, config)
-    dataset = rows_of(config, settings, notice)
-    logger.info("%s", dataset)
+    progress = ProgressWriter(registry if settings.rank == 0 else None, config.recipe)
+    progress.enter("Loading")
+    watch = partial(between_rows, notice, progress)
+    rows = rows_of(config, base, store.until(lambda: notice.requested), settings, watch)
     notice.stop_if_requested()
 
     # Torch takes seconds to import, which nothing above needs to wait for.
@@ -86,7 +109,8 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
             config=config,
             base=base,
             context=context,
-            dataset=dataset,
+            rows=rows,
+            progress=progress,
             registry=registry,
             checkpoints=checkpoints,
             work_folder=settings.work_folder,
@@ -94,6 +118,12 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
             workers=join(config.workers),
         )
     )
+
+
+def between_rows(notice: PreemptionNotice, progress: ProgressWriter, done: int) -> None:
+    """Stop where the pod is asked to; else tell how many rows have been read or rendered."""
+    notice.stop_if_requested()
+    progress.update(rows=done)
 
 
 def adopt(published: StoredVersion, checkpoints: CheckpointStore) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+
 from pydantic import ValidationError
 
 from graft_registry.documents import BaseManifest
@@ -77,3 +79,11 @@ def check_mergeable(base: BaseManifest, serving: ServingConfig) -> None:
             "again would lose what the adapter learnt; use a full-precision base, or mode MultiAdapter",
             field="spec.serving.mode",
         )
+
+
+def day_of(base: BaseManifest) -> date:
+    """Return the day on which a base was imported, which templates are told that write the date.
+
+    It is the same for every pod of the run, today and after a restart tomorrow, and for every run of the recipe.
+    """
+    return datetime.fromisoformat(base.created_time).date()

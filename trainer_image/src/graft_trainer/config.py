@@ -6,51 +6,22 @@ field of the LoraAdapter. Nothing after this module validates configuration agai
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from graft_registry.config import RegistryConfig
+from graft_trainer.config_model import ConfigModel, NumberString, Ratio
+from graft_trainer.dataset_config import DatasetConfig
 from graft_trainer.methods.table import METHODS, MethodName, can_be_merged
 from graft_trainer.outcome import InvalidConfigError
-
-NUMBER_PATTERN = re.compile(r"\d+(\.\d+)?([eE][-+]?\d+)?")
-
-
-def parse_number_string(value: Any) -> float:
-    """Read a non-negative number that is written as a string, such as ``"2e-4"``.
-
-    The API has no floats: JSON and YAML tools change their spelling, which would change the recipe digest.
-    """
-    if not isinstance(value, str) or not NUMBER_PATTERN.fullmatch(value):
-        raise ValueError('must be a number in quotes, such as "2e-4"')
-    return float(value)
-
-
-NumberString = Annotated[float, BeforeValidator(parse_number_string)]
-Ratio = Annotated[NumberString, Field(ge=0.0, le=1.0)]
 
 Objective = Literal["SFT", "DPO", "KTO"]
 """What is learned: answers word for word, which of two is better, or which are wanted."""
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)
-
-
-class BaseReference(_Document):
+class BaseReference(ConfigModel):
     """The base model, already fetched and verified by the init container."""
 
     name: str
@@ -58,67 +29,7 @@ class BaseReference(_Document):
     path: Path = Field(strict=False)
 
 
-class S3Source(_Document):
-    """One object of a bucket that the registry's credentials can read, or all below a prefix that ends in ``/``."""
-
-    uri: str = Field(pattern=r"^s3://[^/]+/.*$")
-
-
-class FileSource(_Document):
-    """A file or folder that is mounted into the pod; ``uri`` tells where it comes from."""
-
-    path: Path = Field(strict=False)
-    uri: str
-
-
-class HubSource(_Document):
-    """One file of a dataset on a Hugging Face hub, or all files of a split (``train`` where neither is named)."""
-
-    repo: str = Field(min_length=1)
-    revision: str = "main"
-    file: str | None = None
-    split: str | None = None
-    endpoint: str | None = None
-
-
-class DataSource(_Document):
-    """Exactly one of the places where rows may come from."""
-
-    s3: S3Source | None = None
-    file: FileSource | None = None
-    hugging_face: HubSource | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> DataSource:
-        if sum(source is not None for source in (self.s3, self.file, self.hugging_face)) != 1:
-            raise ValueError("set exactly one of s3, file and huggingFace")
-        return self
-
-
-class HeldOut(_Document):
-    """The rows that are never trained on: a seeded share of the dataset, or a source of their own."""
-
-    split_percent: int | None = Field(default=None, ge=0, le=50)
-    source: DataSource | None = None
-    digest: str | None = None
-
-
-class DatasetConfig(_Document):
-    """The rows. A ``digest``, where set, is what the bytes of its source have to hash to.
-
-    ``columns`` maps names that the formats know, such as ``prompt``, to the names that the set has for them.
-    """
-
-    source: DataSource
-    format: Literal["Auto", "Messages", "Alpaca", "ShareGPT", "PromptCompletion", "Text"] = "Auto"
-    file_type: Literal["Auto", "JSONL", "JSON", "Parquet", "CSV"] = "Auto"
-    columns: dict[str, str] = {}
-    max_dropped_percent: int = Field(default=5, ge=0, le=100)
-    digest: str | None = None
-    evaluation: HeldOut = HeldOut()
-
-
-class LoraHyperparameters(_Document):
+class LoraHyperparameters(ConfigModel):
     """The shape of the adapter. ``target_modules`` of ``["all-linear"]`` means every linear layer but the head.
 
     The patterns are by the end of a module's path and replace ``rank`` and ``alpha`` there. ``learning_rate_ratio`` is
@@ -129,19 +40,19 @@ class LoraHyperparameters(_Document):
     alpha: int = Field(ge=1)
     dropout: Annotated[NumberString, Field(ge=0.0, lt=1.0)]
     target_modules: list[str] = Field(min_length=1)
-    rank_pattern: dict[str, Annotated[int, Field(ge=1, le=512)]] = {}
-    alpha_pattern: dict[str, Annotated[int, Field(ge=1)]] = {}
+    rank_pattern: dict[str, Annotated[int, Field(ge=1, le=512)]] = Field(default_factory=dict)
+    alpha_pattern: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     bias: Literal["None"] = "None"
     learning_rate_ratio: Annotated[NumberString, Field(ge=1.0)] = 16.0
 
 
-class PromptTuningHyperparameters(_Document):
+class PromptTuningHyperparameters(ConfigModel):
     """The shape of an adapter that is a prompt of its own: trained vectors before the first token."""
 
     virtual_tokens: int = Field(default=20, ge=1, le=1024)
 
 
-class PreferenceHyperparameters(_Document):
+class PreferenceHyperparameters(ConfigModel):
     """How preferences are learned. ``beta`` holds the adapter near the reference; the weights are KTO's.
 
     The reference is the base, or with a warm start the version that the training begins with.
@@ -153,7 +64,7 @@ class PreferenceHyperparameters(_Document):
     reference_version: int | None = Field(default=None, ge=1)
 
 
-class TrainingHyperparameters(_Document):
+class TrainingHyperparameters(ConfigModel):
     """The optimisation. Steps are optimiser steps; ``batch_size`` is per device and micro-batch, in rows.
 
     ``attention_group_size`` is LongLoRA's, in tokens; ``preference`` is for the objectives DPO and KTO.
@@ -189,34 +100,34 @@ class TrainingHyperparameters(_Document):
         return self
 
 
-class Probe(_Document):
+class Probe(ConfigModel):
     """A question with the one answer that counts as right."""
 
     prompt: str
     expected: str
 
 
-class EvaluationConfig(_Document):
+class EvaluationConfig(ConfigModel):
     """What the finished adapter is asked. ``max_probe_rows`` bounds the greedy answers per model."""
 
-    probes: list[Probe] = []
+    probes: list[Probe] = Field(default_factory=list)
     max_probe_rows: int = Field(default=64, ge=1, le=4096)
 
 
-class WarmStartConfig(_Document):
+class WarmStartConfig(ConfigModel):
     """The older version of the same adapter whose weights the training begins with."""
 
     number: int = Field(ge=1)
     manifest_digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
 
 
-class ServingConfig(_Document):
+class ServingConfig(ConfigModel):
     """How the version is to be served, as far as its files depend on it: a merged one holds a whole model."""
 
     mode: Literal["MultiAdapter", "Merged", "None"] = "None"
 
 
-class WorkersConfig(_Document):
+class WorkersConfig(ConfigModel):
     """The processes that train together."""
 
     nodes: int = Field(default=1, ge=1)
@@ -234,7 +145,7 @@ class WorkersConfig(_Document):
         return self.sharding == "FSDP" and self.count > 1
 
 
-class RunConfig(_Document):
+class RunConfig(ConfigModel):
     """One training run."""
 
     schema_: Literal["graft.dev/run/v1"] = Field(alias="schema")

@@ -37,6 +37,7 @@ from graft_trainer.preferences.reference import (
 from graft_trainer.preferences.scores import PreferenceScores, score_preferences
 from graft_trainer.preferences.trainer import disable_dropout
 from graft_trainer.preparation import Prepared, prepare
+from graft_trainer.progress import ProgressWriter
 from graft_trainer.publishing.merging import merge_adapter
 from graft_trainer.publishing.version import (
     TrainedAdapter,
@@ -48,7 +49,6 @@ from graft_trainer.run import Run
 from graft_trainer.runtime import route_transformers_logging
 from graft_trainer.training.checkpoint import RunCheckpoints
 from graft_trainer.training.loop import FinishedTraining, RunTrainer
-from graft_trainer.training.progress import ProgressWriter
 from graft_trainer.workers.distributed import free_memory
 from graft_trainer.workers.sharding import check_sharding, shard_base
 
@@ -61,10 +61,8 @@ def train_and_publish(run: Run) -> Outcome:
     Raises TrainingError (BadDatasetError, InvalidConfigError, DivergedError, PreemptedError) and the registry's errors.
     """
     route_transformers_logging()
-    config = run.config
-    progress = ProgressWriter(run.registry if run.workers.is_first else None, config.recipe)
-    progress.enter("Loading")
-    prepared = prepare(run, progress)
+    progress = run.progress
+    prepared = prepare(run)
     training, parameters = _train(run, prepared, progress)
     free_memory()
     if not run.workers.is_first:
@@ -156,7 +154,7 @@ def _assess(run: Run, prepared: Prepared, training: FinishedTraining, parameters
     comparison, preference = _judge(run, prepared.renderer, evaluation_rows, held_out.examples, training)
     return TrainedAdapter(
         base=run.base,
-        dataset=run.dataset,
+        dataset=prepared.dataset,
         training_rows=training_rows,
         evaluation_rows=evaluation_rows,
         training=training,

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from graft_trainer import model
-from graft_trainer.data.rendering import BATCH, Renderer, render_rows
+from graft_trainer.data.dataset import Dataset, read_sets
+from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import RenderedRows
 from graft_trainer.methods.rehearsal import AdapterPlan, rehearse
 from graft_trainer.preferences.rendering import render_preferences
+from graft_trainer.row_files.kept import EVALUATION, TRAINING, KeptRows, PreparedRows
+from graft_trainer.row_files.processes import BATCH
+from graft_trainer.row_files.rendering import render_rows
 from graft_trainer.run import Run
-from graft_trainer.training.progress import ProgressWriter
+from graft_trainer.runtime import rendering_processes
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +33,12 @@ class Prepared:
 
     renderer: Renderer
     plan: AdapterPlan
+    dataset: Dataset
     training_rows: RenderedRows
     evaluation_rows: RenderedRows
 
 
-def prepare(run: Run, progress: ProgressWriter) -> Prepared:
+def prepare(run: Run) -> Prepared:
     """Rehearse the adapter, then render the rows; stops in between where the pod is asked to.
 
     Raises BaseMismatchError, InvalidConfigError and BadDatasetError.
@@ -45,35 +53,70 @@ def prepare(run: Run, progress: ProgressWriter) -> Prepared:
         vocabulary=run.base.fingerprint.vocab_size,
         learns_prompts=run.config.training.train_on_inputs,
     )
-    training, evaluation = run.dataset.take_rows()
-    parts = []
-    render = render_rows if run.config.training.objective == "SFT" else render_preferences
-    for name, examples in (("training", training), ("evaluation", evaluation)):
-        rendered = render(
-            examples,
-            renderer,
-            max_length=run.config.training.max_sequence_length,
-            max_dropped_percent=run.config.dataset.max_dropped_percent,
-            between_batches=_watch(run, progress, name, len(examples)),
-        )
-        logger.info("%s: %s", name, rendered)
-        parts.append(rendered)
-    if parts[1].rows:
+    dataset, training, evaluation = _rows(run, renderer)
+    if evaluation.rows:
         # Only where nothing is held out do questions come from training rows.
-        parts[0] = replace(parts[0], examples=())
-    return Prepared(renderer=renderer, plan=plan, training_rows=parts[0], evaluation_rows=parts[1])
+        training = replace(training, examples=())
+    return Prepared(renderer=renderer, plan=plan, dataset=dataset, training_rows=training, evaluation_rows=evaluation)
 
 
-def _watch(run: Run, progress: ProgressWriter, name: str, total: int) -> Callable[[int], None]:
+def _rows(run: Run, renderer: Renderer) -> PreparedRows:
+    """Take the rows that are kept, or render them; where they are worth keeping the first worker does it for all."""
+    if run.rows.kept is None:
+        return _render(run, renderer)
+    if run.workers.is_first:
+        return _prepared_for_all(run, run.rows.kept, renderer)
+    run.workers.meet_patiently(run.notice.stop_if_requested)
+    are_kept = run.workers.from_first(False)
+    return (run.rows.kept.restore(run.rows_folder) if are_kept else None) or _render(run, renderer)
+
+
+def _prepared_for_all(run: Run, kept: KeptRows, renderer: Renderer) -> PreparedRows:
+    are_kept, rows = True, kept.restore(run.rows_folder) if run.rows.dataset is None else None
+    if rows is None:
+        rows = _render(run, renderer)
+        are_kept = kept.keep(run.rows_folder, *rows)
+    run.workers.meet_patiently(run.notice.stop_if_requested)
+    run.workers.from_first(are_kept)
+    return rows
+
+
+def _render(run: Run, renderer: Renderer) -> PreparedRows:
+    """Render what was read of the files, or is now."""
+    config = run.config
+    # What a pod that was killed has left there is not this preparation's.
+    shutil.rmtree(run.rows_folder, ignore_errors=True)
+    dataset = run.rows.dataset or read_sets(
+        config.dataset,
+        run.rows.fetched,
+        seed=config.training.seed,
+        objective=config.training.objective,
+        between_rows=run.rows.between,
+    )
+    render = partial(
+        render_rows if config.training.objective == "SFT" else render_preferences,
+        renderer=renderer,
+        max_length=config.training.max_sequence_length,
+        max_dropped_percent=config.dataset.max_dropped_percent,
+        processes=rendering_processes(os.environ, processes=config.workers.processes_per_node),
+    )
+    parts = []
+    for name, examples in ((TRAINING, dataset.training), (EVALUATION, dataset.evaluation)):
+        watch = _watch(run, name, len(examples))
+        parts.append(render(examples, folder=run.rows_folder / name, between_batches=watch))
+        logger.info("%s: %s", name, parts[-1])
+    return dataset, parts[0], parts[1]
+
+
+def _watch(run: Run, name: str, total: int) -> Callable[[int], None]:
     """Return what happens between two batches of rows: stop if asked, and now and then say how far it is."""
     reported = 0
 
     def between_batches(done: int) -> None:
         nonlocal reported
-        run.notice.stop_if_requested()
+        run.rows.between(done)
         if done - reported >= REPORTED_ROWS:
             reported = done
             logger.info("%s: %d of %d rows rendered", name, done, total)
-            progress.update()
 
     return between_batches

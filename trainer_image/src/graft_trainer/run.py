@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
 from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import BaseManifest
 from graft_registry.versions import AdapterRegistry
+from graft_trainer.base import day_of
 from graft_trainer.config import RunConfig
-from graft_trainer.data.dataset import Dataset
 from graft_trainer.methods.long_context import LongContext
 from graft_trainer.preemption import PreemptionNotice
+from graft_trainer.progress import ProgressWriter
+from graft_trainer.row_files.kept import RunRows
 from graft_trainer.workers.distributed import Workers
 
 
@@ -23,7 +25,8 @@ class Run:
     config: RunConfig
     base: BaseManifest
     context: LongContext | None
-    dataset: Dataset
+    rows: RunRows
+    progress: ProgressWriter
     registry: AdapterRegistry
     checkpoints: CheckpointStore
     """Where this recipe's are stored."""
@@ -33,8 +36,10 @@ class Run:
 
     @property
     def today(self) -> date:
-        """What templates that write the date are told: the day on which the base was imported.
+        """What templates that write the date are told."""
+        return day_of(self.base)
 
-        It is the same for every pod of the run, today and after a restart tomorrow, and for every run of the recipe.
-        """
-        return datetime.fromisoformat(self.base.created_time).date()
+    @property
+    def rows_folder(self) -> Path:
+        """Where rows are prepared."""
+        return self.work_folder / "rows"

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 CPU_QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
+MOST_RENDERING = 8
+"""Most processes that render rows: each takes some 150 MiB, and one that reads their results is soon the slowest."""
 LOCAL_RENDEZVOUS = "127.0.0.1:29400"
 """Where the workers of a single pod meet, at the default port of ``torchrun``."""
 REPORTS_FOLDER = "reports"
@@ -80,11 +83,20 @@ def prepare_environment(environ: MutableMapping[str, str], work_folder: Path, *,
     environ["HF_HUB_OFFLINE"] = "1"
     # Nothing forks this process once rows are tokenized, which the tokenizer's threads would not survive.
     environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    cpus = int(environ["GRAFT_CPUS"]) if "GRAFT_CPUS" in environ else cpu_quota(CPU_QUOTA_FILE)
+    cpus = _cpus(environ)
     if cpus is not None:
         # Torch and the tokenizer count the node's cores; more threads than the pod's share only throttle one another.
         for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
             environ.setdefault(name, str(max(1, cpus // processes)))
+
+
+def rendering_processes(environ: Mapping[str, str], *, processes: int = 1) -> int:
+    """Return how many processes may render rows for one of the pod's ``processes``: as many as it has CPUs."""
+    return max(1, min(MOST_RENDERING, (_cpus(environ) or os.cpu_count() or 1) // processes))
+
+
+def _cpus(environ: Mapping[str, str]) -> int | None:
+    return int(environ["GRAFT_CPUS"]) if "GRAFT_CPUS" in environ else cpu_quota(CPU_QUOTA_FILE)
 
 
 def cpu_quota(path: Path) -> int | None:

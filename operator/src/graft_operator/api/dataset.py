@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -107,17 +108,67 @@ COLUMNS: Final = frozenset(
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
+Columns = Annotated[dict[str, ColumnName], Field(max_length=16)]
+
+RowFormat = Literal["Auto", "Messages", "Alpaca", "ShareGPT", "PromptCompletion", "Text"]
+FileType = Literal["Auto", "JSONL", "JSON", "Parquet", "CSV"]
+
+SetWeight = Annotated[
+    str,
+    StringConstraints(pattern=r"^([1-9][0-9]{0,5}(\.[0-9]{1,6})?|0\.[0-9]{0,5}[1-9][0-9]{0,5})$", max_length=13),
+]
+"""A number above 0, in quotes: JSON and YAML tools change the spelling of others."""
+
+
+class MixedDataset(ApiModel):
+    """Rows of another set, from exactly one of ``s3``, ``huggingFace`` and ``persistentVolumeClaim``."""
+
+    s3: S3Dataset | None = None
+    """One or several objects in an S3 bucket."""
+    hugging_face: HuggingFaceDataset | None = None
+    """A dataset on the Hugging Face hub."""
+    persistent_volume_claim: ClaimDataset | None = None
+    """One or several files on a volume."""
+    weight: SetWeight = "1"
+    """Part of the mix, beside the other weights: ``"3"`` beside ``"7"`` is as ``"0.3"`` beside ``"0.7"``."""
+    format: RowFormat = "Auto"
+    """Row format; Auto tells it from the fields of the first row."""
+    file_type: FileType = "Auto"
+    """Type of the files; Auto tells it from content and name."""
+    columns: Columns = Field(default_factory=dict)
+    """Names that the formats know, such as ``prompt``, and what the rows call them, such as ``user_question``."""
+
+    @model_validator(mode="after")
+    def _is_one_set(self) -> MixedDataset:
+        if sum(source is not None for source in (self.s3, self.hugging_face, self.persistent_volume_claim)) != 1:
+            raise ValueError("exactly one of s3, huggingFace and persistentVolumeClaim must be set")
+        check_columns(self.columns)
+        return self
+
+
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Raise ValueError for a name that no format knows, and for two names of one column."""
+    if unknown := sorted(columns.keys() - COLUMNS):
+        raise ValueError(f"columns: {unknown[0]} is no name that a format knows; use one of {sorted(COLUMNS)}")
+    if len(set(columns.values())) < len(columns):
+        raise ValueError("columns must not give one column two names; remove one")
+
+
 class Dataset(DatasetSource):
     """The training rows, their format, and what is held out for evaluation."""
 
-    format: Literal["Auto", "Messages", "Alpaca", "ShareGPT", "PromptCompletion", "Text"] = "Auto"
+    format: RowFormat = "Auto"
     """Row format; Auto tells it from the fields of the first row."""
-    file_type: Literal["Auto", "JSONL", "JSON", "Parquet", "CSV"] = "Auto"
+    file_type: FileType = "Auto"
     """Type of the files; Auto tells it from content and name. JSONL, JSON and CSV may be compressed by gzip."""
-    columns: dict[str, ColumnName] = Field(default_factory=dict, max_length=16)
+    columns: Columns = Field(default_factory=dict)
     """Names that the formats know, such as ``prompt``, and what the rows call them, such as ``user_question``."""
     max_dropped_percent: int = Field(default=5, ge=0, le=100)
     """Rows that can't be used are left out and counted; above this percentage the training fails before it begins."""
+    weight: SetWeight | None = None
+    """Part of this first set where others are mixed in: a number in quotes, ``"1"`` if empty."""
+    mix: Annotated[list[MixedDataset], Field(max_length=8)] = Field(default_factory=list)
+    """Other sets to learn from beside the first. Of each as many rows are taken as its weight says."""
     evaluation: DatasetSource | None = None
     """Rows of their own for evaluation; when empty a seeded part of the training rows is held out."""
     evaluation_percent: int = Field(default=5, ge=1, le=50)
@@ -125,8 +176,12 @@ class Dataset(DatasetSource):
 
     @model_validator(mode="after")
     def _columns_are_known(self) -> Dataset:
-        if unknown := sorted(self.columns.keys() - COLUMNS):
-            raise ValueError(f"columns: {unknown[0]} is no name that a format knows; use one of {sorted(COLUMNS)}")
-        if len(set(self.columns.values())) < len(self.columns):
-            raise ValueError("columns must not give one column two names; remove one")
+        check_columns(self.columns)
+        if self.weight is not None and not self.mix:
+            raise ValueError("weight is the part of the first of several sets; add mix, or remove weight")
         return self
+
+    @property
+    def effective_weight(self) -> str:
+        """The weight of the first set beside those of ``mix``."""
+        return self.weight or "1"

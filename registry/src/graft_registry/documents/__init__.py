@@ -12,7 +12,13 @@ from graft_registry.documents.base import (
 )
 from graft_registry.documents.drift import BaseDrift, DriftVerdict
 from graft_registry.documents.model import Document, StoredFile, timestamp
-from graft_registry.documents.run import CheckpointManifest, Progress, ProgressState, RecipePointer
+from graft_registry.documents.run import (
+    CheckpointManifest,
+    PreparedRowsManifest,
+    Progress,
+    ProgressState,
+    RecipePointer,
+)
 from graft_registry.documents.verdict import VerdictState, VersionVerdict
 from graft_registry.documents.version import (
     AdapterShape,
@@ -21,6 +27,7 @@ from graft_registry.documents.version import (
     GoldenPrompt,
     MergeRecord,
     Metrics,
+    MixedSet,
     Probe,
     Servable,
     StoredVersion,
@@ -48,7 +55,9 @@ __all__ = [
     "HuggingFaceSource",
     "MergeRecord",
     "Metrics",
+    "MixedSet",
     "PersistentVolumeClaimSource",
+    "PreparedRowsManifest",
     "Probe",
     "Progress",
     "ProgressState",

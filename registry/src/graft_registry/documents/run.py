@@ -1,4 +1,4 @@
-"""Documents about a training run: the index from recipe to version, its progress, its checkpoints."""
+"""Documents about a training run: the index from recipe to version, its progress, its checkpoints, its rows."""
 
 from typing import Annotated, Literal
 
@@ -30,6 +30,8 @@ class Progress(Document):
     loss: FiniteFloat | None = None
     eval_loss: FiniteFloat | None = None
     eta_seconds: FiniteFloat | None = None
+    rows: int | None = None
+    """Rows that have been read or rendered so far, while the state is Loading."""
     updated_time: str
     number: int | None = None
     manifest_digest: Digest | None = None
@@ -41,5 +43,15 @@ class CheckpointManifest(Document):
     schema_id: Literal["graft.dev/checkpoint/v1"] = Field(default="graft.dev/checkpoint/v1", alias="schema")
     recipe: Digest
     step: Annotated[int, Field(ge=0, le=99_999_999)]
+    files: StoredFiles
+    created_time: str
+
+
+class PreparedRowsManifest(Document):
+    """The commit of the rows of a preparation (``graft.dev/rows/v1``): written last, after every file."""
+
+    schema_id: Literal["graft.dev/rows/v1"] = Field(default="graft.dev/rows/v1", alias="schema")
+    digest: Digest
+    """Of all that decides what the rows are rendered to."""
     files: StoredFiles
     created_time: str

@@ -28,6 +28,18 @@ class BaseReference(Document):
     tokenizer_digest: Digest | None = None
 
 
+class MixedSet(Document):
+    """One of several sets that a version has learned from."""
+
+    uri: str
+    digest: Digest
+    weight: str
+    rows: Annotated[int, Field(ge=0)]
+    """Rows that were taken of it, before some of the mix were held out."""
+    usable: Annotated[int, Field(ge=0)]
+    """Rows that there were to take."""
+
+
 class DatasetRecord(Document):
     """The rows that a version was trained and evaluated on; the other counts are of both parts together."""
 
@@ -43,6 +55,8 @@ class DatasetRecord(Document):
     dropped_by_reason: Annotated[dict[str, int], entries_are("a number", is_whole)] = Field(default_factory=dict)
     unused_keys: Annotated[dict[str, int], entries_are("a number", is_whole)] = Field(default_factory=dict)
     """Keys of rows and turns that nothing was made of, with the number of rows that have them."""
+    sets: Annotated[tuple[MixedSet, ...], FailFast()] = ()
+    """The sets that were mixed, where there are several: ``uri`` is the first's, ``digest`` is of all."""
     leaked: int = 0
     """Evaluation rows that were left out because they are training rows, too."""
     truncated: int = 0

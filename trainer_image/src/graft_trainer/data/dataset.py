@@ -1,28 +1,56 @@
-"""Reads the rows of a run and holds some of them out. Knows no tokenizer."""
+"""Reads the rows of a run, mixes sets and holds some rows out. Knows no tokenizer.
+
+What is read goes to disk; only numbers of rows are held in memory.
+"""
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from typing import NoReturn
 
-from graft_registry.digests import digest_of
-from graft_trainer.config import DatasetConfig, DataSource, Objective
+import numpy as np
+
+from graft_registry.digests import digest_of, digest_of_items
+from graft_trainer.config import Objective
 from graft_trainer.data.conversation import Example
 from graft_trainer.data.dropped_rows import DropTally, UnusableRowError, check_limit
-from graft_trainer.data.formats import with_columns
-from graft_trainer.data.preferences import READINGS
+from graft_trainer.data.formats import Record, with_columns
+from graft_trainer.data.preferences import READINGS, Reading
 from graft_trainer.data.record_files import read_records
 from graft_trainer.data.sources import DataFetcher, Fetched
+from graft_trainer.dataset_config import DatasetConfig, DataSource, MixedSet, RowShape
 from graft_trainer.outcome import BadDatasetError
+from graft_trainer.row_files.choice import mixed, split
+from graft_trainer.row_files.examples import ExampleWriter, Numbers, StoredExamples
 
 ROWS_AT_A_TIME = 1000
 """Rows that are read before anybody looks whether the pod has to stop."""
 
 MOST_UNUSED = 20
 """Unused keys that are told; a set whose keys are words of their own would tell thousands."""
+
+MOST_COUNTED = 10_000
+"""Unused keys that are counted."""
+
+FIELD = "spec.dataset"
+EVALUATION_FIELD = "spec.dataset.evaluation"
+
+
+@dataclass(frozen=True, slots=True)
+class SetCount:
+    """How much of one of several sets is in the mix."""
+
+    uri: str
+    digest: str
+    weight: float
+    rows: int
+    """Rows that were taken."""
+    usable: int
+    """Rows that there were to take."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,24 +60,21 @@ class Dataset:
     uri: str
     digest: str
     evaluation_digest: str
-    training: tuple[Example, ...]
-    evaluation: tuple[Example, ...]
+    training: Sequence[Example]
+    evaluation: Sequence[Example]
     dropped: DropTally = field(default_factory=DropTally)
-    """Rows of both parts that could not be read."""
+    """Rows of all parts that could not be read."""
     leaked: int = 0
     """Evaluation rows that were left out because they are training rows, too."""
     unused: dict[str, int] = field(default_factory=dict)
     """Keys of rows and turns that nothing is made of, with the number of rows that have them."""
-
-    def take_rows(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-        """Hand over the training and the evaluation rows, and keep none: as text they take more than as tokens."""
-        taken = self.training, self.evaluation
-        self.training, self.evaluation = (), ()
-        return taken
+    sets: tuple[SetCount, ...] = ()
+    """The sets that are mixed, where there are several."""
 
     def __str__(self) -> str:
         """Say how many rows there are, in one line."""
         parts = [f"{len(self.training)} training rows", f"{len(self.evaluation)} held out"]
+        parts += [f"{one.rows} of {one.usable} rows of {one.uri}" for one in self.sets]
         if self.dropped.total:
             parts.append(f"{self.dropped.total} dropped: {self.dropped}")
         if self.leaked:
@@ -60,14 +85,38 @@ class Dataset:
         return ", ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """What was read from one source."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedSets:
+    """The files of a run: of its sets, in the order of the spec, and of rows of their own for evaluation."""
 
-    fetched: Fetched
-    examples: list[Example] = field(default_factory=list)
+    training: tuple[Fetched, ...]
+    evaluation: Fetched | None
+    folder: Path
+    """Where there is room for what is read."""
+
+    def digest(self, weights: Sequence[float]) -> str:
+        """Return the digest of the one set, or of those of several with their weights."""
+        if len(self.training) == 1:
+            return self.training[0].digest
+        return digest_of([[one.digest, weight] for one, weight in zip(self.training, weights, strict=True)])
+
+    @property
+    def size(self) -> int:
+        """How many bytes they have, compressed as they are."""
+        fetched = [*self.training, *([self.evaluation] if self.evaluation else [])]
+        return sum(file.path.stat().st_size for one in fetched for file in one.files)
+
+
+@dataclass(slots=True)
+class Counted:
+    """What was left over of rows that were read."""
+
     dropped: DropTally = field(default_factory=DropTally)
     unused: Counter[str] = field(default_factory=Counter)
+
+    def count(self, unused: set[str]) -> None:
+        """Count a row's unused keys."""
+        self.unused.update(unused if len(self.unused) < MOST_COUNTED else unused & self.unused.keys())
 
 
 def load_dataset(
@@ -76,114 +125,95 @@ def load_dataset(
     *,
     seed: int,
     objective: Objective = "SFT",
-    between_rows: Callable[[], None] = lambda: None,
+    between_rows: Callable[[int], None] = lambda done: None,
 ) -> Dataset:
-    """Fetch, check and split the dataset. ``between_rows`` is called now and then, and may raise to stop.
+    """Fetch, check and split the dataset. ``between_rows`` is told now and then how many rows have been read, and may
+    raise to stop.
 
     Raises BadDatasetError where a source cannot be read, too many rows cannot be used, a digest differs or nothing is
     left to train on.
     """
-    load = partial(_load, config, fetcher, objective, between_rows)
-    rows = load(config.source, config.digest, field="spec.dataset")
-    dropped, unused = rows.dropped, rows.unused
-    if config.evaluation.source is not None:
-        own = load(config.evaluation.source, config.evaluation.digest, field="spec.dataset.evaluation")
-        training, held_out = rows.examples, own.examples
-        dropped, unused = dropped + own.dropped, unused + own.unused
+    return read_sets(config, fetch_sets(config, fetcher), seed=seed, objective=objective, between_rows=between_rows)
+
+
+def fetch_sets(config: DatasetConfig, fetcher: DataFetcher) -> FetchedSets:
+    """Bring all files to the local disk. Raises BadDatasetError where one is missing, or not what its digest says."""
+    training = []
+    for field_name, one in sets_of(config):
+        training.append(_fetched(fetcher, one.source, one.digest, field_name))
+    own, evaluation = config.evaluation, None
+    if own.source is not None:
+        evaluation = _fetched(fetcher, own.source, own.digest, EVALUATION_FIELD)
+    return FetchedSets(training=tuple(training), evaluation=evaluation, folder=fetcher.folder)
+
+
+def sets_of(config: DatasetConfig) -> list[tuple[str, DatasetConfig | MixedSet]]:
+    """Return the sets to learn from, each with its field of the spec."""
+    return [(FIELD, config), *((f"{FIELD}.mix[{number}]", one) for number, one in enumerate(config.mix))]
+
+
+def read_sets(
+    config: DatasetConfig,
+    fetched: FetchedSets,
+    *,
+    seed: int,
+    objective: Objective = "SFT",
+    between_rows: Callable[[int], None] = lambda done: None,
+) -> Dataset:
+    """Read, mix and split what has been fetched; everything else is as with `load_dataset`."""
+    read = partial(_read, max_percent=config.max_dropped_percent, objective=objective, between_rows=between_rows)
+    sets, counted, counts = sets_of(config), Counted(), []
+    with ExampleWriter(fetched.folder / "examples") as writer:
+        for (field_name, one), files in zip(sets, fetched.training, strict=True):
+            counts.append(read(files, one, writer, counted, field=field_name))
+    taken = mixed(counts, [one.weight for _, one in sets], seed=seed)
+    if fetched.evaluation is not None:
+        with ExampleWriter(fetched.folder / "evaluation-examples") as own:
+            read(fetched.evaluation, config, own, counted, field=EVALUATION_FIELD)
+        training, held_out = taken, StoredExamples(own.folder)
     else:
-        training, held_out = split(rows.examples, percent=config.evaluation.split_percent or 0, seed=seed)
-    if not training:
-        raise BadDatasetError(
-            f"{rows.fetched.uri} has {len(rows.examples)} rows, which leaves none to train on; add rows or lower "
-            "spec.dataset.evaluationPercent",
-            field="spec.dataset",
-        )
-    evaluation = without_training_rows(held_out, training)
+        training, rest = split(taken, percent=config.evaluation.split_percent or 0, seed=seed)
+        held_out = StoredExamples(writer.folder, rest)
+    if not len(training):
+        _refuse_nothing(fetched.training[0].uri, sum(counts))
+    examples = StoredExamples(writer.folder, training)
+    evaluation = without_training_rows(held_out, examples)
     return Dataset(
-        uri=rows.fetched.uri,
-        digest=rows.fetched.digest,
-        evaluation_digest=digest_of([example.content() for example in evaluation]),
-        training=tuple(training),
-        evaluation=tuple(evaluation),
-        dropped=dropped,
+        uri=fetched.training[0].uri,
+        digest=fetched.digest([one.weight for _, one in sets]),
+        evaluation_digest=digest_of_items(example.content() for example in evaluation),
+        training=examples,
+        evaluation=evaluation,
+        dropped=counted.dropped,
         leaked=len(held_out) - len(evaluation),
-        unused=dict(sorted(unused.items(), key=lambda item: (-item[1], item[0]))[:MOST_UNUSED]),
+        unused=dict(sorted(counted.unused.items(), key=lambda item: (-item[1], item[0]))[:MOST_UNUSED]),
+        sets=_counts(config, fetched, counts, taken),
     )
 
 
-def split(rows: Sequence[Example], *, percent: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """Hold out ``percent`` of the rows, at least one, chosen by the seed; both parts keep the order of the rows."""
-    if percent == 0:
-        return list(rows), []
-    count = max(1, round(len(rows) * percent / 100))
-    # Not for secrets: the same seed has to choose the same rows.
-    chosen = set(random.Random(seed).sample(range(len(rows)), min(count, len(rows))))  # noqa: S311
-    training = [row for index, row in enumerate(rows) if index not in chosen]
-    held_out = [row for index, row in enumerate(rows) if index in chosen]
-    return training, held_out
-
-
-def without_training_rows(held_out: Sequence[Example], training: Sequence[Example]) -> list[Example]:
+def without_training_rows(held_out: StoredExamples, training: StoredExamples) -> StoredExamples:
     """Leave out of the evaluation what was learned by heart: it would look better than anything new.
 
     Raises BadDatasetError where nothing would be left.
     """
-    known = set(training) if held_out else set()
-    remaining = [row for row in held_out if row not in known]
+    remaining = held_out.without(training)
     if held_out and not remaining:
         raise BadDatasetError(
             f"each of the {len(held_out)} evaluation rows is a training row, too; give evaluation rows of their own, "
             "or remove duplicates from the training rows",
-            field="spec.dataset.evaluation",
+            field=EVALUATION_FIELD,
         )
     return remaining
 
 
-def read_examples(
-    fetched: Fetched,
-    config: DatasetConfig,
-    *,
-    field: str,
-    objective: Objective = "SFT",
-    between_rows: Callable[[], None] = lambda: None,
-) -> Rows:
-    """Read all rows of all files, leaving out those that cannot be used.
-
-    A format of Auto takes that of the first row that has one for all of them.
-    Raises BadDatasetError where a file as a whole cannot be read, or nothing is in them.
-    """
-    rows, reading = Rows(fetched), READINGS[objective]
-    format_name: str = config.format
-    for file in fetched.files:
-        for position, record in read_records(file, config.file_type, field=field):
-            if (len(rows.examples) + rows.dropped.total) % ROWS_AT_A_TIME == 0:
-                between_rows()
-            place = f"{file.uri} {position}"
-            try:
-                if isinstance(record, UnusableRowError):
-                    raise record
-                row = with_columns(record, config.columns)
-                if format_name == "Auto":
-                    format_name = reading.detect(row)
-                rows.examples.append(reading.convert(row, format_name, place=place))
-                rows.unused.update(reading.unused(row, format_name))
-            except UnusableRowError as error:
-                rows.dropped.add(place, error)
-    if not rows.examples and not rows.dropped.total:
-        raise BadDatasetError(f"{fetched.uri} has no rows; put one JSON object on each line", field=field)
-    return rows
+def _refuse_nothing(uri: str, rows: int) -> NoReturn:
+    raise BadDatasetError(
+        f"{uri} has {rows} rows, which leaves none to train on; add rows or lower spec.dataset.evaluationPercent",
+        field=FIELD,
+    )
 
 
-def _load(
-    config: DatasetConfig,
-    fetcher: DataFetcher,
-    objective: Objective,
-    between_rows: Callable[[], None],
-    source: DataSource,
-    digest: str | None,
-    *,
-    field: str,
-) -> Rows:
+def _fetched(fetcher: DataFetcher, source: DataSource, digest: str | None, field: str) -> Fetched:
     fetched = fetcher.fetch(source, field=field)
     if digest is not None and digest != fetched.digest:
         raise BadDatasetError(
@@ -191,12 +221,75 @@ def _load(
             "between; correct the digest, or wait for the operator to see the change",
             field=field,
         )
-    rows = read_examples(fetched, config, field=field, objective=objective, between_rows=between_rows)
+    return fetched
+
+
+def _counts(config: DatasetConfig, fetched: FetchedSets, usable: Sequence[int], taken: Numbers) -> tuple[SetCount, ...]:
+    """Return how much of each set is in a mix, None of them where there is no mix."""
+    if not config.mix:
+        return ()
+    ends = np.cumsum(usable)
+    rows = np.diff(np.searchsorted(np.sort(taken), ends), prepend=0).tolist()
+    sets = zip(fetched.training, sets_of(config), rows, usable, strict=True)
+    return tuple(SetCount(files.uri, files.digest, one.weight, count, of) for files, (_, one), count, of in sets)
+
+
+def _read(
+    fetched: Fetched,
+    shape: RowShape,
+    writer: ExampleWriter,
+    counted: Counted,
+    *,
+    max_percent: int,
+    field: str,
+    objective: Objective,
+    between_rows: Callable[[int], None],
+) -> int:
+    """Read all rows of all files, leaving out those that cannot be used; return how many can.
+
+    A format of Auto takes that of the first row that has one for all of them.
+    Raises BadDatasetError where a file as a whole cannot be read, too many rows can't be used, or nothing is in them.
+    """
+    reader, before, dropped = _Reader(shape, READINGS[objective], writer, counted), writer.count, DropTally()
+    for file in fetched.files:
+        for position, record in read_records(file, shape.file_type, field=field):
+            if (writer.count - before + dropped.total) % ROWS_AT_A_TIME == 0:
+                between_rows(writer.count + counted.dropped.total + dropped.total)
+            place = f"{file.uri} {position}"
+            try:
+                reader.add(record, place)
+            except UnusableRowError as error:
+                dropped.add(place, error)
+    rows = writer.count - before
+    if not rows and not dropped.total:
+        raise BadDatasetError(f"{fetched.uri} has no rows; put one JSON object on each line", field=field)
     check_limit(
-        rows.dropped,
-        len(rows.examples) + rows.dropped.total,
-        max_percent=config.max_dropped_percent,
+        dropped,
+        rows + dropped.total,
+        max_percent=max_percent,
         field=field,
         fix="Mend or remove the rows, or set spec.dataset.format or fileType to what they are",
     )
+    counted.dropped += dropped
     return rows
+
+
+class _Reader:
+    """Makes examples of the records of one set."""
+
+    def __init__(self, shape: RowShape, reading: Reading, writer: ExampleWriter, counted: Counted) -> None:
+        self._columns = shape.columns
+        self._format: str = shape.format
+        self._reading = reading
+        self._writer = writer
+        self._counted = counted
+
+    def add(self, record: Record | UnusableRowError, place: str) -> None:
+        """Write the example that a record is. Raises UnusableRowError."""
+        if isinstance(record, UnusableRowError):
+            raise record
+        row = with_columns(record, self._columns)
+        if self._format == "Auto":
+            self._format = self._reading.detect(row)
+        self._writer.add(self._reading.convert(row, self._format, place=place))
+        self._counted.count(self._reading.unused(row, self._format))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ from graft_trainer.data.rows import Span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+CHARACTERS_AT_ONCE = 1 << 20
+"""Of texts that are tokenized together: what the tokenizer tells about each token takes a hundred times the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,9 @@ class Encoder:
 
     def encode(self, texts: Sequence[tuple[str, Sequence[Span]]]) -> list[Encoded]:
         """Tokenize texts with the spans of characters that are learned of them."""
+        return [encoded for group in _groups(texts) for encoded in self._encoded(group)]
+
+    def _encoded(self, texts: Sequence[tuple[str, Sequence[Span]]]) -> list[Encoded]:
         encodings = self._backend.encode_batch([text for text, _ in texts], add_special_tokens=False)
         return [
             self._in_segments(text, spans)
@@ -89,6 +95,18 @@ class Encoder:
                 yield from self._escaped[ord(part) - FIRST_ESCAPE]
             elif part:
                 yield from self._backend.encode(part, add_special_tokens=False).ids
+
+
+def _groups(texts: Sequence[tuple[str, Sequence[Span]]]) -> Iterator[Sequence[tuple[str, Sequence[Span]]]]:
+    """Cut texts into groups of so many characters at most, or of one that is longer."""
+    start = characters = 0
+    for position, (text, _) in enumerate(texts):
+        if characters and characters + len(text) > CHARACTERS_AT_ONCE:
+            yield texts[start:position]
+            start, characters = position, 0
+        characters += len(text)
+    if start < len(texts):
+        yield texts[start:]
 
 
 def _token_span(span: Span, text: str, encoding: Any) -> Span:

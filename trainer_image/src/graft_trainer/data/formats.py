@@ -65,9 +65,8 @@ def detect_format(record: Record) -> str:
     _check_preferences(record)
     raise UnusableRowError(
         DropReason.WRONG_KEYS,
-        f"cannot tell the format from the keys {sorted(map(str, record))}; expected messages, conversations, "
-        "instruction and output, prompt and completion, question and answer, or text; spec.dataset.columns can map "
-        "others to these",
+        f"cannot tell the format from the keys {sorted(map(str, record))}; name them in spec.dataset.columns: as "
+        "prompt and completion, instruction and output, question and answer, messages, conversations, or text",
     )
 
 
@@ -103,7 +102,9 @@ def check_is_text(record: Record) -> None:
     """Refuse rows with pictures or sounds. Raises UnusableRowError."""
     media = next((key for key in MEDIA if record.get(key)), None)
     if media is not None:
-        raise UnusableRowError(DropReason.NOT_TEXT, f"{media} is no text, and only text can be learned")
+        raise UnusableRowError(
+            DropReason.NOT_TEXT, f"{media} is no text, and only text can be learned; give rows of text"
+        )
 
 
 def _check_preferences(record: Record) -> None:

@@ -8,30 +8,23 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
-from itertools import islice
+from functools import partial
 from typing import TYPE_CHECKING
 
 from graft_trainer.data.answers import Piece, answer_text, pieces_of
 from graft_trainer.data.chat_template import SOME_DAY, ChatTemplate
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
-from graft_trainer.data.dropped_rows import DropReason, DropTally, UnusableRowError, check_limit
 from graft_trainer.data.encoding import Encoded, Encoder
-from graft_trainer.data.rows import AnyExample, RenderedRows, Row, Span, samples_of
-from graft_trainer.outcome import BadDatasetError, BaseMismatchError
+from graft_trainer.data.rows import Row, Span
+from graft_trainer.outcome import BaseMismatchError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
-
-MAX_TRUNCATED_SHARE = 0.25
-"""More rows than this cut short means that the model would learn not to finish its answers."""
-
-BATCH = 500
-"""Examples that are tokenized together."""
 
 
 class Renderer:
@@ -59,9 +52,22 @@ class Renderer:
         self.template = ChatTemplate(tokenizer, today=today)
         self.encoder = Encoder(tokenizer, self.template)
         self._stops = stops or frozenset({tokenizer.eos_token_id})
+        self._today = today
         self._vocabulary = vocabulary
         self.learns_prompts = learns_prompts
         self._told = False
+
+    def __reduce__(self) -> tuple[Callable[[], Renderer], tuple[()]]:
+        """Tell another process of this program how to make the same renderer."""
+        make = partial(
+            Renderer,
+            self.tokenizer,
+            stops=self._stops,
+            today=self._today,
+            vocabulary=self._vocabulary,
+            learns_prompts=self.learns_prompts,
+        )
+        return make, ()
 
     def pieces(self, example: Example) -> list[Piece]:
         """Return the texts to train on of an example. Raises UnusableRowError."""
@@ -154,113 +160,6 @@ class Renderer:
             )
 
 
-@dataclass(slots=True)
-class _Usable:
-    """What has been rendered so far."""
-
-    examples: list[Example] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    dropped: DropTally = field(default_factory=DropTally)
-    masked: int = 0
-    learns_prompts: bool = False
-
-    def add(self, example: Example, pieces: Sequence[Piece], rows: Sequence[Row], max_length: int) -> None:
-        """Take the rows of an example that something is learned from."""
-        used = [(piece, row) for piece, row in zip(pieces, rows, strict=True) if not row.fully_masked]
-        if not used:
-            message = f"no token of an answer is among the first {max_length} tokens"
-            self.dropped.add(example.place, UnusableRowError(DropReason.FULLY_MASKED, message))
-            return
-        for piece, row in used:
-            self.rows.append(row)
-            self.examples.append(_until(example, piece.turns))
-        if isinstance(example, Conversation) and not self.learns_prompts:
-            self.masked += sum(message.role == "assistant" for message in example.messages)
-            self.masked -= sum(len(row.answers) for _, row in used)
-
-
-def render_rows(
-    examples: Sequence[Example],
-    renderer: Renderer,
-    *,
-    max_length: int,
-    max_dropped_percent: int,
-    between_batches: Callable[[int], None] = lambda done: None,
-) -> RenderedRows:
-    """Render every example, leaving out those that cannot be learned from.
-
-    ``between_batches`` is told how many examples are done, and may raise to stop.
-    Raises BadDatasetError where too many are left out or truncated, or the base has no chat template.
-    """
-    usable = _Usable(learns_prompts=renderer.learns_prompts)
-    for batch in rendered_batches(examples, renderer, renderer.pieces, usable.dropped, max_length):
-        for example, pieces, rows in batch:
-            usable.add(example, pieces, rows, max_length)
-        between_batches(len(usable.rows) + usable.dropped.total)
-    check_limits(usable.dropped, usable.rows, max_length, max_dropped_percent)
-    return RenderedRows(
-        rows=tuple(usable.rows),
-        examples=tuple(usable.examples),
-        truncated=sum(row.truncated for row in usable.rows),
-        dropped=usable.dropped,
-        samples=samples_of(usable.examples, usable.rows, renderer.tokenizer),
-        masked_answers=usable.masked,
-    )
-
-
-def rendered_batches(
-    examples: Sequence[AnyExample],
-    renderer: Renderer,
-    pieces_of: Callable[[AnyExample], list[Piece]],
-    dropped: DropTally,
-    max_length: int,
-) -> Iterator[list[tuple[AnyExample, list[Piece], list[Row]]]]:
-    """Yield batches of examples, each with its pieces and their rows; what can't be rendered goes to ``dropped``."""
-    for batch in batches(examples, BATCH):
-        known: list[AnyExample] = []
-        pieces: list[list[Piece]] = []
-        for example in batch:
-            try:
-                pieces.append(pieces_of(example))
-            except UnusableRowError as error:
-                dropped.add(example.place, error)
-            else:
-                known.append(example)
-        yield list(zip(known, pieces, renderer.rows(known, pieces, max_length), strict=True))
-
-
 def prompt_token_ids(prompt: Conversation, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Render the turns so far and open the assistant's next one, as a server does for a chat request."""
     return Renderer(tokenizer).prompt_ids(prompt)
-
-
-def batches(examples: Sequence[AnyExample], size: int) -> Iterator[list[AnyExample]]:
-    """Cut examples into lists of ``size``."""
-    remaining = iter(examples)
-    while batch := list(islice(remaining, size)):
-        yield batch
-
-
-def _until(example: Example, turns: int) -> Example:
-    """Return an example up to one of its turns."""
-    if isinstance(example, Text) or turns == len(example.messages):
-        return example
-    return Conversation(example.messages[:turns], example.tools, example.place)
-
-
-def check_limits(dropped: DropTally, rows: Sequence[Row], max_length: int, max_dropped_percent: int) -> None:
-    """Raise BadDatasetError where too many rows are left out or cut short."""
-    masked = dropped.counts[DropReason.FULLY_MASKED]
-    total = len(rows) + dropped.total
-    if masked * 2 >= dropped.total:
-        fault, fix = "spec.training.maxSequenceLength", "Raise spec.training.maxSequenceLength or shorten the prompts"
-    else:
-        fault, fix = "spec.dataset", "Change the rows to turns that the base's chat template knows"
-    check_limit(dropped, total, max_percent=max_dropped_percent, field=fault, fix=fix)
-    truncated = sum(row.truncated for row in rows)
-    if truncated > MAX_TRUNCATED_SHARE * total:
-        raise BadDatasetError(
-            f"{truncated} of {total} rows are longer than {max_length} tokens and would lose the end of "
-            "their answers; raise spec.training.maxSequenceLength or shorten the rows",
-            field="spec.training.maxSequenceLength",
-        )

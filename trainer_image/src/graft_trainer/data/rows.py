@@ -113,8 +113,8 @@ class RenderedRows:
     ``examples`` are those that ``rows`` were rendered from, in the same order; ``truncated`` of them lost their end.
     """
 
-    rows: tuple[Row, ...]
-    examples: tuple[Example, ...]
+    rows: Sequence[Row]
+    examples: Sequence[Example]
     truncated: int
     dropped: DropTally
     samples: tuple[Sample, ...]
@@ -152,4 +152,4 @@ def samples_of(
 def spread(examples: Sequence[AnyExample], rows: Sequence[AnyRow]) -> list[tuple[AnyExample, AnyRow]]:
     """Return SAMPLES examples from all over the dataset, with their rows."""
     step = max(1, len(rows) // SAMPLES)
-    return list(zip(examples, rows, strict=True))[::step][:SAMPLES]
+    return [(examples[number], rows[number]) for number in range(0, len(rows), step)[:SAMPLES]]

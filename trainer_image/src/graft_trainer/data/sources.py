@@ -13,8 +13,8 @@ from graft_registry.documents import HuggingFaceSource
 from graft_registry.errors import Forbidden, NoSuchBucket, NotFound, Unavailable
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.source_files import SourceError, SourceProblem
-from graft_trainer.config import DataSource, FileSource, HubSource, S3Source
 from graft_trainer.data.record_files import DataFile
+from graft_trainer.dataset_config import DataSource, FileSource, HubSource, S3Source
 from graft_trainer.outcome import BadDatasetError
 
 
@@ -35,7 +35,7 @@ class DataFetcher:
 
     def __init__(self, registry: RegistryConfig, folder: Path) -> None:
         self._registry = registry
-        self._folder = folder
+        self.folder = folder
 
     def fetch(self, source: DataSource, *, field: str) -> Fetched:
         """Return the source's files, downloading them where they are remote.
@@ -45,7 +45,7 @@ class DataFetcher:
         if source.s3 is not None:
             return self._fetch_objects(source.s3, field)
         if source.hugging_face is not None:
-            return fetch_from_hub(source.hugging_face, self._folder / field, os.environ, field=f"{field}.huggingFace")
+            return fetch_from_hub(source.hugging_face, self.folder / field, os.environ, field=f"{field}.huggingFace")
         assert source.file is not None
         try:
             return _mounted(source.file, field)
@@ -58,7 +58,7 @@ class DataFetcher:
     def _fetch_objects(self, source: S3Source, field: str) -> Fetched:
         config, key = self._registry.for_uri(source.uri)
         try:
-            return self._download(ObjectStore(config), key, source.uri, self._folder / field, f"{field}.s3.uri")
+            return self._download(ObjectStore(config), key, source.uri, self.folder / field, f"{field}.s3.uri")
         except (NotFound, NoSuchBucket) as error:
             raise BadDatasetError(
                 f"{source.uri} does not exist; check bucket and key", field=f"{field}.s3.uri"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
@@ -32,9 +32,9 @@ def preference_features(row: PreferenceRow) -> dict[str, Any]:
     return {"answers": [_features(row), _features(row.other)], WANTED: row.wanted}
 
 
-def preference_rows(rows: Sequence[Row]) -> list[PreferenceRow]:
+def preference_rows(rows: Sequence[Row]) -> Sequence[PreferenceRow]:
     """Return the rows, all of which are preferences, as such."""
-    return [row for row in rows if isinstance(row, PreferenceRow)]
+    return cast("Sequence[PreferenceRow]", rows)
 
 
 def _features(row: Row) -> dict[str, list[int]]:

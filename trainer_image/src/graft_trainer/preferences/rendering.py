@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
+from typing import overload
 
 from graft_trainer.data.answers import Piece
 from graft_trainer.data.conversation import Conversation, Example, Labelled, Pair, Preference
-from graft_trainer.data.dropped_rows import DropReason, DropTally, UnusableRowError
-from graft_trainer.data.rendering import Renderer, check_limits, rendered_batches
+from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import PreferenceRow, RenderedRows, Row, Sample, segments, spread
+from graft_trainer.row_files.rendering import RenderedBatch, check_limits, collect, rendered, rows_folder
+from graft_trainer.row_files.tokens import RenderedExamples, RenderedRow, StoredRows
 
 
 def render_preferences(
@@ -18,25 +21,57 @@ def render_preferences(
     *,
     max_length: int,
     max_dropped_percent: int,
+    folder: Path | None = None,
+    processes: int = 1,
     between_batches: Callable[[int], None] = lambda done: None,
 ) -> RenderedRows:
     """Render every preference, leaving out those of which an answer can't be judged.
 
-    ``between_batches`` is told how many examples are done, and may raise to stop.
+    Everything else is as with `render_rows`.
     Raises BadDatasetError where too many are left out or truncated, or the base has no chat template.
     """
-    usable = _Usable(max_length)
+    paired = bool(examples) and isinstance(examples[0], Pair)
+    with rows_folder(folder) as place:
+        collected = collect(
+            render_preference_batch,
+            examples,
+            renderer,
+            place,
+            max_length=max_length,
+            processes=processes,
+            between_batches=between_batches,
+        )
+        rows = StoredPreferences(collected.rows, paired=paired, max_length=max_length)
+        check_limits(collected, len(rows), max_length, max_dropped_percent)
+        used = RenderedExamples(collected.rows, examples, rows_of_each=rows.rows_of_each)
+        samples = _samples(used, rows, renderer)
+    return RenderedRows(
+        rows=rows, examples=used, truncated=collected.truncated, dropped=collected.dropped, samples=samples
+    )
+
+
+def render_preference_batch(
+    examples: Sequence[Example], first: int, renderer: Renderer, max_length: int
+) -> RenderedBatch:
+    """Render some preferences: those whose answers differ within the limit."""
+    batch = RenderedBatch(len(examples))
     preferences = [example for example in examples if isinstance(example, Preference)]
 
     def pieces_of(example: Preference) -> list[Piece]:
         return [_piece(answered, renderer) for answered in answers_of(example)]
 
-    for batch in rendered_batches(preferences, renderer, pieces_of, usable.dropped, max_length):
-        for example, _, rows in batch:
-            usable.add(example, rows)
-        between_batches(len(usable.rows) + usable.dropped.total)
-    check_limits(usable.dropped, usable.rows, max_length, max_dropped_percent)
-    return usable.rendered(renderer)
+    for number, example, _, rows in rendered(preferences, first, renderer, pieces_of, batch, max_length):
+        if any(row.fully_masked for row in rows):
+            batch.drop(example, f"no token of an answer is among the first {max_length} tokens")
+        elif len(rows) == 2 and rows[0].tokens == rows[1].tokens:
+            batch.drop(example, f"chosen and rejected begin with the same {max_length} tokens")
+        else:
+            truncated = any(row.truncated for row in rows)
+            rows[0] = Row(rows[0].tokens, rows[0].answers, truncated)
+            wanted = not isinstance(example, Labelled) or example.wanted
+            batch.rows += [RenderedRow(row, number, len(example.messages), wanted) for row in rows]
+            batch.truncated += truncated
+    return batch
 
 
 def answers_of(example: Preference) -> list[Conversation]:
@@ -57,52 +92,44 @@ def mismatched(row: Row, other: Row, max_length: int) -> Row:
     return Row(tokens[:max_length], tuple((start, end) for start, end in moved if start < end))
 
 
-@dataclass(slots=True)
-class _Usable:
-    """What has been rendered so far: the answers of each example."""
+class StoredPreferences(Sequence[PreferenceRow]):
+    """The rows of preferences, each with what it is compared with: two rows of each pair, one of each labelled answer.
 
-    max_length: int
-    examples: list[Preference] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    others: list[Row] = field(default_factory=list)
-    dropped: DropTally = field(default_factory=DropTally)
+    A labelled answer's other row is its prompt with the answer of the next.
+    """
 
-    def add(self, example: Preference, rows: Sequence[Row]) -> None:
-        """Take the rows of an example whose answers differ within the limit."""
-        if any(row.fully_masked for row in rows):
-            self._drop(example, f"no token of an answer is among the first {self.max_length} tokens")
-        elif len(rows) == 2 and rows[0].tokens == rows[1].tokens:
-            self._drop(example, f"chosen and rejected begin with the same {self.max_length} tokens")
+    def __init__(self, rows: StoredRows, *, paired: bool, max_length: int) -> None:
+        self._rows = rows
+        self._paired = paired
+        self._max_length = max_length
+
+    @property
+    def rows_of_each(self) -> int:
+        """How many rows are stored of each preference."""
+        return 2 if self._paired else 1
+
+    def __len__(self) -> int:
+        """Return the number of preferences."""
+        return len(self._rows) // self.rows_of_each
+
+    @overload
+    def __getitem__(self, index: int) -> PreferenceRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[PreferenceRow]: ...
+
+    def __getitem__(self, index: int | slice) -> PreferenceRow | list[PreferenceRow]:
+        """Read one preference, or some of them."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        stored = self._rows.rendered(number * self.rows_of_each)
+        row = stored.row
+        if self._paired:
+            other = self._rows[number * 2 + 1]
         else:
-            truncated = any(row.truncated for row in rows)
-            self.rows.append(Row(rows[0].tokens, rows[0].answers, truncated))
-            self.others.append(rows[-1])
-            self.examples.append(example)
-
-    def rendered(self, renderer: Renderer) -> RenderedRows:
-        """Return all rows, each with what it is compared with."""
-        rows = tuple(
-            PreferenceRow(
-                row.tokens, row.answers, row.truncated, other=self._other(position), wanted=_is_wanted(example)
-            )
-            for position, (example, row) in enumerate(zip(self.examples, self.rows, strict=True))
-        )
-        return RenderedRows(
-            rows=rows,
-            examples=tuple(self.examples),
-            truncated=sum(row.truncated for row in rows),
-            dropped=self.dropped,
-            samples=_samples(self.examples, rows, renderer),
-        )
-
-    def _other(self, position: int) -> Row:
-        """Return the rejected answer, or the prompt of a labelled one with the answer of the row after it."""
-        if isinstance(self.examples[position], Pair):
-            return self.others[position]
-        return mismatched(self.rows[position], self.rows[(position + 1) % len(self.rows)], self.max_length)
-
-    def _drop(self, example: Preference, message: str) -> None:
-        self.dropped.add(example.place, UnusableRowError(DropReason.FULLY_MASKED, message))
+            other = mismatched(row, self._rows[(number + 1) % len(self)], self._max_length)
+        return PreferenceRow(row.tokens, row.answers, row.truncated, other=other, wanted=stored.wanted)
 
 
 def _piece(answered: Conversation, renderer: Renderer) -> Piece:
@@ -117,11 +144,7 @@ def _piece(answered: Conversation, renderer: Renderer) -> Piece:
     return pieces[0]
 
 
-def _is_wanted(example: Preference) -> bool:
-    return not isinstance(example, Labelled) or example.wanted
-
-
-def _samples(examples: Sequence[Preference], rows: Sequence[PreferenceRow], renderer: Renderer) -> tuple[Sample, ...]:
+def _samples(examples: Sequence[Example], rows: Sequence[PreferenceRow], renderer: Renderer) -> tuple[Sample, ...]:
     """Show a few rows from all over the dataset: both answers of a pair, or one with its label."""
     samples: list[Sample] = []
     for example, row in spread(examples, rows):

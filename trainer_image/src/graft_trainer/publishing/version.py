@@ -19,6 +19,7 @@ from graft_registry.documents import (
     GoldenPrompt,
     MergeRecord,
     Metrics,
+    MixedSet,
     Probe,
     VersionDraft,
     VersionManifest,
@@ -30,11 +31,11 @@ from graft_trainer.data.rows import RenderedRows
 from graft_trainer.judging.evaluation import Comparison
 from graft_trainer.methods.rehearsal import AdapterPlan
 from graft_trainer.preferences.scores import PreferenceScores
+from graft_trainer.progress import ProgressWriter
 from graft_trainer.publishing.model_card import model_card
 from graft_trainer.publishing.report import AnsweredQuestion, ReportInputs, report_page
 from graft_trainer.training.checkpoint import ADAPTER_FILES
 from graft_trainer.training.loop import FinishedTraining
-from graft_trainer.training.progress import ProgressWriter
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers", "numpy")
 
@@ -224,6 +225,10 @@ def _dataset_record(adapter: TrainedAdapter) -> DatasetRecord:
         dropped_by_reason=dropped.by_reason(),
         leaked=dataset.leaked,
         unused_keys=dataset.unused,
+        sets=tuple(
+            MixedSet(uri=one.uri, digest=one.digest, weight=f"{one.weight:g}", rows=one.rows, usable=one.usable)
+            for one in dataset.sets
+        ),
         truncated=training.truncated + evaluation.truncated,
         fully_masked=training.fully_masked + evaluation.fully_masked,
         masked_answers=training.masked_answers + evaluation.masked_answers,

@@ -26,6 +26,7 @@ from graft_trainer.methods.table import Method
 from graft_trainer.preemption import PreemptionNotice
 from graft_trainer.preferences.reference import Reference
 from graft_trainer.preferences.trainer import PreferenceTrainer, ShiftedPreferenceTrainer
+from graft_trainer.progress import ProgressWriter
 from graft_trainer.training.batching import batching
 from graft_trainer.training.best_adapter import BestAdapterCallback
 from graft_trainer.training.checkpoint import (
@@ -42,7 +43,7 @@ from graft_trainer.training.history import TrainingHistory, history_of
 from graft_trainer.training.optimizer import lora_plus_optimizer, optimizer_name
 from graft_trainer.training.packed_batches import check_rows_are_kept_apart
 from graft_trainer.training.plateau import late_improvement
-from graft_trainer.training.progress import ProgressCallback, ProgressWriter
+from graft_trainer.training.progress import ProgressCallback
 from graft_trainer.training.token_count import TokenCountingTrainer
 from graft_trainer.workers.distributed import STEP_TIMEOUT, Workers
 

@@ -4,37 +4,74 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from graft_trainer.data.rows import IGNORED, Row
+from graft_trainer.row_files.tokens import StoredRows
 
 Features = dict[str, list[int]]
 
 
-def pack(rows: Sequence[Row], *, max_length: int) -> list[list[Row]]:
+class PackedRows(Sequence[list[Row]]):
+    """Groups of rows, each of which becomes one sequence. Only their numbers are held."""
+
+    def __init__(self, rows: Sequence[Row], members: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        self._rows = rows
+        self._members = members
+        self._ends = ends
+
+    def __len__(self) -> int:
+        """Return the number of groups."""
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> list[Row]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[list[Row]]: ...
+
+    def __getitem__(self, index: int | slice) -> list[Row] | list[list[Row]]:
+        """Return the rows of one group, or of some of them."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        group = range(len(self))[index]
+        start = self._ends[group - 1] if group else 0
+        return [self._rows[number] for number in self._members[start : self._ends[group]].tolist()]
+
+
+def pack(rows: Sequence[Row], *, max_length: int) -> PackedRows:
     """Put rows together so that each group has at most ``max_length`` tokens: best fit, the longest rows first.
 
     Best-fit decreasing needs at most 11/9 of the fewest groups possible (Johnson 1974). Equal rows give equal groups.
     """
-    groups: list[list[Row]] = []
+    lengths = rows.lengths() if isinstance(rows, StoredRows) else np.array([len(row) for row in rows], dtype=np.int64)
+    order = np.argsort(-lengths, kind="stable")
+    group_of = np.empty(len(order), dtype=np.int64)
     by_space: dict[int, list[int]] = {}
     spaces: list[int] = []  # the keys of by_space, ascending
-    for row in sorted(rows, key=len, reverse=True):
-        length = len(row)
+    groups = 0
+    for position, number in enumerate(order):
+        length = int(lengths[number])
         fitting = bisect_left(spaces, length)
         if fitting == len(spaces):
-            groups.append([])
-            index, space = len(groups) - 1, max_length
+            index, space = groups, max_length
+            groups += 1
         else:
             space = spaces[fitting]
             index = by_space[space].pop()
             if not by_space[space]:
                 del by_space[space], spaces[fitting]
-        groups[index].append(row)
+        group_of[position] = index
         if space > length:
             if space - length not in by_space:
                 insort(spaces, space - length)
             by_space.setdefault(space - length, []).append(index)
-    return groups
+    # Within a group the rows keep the order in which they were put there.
+    members = order[np.argsort(group_of, kind="stable")]
+    return PackedRows(rows, members, np.cumsum(np.bincount(group_of, minlength=groups)))
 
 
 def packed_features(rows: Sequence[Row]) -> Features:

@@ -81,15 +81,21 @@ class Workers:
 
     def await_outcome(self, between: Callable[[], None]) -> Outcome:
         """Return what the first worker announces. ``between`` is called all the while and may raise to stop waiting."""
+        self.meet_patiently(between)
+        box: list[Any] = [None]
+        dist.broadcast_object_list(box, src=0, group=self._group)
+        outcome: Outcome = box[0]
+        return outcome
+
+    def meet_patiently(self, between: Callable[[], None]) -> None:
+        """Wait until all workers are here. ``between`` is called all the while and may raise to stop waiting."""
+        if self._group is None:
+            return
         arrival = dist.barrier(group=self._group, async_op=True)
         while not arrival.is_completed():
             between()
             time.sleep(POLL_SECONDS)
         arrival.wait()
-        box: list[Any] = [None]
-        dist.broadcast_object_list(box, src=0, group=self._group)
-        outcome: Outcome = box[0]
-        return outcome
 
     def meet(self) -> None:
         """Wait until all workers are here."""

@@ -74,6 +74,10 @@ def dataset_inputs(dataset: Dataset) -> dict[str, Any]:
         del inputs["fileType"]
     if not dataset.columns:
         del inputs["columns"]
+    del inputs["mix"]
+    inputs.pop("weight", None)
+    if dataset.mix:
+        inputs |= {"weight": dataset.effective_weight, "mix": [one.to_wire() for one in dataset.mix]}
     return inputs
 
 
@@ -166,9 +170,9 @@ def in_mode(spec: LoraAdapterSpec, mode: ServedMode) -> LoraAdapterSpec:
     return spec.model_copy(update={"serving": spec.serving.model_copy(update={"mode": mode})})
 
 
-def _without_digests(source: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _without_digests(value) if isinstance(value, dict) else value
-        for name, value in source.items()
-        if name != "digest"
-    }
+def _without_digests(source: Any) -> Any:
+    if isinstance(source, list):
+        return [_without_digests(item) for item in source]
+    if isinstance(source, dict):
+        return {name: _without_digests(value) for name, value in source.items() if name != "digest"}
+    return source

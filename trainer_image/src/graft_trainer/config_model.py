@@ -1,0 +1,31 @@
+"""What all parts of the run document have in common: strictness, spelling, and how numbers are written."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+NUMBER_PATTERN = re.compile(r"\d+(\.\d+)?([eE][-+]?\d+)?")
+
+
+def parse_number_string(value: Any) -> float:
+    """Read a non-negative number that is written as a string, such as ``"2e-4"``.
+
+    The API has no floats: JSON and YAML tools change their spelling, which would change the recipe digest.
+    """
+    if not isinstance(value, str) or not NUMBER_PATTERN.fullmatch(value):
+        raise ValueError('must be a number in quotes, such as "2e-4"')
+    return float(value)
+
+
+NumberString = Annotated[float, BeforeValidator(parse_number_string)]
+Ratio = Annotated[NumberString, Field(ge=0.0, le=1.0)]
+
+
+class ConfigModel(BaseModel):
+    """A part of the run document: a key that the trainer does not know, or a value of the wrong type, is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)

@@ -1,0 +1,247 @@
+"""Rows as tokens in the registry, so that whoever would prepare the same begins at once.
+
+That is the next pod of a run, its other workers, and the next run with other hyperparameters. What is missing or
+damaged there is prepared anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from graft_registry.digests import digest_of
+from graft_registry.documents import BaseManifest
+from graft_registry.errors import RegistryError
+from graft_registry.prepared_rows import PreparedRowsStore
+from graft_registry.s3.store import ObjectStore
+from graft_trainer.base import day_of
+from graft_trainer.config import RunConfig
+from graft_trainer.data.conversation import Example, Pair
+from graft_trainer.data.dataset import Dataset, FetchedSets, SetCount, sets_of
+from graft_trainer.data.dropped_rows import DropTally
+from graft_trainer.data.rows import RenderedRows, Row, Sample
+from graft_trainer.preferences.rendering import StoredPreferences
+from graft_trainer.row_files.examples import StoredExamples, store_examples
+from graft_trainer.row_files.tokens import StoredRows
+
+logger = logging.getLogger(__name__)
+
+RENDERING: Final = 1
+"""Raised when a change of ours makes other tokens of the same rows."""
+
+WORTH_KEEPING: Final = 16 << 20
+"""Bytes of files from which on their rows are kept: fewer are read and rendered in the time of a download."""
+
+KEPT: Final = 2
+"""Preparations that are kept of an adapter: the newest, and the one before, to which a spec may go back."""
+
+TRAINING, EVALUATION, QUESTIONS = "training", "evaluation", "questions"
+"""Folders of rows, and of the examples that questions are made of."""
+FACTS_FILE: Final = "facts.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartFacts:
+    """What is known of rendered rows beside themselves."""
+
+    truncated: int
+    dropped: DropTally
+    samples: tuple[Sample, ...]
+    masked_answers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a dataset and its rows beside themselves."""
+
+    uri: str
+    digest: str
+    evaluation_digest: str
+    dropped: DropTally
+    leaked: int
+    unused: dict[str, int]
+    sets: tuple[SetCount, ...]
+    paired: bool
+    """Whether the rows are of pairs, for an objective that compares."""
+    training: PartFacts
+    evaluation: PartFacts
+
+
+FACTS: Final = TypeAdapter(Facts)
+
+PreparedRows = tuple[Dataset, RenderedRows, RenderedRows]
+"""A dataset with its training and evaluation rows."""
+
+
+class KeptRows:
+    """The rows of one preparation in the registry."""
+
+    def __init__(self, store: PreparedRowsStore, digest: str, config: RunConfig) -> None:
+        self._store = store
+        self._digest = digest
+        self._compares = config.training.objective != "SFT"
+        self._max_length = config.training.max_sequence_length
+
+    def exist(self) -> bool:
+        """Whether there seem to be some."""
+        try:
+            return self._store.has(self._digest)
+        except RegistryError as error:
+            logger.warning("nobody knows whether prepared rows are kept: %s", error)
+            return False
+
+    def restore(self, folder: Path) -> PreparedRows | None:
+        """Bring them into ``folder``; None where there are none that can be used."""
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            if not self._store.restore(self._digest, folder):
+                return None
+            rows = self._read(folder)
+        except RegistryError as error:
+            logger.warning("prepared rows were not fetched: %s", error)
+            return None
+        except (OSError, EOFError, ValidationError, ValueError) as error:
+            logger.warning("prepared rows can't be used, and are made anew: %s", error)
+            return None
+        logger.info("rows are prepared already: %d to train on, %d held out", len(rows[1].rows), len(rows[2].rows))
+        return rows
+
+    def keep(self, folder: Path, dataset: Dataset, training: RenderedRows, evaluation: RenderedRows) -> bool:
+        """Store what was prepared in ``folder``; whether it is there then. Without it a run goes on all the same."""
+        examples = asked(training, evaluation)
+        store_examples(examples, folder / QUESTIONS)
+        facts = Facts(
+            uri=dataset.uri,
+            digest=dataset.digest,
+            evaluation_digest=dataset.evaluation_digest,
+            dropped=dataset.dropped,
+            leaked=dataset.leaked,
+            unused=dataset.unused,
+            sets=dataset.sets,
+            paired=isinstance(examples[0], Pair),
+            training=_facts(training),
+            evaluation=_facts(evaluation),
+        )
+        (folder / FACTS_FILE).write_bytes(FACTS.dump_json(facts))
+        if not evaluation.rows:
+            shutil.rmtree(folder / EVALUATION, ignore_errors=True)
+        try:
+            self._store.save(self._digest, folder)
+            self._store.prune(KEPT)
+        except RegistryError as error:
+            logger.warning("prepared rows are not kept: %s", error)
+            return False
+        logger.info("prepared rows are kept for the next run")
+        return True
+
+    def _read(self, folder: Path) -> PreparedRows:
+        facts = FACTS.validate_json((folder / FACTS_FILE).read_bytes())
+        training = self._part(folder / TRAINING, facts.training, facts.paired)
+        evaluation = self._part(folder / EVALUATION, facts.evaluation, facts.paired)
+        questions = StoredExamples(folder / QUESTIONS)
+        held_out = bool(evaluation)
+        dataset = Dataset(
+            uri=facts.uri,
+            digest=facts.digest,
+            evaluation_digest=facts.evaluation_digest,
+            training=(),
+            evaluation=(),
+            dropped=facts.dropped,
+            leaked=facts.leaked,
+            unused=facts.unused,
+            sets=facts.sets,
+        )
+        return (
+            dataset,
+            _rendered(training, () if held_out else questions, facts.training),
+            _rendered(evaluation, questions if held_out else (), facts.evaluation),
+        )
+
+    def _part(self, folder: Path, facts: PartFacts, paired: bool) -> Sequence[Row]:
+        if not folder.exists():
+            return ()
+        rows = StoredRows(folder)
+        if not rows.is_whole():
+            raise ValueError(f"files of {folder.name} rows don't go together")
+        return StoredPreferences(rows, paired=paired, max_length=self._max_length) if self._compares else rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRows:
+    """What a run has of its rows before anything heavy is imported."""
+
+    fetched: FetchedSets
+    dataset: Dataset | None
+    """What was read of the files; None where they are not to be read unless nobody keeps rows of them."""
+    kept: KeptRows | None
+    """Where rows are kept that take long to prepare."""
+    between: Callable[[int], None]
+    """Is told how many rows have been read or rendered, and stops where the pod is asked to."""
+
+
+def kept_rows(config: RunConfig, fetched: FetchedSets, base: BaseManifest, store: ObjectStore) -> KeptRows | None:
+    """Return where the rows of a run are kept; None where they are so few that they aren't."""
+    if fetched.size < WORTH_KEEPING:
+        return None
+    digest = preparation_digest(config, fetched, base)
+    return KeptRows(PreparedRowsStore(store, config.namespace, config.adapter), digest, config)
+
+
+def asked(training: RenderedRows, evaluation: RenderedRows) -> Sequence[Example]:
+    """Return the examples that questions are made of: training rows can prove, too, that an adapter is applied."""
+    return evaluation.examples if evaluation.rows else training.examples
+
+
+def preparation_digest(config: RunConfig, fetched: FetchedSets, base: BaseManifest) -> str:
+    """Return the digest of all that decides which tokens a run's rows become."""
+    fingerprint, training, dataset = base.fingerprint, config.training, config.dataset
+    own = fetched.evaluation
+    return digest_of(
+        {
+            "rendering": [RENDERING, version("transformers"), version("tokenizers")],
+            "sets": [
+                [files.uri, files.digest, one.weight, _shape(one)]
+                for files, (_, one) in zip(fetched.training, sets_of(dataset), strict=True)
+            ],
+            "evaluation": [own.uri, own.digest] if own else dataset.evaluation.split_percent,
+            "maxDroppedPercent": dataset.max_dropped_percent,
+            "seed": training.seed,
+            "objective": training.objective,
+            "maxSequenceLength": training.max_sequence_length,
+            "trainOnInputs": training.train_on_inputs,
+            "tokenizer": fingerprint.tokenizer_digest,
+            "chatTemplate": fingerprint.chat_template_digest,
+            "vocabulary": fingerprint.vocab_size,
+            # Which tokens end an answer is part of it.
+            "behaviour": fingerprint.behaviour_digest or base.digest,
+            "today": day_of(base).isoformat(),
+        }
+    )
+
+
+def _shape(one: Any) -> list[Any]:
+    return [one.format, one.file_type, one.columns]
+
+
+def _facts(rows: RenderedRows) -> PartFacts:
+    return PartFacts(
+        truncated=rows.truncated, dropped=rows.dropped, samples=rows.samples, masked_answers=rows.masked_answers
+    )
+
+
+def _rendered(rows: Sequence[Row], examples: Sequence[Example], facts: PartFacts) -> RenderedRows:
+    return RenderedRows(
+        rows=rows,
+        examples=examples,
+        truncated=facts.truncated,
+        dropped=facts.dropped,
+        samples=facts.samples,
+        masked_answers=facts.masked_answers,
+    )
