@@ -1,9 +1,9 @@
 """How fast rows become tokens and labels, and in how much memory: ``python -m tests.bench.data [SCALE [PROCESSES]]``.
 
-Beside the trainer: ``datasets`` with the tokenization of TRL's SFTTrainer for conversations (assistant masks), both with
-as many processes, by turns, on the same files. SCALE 1 is a million single-turn rows, 20,000 of 40 turns and 500 of
-30,000 tokens. The first set is there with a fifth of its rows, too: memory that does not depend on their number is the
-same for both.
+Beside the trainer: ``datasets`` with the tokenization of TRL's SFTTrainer for conversations (assistant masks), both
+with as many processes, by turns, on the same files. SCALE 1 is a million single-turn rows, 20,000 of 40 turns and 500
+of 30,000 tokens. The first set is there with a fifth of its rows, too: memory that does not depend on their number is
+the same for both.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -88,6 +89,21 @@ def test_two_pods_stop_together_restart_together_and_end_in_the_same_bytes(
     assert [pod.termination()["number"] for pod in pods] == [1, 1]
     assert pods[0].registry.numbers() == (1,)
     assert pods[0].weights_sha256() == undisturbed.weights_sha256()
+
+
+def test_rows_that_take_long_are_prepared_by_one_worker_for_all(new_run: MakeRun, undisturbed: Pod) -> None:
+    (pod,) = new_run("two workers of which one prepares the rows", 1, 2)
+    dataset = pod.config["dataset"]
+    for source in (dataset["source"], dataset["evaluation"]["source"]):
+        path = Path(source["file"]["path"])
+        # What nothing is made of makes a set large, and its rows no others.
+        rows = [json.loads(line) | {"note": "x" * 600_000} for line in path.read_text().splitlines()]
+        path.write_text("\n".join(map(json.dumps, rows)))
+    assert pod.start().wait() == 0
+    assert pod.weights_sha256() == undisturbed.weights_sha256()
+    first, second = (pod.folder / "work" / f"worker-{rank}" for rank in range(2))
+    assert [(folder / "data" / "examples").exists() for folder in (first, second)] == [True, False]
+    assert (second / "rows" / "facts.json").exists()
 
 
 def test_sharing_the_weights_out_changes_nothing_but_where_they_are(new_run: MakeRun, undisturbed: Pod) -> None:

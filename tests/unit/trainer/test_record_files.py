@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
+from graft_trainer.data import record_files
 from graft_trainer.data.file_types import detect_file_type
 from graft_trainer.data.record_files import DataFile, read_records
 from graft_trainer.outcome import BadDatasetError
@@ -192,3 +193,51 @@ def test_a_row_of_a_table_has_as_many_cells_as_the_header(tmp_path: Path) -> Non
     file = stored(tmp_path, "rows.csv", b"prompt,completion\na,b\na\na,b,c\n")
     reasons = [getattr(record, "reason", None) for _, record in read_records(file, "Auto", field="spec.dataset")]
     assert reasons == [None, "Malformed", "Malformed"]
+
+
+LARGE: dict[str, tuple[bytes, list[object]]] = {
+    "a list": (json.dumps(ROWS).encode(), [*ROWS]),
+    "a list with a byte order mark": (b"\xef\xbb\xbf" + json.dumps(ROWS).encode(), [*ROWS]),
+    "an object with one list": (json.dumps({"version": 1, "of": {"a": [1]}, "data": ROWS}).encode(), [*ROWS]),
+    "an object whose list has a name with a dot": (json.dumps({"a.b": ROWS}).encode(), [*ROWS]),
+    "numbers, nulls and lists within rows": (
+        b'[{"a": 1.5, "b": null, "c": [[2]]}]',
+        [{"a": 1.5, "b": None, "c": [[2]]}],
+    ),
+    "nothing": (b"[]", []),
+}
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize(("content", "rows"), LARGE.values(), ids=LARGE)
+def test_a_large_document_is_read_row_by_row_to_the_same(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    rows: list[object],
+    compress: Callable[[bytes], bytes],
+) -> None:
+    file = stored(tmp_path, "rows.json", compress(content))
+    at_once = list(read_records(file, "JSON", field="spec.dataset"))
+    monkeypatch.setattr(record_files, "LARGE_DOCUMENT", 0)
+    assert list(read_records(file, "JSON", field="spec.dataset")) == at_once
+    assert [record for _, record in at_once] == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'[{"text": "x"}', "it is not one JSON document"),
+        (b'[{"text": "x"}] 7', "it is not one JSON document"),
+        (b'[{"text": "\xff"}]', "it is not one JSON document"),
+        (b'{"a": [], "b": []}', "holds 2 lists, and exactly one"),
+        (b'{"a": {"b": []}}', "holds 0 lists, and exactly one"),
+        (b"7", "it must be a list of rows"),
+    ],
+)
+def test_a_large_document_that_cannot_be_read_is_refused_before_its_first_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str
+) -> None:
+    monkeypatch.setattr(record_files, "LARGE_DOCUMENT", 0)
+    with pytest.raises(BadDatasetError, match=message):
+        next(read_records(stored(tmp_path, "rows.json", content), "JSON", field="spec.dataset"))

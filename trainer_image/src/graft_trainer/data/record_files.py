@@ -10,10 +10,12 @@ import csv
 import io
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.file_types import DAMAGES, detect_file_type, open_bytes
@@ -23,6 +25,9 @@ from graft_trainer.outcome import BadDatasetError
 Record = Mapping[str, Any]
 Records = Iterator[tuple[str, Record | UnusableRowError]]
 """Where each record is in its file, such as ``line 7``, and what it is."""
+
+LARGE_DOCUMENT = 32 << 20
+"""Bytes of a JSON document from which on it is read row by row, which takes longer than all at once."""
 
 PARQUET_BATCH_ROWS = 1024
 """Rows that are turned into Python objects at a time."""
@@ -79,6 +84,9 @@ def _json_record(line: bytes, encoding: str) -> Record | UnusableRowError:
 
 
 def _json_document(path: Path) -> Records:
+    if path.stat().st_size >= LARGE_DOCUMENT:
+        yield from _large_json_document(path)
+        return
     with open_bytes(path) as stream:
         text = stream.read().decode("utf-8-sig")
     try:
@@ -87,6 +95,56 @@ def _json_document(path: Path) -> Records:
         raise WrongFileTypeError(f"it is not one JSON document ({error})") from error
     for number, record in enumerate(_rows_of(document), start=1):
         yield f"row {number}", _object(record)
+
+
+def _large_json_document(path: Path) -> Records:
+    """Yield the rows of a document that is not held in memory.
+
+    It is gone through twice, since what comes after the rows may show that they aren't, or that it is no JSON.
+    """
+    import ijson
+
+    try:
+        with _past_mark(path) as stream:
+            rows = _place_of_rows(ijson.basic_parse(stream, use_float=True))
+        with _past_mark(path) as stream:
+            for number, record in enumerate(ijson.items(stream, rows, use_float=True), start=1):
+                yield f"row {number}", _object(record)
+    except ijson.JSONError as error:
+        raise WrongFileTypeError(f"it is not one JSON document ({error})") from error
+
+
+@contextmanager
+def _past_mark(path: Path) -> Iterator[IO[bytes]]:
+    """Open a document behind its byte order mark, if it has one."""
+    with open_bytes(path) as stream:
+        marked = stream.read(len(BOM_UTF8)) == BOM_UTF8
+    with open_bytes(path) as stream:
+        stream.read(len(BOM_UTF8) if marked else 0)
+        yield stream
+
+
+def _place_of_rows(events: Iterator[tuple[str, Any]]) -> str:
+    """Return where in a document its rows are, as ijson names it: all of it, or one list of its object."""
+    lists: list[str] = []
+    key, depth, top = "", 0, None
+    for event, value in events:
+        top = top or event
+        if event == "map_key" and depth == 1:
+            key = value
+        elif event in ("start_array", "start_map"):
+            if depth == 1 and event == "start_array":
+                lists.append(key)
+            depth += 1
+        elif event in ("end_array", "end_map"):
+            depth -= 1
+    if top == "start_array":
+        return "item"
+    if top == "start_map" and len(lists) == 1:
+        return f"{lists[0]}.item"
+    if top == "start_map":
+        raise WrongFileTypeError(f"its object holds {len(lists)} lists, and exactly one of them can be the rows")
+    raise WrongFileTypeError("it must be a list of rows, or an object that holds one list of rows")
 
 
 def _rows_of(document: Any) -> list[Any]:

@@ -78,6 +78,7 @@ def counts(draft: VersionDraft) -> dict[str, int]:
     dataset = draft.dataset
     return {
         "trained on": dataset.rows,
+        **{f"mixed: of {one.uri}, by weight {one.weight}": one.rows for one in dataset.sets},
         "held out": dataset.eval_rows,
         "truncated": dataset.truncated,
         "dropped": dataset.dropped,
