@@ -49,8 +49,10 @@ class SetRead:
 
 def records() -> dict[str, dict[str, Any]]:
     """Return a row of each set."""
-    read, refused = ({name: case[0] for name, case in cases.items()} for cases in (READ, REFUSED))
-    return read | refused | TEXTS
+    made = dict(TEXTS)
+    made |= {name: record for name, (record, _) in READ.items()}
+    made |= {name: record for name, (record, _, _) in REFUSED.items()}
+    return made
 
 
 def read_set(name: str, folder: Path) -> SetRead:
