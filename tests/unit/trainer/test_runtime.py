@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from graft_trainer.runtime import ConsoleFormatter, JsonFormatter, Settings, cpu_quota, prepare_environment
+from graft_trainer.__main__ import between_rows
+from graft_trainer.outcome import PreemptedError
+from graft_trainer.preemption import PreemptionNotice
+from graft_trainer.progress import ProgressWriter
+from graft_trainer.runtime import (
+    ConsoleFormatter,
+    JsonFormatter,
+    Settings,
+    cpu_quota,
+    prepare_environment,
+    rendering_processes,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +75,26 @@ def test_a_record_is_one_line() -> None:
     document = json.loads(text)
     assert (document["level"], document["message"]) == ("ERROR", "what happened")
     assert "ValueError: first\nsecond" in document["exception"]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "processes", "rendering"),
+    [("1", 1, 1), ("4", 1, 4), ("4", 2, 2), ("1", 4, 1), ("192", 1, 8)],
+)
+def test_as_many_processes_render_as_there_are_cpus_for_them(cpus: str, processes: int, rendering: int) -> None:
+    assert rendering_processes({"GRAFT_CPUS": cpus}, processes=processes) == rendering
+
+
+def test_the_rows_that_are_done_are_told_until_the_pod_is_to_stop() -> None:
+    told: list[object] = []
+
+    class Progress(ProgressWriter):
+        def update(self, **fields: object) -> None:
+            told.append(fields)
+
+    notice, progress = PreemptionNotice(), Progress(None, "sha256:" + "0" * 64)
+    between_rows(notice, progress, 1000)
+    notice.request()
+    with pytest.raises(PreemptedError):
+        between_rows(notice, progress, 2000)
+    assert told == [{"rows": 1000}]
