@@ -105,7 +105,7 @@ READ: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a set of LLaMA-Factory's with a history": ({"instruction": Q, "output": A, "history": [[Q, A]]}, ROLES * 2),
 }
 
-TEXTS = {
+TEXTS: dict[str, dict[str, Any]] = {
     "timdettmers/openassistant-guanaco": {"text": f"### Human: {Q}### Assistant: {A}"},
     "Salesforce/wikitext": {"text": "a page"},
     "HuggingFaceFW/fineweb": {"text": "a page", "id": "1", "dump": "x", "url": "u", "language_score": 0.9},

@@ -49,7 +49,7 @@ class SetRead:
 
 def records() -> dict[str, dict[str, Any]]:
     """Return a row of each set."""
-    made = dict(TEXTS)
+    made: dict[str, dict[str, Any]] = {**TEXTS}
     made |= {name: record for name, (record, _) in READ.items()}
     made |= {name: record for name, (record, _, _) in REFUSED.items()}
     return made
