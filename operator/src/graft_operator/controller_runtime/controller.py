@@ -69,6 +69,9 @@ async def run_worker(
         finally:
             queue.done(key)
         beat()
+        # A pass over what is settled waits for nothing, and neither does the next key: ten thousand of them in a row
+        # would hold the loop for long enough to lose the lease.
+        await asyncio.sleep(0)
 
 
 async def _run_once(

@@ -161,7 +161,7 @@ class ActionExecutor:
             case DeleteVersions():
                 await self._artifacts.delete_adapter(metadata.namespace, metadata.name)
             case EmitEvent(kind, reason, message):
-                await self._cluster.create_event(
+                self._cluster.record_event(
                     body, reason=reason, message=message, action="Reconcile", warning=kind == "Warning"
                 )
             case _:
