@@ -108,7 +108,7 @@ def test_no_endpoint_means_aws(render: Render) -> None:
 @pytest.mark.parametrize(
     ("image", "reference"),
     [
-        ({}, "graft/operator:0.1.0"),
+        ({}, "graft/operator:0.2.0"),
         ({"tag": "main"}, "graft/operator:main"),
         ({"tag": "main", "digest": DIGEST}, f"graft/operator@{DIGEST}"),
         ({"repository": "localhost:5000/graft/operator", "tag": "3f2a"}, "localhost:5000/graft/operator:3f2a"),
