@@ -1,5 +1,6 @@
 """The chart that `make publish` packs names the images that were pushed, by digest."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ DIGESTS = {name: f"sha256:{number:064x}" for number, name in enumerate(("operato
 
 
 def test_the_packed_chart_runs_what_was_pushed(helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = os.environ.get("GRAFT_CACHE", str(Path.home() / ".cache/graft"))
+    monkeypatch.setenv("PATH", f"{cache}/bin", prepend=":")
     monkeypatch.setattr(publish, "OUTPUT", tmp_path)
     archive = publish.pack_chart(TARGET, DIGESTS)
     assert archive.name == "graft-1.2.3.tgz"
