@@ -10,10 +10,11 @@ from tests.serving.token_api import AUDIENCE, SUBJECT, claims, rsa_key
 from graft_serving.cluster_api import ApiAccess
 from graft_serving.peers.identity import LONGEST_OUTAGE_SECONDS, PeerIdentity, TokenFile
 from graft_serving.peers.signing_keys import REFRESH_SECONDS, SigningKeys
-from graft_serving.peers.tokens import PeerGroup, PublicKeys, public_keys
+from graft_serving.peers.tokens import PeerGroup, PublicKeys, public_keys, verify
 
 GROUP = PeerGroup(audience=AUDIENCE, subject=SUBJECT)
 HOUR = 3600
+time_now = time.time
 
 
 class KeysOfBefore(SigningKeys):
@@ -44,6 +45,28 @@ def identity(seconds_since_fetch: float, own: Path = Path("/none")) -> PeerIdent
 async def test_tokens_stay_good_while_nobody_can_renew_them(expired: float, away: float, *, taken: bool) -> None:
     token = rsa_key().sign(claims(exp=int(time.time() - expired), iat=None, nbf=None))
     assert (await identity(away).why_refused(token) is None) is taken
+
+
+async def test_a_token_that_was_good_once_is_refused_once_it_ends_or_its_key_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verified: list[str] = []
+
+    def counted(token: str, group: PeerGroup, keys: PublicKeys, *, leeway_seconds: float) -> float:
+        verified.append(token)
+        return verify(token, group, keys, leeway_seconds=leeway_seconds)
+
+    monkeypatch.setattr("graft_serving.peers.identity.verify", counted)
+    pod, token = identity(0), rsa_key().sign(claims())
+    assert [await pod.why_refused(token) for _ in range(5)] == [None] * 5
+    assert len(verified) == 1, "a signature is no work for each request"
+    with monkeypatch.context() as later:
+        later.setattr("graft_serving.peers.identity.time.time", lambda: time_now() + 2 * HOUR)
+        await pod.why_refused(token)
+    assert len(verified) == 2
+    pod._keys.known = public_keys(json.dumps({"keys": [rsa_key(9).public]}).encode())
+    pod._keys._tried_at = 0.0
+    assert await pod.why_refused(token) == "signed by no key that the Kubernetes API shows"
 
 
 @pytest.mark.parametrize("token", [None, ""])

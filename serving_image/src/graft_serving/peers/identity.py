@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from graft_serving.cluster_api import ApiAccess
 from graft_serving.peers.signing_keys import SigningKeys
-from graft_serving.peers.tokens import PeerGroup, TokenRefusedError, UnknownKeyError, verify
+from graft_serving.peers.tokens import PeerGroup, PublicKeys, TokenRefusedError, UnknownKeyError, verify
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +16,8 @@ LEEWAY_SECONDS: Final = 60.0
 """By which the clocks of nodes may differ."""
 LONGEST_OUTAGE_SECONDS: Final = 24 * 3600.0
 """For which tokens stay good that nobody can renew, since the API is away."""
+MOST_ACCEPTED: Final = 1024
+"""Tokens that are remembered. A pod has one at a time."""
 _WARNING_SECONDS: Final = 60.0
 """Between two warnings about tokens: whoever sends wrong ones must not fill the log."""
 
@@ -55,6 +57,8 @@ class PeerIdentity:
         self._own = own
         self._clock = clock
         self._warned_at: float | None = None
+        self._accepted: dict[str, float] = {}
+        self._accepted_by: PublicKeys = {}
 
     @classmethod
     def composed(cls, group: PeerGroup, token_file: Path, api: ApiAccess) -> Self:
@@ -89,9 +93,15 @@ class PeerIdentity:
             self._verify_now(token)
 
     def _verify_now(self, token: str) -> None:
+        keys = self._keys.known
+        if keys is not self._accepted_by or len(self._accepted) >= MOST_ACCEPTED:
+            self._accepted, self._accepted_by = {}, keys
+        # A signature takes a third of the time of a request, and a pod shows the same token for most of an hour.
+        if self._accepted.get(token, 0.0) > time.time():
+            return
         # While the API is away nobody gets a new token. That must not part pods which have known one another.
         outage = min(self._keys.overdue_seconds, LONGEST_OUTAGE_SECONDS)
-        verify(token, self._group, self._keys.known, leeway_seconds=LEEWAY_SECONDS + outage)
+        self._accepted[token] = verify(token, self._group, keys, leeway_seconds=LEEWAY_SECONDS + outage)
 
     def _warn(self, error: TokenRefusedError) -> None:
         now = self._clock()

@@ -51,8 +51,8 @@ def public_keys(document: bytes) -> PublicKeys:
     return keys
 
 
-def verify(token: str, group: PeerGroup, keys: PublicKeys, *, leeway_seconds: float) -> None:
-    """Return if the token is of a pod of the group.
+def verify(token: str, group: PeerGroup, keys: PublicKeys, *, leeway_seconds: float) -> float:
+    """Return when the token ends, in seconds since the epoch, if it is of a pod of the group.
 
     Who has issued it is not looked at: whatever the API server's keys have signed, it has issued.
 
@@ -87,3 +87,4 @@ def verify(token: str, group: PeerGroup, keys: PublicKeys, *, leeway_seconds: fl
     # What was made for others, too, may have been shown to them.
     if claims["aud"] not in (group.audience, [group.audience]):
         raise TokenRefusedError("for other audiences, too")
+    return float(claims["exp"])
