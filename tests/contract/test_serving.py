@@ -16,7 +16,7 @@ from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.workloads import serving
-from graft_operator.manifests.workloads.access import peer_audience
+from graft_operator.manifests.workloads.access import TOKEN_SECONDS, peer_audience
 from graft_operator.manifests.workloads.merged_model import merged_model_manifests
 from graft_operator.manifests.workloads.serving_workload import GRACE_SECONDS
 from graft_operator.plan.placement.places import place
@@ -24,6 +24,7 @@ from graft_operator.plan.placement.wanted_set import wanted_set
 from graft_registry.config import RegistryConfig
 from graft_serving.cluster_api import SERVICE_ACCOUNT
 from graft_serving.engine.monitor import EngineStateName
+from graft_serving.peers.signing_keys import REFRESH_SECONDS
 from graft_serving.settings import Settings
 from graft_serving.status import documents
 from graft_serving.versions import VersionState
@@ -134,6 +135,11 @@ def test_agents_of_a_merged_model_without_keys_have_no_token() -> None:
     [container] = template["spec"]["containers"]
     assert not any("projected" in volume for volume in template["spec"]["volumes"])
     assert not {variable["name"] for variable in container["env"] if variable["name"].startswith("GRAFT_PEER_A")}
+
+
+def test_that_the_api_is_away_is_noticed_before_tokens_run_out() -> None:
+    # The kubelet replaces a token when a fifth of its time is left; from then on it may fail to.
+    assert REFRESH_SECONDS < TOKEN_SECONDS / 5
 
 
 def test_no_two_objects_have_peers_in_common() -> None:

@@ -18,7 +18,8 @@ PATH: Final = "/openid/v1/jwks"
 MEDIA_TYPE: Final = "application/jwk-set+json"
 """The API server answers no other one on this path."""
 REFRESH_SECONDS: Final = 300.0
-"""For as long a key that the API server has taken back is still believed."""
+"""For as long a key that the API server has taken back is still believed. That the API is away has to be noticed before
+tokens run out, of which a fifth of their time is left when the kubelet first tries to replace them."""
 SHORTEST_SECONDS: Final = 10.0
 """Between two fetches that tokens have caused: anybody can make up names of keys."""
 LONGEST_WAIT_SECONDS: Final = 2.0
