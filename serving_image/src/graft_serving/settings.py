@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from graft_serving.api.api_keys import keys_in
+from graft_serving.peers.tokens import PeerGroup
 
 PREFIX = "GRAFT_"
 
@@ -46,6 +47,13 @@ class Settings(BaseModel):
     of a model of 8 billion parameters)."""
     api_key_file: Path | None = None
     """A file with the keys that clients must know, one a line; every client may ask without it."""
+    peer_audience: str | None = None
+    """Whom the tokens are for by which the pods of the base know one another. Without it no pod takes requests of
+    others on its `peer_port`."""
+    peer_account: str | None = None
+    """The ServiceAccount whose tokens they are."""
+    peer_token_file: Path | None = None
+    """This pod's own such token. The kubelet replaces it."""
     registry_keys_dir: Path | None = None
     """A folder with the registry's keys, each in a file that is named like its environment variable
     (`AWS_ACCESS_KEY_ID` …). They are read again when they change; where there are none, the environment counts."""
@@ -88,6 +96,13 @@ class Settings(BaseModel):
             raise ValueError("set exactly one of GRAFT_WANTED_CONFIGMAP and GRAFT_WANTED_FILE")
         return self
 
+    @model_validator(mode="after")
+    def _is_a_peer_or_none(self) -> Self:
+        told = (self.peer_audience, self.peer_account, self.peer_token_file)
+        if any(told) and not all(told):
+            raise ValueError("set GRAFT_PEER_AUDIENCE, GRAFT_PEER_ACCOUNT and GRAFT_PEER_TOKEN_FILE, or none of them")
+        return self
+
     @field_validator("api_key_file")
     @classmethod
     def _holds_a_key(cls, path: Path | None) -> Path | None:
@@ -99,6 +114,14 @@ class Settings(BaseModel):
             if not keys:
                 raise ValueError(f"{path} holds no key; write one a line")
         return path
+
+    @property
+    def peer_group(self) -> PeerGroup | None:
+        """The pods that this one takes requests of; None if there are none."""
+        if self.peer_audience is None:
+            return None
+        subject = f"system:serviceaccount:{self.namespace}:{self.peer_account}"
+        return PeerGroup(audience=self.peer_audience, subject=subject)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

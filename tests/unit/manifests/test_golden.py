@@ -134,10 +134,11 @@ def test_every_case_is_built() -> None:
 
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+PEER_TOKEN_PATH = "/var/run/secrets/graft.dev/peers"
 
 
 @pytest.mark.parametrize("case", BUILDERS)
-def test_only_an_agent_that_asks_the_api_has_a_token_for_it(case: str) -> None:
+def test_only_an_agent_that_needs_tokens_has_any(case: str) -> None:
     for made in BUILDERS[case](asked_for(case)):
         spec = made.get("spec", {}).get("template", {}).get("spec")
         if spec is None:
@@ -151,4 +152,4 @@ def test_only_an_agent_that_asks_the_api_has_a_token_for_it(case: str) -> None:
             for mount in container["volumeMounts"]
             if mount["name"] in tokens or mount["mountPath"].startswith(TOKEN_PATH)
         }
-        assert mounted == ({("agent", TOKEN_PATH)} if case == "serving" else set())
+        assert mounted == ({("agent", TOKEN_PATH), ("agent", PEER_TOKEN_PATH)} if case == "serving" else set())

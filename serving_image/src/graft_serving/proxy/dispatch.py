@@ -117,18 +117,18 @@ class Dispatcher:
         *,
         engine_url: str,
         request_seconds: float,
-        prove: Callable[[str], str | None] | None,
+        own_token: Callable[[], str | None],
     ) -> None:
         """Send through `session`; count in `metrics`; one try takes up to `request_seconds`.
 
-        `prove` tells what proves to a target that this is a pod of the base; None where nobody has to.
+        `own_token` tells what shows to other pods that this is a pod of the base; None if there is nothing.
         """
         self._session = session
         self._pod = pod
         self._metrics = metrics
         self._engine_url = engine_url.rstrip("/")
         self._request_seconds = request_seconds
-        self._prove = prove
+        self._own_token = own_token
         self._base_traffic = Traffic()
         self.ejections = Ejections()
 
@@ -215,9 +215,8 @@ class Dispatcher:
         else:
             # A Service chooses a pod for each connection: one that is kept would lead to the same pod again.
             sent["Connection"] = "close"
-        host = target.url.partition("://")[2]
-        if self._prove is not None and (proof := self._prove(headers.proven_target(host, sent.get(headers.POD)))):
-            sent[headers.PEER] = proof
+        if token := self._own_token():
+            sent[headers.PEER] = token
         call = Call(
             url=target.url + asked.path,
             body=asked.body.naming(asked.body.model),
@@ -253,7 +252,7 @@ class Dispatcher:
                 target.traffic.count(asker, answered)
                 self._metrics.answered(*_labels(target), answered)
                 (self._pod.suspect_engine if answered.failed else self._pod.engine_answered)()
-            case Outcome.UNREACHABLE | Outcome.DECLINED:
+            case Outcome.UNREACHABLE | Outcome.DECLINED | Outcome.REFUSED:
                 self._pod.suspect_engine()
             case _:
                 target.traffic.count(asker, None)

@@ -16,7 +16,7 @@ POD: Final = "X-Graft-Pod"
 CLIENT: Final = "X-Graft-Client"
 """Who has asked, as the first pod knows it; believed of pods only."""
 PEER: Final = "X-Graft-Peer"
-"""Proves that the sender is a pod which knows one of the API keys."""
+"""The sender's token, which says that it is a pod of the base."""
 VERSION: Final = "X-Graft-Version"
 NO_VERSION: Final = "none"
 """The version that answers name which came from no version: errors of the agent, and the list of models."""
@@ -32,9 +32,11 @@ _NOT_SENT_ON: Final = frozenset(
     )
 )
 _OF_PROXIES: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
-LEFT_BY_PEERS: Final = frozenset({401, 404, 408, 421, 429, 503})
-"""Statuses of a pod that was meant and leaves the request to others: it lacks the model, engine, room or key."""
-LEFT_BY_SERVICES: Final = frozenset({401, 429, 503})
+UNKNOWN_HERE: Final = 401
+"""The status of a pod that does not take the sender for a pod of its base: a token or a key is missing there."""
+LEFT_BY_PEERS: Final = frozenset({UNKNOWN_HERE, 404, 408, 421, 429, 503})
+"""Statuses of a pod that was meant and leaves the request to others: it lacks the model, engine or room."""
+LEFT_BY_SERVICES: Final = frozenset({UNKNOWN_HERE, 429, 503})
 """The same of a pod behind a Service, which knows of the model if anybody does."""
 
 
@@ -84,9 +86,6 @@ def _kept_back(status: int, headers: Mapping[str, str], statuses: frozenset[int]
         return None
     if DIED in headers:
         return Outcome.DIED
+    if status == UNKNOWN_HERE:
+        return Outcome.REFUSED
     return Outcome.LOST if ASKED in headers else Outcome.DECLINED
-
-
-def proven_target(host: str, pod: str | None) -> str:
-    """What a proof of a pod is bound to: the address that is asked, and the pod that is meant there."""
-    return f"{host}\n{pod or ''}"

@@ -1,6 +1,6 @@
 """What the serving pods may do with the Kubernetes API: read their own wanted sets, by name, and nothing else.
 
-Of their containers only the agent has a token for it.
+Of their containers only the agent has a token for it, and another one by which pods of one owner know one another.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import labels, naming
+from graft_operator.manifests.pods import variable
 
 TOKEN_SECONDS: Final = 3600
 """The kubelet replaces it well before, and the agent reads it anew for every request."""
@@ -19,6 +20,13 @@ API_TOKEN_MOUNT: Final[dict[str, Any]] = {
     "readOnly": True,
 }
 """Of the agent alone, where clients of the API look for it."""
+PEER_TOKEN_MOUNT: Final[dict[str, Any]] = {
+    "name": "peer-token",
+    "mountPath": "/var/run/secrets/graft.dev/peers",
+    "readOnly": True,
+}
+"""Of the agent alone, too."""
+PEER_TOKEN_FILE: Final = "token"  # noqa: S105 - a file's name
 
 
 def service_account_name(base: str) -> str:
@@ -57,3 +65,23 @@ def api_token_volume() -> dict[str, Any]:
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
     ]
     return {"name": "api-token", "projected": {"defaultMode": 0o440, "sources": sources}}
+
+
+def peer_audience(kind: str, namespace: str, name: str) -> str:
+    """Return whom the tokens are for by which the serving pods of one object know one another."""
+    return f"graft-peers.{namespace}.{kind.lower()}.{name}"
+
+
+def peer_token_volume(audience: str) -> dict[str, Any]:
+    """Return the volume of :data:`PEER_TOKEN_MOUNT`: a token that nobody takes but pods of the same owner."""
+    token = {"path": PEER_TOKEN_FILE, "expirationSeconds": TOKEN_SECONDS, "audience": audience}
+    return {"name": "peer-token", "projected": {"defaultMode": 0o440, "sources": [{"serviceAccountToken": token}]}}
+
+
+def peer_environment(audience: str, account: str) -> list[dict[str, Any]]:
+    """Return what tells the agent which tokens other pods show, and where its own is."""
+    return [
+        variable("GRAFT_PEER_AUDIENCE", audience),
+        variable("GRAFT_PEER_ACCOUNT", account),
+        variable("GRAFT_PEER_TOKEN_FILE", f"{PEER_TOKEN_MOUNT['mountPath']}/{PEER_TOKEN_FILE}"),
+    ]

@@ -24,6 +24,14 @@ from graft_operator.manifests.pods import (
     scratch,
     variable,
 )
+from graft_operator.manifests.workloads.access import (
+    API_TOKEN_MOUNT,
+    PEER_TOKEN_MOUNT,
+    api_token_volume,
+    peer_audience,
+    peer_environment,
+    peer_token_volume,
+)
 from graft_operator.manifests.workloads.agent import agent_environment, agent_manifest, api_key_volumes
 from graft_operator.manifests.workloads.disruption import disruption_budget
 from graft_operator.manifests.workloads.engine import (
@@ -43,6 +51,8 @@ VERSION_DIR: Final = "/model/version"
 MANIFEST_FILE: Final = "/model/version.json"
 WANTED_DIR: Final = "/etc/graft/wanted"
 WANTED_FILE: Final = "wanted.json"
+DEFAULT_ACCOUNT: Final = "default"
+"""Of every namespace, for pods that name none."""
 MODEL_MOUNT: Final[dict[str, Any]] = {"name": "model", "mountPath": "/model", "readOnly": True}
 
 
@@ -108,7 +118,14 @@ def merged_pod(adapter: LoraAdapter, base: BaseModel, version: ServedVersion, pl
             _engine_container(adapter, base, version, platform),
         ],
         containers=[_agent_container(adapter, base, platform)],
-        volumes=[_wanted_volume(), *api_key_volumes(base), scratch("tmp"), scratch("model"), *engine_volumes()],
+        volumes=[
+            _wanted_volume(),
+            *api_key_volumes(base),
+            *_token_volumes(adapter, base),
+            scratch("tmp"),
+            scratch("model"),
+            *engine_volumes(),
+        ],
     )
 
 
@@ -143,7 +160,11 @@ def _engine_container(
 
 
 def _agent_container(adapter: LoraAdapter, base: BaseModel, platform: Platform) -> dict[str, Any]:
-    """Return the agent. It needs neither the registry nor Kubernetes: all that it is told comes with the pod."""
+    """Return the agent. It needs no registry: all that it is told comes with the pod.
+
+    Where clients need a key, it has to show the other pods of the model that it is one of them, since it sends no
+    client's key on; only there does it get tokens, for them and for the keys of the API by which it verifies theirs.
+    """
     namespace, name = adapter.metadata.namespace, adapter.metadata.name
     environment = [
         *agent_environment(namespace, naming.merged_url(namespace, name)),
@@ -151,8 +172,22 @@ def _agent_container(adapter: LoraAdapter, base: BaseModel, platform: Platform) 
         variable("GRAFT_MERGED_MANIFEST", MANIFEST_FILE),
         variable("GRAFT_ADAPTERS_DIR", "/tmp/agent"),  # noqa: S108 - an emptyDir of the pod; nothing is loaded from it
     ]
-    wanted = {"name": "wanted", "mountPath": WANTED_DIR, "readOnly": True}
-    return agent_manifest(base, platform, env=environment, volume_mounts=[MODEL_MOUNT, wanted])
+    mounts = [MODEL_MOUNT, {"name": "wanted", "mountPath": WANTED_DIR, "readOnly": True}]
+    if base.spec.serving.api_key_secret_ref is not None:
+        account = adapter.spec.pod.service_account_name or DEFAULT_ACCOUNT
+        environment += peer_environment(_audience(adapter), account)
+        mounts += [API_TOKEN_MOUNT, PEER_TOKEN_MOUNT]
+    return agent_manifest(base, platform, env=environment, volume_mounts=mounts)
+
+
+def _token_volumes(adapter: LoraAdapter, base: BaseModel) -> list[dict[str, Any]]:
+    if base.spec.serving.api_key_secret_ref is None:
+        return []
+    return [api_token_volume(), peer_token_volume(_audience(adapter))]
+
+
+def _audience(adapter: LoraAdapter) -> str:
+    return peer_audience("LoraAdapter", adapter.metadata.namespace, adapter.metadata.name)
 
 
 def _wanted_volume() -> dict[str, Any]:

@@ -20,7 +20,15 @@ from graft_operator.manifests.pods import (
     scratch,
     variable,
 )
-from graft_operator.manifests.workloads.access import API_TOKEN_MOUNT, api_token_volume, service_account_name
+from graft_operator.manifests.workloads.access import (
+    API_TOKEN_MOUNT,
+    PEER_TOKEN_MOUNT,
+    api_token_volume,
+    peer_audience,
+    peer_environment,
+    peer_token_volume,
+    service_account_name,
+)
 from graft_operator.manifests.workloads.agent import (
     agent_environment,
     agent_manifest,
@@ -110,7 +118,7 @@ def serving_pod(
     }
     return pod_spec(
         base.spec.serving,
-        # The agent alone gets a token, by a volume of its own: the engine runs the code of models.
+        # The agent alone gets tokens, by volumes of their own: the engine runs the code of models.
         automountServiceAccountToken=False,
         serviceAccountName=service_account_name(name),
         terminationGracePeriodSeconds=GRACE_SECONDS,
@@ -125,6 +133,7 @@ def serving_pod(
             *api_key_volumes(base),
             registry_key_volume(platform),
             api_token_volume(),
+            peer_token_volume(_audience(base)),
             scratch("tmp"),
             scratch("adapters"),
             *engine_volumes(),
@@ -141,11 +150,13 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
         variable("GRAFT_ADAPTERS_DIR", "/adapters"),
         variable("GRAFT_MAX_RANK", str(base.spec.serving.max_rank)),
         variable("GRAFT_REGISTRY_KEYS_DIR", REGISTRY_KEYS_DIR),
+        *peer_environment(_audience(base), service_account_name(name)),
     ]
     mounts = [
         *base_mounts(revision),
         {"name": "registry-keys", "mountPath": REGISTRY_KEYS_DIR, "readOnly": True},
         API_TOKEN_MOUNT,
+        PEER_TOKEN_MOUNT,
         {"name": "adapters", "mountPath": "/adapters"},
     ]
     agent = agent_manifest(
@@ -171,6 +182,11 @@ def base_selector(base: BaseModel) -> dict[str, str]:
 def pod_selector(base: BaseModel, revision: ServingRevision) -> str:
     """Return the label selector of a revision's pods as a string, for the scale subresource."""
     return ",".join(f"{name}={value}" for name, value in sorted(_selector(base, revision).items()))
+
+
+def _audience(base: BaseModel) -> str:
+    """Return whom the pods' tokens for one another are for: all revisions', since those send requests on, too."""
+    return peer_audience("BaseModel", base.metadata.namespace, base.metadata.name)
 
 
 def _metadata(base: BaseModel, revision: ServingRevision) -> dict[str, Any]:
