@@ -75,7 +75,7 @@ def with_plugin() -> dict[str, Any]:
     places = {"poison.py": "poison.py"}  # all else describes the package
     items = [{"key": name, "path": places.get(name, f"poison-1.0.dist-info/{name}")} for name in FILES]
     return {
-        "containers": [
+        "initContainers": [
             {
                 "name": "engine",
                 "env": [{"name": "PYTHONPATH", "value": FOLDER}],
@@ -90,7 +90,7 @@ def without_plugin() -> dict[str, Any]:
     """Return the change that takes it away again."""
     removed = {"$patch": "delete"}
     return {
-        "containers": [
+        "initContainers": [
             {
                 "name": "engine",
                 "env": [{"name": "PYTHONPATH", **removed}],
