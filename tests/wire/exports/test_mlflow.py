@@ -23,7 +23,7 @@ from graft_registry.versions import AdapterRegistry, StoredVersion
 mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed here (make test-export)")
 # Of its own dependencies.
 pytestmark = pytest.mark.filterwarnings("ignore")
-START_SECONDS = 120
+START_SECONDS = 240
 
 
 @pytest.fixture(scope="module")

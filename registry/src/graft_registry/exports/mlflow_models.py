@@ -82,7 +82,7 @@ def parameters(version: OpenedVersion) -> dict[str, str]:
 
 def scores(version: OpenedVersion) -> dict[str, float]:
     """Return what was measured. Pure."""
-    measured = version.manifest.metrics.model_dump()
+    measured = version.manifest.metrics.model_dump(by_alias=False)
     return {name: float(value) for name, value in measured.items() if value is not None}
 
 

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from graft_registry.errors import Unavailable
+from graft_registry.errors import Forbidden, Unavailable
 from graft_registry.exports.hub_layout import lay_out
 from graft_registry.exports.mlflow_models import parameters, scores
 from graft_registry.exports.opened_version import OpenedVersion
@@ -17,7 +17,8 @@ def log_artifact(version: OpenedVersion, name: str) -> str:
     ``WANDB_BASE_URL`` another server. The artifact has the aliases ``graft-v<number>`` and ``latest``.
 
     Raises:
-        Unavailable: W&B could not be reached, or refused.
+        Forbidden: there is no login, or none that may.
+        Unavailable: W&B could not be reached.
     """
     wandb = needed("wandb", "wandb")
     entity, project, collection = name.split("/")
@@ -33,6 +34,8 @@ def log_artifact(version: OpenedVersion, name: str) -> str:
             logged = run.log_artifact(artifact, aliases=["latest", f"graft-v{version.manifest.number}"])
             if not run.offline:
                 logged.wait()
+    except (wandb.errors.AuthenticationError, wandb.errors.UsageError) as error:
+        raise Forbidden(f"wandb://{name}: {error}; is WANDB_API_KEY set, to a key of {entity}?") from error
     except wandb.errors.Error as error:
-        raise Unavailable(f"wandb://{name}: {error}; is WANDB_API_KEY set, and WANDB_BASE_URL right?") from error
+        raise Unavailable(f"wandb://{name}: {error}; is WANDB_BASE_URL right?") from error
     return f"wandb://{name}"
