@@ -170,6 +170,21 @@ def test_other_hosts_are_asked_by_tls_unless_they_are_named(
     assert resolve(f"{name}/team/adapter:v1", {"GRAFT_OCI_PLAIN_HTTP": f"x, {name}"})
 
 
+def test_the_proxy_of_the_environment_is_asked(
+    odd: OddRegistry, adapter: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd.artifact(adapter)
+    odd.answers |= {f"http://registry.invalid{path}": answers for path, answers in odd.answers.items()}
+    monkeypatch.setenv("http_proxy", f"http://{odd.host}")
+    monkeypatch.setenv("no_proxy", "localhost,example.com")
+    pull("registry.invalid/team/adapter:v1", tmp_path / "out", {"GRAFT_OCI_PLAIN_HTTP": "registry.invalid"})
+    assert brought(tmp_path / "out") == adapter
+    monkeypatch.setenv("no_proxy", "registry.invalid")
+    monkeypatch.setattr(connection, "_RETRIES", connection._RETRIES.new(total=0))
+    with pytest.raises(Unavailable):
+        resolve("registry.invalid/team/adapter:v1", {"GRAFT_OCI_PLAIN_HTTP": "registry.invalid"})
+
+
 def long_header() -> bytes:
     """An archive whose first header says that a name of 4 GB follows."""
     header = tarfile.TarInfo("././@LongLink")
