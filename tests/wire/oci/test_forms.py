@@ -57,6 +57,12 @@ def oras_with_media_types(pusher: Pusher, files: Files) -> str:
     return pusher.artifact([*layers, pusher.titled(CARD, "text/markdown", "README.md")])
 
 
+def oras_config(pusher: Pusher, files: Files) -> str:
+    """`oras push --config adapter_config.json:application/vnd.acme.lora+json …:v1 adapter_model.safetensors`."""
+    config = (files[CONFIG], "application/vnd.acme.lora+json")
+    return pusher.artifact([pusher.titled(files[WEIGHTS], OCI_TAR, WEIGHTS)], config=config)
+
+
 def oras_folder(pusher: Pusher, files: Files) -> str:
     """`oras push …:v1 ./adapter/`: one archive, marked to be unpacked."""
     layer = pusher.layer(
@@ -208,6 +214,7 @@ FORMS: list[Form] = [
     oras_1_2,
     oras_0_16,
     oras_with_media_types,
+    oras_config,
     oras_folder,
     oras_paths,
     oras_tarball,
@@ -277,6 +284,11 @@ def whole_model(pusher: Pusher, _: Files) -> None:
     pusher.artifact([pusher.titled(data, OCI_TAR, name) for name, data in held.items()])
 
 
+def weights_with_another_configuration(pusher: Pusher, files: Files) -> None:
+    config = (b'{"architecture": "llama"}', "application/vnd.acme.model+json")
+    pusher.artifact([pusher.titled(files[WEIGHTS], OCI_TAR, WEIGHTS)], config=config)
+
+
 def two_adapters(pusher: Pusher, files: Files) -> None:
     held = {f"{language}/{name}": data for language in ("de", "fr") for name, data in files.items()}
     pusher.artifact([pusher.layer(tar(held), OCI_TAR)])
@@ -292,6 +304,7 @@ REFUSED: list[tuple[Callable[[Pusher, Files], None], str]] = [
     (pickled, r"only pickled weights \(adapter_model.bin\), which are never loaded; convert"),
     (helm_chart, r"a Helm chart"),
     (whole_model, r"holds no adapter but config.json, model.safetensors; an adapter is"),
+    (weights_with_another_configuration, r"holds no adapter but adapter_model.safetensors"),
     (two_adapters, r"holds several adapters \(de, fr\); push each"),
     (nameless, r"names none of its files"),
 ]

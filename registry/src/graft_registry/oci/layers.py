@@ -14,10 +14,12 @@ docker build        archives that are laid over one another, with whiteouts
 So neither names nor media types tell archives from files, and the content is looked at (``archives``).
 """
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Final
 
+from graft_registry.adapters.publishable import ADAPTER_CONFIG
 from graft_registry.errors import InvalidArtifact, Unsafe
 from graft_registry.oci.manifests import Descriptor, Manifest
 
@@ -26,6 +28,11 @@ MODEL_PACK_PATH: Final = "org.cncf.model.filepath"
 _NAMES: Final = (TITLE, MODEL_PACK_PATH, "org.cnai.model.filepath")
 _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _OTHER_PARTS: Final = re.compile(r"application/vnd\.(kitops\.modelkit|cncf\.model|cnai\.model)\.(dataset|code)\.")
+
+_KNOWN_CONFIGS: Final = re.compile(r"application/vnd\.(oci\.(image\.config|empty)|docker|cncf|cnai|kitops|graft)\b")
+"""Configurations that are never those of an adapter."""
+_SMALLEST_SETTINGS: Final = 2
+_LARGEST_SETTINGS_BYTES: Final = 1 << 20
 
 LARGEST_ARTIFACT_BYTES: Final = 32 << 30
 """All layers that are downloaded together. Adapters have gigabytes at most; images that hold one may have more."""
@@ -65,6 +72,24 @@ def layers_to_bring(manifest: Manifest, *, where: str) -> Sequence[Descriptor]:
             "push the adapter's files alone"
         )
     return wanted
+
+
+def settings_in_config(manifest: Manifest) -> Descriptor | None:
+    """Return the configuration of an artifact where it may be the adapter's own, as `oras push --config` makes it."""
+    config = manifest.config
+    if config is None or not _SMALLEST_SETTINGS < config.size <= _LARGEST_SETTINGS_BYTES:
+        return None
+    named = config.model_copy(update={"annotations": {TITLE: ADAPTER_CONFIG}})
+    return None if _KNOWN_CONFIGS.match(config.media_type) else named
+
+
+def is_settings(content: bytes) -> bool:
+    """Return whether a file's content is an adapter's configuration, whatever it is called."""
+    try:
+        settings = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(settings, dict) and "peft_type" in settings
 
 
 def is_pickle(name: str) -> bool:

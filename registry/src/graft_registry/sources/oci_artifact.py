@@ -18,7 +18,7 @@ from pathlib import Path
 from graft_registry.errors import InvalidArtifact, NotFound
 from graft_registry.oci.adapter_files import Content, Place, chosen, laid_over
 from graft_registry.oci.archives import MOST_MEMBERS, copy_members, is_archive, members
-from graft_registry.oci.layers import check_kind, layer_name, layers_to_bring
+from graft_registry.oci.layers import check_kind, is_settings, layer_name, layers_to_bring, settings_in_config
 from graft_registry.oci.manifests import Descriptor, Index, Manifest, meant_entry, parse_manifest
 from graft_registry.oci.references import Reference
 from graft_registry.oci.repository import Repository, StoredManifest
@@ -83,7 +83,8 @@ def _manifest(repository: Repository, named: StoredManifest, where: str) -> Mani
 
 
 def _bring(repository: Repository, manifest: Manifest, staging: Path, folder: Path, *, where: str) -> None:
-    layers = layers_to_bring(manifest, where=where)
+    # The configuration first, so that a layer of the same name wins.
+    layers = [*_settings(repository, manifest, staging), *layers_to_bring(manifest, where=where)]
     files = [staging / f"layer-{number}" for number in range(len(layers))]
     for layer, file in zip(layers, files, strict=True):
         repository.download(layer, file)
@@ -98,6 +99,15 @@ def _bring(repository: Repository, manifest: Manifest, staging: Path, folder: Pa
             ready[name].replace(target)
         else:
             shutil.copyfile(before, target)
+
+
+def _settings(repository: Repository, manifest: Manifest, staging: Path) -> list[Descriptor]:
+    """Return the artifact's configuration where that is the adapter's, and so no layer."""
+    config, file = settings_in_config(manifest), staging / "config"
+    if config is None:
+        return []
+    repository.download(config, file)
+    return [config] if is_settings(file.read_bytes()) else []
 
 
 def _contents(layers: Sequence[Descriptor], files: Sequence[Path]) -> list[Content]:
