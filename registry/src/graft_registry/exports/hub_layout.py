@@ -1,6 +1,7 @@
 """A version as a repository of a Hugging Face hub, in a directory: what PEFT and vLLM load by its name."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,12 @@ def lay_out(version: OpenedVersion, directory: Path) -> None:
     hub's front matter, and the manifest of the version lies beside them.
     """
     for file in version.files:
-        (directory / file.path).write_bytes((version.directory / file.path).read_bytes())
+        shutil.copyfile(version.directory / file.path, directory / file.path)
     config = json.loads((directory / ADAPTER_CONFIG).read_bytes())
     (directory / ADAPTER_CONFIG).write_text(json.dumps(_naming_base(config, version.manifest.base), indent=2) + "\n")
     card = directory / _CARD
-    card.write_text(_card(version, card.read_text() if card.exists() else None))
+    before = card.read_text(encoding="utf-8", errors="replace") if card.exists() else None
+    card.write_text(_card(version, before), encoding="utf-8")
     (directory / _MANIFEST).write_bytes(version.manifest_bytes)
 
 

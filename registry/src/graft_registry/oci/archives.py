@@ -26,7 +26,18 @@ _LONGEST_NAME: Final = 1024
 _LARGEST_READ: Final = 1 << 20
 """tarfile reads the headers of long names at once, whatever length they claim."""
 _BLOCK: Final = 512
-_BROKEN: Final = (tarfile.TarError, zlib.error, zstandard.ZstdError, EOFError, gzip.BadGzipFile, UnicodeError)
+_BROKEN: Final = (
+    tarfile.TarError,
+    zlib.error,
+    zstandard.ZstdError,
+    gzip.BadGzipFile,
+    EOFError,
+    # What tarfile stumbles over in headers that nobody wrote by accident.
+    ValueError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class Kind(Enum):
