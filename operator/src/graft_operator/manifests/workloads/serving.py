@@ -11,13 +11,16 @@ from graft_operator.manifests import labels, naming
 from graft_operator.manifests.platform import NetworkAccess, Platform
 from graft_operator.manifests.pods import (
     BASE_DIR,
+    READABLE,
     base_mounts,
     base_volumes,
     fetch_base_container,
+    pod_metadata,
     pod_spec,
     registry_credentials,
     registry_env,
     scratch,
+    spread,
     variable,
 )
 from graft_operator.manifests.workloads.access import API_TOKEN_MOUNT, api_token_volume, service_account_name
@@ -90,8 +93,9 @@ def revision_service(base: BaseModel, revision: ServingRevision) -> dict[str, An
 def deployment(base: BaseModel, revision: ServingRevision, platform: Platform) -> dict[str, Any]:
     """Return the Deployment of one revision."""
     selector, metadata = _selector(base, revision), _metadata(base, revision)
+    own = {"labels": metadata["labels"] | selector, "annotations": {labels.OWNER_NAME: base.metadata.name}}
     template = {
-        "metadata": {"labels": metadata["labels"] | selector, "annotations": {labels.OWNER_NAME: base.metadata.name}},
+        "metadata": pod_metadata(own, base.spec.serving, platform),
         "spec": serving_pod(base, revision, platform, selector),
     }
     return rolling_deployment(metadata, revision.replicas, selector, template)
@@ -101,20 +105,21 @@ def serving_pod(
     base: BaseModel, revision: ServingRevision, platform: Platform, selector: dict[str, str]
 ) -> dict[str, Any]:
     """Return the pod: the engine is a sidecar, so that on termination the agent drains while the engine still runs."""
-    name = base.metadata.name
-    spread = {
+    name, serving = base.metadata.name, base.spec.serving
+    over_nodes = {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": selector},
     }
     return pod_spec(
-        base.spec.serving,
+        serving,
+        platform,
         # The agent alone gets a token, by a volume of its own: the engine runs the code of models.
         automountServiceAccountToken=False,
-        serviceAccountName=service_account_name(name),
+        serviceAccountName=serving.service_account_name or service_account_name(name),
         terminationGracePeriodSeconds=GRACE_SECONDS,
-        topologySpreadConstraints=[spread],
+        topologySpreadConstraints=spread(serving, selector) or [over_nodes],
         initContainers=[
             fetch_base_container(base.metadata.namespace, name, revision, platform),
             engine_container(base, revision, platform),
@@ -159,13 +164,13 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
 
 def registry_key_volume(platform: Platform) -> dict[str, Any]:
     """Return the volume with the registry's keys as files; optional, since workload identity needs none."""
-    secret = {"secretName": platform.registry_secret_name, "optional": True, "defaultMode": 0o440}
+    secret = {"secretName": platform.registry_secret_name, "optional": True, "defaultMode": READABLE}
     return {"name": "registry-keys", "secret": secret}
 
 
 def base_selector(base: BaseModel) -> dict[str, str]:
     """Return the labels that the pods of every revision of the base have in common."""
-    return {labels.OWNER_UID: base.metadata.uid, labels.COMPONENT: SERVING}
+    return labels.selector(base.metadata, SERVING)
 
 
 def pod_selector(base: BaseModel, revision: ServingRevision) -> str:
