@@ -44,7 +44,41 @@ GOOD_VALUES = {
     },
 }
 
+GOOD_VALUES |= {
+    "OpenShift": {"podSecurity": {"userIds": "Platform"}},
+    "ids of a platform's own": {"podSecurity": {"runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 10001}},
+    "private registry": {
+        "images": {"pullSecrets": [{"name": "pull"}]},
+        "tenantPods": {"imagePullSecrets": [{"name": "pull"}]},
+    },
+    "a mesh and a cost centre": {
+        "tenantPods": {
+            "labels": {"cost-centre": "42", "sidecar.istio.io/inject": "true"},
+            "annotations": {
+                "sidecar.istio.io/nativeSidecar": "true",
+                "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+            },
+            "priorityClassName": "tenants",
+        }
+    },
+    "behind a proxy": {
+        "proxy": {"https": "http://proxy.corp:3128", "noProxy": ["minio.s3", "10.0.0.0/8"]},
+        "caBundle": {"configMap": "trusted-ca", "key": "ca-bundle.crt"},
+    },
+}
+
 BAD_VALUES = {
+    "user ids": ({"podSecurity": {"userIds": "OpenShift"}}, "userIds"),
+    "root": ({"podSecurity": {"runAsUser": 0}}, "runAsUser"),
+    "a name instead of a reference": ({"tenantPods": {"imagePullSecrets": ["pull"]}}, "imagePullSecrets"),
+    "our label": ({"tenantPods": {"labels": {"graft.dev/component": "x"}}}, "labels"),
+    "a label of the Job controller's": ({"tenantPods": {"labels": {"job-name": "x"}}}, "labels"),
+    "our annotation": ({"tenantPods": {"annotations": {"graft.dev/run": "{}"}}}, "annotations"),
+    "our variable": ({"tenantPods": {"env": {"GRAFT_REGISTRY": "{}"}}}, "env"),
+    "a number in the environment": ({"tenantPods": {"env": {"OMP_NUM_THREADS": 4}}}, "env"),
+    "a proxy without a scheme": ({"proxy": {"https": "proxy:3128"}}, "https"),
+    "a text of hosts": ({"proxy": {"noProxy": "a,b"}}, "noProxy"),
+    "a bundle's file": ({"caBundle": {"configMap": "/etc/ssl/ca.pem"}}, "configMap"),
     "unknown": ({"registri": {}}, "registri"),
     "unknown inside": ({"operator": {"replicas": 3}}, "replicas"),
     "no workers": ({"operator": {"workers": 0}}, "workers"),

@@ -41,6 +41,7 @@ ORDER = (
     "test_latency",
     "test_deletion",
     "test_isolation",
+    "test_strange_clusters",
     "test_gateway",
     "test_crds",
     "test_named_namespaces",

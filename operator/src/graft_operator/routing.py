@@ -9,11 +9,11 @@ from graft_operator.cluster.cache import Cache, Change
 from graft_operator.cluster.resources import (
     BASE_MODELS,
     DEPLOYMENTS,
+    EVENTS_OF_PODS,
     INFERENCE_POOLS,
     JOBS,
     LORA_ADAPTERS,
     PODS,
-    REFUSED_MOUNTS,
     REFUSED_PODS,
     Resource,
 )
@@ -40,7 +40,7 @@ SUMMARIES: Final = frozenset({"observedGeneration", "conditions", "adapters", "r
 NAMED: Final = ("waiting", "notResident", "leftOut")
 """Parts of a base's `status.serving` that concern only the adapters that are named there."""
 
-_EVENTS_OF: Final[Mapping[Resource, Resource]] = {REFUSED_PODS: JOBS, REFUSED_MOUNTS: PODS}
+_EVENTS_OF: Final[Mapping[Resource, Resource]] = {REFUSED_PODS: JOBS, **dict.fromkeys(EVENTS_OF_PODS, PODS)}
 
 
 def keys_of(change: Change, cache: Cache) -> Iterable[Routed]:

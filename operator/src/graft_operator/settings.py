@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, Valida
 from pydantic.alias_generators import to_camel
 
 from graft_operator.manifests.platform import ContainerResources
+from graft_operator.manifests.tenant_pods import TenantPods
 from graft_registry.config import RegistryConfig
 
 PREFIX = "GRAFT_"
@@ -84,6 +85,8 @@ class Settings(BaseModel):
     network_policies: Json[NetworkPolicies] | None = None
     """JSON object, such as `{"monitoringNamespaces": ["monitoring"]}`: NetworkPolicies for serving pods. Without it
     none are made."""
+    tenant_pods: Json[TenantPods] = TenantPods()
+    """JSON object with what every pod in tenants' namespaces gets: `{"imagePullSecrets": [{"name": "pull"}]}`."""
     resources: Json[dict[Literal["fetch", "agent", "import", "test"], ContainerResources]] = Field(default_factory=dict)
     """JSON object with the requests and limits of Graft's own containers in tenants' pods, where they are to be others
     than the defaults: `{"agent": {"limits": {"cpu": "4", "memory": "2Gi"}}}`."""

@@ -57,7 +57,8 @@ class Settings(BaseModel):
     registry_keys_dir: Path | None = None
     """A folder with the registry's keys, each in a file that is named like its environment variable
     (`AWS_ACCESS_KEY_ID` …). They are read again when they change; where there are none, the environment counts."""
-    listen: str = "0.0.0.0"  # noqa: S104 - a pod's API is there to be reached from other pods
+    listen: str | None = None
+    """The address to listen on; all of the pod's, of either family, when empty."""
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     peer_port: Annotated[int, Field(ge=0, le=65535)] = 8002
     """Where other pods of the base ask for adapters that they don't hold. No Service has it: what comes in here has

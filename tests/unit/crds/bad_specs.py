@@ -71,6 +71,47 @@ BAD_TOLERATIONS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}, "effect must be NoExecute"),
 )
 
+PLACE = {"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+WITHOUT_VALUES = {"key": "gpu", "operator": "In"}
+BAD_POD_SETTINGS: tuple[tuple[str, Any, str], ...] = (
+    ("labels", {"graft.dev/component": "serving"}, "labels: each key must be a label's name"),
+    ("labels", {"kueue.x-k8s.io/queue-name": "mine"}, "labels: each key must be a label's name"),
+    ("labels", {"app.kubernetes.io/managed-by": "me"}, "labels: each key must be a label's name"),
+    ("labels", {"job-name": "x"}, "labels: each key must be a label's name"),
+    ("labels", {"two words": "x"}, "labels: each key must be a label's name"),
+    ("annotations", {"graft.dev/run": "{}"}, "annotations: each key must be an annotation's name"),
+    ("annotations", {"seccomp.security.alpha.kubernetes.io/pod": "unconfined"}, "annotations: each key must be"),
+    ("env", [{"name": "GRAFT_REGISTRY", "value": "{}"}], "env must not contain a variable of Graft's"),
+    ("env", [{"name": "HOME", "value": "/root"}], "env must not contain a variable of Graft's"),
+    ("env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}], "env must not name one variable twice"),
+    (
+        "env",
+        [{"name": "A", "value": "1", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+        "env: value and valueFrom must not both be set",
+    ),
+    ("env", [{"name": "A", "valueFrom": {}}], "valueFrom must have exactly one of"),
+    ("topologySpreadConstraints", [PLACE, PLACE], "topologySpreadConstraints must not name one topologyKey twice"),
+    *(
+        ("affinity", affinity, "values must be given with operators In")
+        for affinity in (
+            {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [{"matchExpressions": [WITHOUT_VALUES]}]
+                    }
+                }
+            },
+            {
+                "podAntiAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": [
+                        {"topologyKey": "zone", "labelSelector": {"matchExpressions": [WITHOUT_VALUES]}}
+                    ]
+                }
+            },
+        )
+    ),
+)
+
 REFUSED_BY_RULES = (
     _adapter("metadata.name", "a" * 53, "metadata.name must be at most 52"),
     _adapter("metadata.name", "support.v2", "metadata.name must be at most 52"),
@@ -169,6 +210,12 @@ REFUSED_BY_RULES = (
         for toleration, says in BAD_TOLERATIONS
     ),
     *(
+        BadSpec(kind, f"{pod}.{field}", value, says)
+        for kind, pod in (("LoraAdapter", "spec.pod"), ("BaseModel", "spec.serving"), ("BaseModel", "spec.importPod"))
+        for field, value, says in BAD_POD_SETTINGS
+    ),
+    _base("spec.serving.serviceAccountAnnotations", {"graft.dev/x": "y"}, "annotations: each key must be"),
+    *(
         _base("spec.serving.engineArgs", [f"{argument}=x"], "engineArgs must not contain, nor abbreviate")
         for argument in sorted(RESERVED_ENGINE_ARGUMENTS)
     ),
@@ -236,6 +283,8 @@ REFUSED_AS_UNKNOWN = (
     _adapter("spec.lora.alfa", 32, "unknown field"),
     _adapter("spec.baseModelRef.namespace", "team-b", "unknown field"),
     _base("spec.serving.hostNetwork", True, "unknown field"),
+    _adapter("spec.pod.volumes", [{"name": "host", "hostPath": {"path": "/"}}], "unknown field"),
+    _base("spec.importPod.securityContext", {"privileged": True}, "unknown field"),
 )
 """The API server refuses these under strict validation, as kubectl asks for it; the models always do."""
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from graft_operator.api.meta import GROUP
-from graft_operator.cluster.resources import EVENTS, JOBS, LORA_ADAPTERS, REFUSED_MOUNTS, REFUSED_PODS, Resource
+from graft_operator.cluster.resources import EVENTS, EVENTS_OF_PODS, JOBS, LORA_ADAPTERS, REFUSED_PODS, Resource
 from graft_operator.manifests import labels
 
 Object = dict[str, Any]
@@ -117,7 +117,7 @@ class Cache:
 
     def events_of(self, uid: str) -> list[Object]:
         """Return what the platform has last said of an object, as far as it is watched for."""
-        return [event for kind in (REFUSED_PODS, REFUSED_MOUNTS) for event in self._by_index(kind, uid)]
+        return [event for kind in (REFUSED_PODS, *EVENTS_OF_PODS) for event in self._by_index(kind, uid)]
 
     def names(self, resource: Resource) -> list[Name]:
         """Return the names of all objects of the kind, sorted."""

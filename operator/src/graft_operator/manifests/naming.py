@@ -20,6 +20,9 @@ PEER_PORT: Final = 8002
 STATE_PORT: Final = 8090
 ENGINE_PORT: Final = 8001
 
+IP_FAMILIES: Final = "PreferDualStack"
+"""Of Services: both families where the cluster has both, and otherwise the one that it has."""
+
 
 def peer_url(host: str) -> str:
     """Return where a pod answers what other pods of its base send to it."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from graft_operator.manifests.tenant_pods import TenantPods
+
 ContainerResources = Mapping[str, Mapping[str, str]]
 """``requests`` and ``limits`` of a container, as Kubernetes writes them."""
 
@@ -50,6 +52,8 @@ class Platform:
     """Arguments of every engine, before those of the BaseModel."""
     engine_env: Mapping[str, str] = field(default_factory=dict)
     """Environment of every engine."""
+    tenant_pods: TenantPods = field(default_factory=TenantPods)
+    """What holds for all pods."""
     network_access: NetworkAccess | None = None
     """What NetworkPolicies allow; None makes none."""
     fetch_resources: ContainerResources = field(default_factory=lambda: FETCH_RESOURCES)

@@ -42,7 +42,7 @@ USUAL: Final = frozenset({"Importing", "Resolving", "ConditionalWrites"})
 """Reasons of a base's conditions that nobody waits to hear: something is under way, or as it should be."""
 
 PAUSES: Final = frozenset(
-    {"Queued", "Suspended", "Preempted", "ReadaptationQueued", "PodSettingsChanged", "RankDoubled"}
+    {"Queued", "Suspended", "Preempted", "ReadaptationQueued", "PodSettingsChanged", "RankDoubled", "WaitingForNode"}
 )
 """Reasons of Trained that say why nothing is trained just now, and no trouble."""
 

@@ -58,7 +58,14 @@ class JobObserved:
     micro_batch: int | None = None
     """Rows of one forward pass that a training was made with; None where the Job doesn't tell."""
     pod_settings: str = ""
-    """Digest of the pod settings that a training was made with; empty where the Job doesn't tell."""
+    """Digest of the pod settings that it was made with; empty where the Job doesn't tell."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the Job has failed, or its pod waits for something that may never come."""
+        return self.state == "Failed" or (
+            self.state == "Active" and bool(self.waiting or self.suspended or self.no_pods)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

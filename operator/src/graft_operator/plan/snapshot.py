@@ -128,6 +128,8 @@ class AdapterSnapshot:
     """Jobs of the names that ours would have, and that are not ours."""
     trainer_image: str = ""
     """Image that a training Job would be made with now; empty where that is not told."""
+    platform_asks: Mapping[str, Any] = field(default_factory=dict)
+    """What the platform asks of the pods of such a Job, where that is not the default."""
     progress: Progress | None = None
     """What the trainer last said about ``recipe``."""
     pods: tuple[PodObserved, ...] = ()

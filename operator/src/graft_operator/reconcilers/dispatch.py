@@ -50,6 +50,7 @@ def platform_of(settings: Settings) -> Platform:
         engine_args=settings.engine_args,
         engine_env=settings.engine_env,
         network_access=network_access(settings),
+        tenant_pods=settings.tenant_pods,
         **{f"{name}_resources": resources for name, resources in settings.resources.items()},
     )
 

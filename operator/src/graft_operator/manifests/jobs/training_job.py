@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from graft_operator.api.adapter_status import WarmStart
@@ -25,18 +27,22 @@ from graft_operator.manifests.jobs.warm_start import warm_training
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
     BASE_DIR,
+    COMPILER_CACHE,
     base_mounts,
     base_volumes,
     container,
     fetch_base_container,
+    pod_metadata,
     pod_spec,
     registry_credentials,
     registry_env,
     scratch,
+    spread,
     variable,
 )
 from graft_registry.digests import digest_of
 
+COMPONENT: Final = "training"
 RETRIES: Final = 4
 GRACE_SECONDS: Final = 120
 """Time for the checkpoint after SIGTERM; spot instances give 30 to 120 s."""
@@ -45,6 +51,10 @@ START_SECONDS: Final = 3600
 RUN_FILE: Final = "run.json"
 NOT_THE_TRAINERS: Final = frozenset({"deadlineSeconds", "rankDoubling"})
 """Fields of ``spec.training`` that are for the operator alone."""
+ADDED_SETTINGS: Final = frozenset(
+    {"labels", "annotations", "env", "imagePullSecrets", "topologySpreadConstraints", "affinity", "caBundle"}
+)
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 LOGGING_STEPS: Final = 10
 """As in Transformers' own examples: often enough for a progress line, seldom enough to cost nothing."""
 
@@ -120,17 +130,17 @@ def training_job_manifest(
         "LoraAdapter",
         adapter.metadata,
         name=naming.training_job_name(adapter.metadata.name, run["recipe"], lowered_batch),
-        component="training",
+        component=COMPONENT,
         labels=job_labels(adapter, base_uid, run["reason"], readapts=readapts),
         annotations={
             labels.RECIPE: run["recipe"],
             labels.MICRO_BATCH: str(run["training"]["batchSize"]),
-            labels.POD_SETTINGS: pod_settings_digest(adapter.spec),
+            labels.POD_SETTINGS: pod_settings_digest(adapter.spec, platform.tenant_pods.changes()),
         },
     )
     annotations = metadata["annotations"] | {labels.RUN: json.dumps(run, sort_keys=True)}
     template = {
-        "metadata": {"labels": metadata["labels"], "annotations": annotations},
+        "metadata": pod_metadata(metadata | {"annotations": annotations}, adapter.spec.pod, platform),
         "spec": training_pod(adapter, base, run, platform, job_name=metadata["name"]),
     }
     spec = job_rules(adapter.spec) | {"template": template}
@@ -159,14 +169,16 @@ def job_labels(adapter: LoraAdapter, base_uid: str, reason: str, *, readapts: bo
     return found_by | ({labels.KUEUE_QUEUE: queue} if queue else {})
 
 
-def pod_settings_digest(spec: LoraAdapterSpec) -> str:
+def pod_settings_digest(spec: LoraAdapterSpec, platform_asks: Mapping[str, Any] = NOTHING) -> str:
     """Return a digest of what decides whether, where and how long a Job's pods run, but not what they compute.
 
-    A Job that failed or waits is made anew when it changes: that is how more memory or a higher deadline gets to it.
+    A Job that failed or waits is made anew when it changes: that is how more memory or a higher deadline gets to it,
+    and what ``platform_asks`` for all pods. What is unset is left out: a release that adds a field changes nothing.
     """
-    pod = spec.pod.to_wire()
+    pod = {name: value for name, value in spec.pod.to_wire().items() if value or name not in ADDED_SETTINGS}
     del pod["ttlSecondsAfterFinished"]
     settings = {
+        **({"tenantPods": platform_asks} if platform_asks else {}),
         "pod": pod,
         "deadlineSeconds": spec.training.deadline_seconds,
         "maxDroppedPercent": spec.dataset.max_dropped_percent,
@@ -181,12 +193,14 @@ def training_pod(
     spec = adapter.spec
     return pod_spec(
         spec.pod,
+        platform,
         restartPolicy="Never",
         # Counted from the moment when a node has taken the pod. The operator counts all pods of the training together;
         # this is for when it is away.
         activeDeadlineSeconds=spec.training.deadline_seconds + START_SECONDS,
         automountServiceAccountToken=False,
         serviceAccountName=spec.pod.service_account_name,
+        topologySpreadConstraints=spread(spec.pod, labels.selector(adapter.metadata, COMPONENT)),
         terminationGracePeriodSeconds=GRACE_SECONDS,
         initContainers=[fetch_base_container(adapter.metadata.namespace, run["base"]["name"], base, platform)],
         containers=[trainer_container(adapter, base, platform, job_name=job_name)],
@@ -215,6 +229,7 @@ def trainer_container(adapter: LoraAdapter, base: ResolvedBase, platform: Platfo
             variable("GRAFT_WORK_DIR", "/work"),
             variable("HF_HUB_OFFLINE", "1"),
             variable("HF_HOME", "/work/hf"),
+            COMPILER_CACHE,
             *cpus_variable(spec.pod.resources),
             *rendezvous_variables(adapter, job_name),
         ],

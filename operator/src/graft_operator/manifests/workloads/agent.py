@@ -7,7 +7,7 @@ from typing import Any, Final
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
-from graft_operator.manifests.pods import container, resources_of, variable
+from graft_operator.manifests.pods import READABLE, container, resources_of, variable
 from graft_operator.manifests.workloads.serving_workload import DRAIN_SECONDS
 
 AGENT: Final = "agent"
@@ -53,7 +53,7 @@ def api_key_volumes(base: BaseModel) -> list[dict[str, Any]]:
     if reference is None:
         return []
     items = [{"key": reference.key, "path": API_KEY_FILE}]
-    return [{"name": "api-keys", "secret": {"secretName": reference.name, "items": items, "defaultMode": 0o440}}]
+    return [{"name": "api-keys", "secret": {"secretName": reference.name, "items": items, "defaultMode": READABLE}}]
 
 
 def api_key_mounts(base: BaseModel) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from graft_operator.api.base_model import BaseModel, ServingRevision
 from graft_operator.api.base_serving import ROLLOUT_HEADROOM
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
-from graft_operator.manifests.pods import BASE_DIR, base_mounts, container, scratch, variable
+from graft_operator.manifests.pods import BASE_DIR, COMPILER_CACHE, base_mounts, container, scratch, variable
 
 ENGINE_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The values that vLLM accepts for ``--max-lora-rank`` (vllm/config/lora.py, 0.32)."""
@@ -51,7 +51,7 @@ def engine_process(base: BaseModel, platform: Platform, arguments: list[str], **
         "image": base.spec.serving.image or platform.engine_image,
         "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
         "args": arguments,
-        "env": [variable(name, value) for name, value in variables.items()],
+        "env": [COMPILER_CACHE, *(variable(name, value) for name, value in variables.items())],
         "resources": base.spec.serving.resources.to_wire(),
     }
 

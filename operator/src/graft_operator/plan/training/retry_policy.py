@@ -9,7 +9,8 @@
 | RegistryUnavailable | exit 68 | its Job retries ever later, then rests ever longer |
 | Crashed, TrainingFailed, any other | any other exit | the same; stalls as CrashLoop after three alike in a row |
 | VersionMissing | a Job that succeeded without a version | the same |
-| Preempted, WorkerLost, Unschedulable, ImagePullFailed, Queued | an active Job | waited for: see ``progress.py`` |
+| Preempted, WorkerLost, Queued | an active Job | waited for: see ``progress.py`` |
+| WaitingForNode, Unschedulable, ImagePullFailed | its pod | the same |
 
 What has failed is kept in ``status.failedTrainings``: anybody may delete a Job, and it must not be made anew for that.
 """
@@ -44,8 +45,8 @@ OF_THE_IMAGE: Final = frozenset({"InvalidConfig", "BaseMismatch", "MergeMismatch
 
 def job_is_outdated(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
     """More memory, another node selector or a higher deadline are for the Job that got stuck without them."""
-    job, wanted = current_job(seen), pod_settings_digest(seen.adapter.spec)
-    if job is None or not is_stuck(job):
+    job, wanted = current_job(seen), pod_settings_digest(seen.adapter.spec, seen.platform_asks)
+    if job is None or not job.is_stuck:
         return None
     asked_again = job.state == "Failed" and may_retry_now(seen, seen.adapter.status.failed_trainings, job)
     if job.pod_settings in ("", wanted) and not asked_again:
@@ -56,11 +57,6 @@ def job_is_outdated(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | No
     # What is remembered goes once the Job has gone, or that would count as a failure of the new settings.
     failures = seen.adapter.status.failed_trainings
     return TrainingDecision(trained=fact, waiting=fact, failed=failures, actions=deletions, requeue_after=1)
-
-
-def is_stuck(job: JobObserved) -> bool:
-    """Whether the Job has failed, or its pod waits for something that may never come."""
-    return job.state == "Failed" or (job.state == "Active" and bool(job.waiting or job.suspended or job.no_pods))
 
 
 def may_retry_now(seen: AdapterSnapshot, failures: FailedTrainings | None, job: JobObserved | None = None) -> bool:
@@ -74,7 +70,8 @@ def may_retry_now(seen: AdapterSnapshot, failures: FailedTrainings | None, job: 
 
 def inputs_of(seen: AdapterSnapshot) -> str:
     """Return a digest of what decides, besides recipe and image, whether a training that failed is tried again."""
-    return digest_of([pod_settings_digest(seen.adapter.spec), seen.adapter.metadata.annotations.get(labels.RETRY, "")])
+    settings = pod_settings_digest(seen.adapter.spec, seen.platform_asks)
+    return digest_of([settings, seen.adapter.metadata.annotations.get(labels.RETRY, "")])
 
 
 def kept_failures(seen: AdapterSnapshot) -> FailedTrainings | None:

@@ -71,6 +71,7 @@ class AdapterSnapshots:
             jobs=self._jobs(adapter),
             occupied_names=self._occupied_names(adapter),
             trainer_image=self._dependencies.platform.trainer_image,
+            platform_asks=self._dependencies.platform.tenant_pods.changes(),
             pods=self._pods(adapter, base),
             cleanup_problem=cleanup_problem,
         )

@@ -14,6 +14,9 @@ Object = Mapping[str, Any]
 OWN_CONTAINERS: Final = ("trainer", "import", "test")
 """The containers by whose end a Job is judged. Others in its pods are helpers of ours, or were put there by a mesh."""
 
+WAITING_FOR_NODE: Final = "WaitingForNode"
+"""Our reason for a pod that no node can take, while an autoscaler brings one that can."""
+
 BACK_OFF: Final = "CrashLoopBackOff"
 
 WAITING_REASONS: Final = frozenset(
@@ -75,14 +78,16 @@ def termination_of(pod: Object) -> Object:
     return {}
 
 
-def pod_problem(pod: Object) -> str:
+def pod_problem(pod: Object, node_comes: str = "") -> str:
     """Return why the pod does not run, as ``Reason: message``; empty when nothing stands in its way.
 
-    A container that died tells why itself: that the kubelet waits before it starts it again helps nobody.
+    ``node_comes`` is what an autoscaler says of the node that it brings for the pod: then nothing is amiss. A container
+    that died tells why itself: that the kubelet waits before it starts it again helps nobody.
     """
     for condition in pod.get("status", {}).get("conditions", []):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return f"{condition.get('reason', 'Unschedulable')}: {text(condition.get('message'))}"
+            problem = f"{condition.get('reason', 'Unschedulable')}: {text(condition.get('message'))}"
+            return f"{WAITING_FOR_NODE}: {node_comes}; until then {problem}" if node_comes else problem
     is_restarted = pod.get("spec", {}).get("restartPolicy") == "Always"
     return next(filter(None, (_container_problem(status, is_restarted) for status in _container_statuses(pod))), "")
 
