@@ -14,7 +14,7 @@ class _View(msgspec.Struct, rename="camel", frozen=True):
     """A part of an object; what else it has is passed over."""
 
 
-class Metadata(_View):
+class Metadata(_View, frozen=True):
     """Who an object is."""
 
     name: str
@@ -24,7 +24,7 @@ class Metadata(_View):
     annotations: dict[str, str] = {}
 
 
-class ConditionView(_View):
+class ConditionView(_View, frozen=True):
     """One condition."""
 
     type: str
@@ -32,7 +32,7 @@ class ConditionView(_View):
     reason: str = ""
 
 
-class VersionView(_View):
+class VersionView(_View, frozen=True):
     """One entry of ``status.versions``."""
 
     number: int
@@ -45,7 +45,7 @@ class VersionView(_View):
     train_tokens: int | None = None
 
 
-class TrainingView(_View):
+class TrainingView(_View, frozen=True):
     """The training that is under way."""
 
     step: int = 0
@@ -54,13 +54,13 @@ class TrainingView(_View):
     eta_seconds: float | None = None
 
 
-class TargetView(_View):
+class TargetView(_View, frozen=True):
     """The version that the alias is to point to."""
 
     number: int
 
 
-class RolloutView(_View):
+class RolloutView(_View, frozen=True):
     """How far a rollout is."""
 
     start_time: datetime
@@ -68,7 +68,7 @@ class RolloutView(_View):
     step_time: datetime | None = None
 
 
-class ServingView(_View):
+class ServingView(_View, frozen=True):
     """What serving pods were told, and what they say."""
 
     target: TargetView | None = None
@@ -78,7 +78,7 @@ class ServingView(_View):
     failed: int = 0
 
 
-class AdapterStatusView(_View):
+class AdapterStatusView(_View, frozen=True):
     """The status of an adapter."""
 
     conditions: list[ConditionView] = []
@@ -88,26 +88,26 @@ class AdapterStatusView(_View):
     serving: ServingView = ServingView()
 
 
-class BaseReference(_View):
+class BaseReference(_View, frozen=True):
     """The base that an adapter names."""
 
     name: str
 
 
-class ServingSpecView(_View):
+class ServingSpecView(_View, frozen=True):
     """How an adapter is to be served."""
 
     rollout: dict[str, Any] | None = None
 
 
-class AdapterSpecView(_View):
+class AdapterSpecView(_View, frozen=True):
     """The spec of an adapter."""
 
     base_model_ref: BaseReference
     serving: ServingSpecView = ServingSpecView()
 
 
-class AdapterView(_View):
+class AdapterView(_View, frozen=True):
     """A LoraAdapter."""
 
     metadata: Metadata
@@ -115,20 +115,20 @@ class AdapterView(_View):
     status: AdapterStatusView = AdapterStatusView()
 
 
-class AdapterCountsView(_View):
+class AdapterCountsView(_View, frozen=True):
     """The adapters of a base, counted."""
 
     total: int = 0
 
 
-class RevisionView(_View):
+class RevisionView(_View, frozen=True):
     """One revision of a base that is served."""
 
     replicas: int = 0
     ready_replicas: int = 0
 
 
-class BaseStatusView(_View):
+class BaseStatusView(_View, frozen=True):
     """The status of a base."""
 
     conditions: list[ConditionView] = []
@@ -136,45 +136,45 @@ class BaseStatusView(_View):
     serving: list[RevisionView] = []
 
 
-class BaseView(_View):
+class BaseView(_View, frozen=True):
     """A BaseModel."""
 
     metadata: Metadata
     status: BaseStatusView = BaseStatusView()
 
 
-class ResourcesView(_View):
+class ResourcesView(_View, frozen=True):
     """What a container asks for."""
 
     limits: dict[str, str | int] = {}
 
 
-class TerminatedView(_View):
+class TerminatedView(_View, frozen=True):
     """How a container has ended."""
 
     finished_at: datetime | None = None
 
 
-class StateView(_View):
+class StateView(_View, frozen=True):
     """What a container does."""
 
     terminated: TerminatedView | None = None
 
 
-class ContainerStatusView(_View):
+class ContainerStatusView(_View, frozen=True):
     """The status of a container."""
 
     state: StateView = StateView()
 
 
-class ContainerView(_View):
+class ContainerView(_View, frozen=True):
     """A container."""
 
     resources: ResourcesView = ResourcesView()
     restart_policy: str = ""
 
 
-class PodSpecView(_View):
+class PodSpecView(_View, frozen=True):
     """The spec of a pod."""
 
     containers: list[ContainerView] = []
@@ -182,7 +182,7 @@ class PodSpecView(_View):
     node_name: str = ""
 
 
-class PodStatusView(_View):
+class PodStatusView(_View, frozen=True):
     """The status of a pod."""
 
     phase: str = ""
@@ -190,7 +190,7 @@ class PodStatusView(_View):
     container_statuses: list[ContainerStatusView] = []
 
 
-class PodView(_View):
+class PodView(_View, frozen=True):
     """A pod of ours."""
 
     metadata: Metadata
