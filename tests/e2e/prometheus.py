@@ -1,4 +1,8 @@
-"""A Prometheus on this machine that scrapes the cluster as docs/metrics.md says, through the API server."""
+"""A Prometheus on this machine that scrapes the cluster as docs/metrics.md says, through the API server.
+
+Debian's has no discovery of Kubernetes. What that finds, by the labels that it gives, is written into files for it
+instead; everything else of the page's configuration is taken as it stands.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ import pytest
 import yaml
 from demo.cluster import Cluster
 from demo.release import CHART, NAMESPACE, RELEASE
+from tests.chart.conftest import KUBE_VERSION
 from tests.ports import free_port
 
 PAGE = CHART.parents[1] / "docs" / "metrics.md"
@@ -101,7 +106,7 @@ def rules(cluster: Cluster) -> dict[str, Any]:
     text = cluster.run(
         *("helm", "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--set", "registry.bucket=graft"),
         *("--set", "metrics.prometheusRule.enabled=true", "--api-versions", "monitoring.coreos.com/v1"),
-        *("--show-only", "templates/metrics/prometheus_rule.yaml"),
+        *("--show-only", "templates/metrics/prometheus_rule.yaml", "--kube-version", KUBE_VERSION),
     )
     found: dict[str, Any] = yaml.safe_load(text)["spec"]
     return found
@@ -114,8 +119,11 @@ def configuration(cluster: Cluster, folder: Path) -> dict[str, Any]:
     server, access = api_access(cluster, folder)
     for job in config["scrape_configs"]:
         job |= {"scheme": "https", **access}
-        for discovery in job["kubernetes_sd_configs"]:
-            discovery["kubeconfig_file"] = str(folder / "kubeconfig")
+        discovered = [
+            target for discovery in job.pop("kubernetes_sd_configs") for target in found_by(cluster, discovery)
+        ]
+        (folder / f"{job['job_name']}.json").write_text(json.dumps(discovered))
+        job["file_sd_configs"] = [{"files": [str(folder / f"{job['job_name']}.json")]}]
         job["relabel_configs"] += [
             {
                 "source_labels": [
@@ -132,11 +140,65 @@ def configuration(cluster: Cluster, folder: Path) -> dict[str, Any]:
     return config | {"global": {"scrape_interval": "2s", "evaluation_interval": "2s"}}
 
 
+def found_by(cluster: Cluster, discovery: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return the targets that Prometheus' discovery of Kubernetes would find, as far as the page goes by them."""
+    namespaces = discovery.get("namespaces", {}).get("names")
+    pods = {(item["metadata"]["namespace"], item["metadata"]["name"]): item for item in _all(cluster, "pods")}
+    if discovery["role"] == "pod":
+        assert namespaces is None
+        for pod in pods.values():
+            for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]):
+                for port in container.get("ports", ()):
+                    yield _target(pod_labels(pod, port["containerPort"], port.get("name", "")))
+        return
+    assert discovery["role"] == "endpointslice"
+    services = {(item["metadata"]["namespace"], item["metadata"]["name"]): item for item in _all(cluster, "services")}
+    for piece in _all(cluster, "endpointslices"):
+        namespace = piece["metadata"]["namespace"]
+        name = (namespace, piece["metadata"].get("labels", {}).get("kubernetes.io/service-name", ""))
+        if name not in services or namespace not in (namespaces or [namespace]):
+            continue
+        own = {"__meta_kubernetes_service_name": name[1], **_meta("service", services[name]["metadata"])}
+        for endpoint in piece["endpoints"] or ():
+            if (pod := pods.get((namespace, endpoint.get("targetRef", {}).get("name", "")))) is not None:
+                for port in piece["ports"] or ():
+                    yield _target(own | pod_labels(pod, port["port"], ""))
+
+
+def pod_labels(pod: dict[str, Any], port: int, port_name: str) -> dict[str, str]:
+    """Return the labels that discovery gives a port of a pod."""
+    metadata = pod["metadata"]
+    return {
+        "__meta_kubernetes_namespace": metadata["namespace"],
+        "__meta_kubernetes_pod_name": metadata["name"],
+        "__meta_kubernetes_pod_container_port_name": port_name,
+        "__meta_kubernetes_pod_container_port_number": str(port),
+        **_meta("pod", metadata),
+    }
+
+
+def _meta(kind: str, metadata: dict[str, Any]) -> dict[str, str]:
+    return {
+        f"__meta_kubernetes_{kind}_{what}_{re.sub(r'[^a-zA-Z0-9_]', '_', name)}": value
+        for what in ("label", "annotation")
+        for name, value in metadata.get(f"{what}s", {}).items()
+    }
+
+
+def _target(labels: dict[str, str]) -> dict[str, Any]:
+    # Files may name a target once; its address is replaced anyway.
+    name = f"{labels['__meta_kubernetes_pod_name']}:{labels['__meta_kubernetes_pod_container_port_number']}"
+    return {"targets": [name], "labels": labels}
+
+
+def _all(cluster: Cluster, kind: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = json.loads(cluster.kubectl("get", kind, "--all-namespaces", "-o", "json"))["items"]
+    return items
+
+
 def api_access(cluster: Cluster, folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return host and port of the API server, and what a scrape through it needs; it writes the kubeconfig, too."""
-    text = cluster.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json")
-    _secret(folder / "kubeconfig", text.encode())
-    config = json.loads(text)
+    """Return host and port of the API server, and what a scrape through it needs."""
+    config = json.loads(cluster.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
     api, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     tls: dict[str, Any] = {}
     for name, source in (

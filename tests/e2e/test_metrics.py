@@ -52,9 +52,9 @@ except urllib.error.HTTPError as error:
 
 @pytest.fixture(scope="module")
 def scraping(
-    cluster: Cluster, environment: Environment, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, environment: Environment, serving: Serving, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
-    """Return a Prometheus that scrapes the cluster."""
+    """Return a Prometheus that scrapes the operator and the pods of the base, which are there by now."""
     with prometheus.running(cluster, tmp_path_factory.mktemp("prometheus"), environment.cache) as found:
         found.wait_for("graft_leader == 1")
         yield found
