@@ -53,7 +53,7 @@ ALWAYS = "1x120"
 TRAINS = {_condition("Trained", "False", "Training"): ALWAYS}
 STEP, MAX_STEPS = f"graft_adapter_training_step{{{ONE}}}", f"graft_adapter_training_max_steps{{{ONE}}}"
 DUE = f"graft_adapter_canary_step_due_timestamp_seconds{{{ONE}}}"
-NOT_READY, TARGET = _condition("Ready", "False", "RollingOut"), f"graft_adapter_target_version{{{ONE}}}"
+NOT_READY, WANTED = _condition("Ready", "False", "RollingOut"), f"graft_adapter_replicas_desired{{{ONE}}}"
 
 BASE = 'namespace="team-a",base="tiny"'
 BASE_CONDITION = "graft_base_condition"
@@ -106,11 +106,12 @@ ALERTS: dict[str, Case] = {
         labels=LABELS,
     ),
     "GraftAdapterNotServed": Case(
-        fires={NOT_READY: ALWAYS, TARGET: "7x120"},
-        # A first version that is on its way has no target yet; one that is loaded on demand is as it should be.
+        fires={NOT_READY: ALWAYS, WANTED: "2x120"},
+        # Of a base with no replicas nothing can answer; one that is loaded on demand is as it should be.
         silent={
             NOT_READY: ALWAYS,
-            TARGET.replace("support", "other"): "7x120",
+            WANTED: "0x120",
+            WANTED.replace("support", "other"): "2x120",
             _condition("Ready", "False", "NotResident", who=ONE.replace("support", "other")): ALWAYS,
         },
         labels=LABELS,

@@ -160,9 +160,9 @@ def found_by(cluster: Cluster, discovery: dict[str, Any]) -> Iterator[dict[str, 
             continue
         own = {"__meta_kubernetes_service_name": name[1], **_meta("service", services[name]["metadata"])}
         for endpoint in piece["endpoints"] or ():
-            if (pod := pods.get((namespace, endpoint.get("targetRef", {}).get("name", "")))) is not None:
-                for port in piece["ports"] or ():
-                    yield _target(own | pod_labels(pod, port["port"], ""))
+            backing = pods.get((namespace, endpoint.get("targetRef", {}).get("name", "")))
+            if backing is not None:
+                yield from (_target(own | pod_labels(backing, port["port"], "")) for port in piece["ports"] or ())
 
 
 def pod_labels(pod: dict[str, Any], port: int, port_name: str) -> dict[str, str]:

@@ -1,12 +1,16 @@
 """Spans of requests: one for each try, in the client's trace, and nothing where nobody asks for them."""
 
 import asyncio
+import gzip
 import subprocess
 import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
@@ -224,3 +228,25 @@ async def test_a_collector_that_is_away_holds_up_nobody(pod: Pod) -> None:
         assert (await pod.ask("support")).status == 200
         began = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - began < 20
+
+
+async def test_spans_arrive_at_a_collector_by_otlp_over_http(pod: Pod) -> None:
+    received: list[ExportTraceServiceRequest] = []
+
+    async def collect(request: web.Request) -> web.Response:
+        body = await request.read()
+        plain = gzip.decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body
+        received.append(ExportTraceServiceRequest.FromString(plain))
+        return web.Response(content_type="application/x-protobuf")
+
+    collector = web.Application()
+    collector.router.add_post("/otel/v1/traces", collect)
+    async with TestServer(collector) as server:
+        pod.settings = pod.settings.model_copy(update={"otlp_endpoint": str(server.make_url("/otel/"))})
+        async with pod.agent():
+            await served(pod)
+            await pod.ask("support")
+    [resource] = [found for request in received for found in request.resource_spans]
+    names = {item.key: item.value.string_value for item in resource.resource.attributes}
+    assert names["service.name"] == "graft-agent"
+    assert [span.name for scope in resource.scope_spans for span in scope.spans] == ["/v1/completions"]

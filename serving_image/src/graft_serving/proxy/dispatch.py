@@ -167,7 +167,8 @@ class Dispatcher:
         model, pod = asked.body.model, self._name_of(target)
         with self._tracing.tried(asked.path, asked.request.headers, adapter=model, pod=pod) as span:
             relayed = await self._try(asked, target, tries, span.headers)
-            span.end(relayed.outcome, failed=relayed.has_failed, told=told_of(relayed))
+            if span.headers:
+                span.end(relayed.outcome, failed=relayed.has_failed, told=told_of(relayed))
         return relayed
 
     async def _try(self, asked: Asked, target: Target, tries: list[Try], trace: Mapping[str, str]) -> Relayed:

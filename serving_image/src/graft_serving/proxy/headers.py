@@ -57,10 +57,10 @@ def for_pod(headers: Mapping[str, str], way: Way, client: str) -> dict[str, str]
     return {**told, FORWARDED: str(way.steps), CLIENT: client, **asked}
 
 
-def traced(told: Mapping[str, str], trace: Mapping[str, str]) -> dict[str, str]:
+def traced(told: Mapping[str, str], trace: Mapping[str, str]) -> Mapping[str, str]:
     """The headers with the trace context of a span in place of the one that came; as they are without a span."""
     if not trace:
-        return dict(told)
+        return told
     return {**{name: value for name, value in told.items() if name.lower() not in TRACE_HEADERS}, **trace}
 
 

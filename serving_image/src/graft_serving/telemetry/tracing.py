@@ -27,7 +27,7 @@ class Tried(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Trace headers to send instead of those that came; empty to send on what came."""
+        """Trace headers to send instead of those that came; empty where nobody listens: what came is sent on then."""
 
     def end(self, outcome: str, *, failed: bool, told: Mapping[str, Value | None]) -> None:
         """Say how the try has ended. What is None in `told` is left out."""
