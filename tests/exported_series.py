@@ -135,7 +135,7 @@ def objects_page(
     """Return what the operator tells of these objects, of one base and of these pods."""
     known = Known(adapters=lambda: adapters, bases=lambda: (base(),), pods=lambda: pods)
     made = ObjectMetrics(known, clock=lambda: NOW, **settings)
-    return asyncio.run(made.exposed()).decode()
+    return b"".join(asyncio.run(made.exposed())).decode()
 
 
 def everything() -> dict[str, set[str]]:

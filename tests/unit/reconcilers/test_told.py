@@ -21,7 +21,7 @@ async def told(run: Simulation) -> dict[str, dict[str, float]]:
     known = Known(
         adapters=partial(objects, LORA_ADAPTERS), bases=partial(objects, BASE_MODELS), pods=partial(objects, PODS)
     )
-    page = (await ObjectMetrics(known, clock=lambda: run.world.now).exposed()).decode()
+    page = b"".join(await ObjectMetrics(known, clock=lambda: run.world.now).exposed()).decode()
     found: dict[str, dict[str, float]] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:

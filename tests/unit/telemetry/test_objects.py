@@ -133,7 +133,7 @@ class World:
     def scrape(self, *pods: Any, after: float = 60.0) -> str:
         self.now += timedelta(seconds=after)
         self.pods = list(pods)
-        return asyncio.run(self.metrics.exposed()).decode()
+        return b"".join(asyncio.run(self.metrics.exposed())).decode()
 
 
 def started(when: datetime, **fields: Any) -> dict[str, Any]:
@@ -250,7 +250,7 @@ async def test_a_page_of_a_thousand_adapters_lets_others_go_on_meanwhile() -> No
 
     known = Known(adapters=lambda: cache.objects(LORA_ADAPTERS), bases=nothing, pods=nothing)
     beside = asyncio.create_task(others())
-    page = await ObjectMetrics(known, clock=lambda: NOW).exposed()
+    page = b"".join(await ObjectMetrics(known, clock=lambda: NOW).exposed())
     beside.cancel()
     assert page.count(b"graft_adapter_served_version{") == 1000
     assert turns > 5

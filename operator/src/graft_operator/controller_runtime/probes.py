@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from graft_operator.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-MetricsPage = Callable[[], Awaitable[bytes]]
+MetricsPage = Callable[[], Awaitable[Sequence[bytes | bytearray]]]
 
 HEARTBEAT_SECONDS = 1.0
 MAX_LAG_SECONDS = 10.0
@@ -92,7 +92,7 @@ async def probe_server(
 ) -> AsyncIterator[int]:
     """Serve the probes while the context is open. Yields the bound port (`port` may be 0).
 
-    `more_metrics` makes a second part of /metrics, in Prometheus' text format.
+    `more_metrics` makes further parts of /metrics, in Prometheus' text format.
     """
     runner = web.AppRunner(_application(health, more_metrics), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -113,11 +113,14 @@ def _application(health: Health, more_metrics: MetricsPage | None) -> web.Applic
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text="ok" if health.ready else "not ready", status=200 if health.ready else 503)
 
-    async def metrics_page(_: web.Request) -> web.Response:
-        page = generate_latest(metrics.REGISTRY)
-        if more_metrics is not None:
-            page += await more_metrics()
-        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def metrics_page(request: web.Request) -> web.StreamResponse:
+        parts = [generate_latest(metrics.REGISTRY), *(await more_metrics() if more_metrics is not None else ())]
+        response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
+        await response.prepare(request)
+        for part in parts:  # of many adapters each has megabytes, which need not be put together
+            await response.write(part)
+        await response.write_eof()
+        return response
 
     async def close_connection(_: web.Request, response: web.StreamResponse) -> None:
         # A kept-alive connection is a task that the event source would wait for at shutdown.
