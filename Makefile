@@ -93,7 +93,7 @@ test-serving: setup ## The agent against an engine double
 	$(PYTEST) $(PARALLEL) tests/serving
 
 .PHONY: test-chart
-test-chart: setup cluster-up ## The chart as the cluster's Helm renders it
+test-chart: setup cluster-up prometheus ## The chart as the cluster's Helm renders it
 	$(PYTEST) $(PARALLEL) tests/chart
 
 .PHONY: test-cli
@@ -117,7 +117,7 @@ test-export: setup ## Exports to MLflow and W&B, whose packages get an environme
 	$(EXPORT_VENV)/bin/python -m pytest -q tests/wire/exports/test_mlflow.py tests/wire/exports/test_wandb.py
 
 .PHONY: test-e2e
-test-e2e: setup cluster-up images ## End to end on the kind cluster: real API server, S3, training and vLLM
+test-e2e: setup cluster-up images prometheus ## End to end on the kind cluster: real API server, S3, training and vLLM
 	$(PYTEST) -m e2e tests/e2e
 
 # The end-to-end tests wait for the cluster much of the time; at the lowest priority these fill that, and delay little.

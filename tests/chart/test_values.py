@@ -27,9 +27,18 @@ GOOD_VALUES = {
     "monitored": {
         "metrics": {
             "serviceMonitor": {"enabled": True},
-            "prometheusRule": {"enabled": True, "labels": {"role": "alerts"}},
+            "podMonitor": {"enabled": True, "interval": "1m", "labels": {"release": "prometheus"}},
+            "prometheusRule": {
+                "enabled": True,
+                "labels": {"role": "alerts"},
+                "runbookUrl": "https://wiki.example.com/a",
+            },
+            "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Graft"}},
+            "gpuSecondPrice": 0.0007,
+            "perAdapter": False,
         }
     },
+    "traced": {"tracing": {"otlpEndpoint": "http://collector.monitoring:4318", "sampleRatio": 0.1, "engine": True}},
     "placed": {
         "operator": {
             "nodeSelector": {"pool": "system"},
@@ -90,6 +99,12 @@ BAD_VALUES = {
     "no bucket": ({"registry": {}}, "registry.bucket must be set"),
     "no account": ({"serviceAccount": {"create": False}}, "serviceAccount.name must be set"),
     "no Prometheus": ({"metrics": {"serviceMonitor": {"enabled": True}}}, "Prometheus Operator"),
+    "no pods' monitor": ({"metrics": {"podMonitor": {"enabled": True}}}, "Prometheus Operator"),
+    "price below nothing": ({"metrics": {"gpuSecondPrice": -1}}, "gpuSecondPrice"),
+    "runbook with a fragment": ({"metrics": {"prometheusRule": {"runbookUrl": "https://a/b#c"}}}, "runbookUrl"),
+    "collector without a scheme": ({"tracing": {"otlpEndpoint": "collector:4317"}}, "otlpEndpoint"),
+    "collector with its path": ({"tracing": {"otlpEndpoint": "http://collector:4318/v1/traces"}}, "otlpEndpoint"),
+    "percents of traces": ({"tracing": {"otlpEndpoint": "http://c:4318", "sampleRatio": 10}}, "sampleRatio"),
     "no rules": ({"metrics": {"prometheusRule": {"enabled": True}}}, "Prometheus Operator"),
 }
 

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = (
     "test_life",
     "test_update",
+    "test_metrics",
     "test_canary",
     "test_merged",
     "test_refused_version",
@@ -47,7 +48,7 @@ ORDER = (
     "test_named_namespaces",
     "test_uninstall",
 )
-"""The first nine share one base that is being served; the last takes the release away."""
+"""The first ten share one base that is being served; the last takes the release away."""
 FIGURES = pytest.StashKey[Figures]()
 TENANTS = pytest.StashKey[list[Tenant]]()
 

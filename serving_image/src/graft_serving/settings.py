@@ -84,6 +84,10 @@ class Settings(BaseModel):
     request_timeout_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """Upper bound of one proxied request, its client's reading included; it also bounds how long a version can
     drain."""
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    """Where spans of requests are sent to, by OTLP over HTTP: the URL before `/v1/traces`. Without it none are made."""
+    trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Part of the traces that begin here which is kept."""
     engine_poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     engine_load_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
     engine_generate_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0

@@ -95,6 +95,10 @@ class Version(StatusModel):
     """Perplexity of the base alone on the same rows."""
     preference_accuracy: str | None = None
     """Part of the held-out preferences that it has learned, 0 to 1, with objectives DPO and KTO; 0.5 is chance."""
+    train_seconds: int | None = None
+    """Seconds that its training took."""
+    train_tokens: int | None = None
+    """Tokens that it was trained on, each epoch counted."""
     published_time: datetime | None = None
     """When its manifest was committed."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -122,6 +122,12 @@ class Cache:
     def names(self, resource: Resource) -> list[Name]:
         """Return the names of all objects of the kind, sorted."""
         return sorted(self._entries[resource])
+
+    def objects(self, resource: Resource) -> Iterator[Object]:
+        """Return the objects of the kind one by one, each as it is when its turn comes."""
+        for name in self.names(resource):
+            if (body := self.get(resource, *name)) is not None:
+                yield body
 
     def _by_index(self, resource: Resource, index: str) -> list[Object]:
         entries = self._entries[resource]

@@ -190,7 +190,7 @@ def pod_selector(base: BaseModel, revision: ServingRevision) -> str:
 
 
 def _account(base: BaseModel) -> str:
-    """Return the ServiceAccount of the pods, by which they know one another: the user's choice, or the operator's own."""
+    """Return the pods' ServiceAccount, by which they know one another: the user's choice, or the operator's own."""
     return base.spec.serving.service_account_name or service_account_name(base.metadata.name)
 
 
