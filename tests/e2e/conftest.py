@@ -31,6 +31,7 @@ ORDER = (
     "test_refused_version",
     "test_placement",
     "test_hot_set",
+    "test_import",
     "test_serving_pods",
     "test_base_bump",
     "test_recovery",
@@ -46,7 +47,7 @@ ORDER = (
     "test_named_namespaces",
     "test_uninstall",
 )
-"""The first nine share one base that is being served; the last takes the release away."""
+"""The first ten share one base that is being served; the last takes the release away."""
 FIGURES = pytest.StashKey[Figures]()
 TENANTS = pytest.StashKey[list[Tenant]]()
 
