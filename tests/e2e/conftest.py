@@ -32,6 +32,7 @@ ORDER = (
     "test_refused_version",
     "test_placement",
     "test_hot_set",
+    "test_import",
     "test_serving_pods",
     "test_base_bump",
     "test_recovery",

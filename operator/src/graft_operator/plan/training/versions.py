@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from graft_operator.api.adapter_source import ImportedVersion
 from graft_operator.api.adapter_status import (
     VERSIONS_KEPT,
     AdapterServingStatus,
@@ -17,6 +18,7 @@ from graft_operator.api.adapter_status import (
     VersionState,
     WarmStart,
 )
+from graft_operator.manifests.jobs.adapter_source import location_digest
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.gate import PINNED, GateDecision
 from graft_registry.documents import Metrics, StoredVersion, VersionVerdict
@@ -42,6 +44,7 @@ def summary(stored: StoredVersion, state: VersionState = "Published", message: s
         base_revision=manifest.base.revision,
         reason=manifest.reason,
         warm_start=_warm_start(stored),
+        imported=_imported(stored),
         state=state,
         message=message,
         rank=manifest.shape.rank,
@@ -220,6 +223,15 @@ def _trained_tokens(metrics: Metrics) -> int | None:
     if metrics.train_seconds is None or metrics.tokens_per_second is None:
         return None
     return _whole(metrics.train_seconds * metrics.tokens_per_second)
+
+
+def _imported(stored: StoredVersion) -> ImportedVersion | None:
+    found = stored.manifest.imported
+    if found is None:
+        return None
+    return ImportedVersion(
+        source_digest=location_digest(found.source.to_dict()), digest=found.digest, revision=found.revision or ""
+    )
 
 
 def _decimal(value: float | None) -> str | None:
