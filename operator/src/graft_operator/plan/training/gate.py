@@ -172,7 +172,7 @@ def incomparable(trial: Trial) -> str:
     candidate, live = trial.candidate, trial.live
     if live is None or candidate.number <= live.number:
         return "there is no earlier version"
-    if live.dataset.eval_digest != candidate.dataset.eval_digest:
+    if live.eval_digest != candidate.eval_digest:
         return "its held-out rows are others"
     tokenizers = (live.base.tokenizer_digest, candidate.base.tokenizer_digest)
     if None not in tokenizers and tokenizers[0] != tokenizers[1]:
