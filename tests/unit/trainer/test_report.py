@@ -71,6 +71,7 @@ def draft(**overrides: Any) -> VersionDraft:
 
 def previous(eval_digest: str) -> VersionManifest:
     before = draft(metrics=Metrics(eval_loss=1.875))
+    assert before.dataset is not None
     rows = before.dataset.model_copy(update={"eval_digest": eval_digest})
     return VersionManifest(**dict(before) | {"dataset": rows, "number": 6, "files": (), "created_time": "now"})
 

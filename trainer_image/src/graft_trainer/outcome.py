@@ -35,6 +35,9 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     WORKER_LOST = "WorkerLost"
     MERGE_MISMATCH = "MergeMismatch"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_INVALID = "SourceInvalid"
+    SOURCE_FORBIDDEN = "SourceForbidden"
     PREEMPTED = "Preempted"
     CRASHED = "Crashed"
 
@@ -50,6 +53,9 @@ EXIT_CODES: dict[Reason, int] = {
     Reason.OUT_OF_MEMORY: 69,
     Reason.WORKER_LOST: 70,
     Reason.MERGE_MISMATCH: 71,
+    Reason.SOURCE_NOT_FOUND: 72,
+    Reason.SOURCE_INVALID: 72,
+    Reason.SOURCE_FORBIDDEN: 72,
     Reason.PREEMPTED: 143,
     Reason.CRASHED: 1,
 }
@@ -97,6 +103,24 @@ class MergeMismatchError(TrainingError):
     """The merged model does not do what the adapter does."""
 
     reason = Reason.MERGE_MISMATCH
+
+
+class InvalidSourceError(TrainingError):
+    """What an adapter is to be imported from holds none, or one that can't be served."""
+
+    reason = Reason.SOURCE_INVALID
+
+
+class MissingSourceError(TrainingError):
+    """There is nothing where an adapter is to be imported from."""
+
+    reason = Reason.SOURCE_NOT_FOUND
+
+
+class ForbiddenSourceError(TrainingError):
+    """What an adapter is to be imported from may not be read."""
+
+    reason = Reason.SOURCE_FORBIDDEN
 
 
 class PreemptedError(TrainingError):
