@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -181,7 +182,7 @@ READ: Final[tuple[Layout, ...]] = (
         lambda maker: maker.lora(use_dora=True).renamed(r"(lora_magnitude_vector)$", r"\1.default.weight"),
         "merged",
     ),
-    Layout("PEFT", "IA3", lambda maker: maker.peft(_ia3()), "merged"),
+    Layout("PEFT", "IA3", lambda maker: maker.peft(_ia3(), noise=0.8), "merged"),
     Layout(
         "LongLoRA",
         "norms trained as a whole (`modules_to_save`)",
@@ -221,7 +222,10 @@ def _converted_pissa(maker: Maker) -> None:
         if parameter.requires_grad:
             parameter.data += 0.1 * torch.randn_like(parameter)
     maker.logits = logits_of(model)
-    model.save_pretrained(str(maker.folder), path_initial_model_for_weight_conversion=str(beginning))
+    with warnings.catch_warnings():
+        # PEFT's, of another adapter on a base without its principal parts: only its weights are read.
+        warnings.simplefilter("ignore")
+        model.save_pretrained(str(maker.folder), path_initial_model_for_weight_conversion=str(beginning))
 
 
 def _set(maker: Maker, ending: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Maker:

@@ -24,6 +24,9 @@ from graft_registry.digests import digest_of, file_sha256
 from graft_registry.documents import BaseManifest
 from graft_registry.models.safetensors_header import read_header
 
+# PEFT's, of an adapted embedding that the head shares: it isn't merged here.
+pytestmark = pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+
 URI = "persistentVolumeClaim:adapters/support"
 FIELD_BY_REASON = {"BaseMismatch": "spec.baseModelRef", "SourceNotFound": "spec.source.persistentVolumeClaim.path"}
 EXIT_CODES = {"SourceInvalid": 72, "SourceNotFound": 72, "SourceForbidden": 72, "BaseMismatch": 66}

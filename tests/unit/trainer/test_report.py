@@ -154,6 +154,7 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 def evil_draft() -> VersionDraft:
     """Return a version of which tenants have written every text."""
     clean = draft()
+    assert clean.dataset is not None
     return draft(
         adapter=EVIL,
         method=EVIL,

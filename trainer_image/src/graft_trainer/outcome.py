@@ -110,6 +110,9 @@ class InvalidSourceError(TrainingError):
 
     reason = Reason.SOURCE_INVALID
 
+    def __init__(self, message: str, *, field: str = "spec.source") -> None:
+        super().__init__(message, field=field)
+
 
 class MissingSourceError(TrainingError):
     """There is nothing where an adapter is to be imported from."""

@@ -51,7 +51,7 @@ def write_adapter(
     scaling = scaling_of(fitted.adapted, settings) if settings.kind == "LoRA" and fitted.adapted else None
     tensors = _scaled(dict(_read(weights, fitted.tensors)), scaling)
     if not changes_anything(tensors):
-        raise InvalidSourceError(NO_EFFECT, field="spec.source")
+        raise InvalidSourceError(NO_EFFECT)
     save_file(dict(sorted(tensors.items())), folder / ADAPTER_FILES[1], metadata={"format": "pt"})
     _config(fitted, settings, scaling, modules, transposed=transposed).save_pretrained(str(folder))
     canonicalize_adapter_config(folder / ADAPTER_FILES[0], base)
@@ -68,7 +68,6 @@ def _read(weights: Sequence[Path], names: Mapping[str, str]) -> Iterator[tuple[s
                     raise InvalidSourceError(
                         f"{name} holds what is no number (NaN or infinite): its training has diverged; import an "
                         "earlier checkpoint",
-                        field="spec.source",
                     )
                 yield wanted[name], tensor
 

@@ -197,4 +197,4 @@ def _check_options(settings: AdapterSettings) -> None:
 
 
 def _invalid(what: str) -> InvalidSourceError:
-    return InvalidSourceError(f"adapter_config.json: {what}", field="spec.source")
+    return InvalidSourceError(f"adapter_config.json: {what}")

@@ -76,6 +76,8 @@ def roles_of(names: Iterable[str]) -> dict[str, TensorRole]:
     Raises InvalidSourceError where two of them are the same, or belong to different adapters.
     """
     roles = {name: role for name in names if (role := role_of(name)) is not None}
+    # A module that is saved for two reasons is written twice by PEFT: under its own name, and as it is in training.
+    roles = {name: role for name, role in roles.items() if SAVED not in name or _plain(role) not in roles}
     adapters = sorted({role.adapter for role in roles.values()} - {""})
     if len(adapters) > 1:
         raise InvalidSourceError(
@@ -88,6 +90,11 @@ def roles_of(names: Iterable[str]) -> dict[str, TensorRole]:
         if other != name:
             raise InvalidSourceError(f"{other} and {name} are the same tensor under two names; save the adapter again")
     return roles
+
+
+def _plain(role: TensorRole) -> str:
+    """Return the name under which PEFT saves a parameter that takes the place of the base's."""
+    return f"{ROOT}{role.module}.{role.part}"
 
 
 def published_name(module: str, part: str) -> str:
