@@ -246,6 +246,7 @@ def test_a_store_that_is_away_is_worth_another_try(importing: Callable[..., Pod]
     pod = importing(maker.folder, s3={"uri": "s3://graft/adapters/support"})
     pod.variables = {"SOURCE_AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     assert pod.run() == 68
+    assert pod.termination()["reason"] == "SourceUnavailable"
 
 
 def test_an_import_that_is_told_to_stop_stops_and_loses_nothing(

@@ -157,10 +157,11 @@ def shown_to_base(adapter: Body) -> Any:
     """Return what a base reads of one of its adapters (`base_snapshot.adapter_of_base`)."""
     metadata, spec, status = adapter["metadata"], adapter.get("spec") or {}, adapter.get("status") or {}
     serving = {name: value for name, value in (status.get("serving") or {}).items() if name not in OF_PODS}
-    versions = status.get("versions") or [{}]
+    versions, source = status.get("versions") or [{}], status.get("source") or {}
     return (
         (metadata.get("uid"), _leaves(adapter)),
         (spec.get("baseModelRef"), spec.get("serving"), spec.get("suspend"), spec.get("version")),
+        (spec.get("source"), "dataset" in spec, {part: source.get(part) for part in ("digest", "baseDigest")}),
         (serving, versions[0].get("baseDigest")),
         {item["type"]: item.get("status") for item in status.get("conditions") or () if item["type"] in COUNTED},
         (status.get("training") or {}).get("job"),

@@ -18,6 +18,10 @@ PARSERS = {"BaseModel": BaseModel.parse, "LoraAdapter": LoraAdapter.parse}
 
 TWO_SOURCES = {"s3": {"uri": "s3://rows/a.jsonl"}, "configMap": {"name": "rows", "key": "a.jsonl"}}
 
+S3_ADAPTER = {"s3": {"uri": "s3://models/adapters/support/"}}
+
+DIGEST = "sha256:" + "a" * 64
+
 S3_ROWS = {"s3": {"uri": "s3://rows/a.jsonl"}}
 
 FILE_AND_SPLIT = {"repo": "team/rows", "file": "train.jsonl", "split": "train"}
@@ -75,6 +79,13 @@ REFUSED_BY_RULES = (
     _adapter("metadata.name", "a" * 53, "metadata.name must be at most 52"),
     _adapter("metadata.name", "support.v2", "metadata.name must be at most 52"),
     _adapter("metadata.name", "qwen", "metadata.name must not equal spec.baseModelRef.name"),
+    BadSpec(
+        "LoraAdapter", "spec", {"baseModelRef": {"name": "qwen"}}, "at least one of source and dataset must be set"
+    ),
+    _adapter("spec.source", {}, "exactly one of s3, persistentVolumeClaim, huggingFace and oci"),
+    _adapter("spec.source", S3_ADAPTER | {"oci": {"image": "r.example.com/a:v1"}}, "exactly one of s3, persistent"),
+    _adapter("spec.source", S3_ADAPTER | {"digest": DIGEST, "interval": "1h"}, "interval must be empty with digest"),
+    _adapter("spec.evaluation", {"prompts": ["p" * 4096] * 5}, "prompts and probes must hold at most 16384 characters"),
     _adapter("spec.dataset", {}, "exactly one of s3, huggingFace, configMap and persistentVolumeClaim"),
     _adapter("spec.dataset", TWO_SOURCES, "exactly one of s3, huggingFace, configMap and persistentVolumeClaim"),
     _adapter("spec.dataset.columns", {"mood": "prompt"}, "columns: "),
@@ -191,6 +202,18 @@ REFUSED_BY_BOUNDS = (
     _adapter("spec.training.learningRate", 2e-4, "must be of type string"),
     _adapter("spec.training.learningRate", "2e-4 ", "should match"),
     _adapter("spec.training.learningRate", "-1", "should match"),
+    _adapter("spec.source", {"s3": {"uri": "https://models/a"}}, "should match"),
+    _adapter("spec.source", {"persistentVolumeClaim": {"claimName": "models", "path": "../x"}}, "should match"),
+    _adapter("spec.source", {"persistentVolumeClaim": {"claimName": "models", "path": "/x"}}, "should match"),
+    _adapter("spec.source", {"huggingFace": {"repo": "a/b", "path": ".git"}}, "should match"),
+    _adapter("spec.source", {"oci": {"image": "adapters/support:v3"}}, "should match"),
+    _adapter("spec.source", {"oci": {"image": "https://r.example.com/a:v1"}}, "should match"),
+    _adapter("spec.source", {"oci": {"image": "r.example.com/a@sha256:abc"}}, "should match"),
+    _adapter("spec.source", S3_ADAPTER | {"digest": "sha256:abc"}, "should match"),
+    _adapter("spec.source", S3_ADAPTER | {"interval": "30s"}, "should match"),
+    _adapter("spec.source", S3_ADAPTER | {"interval": "0m"}, "should match"),
+    _adapter("spec.source", S3_ADAPTER | {"onBaseChange": "Train"}, "supported values"),
+    _adapter("spec.evaluation.prompts", [""], "should be at least 1 chars"),
     _adapter("spec.dataset.s3.uri", "https://rows/a.jsonl", "should match"),
     _adapter("spec.dataset.s3.uri", "s3://rows", "should match"),
     _adapter("spec.dataset.s3.digest", "sha256:abc", "should match"),

@@ -22,13 +22,14 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests.jobs.concurrency_job import concurrency_job_manifest
 from graft_operator.manifests.jobs.distributed_job import rendezvous_services
 from graft_operator.manifests.jobs.import_job import import_job_manifest
+from graft_operator.manifests.jobs.resolve_job import resolve_job_manifest
 from graft_operator.manifests.platform import NetworkAccess
 from graft_operator.manifests.workloads.access import access_manifests
 from graft_operator.manifests.workloads.inference_pool import inference_pool
 from graft_operator.manifests.workloads.merged_model import merged_model_manifests
 from graft_operator.manifests.workloads.serving import base_network_policy, revision_manifests, shared_service
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.job import job_to_create
+from graft_operator.plan.training.job import adapter_as_trained, job_to_create
 
 CASES = Path("tests/data/manifests")
 HEADER = "# Written by tests/unit/manifests/test_golden.py with GRAFT_UPDATE_GOLDEN=1 from input.yaml beside it.\n"
@@ -49,7 +50,13 @@ def training(given: Documents) -> list[dict[str, Any]]:
     seen = AdapterSnapshot(
         adapter=adapter, base=base, recipe=also["recipe"], warm_start=start, dataset_digest=also.get("datasetDigest")
     )
-    return [*rendezvous_services(adapter), job_to_create(seen, PLATFORM)]
+    return [*rendezvous_services(adapter_as_trained(seen)), job_to_create(seen, PLATFORM)]
+
+
+def resolve(given: Documents) -> list[dict[str, Any]]:
+    adapter = LoraAdapter.model_validate(given["LoraAdapter"])
+    assert adapter.spec.source is not None
+    return [resolve_job_manifest(adapter, adapter.spec.source, PLATFORM)]
 
 
 def import_of_a_base(given: Documents) -> list[dict[str, Any]]:
@@ -91,6 +98,9 @@ def concurrency_test(given: Documents) -> list[dict[str, Any]]:
 
 
 BUILDERS: dict[str, Callable[[Documents], list[dict[str, Any]]]] = {
+    "adapter-import": training,
+    "adapter-import-from-claim": training,
+    "adapter-resolve": resolve,
     "concurrency-test": concurrency_test,
     "gateway": gateway,
     "import": import_of_a_base,

@@ -93,7 +93,7 @@ def test_a_hub_gives_the_same_files(
         (
             {"huggingFace": {"repo": "team/gated"}},
             77,
-            "Forbidden",
+            "SourceForbidden",
             "huggingFace.repo",
             "team/gated",
         ),
@@ -128,10 +128,10 @@ def test_only_the_environments_own_hub_gets_its_token(
     variables = {"SOURCE_HF_TOKEN": TOKEN, "SOURCE_HF_ENDPOINT": hub.url}
     assert resolve(container, {"huggingFace": {"repo": "team/support"}}, **variables)[0] == 0
     named = {"huggingFace": {"repo": "team/support", "endpoint": hub.url}}
-    assert resolve(container, named, **variables)[1]["reason"] == "Forbidden"
+    assert resolve(container, named, **variables)[1]["reason"] == "SourceForbidden"
 
 
 def test_a_hub_that_is_away_is_worth_a_retry(container: Container, hub: HubServer) -> None:
     hub.broken = True
     code, message = resolve(container, {"huggingFace": {"repo": "team/support"}}, SOURCE_HF_ENDPOINT=hub.url)
-    assert (code, message["reason"]) == (68, "RegistryUnavailable")
+    assert (code, message["reason"]) == (68, "SourceUnavailable")

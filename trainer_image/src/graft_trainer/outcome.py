@@ -32,6 +32,7 @@ class Reason(StrEnum):
     BASE_MISMATCH = "BaseMismatch"
     DIVERGED = "Diverged"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    SOURCE_UNAVAILABLE = "SourceUnavailable"
     OUT_OF_MEMORY = "OutOfMemory"
     WORKER_LOST = "WorkerLost"
     MERGE_MISMATCH = "MergeMismatch"
@@ -42,6 +43,7 @@ class Reason(StrEnum):
     CRASHED = "Crashed"
 
 
+# Of reasons with the same code, the last is what the code alone says.
 EXIT_CODES: dict[Reason, int] = {
     Reason.PUBLISHED: 0,
     Reason.ADOPTED: 0,
@@ -49,13 +51,14 @@ EXIT_CODES: dict[Reason, int] = {
     Reason.BAD_DATASET: 65,
     Reason.BASE_MISMATCH: 66,
     Reason.DIVERGED: 67,
+    Reason.SOURCE_UNAVAILABLE: 68,
     Reason.REGISTRY_UNAVAILABLE: 68,
     Reason.OUT_OF_MEMORY: 69,
     Reason.WORKER_LOST: 70,
     Reason.MERGE_MISMATCH: 71,
     Reason.SOURCE_NOT_FOUND: 72,
-    Reason.SOURCE_INVALID: 72,
     Reason.SOURCE_FORBIDDEN: 72,
+    Reason.SOURCE_INVALID: 72,
     Reason.PREEMPTED: 143,
     Reason.CRASHED: 1,
 }
@@ -124,6 +127,12 @@ class ForbiddenSourceError(TrainingError):
     """What an adapter is to be imported from may not be read."""
 
     reason = Reason.SOURCE_FORBIDDEN
+
+
+class UnavailableSourceError(TrainingError):
+    """What an adapter is to be imported from is away; worth a retry."""
+
+    reason = Reason.SOURCE_UNAVAILABLE
 
 
 class PreemptedError(TrainingError):

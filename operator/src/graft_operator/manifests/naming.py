@@ -40,6 +40,16 @@ def training_job_name(adapter: str, recipe: str, lowered_batch: int | None = Non
     return name if lowered_batch is None else f"{name}-b{lowered_batch}"
 
 
+def adapter_import_job_name(adapter: str, recipe: str) -> str:
+    """Return the name of the Job that imports an adapter, at most 56 characters."""
+    return f"{shortened(adapter)}-import-{short(recipe)}"
+
+
+def resolve_job_name(adapter: str, source_digest: str) -> str:
+    """Return the name of the Job that looks at an adapter's source, at most 57 characters."""
+    return f"{shortened(adapter)}-resolve-{short(source_digest)}"
+
+
 def rendezvous_name(adapter: str) -> str:
     """Return the name of the Service through which the pods of a training find one another, at most 54 characters."""
     return f"{shortened(adapter)}-train-workers"

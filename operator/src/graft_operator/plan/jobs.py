@@ -37,6 +37,10 @@ class JobObserved:
     """Reason in the termination message of the newest pod, such as BadDataset."""
     outcome_message: str = ""
     """What that pod said, or its last lines."""
+    outcome_digest: str = ""
+    """Digest of the content that a look at a source has found."""
+    outcome_revision: str = ""
+    """What the source calls that content."""
     no_pods: bool = False
     """Whether the Job is active and has no pod: nothing has made one yet, or a quota or a policy refuses it."""
     event: str = ""

@@ -12,8 +12,10 @@ from typing import Final, Protocol
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of, file_sha256
 from graft_registry.documents import AdapterDirectory, AdapterRepository, AdapterSource, HuggingFaceSource, S3Source
+from graft_registry.errors import Corrupt, InvalidArtifact, Unsafe
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.adapter_files import files_of_adapter
+from graft_registry.sources.oci_artifact import pull
 from graft_registry.sources.source_access import SourceAccess, blaming_the_source
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
@@ -92,22 +94,44 @@ def _content(origin: _Origin, sha256: Callable[[str], str]) -> AdapterContent:
 def _origin(
     source: AdapterSource, access: SourceAccess, registry: RegistryConfig, workspace: Path
 ) -> Iterator[_Origin]:
-    if source.s3 is not None:
-        field = "spec.source.s3.uri"
+    with _told_apart_from_the_registry():
+        if source.s3 is not None:
+            field = "spec.source.s3.uri"
+            with blaming_the_source(field):
+                yield _Bucket(source.s3, access, registry, field)
+        elif source.hugging_face is not None:
+            yield _Repository(source.hugging_face, access)
+        elif source.directory is not None:
+            field = "spec.source.persistentVolumeClaim.path"
+            with _blaming_the_directory(source.directory, field):
+                yield _Directory(Path(source.directory.path), source.directory.uri, field)
+        elif source.oci is not None:
+            yield _pulled(source.oci.image, workspace / "artifact", "spec.source.oci.image")
+
+
+def _pulled(image: str, folder: Path, field: str) -> "_Directory":
+    """Bring an artifact, of which nothing less than all tells what it holds."""
+    try:
         with blaming_the_source(field):
-            yield _Bucket(source.s3, access, registry, field)
-    elif source.hugging_face is not None:
-        yield _Repository(source.hugging_face, access)
-    elif source.directory is not None:
-        field = "spec.source.persistentVolumeClaim.path"
-        with _blaming_the_directory(source.directory, field):
-            yield _Directory(Path(source.directory.path), source.directory.uri, field)
-    else:
-        raise SourceError(
-            SourceProblem.INVALID,
-            "OCI artifacts can't be imported by this release; copy the adapter to S3 or to a hub",
-            "spec.source.oci",
-        )
+            digest = pull(image, folder)
+    except (InvalidArtifact, Corrupt, Unsafe) as error:
+        raise SourceError(SourceProblem.INVALID, str(error), field) from error
+    return _Directory(folder, image, field, revision=digest)
+
+
+@contextmanager
+def _told_apart_from_the_registry() -> Iterator[None]:
+    """Say of a source that is away, or closed to us, that it is the source: the registry may be well."""
+    apart = {
+        SourceProblem.UNAVAILABLE: SourceProblem.ADAPTER_UNAVAILABLE,
+        SourceProblem.FORBIDDEN: SourceProblem.ADAPTER_FORBIDDEN,
+    }
+    try:
+        yield
+    except SourceError as error:
+        if error.reason not in apart:
+            raise
+        raise SourceError(apart[error.reason], str(error), error.field) from error
 
 
 class _Bucket:

@@ -10,14 +10,20 @@ from typing import Final
 from graft_registry.adapters.publishable import ADAPTER_CONFIG
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import ImportedFrom
-from graft_registry.errors import InvalidModel, Unavailable
+from graft_registry.errors import InvalidModel
 from graft_registry.models.safetensors_header import TensorInfo, read_header
 from graft_registry.sources.adapter_origins import AdapterContent, fetch_adapter
 from graft_registry.sources.source_access import SourceAccess
 from graft_registry.sources.source_files import SourceError, SourceProblem
 from graft_trainer.config import AdapterSourceConfig
 from graft_trainer.importing.settings import AdapterSettings, read_settings
-from graft_trainer.outcome import ForbiddenSourceError, InvalidSourceError, MissingSourceError, TrainingError
+from graft_trainer.outcome import (
+    ForbiddenSourceError,
+    InvalidSourceError,
+    MissingSourceError,
+    TrainingError,
+    UnavailableSourceError,
+)
 
 FIELD: Final = "spec.source"
 CONFIG_BYTES: Final = 1 << 20
@@ -27,7 +33,8 @@ LFS_POINTER: Final = b"version https://git-lfs.github.com"
 PROBLEMS: Final[dict[SourceProblem, type[TrainingError]]] = {
     SourceProblem.NOT_FOUND: MissingSourceError,
     SourceProblem.INVALID: InvalidSourceError,
-    SourceProblem.FORBIDDEN: ForbiddenSourceError,
+    SourceProblem.ADAPTER_FORBIDDEN: ForbiddenSourceError,
+    SourceProblem.ADAPTER_UNAVAILABLE: UnavailableSourceError,
 }
 
 
@@ -47,13 +54,11 @@ def bring(
 ) -> ForeignAdapter:
     """Fetch the adapter into ``folder`` and read its configuration and the headers of its weights.
 
-    Raises MissingSourceError, ForbiddenSourceError, InvalidSourceError, and Unavailable where the source is away.
+    Raises MissingSourceError, ForbiddenSourceError, UnavailableSourceError and InvalidSourceError.
     """
     try:
         content = fetch_adapter(asked.source, SourceAccess.from_environment(environ), registry, folder)
     except SourceError as error:
-        if error.reason is SourceProblem.UNAVAILABLE:
-            raise Unavailable(str(error)) from error
         raise PROBLEMS[error.reason](f"{error}; check {error.field}", field=error.field) from error
     if asked.digest is not None and content.digest != asked.digest:
         raise InvalidSourceError(

@@ -1,15 +1,18 @@
-"""The Job that trains one recipe of one adapter."""
+"""The Job that trains one recipe of one adapter, or imports one that was trained elsewhere."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, Final
 
+from graft_operator.api.adapter_source import AdapterSource
 from graft_operator.api.adapter_status import WarmStart
 from graft_operator.api.base_model import ResolvedBase
+from graft_operator.api.evaluation import Evaluation
 from graft_operator.api.lora_adapter import LoraAdapter, LoraAdapterSpec
 from graft_operator.api.training import LoraParameters, Training
 from graft_operator.manifests import labels, naming
+from graft_operator.manifests.jobs.adapter_source import adapter_mounts, adapter_volumes
 from graft_operator.manifests.jobs.dataset import dataset_document, dataset_volumes
 from graft_operator.manifests.jobs.distributed_job import (
     indexed,
@@ -59,8 +62,9 @@ def run_document(
     evaluation_digest: str | None = None,
     platform: Platform,
     warm_start: WarmStart | None = None,
+    adapter_source: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the trainer's configuration (docs/contracts.md §4)."""
+    """Return the trainer's configuration (docs/contracts.md §4). ``adapter_source`` asks for an import."""
     spec, metadata = adapter.spec, adapter.metadata
     # A version that preferences are learned on top of is no older self of the same training.
     goes_on = warm_start is not None and spec.training.reference_version is None
@@ -82,11 +86,17 @@ def run_document(
         "lora": lora_document(spec.lora),
         "promptTuning": spec.prompt_tuning.to_wire(),
         "training": training_document(warm_training(spec.training) if goes_on else spec.training),
-        "evaluation": {"probes": [probe.to_wire() for probe in spec.evaluation.probes]},
+        "evaluation": evaluation_document(spec.evaluation),
         "warmStart": {"number": warm_start.number, "manifestDigest": warm_start.digest} if warm_start else None,
         "workers": workers_document(spec.pod),
         "serving": {"mode": spec.serving.mode},
+        "adapterSource": adapter_source,
     }
+
+
+def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what base and version are asked, besides rows."""
+    return {"probes": [probe.to_wire() for probe in evaluation.probes], "prompts": list(evaluation.prompts)}
 
 
 def lora_document(lora: LoraParameters) -> dict[str, Any]:
@@ -110,22 +120,27 @@ def training_job_manifest(
     *,
     lowered_batch: int | None = None,
     readapts: bool = False,
+    pod_settings: str | None = None,
 ) -> dict[str, Any]:
     """Return the training Job. Its spec is immutable, so another recipe is another Job of another name.
 
     ``lowered_batch`` is the micro-batch of ``run`` where it is below the user's: another Job again, beside the one that
-    ran out of memory. ``readapts`` marks a Job that takes one of its base's places for re-adaptation.
+    ran out of memory. ``readapts`` marks a Job that takes one of its base's places for re-adaptation. ``pod_settings``
+    is the digest of what the user has asked for, where the adapter's pod is another one.
     """
+    name = naming.training_job_name(adapter.metadata.name, run["recipe"], lowered_batch)
+    if run["adapterSource"] is not None:
+        name = naming.adapter_import_job_name(adapter.metadata.name, run["recipe"])
     metadata = labels.object_meta(
         "LoraAdapter",
         adapter.metadata,
-        name=naming.training_job_name(adapter.metadata.name, run["recipe"], lowered_batch),
+        name=name,
         component="training",
         labels=job_labels(adapter, base_uid, run["reason"], readapts=readapts),
         annotations={
             labels.RECIPE: run["recipe"],
             labels.MICRO_BATCH: str(run["training"]["batchSize"]),
-            labels.POD_SETTINGS: pod_settings_digest(adapter.spec),
+            labels.POD_SETTINGS: pod_settings or pod_settings_digest(adapter.spec),
         },
     )
     annotations = metadata["annotations"] | {labels.RUN: json.dumps(run, sort_keys=True)}
@@ -166,11 +181,9 @@ def pod_settings_digest(spec: LoraAdapterSpec) -> str:
     """
     pod = spec.pod.to_wire()
     del pod["ttlSecondsAfterFinished"]
-    settings = {
-        "pod": pod,
-        "deadlineSeconds": spec.training.deadline_seconds,
-        "maxDroppedPercent": spec.dataset.max_dropped_percent,
-    }
+    settings = {"pod": pod, "deadlineSeconds": spec.training.deadline_seconds}
+    if spec.dataset is not None:
+        settings["maxDroppedPercent"] = spec.dataset.max_dropped_percent
     return digest_of(settings)
 
 
@@ -189,7 +202,7 @@ def training_pod(
         serviceAccountName=spec.pod.service_account_name,
         terminationGracePeriodSeconds=GRACE_SECONDS,
         initContainers=[fetch_base_container(adapter.metadata.namespace, run["base"]["name"], base, platform)],
-        containers=[trainer_container(adapter, base, platform, job_name=job_name)],
+        containers=[trainer_container(adapter, base, run, platform, job_name=job_name)],
         volumes=[
             *base_volumes(base),
             scratch("tmp"),
@@ -197,14 +210,17 @@ def training_pod(
             run_volume(),
             *shared_memory(spec.pod),
             *dataset_volumes(spec.dataset),
+            *adapter_volumes(imported_source(spec, run)),
         ],
         **subdomain(adapter),
     )
 
 
-def trainer_container(adapter: LoraAdapter, base: ResolvedBase, platform: Platform, *, job_name: str) -> dict[str, Any]:
-    """Return the container that trains."""
-    spec = adapter.spec
+def trainer_container(
+    adapter: LoraAdapter, base: ResolvedBase, run: dict[str, Any], platform: Platform, *, job_name: str
+) -> dict[str, Any]:
+    """Return the container that trains, or imports."""
+    spec, imported = adapter.spec, imported_source(adapter.spec, run)
     data = [volume["name"] for volume in dataset_volumes(spec.dataset)]
     return container(
         "trainer",
@@ -219,15 +235,21 @@ def trainer_container(adapter: LoraAdapter, base: ResolvedBase, platform: Platfo
             *rendezvous_variables(adapter, job_name),
         ],
         envFrom=registry_credentials(platform),
-        resources=trainer_resources(spec, base),
+        resources=trainer_resources(spec, base, imports=imported is not None),
         volumeMounts=[
             *base_mounts(base),
             {"name": "work", "mountPath": "/work"},
             {"name": "run", "mountPath": "/etc/graft", "readOnly": True},
             *shared_memory_mounts(spec.pod),
             *({"name": name, "mountPath": f"/{name}", "readOnly": True} for name in data),
+            *adapter_mounts(imported),
         ],
     )
+
+
+def imported_source(spec: LoraAdapterSpec, run: dict[str, Any]) -> AdapterSource | None:
+    """Return the source that a run imports from; None for one that trains."""
+    return spec.source if run["adapterSource"] is not None else None
 
 
 def run_volume() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A training Job that is on its way: how far it is, or what it waits for."""
+"""A training Job, or one that imports, that is on its way: how far it is, or what it waits for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.memory import batch_of, current_job, with_batch
 from graft_operator.plan.training.retry_policy import lingering_jobs
+
+IMPORTED: Final = "Imported"
+"""Reason of the Jobs that import what was trained elsewhere."""
 
 FIRST_POD: Final = timedelta(seconds=30)
 """How long the Job controller may take to make a pod before anybody is told that there is none."""
@@ -45,7 +48,10 @@ def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress
     if (problem := problem_of_job(job, now)) is not None:
         return problem
     if job.pods_ended and job.outcome_reason:
-        return job.outcome_reason, f"{job.outcome_message}; the next pod goes on from the last checkpoint"
+        goes_on = "tries again" if job.reason == IMPORTED else "goes on from the last checkpoint"
+        return job.outcome_reason, f"{job.outcome_message}; the next pod {goes_on}"
+    if job.reason == IMPORTED:
+        return "Importing", progress.state
     lowered = ""
     if batch_of(seen, job) < seen.adapter.spec.training.batch_size:
         lowered = f" (batchSize {progress.batch_size} × {progress.gradient_accumulation} after running out of memory)"

@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from graft_operator.api.adapter_source import ImportedVersion
 from graft_operator.api.adapter_status import (
     VERSIONS_KEPT,
     AdapterServingStatus,
@@ -17,6 +18,7 @@ from graft_operator.api.adapter_status import (
     VersionState,
     WarmStart,
 )
+from graft_operator.manifests.jobs.adapter_source import location_digest
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.gate import PINNED, GateDecision
 from graft_registry.documents import StoredVersion, VersionVerdict
@@ -40,6 +42,7 @@ def summary(stored: StoredVersion, state: VersionState = "Published", message: s
         base_revision=manifest.base.revision,
         reason=manifest.reason,
         warm_start=_warm_start(stored),
+        imported=_imported(stored),
         state=state,
         message=message,
         rank=manifest.shape.rank,
@@ -202,6 +205,15 @@ def of_spec(entry: Version, recipe: str | None, spec_digest: str) -> Version:
 def _warm_start(stored: StoredVersion) -> WarmStart | None:
     start = stored.manifest.warm_start
     return None if start is None else WarmStart(number=start.number, digest=start.manifest_digest)
+
+
+def _imported(stored: StoredVersion) -> ImportedVersion | None:
+    found = stored.manifest.imported
+    if found is None:
+        return None
+    return ImportedVersion(
+        source_digest=location_digest(found.source.to_dict()), digest=found.digest, revision=found.revision or ""
+    )
 
 
 def _decimal(value: float | None) -> str | None:

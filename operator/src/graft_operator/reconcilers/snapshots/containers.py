@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from graft_operator.plan.jobs import REASON
 
 Object = Mapping[str, Any]
 
-OWN_CONTAINERS: Final = ("trainer", "import", "test")
+OWN_CONTAINERS: Final = ("trainer", "import", "resolve", "test")
 """The containers by whose end a Job is judged. Others in its pods are helpers of ours, or were put there by a mesh."""
 
 BACK_OFF: Final = "CrashLoopBackOff"
@@ -32,6 +33,7 @@ WAITING_REASONS: Final = frozenset(
 """Reasons for which a container waits that a person wants to know of."""
 
 MESSAGE_LIMIT: Final = 600
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 LAST_LINES: Final = 8
 
 
@@ -177,6 +179,11 @@ def outcome_message(outcome: Object) -> str:
     """Return the message of an outcome, with the field that it is about."""
     message, field = text(outcome.get("message")), text(outcome.get("field"))
     return f"{field}: {message}" if field and not message.startswith(field) else message
+
+
+def digest(value: Any) -> str:
+    """Return a digest; empty when the pod said something else."""
+    return value if isinstance(value, str) and DIGEST.fullmatch(value) else ""
 
 
 def word(value: Any) -> str:

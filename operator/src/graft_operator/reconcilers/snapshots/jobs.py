@@ -13,6 +13,7 @@ from graft_operator.manifests.jobs.exit_codes import REASONS, WORKER_LOST
 from graft_operator.plan.jobs import Interval, JobObserved, JobState, OccupiedName
 from graft_operator.reconcilers.snapshots.containers import (
     OWN_CONTAINERS,
+    digest,
     exit_code,
     has_ended,
     others_run,
@@ -41,9 +42,7 @@ def job_observed(
     job: Object, pods: Iterable[Object], events: Mapping[str, Iterable[Object]] = NO_EVENTS
 ) -> JobObserved:
     """Return the Job and what its newest pod says. ``events`` are those of the Job and of its pods, by their UIDs."""
-    metadata = job["metadata"]
-    own = [pod for pod in pods if pod["metadata"].get("labels", {}).get("job-name") == metadata["name"]]
-    own.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
+    metadata, own = job["metadata"], newest_first(pods, job["metadata"]["name"])
     (state, ended), told = job_state(job), {uid: newest_warning(items) for uid, items in events.items()}
     ended_time, lingering = _time(ended.get("lastTransitionTime")) if ended else None, lingering_pods(own)
     lingers = state == "Active" and bool(lingering)
@@ -65,6 +64,8 @@ def job_observed(
         failure_reason=word(ended.get("reason")) if ended and state == "Failed" else "",
         outcome_reason=word(outcome.get("reason")),
         outcome_message=outcome_message(outcome),
+        outcome_digest=digest(outcome.get("digest")),
+        outcome_revision=text(outcome.get("revision")),
         no_pods=state == "Active" and not suspended and not own,
         event=told.get(metadata["uid"], ""),
         waiting=next((problem for pod in up if (problem := pod_problem(pod) or start_problem(pod, told))), ""),
@@ -77,6 +78,12 @@ def job_observed(
         micro_batch=_count(annotations.get(labels.MICRO_BATCH)),
         pod_settings=annotations.get(labels.POD_SETTINGS, ""),
     )
+
+
+def newest_first(pods: Iterable[Object], job_name: str) -> list[Object]:
+    """Return the pods of a Job, the newest first."""
+    own = [pod for pod in pods if pod["metadata"].get("labels", {}).get("job-name") == job_name]
+    return sorted(own, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
 
 
 def job_state(job: Object) -> tuple[JobState, Object | None]:
