@@ -9,3 +9,7 @@ families-table: setup ## Try tiny models of every architecture and write the tab
 .PHONY: metrics-table
 metrics-table: setup ## Write the tables of docs/metrics.md that are made from the code
 	@$(PYTHON) -m tests.unit.telemetry.metrics_table
+
+.PHONY: importing-table
+importing-table: setup ## Import adapters as other libraries write them and write the table of docs/importing.md
+	@GRAFT_IMPORTING_TABLE=docs/importing.md $(PYTEST) tests/trainer/test_importing.py -k read_or_refused

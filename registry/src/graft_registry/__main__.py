@@ -1,6 +1,6 @@
 """Commands for Jobs, init containers and people.
 
-    python -m graft_registry import-base | fetch-base | fetch-version | verify | export
+    python -m graft_registry import-base | resolve-adapter | fetch-base | fetch-version | verify | export
 
 ``GRAFT_REGISTRY`` (JSON) says where the registry is; credentials come from the AWS variables or workload identity,
 and those of a source that needs others from ``SOURCE_…`` (see ``source_access``).
@@ -31,6 +31,7 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from graft_registry.config import RegistryConfig
+from graft_registry.documents import AdapterSource
 from graft_registry.documents.model import Digest, Document
 from graft_registry.exports.destination import FORMS, Destination
 from graft_registry.exports.exporting import export
@@ -39,6 +40,7 @@ from graft_registry.fetching import provide_base
 from graft_registry.importing import BaseImport, import_base
 from graft_registry.outcome import FAILURES, Outcome, failure, write_outcome
 from graft_registry.s3.store import ObjectStore
+from graft_registry.sources.adapter_origins import resolve_adapter
 from graft_registry.sources.source_access import SourceAccess
 from graft_registry.versions import AdapterRegistry
 
@@ -46,6 +48,7 @@ log = logging.getLogger("graft_registry")
 
 IMPORT_VARIABLE: Final = "GRAFT_BASE_IMPORT"
 FETCH_VARIABLE: Final = "GRAFT_BASE"
+ADAPTER_VARIABLE: Final = "GRAFT_ADAPTER_SOURCE"
 
 RequestT = TypeVar("RequestT", bound=Document)
 
@@ -67,6 +70,15 @@ def run_import(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Out
         access = SourceAccess.from_environment(environ)
         manifest = import_base(store, request, access, workspace=Path(workspace))
     return Outcome(outcome="Imported", digest=manifest.digest, revision=manifest.revision)
+
+
+def run_resolve(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
+    """Find out what is in the source of an adapter that ``GRAFT_ADAPTER_SOURCE`` describes."""
+    source = _from_variable(AdapterSource, ADAPTER_VARIABLE, environ)
+    access = SourceAccess.from_environment(environ)
+    with tempfile.TemporaryDirectory(dir=arguments.workspace) as workspace:
+        found = resolve_adapter(source, access, RegistryConfig.from_environment(environ), workspace=Path(workspace))
+    return Outcome(outcome="Resolved", digest=found.digest, revision=found.revision)
 
 
 def run_fetch(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
@@ -147,6 +159,9 @@ def _parser() -> argparse.ArgumentParser:
     importing = commands.add_parser("import-base", help=f"import the base that {IMPORT_VARIABLE} describes")
     importing.add_argument("--workspace", type=Path, help="directory with room for the model (default: $TMPDIR)")
     importing.set_defaults(command=run_import)
+    resolving = commands.add_parser("resolve-adapter", help=f"tell what the source in {ADAPTER_VARIABLE} holds")
+    resolving.add_argument("--workspace", type=Path, help="directory with room for the adapter (default: $TMPDIR)")
+    resolving.set_defaults(command=run_resolve)
     fetching = commands.add_parser("fetch-base", help=f"provide the files of the base that {FETCH_VARIABLE} names")
     fetching.add_argument("--destination", type=Path, default=Path("/base"), help="default: /base")
     fetching.add_argument("--manifest-directory", type=Path, help="for base.json (default: DESTINATION/.graft)")

@@ -34,6 +34,8 @@ _EXIT_CODES: Final = {
     "Conflict": 73,
     SourceProblem.UNAVAILABLE: 68,
     SourceProblem.FORBIDDEN: 77,
+    SourceProblem.ADAPTER_UNAVAILABLE: 68,
+    SourceProblem.ADAPTER_FORBIDDEN: 77,
 }
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (Forbidden, SourceProblem.FORBIDDEN),
