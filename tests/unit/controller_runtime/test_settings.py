@@ -55,6 +55,22 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("GRAFT_LOG_FORMAT", "xml", "GRAFT_LOG_FORMAT: Input should be 'console' or 'json'"),
         ("GRAFT_ENGINE_ARGS", "--x", "GRAFT_ENGINE_ARGS: Invalid JSON"),
         ("GRAFT_TRAINER_IMAGE", "a b", "GRAFT_TRAINER_IMAGE: String should match"),
+        (
+            "GRAFT_TENANT_PODS",
+            '{"env": {"GRAFT_POD": "x"}}',
+            "GRAFT_TENANT_PODS (env): Value error, env must not contain",
+        ),
+        (
+            "GRAFT_TENANT_PODS",
+            '{"labels": {"job-name": "x"}}',
+            "GRAFT_TENANT_PODS (labels): Value error, labels: job-name",
+        ),
+        (
+            "GRAFT_TENANT_PODS",
+            '{"userIds": {"runAsUser": 0}}',
+            "GRAFT_TENANT_PODS (userIds.runAsUser): Input should be",
+        ),
+        ("GRAFT_TENANT_PODS", '{"hostNetwork": true}', "GRAFT_TENANT_PODS (hostNetwork): Extra inputs"),
     ],
 )
 def test_bad_values_name_their_variable(variable: str, value: str, problem: str) -> None:
