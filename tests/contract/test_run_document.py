@@ -199,6 +199,7 @@ def test_a_mounted_file_is_where_the_pod_mounts_it(tmp_path: Path) -> None:
     spec = SPECS["rows in a ConfigMap"]
     digests = {"dataset_digest": digest("rows"), "evaluation_digest": digest("other rows")}
     config = read(tmp_path, document(adapter(**spec), **digests))
+    assert config.dataset is not None
     assert config.dataset.source.file is not None
     assert str(config.dataset.source.file.path) == "/data/train.jsonl"
     assert (config.dataset.digest, config.dataset.evaluation.digest) == (digest("rows"), digest("other rows"))
@@ -206,6 +207,7 @@ def test_a_mounted_file_is_where_the_pod_mounts_it(tmp_path: Path) -> None:
 
 def test_a_dataset_on_a_hub_is_named_as_it_is(tmp_path: Path) -> None:
     config = read(tmp_path, document(adapter(**SPECS["a split of a dataset on a hub, a file of it for evaluation"])))
+    assert config.dataset is not None
     source, evaluation = config.dataset.source.hugging_face, config.dataset.evaluation.source
     assert source is not None
     assert (source.repo, source.revision, source.file, source.split) == ("team/rows", "v1", None, "main/train")
