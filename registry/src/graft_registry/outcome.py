@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from graft_registry.documents.model import Document
-from graft_registry.errors import Corrupt, Forbidden, NotFound, RegistryError, Unavailable, Unsafe
+from graft_registry.errors import Corrupt, Forbidden, NotFound, RegistryError, Unavailable, Unfit, Unsafe
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
 TERMINATION_LOG_VARIABLE: Final = "GRAFT_TERMINATION_LOG"
@@ -23,6 +23,7 @@ _EXIT_CODES: Final = {
     "NotFound": 66,
     "Corrupt": 66,
     SourceProblem.UNAVAILABLE: 68,
+    "StoreUnfit": 69,
     SourceProblem.FORBIDDEN: 77,
 }
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -30,6 +31,7 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (NotFound, "NotFound"),
     (Corrupt, "Corrupt"),
     (Unsafe, "Corrupt"),
+    (Unfit, "StoreUnfit"),
     (Unavailable, SourceProblem.UNAVAILABLE),
     (RegistryError, SourceProblem.UNAVAILABLE),
     (ValueError, "InvalidConfig"),
