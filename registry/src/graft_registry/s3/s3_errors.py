@@ -1,6 +1,7 @@
 """What botocore's exceptions mean. Pure."""
 
 from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -14,9 +15,10 @@ from botocore.parsers import ResponseParserError
 from graft_registry.errors import Archived, Forbidden, NoSuchBucket, NotFound, RegistryError, Unavailable
 from graft_registry.s3.advice import NOT_A_STORE, advice_for, code_of, connection_advice, is_no_stores_answer
 
-FAILURES = (ClientError, BotoCoreError, ResponseParserError)
+FAILURES: Final = (ClientError, BotoCoreError, ResponseParserError)
 """What a request may raise: the store's refusal, no answer, or an answer that can't be read."""
-Failure = ClientError | BotoCoreError | ResponseParserError
+Failure: TypeAlias = ClientError | BotoCoreError | ResponseParserError
+"""One of these."""
 
 _NOT_MODIFIED = 304
 _PRECONDITION_FAILED = 412

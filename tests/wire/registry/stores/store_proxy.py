@@ -133,7 +133,7 @@ def _plain(request: Request) -> Request:
         for name, value in request.headers.items()
         if name not in ("content-encoding", "x-amz-trailer", "x-amz-decoded-content-length")
     }
-    return request.with_body(body, headers | trailer)
+    return request.with_body(body, {**headers, **trailer})
 
 
 def unchunked(body: bytes) -> tuple[bytes, Mapping[str, str]]:

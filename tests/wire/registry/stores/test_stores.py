@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -24,7 +25,7 @@ from graft_registry.documents import StoreReport
 from graft_registry.s3.store import ObjectStore
 
 PAGE = Path(__file__).parents[4] / "docs/object-store.md"
-REMEDIES = {
+REMEDIES: dict[str, dict[str, Any]] = {
     "registry.forcePathStyle: false": {"force_path_style": False},
     "registry.serverSideEncryption: AES256": {"server_side_encryption": "AES256"},
     "AWS_REQUEST_CHECKSUM_CALCULATION=when_required": {},
