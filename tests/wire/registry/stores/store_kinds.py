@@ -1,4 +1,7 @@
-"""What the stores' documents, and those who have met them, say of each: what it refuses, ignores and does not tell."""
+"""Imitations of stores: what each refuses, ignores and does not tell, mostly by the errors that the SDK's users report.
+
+None was held against the maker's own server, and releases differ.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,7 @@ class StoreKind:
 
     name: str
     documented: str
-    """Where its behaviour is described, or what is known as its answer."""
+    """What is imitated, in the words by which it is found; not every detail is in the maker's documents."""
     refusals: tuple[Refusal | Told, ...] = ()
     ignored: re.Pattern[str] = re.compile(r"(?!)")
     """Names of request headers that mean nothing to it."""
