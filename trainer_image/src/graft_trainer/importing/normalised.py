@@ -59,7 +59,7 @@ def write_adapter(
 
 def zeros_of(weights: Sequence[Path]) -> frozenset[str]:
     """Return the names of the matrices B, in the files of an adapter, that are all zero."""
-    found = set()
+    found = set[str]()
     for path in weights:
         with safe_open(path, framework="pt") as file:
             found.update(name for name in file.keys() if "lora_B" in name and not file.get_tensor(name).any())  # noqa: SIM118
