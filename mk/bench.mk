@@ -8,8 +8,8 @@ bench-router: setup ## Measure what the router adds to a request, beside another
 	@$(PYTHON) -m tests.bench.router_overhead $(ROUTER)
 
 .PHONY: bench-agent
-bench-agent: setup ## Measure what many adapters cost the agent's event loop (docs/benchmarks.md)
-	@$(PYTHON) -m tests.bench.agent_costs
+bench-agent: setup ## Measure what many adapters cost the agent (docs/benchmarks.md; AGENT="--adapters 1 100 1000 --page docs/benchmarks.md")
+	@$(BENCH) tests.bench.agent_costs $(AGENT)
 
 .PHONY: bench-check
 bench-check: setup ## Measure what it costs to tell whether an adapter fits a base

@@ -1,9 +1,11 @@
-"""What many adapters cost the agent's event loop, beside the requests that it carries: `make bench-agent`.
+"""What many adapters cost the agent: `make bench-agent`.
 
-CPU time of one pass over all versions, of reading a wanted set, and of the documents that are told; of these also the
-longest time for which the event loop is held at once.
+To bring them all up (`many_adapters`), and then, on the event loop beside the requests that it carries, CPU time of one
+pass over all versions, of reading a wanted set, and of the documents that are told; of these also the longest time for
+which the event loop is held at once.
 """
 
+import argparse
 import asyncio
 import json
 import tempfile
@@ -12,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
+from tests.bench import many_adapters
+from tests.bench.scale.report import write
 from tests.serving.published import base_manifest
 
 from graft_registry.s3.store import ObjectStore
@@ -28,7 +32,12 @@ from graft_serving.telemetry.metrics import Metrics
 from graft_serving.versions import VersionState
 from graft_serving.wanted.documents import parse_wanted_set
 
-COUNTS = (1, 100, 1000, 3000)
+COUNTS = (1, 100, 1000)
+BROUGHT_UP = "<!-- made by make bench-agent: brought up -->"
+EVENT_LOOP = "<!-- made by make bench-agent: event loop -->"
+HEAD = """\
+| adapters | wanted set read | a pass | `/v1/models` | `/state`, its longest slice | `/metrics`, its longest |
+|---|---|---|---|---|---|"""
 TRIES = 3
 ANSWER = Answered(status=200, seconds=1.0, first_token_seconds=0.1, usage=Usage(10, 100))
 
@@ -126,13 +135,18 @@ async def measure(count: int) -> str:
 
 
 def main() -> None:
-    """Print a table for docs/benchmarks.md."""
-    print(
-        "| adapters | wanted set read | a pass | `/v1/models` | `/state`, its longest slice | `/metrics`, its longest |"
-    )
-    print("|---|---|---|---|---|---|")
-    for count in COUNTS:
-        print(asyncio.run(measure(count)), flush=True)
+    """Measure each count, print the tables, and put them into a page where one is named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--adapters", type=int, nargs="+", default=COUNTS, help="on one pod")
+    parser.add_argument("--page", type=Path, help="page whose tables are replaced, such as docs/benchmarks.md")
+    options = parser.parse_args()
+    event_loop = "\n".join([HEAD, *(asyncio.run(measure(count)) for count in options.adapters)])
+    print(event_loop, flush=True)
+    brought_up = many_adapters.table([many_adapters.bring_up(count) for count in options.adapters])
+    print(f"\n{brought_up}")
+    if options.page:
+        write(options.page, brought_up, mark=BROUGHT_UP)
+        write(options.page, event_loop, mark=EVENT_LOOP)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import boto3
 import uvloop
 from moto.server import ThreadedMotoServer
 from tests.bench.open_loop import Measurement, OpenLoop, completion_request
-from tests.bench.peer_router import PACKAGE, cpu_seconds, installed_router, peer_router
+from tests.bench.peer_router import PEERS, cpu_seconds, installed_router, peer_router
 from tests.bench.recorded_engine import BASE_MODEL
 from tests.bench.router_figures import AGENT, BEGIN, DIRECT, Figures, table
 from tests.bench.scale.report import write
@@ -40,6 +40,10 @@ RESULT = ROOT / "build" / "bench-router.json"
 TURN_SECONDS = 5.0
 KINDS: Final = {"whole answers": False, "streams of 16 events": True}
 """Whether each is streamed."""
+SUSTAINED_MS: Final = 10.0
+
+Groups = dict[str, dict[str, Figures]]
+"""Figures by kind of answer and rate, and by contestant."""
 
 
 @dataclass(frozen=True)
@@ -144,34 +148,62 @@ async def by_turns(
     return {name: (measured, used[name]) for name, measured in sums.items()}
 
 
+def highest_rate(agent: Contestant, limit: float) -> float:
+    """The highest rate, in steps of 100 requests a second, at which the 99th percentile stays below so many ms."""
+    sustained, rate = 0.0, 500.0
+    while True:
+        measured, used = uvloop.run(by_turns([agent], stream=False, rate=rate, turns=2))[agent.name]
+        figures = Figures.of(measured, used)
+        print(f"{rate:g}/s: p99 {figures.p99:.2f} ms, {figures.failed} failed", flush=True)
+        if figures.failed or figures.p99 > limit:
+            return sustained
+        sustained, rate = rate, rate + 100
+
+
+def measured_groups(options: argparse.Namespace, running: contextlib.ExitStack) -> Groups:
+    """Measure by turns the engine, the agent and each other router, at that one's rate."""
+    folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+    ports, process = running.enter_context(serving(folder))
+    agent = Contestant(AGENT, ports.api, "support", process)
+    cache = Path(os.environ.get("GRAFT_CACHE") or Path.home() / ".cache" / "graft")
+    groups: Groups = {}
+    if options.sustained:
+        print(f"sustained: {highest_rate(agent, SUSTAINED_MS):g} whole answers a second", flush=True)
+    for peer in (None,) if options.without_peer else PEERS:
+        contestants = [Contestant(DIRECT, ports.engine, BASE_MODEL), agent]
+        rate = options.rate if peer is None else peer.rate or options.rate
+        with contextlib.ExitStack() as beside:
+            if peer is not None:
+                router = peer_router(peer, installed_router(peer, cache), ports.engine, folder)
+                contestants.append(Contestant(peer.name, *_and_model(beside.enter_context(router))))
+            for kind, stream in KINDS.items():
+                results = uvloop.run(by_turns(contestants, stream=stream, rate=rate, turns=options.turns))
+                groups[f"{kind}, {rate:g}/s"] = {name: Figures.of(*one) for name, one in results.items()}
+    return groups
+
+
+def _and_model(started: tuple[int, int]) -> tuple[int, str, int]:
+    port, process = started
+    return port, BASE_MODEL, process
+
+
 def main() -> None:
     """Measure, print a table, write build/bench-router.json, and the page's table where one is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=500, help="requests per second")
     parser.add_argument("--turns", type=int, default=4, help=f"turns of {TURN_SECONDS:g} s for each contestant")
+    parser.add_argument("--without-peer", action="store_true", help="leave out other routers, which come from PyPI")
     parser.add_argument(
-        "--without-peer", action="store_true", help=f"leave {PACKAGE} out, which is installed from PyPI"
+        "--sustained", action="store_true", help=f"also look for the highest rate with p99 below {SUSTAINED_MS:g} ms"
     )
     parser.add_argument("--page", type=Path, help="page whose table is replaced, such as docs/benchmarks.md")
     options = parser.parse_args()
     with contextlib.ExitStack() as running:
-        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
-        ports, agent = running.enter_context(serving(folder))
-        contestants = [Contestant(DIRECT, ports.engine, BASE_MODEL), Contestant(AGENT, ports.api, "support", agent)]
-        if not options.without_peer:
-            cache = Path(os.environ.get("GRAFT_CACHE") or Path.home() / ".cache" / "graft")
-            router = peer_router(installed_router(cache), ports.engine, folder / "peer.log")
-            port, process = running.enter_context(router)
-            contestants.append(Contestant(PACKAGE.replace("==", " "), port, BASE_MODEL, process))
-        results = {
-            kind: uvloop.run(by_turns(contestants, stream=stream, rate=options.rate, turns=options.turns))
-            for kind, stream in KINDS.items()
-        }
-    figures = {kind: {name: Figures.of(*one) for name, one in found.items()} for kind, found in results.items()}
+        figures = measured_groups(options, running)
     print(table(figures))
     RESULT.parent.mkdir(exist_ok=True)
     documents = {kind: {name: asdict(one) for name, one in found.items()} for kind, found in figures.items()}
-    RESULT.write_text(json.dumps({"rate": options.rate, **documents}, indent=1) + "\n")
+    RESULT.write_text(json.dumps(documents, indent=1) + "\n")
     if options.page:
         write(options.page, table(figures), mark=BEGIN)
 

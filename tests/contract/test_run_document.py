@@ -152,10 +152,12 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert config.workers.sharded == subject.spec.pod.is_sharded
     assert len(config.evaluation.probes) == len(subject.spec.evaluation.probes)
     dataset = subject.spec.dataset
+    assert dataset is not None
+    assert config.dataset is not None
     assert (config.dataset.format, config.dataset.file_type) == (dataset.format, dataset.file_type)
     assert config.dataset.columns == dataset.columns
     assert config.dataset.max_dropped_percent == dataset.max_dropped_percent
-    assert (config.dataset.evaluation.source is None) == (dataset.evaluation is None)
+    assert (config.rows.evaluation.source is None) == (dataset.evaluation is None)
     assert config.dataset.weight == float(dataset.effective_weight)
     assert [(one.weight, one.format, one.file_type, one.columns) for one in config.dataset.mix] == [
         (float(one.weight), one.format, one.file_type, one.columns) for one in dataset.mix
@@ -192,14 +194,14 @@ def test_a_mounted_file_is_where_the_pod_mounts_it(tmp_path: Path) -> None:
     spec = SPECS["rows in a ConfigMap"]
     digests = {"dataset_digest": digest("rows"), "evaluation_digest": digest("other rows")}
     config = read(tmp_path, document(adapter(**spec), **digests))
-    assert config.dataset.source.file is not None
-    assert str(config.dataset.source.file.path) == "/data/train.jsonl"
-    assert (config.dataset.digest, config.dataset.evaluation.digest) == (digest("rows"), digest("other rows"))
+    assert config.rows.source.file is not None
+    assert str(config.rows.source.file.path) == "/data/train.jsonl"
+    assert (config.rows.digest, config.rows.evaluation.digest) == (digest("rows"), digest("other rows"))
 
 
 def test_mixed_sets_are_where_the_pod_mounts_them_or_remote(tmp_path: Path) -> None:
     subject = adapter(**SPECS["three sets that are mixed"])
-    remote, mounted = read(tmp_path, document(subject)).dataset.mix
+    remote, mounted = read(tmp_path, document(subject)).rows.mix
     assert remote.source.hugging_face is not None
     assert remote.source.hugging_face.repo == "team/chat"
     assert mounted.source.file is not None
@@ -211,7 +213,7 @@ def test_mixed_sets_are_where_the_pod_mounts_them_or_remote(tmp_path: Path) -> N
 
 def test_a_dataset_on_a_hub_is_named_as_it_is(tmp_path: Path) -> None:
     config = read(tmp_path, document(adapter(**SPECS["a split of a dataset on a hub, a file of it for evaluation"])))
-    source, evaluation = config.dataset.source.hugging_face, config.dataset.evaluation.source
+    source, evaluation = config.rows.source.hugging_face, config.rows.evaluation.source
     assert source is not None
     assert (source.repo, source.revision, source.file, source.split) == ("team/rows", "v1", None, "main/train")
     assert source.endpoint == "http://hub.lan"

@@ -13,14 +13,18 @@ from graft_operator.agents.client import AGENT_PORT
 from graft_operator.agents.state import EngineStatus, LoadStatus
 from graft_operator.agents.state_parser import state_of
 from graft_operator.api.adapter_status import RolloutProgress
+from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.workloads import serving
+from graft_operator.manifests.workloads.access import TOKEN_SECONDS, peer_audience
 from graft_operator.manifests.workloads.merged_model import merged_model_manifests
 from graft_operator.manifests.workloads.serving_workload import GRACE_SECONDS
 from graft_operator.plan.placement.places import place
 from graft_operator.plan.placement.wanted_set import wanted_set
 from graft_registry.config import RegistryConfig
+from graft_serving.cluster_api import SERVICE_ACCOUNT
 from graft_serving.engine.monitor import EngineStateName
+from graft_serving.peers.signing_keys import REFRESH_SECONDS
 from graft_serving.settings import Settings
 from graft_serving.status import documents
 from graft_serving.versions import VersionState
@@ -91,12 +95,63 @@ def test_agent_understands_its_environment() -> None:
     assert settings.admin_port == AGENT_PORT
     assert settings.max_rank == builders.base_model().spec.serving.max_rank
     assert settings.peer_service_url == naming.service_url(builders.NAMESPACE, "tiny")
+    pod = serving.serving_pod(builders.base_model(), builders.serving_revision(), builders.PLATFORM, {})
+    assert_shows_the_tokens_that_it_takes(pod, settings)
     assert RegistryConfig.from_environment(environ).bucket == "graft"
 
 
-def merged_template() -> dict[str, Any]:
-    subject = builders.adapter(serving={"mode": "Merged"})
-    made = merged_model_manifests(subject, builders.base_model(), builders.served_version(2), builders.PLATFORM)
+def assert_shows_the_tokens_that_it_takes(pod: dict[str, Any], settings: Settings) -> None:
+    """Assert that what the kubelet gives to each pod is what the agents of the others believe."""
+    [volume] = [volume for volume in pod["volumes"] if volume["name"] == "peer-token"]
+    [source] = volume["projected"]["sources"]
+    [agent] = pod["containers"]
+    [mount] = [mount for mount in agent["volumeMounts"] if mount["name"] == volume["name"]]
+    token, group = source["serviceAccountToken"], settings.peer_group
+    assert group is not None
+    assert token["audience"] == group.audience
+    assert group.subject == f"system:serviceaccount:{builders.NAMESPACE}:{pod.get('serviceAccountName', 'default')}"
+    assert str(settings.peer_token_file) == f"{mount['mountPath']}/{token['path']}"
+    assert "subPath" not in mount, "a file that is mounted by subPath never changes"
+    assert any(mount["mountPath"] == str(SERVICE_ACCOUNT) for mount in agent["volumeMounts"]), "for the API's keys"
+    tokens = {"api-token", "peer-token"}
+    for other in pod["initContainers"]:
+        assert not tokens & {mount["name"] for mount in other["volumeMounts"]}, "they are the agent's alone"
+
+
+@pytest.mark.parametrize("account", [None, "reader-of-the-registry"])
+def test_pods_of_a_merged_model_with_keys_know_one_another(account: str | None) -> None:
+    base = builders.base_model(serving={"apiKeySecretRef": {"name": "tiny-keys", "key": "clients"}})
+    spec = {"pod": {"serviceAccountName": account}} if account else {}
+    template = merged_template(base, **spec)
+    [container] = template["spec"]["containers"]
+    environ = {variable["name"]: str(variable.get("value", "pod-1")) for variable in container["env"]}
+    # The file with the clients' keys is in the pod alone.
+    settings = Settings.from_environment({**environ, "GRAFT_API_KEY_FILE": ""})
+    assert_shows_the_tokens_that_it_takes(template["spec"], settings)
+
+
+def test_agents_of_a_merged_model_without_keys_have_no_token() -> None:
+    template = merged_template()
+    [container] = template["spec"]["containers"]
+    assert not any("projected" in volume for volume in template["spec"]["volumes"])
+    assert not {variable["name"] for variable in container["env"] if variable["name"].startswith("GRAFT_PEER_A")}
+
+
+def test_that_the_api_is_away_is_noticed_before_tokens_run_out() -> None:
+    # The kubelet replaces a token when a fifth of its time is left; from then on it may fail to.
+    assert REFRESH_SECONDS < TOKEN_SECONDS / 5
+
+
+def test_no_two_objects_have_peers_in_common() -> None:
+    names = [("BaseModel", "team-a", "x"), ("LoraAdapter", "team-a", "x"), ("BaseModel", "team", "a.x")]
+    names += [("BaseModel", "team-a", "x.y"), ("BaseModel", "team-b", "x")]
+    assert len({peer_audience(*name) for name in names}) == len(names)
+
+
+def merged_template(base: BaseModel | None = None, **spec: Any) -> dict[str, Any]:
+    subject = builders.adapter(serving={"mode": "Merged"}, **spec)
+    base = base or builders.base_model()
+    made = merged_model_manifests(subject, base, builders.served_version(2), builders.PLATFORM)
     template: dict[str, Any] = made[-1]["spec"]["template"]
     return template
 

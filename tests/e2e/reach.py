@@ -30,6 +30,22 @@ except urllib.error.HTTPError as error:
 print(json.dumps({"status": answer.status, "version": answer.headers["X-Graft-Version"], "body": json.load(answer)}))
 """
 
+ASK_AS_PEER = """
+import json, pathlib, sys, urllib.error, urllib.request
+host, name, token, key = sys.argv[1:]
+if token.startswith("/"):
+    token = pathlib.Path(token).read_text().strip()
+headers = {"Content-Type": "application/json", "X-Graft-Pod": name, "Authorization": f"Bearer {key}"}
+headers |= {"X-Graft-Peer": token} if token else {}
+body = json.dumps({"model": "tiny", "prompt": "1", "max_tokens": 1}).encode()
+address = f"[{host}]" if ":" in host else host
+request = urllib.request.Request(f"http://{address}:8002/v1/completions", body, headers)
+try:
+    print(urllib.request.urlopen(request, timeout=60).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
@@ -48,6 +64,14 @@ class Inside:
         """Return status, X-Graft-Version and body of the answer to a request for one token."""
         answer: dict[str, Any] = json.loads(self.run(COMPLETE, url, model, key))
         return answer
+
+    def ask_as_peer(self, pod: Object, token: str = "", key: str = "") -> int:
+        """Return the status of a request to the port on which a pod answers other pods.
+
+        ``token``: what is shown there; of a path, what is in that file of the container.
+        """
+        where = (pod["status"]["podIP"], pod["metadata"]["name"])
+        return int(self.run(ASK_AS_PEER, *where, token, key))
 
     def run(self, program: str, *arguments: str) -> str:
         """Run a Python program in the container."""

@@ -71,6 +71,11 @@ class Tenant:
             if "NotFound" not in str(error):
                 raise
 
+    def token(self, account: str, audience: str = "") -> str:
+        """Return a token of a ServiceAccount; without an audience it is for the API server."""
+        wanted = (f"--audience={audience}",) if audience else ()
+        return self.cluster.kubectl("create", "token", account, "-n", self.namespace, *wanted).strip()
+
     def client(self) -> Client:
         """Return a started pod that asks questions."""
         client = Client(self.cluster, self.namespace, self.environment.images["agent"])

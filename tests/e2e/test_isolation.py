@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 KEY = "sk-isolation"
 CLIENTS, MONITORING, STRANGERS = "graft-e2e-web", "graft-e2e-monitoring", "graft-e2e-strangers"
 API, ENGINE, PEERS, STATE = 8000, 8001, 8002, 8090
+PEER_TOKEN = "/var/run/secrets/graft.dev/peers/token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +76,29 @@ def test_only_agents_listen_on_the_network(isolated: Isolated, component: str) -
     assert found == {API: "open", ENGINE: "refused", STATE: "open"}
 
 
-def test_only_the_agent_that_asks_the_api_has_a_token(isolated: Isolated) -> None:
+def test_only_agents_have_tokens(isolated: Isolated) -> None:
     containers = [(component, name) for component in isolated.pods for name in ("agent", "engine")]
     found = {names for names in containers if isolated.container(*names).has_token()}
-    assert found == {("serving", "agent")}
+    assert found == {(component, "agent") for component in isolated.pods}
+
+
+@pytest.mark.parametrize("component", ["serving", "merged"])
+def test_the_port_for_other_pods_answers_none_but_those_of_the_base(isolated: Isolated, component: str) -> None:
+    tenant, pod, client = isolated.tenant, isolated.pods[component], isolated.client()
+    owner = {"serving": f"basemodel.{BASE}", "merged": "loraadapter.alone"}[component]
+    audience = f"graft-peers.{tenant.namespace}.{owner}"
+    account = f"graft-{BASE}-serving"
+    strangers = {
+        "no token": "",
+        "garbage": "garbage",
+        "a token for the API server": tenant.token(account),
+        "of another account": tenant.token({"serving": "default", "merged": account}[component], audience),
+    }
+    found = {name: client.ask_as_peer(pod, token, KEY) for name, token in strangers.items()}
+    assert found == dict.fromkeys(strangers, 401)
+    # The base itself is no model of the pod of a merged model.
+    known = {"serving": 200, "merged": 404}[component]
+    assert isolated.container(component, "agent").ask_as_peer(pod, PEER_TOKEN) == known
 
 
 @pytest.fixture(scope="module")

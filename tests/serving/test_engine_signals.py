@@ -224,6 +224,5 @@ async def test_pickers_need_no_key_and_strangers_from_outside_do(pod: Pod, tmp_p
 
 
 async def test_other_pods_have_no_use_for_it(pod: Pod) -> None:
-    headers = {"X-Graft-Pod": pod.settings.pod}
-    async with pod.agent(), pod.client.get(f"{pod.peer_url}/metrics", headers=headers) as answer:
+    async with pod.agent(), pod.client.get(f"{pod.peer_url}/metrics", headers=pod.peer_headers()) as answer:
         assert answer.status == 404

@@ -204,7 +204,7 @@ async def test_on_shutdown_clients_and_other_pods_have_the_same_time_not_one_aft
             pod.want(wanted_set(pod.base))
             await pod.until_ready()
             for url in (pod.url, pod.peer_url):
-                asking = pod.client.post(f"{url}/v1/completions", json=body, headers={"X-Graft-Pod": "tiny-0"})
+                asking = pod.client.post(f"{url}/v1/completions", json=body, headers=pod.peer_headers())
                 answer = await requests.enter_async_context(asking)
                 assert await answer.content.readline()
             stopped = time.monotonic()

@@ -149,7 +149,7 @@ async def test_when_nobody_is_left_the_client_is_told_to_come_again_and_the_base
 async def test_what_a_peer_has_sent_is_not_sent_on(pods: Pods) -> None:
     pods.want([1], pods.publish())
     await pods.until_ready()
-    body, headers = {"model": "support", "prompt": "hello"}, {"X-Graft-Pod": "tiny-2"}
+    body, headers = {"model": "support", "prompt": "hello"}, pods[2].peer_headers()
     async with pods[0].client.post(f"{pods[2].peer_url}/v1/completions", json=body, headers=headers) as response:
         assert response.status == 503
         assert response.headers["X-Graft-Version"] == "none"

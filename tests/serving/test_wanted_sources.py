@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 from tests.ports import free_port
 
-from graft_serving.wanted.configmap import ApiAccess, ConfigMapWatch
+from graft_serving.cluster_api import ApiAccess
+from graft_serving.wanted.configmap import ConfigMapWatch
 from graft_serving.wanted.file import wanted_sets_of_file
 
 TOKEN = "first-token"
@@ -98,7 +99,7 @@ def token_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def watch(api: FakeApi, token_file: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigMapWatch:
-    monkeypatch.setattr("graft_serving.wanted.configmap.SHORTEST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr("graft_serving.cluster_api.SHORTEST_PAUSE_SECONDS", 0.02)
     access = ApiAccess(url=api.url, token_file=token_file, ca_file=None)
     return ConfigMapWatch(access, namespace="team-a", name="wanted-tiny")
 

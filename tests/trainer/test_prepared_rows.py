@@ -77,7 +77,9 @@ def test_questions_come_from_kept_training_rows_where_nothing_is_held_out(
     second = again(pod, "second")
     assert second.run() == 0
     assert second.version().manifest.golden == pod.version().manifest.golden
-    assert second.version().manifest.dataset.eval_rows == 0
+    record = second.version().manifest.dataset
+    assert record is not None
+    assert record.eval_rows == 0
 
 
 @pytest.mark.parametrize("objective", ["DPO", "KTO"])

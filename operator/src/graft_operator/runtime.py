@@ -64,6 +64,7 @@ class Operator:
                 await self._lead(elector, stop)
         finally:
             self.health.ready = False
+            await self.cluster.events.flush()
             # By now nothing of ours writes any more, so a successor may begin at once.
             await elector.release()
 
@@ -99,6 +100,7 @@ class Operator:
             work = asyncio.Event()
             done = health.watch("workers", max_silence=WORKER_SILENCE_SECONDS, has_work=lambda: len(self.queue) > 0)
             running += [tasks.create_task(self._work(work, done)) for _ in range(settings.workers)]
+            running.append(tasks.create_task(self.cluster.events.run(), name="events"))
             running.append(tasks.create_task(self._resync(work), name="resync"))
 
             async def begin() -> None:

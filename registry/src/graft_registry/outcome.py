@@ -5,7 +5,17 @@ from pathlib import Path
 from typing import Final
 
 from graft_registry.documents.model import Document
-from graft_registry.errors import Corrupt, Forbidden, NotFound, RegistryError, Unavailable, Unsafe
+from graft_registry.errors import (
+    Corrupt,
+    Forbidden,
+    InvalidArtifact,
+    NotFound,
+    RegistryError,
+    Unavailable,
+    Unfit,
+    Unsafe,
+    VersionConflict,
+)
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
 TERMINATION_LOG_VARIABLE: Final = "GRAFT_TERMINATION_LOG"
@@ -22,14 +32,21 @@ _EXIT_CODES: Final = {
     SourceProblem.INVALID: 65,
     "NotFound": 66,
     "Corrupt": 66,
+    "Conflict": 73,
     SourceProblem.UNAVAILABLE: 68,
+    "StoreUnfit": 69,
     SourceProblem.FORBIDDEN: 77,
+    SourceProblem.ADAPTER_UNAVAILABLE: 68,
+    SourceProblem.ADAPTER_FORBIDDEN: 77,
 }
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (Forbidden, SourceProblem.FORBIDDEN),
     (NotFound, "NotFound"),
     (Corrupt, "Corrupt"),
     (Unsafe, "Corrupt"),
+    (InvalidArtifact, SourceProblem.INVALID),
+    (VersionConflict, "Conflict"),
+    (Unfit, "StoreUnfit"),
     (Unavailable, SourceProblem.UNAVAILABLE),
     (RegistryError, SourceProblem.UNAVAILABLE),
     (ValueError, "InvalidConfig"),
@@ -46,6 +63,8 @@ class Outcome(Document):
     digest: str | None = None
     revision: str | None = None
     number: int | None = None
+    location: str | None = None
+    """Where an export is now."""
 
 
 def failure(error: Exception) -> tuple[Outcome, int]:

@@ -14,8 +14,9 @@ from graft_registry.config import RegistryConfig
 from graft_registry.s3.store import ObjectStore
 from graft_serving.adapters.credentials import RegistryStore
 from graft_serving.agent import Agent
+from graft_serving.cluster_api import ApiAccess
 from graft_serving.settings import Settings
-from graft_serving.wanted.configmap import ApiAccess, ConfigMapWatch
+from graft_serving.wanted.configmap import ConfigMapWatch
 from graft_serving.wanted.file import wanted_sets_of_file
 
 CONFIGURATION_ERROR = 64
@@ -54,8 +55,9 @@ async def serve(settings: Settings, open_store: Callable[[], ObjectStore]) -> No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    api = ApiAccess.in_cluster() if settings.peer_audience is not None else None
     async with (
-        Agent.composed(settings, open_store=open_store, wanted_sets=wanted_sets(settings)) as agent,
+        Agent.composed(settings, open_store=open_store, wanted_sets=wanted_sets(settings), api=api) as agent,
         agent.running(),
     ):
         await stop.wait()

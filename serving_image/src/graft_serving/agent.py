@@ -17,19 +17,23 @@ from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
 from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.scoring import Scoring
 from graft_serving.api.api_keys import ApiKeys
+from graft_serving.api.authentication import Authentication
 from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.intake import Intake
 from graft_serving.api.router import Router
 from graft_serving.api.waiting_room import WaitingRoom
+from graft_serving.cluster_api import ApiAccess
 from graft_serving.engine.client import EngineClient
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.modes import Subject, engine_client, subject_of
+from graft_serving.peers.identity import PeerIdentity
 from graft_serving.proxy.dispatch import Dispatcher
 from graft_serving.proxy.relay import upstream_session
 from graft_serving.settings import Settings
 from graft_serving.status.admin import admin_application
 from graft_serving.status.pod import ServingPod
 from graft_serving.telemetry.metrics import Metrics
+from graft_serving.telemetry.tracing import NoTracing, OtlpTracing, Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +57,8 @@ class Sessions:
     """What tells whether the engine lives."""
     proxied: aiohttp.ClientSession
     """The requests of clients."""
+    tracing: Tracing
+    """Spans of the requests of clients."""
 
 
 class Agent:
@@ -65,6 +71,7 @@ class Agent:
         open_store: Callable[[], ObjectStore],
         wanted_sets: AsyncIterator[bytes],
         sessions: Sessions,
+        api: ApiAccess | None,
     ) -> None:
         """Compose the agent; the registry's store is opened whenever a version is fetched."""
         self._settings = settings
@@ -74,9 +81,7 @@ class Agent:
         engine = engine_client(settings, sessions.control)
         watched = engine_client(settings, sessions.watch, subject.engine)
         self._monitor = EngineMonitor(
-            watched,
-            poll_seconds=settings.engine_poll_seconds,
-            on_change=lambda: self.lifecycle.wake(),
+            watched, poll_seconds=settings.engine_poll_seconds, on_change=lambda: self.lifecycle.wake()
         )
         memory = Memory(settings.adapters_dir / MEMORY_FOLDER)
         self.lifecycle = Lifecycle(
@@ -90,7 +95,8 @@ class Agent:
         )
         self._pod = _serving_pod(settings, subject, self.lifecycle, self._monitor)
         self._scoring = _scoring(settings, self._pod, self.lifecycle, subject, engine, self._monitor)
-        self.router = _router(settings, subject, self._pod, watched, sessions.proxied, metrics)
+        self._peers = _peers(settings, api)
+        self.router = _router(settings, subject, self._pod, watched, sessions, metrics, self._peers)
         self._admin = admin_application(
             state=self._pod.state,
             revision=self._pod.revision,
@@ -106,12 +112,21 @@ class Agent:
     @classmethod
     @contextlib.asynccontextmanager
     async def composed(
-        cls, settings: Settings, *, open_store: Callable[[], ObjectStore], wanted_sets: AsyncIterator[bytes]
+        cls,
+        settings: Settings,
+        *,
+        open_store: Callable[[], ObjectStore],
+        wanted_sets: AsyncIterator[bytes],
+        api: ApiAccess | None = None,
     ) -> AsyncIterator[Self]:
         """An agent with its HTTP sessions, which are closed at the end."""
         async with aiohttp.ClientSession() as control, aiohttp.ClientSession() as watch, upstream_session() as proxied:
-            sessions = Sessions(control=control, watch=watch, proxied=proxied)
-            yield cls(settings, open_store=open_store, wanted_sets=wanted_sets, sessions=sessions)
+            tracing = tracing_of(settings)
+            sessions = Sessions(control=control, watch=watch, proxied=proxied, tracing=tracing)
+            try:
+                yield cls(settings, open_store=open_store, wanted_sets=wanted_sets, sessions=sessions, api=api)
+            finally:
+                await asyncio.to_thread(tracing.shut_down)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -123,8 +138,9 @@ class Agent:
         settings = self._settings
         api, for_peers = self.router.application(), self.router.application(for_peers=True)
         self.lifecycle.restore()
+        work = [self._monitor.run(), self.lifecycle.run(), self._scoring.run(), self._follow_wanted_sets()]
         async with (
-            _background(self._monitor.run(), self.lifecycle.run(), self._scoring.run(), self._follow_wanted_sets()),
+            _background(*work, *([self._peers.run()] if self._peers else [])),
             self._listening((settings.admin_port, self._admin), shutdown_seconds=1.0),
             self._listening(
                 (settings.api_port, api),
@@ -173,6 +189,18 @@ class Agent:
             yield
         finally:
             await asyncio.gather(*(runner.cleanup() for _, runner in runners))
+
+
+def tracing_of(settings: Settings) -> Tracing:
+    """What makes the spans of requests."""
+    if settings.otlp_endpoint is None:
+        return NoTracing()
+    return OtlpTracing(
+        settings.otlp_endpoint,
+        sample_ratio=settings.trace_sample_ratio,
+        pod=settings.pod,
+        namespace=settings.namespace or "",
+    )
 
 
 def _lifecycle_settings(settings: Settings, subject: Subject) -> LifecycleSettings:
@@ -234,28 +262,37 @@ def _scoring(
     )
 
 
+def _peers(settings: Settings, api: ApiAccess | None) -> PeerIdentity | None:
+    if settings.peer_group is None or settings.peer_token_file is None:
+        return None
+    assert api is not None, "tokens are verified by keys of the Kubernetes API"
+    return PeerIdentity.composed(settings.peer_group, settings.peer_token_file, api)
+
+
 def _router(
     settings: Settings,
     subject: Subject,
     pod: ServingPod,
     engine: EngineClient,
-    session: aiohttp.ClientSession,
+    sessions: Sessions,
     metrics: Metrics,
+    peers: PeerIdentity | None,
 ) -> Router:
     keys = ApiKeys(settings.api_key_file) if settings.api_key_file else None
     return Router(
         pod=pod,
         dispatcher=Dispatcher(
-            session,
+            sessions.proxied,
             pod,
             metrics,
             engine_url=settings.engine_url,
             request_seconds=settings.request_timeout_seconds,
-            prove=keys.proof_for if keys else None,
+            own_token=peers.own_token if peers else lambda: None,
+            tracing=sessions.tracing,
         ),
         base_digest=subject.base.digest,
         metrics=metrics,
-        keys=keys,
+        authentication=Authentication(keys=keys, peers=peers, metrics=metrics),
         waiting_room=WaitingRoom(settings.load_wait_seconds),
         intake=Intake(
             most_bytes=settings.max_body_bytes,

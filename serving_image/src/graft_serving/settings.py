@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from graft_serving.api.api_keys import keys_in
+from graft_serving.peers.tokens import PeerGroup
 
 PREFIX = "GRAFT_"
 
@@ -46,10 +47,18 @@ class Settings(BaseModel):
     of a model of 8 billion parameters)."""
     api_key_file: Path | None = None
     """A file with the keys that clients must know, one a line; every client may ask without it."""
+    peer_audience: str | None = None
+    """Whom the tokens are for by which the pods of the base know one another. Without it no pod takes requests of
+    others on its `peer_port`."""
+    peer_account: str | None = None
+    """The ServiceAccount whose tokens they are."""
+    peer_token_file: Path | None = None
+    """This pod's own such token. The kubelet replaces it."""
     registry_keys_dir: Path | None = None
     """A folder with the registry's keys, each in a file that is named like its environment variable
     (`AWS_ACCESS_KEY_ID` …). They are read again when they change; where there are none, the environment counts."""
-    listen: str = "0.0.0.0"  # noqa: S104 - a pod's API is there to be reached from other pods
+    listen: str | None = None
+    """The address to listen on; all of the pod's, of either family, when empty."""
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     peer_port: Annotated[int, Field(ge=0, le=65535)] = 8002
     """Where other pods of the base ask for adapters that they don't hold. No Service has it: what comes in here has
@@ -75,6 +84,10 @@ class Settings(BaseModel):
     request_timeout_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """Upper bound of one proxied request, its client's reading included; it also bounds how long a version can
     drain."""
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    """Where spans of requests are sent to, by OTLP over HTTP: the URL before `/v1/traces`. Without it none are made."""
+    trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Part of the traces that begin here which is kept."""
     engine_poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     engine_load_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
     engine_generate_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
@@ -88,6 +101,13 @@ class Settings(BaseModel):
             raise ValueError("set exactly one of GRAFT_WANTED_CONFIGMAP and GRAFT_WANTED_FILE")
         return self
 
+    @model_validator(mode="after")
+    def _is_a_peer_or_none(self) -> Self:
+        told = (self.peer_audience, self.peer_account, self.peer_token_file)
+        if any(told) and not all(told):
+            raise ValueError("set GRAFT_PEER_AUDIENCE, GRAFT_PEER_ACCOUNT and GRAFT_PEER_TOKEN_FILE, or none of them")
+        return self
+
     @field_validator("api_key_file")
     @classmethod
     def _holds_a_key(cls, path: Path | None) -> Path | None:
@@ -99,6 +119,14 @@ class Settings(BaseModel):
             if not keys:
                 raise ValueError(f"{path} holds no key; write one a line")
         return path
+
+    @property
+    def peer_group(self) -> PeerGroup | None:
+        """The pods that this one takes requests of; None if there are none."""
+        if self.peer_audience is None:
+            return None
+        subject = f"system:serviceaccount:{self.namespace}:{self.peer_account}"
+        return PeerGroup(audience=self.peer_audience, subject=subject)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -247,3 +247,21 @@ async def test_a_cancelled_pass_is_not_counted_as_an_error() -> None:
         queue.add(A)
         await asyncio.sleep(1)
     assert (passes("cancelled"), passes("error")) == (before[0] + 1, before[1])
+
+
+async def test_passes_that_wait_for_nothing_let_everybody_else_go_on() -> None:
+    queue, keys = make_queue(), [AdapterKey("team-a", f"a-{number}") for number in range(100)]
+    done: list[AdapterKey] = []
+
+    async def settled(key: AdapterKey) -> Result:
+        done.append(key)
+        return Result()
+
+    for key in keys:
+        queue.add(key)
+    async with workers(queue, settled):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert 0 < len(done) < 5, "such as whoever renews the lease"
+        await asyncio.sleep(1)
+    assert len(done) == 100

@@ -111,6 +111,19 @@ async def test_a_request_that_hangs_does_not_keep_a_leader_in_office() -> None:
     assert now() < 15
 
 
+async def test_a_renewal_that_gets_no_answer_leaves_time_for_another_one() -> None:
+    lease = MemoryLease()
+    leader = elector(lease, "one")
+    await leader.acquire()
+    holding = asyncio.create_task(leader.hold())
+    lease.hang = True
+    await asyncio.sleep(3)  # the renewal is under way
+    lease.hang = False
+    await asyncio.sleep(60)
+    assert not holding.done()
+    holding.cancel()
+
+
 async def test_a_short_outage_is_survived() -> None:
     lease = MemoryLease()
     leader = elector(lease, "one")

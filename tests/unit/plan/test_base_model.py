@@ -37,6 +37,7 @@ from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, Em
 from graft_operator.plan.base.plan import IN_USE_FINALIZER
 from graft_operator.plan.known import Known
 from graft_operator.plan.snapshot import BaseSnapshot
+from graft_registry.documents import StoreReport
 
 DELETED = FINALIZER | {"deletionTimestamp": NOW.isoformat()}
 
@@ -77,7 +78,7 @@ def test_a_resolved_base_is_served_by_its_own_objects() -> None:
 def test_what_the_bucket_promises_is_said_and_changes_nothing_else(
     honoured: bool | None, status: str, reason: str
 ) -> None:
-    given = base_seen(conditional_writes=Known(honoured))
+    given = base_seen(store_report=Known(StoreReport(bucket="graft", conditional_writes=honoured)))
     said = next(item for item in status_of(given).conditions if item.type == "RegistrySafe")
     assert (said.status, said.reason) == (status, reason)
     assert applied(given) == applied(base_seen())
@@ -194,3 +195,29 @@ def test_places_on_demand_and_when_they_are_looked_at_again(given: BaseSnapshot,
     ]
     assert {entry["name"] for entry in wanted["adapters"] if not entry["versions"]} == {absent}
     assert all(entry["onDemand"] for entry in wanted["adapters"])
+
+
+NOT_READY = {
+    "a quota": (
+        'FailedCreate: pods "x" is forbidden: failed quota: compute: must specify limits.cpu for: engine',
+        "set spec.serving.resources",
+    ),
+    "OpenShift": (
+        'FailedCreate: pods "x" is forbidden: unable to validate against any security context constraint: []',
+        "podSecurity.userIds",
+    ),
+    "an image": ("ErrImagePull: container engine: unauthorized", "imagePullSecrets in spec.serving"),
+    "a taint": ("Unschedulable: 0/1 nodes: untolerated taint {gpu: yes}", "spec.serving.tolerations"),
+    "a node that comes": ("WaitingForNode: pod triggered scale-up; until then Unschedulable: x", "triggered scale-up"),
+    "an engine's own words": ("engine Starting: loading weights", "engine Starting: loading weights"),
+}
+
+
+@pytest.mark.parametrize(("message", "part"), NOT_READY.values(), ids=NOT_READY)
+def test_what_keeps_serving_pods_from_answering_is_told_with_what_helps(message: str, part: str) -> None:
+    base = base_model(meta=FINALIZER)
+    given = base_seen(base, deployments=(deployment(ready=0, message=message),))
+    told = find(status_of(given).conditions, "ServingReady")
+    assert told is not None
+    assert (told.status, told.reason) == ("False", "PodsNotReady")
+    assert part in told.message

@@ -131,7 +131,7 @@ class ClusterInMemory:
         self._written((resource.kind, name))
         return True
 
-    async def create_event(
+    def record_event(
         self, regarding: Mapping[str, Any], *, reason: str, message: str, action: str, warning: bool = False
     ) -> None:
         self.events.append((regarding["metadata"]["name"], reason, message))

@@ -1,5 +1,6 @@
 """What each `Cluster` method puts on the wire, and what it makes of the answers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -161,7 +162,9 @@ async def test_delete_of_what_is_gone_or_replaced_is_no_error(server: ApiServer,
 
 
 async def test_an_event_is_about_its_object_and_short_enough(server: ApiServer, cluster: Cluster) -> None:
-    await cluster.create_event(ADAPTER, reason="Published", message="ä" * 2000, action="Publish", warning=True)
+    cluster.record_event(ADAPTER, reason="Published", message="ä" * 2000, action="Publish", warning=True)
+    assert not server.requests, "whoever records an event doesn't wait for it"
+    await cluster.events.flush()
     (request,) = server.requests
     assert (request.method, request.path) == ("POST", "/apis/events.k8s.io/v1/namespaces/team-a/events")
     event = request.body
@@ -181,8 +184,21 @@ async def test_an_event_is_about_its_object_and_short_enough(server: ApiServer, 
 
 async def test_an_event_that_cannot_be_posted_is_no_error(server: ApiServer, cluster: Cluster) -> None:
     server.refuse(403, "Forbidden", "events are forbidden")
-    await cluster.create_event(ADAPTER, reason="Published", message="m", action="Publish")
-    assert len(server.requests) == 1
+    cluster.record_event(ADAPTER, reason="Published", message="m", action="Publish")
+    cluster.record_event(ADAPTER, reason="Served", message="m", action="Publish")
+    await cluster.events.flush()
+    assert [request.body["reason"] for request in server.requests] == ["Published", "Served"]
+
+
+async def test_events_are_posted_in_order_beside_everything_else(server: ApiServer, cluster: Cluster) -> None:
+    posting = asyncio.create_task(cluster.events.run())
+    for number in range(20):
+        cluster.record_event(ADAPTER, reason=f"Reason{number}", message="m", action="Publish")
+    async with asyncio.timeout(10):
+        while len(server.requests) < 20:  # noqa: ASYNC110 - the server runs in a thread of its own
+            await asyncio.sleep(0.01)
+    posting.cancel()
+    assert [request.body["reason"] for request in server.requests] == [f"Reason{number}" for number in range(20)]
 
 
 Call = Callable[[Cluster], Awaitable[Any]]

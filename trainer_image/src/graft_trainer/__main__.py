@@ -1,4 +1,4 @@
-"""Trains one adapter: adopt or train, evaluate, publish, and say how it ended.
+"""Makes one version of an adapter: adopt, or train or import it, evaluate, publish, and say how it ended.
 
     python -m graft_trainer
 
@@ -18,16 +18,17 @@ from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import BaseManifest, StoredVersion
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
-from graft_trainer.base import check_base, check_mergeable, check_trainable
-from graft_trainer.config import RunConfig, read_run_config
-from graft_trainer.data.dataset import fetch_sets, read_sets
+from graft_trainer.base import check_base, check_full_precision, check_mergeable, check_trainable
+from graft_trainer.config import AdapterSourceConfig, RunConfig, read_run_config
+from graft_trainer.data.dataset import fetch_sets
 from graft_trainer.data.sources import DataFetcher
+from graft_trainer.importing.source import bring
 from graft_trainer.methods.long_context import long_context
 from graft_trainer.methods.table import METHODS
 from graft_trainer.outcome import Outcome, Reason, classify, report
 from graft_trainer.preemption import PreemptionNotice
 from graft_trainer.progress import ProgressWriter
-from graft_trainer.row_files.kept import RunRows, kept_rows
+from graft_trainer.row_files.kept import RunRows, kept_rows, read_rows
 from graft_trainer.runtime import Settings, configure_logging, prepare_environment
 
 logger = logging.getLogger("graft_trainer")
@@ -51,35 +52,37 @@ def main() -> int:
 def checked_base(config: RunConfig) -> BaseManifest:
     """Return the manifest of the mounted base, once it is known to be one that the run can do with."""
     base = check_base(config.base)
-    check_trainable(base, METHODS[config.method])
+    if config.adapter_source is None:
+        check_trainable(base, METHODS[config.method])
+    else:
+        check_full_precision(base, "imported adapters can't be judged on")
     check_mergeable(base, config.serving)
     return base
 
 
 def rows_of(
-    config: RunConfig, base: BaseManifest, store: ObjectStore, settings: Settings, between_rows: Callable[[int], None]
+    config: RunConfig,
+    base: BaseManifest,
+    settings: Settings,
+    between_rows: Callable[[int], None],
+    *,
+    store: ObjectStore | None,
 ) -> RunRows:
     """Fetch the rows and read them, as the objective wants them.
 
-    They are not read where they are kept as tokens, or where another worker reads them for all.
+    They are not read where they are kept in ``store`` as tokens, or where another worker reads them for all.
     """
-    fetched = fetch_sets(config.dataset, DataFetcher(config.registry, settings.work_folder / "data"))
-    kept = kept_rows(config, fetched, base, store)
+    fetched = fetch_sets(config.rows, DataFetcher(config.registry, settings.work_folder / "data"))
+    kept = None if store is None else kept_rows(config, fetched, base, store)
     dataset = None
     if kept is None or not (settings.rank or kept.exist()):
-        dataset = read_sets(
-            config.dataset,
-            fetched,
-            seed=config.training.seed,
-            objective=config.training.objective,
-            between_rows=between_rows,
-        )
+        dataset = read_rows(config, fetched, between_rows)
         logger.info("%s", dataset)
     return RunRows(fetched=fetched, dataset=dataset, kept=kept, between=between_rows)
 
 
 def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
-    """Adopt the recipe's version if there is one, else train and publish it; several workers are started first."""
+    """Adopt the recipe's version if there is one, else make and publish it."""
     config = read_run_config(settings.run_config)
     store = ObjectStore(config.registry)
     registry = AdapterRegistry(store, config.namespace, config.adapter)
@@ -87,6 +90,20 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     if (published := registry.find(config.recipe)) is not None:
         return adopt(published, checkpoints)
     prepare_environment(os.environ, settings.work_folder, processes=config.workers.processes_per_node)
+    if config.adapter_source is not None:
+        return import_adapter(config, config.adapter_source, settings, notice, registry, checkpoints)
+    return train(config, settings, notice, registry, checkpoints, store)
+
+
+def train(
+    config: RunConfig,
+    settings: Settings,
+    notice: PreemptionNotice,
+    registry: AdapterRegistry,
+    checkpoints: CheckpointStore,
+    store: ObjectStore,
+) -> Outcome:
+    """Train the adapter and publish it; several workers are started first."""
     if config.workers.count > 1 and settings.local_rank is None:
         from graft_trainer.workers.launch import launch
 
@@ -96,7 +113,7 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     progress = ProgressWriter(registry if settings.rank == 0 else None, config.recipe)
     progress.enter("Loading")
     watch = partial(between_rows, notice, progress)
-    rows = rows_of(config, base, store.until(lambda: notice.requested), settings, watch)
+    rows = rows_of(config, base, settings, watch, store=store.until(lambda: notice.requested))
     notice.stop_if_requested()
 
     # Torch takes seconds to import, which nothing above needs to wait for.
@@ -116,6 +133,44 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
             work_folder=settings.work_folder,
             notice=notice,
             workers=join(config.workers),
+        )
+    )
+
+
+def import_adapter(
+    config: RunConfig,
+    source: AdapterSourceConfig,
+    settings: Settings,
+    notice: PreemptionNotice,
+    registry: AdapterRegistry,
+    checkpoints: CheckpointStore,
+) -> Outcome:
+    """Bring an adapter that was trained elsewhere, and publish it as it is."""
+    base = checked_base(config)
+    progress = ProgressWriter(registry, config.recipe)
+    progress.enter("Loading")
+    adapter = bring(source, config.registry, settings.work_folder / "source", os.environ)
+    notice.stop_if_requested()
+    watch = partial(between_rows, notice, progress)
+    # They are read this once, so nobody would be helped by their tokens.
+    rows = None if config.dataset is None else rows_of(config, base, settings, watch, store=None)
+    notice.stop_if_requested()
+
+    # As for a training.
+    from graft_trainer.importing.pipeline import import_and_publish
+    from graft_trainer.run import ImportRun
+
+    return import_and_publish(
+        ImportRun(
+            config=config,
+            base=base,
+            adapter=adapter,
+            rows=rows,
+            progress=progress,
+            registry=registry,
+            checkpoints=checkpoints,
+            work_folder=settings.work_folder,
+            notice=notice,
         )
     )
 

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from graft_registry.config import RegistryConfig
-from graft_trainer.config_model import ConfigModel, NumberString, Ratio
+from graft_registry.documents import AdapterSource
+from graft_trainer.config_model import ConfigModel, DigestString, NumberString, Ratio
 from graft_trainer.dataset_config import DatasetConfig
 from graft_trainer.methods.table import METHODS, MethodName, can_be_merged
 from graft_trainer.outcome import InvalidConfigError
@@ -111,14 +112,23 @@ class EvaluationConfig(ConfigModel):
     """What the finished adapter is asked. ``max_probe_rows`` bounds the greedy answers per model."""
 
     probes: list[Probe] = Field(default_factory=list)
+    prompts: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list, max_length=64)
+    """Questions without a right answer, to tell an imported adapter from its base by."""
     max_probe_rows: int = Field(default=64, ge=1, le=4096)
+
+
+class AdapterSourceConfig(ConfigModel):
+    """Where an adapter comes from that was trained elsewhere; a ``digest``, where set, is what it has to hash to."""
+
+    source: AdapterSource = Field(strict=False)
+    digest: DigestString | None = None
 
 
 class WarmStartConfig(ConfigModel):
     """The older version of the same adapter whose weights the training begins with."""
 
     number: int = Field(ge=1)
-    manifest_digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    manifest_digest: DigestString
 
 
 class ServingConfig(ConfigModel):
@@ -153,13 +163,14 @@ class RunConfig(ConfigModel):
     adapter: str
     uid: str
     generation: int
-    recipe: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    recipe: DigestString
     reason: Literal["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled", "Imported"]
     parent: int | None
     image: str
     registry: RegistryConfig = Field(strict=False)
     base: BaseReference
-    dataset: DatasetConfig
+    adapter_source: AdapterSourceConfig | None = None
+    dataset: DatasetConfig | None
     method: MethodName
     lora: LoraHyperparameters
     prompt_tuning: PromptTuningHyperparameters = PromptTuningHyperparameters()
@@ -169,10 +180,23 @@ class RunConfig(ConfigModel):
     serving: ServingConfig = ServingConfig()
     warm_start: WarmStartConfig | None = None
 
+    @property
+    def rows(self) -> DatasetConfig:
+        """The dataset, which every training has."""
+        assert self.dataset is not None
+        return self.dataset
+
+    @field_validator("dataset")
+    @classmethod
+    def _trainings_have_rows(cls, dataset: DatasetConfig | None, info: ValidationInfo) -> DatasetConfig | None:
+        if dataset is None and info.data.get("adapter_source") is None:
+            raise ValueError("a training needs rows; only an imported adapter (spec.source) does without")
+        return dataset
+
     @field_validator("serving")
     @classmethod
     def _method_can_be_merged(cls, serving: ServingConfig, info: ValidationInfo) -> ServingConfig:
-        method = info.data.get("method")
+        method = None if info.data.get("adapter_source") else info.data.get("method")
         if serving.mode == "Merged" and method is not None and not can_be_merged(METHODS[method]):
             raise ValueError(
                 f"method {method} leaves the base's weights alone, so nothing can be merged; use mode None"
@@ -200,6 +224,8 @@ def read_run_config(path: Path) -> RunConfig:
 
 def spec_field(location: tuple[int | str, ...]) -> str:
     """Name the LoraAdapter's field for a place in the run document, such as ``spec.training.learningRate``."""
+    if location[:1] == ("adapterSource",):
+        location = ("source", *location[2:])
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return f"spec{path}" if path else "spec"
 

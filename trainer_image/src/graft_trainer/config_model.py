@@ -1,4 +1,4 @@
-"""What all parts of the run document have in common: strictness, spelling, and how numbers are written."""
+"""What all parts of the run document have in common: strictness, spelling, and how numbers and digests are written."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def parse_number_string(value: Any) -> float:
 
 NumberString = Annotated[float, BeforeValidator(parse_number_string)]
 Ratio = Annotated[NumberString, Field(ge=0.0, le=1.0)]
+DigestString = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class ConfigModel(BaseModel):

@@ -8,18 +8,20 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from graft_trainer import model
-from graft_trainer.data.dataset import Dataset, read_sets
 from graft_trainer.data.rendering import Renderer
-from graft_trainer.data.rows import RenderedRows
 from graft_trainer.methods.rehearsal import AdapterPlan, rehearse
 from graft_trainer.preferences.rendering import render_preferences
-from graft_trainer.row_files.kept import EVALUATION, TRAINING, KeptRows, PreparedRows
+from graft_trainer.row_files.kept import EVALUATION, TRAINING, KeptRows, PreparedRows, RunRows, read_rows
 from graft_trainer.row_files.processes import BATCH
 from graft_trainer.row_files.rendering import render_rows
-from graft_trainer.run import Run
+from graft_trainer.run import AnyRun, Run
 from graft_trainer.runtime import rendering_processes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +35,7 @@ class Prepared:
 
     renderer: Renderer
     plan: AdapterPlan
-    dataset: Dataset
-    training_rows: RenderedRows
-    evaluation_rows: RenderedRows
+    rows: PreparedRows
 
 
 def prepare(run: Run) -> Prepared:
@@ -46,75 +46,77 @@ def prepare(run: Run) -> Prepared:
     path = run.config.base.path
     tokenizer = model.load_tokenizer(path)
     plan = rehearse(model.load_skeleton(path, run.context), run.config, run.base)
-    renderer = Renderer(
+    renderer = renderer_of(run, tokenizer)
+    return Prepared(renderer=renderer, plan=plan, rows=_rows(run, renderer))
+
+
+def renderer_of(run: AnyRun, tokenizer: PreTrainedTokenizerBase) -> Renderer:
+    """Return what renders as a server of the base would."""
+    return Renderer(
         tokenizer,
-        stops=model.stop_tokens(path, tokenizer),
+        stops=model.stop_tokens(run.config.base.path, tokenizer),
         today=run.today,
         vocabulary=run.base.fingerprint.vocab_size,
         learns_prompts=run.config.training.train_on_inputs,
     )
-    dataset, training, evaluation = _rows(run, renderer)
-    if evaluation.rows:
-        # Only where nothing is held out do questions come from training rows.
-        training = replace(training, examples=())
-    return Prepared(renderer=renderer, plan=plan, dataset=dataset, training_rows=training, evaluation_rows=evaluation)
 
 
 def _rows(run: Run, renderer: Renderer) -> PreparedRows:
     """Take the rows that are kept, or render them; where they are worth keeping the first worker does it for all."""
     if run.rows.kept is None:
-        return _render(run, renderer)
+        return render(run, run.rows, renderer)
     if run.workers.is_first:
         return _prepared_for_all(run, run.rows.kept, renderer)
     run.workers.meet_patiently(run.notice.stop_if_requested)
     are_kept = run.workers.from_first(False)
-    return (run.rows.kept.restore(run.rows_folder) if are_kept else None) or _render(run, renderer)
+    return (run.rows.kept.restore(run.rows_folder) if are_kept else None) or render(run, run.rows, renderer)
 
 
 def _prepared_for_all(run: Run, kept: KeptRows, renderer: Renderer) -> PreparedRows:
     are_kept, rows = True, kept.restore(run.rows_folder) if run.rows.dataset is None else None
     if rows is None:
-        rows = _render(run, renderer)
-        are_kept = kept.keep(run.rows_folder, *rows)
+        rows = render(run, run.rows, renderer)
+        are_kept = kept.keep(run.rows_folder, rows)
     run.workers.meet_patiently(run.notice.stop_if_requested)
     run.workers.from_first(are_kept)
     return rows
 
 
-def _render(run: Run, renderer: Renderer) -> PreparedRows:
-    """Render what was read of the files, or is now."""
+def render(run: AnyRun, rows: RunRows, renderer: Renderer) -> PreparedRows:
+    """Render what was read of the files, or is now.
+
+    Raises BadDatasetError.
+    """
     config = run.config
     # What a pod that was killed has left there is not this preparation's.
     shutil.rmtree(run.rows_folder, ignore_errors=True)
-    dataset = run.rows.dataset or read_sets(
-        config.dataset,
-        run.rows.fetched,
-        seed=config.training.seed,
-        objective=config.training.objective,
-        between_rows=run.rows.between,
-    )
-    render = partial(
+    dataset = rows.dataset or read_rows(config, rows.fetched, rows.between)
+    render_part = partial(
         render_rows if config.training.objective == "SFT" else render_preferences,
         renderer=renderer,
         max_length=config.training.max_sequence_length,
-        max_dropped_percent=config.dataset.max_dropped_percent,
+        max_dropped_percent=config.rows.max_dropped_percent,
         processes=rendering_processes(os.environ, processes=config.workers.processes_per_node),
     )
     parts = []
     for name, examples in ((TRAINING, dataset.training), (EVALUATION, dataset.evaluation)):
-        watch = _watch(run, name, len(examples))
-        parts.append(render(examples, folder=run.rows_folder / name, between_batches=watch))
+        watch = _watch(rows, name, len(examples))
+        parts.append(render_part(examples, folder=run.rows_folder / name, between_batches=watch))
         logger.info("%s: %s", name, parts[-1])
-    return dataset, parts[0], parts[1]
+    training, evaluation = parts
+    if evaluation.rows:
+        # Only where nothing is held out do questions come from training rows.
+        training = replace(training, examples=())
+    return PreparedRows(dataset=dataset, training=training, evaluation=evaluation)
 
 
-def _watch(run: Run, name: str, total: int) -> Callable[[int], None]:
+def _watch(rows: RunRows, name: str, total: int) -> Callable[[int], None]:
     """Return what happens between two batches of rows: stop if asked, and now and then say how far it is."""
     reported = 0
 
     def between_batches(done: int) -> None:
         nonlocal reported
-        run.rows.between(done)
+        rows.between(done)
         if done - reported >= REPORTED_ROWS:
             reported = done
             logger.info("%s: %d of %d rows rendered", name, done, total)

@@ -11,6 +11,7 @@ from graft_registry.documents import BaseManifest
 from graft_registry.versions import AdapterRegistry
 from graft_trainer.base import day_of
 from graft_trainer.config import RunConfig
+from graft_trainer.importing.source import ForeignAdapter
 from graft_trainer.methods.long_context import LongContext
 from graft_trainer.preemption import PreemptionNotice
 from graft_trainer.progress import ProgressWriter
@@ -19,20 +20,17 @@ from graft_trainer.workers.distributed import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One run whose inputs passed every cheap check."""
+class AnyRun:
+    """What a training and an import have in common."""
 
     config: RunConfig
     base: BaseManifest
-    context: LongContext | None
-    rows: RunRows
     progress: ProgressWriter
     registry: AdapterRegistry
     checkpoints: CheckpointStore
     """Where this recipe's are stored."""
     work_folder: Path
     notice: PreemptionNotice
-    workers: Workers
 
     @property
     def today(self) -> date:
@@ -43,3 +41,20 @@ class Run:
     def rows_folder(self) -> Path:
         """Where rows are prepared."""
         return self.work_folder / "rows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(AnyRun):
+    """One training whose inputs passed every cheap check."""
+
+    context: LongContext | None
+    rows: RunRows
+    workers: Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRun(AnyRun):
+    """One import of an adapter whose files were brought and passed every cheap check; rows are only to judge it by."""
+
+    adapter: ForeignAdapter
+    rows: RunRows | None

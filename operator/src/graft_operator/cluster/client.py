@@ -1,18 +1,14 @@
 """Writes of Kubernetes objects, as plain dicts, and the few reads that the cache is not for."""
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import uuid4
 
 from graft_operator.cluster.cache import Cache
-from graft_operator.cluster.errors import ClusterError, Conflict, NotFound
+from graft_operator.cluster.errors import Conflict, NotFound
+from graft_operator.cluster.events import EventPoster, event_about
 from graft_operator.cluster.resources import EVENTS, LEASES, Resource
 from graft_operator.cluster.transport import APPLY_PATCH, JSON_PATCH, Transport, open_transport
-
-log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 """A Kubernetes object as parsed JSON."""
@@ -24,8 +20,6 @@ FIELD_MANAGER: Final = "graft-operator"
 LIST_CHUNK: Final = 500
 UNCACHED: Final = frozenset({EVENTS, LEASES})
 """Kinds of which nobody reads what we have written."""
-EVENT_NOTE_LIMIT: Final = 1024
-"""Limit of `note` in events.k8s.io/v1, in bytes."""
 
 
 class Cluster:
@@ -46,6 +40,7 @@ class Cluster:
         self.transport = transport
         self.writing: Callable[[], AbstractContextManager[None]] = nullcontext
         self._identity = identity
+        self.events = EventPoster(self._post_event)
         self._cache = Cache() if cache is None else cache  # an empty one is one
 
     @classmethod
@@ -189,20 +184,18 @@ class Cluster:
             return False
         return True
 
-    async def create_event(
+    def record_event(
         self, regarding: Mapping[str, Any], *, reason: str, message: str, action: str, warning: bool = False
     ) -> None:
-        """Post an event about the object `regarding` (with apiVersion, kind and metadata).
+        """Have an event posted about the object `regarding` (with apiVersion, kind and metadata), soon.
 
-        `reason` and `action` are CamelCase. Post on transitions only: nothing aggregates or limits events here.
-        An event is a courtesy: a failure to post one is logged, never raised.
+        `reason` and `action` are CamelCase. Record on transitions only: nothing aggregates or limits events here.
         """
-        event = _event(regarding, reason=reason, message=message, action=action, warning=warning)
-        event["reportingInstance"] = self._identity
-        try:
-            await self.create(EVENTS, event)
-        except ClusterError as error:
-            log.warning("event not posted", extra={"reason": reason, "error": str(error)})
+        event = event_about(regarding, reason=reason, message=message, action=action, warning=warning)
+        self.events.put({**event, "reportingController": FIELD_MANAGER, "reportingInstance": self._identity})
+
+    async def _post_event(self, event: Mapping[str, Any]) -> None:
+        await self.create(EVENTS, event)
 
     async def _patch_by_apply(
         self, verb: str, resource: Resource, body: Mapping[str, Any], *, subresource: str | None = None
@@ -225,28 +218,3 @@ class Cluster:
         if answer.get("kind") == resource.kind and resource not in UNCACHED and "metadata" in answer:
             self._cache.put(resource, answer, is_own=True)
         return answer
-
-
-def _event(regarding: Mapping[str, Any], *, reason: str, message: str, action: str, warning: bool) -> dict[str, Any]:
-    metadata = regarding["metadata"]
-    # Events of objects outside any namespace belong to `default`, by convention of client-go.
-    namespace = metadata.get("namespace", "default")
-    return {
-        "apiVersion": EVENTS.api_version,
-        "kind": EVENTS.kind,
-        "metadata": {"name": f"{metadata['name'][:200]}.{uuid4().hex[:16]}", "namespace": namespace},
-        "regarding": {
-            "apiVersion": regarding["apiVersion"],
-            "kind": regarding["kind"],
-            "namespace": namespace,
-            "name": metadata["name"],
-            "uid": metadata["uid"],
-            "resourceVersion": metadata.get("resourceVersion", ""),
-        },
-        "type": "Warning" if warning else "Normal",
-        "reason": reason,
-        "action": action,
-        "note": message.encode()[:EVENT_NOTE_LIMIT].decode(errors="ignore"),
-        "eventTime": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "reportingController": FIELD_MANAGER,
-    }

@@ -139,7 +139,8 @@ class LeaderElector:
                 await asyncio.sleep(self._timing.retry_period)
                 deadline = self._renewed_at + self._timing.renew_deadline
                 try:
-                    async with asyncio.timeout_at(deadline):
+                    # One that gets no answer leaves time for another one, over another connection.
+                    async with asyncio.timeout_at(min(deadline, loop.time() + self._timing.renew_deadline / 2)):
                         renewed = await self._attempt()
                 except TimeoutError:
                     renewed = False

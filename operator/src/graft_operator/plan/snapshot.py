@@ -14,7 +14,7 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.jobs import JobObserved, OccupiedName
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.rollout.measured import Measured
-from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVersion, VersionVerdict
+from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVersion, StoreReport, VersionVerdict
 
 Decision = tuple[int, int | None, int]
 """Numbers of an adapter's target and previous version, and the target's weight: which decision a set carries out."""
@@ -88,7 +88,8 @@ class AdapterSnapshot:
     base_problem: str = ""
     """Why ``base`` is None."""
     kept_base: ResolvedBase | None = None
-    """The former base that versions are still trained on: readaptation.policy is Never, and the base has changed."""
+    """The former base that versions still belong to though the base has changed: readaptation.policy is Never, or the
+    adapter is bound to the base that it was imported for."""
     dataset_digest: str | None = None
     """Content digest of the training rows, of a ConfigMap or as given; None where only the trainer can tell."""
     evaluation_digest: str | None = None
@@ -124,10 +125,15 @@ class AdapterSnapshot:
     unknown: Unknown | None = None
     """Why ``published`` can't be told yet; None where it can."""
     jobs: tuple[JobObserved, ...] = ()
+    """Its trainings and imports."""
+    resolve_job: JobObserved | None = None
+    """The Job that looks at ``spec.source``."""
     occupied_names: tuple[OccupiedName, ...] = ()
     """Jobs of the names that ours would have, and that are not ours."""
     trainer_image: str = ""
     """Image that a training Job would be made with now; empty where that is not told."""
+    platform_asks: Mapping[str, Any] = field(default_factory=dict)
+    """What the platform asks of the pods of such a Job, where that is not the default."""
     progress: Progress | None = None
     """What the trainer last said about ``recipe``."""
     pods: tuple[PodObserved, ...] = ()
@@ -225,8 +231,8 @@ class BaseSnapshot:
     source_digest: str
     manifest: Known[BaseManifest] | Unknown = Known(None)  # noqa: RUF009 - frozen
     """What the current source was resolved to, once it is in the registry."""
-    conditional_writes: Known[bool] | Unknown = Known(None)  # noqa: RUF009 - frozen
-    """Whether the registry's bucket honours conditional writes; of value None where the operator may not try."""
+    store_report: Known[StoreReport] | Unknown = Known(None)  # noqa: RUF009 - frozen
+    """What the registry's store can do; of value None where the operator could not try."""
     drift: Known[BaseDrift] | Unknown = Known(None)  # noqa: RUF009 - frozen
     """How far ``manifest`` is from the base that the status knows, where that is another one and was measured."""
     manifests: Mapping[str, BaseManifest] = field(default_factory=dict)

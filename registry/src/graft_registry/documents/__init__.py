@@ -1,5 +1,12 @@
 """The documents that the programs share, as frozen pydantic models (see docs/contracts.md)."""
 
+from graft_registry.documents.adapter_source import (
+    AdapterDirectory,
+    AdapterImage,
+    AdapterRepository,
+    AdapterSource,
+    ImportedFrom,
+)
 from graft_registry.documents.base import (
     BaseLocation,
     BaseManifest,
@@ -19,6 +26,7 @@ from graft_registry.documents.run import (
     ProgressState,
     RecipePointer,
 )
+from graft_registry.documents.store_report import Finding, StoreReport
 from graft_registry.documents.verdict import VerdictState, VersionVerdict
 from graft_registry.documents.version import (
     AdapterShape,
@@ -39,7 +47,11 @@ from graft_registry.documents.version import (
 )
 
 __all__ = [
+    "AdapterDirectory",
+    "AdapterImage",
+    "AdapterRepository",
     "AdapterShape",
+    "AdapterSource",
     "BaseDrift",
     "BaseLocation",
     "BaseManifest",
@@ -50,9 +62,11 @@ __all__ = [
     "DatasetRecord",
     "Document",
     "DriftVerdict",
+    "Finding",
     "Fingerprint",
     "GoldenPrompt",
     "HuggingFaceSource",
+    "ImportedFrom",
     "MergeRecord",
     "Metrics",
     "MixedSet",
@@ -64,6 +78,7 @@ __all__ = [
     "RecipePointer",
     "S3Source",
     "Servable",
+    "StoreReport",
     "StoredFile",
     "StoredVersion",
     "VerdictState",

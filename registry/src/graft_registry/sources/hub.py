@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from huggingface_hub import HfApi, constants, errors
 
@@ -17,6 +18,11 @@ from graft_registry.sources.source_files import (
     check_listing,
 )
 
+_OWN_CA: Final = (
+    "; the hub's certificate is signed by a CA that is not known here: mount the CA's certificate and name its file in "
+    "SSL_CERT_FILE (docs/object-store.md)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetFiles:
@@ -24,6 +30,49 @@ class DatasetFiles:
 
     commit: str
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelListing:
+    """The files of a model's repository at one commit, with the hashes of those that the hub tells: the large ones."""
+
+    commit: str
+    sha256: dict[str, str | None]
+
+
+def list_model(source: HuggingFaceSource, *, endpoint: str | None, token: str | None, field: str) -> ModelListing:
+    """Return the files of a model without downloading any; works although ``HF_HUB_OFFLINE`` is set.
+
+    ``token``: None sends none, whatever the environment holds.
+
+    Raises:
+        SourceError: no such repository or revision, no access, or the hub is away.
+    """
+    where = f"{source.repo}@{source.revision}"
+    hub = HfApi(endpoint=endpoint, token=token or False)
+    with _online(), _explained(where, field):
+        info = hub.model_info(source.repo, revision=source.revision, files_metadata=True)
+    siblings = info.siblings or ()
+    return ModelListing(str(info.sha), {file.rfilename: file.lfs.sha256 if file.lfs else None for file in siblings})
+
+
+def download_model_file(
+    source: HuggingFaceSource,
+    name: str,
+    directory: Path,
+    *,
+    endpoint: str | None,
+    token: str | None,
+    field: str,
+) -> Path:
+    """Download one file of a model, at a commit that ``list_model`` gave, and return where it lies below ``directory``.
+
+    Raises:
+        SourceError: it is gone, no access, or the hub is away.
+    """
+    hub = HfApi(endpoint=endpoint, token=token or False)
+    with _online(), _explained(f"{source.repo}@{source.revision}", field):
+        return Path(hub.hf_hub_download(source.repo, name, revision=source.revision, local_dir=directory))
 
 
 def download_snapshot(source: HuggingFaceSource, directory: Path, *, endpoint: str | None, token: str | None) -> str:
@@ -124,4 +173,5 @@ def _online() -> Iterator[None]:
 
 
 def _problem(reason: SourceProblem, where: str, error: Exception, field: str) -> SourceError:
-    return SourceError(reason, f"{where}: {error}", field)
+    advice = _OWN_CA if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
+    return SourceError(reason, f"{where}: {error}{advice}", field)

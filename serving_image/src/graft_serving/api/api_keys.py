@@ -1,32 +1,24 @@
-"""Who may ask: the keys that clients must know, and how pods of one base prove to one another that they know them.
-
-The keys are read from a file that may change at any time (a mounted Secret).
-"""
+"""The keys that clients must know, from a file that may change at any time (a mounted Secret)."""
 
 import hashlib
 import hmac
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from graft_serving.proxy import headers
 
 logger = logging.getLogger(__name__)
 
 SCHEME = "bearer"
-PEER_SECONDS: Final = 60
-"""For which such a proof holds: pods' clocks differ by less."""
 
 
 class ApiKeys:
     """The keys in one file, one a line. While the file can't be read, or holds none, no key is right."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path) -> None:
         """Read the keys from `path`, again whenever the file has changed."""
         self._path = path
-        self._clock = clock
         self._seen: tuple[int, int, int] | None = None
         self._digests: tuple[bytes, ...] = ()
 
@@ -39,27 +31,6 @@ class ApiKeys:
         offered = _digest(_offered(sent))
         matches = [hmac.compare_digest(offered, known) for known in self._digests]
         return hashlib.sha256(offered).hexdigest()[:16] if any(matches) else None
-
-    def proof_for(self, target: str) -> str | None:
-        """What proves to the pod at `target` that this one knows a key, without telling it; None if it knows none.
-
-        Its form is `<seconds since the epoch>:<HMAC-SHA256 of them and of the target, hex>`.
-        """
-        self._reread_if_changed()
-        if not self._digests:
-            return None
-        now = int(self._clock())
-        return f"{now}:{_proof(self._digests[0], now, target)}"
-
-    def accept_proof(self, proof: str | None, target: str) -> bool:
-        """Whether a proof is of this minute, for this target, and by one of the keys."""
-        self._reread_if_changed()
-        told, _, offered = (proof or "").partition(":")
-        if not (told.isascii() and told.isdecimal() and len(told) <= 12 and offered.isascii()):
-            return False
-        if abs(self._clock() - int(told)) > PEER_SECONDS:
-            return False
-        return any(hmac.compare_digest(offered, _proof(known, int(told), target)) for known in self._digests)
 
     def _reread_if_changed(self) -> None:
         # A look at the file's inode is a matter of microseconds; no watch could be lost or late.
@@ -91,7 +62,3 @@ def _offered(sent: Mapping[str, str]) -> str:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-
-
-def _proof(digest: bytes, now: int, target: str) -> str:
-    return hmac.new(digest, f"graft peer\n{now}\n{target}".encode("utf-8", "surrogateescape"), "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """The API of the pod: an allow-list of paths in front of the engine, and aliases in place of engine names."""
 
-import hashlib
 import random
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -10,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from graft_serving.api import cors, engine_signals
-from graft_serving.api.api_keys import ApiKeys
+from graft_serving.api.authentication import CLIENT, Authentication
 from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.errors import error_response
 from graft_serving.api.intake import Intake, IntakeError, Taken
@@ -48,7 +47,6 @@ FOR_PEERS = web.AppKey("for_peers", bool)
 """Whether an application answers other pods of the base, which have sent the request on already."""
 _NO_RETRY: Final = {"X-Should-Retry": "false"}
 """What the client libraries of OpenAI and Anthropic go by."""
-_CLIENT = web.RequestKey("client", str)
 
 
 class Pod(dispatch.Pod, Protocol):
@@ -79,7 +77,7 @@ class Router:
         dispatcher: Dispatcher,
         base_digest: str,
         metrics: Metrics,
-        keys: ApiKeys | None,
+        authentication: Authentication,
         waiting_room: WaitingRoom,
         intake: Intake,
         signals: EngineSignals,
@@ -87,14 +85,14 @@ class Router:
     ) -> None:
         """Route by what `pod` knows.
 
-        Without `keys` everybody may ask. In `waiting_room` requests wait for adapters that are loaded on demand.
+        Who may ask says `authentication`. In `waiting_room` requests wait for adapters that are loaded on demand.
         Endpoint pickers read `signals`. Pages of `cors_origins` may ask from browsers.
         """
         self._pod = pod
         self._dispatcher = dispatcher
         self._base_digest = base_digest
         self._metrics = metrics
-        self._keys = keys
+        self._authentication = authentication
         self._waiting_room = waiting_room
         self._intake = intake
         self._signals = signals
@@ -104,10 +102,10 @@ class Router:
 
     def application(self, *, for_peers: bool = False) -> web.Application:
         """The web application, for clients or for other pods. Paths that it doesn't list never reach the engine."""
-        middlewares: list[Middleware] = [self._meant_for_this_pod] if for_peers else []
-        if self._cors_origins and not for_peers:
-            middlewares.append(cors.cors(self._cors_origins))
-        app = web.Application(middlewares=[*middlewares, self._authenticated])
+        before: list[Middleware] = [cors.cors(self._cors_origins)] if self._cors_origins and not for_peers else []
+        behind: list[Middleware] = [self._meant_for_this_pod] if for_peers else []
+        authenticated = self._authentication.of_peers if for_peers else self._authentication.of_clients
+        app = web.Application(middlewares=[*before, authenticated, *behind])
         app[FOR_PEERS] = for_peers
         for path in GENERATION_PATHS:
             app.router.add_post(path, self._generate)
@@ -135,30 +133,6 @@ class Router:
             return await handler(request)
         message = f"This port is for other pods, which name the pod that they mean in {headers.POD}; use the Service."
         return self._reject(421, "not_this_pod", message)
-
-    @web.middleware
-    async def _authenticated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        client = self._client_of(request)
-        if client is None and not _is_open(request):
-            return self._reject(
-                401,
-                "invalid_api_key",
-                "Send one of this service's API keys in the header Authorization: Bearer <key>, or in X-Api-Key.",
-                {"WWW-Authenticate": "Bearer"},
-            )
-        request[_CLIENT] = client or ""
-        return await handler(request)
-
-    def _client_of(self, request: web.Request) -> str | None:
-        """A name for whoever asks; None where it takes a key and there is none."""
-        sent = request.headers
-        if self._keys is None:
-            told = sent.get(headers.CLIENT) if request.app[FOR_PEERS] else None
-            return told or hashlib.sha256((request.remote or "").encode()).hexdigest()[:16]
-        target = headers.proven_target(request.host, sent.get(headers.POD))
-        if headers.PEER in sent and self._keys.accept_proof(sent[headers.PEER], target):
-            return sent.get(headers.CLIENT, "")
-        return self._keys.client_of(sent)
 
     async def _unknown_path(self, request: web.Request) -> web.StreamResponse:
         return self._reject(404, "path_not_served", f"{request.method} on this path is not served. Served: {SERVED}.")
@@ -213,7 +187,7 @@ class Router:
         resource = request.match_info.route.resource
         assert resource is not None
         session = request.headers.get(SESSION_HEADER) or body.user or None
-        asker = Asker(request[_CLIENT], session)
+        asker = Asker(request[CLIENT], session)
         asked = Asked(
             request=request, path=resource.canonical, body=body, release=taken.give_back, asker=asker, way=way
         )
@@ -273,13 +247,6 @@ class Router:
     def _reject(self, status: int, code: str, message: str, more: Mapping[str, str] | None = None) -> web.Response:
         self._metrics.rejected(code)
         return error_response(status, code, message, headers=more)
-
-
-def _is_open(request: web.Request) -> bool:
-    """Whether this needs no key. What load balancers ask tells nothing that a connection doesn't."""
-    # Pickers know no key. They ask the pod itself, and what comes in through a Gateway from outside is no picker.
-    of_picker = request.path == engine_signals.PATH and not headers.came_through_proxy(request.headers)
-    return of_picker or request.path in ("/", "/health")
 
 
 def _with_details(message: str, tries: tuple[Try, ...]) -> str:

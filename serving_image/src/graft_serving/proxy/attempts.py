@@ -45,6 +45,8 @@ class Outcome(StrEnum):
     """Never sent: nobody took the connection."""
     DECLINED = "declined"
     """Taken, and left to others without asking an engine."""
+    REFUSED = "refused"
+    """Left to others by one that does not take this pod for a pod of the base."""
     LOST = "lost"
     """Sent, and no byte came back: an engine may have had it."""
     DIED = "died"
@@ -53,7 +55,7 @@ class Outcome(StrEnum):
     """Sent, and no byte came back in the time that a request has."""
 
 
-NEVER_SENT: Final = frozenset({Outcome.UNREACHABLE, Outcome.DECLINED})
+NEVER_SENT: Final = frozenset({Outcome.UNREACHABLE, Outcome.DECLINED, Outcome.REFUSED})
 SENT_WITHOUT_BYTE: Final = NEVER_SENT | {Outcome.LOST}
 
 

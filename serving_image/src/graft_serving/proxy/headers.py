@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from graft_serving.proxy.attempts import Outcome, Way
+from graft_serving.telemetry.tracing import TRACE_HEADERS
 
 FORWARDED: Final = "X-Graft-Forwarded"
 """How many steps from pod to pod a request has taken."""
@@ -16,14 +17,14 @@ POD: Final = "X-Graft-Pod"
 CLIENT: Final = "X-Graft-Client"
 """Who has asked, as the first pod knows it; believed of pods only."""
 PEER: Final = "X-Graft-Peer"
-"""Proves that the sender is a pod which knows one of the API keys."""
+"""The sender's token, which says that it is a pod of the base."""
 VERSION: Final = "X-Graft-Version"
 NO_VERSION: Final = "none"
 """The version that answers name which came from no version: errors of the agent, and the list of models."""
 KEYS: Final = ("Authorization", "X-Api-Key")
 """OpenAI's and Anthropic's. They never leave the pod that a client has sent them to."""
 
-_TO_ENGINE: Final = frozenset({"accept", "traceparent", "tracestate", "x-request-id"})
+_TO_ENGINE: Final = frozenset({"accept", *TRACE_HEADERS, "x-request-id"})
 _NOT_SENT_ON: Final = frozenset(
     name.lower()
     for name in (
@@ -32,9 +33,11 @@ _NOT_SENT_ON: Final = frozenset(
     )
 )
 _OF_PROXIES: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
-LEFT_BY_PEERS: Final = frozenset({401, 404, 408, 421, 429, 503})
-"""Statuses of a pod that was meant and leaves the request to others: it lacks the model, engine, room or key."""
-LEFT_BY_SERVICES: Final = frozenset({401, 429, 503})
+UNKNOWN_HERE: Final = 401
+"""The status of a pod that does not take the sender for a pod of its base: a token or a key is missing there."""
+LEFT_BY_PEERS: Final = frozenset({UNKNOWN_HERE, 404, 408, 421, 429, 503})
+"""Statuses of a pod that was meant and leaves the request to others: it lacks the model, engine or room."""
+LEFT_BY_SERVICES: Final = frozenset({UNKNOWN_HERE, 429, 503})
 """The same of a pod behind a Service, which knows of the model if anybody does."""
 
 
@@ -54,6 +57,13 @@ def for_pod(headers: Mapping[str, str], way: Way, client: str) -> dict[str, str]
     told = {name: value for name, value in headers.items() if name.lower() not in _NOT_SENT_ON}
     asked = {ASKED: ",".join(way.asked)} if way.asked else {}
     return {**told, FORWARDED: str(way.steps), CLIENT: client, **asked}
+
+
+def traced(told: Mapping[str, str], trace: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers with the trace context of a span in place of the one that came; as they are without a span."""
+    if not trace:
+        return told
+    return {**{name: value for name, value in told.items() if name.lower() not in TRACE_HEADERS}, **trace}
 
 
 def way_of(headers: Mapping[str, str], *, from_peer: bool) -> Way:
@@ -84,9 +94,6 @@ def _kept_back(status: int, headers: Mapping[str, str], statuses: frozenset[int]
         return None
     if DIED in headers:
         return Outcome.DIED
+    if status == UNKNOWN_HERE:
+        return Outcome.REFUSED
     return Outcome.LOST if ASKED in headers else Outcome.DECLINED
-
-
-def proven_target(host: str, pod: str | None) -> str:
-    """What a proof of a pod is bound to: the address that is asked, and the pod that is meant there."""
-    return f"{host}\n{pod or ''}"

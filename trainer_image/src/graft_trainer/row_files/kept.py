@@ -24,7 +24,7 @@ from graft_registry.s3.store import ObjectStore
 from graft_trainer.base import day_of
 from graft_trainer.config import RunConfig
 from graft_trainer.data.conversation import Example, Pair
-from graft_trainer.data.dataset import Dataset, FetchedSets, SetCount, sets_of
+from graft_trainer.data.dataset import Dataset, FetchedSets, SetCount, read_sets, sets_of
 from graft_trainer.data.dropped_rows import DropTally
 from graft_trainer.data.rows import RenderedRows, Row, Sample
 from graft_trainer.preferences.rendering import StoredPreferences
@@ -76,8 +76,22 @@ class Facts:
 
 FACTS: Final = TypeAdapter(Facts)
 
-PreparedRows = tuple[Dataset, RenderedRows, RenderedRows]
-"""A dataset with its training and evaluation rows."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedRows:
+    """A dataset with its rows as tokens. Of the training rows the examples are only kept where nothing is held out."""
+
+    dataset: Dataset
+    training: RenderedRows
+    evaluation: RenderedRows
+
+    @property
+    def asked(self) -> RenderedRows:
+        """The rows that questions are made of.
+
+        Without held-out rows they come from the training rows: they can still prove that the adapter is applied.
+        """
+        return self.evaluation if self.evaluation.rows else self.training
 
 
 class KeptRows:
@@ -110,12 +124,14 @@ class KeptRows:
         except (OSError, EOFError, ValidationError, ValueError) as error:
             logger.warning("prepared rows can't be used, and are made anew: %s", error)
             return None
-        logger.info("rows are prepared already: %d to train on, %d held out", len(rows[1].rows), len(rows[2].rows))
+        logger.info(
+            "rows are prepared already: %d to train on, %d held out", len(rows.training.rows), len(rows.evaluation.rows)
+        )
         return rows
 
-    def keep(self, folder: Path, dataset: Dataset, training: RenderedRows, evaluation: RenderedRows) -> bool:
+    def keep(self, folder: Path, rows: PreparedRows) -> bool:
         """Store what was prepared in ``folder``; whether it is there then. Without it a run goes on all the same."""
-        examples = asked(training, evaluation)
+        dataset, examples = rows.dataset, rows.asked.examples
         store_examples(examples, folder / QUESTIONS)
         facts = Facts(
             uri=dataset.uri,
@@ -126,11 +142,11 @@ class KeptRows:
             unused=dataset.unused,
             sets=dataset.sets,
             paired=isinstance(examples[0], Pair),
-            training=_facts(training),
-            evaluation=_facts(evaluation),
+            training=_facts(rows.training),
+            evaluation=_facts(rows.evaluation),
         )
         (folder / FACTS_FILE).write_bytes(FACTS.dump_json(facts))
-        if not evaluation.rows:
+        if not rows.evaluation.rows:
             shutil.rmtree(folder / EVALUATION, ignore_errors=True)
         try:
             self._store.save(self._digest, folder)
@@ -158,10 +174,10 @@ class KeptRows:
             unused=facts.unused,
             sets=facts.sets,
         )
-        return (
-            dataset,
-            _rendered(training, () if held_out else questions, facts.training),
-            _rendered(evaluation, questions if held_out else (), facts.evaluation),
+        return PreparedRows(
+            dataset=dataset,
+            training=_rendered(training, () if held_out else questions, facts.training),
+            evaluation=_rendered(evaluation, questions if held_out else (), facts.evaluation),
         )
 
     def _part(self, folder: Path, facts: PartFacts, paired: bool) -> Sequence[Row]:
@@ -194,14 +210,20 @@ def kept_rows(config: RunConfig, fetched: FetchedSets, base: BaseManifest, store
     return KeptRows(PreparedRowsStore(store, config.namespace, config.adapter), digest, config)
 
 
-def asked(training: RenderedRows, evaluation: RenderedRows) -> Sequence[Example]:
-    """Return the examples that questions are made of: training rows can prove, too, that an adapter is applied."""
-    return evaluation.examples if evaluation.rows else training.examples
+def read_rows(config: RunConfig, fetched: FetchedSets, between_rows: Callable[[int], None]) -> Dataset:
+    """Read a run's files, as its objective wants them. Raises BadDatasetError."""
+    return read_sets(
+        config.rows,
+        fetched,
+        seed=config.training.seed,
+        objective=config.training.objective,
+        between_rows=between_rows,
+    )
 
 
 def preparation_digest(config: RunConfig, fetched: FetchedSets, base: BaseManifest) -> str:
     """Return the digest of all that decides which tokens a run's rows become."""
-    fingerprint, training, dataset = base.fingerprint, config.training, config.dataset
+    fingerprint, training, dataset = base.fingerprint, config.training, config.rows
     own = fetched.evaluation
     return digest_of(
         {

@@ -17,12 +17,22 @@ from graft_operator.manifests import labels, naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
     container,
+    pod_metadata,
     pod_spec,
     registry_credentials,
     registry_env,
     resources_of,
     scratch,
+    spread,
     variable,
+)
+from graft_operator.manifests.workloads.access import (
+    API_TOKEN_MOUNT,
+    PEER_TOKEN_MOUNT,
+    api_token_volume,
+    peer_audience,
+    peer_environment,
+    peer_token_volume,
 )
 from graft_operator.manifests.workloads.agent import agent_environment, agent_manifest, api_key_volumes
 from graft_operator.manifests.workloads.disruption import disruption_budget
@@ -43,6 +53,8 @@ VERSION_DIR: Final = "/model/version"
 MANIFEST_FILE: Final = "/model/version.json"
 WANTED_DIR: Final = "/etc/graft/wanted"
 WANTED_FILE: Final = "wanted.json"
+DEFAULT_ACCOUNT: Final = "default"
+"""Of every namespace, for pods that name none."""
 MODEL_MOUNT: Final[dict[str, Any]] = {"name": "model", "mountPath": "/model", "readOnly": True}
 
 
@@ -53,7 +65,7 @@ def merged_model_manifests(
     metadata = labels.object_meta(
         "LoraAdapter", adapter.metadata, name=naming.merged_name(adapter.metadata.name), component=MERGED
     )
-    selector, access = {labels.OWNER_UID: adapter.metadata.uid, labels.COMPONENT: MERGED}, platform.network_access
+    selector, access = labels.selector(adapter.metadata, MERGED), platform.network_access
     return [
         api_service(metadata, selector),
         disruption_budget(metadata, selector),
@@ -75,7 +87,7 @@ def _deployment(
         labels.WANTED: json.dumps(wanted_set(adapter, base, version), sort_keys=True),
     }
     template = {
-        "metadata": {"labels": metadata["labels"], "annotations": annotations},
+        "metadata": pod_metadata(metadata | {"annotations": annotations}, base.spec.serving, platform),
         "spec": merged_pod(adapter, base, version, platform),
     }
     return rolling_deployment(metadata, base.spec.serving.replicas, selector, template)
@@ -100,15 +112,24 @@ def merged_pod(adapter: LoraAdapter, base: BaseModel, version: ServedVersion, pl
     """Return the pod: an init container brings the version, verified, and the engine serves what is merged in it."""
     return pod_spec(
         base.spec.serving,
+        platform,
         automountServiceAccountToken=False,
         serviceAccountName=adapter.spec.pod.service_account_name,
+        topologySpreadConstraints=spread(base.spec.serving, labels.selector(adapter.metadata, MERGED)),
         terminationGracePeriodSeconds=GRACE_SECONDS,
         initContainers=[
             _fetch_version_container(adapter, version, platform),
             _engine_container(adapter, base, version, platform),
         ],
         containers=[_agent_container(adapter, base, platform)],
-        volumes=[_wanted_volume(), *api_key_volumes(base), scratch("tmp"), scratch("model"), *engine_volumes()],
+        volumes=[
+            _wanted_volume(),
+            *api_key_volumes(base),
+            *_token_volumes(adapter, base),
+            scratch("tmp"),
+            scratch("model"),
+            *engine_volumes(),
+        ],
     )
 
 
@@ -143,7 +164,11 @@ def _engine_container(
 
 
 def _agent_container(adapter: LoraAdapter, base: BaseModel, platform: Platform) -> dict[str, Any]:
-    """Return the agent. It needs neither the registry nor Kubernetes: all that it is told comes with the pod."""
+    """Return the agent. It needs no registry: all that it is told comes with the pod.
+
+    Where clients need a key, it has to show the other pods of the model that it is one of them, since it sends no
+    client's key on; only there does it get tokens, for them and for the keys of the API by which it verifies theirs.
+    """
     namespace, name = adapter.metadata.namespace, adapter.metadata.name
     environment = [
         *agent_environment(namespace, naming.merged_url(namespace, name)),
@@ -151,8 +176,22 @@ def _agent_container(adapter: LoraAdapter, base: BaseModel, platform: Platform) 
         variable("GRAFT_MERGED_MANIFEST", MANIFEST_FILE),
         variable("GRAFT_ADAPTERS_DIR", "/tmp/agent"),  # noqa: S108 - an emptyDir of the pod; nothing is loaded from it
     ]
-    wanted = {"name": "wanted", "mountPath": WANTED_DIR, "readOnly": True}
-    return agent_manifest(base, platform, env=environment, volume_mounts=[MODEL_MOUNT, wanted])
+    mounts = [MODEL_MOUNT, {"name": "wanted", "mountPath": WANTED_DIR, "readOnly": True}]
+    if base.spec.serving.api_key_secret_ref is not None:
+        account = adapter.spec.pod.service_account_name or DEFAULT_ACCOUNT
+        environment += peer_environment(_audience(adapter), account)
+        mounts += [API_TOKEN_MOUNT, PEER_TOKEN_MOUNT]
+    return agent_manifest(base, platform, env=environment, volume_mounts=mounts)
+
+
+def _token_volumes(adapter: LoraAdapter, base: BaseModel) -> list[dict[str, Any]]:
+    if base.spec.serving.api_key_secret_ref is None:
+        return []
+    return [api_token_volume(), peer_token_volume(_audience(adapter))]
+
+
+def _audience(adapter: LoraAdapter) -> str:
+    return peer_audience("LoraAdapter", adapter.metadata.namespace, adapter.metadata.name)
 
 
 def _wanted_volume() -> dict[str, Any]:
