@@ -1,0 +1,146 @@
+"""Every example of the documentation is one that the API, the chart, the plugin and the Makefiles take."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import jsonschema
+import pytest
+import yaml
+
+from graft_cli.app import app
+from graft_cli.decisions.linting import lint
+from graft_cli.decisions.manifests import read_manifests
+from graft_docs.examples import Block, blocks, commands, manifests, mentioned, pages, words
+from graft_docs.verbs import spellings
+from graft_operator.api.meta import GROUP
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = pages(ROOT)
+ALL = list(blocks(ROOT, PAGES))
+OURS = [block for block in manifests(ROOT) if re.search(rf"^apiVersion: {GROUP}/", block.text, re.M)]
+PARTS = [block for block in ALL if block.is_part]
+VALUES = [block for block in ALL if block.is_values]
+WHOLE = {
+    "LoraAdapter": {"baseModelRef": {"name": "qwen"}, "dataset": {"s3": {"uri": "s3://data/support.jsonl"}}},
+    "BaseModel": {"source": {"huggingFace": {"repo": "Qwen/Qwen2.5-0.5B-Instruct"}}},
+}
+TARGET = re.compile(r"^([a-z0-9-]+(?: [a-z0-9-]+)*):(?!=)", re.M)
+TARGETS = {
+    name
+    for file in (ROOT / "Makefile", *(ROOT / "mk").glob("*.mk"))
+    for line in TARGET.findall(file.read_text())
+    for name in line.split()
+}
+
+
+def problems(text: str) -> list[str]:
+    """Return what `kubectl graft lint` calls an error."""
+    found, count = lint(read_manifests("page.md", text))
+    assert count, "nothing of ours is in it"
+    return [f"{item.field}: {item.message}; {item.fix}" for item in found if item.severity == "error"]
+
+
+def test_there_are_examples_of_each_kind() -> None:
+    assert len(OURS) > 15
+    assert PARTS
+    assert len(VALUES) > 2
+
+
+@pytest.mark.parametrize("block", OURS, ids=str)
+def test_an_object_is_one_that_the_operator_takes(block: Block) -> None:
+    assert problems(block.text) == []
+
+
+@pytest.mark.parametrize("block", PARTS, ids=str)
+def test_a_part_is_a_part_of_an_adapter_or_a_base(block: Block) -> None:
+    part = yaml.safe_load(block.text)["spec"]
+    found = [
+        problems(
+            json.dumps(
+                {"apiVersion": f"{GROUP}/v1alpha1", "kind": kind, "metadata": {"name": "support"}, "spec": spec | part}
+            )
+        )
+        for kind, spec in WHOLE.items()
+    ]
+    assert [] in found, found
+
+
+@pytest.mark.parametrize("block", VALUES, ids=str)
+def test_values_are_values_of_the_chart(block: Block) -> None:
+    schema = json.loads((ROOT / "charts/graft/values.schema.json").read_text())
+    jsonschema.Draft7Validator(schema).validate(yaml.safe_load(block.text))
+
+
+def calls(program: str) -> list[tuple[str, list[str]]]:
+    """Return the places and words of all calls of a program that pages name."""
+    start = program.split()
+    return [
+        (place, found[len(start) :])
+        for place, line in mentioned(ROOT, PAGES)
+        if (found := words(line))[: len(start)] == start and len(found) > len(start)
+    ]
+
+
+def test_every_verb_and_option_that_a_page_names_is_there() -> None:
+    found = calls("kubectl graft")
+    assert len(found) > 40
+    for place, (verb, *rest) in found:
+        if not re.fullmatch(r"[a-z]+", verb):  # `kubectl graft VERB --help`
+            continue
+        command = app.get_command(click.Context(app), verb)
+        assert command is not None, f"{place}: kubectl graft {verb}"
+        options = {word.partition("=")[0] for word in rest if re.match(r"-{1,2}[a-z]", word, re.I)}
+        assert options <= spellings(command), f"{place}: kubectl graft {verb} {options - spellings(command)}"
+
+
+def test_every_target_of_make_that_a_page_names_is_there() -> None:
+    found = calls("make")
+    assert len(found) > 20
+    for place, rest in found:
+        targets = [word for word in rest if re.fullmatch(r"[a-z][a-z0-9-]*", word)]
+        assert set(targets) <= TARGETS, f"{place}: make {' '.join(rest)}"
+
+
+def test_commands_of_a_block_with_output_are_those_after_a_prompt() -> None:
+    assert commands(Block("a.md", 1, "", "$ kubectl graft status\nmake yourself\n")) == ["kubectl graft status"]
+    assert commands(Block("a.md", 1, "bash", "kubectl get \\\n  pods\necho\n")) == ["kubectl get    pods"]
+    assert words("kubectl get pods | grep x # y") == ["kubectl", "get", "pods"]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/guides").glob("*.md")), ids=lambda page: page.stem)
+def test_a_guide_says_what_one_gets_and_ends_with_what_to_do_when_it_goes_wrong(page: Path) -> None:
+    text = page.read_text()
+    headings = re.findall(r"^## (.+)$", text, re.M)
+    if page.stem != "index":
+        assert re.search(r"^# .+\n\nYou get ", text, re.M)
+        assert headings[-1] == "When it goes wrong"
+
+
+UNQUOTED = """apiVersion: graft.dev/v1alpha1
+kind: LoraAdapter
+metadata: {name: support}
+spec:
+  baseModelRef: {name: qwen}
+  dataset: {s3: {uri: s3://data/support.jsonl}}
+  training: {learningRate: 3e-3}
+"""
+
+
+def test_an_unquoted_number_is_told_to_be_in_quotes_by_lint_and_by_the_guides() -> None:
+    assert any("in quotes" in told and '"3e-3"' in told for told in problems(UNQUOTED))
+    for guide in ("first-adapter", "bring-your-data"):
+        assert "in quotes" in (ROOT / f"docs/guides/{guide}.md").read_text()
+
+
+def test_every_reason_that_a_page_names_as_one_is_explained() -> None:
+    known: dict[str, Any] = yaml.safe_load((ROOT / "hack/graft_docs/reasons.yaml").read_text())
+    reasons = {reason for section in known.values() for reason in section}
+    for page in [*(ROOT / "docs/guides").glob("*.md"), *(ROOT / "docs/operations").glob("*.md")]:
+        for cell in re.findall(r"^\| (`[A-Z][^|]*?) \|", page.read_text(), re.M):
+            named = re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", cell)
+            assert set(named) <= reasons | {"CreateContainerConfigError"}, f"{page.name}: {named}"

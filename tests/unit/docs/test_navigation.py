@@ -1,0 +1,39 @@
+"""The navigation's patterns and ``llms.txt``."""
+
+from __future__ import annotations
+
+from graft_docs.navigation import Entry, expanded, llms_text, summary_of
+
+PAGES = ["index.md", "guides/a.md", "guides/b.md", "adr/0001.md", "adr/0002.md", "other.md"]
+
+
+def test_a_pattern_stands_for_the_pages_that_are_named_nowhere_else() -> None:
+    nav = [
+        "index.md",
+        {"Guides": ["guides/b.md", "guides/*.md"]},
+        {"Why": [{"Decisions": "adr/*.md"}]},
+        {"More": "*.md"},
+    ]
+    assert expanded(nav, PAGES) == [
+        "index.md",
+        {"Guides": ["guides/b.md", "guides/a.md"]},
+        {"Why": [{"Decisions": ["adr/0001.md", "adr/0002.md"]}]},
+        {"More": ["other.md"]},
+    ]
+
+
+def test_what_is_not_there_is_left_out_with_an_empty_section() -> None:
+    assert expanded(["index.md", {"Gone": ["gone.md"]}], PAGES) == ["index.md"]
+
+
+def test_a_summary_is_the_first_sentence_of_prose() -> None:
+    text = "# Title\n\n```\ncode\n```\n\n| a |\n|---|\n\nIt [does](x.md) this\nand that. And more.\n"
+    assert summary_of(text) == "It does this and that."
+    assert summary_of("# Only a title") == ""
+
+
+def test_llms_text_lists_pages_by_section() -> None:
+    entries = [Entry("Start", "Home", "/", "Begin here."), Entry("Guides", "A", "/a/", "")]
+    assert llms_text("Graft", "An operator.", entries) == (
+        "# Graft\n\n> An operator.\n\n## Start\n\n- [Home](/): Begin here.\n\n## Guides\n\n- [A](/a/)\n"
+    )
