@@ -93,7 +93,7 @@ test-serving: setup ## The agent against an engine double
 	$(PYTEST) $(PARALLEL) tests/serving
 
 .PHONY: test-chart
-test-chart: setup cluster-up ## The chart as the cluster's Helm renders it
+test-chart: setup cluster-up prometheus ## The chart as the cluster's Helm renders it
 	$(PYTEST) $(PARALLEL) tests/chart
 
 .PHONY: test-cli
@@ -104,16 +104,28 @@ test-cli: setup cluster-up ## kubectl graft against a real API server with the r
 test-s3: setup cluster-up ## The registry on two S3 servers, one of them real
 	GRAFT_VERSITYGW=$(GRAFT_CACHE)/bin/versitygw $(PYTEST) $(PARALLEL) tests/wire/registry
 
+.PHONY: test-oci
+test-oci: setup ## Adapters from and to a real OCI registry, built once into the cache
+	@PYTHONPATH=hack python3 -m graft_cluster registry-program
+	GRAFT_DISTRIBUTION=$(GRAFT_CACHE)/bin/registry $(PYTEST) $(PARALLEL) tests/wire/oci tests/wire/exports
+
+.PHONY: test-export
+EXPORT_VENV := $(GRAFT_CACHE)/export-venv
+test-export: setup ## Exports to MLflow and W&B, whose packages get an environment of their own
+	@test -x $(EXPORT_VENV)/bin/python || $(UV) venv -q --python python3.11 $(EXPORT_VENV)
+	@$(UV) pip install -q --python $(EXPORT_VENV)/bin/python -r constraints/export.in
+	$(EXPORT_VENV)/bin/python -m pytest -q tests/wire/exports/test_mlflow.py tests/wire/exports/test_wandb.py
+
 .PHONY: test-e2e
-test-e2e: setup cluster-up images ## End to end on the kind cluster: real API server, S3, training and vLLM
+test-e2e: setup cluster-up images prometheus ## End to end on the kind cluster: real API server, S3, training and vLLM
 	$(PYTEST) -m e2e tests/e2e
 
 # The end-to-end tests wait for the cluster much of the time; at the lowest priority these fill that, and delay little.
 .PHONY: test-beside
-test-beside: setup cluster-up ## What `make test` runs beside the end-to-end tests: trainer, serving, chart, plugin and S3
+test-beside: setup cluster-up ## What `make test` runs beside the end-to-end tests: trainer, serving, chart, plugin, S3 and OCI
 	@mkdir -p build
-	@echo "Beside the end-to-end tests: trainer, serving, chart, plugin and S3, in build/test-beside.log"
-	@code=0; MAKEFLAGS= nice -n 19 $(MAKE) test-trainer test-serving test-chart test-cli test-s3 >build/test-beside.log 2>&1 || code=$$?; \
+	@echo "Beside the end-to-end tests: trainer, serving, chart, plugin, S3 and OCI, in build/test-beside.log"
+	@code=0; MAKEFLAGS= nice -n 19 $(MAKE) test-trainer test-serving test-chart test-cli test-s3 test-oci >build/test-beside.log 2>&1 || code=$$?; \
 	cat build/test-beside.log; exit $$code
 
 # What names another engine than the cluster's: docs/engines.md.

@@ -46,9 +46,14 @@ class Bucket:
         """Store one object."""
         self._client.put_object(Bucket=self.name, Key=key, Body=content)
 
+    def read(self, key: str) -> bytes:
+        """Return a stored object's content."""
+        content: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        return content
+
     def read_json(self, key: str) -> Any:
         """Return a stored JSON document."""
-        return json.loads(self._client.get_object(Bucket=self.name, Key=key)["Body"].read())
+        return json.loads(self.read(key))
 
     def keys(self, prefix: str) -> list[str]:
         """Return all keys below a prefix."""

@@ -97,8 +97,12 @@ class Stage:
             "topic-v2": self.adapter("topic", "topic-v2"),
         }
         for name, body in bodies.items():
-            text = yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
-            (self.manifests / f"{name}.yaml").write_text(text, encoding="utf-8")
+            self.write_manifest(name, body)
+
+    def write_manifest(self, name: str, body: Object) -> None:
+        """Write one of them."""
+        text = yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
+        (self.manifests / f"{name}.yaml").write_text(text, encoding="utf-8")
 
     def apply(self, *names: str) -> None:
         """Apply manifests by their file names."""

@@ -10,6 +10,7 @@ from typing import Any
 from demo import release
 from demo.client import Load
 from demo.display import duration, heading, say, step, table
+from demo.elsewhere import adapter_from_elsewhere, forget
 from demo.goals import published_time, resolved, serves_only_current, settled, settled_on
 from demo.progress import follow
 from demo.questions import Row, cut, read_rows, score, side_by_side
@@ -35,6 +36,7 @@ def tell(stage: Stage) -> None:
     roll_back(stage)
     if stage.hub is None or stage.hub.next_revision:
         bump_base(stage)
+    adapter_from_elsewhere(stage, endpoint(stage))
     sum_up(stage, time.monotonic() - begun)
 
 
@@ -48,6 +50,7 @@ def prepare(stage: Stage) -> None:
         release.install(stage.cluster, stage.environment)
     with step(f"make namespace {NAMESPACE}, a team's own"):
         stage.open_namespace()
+        forget(stage)
     with step("bring bases and rows to S3"):
         sent = stage.upload()
     say(f"{sent} files sent; the manifests that are applied from here on are in {stage.manifests}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from demo.display import duration, heading, say, table
+from demo.elsewhere import NAME
 from demo.questions import cut
 from demo.stage import ADAPTERS, NAMESPACE, Stage
 
@@ -15,7 +16,7 @@ COLUMNS = ["adapter", "version", "why", "rank", "base", "loss", "base's loss", "
 def sum_up(stage: Stage, seconds: float) -> None:
     """Show every version there is, and what to type next."""
     heading("Every version that was made, from the registry")
-    table([COLUMNS, *(row for name in ADAPTERS for row in version_rows(stage, name))])
+    table([COLUMNS, *(row for name in (*ADAPTERS, NAME) for row in version_rows(stage, name))])
     heading(f"Done in {duration(seconds)}. What to type next")
     kubectl = f"kubectl -n {NAMESPACE}"
     if stage.environment.kubeconfig:
@@ -42,11 +43,15 @@ def version_row(name: str, manifest: Mapping[str, Any]) -> list[str]:
         name,
         f"v{manifest['number']}",
         manifest["reason"],
-        str(manifest["hyperparameters"]["lora"]["rank"]),
+        str(manifest["shape"]["rank"]),
         cut(manifest["base"]["digest"].removeprefix("sha256:"), 9),
-        f"{metrics['evalLoss']:.3f}",
-        f"{metrics['baseEvalLoss']:.3f}",
-        f"{metrics['exactMatch'] or 0:.0%}",
-        f"{metrics['baseExactMatch'] or 0:.0%}",
-        duration(metrics["trainSeconds"] or 0),
+        *(figure(metrics, name, ".3f") for name in ("evalLoss", "baseEvalLoss")),
+        *(figure(metrics, name, ".0%") for name in ("exactMatch", "baseExactMatch")),
+        duration(metrics["trainSeconds"]) if metrics.get("trainSeconds") else "–",
     ]
+
+
+def figure(metrics: Mapping[str, Any], name: str, form: str) -> str:
+    """Return a figure of a version's manifest; a dash where it was never measured, as for one without rows."""
+    value = metrics.get(name)
+    return "–" if value is None else format(value, form)

@@ -9,7 +9,9 @@ from graft_operator.api.adapter_status import LoraAdapterStatus, ServedVersion
 from graft_operator.api.base_model import BaseModel, BaseModelStatus, ResolvedBase, ServingRevision
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import naming
+from graft_operator.manifests.jobs.adapter_source import location_document
 from graft_operator.manifests.platform import Platform
+from graft_operator.plan.imports.recipe import import_recipes
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Known
 from graft_operator.plan.rollout.plan import served
@@ -196,9 +198,51 @@ def adapter(
     )
 
 
+def imported_adapter(name: str = "support", **fields: Any) -> LoraAdapter:
+    """Return a LoraAdapter that is imported from S3, without rows; ``source`` holds further fields of its source."""
+    source = {"s3": {"uri": f"s3://models/{name}/"}} | fields.pop("source", {})
+    return adapter(name, **{"source": source, "dataset": None} | fields)
+
+
+def imported_from(subject: LoraAdapter, content: str = "content") -> dict[str, Any]:
+    """Return what the manifest of a version says that was imported from the adapter's source."""
+    if subject.spec.source is None:
+        raise ValueError("the adapter has no source")
+    return {"source": location_document(subject.spec.source), "digest": digest(content)}
+
+
+def import_recipe_of(subject: LoraAdapter, base: str = "A", content: str | None = None) -> str:
+    """Return the recipe of the adapter's import on the base called ``base``."""
+    found = digest(content) if content is not None else None
+    return import_recipes(
+        subject.spec, base_digest=base_id(base), content=found, dataset_digest=None, evaluation_digest=None
+    )[0]
+
+
 def recipe_of(subject: LoraAdapter, base: str = "A") -> str:
     """Return the recipe of the adapter's spec on the base called ``base``."""
     return recipe_digest(subject.spec, base_digest=base_id(base), dataset_digest=None)
+
+
+def imported_version(
+    subject: LoraAdapter,
+    number: int = 1,
+    *,
+    base: str = "A",
+    content: str = "content",
+    named: str | None = None,
+    **fields: Any,
+) -> StoredVersion:
+    """Return a version that was imported without rows; ``named`` is the content that its recipe names."""
+    defaults: dict[str, Any] = {
+        "recipe": import_recipe_of(subject, base, named),
+        "adapter": subject.metadata.name,
+        "reason": "Imported",
+        "imported": imported_from(subject, content),
+        "dataset": None,
+        "metrics": {},
+    }
+    return version(number, base=base, **defaults | fields)
 
 
 def version(

@@ -1,4 +1,4 @@
-"""The command line: up, down, status, images, pins, kubeconfig, doctor."""
+"""The command line: up, down, status, images, registry-program, pins, kubeconfig, prometheus, doctor."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-from graft_cluster import doctor, facts, pins, status
+from graft_cluster import doctor, facts, golang, pins, status
 from graft_cluster.cache import Cache
 from graft_cluster.lifecycle import Lifecycle
 from graft_cluster.lock import only_one
+from graft_cluster.prometheus import ensure_prometheus
 from graft_cluster.steps import StepFailed, format_seconds, say
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -26,8 +27,10 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--light", action="store_true", help="leave out everything built on torch")
     commands.add_parser("down", help="delete the cluster, stop all processes")
     commands.add_parser("status", help="say what is running")
+    commands.add_parser("registry-program", help="build the OCI registry that tests start themselves")
     commands.add_parser("pins", help="rewrite the constraints files")
     commands.add_parser("kubeconfig", help="print the kubeconfig's path")
+    commands.add_parser("prometheus", help="fetch the programs by which rules and dashboards are tested")
     commands.add_parser("doctor", help="say what this machine offers and lacks")
     return made
 
@@ -74,6 +77,10 @@ def change(arguments: argparse.Namespace, lifecycle: Lifecycle) -> None:
     elif arguments.command == "images":
         lifecycle.images(light=arguments.light)
         print(lifecycle.cache.images_json.read_text(), end="")
+    elif arguments.command == "registry-program":
+        golang.ensure(lifecycle.cache, lifecycle.steps, golang.REGISTRY)
+    elif arguments.command == "prometheus":
+        ensure_prometheus(lifecycle.cache, lifecycle.steps)
     elif arguments.command == "pins":
         pins.compile_all(lifecycle, CHECKOUT)
 

@@ -27,6 +27,11 @@ def environment(container: dict[str, Any]) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in container["env"]}
 
 
+def own_environment(manifests: list[Manifest]) -> dict[str, str]:
+    """Return the variables that are settings of the operator's."""
+    return {name: value for name, value in operator_environment(manifests).items() if name.startswith(PREFIX)}
+
+
 def operator_environment(manifests: list[Manifest]) -> dict[str, str]:
     (container,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
     return environment(container)
@@ -48,7 +53,7 @@ def test_pods_meet_the_restricted_standard(render: Render) -> None:
             assert context["capabilities"] == {"drop": ["ALL"]}
             assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
             assert container["resources"]["requests"].keys() == {"cpu", "memory"}
-            assert "memory" in container["resources"]["limits"]
+            assert container["resources"]["limits"].keys() == {"cpu", "memory"}, "a quota on limits takes no other pod"
 
 
 def test_one_operator_at_a_time(render: Render) -> None:
@@ -68,7 +73,7 @@ def test_probes_go_to_the_port_that_the_settings_name(render: Render) -> None:
 
 def test_every_setting_of_the_operator_is_set(render: Render) -> None:
     expected = {PREFIX + name.upper() for name in Settings.model_fields.keys() - LEFT_TO_THE_PROCESS}
-    assert operator_environment(render({"networkPolicies": {"enabled": True}})).keys() == expected
+    assert own_environment(render({"networkPolicies": {"enabled": True}})).keys() == expected
 
 
 def test_settings_arrive_as_they_were_given(render: Render) -> None:

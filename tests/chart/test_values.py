@@ -27,9 +27,18 @@ GOOD_VALUES = {
     "monitored": {
         "metrics": {
             "serviceMonitor": {"enabled": True},
-            "prometheusRule": {"enabled": True, "labels": {"role": "alerts"}},
+            "podMonitor": {"enabled": True, "interval": "1m", "labels": {"release": "prometheus"}},
+            "prometheusRule": {
+                "enabled": True,
+                "labels": {"role": "alerts"},
+                "runbookUrl": "https://wiki.example.com/a",
+            },
+            "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Graft"}},
+            "gpuSecondPrice": 0.0007,
+            "perAdapter": False,
         }
     },
+    "traced": {"tracing": {"otlpEndpoint": "http://collector.monitoring:4318", "sampleRatio": 0.1, "engine": True}},
     "placed": {
         "operator": {
             "nodeSelector": {"pool": "system"},
@@ -44,7 +53,41 @@ GOOD_VALUES = {
     },
 }
 
+GOOD_VALUES |= {
+    "OpenShift": {"podSecurity": {"userIds": "Platform"}},
+    "ids of a platform's own": {"podSecurity": {"runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 10001}},
+    "private registry": {
+        "images": {"pullSecrets": [{"name": "pull"}]},
+        "tenantPods": {"imagePullSecrets": [{"name": "pull"}]},
+    },
+    "a mesh and a cost centre": {
+        "tenantPods": {
+            "labels": {"cost-centre": "42", "sidecar.istio.io/inject": "true"},
+            "annotations": {
+                "sidecar.istio.io/nativeSidecar": "true",
+                "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+            },
+            "priorityClassName": "tenants",
+        }
+    },
+    "behind a proxy": {
+        "proxy": {"https": "http://proxy.corp:3128", "noProxy": ["minio.s3", "10.0.0.0/8"]},
+        "caBundle": {"configMap": "trusted-ca", "key": "ca-bundle.crt"},
+    },
+}
+
 BAD_VALUES = {
+    "user ids": ({"podSecurity": {"userIds": "OpenShift"}}, "userIds"),
+    "root": ({"podSecurity": {"runAsUser": 0}}, "runAsUser"),
+    "a name instead of a reference": ({"tenantPods": {"imagePullSecrets": ["pull"]}}, "imagePullSecrets"),
+    "our label": ({"tenantPods": {"labels": {"graft.dev/component": "x"}}}, "labels"),
+    "a label of the Job controller's": ({"tenantPods": {"labels": {"job-name": "x"}}}, "labels"),
+    "our annotation": ({"tenantPods": {"annotations": {"graft.dev/run": "{}"}}}, "annotations"),
+    "our variable": ({"tenantPods": {"env": {"GRAFT_REGISTRY": "{}"}}}, "env"),
+    "a number in the environment": ({"tenantPods": {"env": {"OMP_NUM_THREADS": 4}}}, "env"),
+    "a proxy without a scheme": ({"proxy": {"https": "proxy:3128"}}, "https"),
+    "a text of hosts": ({"proxy": {"noProxy": "a,b"}}, "noProxy"),
+    "a bundle's file": ({"caBundle": {"configMap": "/etc/ssl/ca.pem"}}, "configMap"),
     "unknown": ({"registri": {}}, "registri"),
     "unknown inside": ({"operator": {"replicas": 3}}, "replicas"),
     "no workers": ({"operator": {"workers": 0}}, "workers"),
@@ -56,6 +99,12 @@ BAD_VALUES = {
     "no bucket": ({"registry": {}}, "registry.bucket must be set"),
     "no account": ({"serviceAccount": {"create": False}}, "serviceAccount.name must be set"),
     "no Prometheus": ({"metrics": {"serviceMonitor": {"enabled": True}}}, "Prometheus Operator"),
+    "no pods' monitor": ({"metrics": {"podMonitor": {"enabled": True}}}, "Prometheus Operator"),
+    "price below nothing": ({"metrics": {"gpuSecondPrice": -1}}, "gpuSecondPrice"),
+    "runbook with a fragment": ({"metrics": {"prometheusRule": {"runbookUrl": "https://a/b#c"}}}, "runbookUrl"),
+    "collector without a scheme": ({"tracing": {"otlpEndpoint": "collector:4317"}}, "otlpEndpoint"),
+    "collector with its path": ({"tracing": {"otlpEndpoint": "http://collector:4318/v1/traces"}}, "otlpEndpoint"),
+    "percents of traces": ({"tracing": {"otlpEndpoint": "http://c:4318", "sampleRatio": 10}}, "sampleRatio"),
     "no rules": ({"metrics": {"prometheusRule": {"enabled": True}}}, "Prometheus Operator"),
 }
 

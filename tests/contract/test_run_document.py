@@ -136,6 +136,8 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert config.workers.sharded == subject.spec.pod.is_sharded
     assert len(config.evaluation.probes) == len(subject.spec.evaluation.probes)
     dataset = subject.spec.dataset
+    assert dataset is not None
+    assert config.dataset is not None
     assert (config.dataset.format, config.dataset.file_type) == (dataset.format, dataset.file_type)
     assert config.dataset.columns == dataset.columns
     assert config.dataset.max_dropped_percent == dataset.max_dropped_percent

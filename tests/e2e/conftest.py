@@ -26,11 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = (
     "test_life",
     "test_update",
+    "test_metrics",
     "test_canary",
     "test_merged",
     "test_refused_version",
     "test_placement",
     "test_hot_set",
+    "test_import",
     "test_serving_pods",
     "test_base_bump",
     "test_recovery",
@@ -41,12 +43,13 @@ ORDER = (
     "test_latency",
     "test_deletion",
     "test_isolation",
+    "test_strange_clusters",
     "test_gateway",
     "test_crds",
     "test_named_namespaces",
     "test_uninstall",
 )
-"""The first nine share one base that is being served; the last takes the release away."""
+"""The first ten share one base that is being served; the last takes the release away."""
 FIGURES = pytest.StashKey[Figures]()
 TENANTS = pytest.StashKey[list[Tenant]]()
 

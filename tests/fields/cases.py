@@ -12,8 +12,10 @@ from tests.fields.values import keys, limits, nonsense, sample
 
 Object = dict[str, Any]
 API_VERSION: Final = "graft.dev/v1alpha1"
-SOURCES: Final = frozenset({"s3", "huggingFace", "configMap", "persistentVolumeClaim"})
+SOURCES: Final = frozenset({"s3", "huggingFace", "configMap", "persistentVolumeClaim", "oci"})
 """Exactly one of them may be set wherever they are."""
+BEGUN: Final[dict[str, Object]] = {"source": {"s3": {"uri": "s3://models/adapters/tiny/"}}}
+"""What an object is begun with, by its name, that must hold more than its schema says."""
 PLAIN: Final[dict[str, Object]] = {
     "BaseModel": {"source": {"s3": {"uri": "s3://models/tiny"}}},
     "LoraAdapter": {"baseModelRef": {"name": "tiny"}, "dataset": {"s3": {"uri": "s3://data/rows.jsonl"}}},
@@ -84,7 +86,7 @@ def entered(node: Any, schema: Schema, step: str) -> tuple[Any, Schema]:
         drop_other_sources(node, step)
     if step not in node:
         # An empty list is entered by its first item; a map or an object is begun with what it must have.
-        node[step] = [] if child["type"] == "array" else sample(child)
+        node[step] = [] if child["type"] == "array" else deepcopy(BEGUN.get(step)) or sample(child)
     return node[step], child
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -41,6 +42,28 @@ def environment_of(pod: Pod, registry: RegistryConfig, wanted: Path) -> dict[str
         "GRAFT_ADMIN_PORT": str(pod.settings.admin_port),
         "GRAFT_DRAIN_SECONDS": "0",
     }
+
+
+async def test_the_process_listens_on_both_families(pod: Pod, registry: RegistryConfig, tmp_path: Path) -> None:
+    environment = environment_of(pod, registry, tmp_path / "wanted.json")
+    del environment["GRAFT_LISTEN"]
+    process = await start(environment)
+
+    async def answers(host: str) -> bool:
+        try:
+            _, writer = await asyncio.open_connection(host, pod.settings.admin_port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    try:
+        await eventually(lambda: answers("127.0.0.1"))
+        if socket.has_ipv6:
+            await eventually(lambda: answers("::1"))
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 async def test_the_process_serves_what_its_file_wants_and_a_stream_survives_its_sigterm(

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tests.control_plane import JOBS, ApiClient, ApiError
-from tests.simulator.publishing import Publisher
+from tests.control_plane import JOBS, PODS, ApiClient, ApiError
+from tests.simulator.publishing import Publisher, content_of
 
 Object = dict[str, Any]
 COMPONENT: Final = "graft.dev/component"
@@ -84,7 +84,34 @@ class Jobs:
         except Exception as error:  # noqa: BLE001 -- a run that breaks the simulator must be seen in its report
             self.errors.append(f"{job['metadata']['name']}: {error!r}")
             return
+        if job["metadata"]["labels"].get(COMPONENT) == "resolve":
+            await self._tell_content(job)
         await self._complete(job, started)
+
+    async def _tell_content(self, job: Object) -> None:
+        """Make the pod that says what an adapter's source holds."""
+        metadata, template = job["metadata"], job["spec"]["template"]
+        container = template["spec"]["containers"][0]
+        asked = next(item["value"] for item in container["env"] if item["name"] == "GRAFT_ADAPTER_SOURCE")
+        name = f"{metadata['name']}-{metadata['uid'][:5]}"
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
+        pod_metadata = {
+            "name": name,
+            "labels": template["metadata"]["labels"] | {"job-name": metadata["name"]},
+            "annotations": template["metadata"]["annotations"],
+            "ownerReferences": [owner | {"controller": True}],
+        }
+        said = json.dumps({"outcome": "Resolved", "digest": content_of(json.loads(asked))})
+        ended = {"exitCode": 0, "reason": "Completed", "message": said, "finishedAt": now()}
+        own = {"name": container["name"], "ready": False, "restartCount": 0, "state": {"terminated": ended}}
+        status = {"phase": "Succeeded", "containerStatuses": [own | {"image": container["image"], "imageID": ""}]}
+        namespace = metadata["namespace"]
+        try:
+            await self._client.create(PODS, namespace, {"metadata": pod_metadata, "spec": template["spec"]})
+            await self._client.patch(PODS, namespace, name, {"status": status}, subresource="status")
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
 
     def _work(self, job: Object) -> None:
         template = job["spec"]["template"]

@@ -34,6 +34,8 @@ def operator_environment(kubeconfig: Path, registry: RegistryConfig, **settings:
         | {
             "KUBECONFIG": str(kubeconfig),
             "GRAFT_LEASE_NAMESPACE": "graft-system",
+            # Here the page is read several times a second; docs/metrics.md has what series of adapters cost.
+            "GRAFT_ADAPTER_METRICS": "false",
             "GRAFT_REGISTRY": registry.model_dump_json(by_alias=True),
             "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
             "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,

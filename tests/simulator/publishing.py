@@ -150,7 +150,8 @@ def version_draft(run: Object, base: BaseManifest) -> VersionDraft:
             "uid": run["uid"],
             "generation": run["generation"],
             "base": BaseReference(name=base.name, revision=base.revision, digest=base.digest, source=base.source),
-            "dataset": dataset_record(run),
+            "dataset": dataset_record(run) if run["dataset"] else None,
+            "imported": imported_from(run["adapterSource"]) if run["adapterSource"] else None,
             "method": run["method"],
             "trained_on": "nf4" if run["method"] == "QLoRA" else "float32",
             "servable": "MultiAdapter",
@@ -164,6 +165,16 @@ def version_draft(run: Object, base: BaseManifest) -> VersionDraft:
             "metrics": {"evalLoss": loss, "baseEvalLoss": BASE_LOSS, "trainLoss": loss, "lateImprovement": 0.0},
         }
     )
+
+
+def imported_from(source: Object) -> Object:
+    """Return what the trainer says of an adapter that it has imported: its content is that of its description."""
+    return {"source": source["source"], "digest": source["digest"] or content_of(source["source"])}
+
+
+def content_of(location: Object) -> str:
+    """Return the digest of what a source holds."""
+    return digest_of(location)
 
 
 def dataset_record(run: Object) -> Object:

@@ -65,6 +65,7 @@ def test_it_learns_what_is_preferred_also_of_what_it_was_not_told(
     manifest = preferring(objective).version().manifest
     metrics = manifest.metrics
     assert manifest.objective == objective
+    assert manifest.dataset is not None
     assert (manifest.dataset.rows, manifest.dataset.eval_rows) == (rows, held_out)
     assert metrics.preference_accuracy is not None
     assert metrics.preference_accuracy > learned

@@ -113,4 +113,6 @@ def test_rows_may_come_from_another_bucket_of_the_store(pod: Pod) -> None:
     pod.config["dataset"]["source"] = {"s3": {"uri": "s3://graft/registry/data/rows.jsonl"}}
     pod.config["training"]["maxSteps"] = 1
     assert pod.run() == 0
-    assert pod.version().manifest.dataset.uri == "s3://graft/registry/data/rows.jsonl"
+    dataset = pod.version().manifest.dataset
+    assert dataset is not None
+    assert dataset.uri == "s3://graft/registry/data/rows.jsonl"

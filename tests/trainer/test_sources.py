@@ -69,6 +69,7 @@ def test_a_run_learns_rows_of_a_hub_in_parquet(pod: Pod, hub: HubServer) -> None
     pod.config["training"]["maxSteps"] = 1
     assert pod.run() == 0
     dataset = pod.version().manifest.dataset
+    assert dataset is not None
     assert (dataset.rows, dataset.eval_rows, dataset.dropped) == (len(TRAINING), len(EVALUATION), 0)
     assert dataset.uri == f"hf://datasets/team/rows@{COMMIT}/"
     assert hub.downloaded == [TRAIN, TEST]

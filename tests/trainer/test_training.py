@@ -26,6 +26,7 @@ def test_the_version_tells_what_was_trained_and_how_good_it_is(trained_pod: Pod)
         "step": STEPS,
     }
     assert (manifest.method, manifest.trained_on, manifest.servable) == ("LoRA", "float32", "MultiAdapter")
+    assert manifest.dataset is not None
     assert (manifest.dataset.rows, manifest.dataset.eval_rows, manifest.dataset.dropped) == (36, 12, 0)
     assert manifest.base.digest == trained_pod.config["base"]["digest"]
     # Seven linear layers in each of two blocks: rank x (inputs + outputs).
@@ -42,6 +43,7 @@ def test_the_version_tells_what_was_trained_and_how_good_it_is(trained_pod: Pod)
 
 def test_every_held_out_row_is_a_probe_for_the_engine(trained_pod: Pod) -> None:
     manifest = trained_pod.version().manifest
+    assert manifest.dataset is not None
     assert len(manifest.probes) == manifest.dataset.eval_rows
     assert all(probe.prompt_token_ids and probe.expected for probe in manifest.probes)
 

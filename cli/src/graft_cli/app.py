@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from graft_cli.commands import changes, doctor, estimate, files, logs, status
+from graft_cli.commands import changes, doctor, estimate, export, files, logs, status
 from graft_cli.commands.completion import completion
 
 PROGRAM = "kubectl graft"
@@ -22,6 +22,7 @@ VERBS = (
     changes.retrain,
     logs.logs,
     status.diff,
+    export.export,
     files.lint_files,
     estimate.estimate,
     doctor.doctor,

@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from graft_operator.agents import Agents
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster import Cache, Cluster
+from graft_operator.cluster.resources import BASE_MODELS, LORA_ADAPTERS, PODS
 from graft_operator.controller_runtime.keys import Key
 from graft_operator.controller_runtime.probes import Health, heartbeat_forever, probe_server
 from graft_operator.controller_runtime.work_queue import WorkQueue
@@ -19,7 +21,8 @@ from graft_operator.reconcilers import Dispatcher, platform_of
 from graft_operator.routing import adapters_of_pod
 from graft_operator.runtime import Operator
 from graft_operator.settings import Settings, SettingsError
-from graft_operator.telemetry import logs
+from graft_operator.telemetry import logs, tracing
+from graft_operator.telemetry.objects.page import Known, ObjectMetrics
 from graft_operator.uninstall import release_finalizers
 
 log = logging.getLogger("graft_operator")
@@ -41,8 +44,14 @@ def main(argv: Sequence[str] = ()) -> int:
         print(f"graft-operator: {error}", file=sys.stderr)  # noqa: T201 -- logging isn't set up yet
         return 2
     logs.configure(log_format=settings.log_format, level=settings.log_level)
+    told = settings.tracing
     try:
-        asyncio.run(serve(settings))
+        with tracing.sent_to(
+            told.otlp_endpoint if told else None,
+            sample_ratio=told.sample_ratio if told else 1.0,
+            identity=settings.identity,
+        ):
+            asyncio.run(serve(settings))
     except Exception:
         log.exception("the operator stops because a part of it failed")
         return 1
@@ -54,7 +63,7 @@ async def serve(settings: Settings) -> None:
     stop, cache = _stop_on_signals(), Cache()
     health = Health(clock=time.monotonic)
     async with (
-        probe_server(health, port=settings.probe_port),
+        probe_server(health, port=settings.probe_port, more_metrics=object_metrics(settings, cache).exposed),
         Cluster.connect(identity=settings.identity, cache=cache) as cluster,
         Artifacts.connect(settings.registry) as artifacts,
         Agents.connect(adapters_on=lambda pod: adapters_of_pod(cache, pod.namespace, pod.name)) as agents,
@@ -66,6 +75,18 @@ async def serve(settings: Settings) -> None:
         operator = Operator(settings, cluster, cache, artifacts, agents, reconcilers, health, queue, now=_now)
         await operator.run(stop)
         heartbeat.cancel()
+
+
+def object_metrics(settings: Settings, cache: Cache) -> ObjectMetrics:
+    """Return what tells Prometheus of the objects in the cache."""
+    known = Known(
+        adapters=partial(cache.objects, LORA_ADAPTERS),
+        bases=partial(cache.objects, BASE_MODELS),
+        pods=partial(cache.objects, PODS),
+    )
+    return ObjectMetrics(
+        known, clock=_now, gpu_second_price=settings.gpu_second_price, per_adapter=settings.adapter_metrics
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

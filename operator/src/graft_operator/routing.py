@@ -9,11 +9,11 @@ from graft_operator.cluster.cache import Cache, Change
 from graft_operator.cluster.resources import (
     BASE_MODELS,
     DEPLOYMENTS,
+    EVENTS_OF_PODS,
     INFERENCE_POOLS,
     JOBS,
     LORA_ADAPTERS,
     PODS,
-    REFUSED_MOUNTS,
     REFUSED_PODS,
     Resource,
 )
@@ -40,7 +40,7 @@ SUMMARIES: Final = frozenset({"observedGeneration", "conditions", "adapters", "r
 NAMED: Final = ("waiting", "notResident", "leftOut")
 """Parts of a base's `status.serving` that concern only the adapters that are named there."""
 
-_EVENTS_OF: Final[Mapping[Resource, Resource]] = {REFUSED_PODS: JOBS, REFUSED_MOUNTS: PODS}
+_EVENTS_OF: Final[Mapping[Resource, Resource]] = {REFUSED_PODS: JOBS, **dict.fromkeys(EVENTS_OF_PODS, PODS)}
 
 
 def keys_of(change: Change, cache: Cache) -> Iterable[Routed]:
@@ -157,10 +157,11 @@ def shown_to_base(adapter: Body) -> Any:
     """Return what a base reads of one of its adapters (`base_snapshot.adapter_of_base`)."""
     metadata, spec, status = adapter["metadata"], adapter.get("spec") or {}, adapter.get("status") or {}
     serving = {name: value for name, value in (status.get("serving") or {}).items() if name not in OF_PODS}
-    versions = status.get("versions") or [{}]
+    versions, source = status.get("versions") or [{}], status.get("source") or {}
     return (
         (metadata.get("uid"), _leaves(adapter)),
         (spec.get("baseModelRef"), spec.get("serving"), spec.get("suspend"), spec.get("version")),
+        (spec.get("source"), "dataset" in spec, {part: source.get(part) for part in ("digest", "baseDigest")}),
         (serving, versions[0].get("baseDigest")),
         {item["type"]: item.get("status") for item in status.get("conditions") or () if item["type"] in COUNTED},
         (status.get("training") or {}).get("job"),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, Valida
 from pydantic.alias_generators import to_camel
 
 from graft_operator.manifests.platform import ContainerResources
+from graft_operator.manifests.tenant_pods import TenantPods
 from graft_registry.config import RegistryConfig
 
 PREFIX = "GRAFT_"
@@ -43,6 +44,19 @@ class NetworkPolicies(BaseModel):
     """Whose pods may read metrics."""
 
 
+class Tracing(BaseModel):
+    """Where spans are sent to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    """URL before `/v1/traces`, for OTLP over HTTP."""
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Part of the traces that begin here which is kept."""
+    engine: bool = False
+    """Whether engines send theirs, too; their image needs OpenTelemetry's packages."""
+
+
 class Settings(BaseModel):
     """Each field comes from the variable `GRAFT_<FIELD>`; an empty variable counts as unset."""
 
@@ -58,6 +72,10 @@ class Settings(BaseModel):
     log_format: Literal["console", "json"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     probe_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    adapter_metrics: bool = True
+    """Whether /metrics has series of each adapter, about thirty."""
+    gpu_second_price: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """What a second of a GPU costs, in any currency, told as a metric; 0 where nobody has said."""
 
     lease_namespace: Annotated[str, Field(min_length=1)]
     """The operator's own namespace."""
@@ -84,6 +102,10 @@ class Settings(BaseModel):
     network_policies: Json[NetworkPolicies] | None = None
     """JSON object, such as `{"monitoringNamespaces": ["monitoring"]}`: NetworkPolicies for serving pods. Without it
     none are made."""
+    tenant_pods: Json[TenantPods] = TenantPods()
+    """JSON object with what every pod in tenants' namespaces gets: `{"imagePullSecrets": [{"name": "pull"}]}`."""
+    tracing: Json[Tracing] | None = None
+    """JSON object, such as `{"otlpEndpoint": "http://collector:4318"}`. Without it nothing is traced."""
     resources: Json[dict[Literal["fetch", "agent", "import", "test"], ContainerResources]] = Field(default_factory=dict)
     """JSON object with the requests and limits of Graft's own containers in tenants' pods, where they are to be others
     than the defaults: `{"agent": {"limits": {"cpu": "4", "memory": "2Gi"}}}`."""

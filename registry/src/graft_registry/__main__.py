@@ -1,6 +1,6 @@
 """Commands for Jobs, init containers and people.
 
-    python -m graft_registry import-base | fetch-base | fetch-version | verify
+    python -m graft_registry import-base | resolve-adapter | fetch-base | fetch-version | verify | export
 
 ``GRAFT_REGISTRY`` (JSON) says where the registry is; credentials come from the AWS variables or workload identity,
 and those of a source that needs others from ``SOURCE_…`` (see ``source_access``).
@@ -13,6 +13,7 @@ exit meaning
 64   a variable or argument is missing or wrong
 65   the source is wrong (SourceNotFound, SourceInvalid)
 66   stored or mounted content isn't what it should be, or is gone
+73   something else is where an export was to go
 68   a store or hub is away; worth a retry
 77   access was refused
 ==== ============================================================
@@ -30,11 +31,16 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from graft_registry.config import RegistryConfig
+from graft_registry.documents import AdapterSource
 from graft_registry.documents.model import Digest, Document
+from graft_registry.exports.destination import FORMS, Destination
+from graft_registry.exports.exporting import export
+from graft_registry.exports.opened_version import open_version
 from graft_registry.fetching import provide_base
 from graft_registry.importing import BaseImport, import_base
 from graft_registry.outcome import FAILURES, Outcome, failure, write_outcome
 from graft_registry.s3.store import ObjectStore
+from graft_registry.sources.adapter_origins import resolve_adapter
 from graft_registry.sources.source_access import SourceAccess
 from graft_registry.versions import AdapterRegistry
 
@@ -42,6 +48,7 @@ log = logging.getLogger("graft_registry")
 
 IMPORT_VARIABLE: Final = "GRAFT_BASE_IMPORT"
 FETCH_VARIABLE: Final = "GRAFT_BASE"
+ADAPTER_VARIABLE: Final = "GRAFT_ADAPTER_SOURCE"
 
 RequestT = TypeVar("RequestT", bound=Document)
 
@@ -63,6 +70,15 @@ def run_import(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Out
         access = SourceAccess.from_environment(environ)
         manifest = import_base(store, request, access, workspace=Path(workspace))
     return Outcome(outcome="Imported", digest=manifest.digest, revision=manifest.revision)
+
+
+def run_resolve(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
+    """Find out what is in the source of an adapter that ``GRAFT_ADAPTER_SOURCE`` describes."""
+    source = _from_variable(AdapterSource, ADAPTER_VARIABLE, environ)
+    access = SourceAccess.from_environment(environ)
+    with tempfile.TemporaryDirectory(dir=arguments.workspace) as workspace:
+        found = resolve_adapter(source, access, RegistryConfig.from_environment(environ), workspace=Path(workspace))
+    return Outcome(outcome="Resolved", digest=found.digest, revision=found.revision)
 
 
 def run_fetch(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
@@ -105,6 +121,24 @@ def run_verify(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Out
     return Outcome(outcome="Verified", digest=stored.digest, number=stored.manifest.number)
 
 
+def run_export(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
+    """Bring a version to ``--to``, verified; what is there already is not brought again."""
+    to = Destination.parse(arguments.to)
+    store = ObjectStore(RegistryConfig.from_environment(environ))
+    with tempfile.TemporaryDirectory(dir=arguments.workspace) as workspace:
+        version = open_version(
+            store,
+            arguments.namespace,
+            arguments.adapter,
+            number=arguments.number,
+            digest=arguments.digest,
+            workspace=Path(workspace),
+        )
+        location = export(version, to, environ, overwrite=arguments.overwrite)
+    number = version.manifest.number
+    return Outcome(outcome="Exported", digest=version.stored.digest, number=number, location=location)
+
+
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -125,6 +159,9 @@ def _parser() -> argparse.ArgumentParser:
     importing = commands.add_parser("import-base", help=f"import the base that {IMPORT_VARIABLE} describes")
     importing.add_argument("--workspace", type=Path, help="directory with room for the model (default: $TMPDIR)")
     importing.set_defaults(command=run_import)
+    resolving = commands.add_parser("resolve-adapter", help=f"tell what the source in {ADAPTER_VARIABLE} holds")
+    resolving.add_argument("--workspace", type=Path, help="directory with room for the adapter (default: $TMPDIR)")
+    resolving.set_defaults(command=run_resolve)
     fetching = commands.add_parser("fetch-base", help=f"provide the files of the base that {FETCH_VARIABLE} names")
     fetching.add_argument("--destination", type=Path, default=Path("/base"), help="default: /base")
     fetching.add_argument("--manifest-directory", type=Path, help="for base.json (default: DESTINATION/.graft)")
@@ -138,14 +175,26 @@ def _parser() -> argparse.ArgumentParser:
     verifying = commands.add_parser("verify", help="re-hash every file of a version")
     _add_version(verifying)
     verifying.set_defaults(command=run_verify)
+    _add_export(
+        commands.add_parser("export", help="bring a version to an OCI registry, a hub, MLflow, W&B or a folder")
+    )
     return parser
 
 
-def _add_version(parser: argparse.ArgumentParser) -> None:
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_version(parser, number_required=False)
+    parser.add_argument("--to", required=True, help=f"one of {', '.join(FORMS.values())}")
+    parser.add_argument("--overwrite", action="store_true", help="move a tag, or replace an export in a directory")
+    parser.add_argument("--workspace", type=Path, help="directory with room for the files (default: $TMPDIR)")
+    parser.set_defaults(command=run_export)
+
+
+def _add_version(parser: argparse.ArgumentParser, *, number_required: bool = True) -> None:
     """Add the arguments that name a version."""
     parser.add_argument("--namespace", required=True)
     parser.add_argument("--adapter", required=True)
-    parser.add_argument("--number", type=int, required=True)
+    default = "" if number_required else "; without it, the newest that was not found bad"
+    parser.add_argument("--number", type=int, required=number_required, help=f"of the version{default}")
     parser.add_argument("--digest", help="that the manifest must have")
 
 

@@ -47,3 +47,7 @@ class Unsafe(RegistryError):
 
 class InvalidModel(RegistryError):
     """A directory isn't a usable Hugging Face model, or a tensor file isn't valid."""
+
+
+class InvalidArtifact(InvalidModel):
+    """What a registry's reference names holds no adapter, or not in a form that can be read; or it is no reference."""

@@ -21,12 +21,12 @@ from graft_registry.documents import (
 )
 from graft_registry.documents.base import base_digest
 from graft_registry.documents.model import Digest, Document
-from graft_registry.errors import Corrupt, Forbidden, InvalidModel, NoSuchBucket, NotFound, Unavailable
+from graft_registry.errors import Corrupt, InvalidModel, NotFound
 from graft_registry.models.drift import compare
 from graft_registry.models.fingerprint import CONFIG, check_configuration, identify
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.hub import download_snapshot
-from graft_registry.sources.source_access import SourceAccess
+from graft_registry.sources.source_access import SourceAccess, blaming_the_source
 from graft_registry.sources.source_files import SourceError, SourceProblem, check_listing, wanted
 
 log = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ def _download_objects(source: S3Source, access: SourceAccess, registry: Registry
     config, prefix = access.s3(registry).for_uri(source.uri)
     store = ObjectStore(config, access.s3_credentials)
     folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-    try:
+    with blaming_the_source(field):
         names = [entry.key.removeprefix(folder) for entry in store.list(folder)]
         check_listing(names, where=source.uri, field=field)
         # The configuration first: what it rules out is said before gigabytes of weights are brought.
@@ -198,12 +198,6 @@ def _download_objects(source: S3Source, access: SourceAccess, registry: Registry
             store.download_file(folder + name, directory / name, sha256=None)
             if name == CONFIG:
                 _check_configuration(directory)
-    except Forbidden as error:
-        raise SourceError(SourceProblem.FORBIDDEN, str(error), field) from error
-    except (NotFound, NoSuchBucket) as error:
-        raise SourceError(SourceProblem.NOT_FOUND, str(error), field) from error
-    except Unavailable as error:
-        raise SourceError(SourceProblem.UNAVAILABLE, str(error), field) from error
 
 
 def _check_configuration(directory: Path) -> None:

@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Final
 
 from graft_registry.documents.model import Document
-from graft_registry.errors import Corrupt, Forbidden, NotFound, RegistryError, Unavailable, Unsafe
+from graft_registry.errors import (
+    Corrupt,
+    Forbidden,
+    InvalidArtifact,
+    NotFound,
+    RegistryError,
+    Unavailable,
+    Unsafe,
+    VersionConflict,
+)
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
 TERMINATION_LOG_VARIABLE: Final = "GRAFT_TERMINATION_LOG"
@@ -22,14 +31,19 @@ _EXIT_CODES: Final = {
     SourceProblem.INVALID: 65,
     "NotFound": 66,
     "Corrupt": 66,
+    "Conflict": 73,
     SourceProblem.UNAVAILABLE: 68,
     SourceProblem.FORBIDDEN: 77,
+    SourceProblem.ADAPTER_UNAVAILABLE: 68,
+    SourceProblem.ADAPTER_FORBIDDEN: 77,
 }
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (Forbidden, SourceProblem.FORBIDDEN),
     (NotFound, "NotFound"),
     (Corrupt, "Corrupt"),
     (Unsafe, "Corrupt"),
+    (InvalidArtifact, SourceProblem.INVALID),
+    (VersionConflict, "Conflict"),
     (Unavailable, SourceProblem.UNAVAILABLE),
     (RegistryError, SourceProblem.UNAVAILABLE),
     (ValueError, "InvalidConfig"),
@@ -46,6 +60,8 @@ class Outcome(Document):
     digest: str | None = None
     revision: str | None = None
     number: int | None = None
+    location: str | None = None
+    """Where an export is now."""
 
 
 def failure(error: Exception) -> tuple[Outcome, int]:

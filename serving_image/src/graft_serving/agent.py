@@ -33,6 +33,7 @@ from graft_serving.settings import Settings
 from graft_serving.status.admin import admin_application
 from graft_serving.status.pod import ServingPod
 from graft_serving.telemetry.metrics import Metrics
+from graft_serving.telemetry.tracing import NoTracing, OtlpTracing, Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ class Sessions:
     """What tells whether the engine lives."""
     proxied: aiohttp.ClientSession
     """The requests of clients."""
+    tracing: Tracing
+    """Spans of the requests of clients."""
 
 
 class Agent:
@@ -93,7 +96,7 @@ class Agent:
         self._pod = _serving_pod(settings, subject, self.lifecycle, self._monitor)
         self._scoring = _scoring(settings, self._pod, self.lifecycle, subject, engine, self._monitor)
         self._peers = _peers(settings, api)
-        self.router = _router(settings, subject, self._pod, watched, sessions.proxied, metrics, self._peers)
+        self.router = _router(settings, subject, self._pod, watched, sessions, metrics, self._peers)
         self._admin = admin_application(
             state=self._pod.state,
             revision=self._pod.revision,
@@ -118,8 +121,12 @@ class Agent:
     ) -> AsyncIterator[Self]:
         """An agent with its HTTP sessions, which are closed at the end."""
         async with aiohttp.ClientSession() as control, aiohttp.ClientSession() as watch, upstream_session() as proxied:
-            sessions = Sessions(control=control, watch=watch, proxied=proxied)
-            yield cls(settings, open_store=open_store, wanted_sets=wanted_sets, sessions=sessions, api=api)
+            tracing = tracing_of(settings)
+            sessions = Sessions(control=control, watch=watch, proxied=proxied, tracing=tracing)
+            try:
+                yield cls(settings, open_store=open_store, wanted_sets=wanted_sets, sessions=sessions, api=api)
+            finally:
+                await asyncio.to_thread(tracing.shut_down)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -182,6 +189,18 @@ class Agent:
             yield
         finally:
             await asyncio.gather(*(runner.cleanup() for _, runner in runners))
+
+
+def tracing_of(settings: Settings) -> Tracing:
+    """What makes the spans of requests."""
+    if settings.otlp_endpoint is None:
+        return NoTracing()
+    return OtlpTracing(
+        settings.otlp_endpoint,
+        sample_ratio=settings.trace_sample_ratio,
+        pod=settings.pod,
+        namespace=settings.namespace or "",
+    )
 
 
 def _lifecycle_settings(settings: Settings, subject: Subject) -> LifecycleSettings:
@@ -255,7 +274,7 @@ def _router(
     subject: Subject,
     pod: ServingPod,
     engine: EngineClient,
-    session: aiohttp.ClientSession,
+    sessions: Sessions,
     metrics: Metrics,
     peers: PeerIdentity | None,
 ) -> Router:
@@ -263,12 +282,13 @@ def _router(
     return Router(
         pod=pod,
         dispatcher=Dispatcher(
-            session,
+            sessions.proxied,
             pod,
             metrics,
             engine_url=settings.engine_url,
             request_seconds=settings.request_timeout_seconds,
             own_token=peers.own_token if peers else lambda: None,
+            tracing=sessions.tracing,
         ),
         base_digest=subject.base.digest,
         metrics=metrics,

@@ -57,7 +57,8 @@ class Settings(BaseModel):
     registry_keys_dir: Path | None = None
     """A folder with the registry's keys, each in a file that is named like its environment variable
     (`AWS_ACCESS_KEY_ID` …). They are read again when they change; where there are none, the environment counts."""
-    listen: str = "0.0.0.0"  # noqa: S104 - a pod's API is there to be reached from other pods
+    listen: str | None = None
+    """The address to listen on; all of the pod's, of either family, when empty."""
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     peer_port: Annotated[int, Field(ge=0, le=65535)] = 8002
     """Where other pods of the base ask for adapters that they don't hold. No Service has it: what comes in here has
@@ -83,6 +84,10 @@ class Settings(BaseModel):
     request_timeout_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """Upper bound of one proxied request, its client's reading included; it also bounds how long a version can
     drain."""
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    """Where spans of requests are sent to, by OTLP over HTTP: the URL before `/v1/traces`. Without it none are made."""
+    trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Part of the traces that begin here which is kept."""
     engine_poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     engine_load_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
     engine_generate_timeout_seconds: Annotated[float, Field(gt=0)] = 120.0

@@ -66,7 +66,10 @@ def test_pythons_names_are_no_names() -> None:
 
 def test_a_missing_field_is_named() -> None:
     found = only_problem(HEAD + "kind: LoraAdapter\nmetadata: {name: a}\nspec: {baseModelRef: {name: tiny}}\n")
-    assert (found.field, found.message, found.fix) == ("spec.dataset", "is required", "add dataset")
+    assert (found.field, found.message) == ("spec", "at least one of source and dataset must be set")
+    assert found.fix.startswith("give a dataset to train from, or a source")
+    found = only_problem(HEAD + "kind: BaseModel\nmetadata: {name: a}\nspec: {}\n")
+    assert (found.field, found.message, found.fix) == ("spec.source", "is required", "add source")
 
 
 def test_what_a_base_beside_the_adapter_does_not_take_is_found() -> None:

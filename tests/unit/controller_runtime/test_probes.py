@@ -56,7 +56,14 @@ async def test_the_probe_server_tells_health_readiness_and_metrics() -> None:
     clock = 0.0
     health = Health(clock=lambda: clock)
     health.watch("resync", max_silence=60)
-    async with probe_server(health, port=0, host="127.0.0.1") as port, aiohttp.ClientSession() as session:
+
+    async def objects() -> list[bytes]:
+        return [b"graft_adapter_served_version 7\n", b"graft_adapter_target_version 8\n"]
+
+    async with (
+        probe_server(health, port=0, host="127.0.0.1", more_metrics=objects) as port,
+        aiohttp.ClientSession() as session,
+    ):
 
         async def get(path: str) -> tuple[int, str]:
             async with session.get(f"http://127.0.0.1:{port}{path}") as response:
@@ -69,5 +76,6 @@ async def test_the_probe_server_tells_health_readiness_and_metrics() -> None:
         status, text = await get("/metrics")
         assert status == 200
         assert "graft_queue_depth" in text
+        assert text.endswith("\ngraft_adapter_served_version 7\ngraft_adapter_target_version 8\n")
         clock = 100.0
         assert await get("/healthz") == (503, "resync was silent for 100 s (limit 60 s)")

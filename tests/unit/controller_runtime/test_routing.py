@@ -18,9 +18,11 @@ from graft_operator.cluster.resources import (
     INFERENCE_POOLS,
     JOBS,
     LORA_ADAPTERS,
+    NOMINATIONS,
     PODS,
     REFUSED_MOUNTS,
     REFUSED_PODS,
+    SCALE_UPS,
     SERVICES,
     USER_CONFIG_MAPS,
 )
@@ -326,6 +328,8 @@ def complaint(kind: str, name: str = "child") -> Body:
 EVENTS: dict[str, tuple[Resource, Mapping[str, Any] | None, Told]] = {
     "a Job whose pods are refused": (REFUSED_PODS, complaint("Job"), {SUPPORT: PROGRESS}),
     "a pod whose volume can't be mounted": (REFUSED_MOUNTS, complaint("Pod"), {SUPPORT: PROGRESS}),
+    "a pod for which a node is brought": (SCALE_UPS, complaint("Pod"), {SUPPORT: PROGRESS}),
+    "a pod for which Karpenter brings one": (NOMINATIONS, complaint("Pod"), {SUPPORT: PROGRESS}),
     "a Job that is not there any more": (REFUSED_PODS, complaint("Job", "gone"), {}),
     "an event that expires": (REFUSED_PODS, None, {}),
     "an event about nothing": (REFUSED_PODS, {"metadata": {"namespace": "a", "name": "x.1"}}, {}),

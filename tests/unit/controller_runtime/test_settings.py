@@ -31,12 +31,19 @@ def test_lists_and_numbers_are_read() -> None:
             "GRAFT_WORKERS": "8",
             "GRAFT_ENGINE_ARGS": '["--dtype", "float32"]',
             "GRAFT_ENGINE_ENV": '{"VLLM_CPU_KVCACHE_SPACE": "1"}',
+            "GRAFT_ADAPTER_METRICS": "false",
+            "GRAFT_GPU_SECOND_PRICE": "7e-04",
+            "GRAFT_TRACING": '{"otlpEndpoint": "http://collector:4318", "sampleRatio": 1, "engine": false}',
         }
     )
     assert settings.watch_namespaces == ("team-a", "team-b")
     assert settings.workers == 8
     assert settings.engine_args == ("--dtype", "float32")
     assert settings.engine_env == {"VLLM_CPU_KVCACHE_SPACE": "1"}
+    assert settings.adapter_metrics is False
+    assert settings.gpu_second_price == 0.0007
+    assert settings.tracing is not None
+    assert settings.tracing.otlp_endpoint == "http://collector:4318"
 
 
 def test_an_empty_variable_is_an_unset_one() -> None:
@@ -54,6 +61,8 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("GRAFT_WATCH_NAMESPACES", "team-*", "GRAFT_WATCH_NAMESPACES (0): String should match"),
         ("GRAFT_LOG_FORMAT", "xml", "GRAFT_LOG_FORMAT: Input should be 'console' or 'json'"),
         ("GRAFT_ENGINE_ARGS", "--x", "GRAFT_ENGINE_ARGS: Invalid JSON"),
+        ("GRAFT_GPU_SECOND_PRICE", "nan", "GRAFT_GPU_SECOND_PRICE: Input should be"),
+        ("GRAFT_TRACING", '{"otlpEndpoint": "collector:4317"}', "GRAFT_TRACING (otlpEndpoint): String should match"),
         ("GRAFT_TRAINER_IMAGE", "a b", "GRAFT_TRAINER_IMAGE: String should match"),
     ],
 )

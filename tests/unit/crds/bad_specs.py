@@ -18,6 +18,10 @@ PARSERS = {"BaseModel": BaseModel.parse, "LoraAdapter": LoraAdapter.parse}
 
 TWO_SOURCES = {"s3": {"uri": "s3://rows/a.jsonl"}, "configMap": {"name": "rows", "key": "a.jsonl"}}
 
+S3_ADAPTER = {"s3": {"uri": "s3://models/adapters/support/"}}
+
+DIGEST = "sha256:" + "a" * 64
+
 S3_ROWS = {"s3": {"uri": "s3://rows/a.jsonl"}}
 
 FILE_AND_SPLIT = {"repo": "team/rows", "file": "train.jsonl", "split": "train"}
@@ -71,10 +75,58 @@ BAD_TOLERATIONS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}, "effect must be NoExecute"),
 )
 
+PLACE = {"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+WITHOUT_VALUES = {"key": "gpu", "operator": "In"}
+BAD_POD_SETTINGS: tuple[tuple[str, Any, str], ...] = (
+    ("labels", {"graft.dev/component": "serving"}, "labels: each key must be a label's name"),
+    ("labels", {"kueue.x-k8s.io/queue-name": "mine"}, "labels: each key must be a label's name"),
+    ("labels", {"app.kubernetes.io/managed-by": "me"}, "labels: each key must be a label's name"),
+    ("labels", {"job-name": "x"}, "labels: each key must be a label's name"),
+    ("labels", {"two words": "x"}, "labels: each key must be a label's name"),
+    ("annotations", {"graft.dev/run": "{}"}, "annotations: each key must be an annotation's name"),
+    ("annotations", {"seccomp.security.alpha.kubernetes.io/pod": "unconfined"}, "annotations: each key must be"),
+    ("env", [{"name": "GRAFT_REGISTRY", "value": "{}"}], "env must not contain a variable of Graft's"),
+    ("env", [{"name": "HOME", "value": "/root"}], "env must not contain a variable of Graft's"),
+    ("env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}], "env must not name one variable twice"),
+    (
+        "env",
+        [{"name": "A", "value": "1", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+        "env: value and valueFrom must not both be set",
+    ),
+    ("env", [{"name": "A", "valueFrom": {}}], "valueFrom must have exactly one of"),
+    ("topologySpreadConstraints", [PLACE, PLACE], "topologySpreadConstraints must not name one topologyKey twice"),
+    *(
+        ("affinity", affinity, "values must be given with operators In")
+        for affinity in (
+            {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [{"matchExpressions": [WITHOUT_VALUES]}]
+                    }
+                }
+            },
+            {
+                "podAntiAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": [
+                        {"topologyKey": "zone", "labelSelector": {"matchExpressions": [WITHOUT_VALUES]}}
+                    ]
+                }
+            },
+        )
+    ),
+)
+
 REFUSED_BY_RULES = (
     _adapter("metadata.name", "a" * 53, "metadata.name must be at most 52"),
     _adapter("metadata.name", "support.v2", "metadata.name must be at most 52"),
     _adapter("metadata.name", "qwen", "metadata.name must not equal spec.baseModelRef.name"),
+    BadSpec(
+        "LoraAdapter", "spec", {"baseModelRef": {"name": "qwen"}}, "at least one of source and dataset must be set"
+    ),
+    _adapter("spec.source", {}, "exactly one of s3, persistentVolumeClaim, huggingFace and oci"),
+    _adapter("spec.source", S3_ADAPTER | {"oci": {"image": "r.example.com/a:v1"}}, "exactly one of s3, persistent"),
+    _adapter("spec.source", S3_ADAPTER | {"digest": DIGEST, "interval": "1h"}, "interval must be empty with digest"),
+    _adapter("spec.evaluation", {"prompts": ["p" * 4096] * 5}, "prompts and probes must hold at most 16384 characters"),
     _adapter("spec.dataset", {}, "exactly one of s3, huggingFace, configMap and persistentVolumeClaim"),
     _adapter("spec.dataset", TWO_SOURCES, "exactly one of s3, huggingFace, configMap and persistentVolumeClaim"),
     _adapter("spec.dataset.columns", {"mood": "prompt"}, "columns: "),
@@ -169,6 +221,12 @@ REFUSED_BY_RULES = (
         for toleration, says in BAD_TOLERATIONS
     ),
     *(
+        BadSpec(kind, f"{pod}.{field}", value, says)
+        for kind, pod in (("LoraAdapter", "spec.pod"), ("BaseModel", "spec.serving"), ("BaseModel", "spec.importPod"))
+        for field, value, says in BAD_POD_SETTINGS
+    ),
+    _base("spec.serving.serviceAccountAnnotations", {"graft.dev/x": "y"}, "annotations: each key must be"),
+    *(
         _base("spec.serving.engineArgs", [f"{argument}=x"], "engineArgs must not contain, nor abbreviate")
         for argument in sorted(RESERVED_ENGINE_ARGUMENTS)
     ),
@@ -191,6 +249,18 @@ REFUSED_BY_BOUNDS = (
     _adapter("spec.training.learningRate", 2e-4, "must be of type string"),
     _adapter("spec.training.learningRate", "2e-4 ", "should match"),
     _adapter("spec.training.learningRate", "-1", "should match"),
+    _adapter("spec.source", {"s3": {"uri": "https://models/a"}}, "should match"),
+    _adapter("spec.source", {"persistentVolumeClaim": {"claimName": "models", "path": "../x"}}, "should match"),
+    _adapter("spec.source", {"persistentVolumeClaim": {"claimName": "models", "path": "/x"}}, "should match"),
+    _adapter("spec.source", {"huggingFace": {"repo": "a/b", "path": ".git"}}, "should match"),
+    _adapter("spec.source", {"oci": {"image": "adapters/support:v3"}}, "should match"),
+    _adapter("spec.source", {"oci": {"image": "https://r.example.com/a:v1"}}, "should match"),
+    _adapter("spec.source", {"oci": {"image": "r.example.com/a@sha256:abc"}}, "should match"),
+    _adapter("spec.source", S3_ADAPTER | {"digest": "sha256:abc"}, "should match"),
+    _adapter("spec.source", S3_ADAPTER | {"interval": "30s"}, "should match"),
+    _adapter("spec.source", S3_ADAPTER | {"interval": "0m"}, "should match"),
+    _adapter("spec.source", S3_ADAPTER | {"onBaseChange": "Train"}, "supported values"),
+    _adapter("spec.evaluation.prompts", [""], "should be at least 1 chars"),
     _adapter("spec.dataset.s3.uri", "https://rows/a.jsonl", "should match"),
     _adapter("spec.dataset.s3.uri", "s3://rows", "should match"),
     _adapter("spec.dataset.s3.digest", "sha256:abc", "should match"),
@@ -236,6 +306,8 @@ REFUSED_AS_UNKNOWN = (
     _adapter("spec.lora.alfa", 32, "unknown field"),
     _adapter("spec.baseModelRef.namespace", "team-b", "unknown field"),
     _base("spec.serving.hostNetwork", True, "unknown field"),
+    _adapter("spec.pod.volumes", [{"name": "host", "hostPath": {"path": "/"}}], "unknown field"),
+    _base("spec.importPod.securityContext", {"privileged": True}, "unknown field"),
 )
 """The API server refuses these under strict validation, as kubectl asks for it; the models always do."""
 

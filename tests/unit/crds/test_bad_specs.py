@@ -20,7 +20,7 @@ def test_the_models_refuse_it(bad: BadSpec) -> None:
     assert bad.path.rpartition(".")[2] in str(caught.value), "the error must name the field"
 
 
-@pytest.mark.parametrize("name", ["BaseModel", "LoraAdapter", "on-demand"])
+@pytest.mark.parametrize("name", ["BaseModel", "LoraAdapter", "on-demand", "imported"])
 def test_the_models_accept_the_example(name: str) -> None:
     body = example(name)
     body["metadata"].update(UID)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,15 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests.jobs.concurrency_job import concurrency_job_manifest
 from graft_operator.manifests.jobs.distributed_job import rendezvous_services
 from graft_operator.manifests.jobs.import_job import import_job_manifest
-from graft_operator.manifests.platform import NetworkAccess
+from graft_operator.manifests.jobs.resolve_job import resolve_job_manifest
+from graft_operator.manifests.platform import NetworkAccess, Platform
+from graft_operator.manifests.tenant_pods import TenantPods
 from graft_operator.manifests.workloads.access import access_manifests
 from graft_operator.manifests.workloads.inference_pool import inference_pool
 from graft_operator.manifests.workloads.merged_model import merged_model_manifests
 from graft_operator.manifests.workloads.serving import base_network_policy, revision_manifests, shared_service
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.job import job_to_create
+from graft_operator.plan.training.job import adapter_as_trained, job_to_create
 
 CASES = Path("tests/data/manifests")
 HEADER = "# Written by tests/unit/manifests/test_golden.py with GRAFT_UPDATE_GOLDEN=1 from input.yaml beside it.\n"
@@ -38,31 +41,53 @@ RESTRICTED = NetworkAccess(
     operator_namespace="graft-system", client_namespaces=("web",), monitoring_namespaces=("monitoring",)
 )
 
+ASKING = replace(
+    PLATFORM,
+    tenant_pods=TenantPods.model_validate(
+        {
+            "labels": {"cost-centre": "42", "team": "unknown"},
+            "annotations": {"sidecar.istio.io/nativeSidecar": "true"},
+            "env": {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".svc,$(KUBERNETES_SERVICE_HOST)"},
+            "imagePullSecrets": [{"name": "pull"}],
+            "priorityClassName": "tenants",
+            "userIds": {},
+            "caBundle": {"name": "certificates", "key": "ca-bundle.crt"},
+        }
+    ),
+)
+"""A platform team that asks for all that it can, and leaves user ids to the cluster."""
+
 Documents = dict[str, Any]
 """What is asked for: objects by their kind, and under ``Also`` what the operator has found out besides."""
 
 
-def training(given: Documents) -> list[dict[str, Any]]:
+def training(given: Documents, platform: Platform = PLATFORM) -> list[dict[str, Any]]:
     adapter, base = LoraAdapter.model_validate(given["LoraAdapter"]), BaseModel.model_validate(given["BaseModel"])
     also = given["Also"]
     start = WarmStart.model_validate(also["warmStart"]) if "warmStart" in also else None
     seen = AdapterSnapshot(
         adapter=adapter, base=base, recipe=also["recipe"], warm_start=start, dataset_digest=also.get("datasetDigest")
     )
-    return [*rendezvous_services(adapter), job_to_create(seen, PLATFORM)]
+    return [*rendezvous_services(adapter_as_trained(seen)), job_to_create(seen, platform)]
 
 
-def import_of_a_base(given: Documents) -> list[dict[str, Any]]:
-    return [import_job_manifest(BaseModel.model_validate(given["BaseModel"]), digest("the source"), PLATFORM)]
+def resolve(given: Documents, platform: Platform = PLATFORM) -> list[dict[str, Any]]:
+    adapter = LoraAdapter.model_validate(given["LoraAdapter"])
+    assert adapter.spec.source is not None
+    return [resolve_job_manifest(adapter, adapter.spec.source, platform)]
 
 
-def serving(given: Documents) -> list[dict[str, Any]]:
+def import_of_a_base(given: Documents, platform: Platform = PLATFORM) -> list[dict[str, Any]]:
+    return [import_job_manifest(BaseModel.model_validate(given["BaseModel"]), digest("the source"), platform)]
+
+
+def serving(given: Documents, platform: Platform = PLATFORM) -> list[dict[str, Any]]:
     base = BaseModel.model_validate(given["BaseModel"])
     [revision] = base.status.serving
     return [
         *access_manifests(base, [revision.deployment]),
         shared_service(base),
-        *revision_manifests(base, revision, given["Also"]["wanted"], PLATFORM),
+        *revision_manifests(base, revision, given["Also"]["wanted"], platform),
     ]
 
 
@@ -91,15 +116,21 @@ def concurrency_test(given: Documents) -> list[dict[str, Any]]:
 
 
 BUILDERS: dict[str, Callable[[Documents], list[dict[str, Any]]]] = {
+    "adapter-import": training,
+    "adapter-import-from-claim": training,
+    "adapter-resolve": resolve,
     "concurrency-test": concurrency_test,
     "gateway": gateway,
     "import": import_of_a_base,
     "import-from-claim": import_of_a_base,
+    "import-pod-settings": partial(import_of_a_base, platform=ASKING),
     "merged-model": merged_model,
     "network-policies": network_policies,
     "serving": serving,
+    "serving-pod-settings": partial(serving, platform=ASKING),
     "training": training,
     "training-distributed": training,
+    "training-pod-settings": partial(training, platform=ASKING),
     "training-warm-start": training,
 }
 
@@ -152,4 +183,4 @@ def test_only_an_agent_that_needs_tokens_has_any(case: str) -> None:
             for mount in container["volumeMounts"]
             if mount["name"] in tokens or mount["mountPath"].startswith(TOKEN_PATH)
         }
-        assert mounted == ({("agent", TOKEN_PATH), ("agent", PEER_TOKEN_PATH)} if case == "serving" else set())
+        assert mounted == ({("agent", TOKEN_PATH), ("agent", PEER_TOKEN_PATH)} if case.startswith("serving") else set())

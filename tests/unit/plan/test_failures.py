@@ -252,6 +252,20 @@ CASES = {
         reason="PodSettingsChanged",
         deletes=(job(RECIPE).name,),
     ),
+    "a pod that the cluster's rules refuse is made anew when the platform team asks for something else": Case(
+        given=seen(
+            jobs=(job(RECIPE, no_pods=True, pod_settings=pod_settings_digest(adapter().spec)),),
+            platform_asks={"userIds": {}},
+        ),
+        reason="PodSettingsChanged",
+        deletes=(job(RECIPE).name,),
+    ),
+    "a training that runs is not disturbed by what the platform team asks for": Case(
+        given=seen(
+            jobs=(job(RECIPE, pod_settings=pod_settings_digest(adapter().spec)),), platform_asks={"userIds": {}}
+        ),
+        reason="Training",
+    ),
     "a training that runs is not disturbed by other settings": Case(
         given=seen(jobs=(job(RECIPE, pod_settings=OTHER_SETTINGS),)), reason="Training"
     ),

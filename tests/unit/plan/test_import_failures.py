@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.builders import (
     NOW,
+    PLATFORM,
     base_id,
     base_manifest,
     base_seen,
@@ -17,6 +18,7 @@ from tests.builders import (
 from tests.unit.plan.base_plan import bumped_to, condition, deleted, status_of
 
 from graft_operator.api.base_model import BaseModelStatus
+from graft_operator.manifests.jobs.import_job import import_settings_digest
 from graft_operator.plan.snapshot import BaseSnapshot
 
 
@@ -71,11 +73,44 @@ def test_the_count_ends_with_the_source_resolved() -> None:
     assert status_of(given).failed_imports is None
 
 
+MINE = import_settings_digest(bumped_to("B"), PLATFORM)
+OTHERS = "sha256:" + "0" * 64
+
+CHANGED: dict[str, tuple[dict[str, Any], bool]] = {
+    "it waits for a pull secret": ({"waiting": "ImagePullBackOff: x", "pod_settings": OTHERS}, True),
+    "its pods are refused": ({"no_pods": True, "pod_settings": OTHERS}, True),
+    "it was forbidden to read its source": (
+        {"state": "Failed", "outcome_reason": "Forbidden", "pod_settings": OTHERS},
+        True,
+    ),
+    "it waits with the settings of now": ({"waiting": "ImagePullBackOff: x", "pod_settings": MINE}, False),
+    "it runs": ({"pods_running": True, "pod_settings": OTHERS}, False),
+    "it was made by a release that told no settings": ({"waiting": "ImagePullBackOff: x"}, False),
+}
+
+
+@pytest.mark.parametrize(("fields", "deletes"), CHANGED.values(), ids=CHANGED)
+def test_an_import_that_is_stuck_is_made_anew_with_other_settings(fields: dict[str, Any], deletes: bool) -> None:
+    source = base_manifest("B").source.digest()
+    given = base_seen(bumped_to("B"), import_job=job(source, **fields))
+    assert (deleted(given) != []) is deletes
+
+
 WAITING = {
     "pods that a quota refuses": ("FailedCreate: exceeded quota: gpus", "PodsRefused", "exceeded quota: gpus"),
     "a pod without a node": ("Unschedulable: 0/3 nodes are available", "Unschedulable", "0/3 nodes"),
     "an image that can't be pulled": ("ImagePullBackOff: container import: x", "ImagePullFailed", "ImagePullBackOff"),
     "an image that can't be pulled, at another moment": ("ErrImagePull: container import: x", "ImagePullFailed", "x"),
+    "a taint, with the field of the import's own pod": (
+        "Unschedulable: 0/1 nodes are available: 1 node(s) had untolerated taint {gpu: yes}.",
+        "Unschedulable",
+        "spec.importPod.tolerations",
+    ),
+    "certificates that are not there": (
+        'FailedMount: MountVolume.SetUp failed for volume "ca-bundle" : configmap "certificates" not found',
+        "MountFailed",
+        "caBundle",
+    ),
     "words that are no reason": ("no pod yet", "Importing", "no pod yet"),
 }
 

@@ -1,10 +1,10 @@
-"""What may help a pod that no node takes: kube-scheduler's own words, and ours."""
+"""What may help a pod that does not start: the platform's own words, and ours."""
 
 from __future__ import annotations
 
 import pytest
 
-from graft_operator.plan.training.progress import hint
+from graft_operator.plan.training.pod_hints import REFUSED, UNMOUNTED, hint
 
 SAID = {
     "no GPU is free": (
@@ -30,6 +30,14 @@ SAID = {
         'persistentvolumeclaim "rows" not found',
         ["apply the PersistentVolumeClaim rows"],
     ),
+    "other pods are in the way": (
+        "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules.",
+        ["spec.pod.affinity"],
+    ),
+    "no zone is left": (
+        "0/3 nodes are available: 3 node(s) didn't match pod topology spread constraints.",
+        ["spec.pod.topologySpreadConstraints"],
+    ),
 }
 
 
@@ -41,3 +49,57 @@ def test_hint(scheduler_says: str, hints: list[str]) -> None:
 
 def test_words_that_nobody_knows_get_no_hint() -> None:
     assert hint("0/1 nodes are available: 1 node(s) had a bad day.") == ""
+
+
+SAID_OF_PODS = {
+    "a quota on limits": (
+        'Error creating: pods "support-train-1-x" is forbidden: failed quota: compute: must specify limits.cpu for:'
+        " trainer; limits.memory for: trainer",
+        ["ResourceQuota compute", "limits.cpu", "spec.pod.resources", "podResources"],
+    ),
+    "a quota of an older release": (
+        'pods "x" is forbidden: failed quota: q: must specify limits.cpu,limits.memory',
+        ["ResourceQuota q", "limits.cpu,limits.memory"],
+    ),
+    "a quota that is used up": (
+        'pods "x" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=1, used:'
+        " requests.nvidia.com/gpu=4, limited: requests.nvidia.com/gpu=4",
+        ["ResourceQuota gpus is used up"],
+    ),
+    "OpenShift": (
+        'pods "x" is forbidden: unable to validate against any security context constraint: [provider "anyuid":'
+        " Forbidden: not usable by user or serviceaccount, spec.initContainers[0].securityContext.runAsUser: Invalid"
+        " value: 65532: must be in the ranges: [1000650000, 1000659999]]",
+        ["podSecurity.userIds"],
+    ),
+    "a policy of one's own on user ids": (
+        'admission webhook "validate.kyverno.svc-fail" denied the request: spec.securityContext.runAsUser must be above'
+        " 1000650000",
+        ["podSecurity.userIds"],
+    ),
+    "a PriorityClass that is not there": (
+        'pods "x" is forbidden: no PriorityClass with name batch was found',
+        ["PriorityClass batch", "spec.pod.priorityClassName"],
+    ),
+    "an account that is not there": (
+        'pods "x" is forbidden: error looking up service account team-a/s3-reader: serviceaccount "s3-reader" not'
+        " found",
+        ["ServiceAccount s3-reader", "spec.pod.serviceAccountName"],
+    ),
+    "a RuntimeClass that is not there": (
+        'pods "x" is forbidden: pod rejected: RuntimeClass "nvidia" not found',
+        ["RuntimeClass nvidia", "spec.pod.runtimeClassName"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("server_says", "hints"), SAID_OF_PODS.values(), ids=SAID_OF_PODS)
+def test_what_helps_where_a_pod_is_refused(server_says: str, hints: list[str]) -> None:
+    found = hint(server_says, "spec.pod", REFUSED)
+    assert all(part in found for part in hints), found
+
+
+def test_certificates_that_are_not_in_the_namespace() -> None:
+    said = 'MountVolume.SetUp failed for volume "ca-bundle" : configmap "certificates" not found'
+    assert "caBundle" in hint(said, "spec.serving", UNMOUNTED)
+    assert "spec.serving" in hint(said, "spec.serving", UNMOUNTED)

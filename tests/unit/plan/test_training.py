@@ -14,6 +14,8 @@ from tests.builders import (
     adapter,
     base_model,
     digest,
+    imported_adapter,
+    imported_version,
     job,
     recipe_of,
     resolved_base,
@@ -32,6 +34,7 @@ from graft_operator.plan.known import Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.job import training_is_due
 from graft_operator.plan.training.plan import CHECKS, decide_training, superseded_jobs
+from graft_operator.plan.training.versions import summary
 
 RECIPE = recipe_of(adapter())
 AWAY = Unknown(reason="RegistryUnavailable", message="no route")
@@ -44,6 +47,7 @@ OF_SHORT_CONTEXT = base_model(serving={"maxModelLength": 4096})
 LONG = adapter(method="LongLoRA", serving={"mode": "Merged"}, training={"maxSequenceLength": 8192})
 NEVER = base_model(resolved="B", serves=("A", "B"), readaptation={"policy": "Never"})
 
+BOUND = imported_adapter(status={"versions": (summary(imported_version(imported_adapter())).to_wire(),)})
 ON_SMALL_GPU = adapter(pod={"resources": {"limits": {"nvidia.com/gpu": "1"}}, "gpuMemory": "1Gi"})
 LARGE_BASE = resolved_base(parameters=LLAMA_2_7B.parameters, shape=BaseShape.of(LLAMA_2_7B))
 
@@ -349,6 +353,8 @@ class Everything:
             ("base_cannot_be_merged_into", {"adapter": adapter(serving={"mode": "Merged"}), "base": QUANTIZED}),
             ("rank_exceeds_base", {"adapter": adapter(lora={"rank": 65})}),
             ("base_is_unresolved", {"recipe": None}),
+            ("bound_base_is_missing", {"adapter": BOUND, "base": base_model(resolved="B")}),
+            ("source_is_unresolved", {"adapter": imported_adapter(source={"interval": "1h"})}),
             ("reference_is_unusable", {"adapter": adapter(training=ON_VERSION_9)}),
             ("reference_is_unknown", {"unknown": AWAY}),
             ("dataset_is_missing", {"dataset_problem": "gone"}),

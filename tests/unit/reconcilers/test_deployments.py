@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from graft_operator.reconcilers.snapshots.deployments import deployment_observed
+from graft_operator.reconcilers.snapshots.serving_pods import ServingPod
 
 COUNTS = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "readyReplicas": 2, "observedGeneration": 3}
 QUOTA = 'pods "x-1" is forbidden: exceeded quota: team-a'
@@ -34,6 +35,19 @@ MESSAGES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("status", "message"), MESSAGES.values(), ids=MESSAGES)
 def test_what_stands_in_the_way(status: dict[str, Any], message: str) -> None:
     assert deployment_observed(deployment(**status), ()).message == message
+
+
+def test_a_serving_pod_for_which_a_node_comes_is_said_to_wait_for_it() -> None:
+    said = {"reason": "TriggeredScaleUp", "note": "pod triggered scale-up: [{gpus 0->1}]", "type": "Normal"}
+    no_node = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+    labels = {"graft.dev/base-digest": "0a1b2c3d"}
+    given, pod = deployment(readyReplicas=1), {"metadata": {"uid": "uid-of-pod", "name": "x-1", "labels": labels}}
+    given["metadata"]["labels"] = labels
+    body = pod | {"status": {"conditions": [no_node]}}
+    observed = deployment_observed(given, [ServingPod(body=body, answer=None)], {"uid-of-pod": [said]}.__getitem__)
+    assert observed.message.startswith(
+        "WaitingForNode: pod triggered scale-up: [{gpus 0->1}]; until then Unschedulable"
+    )
 
 
 @pytest.mark.parametrize(

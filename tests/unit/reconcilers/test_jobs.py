@@ -413,3 +413,53 @@ def test_what_a_job_was_for_is_looked_up_again_as_soon_as_its_pod_has_done_it() 
     }
     told = {name for name, (old, new) in changes.items() if is_done(Change(PODS, old, new))}
     assert told == {"done", "done when first seen"}
+
+
+NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}
+SCALE_UPS: dict[str, tuple[list[tuple[str, str, str]], str]] = {
+    "nobody brings a node": ([], "Unschedulable: 0/1 nodes are available"),
+    "Cluster Autoscaler does": (
+        [("TriggeredScaleUp", "pod triggered scale-up: [{gpus 0->1 (max: 3)}]", LATER)],
+        "WaitingForNode: pod triggered scale-up: [{gpus 0->1 (max: 3)}]; until then Unschedulable: 0/1",
+    ),
+    "GKE's words": (
+        [
+            (
+                "TriggeredScaleUp",
+                "pod triggered scale-up: [{https://www.googleapis.com/compute/v1/x 0->1 (max: 8)}]",
+                LATER,
+            )
+        ],
+        "WaitingForNode: pod triggered scale-up: [{https://www.googleapis.com",
+    ),
+    "Karpenter does": (
+        [("Nominated", "Pod should schedule on: nodeclaim/gpu-7xk2p", LATER)],
+        "WaitingForNode: Pod should schedule on: nodeclaim/gpu-7xk2p; until then",
+    ),
+    "the newest word counts": (
+        [("Nominated", "nodeclaim/old", "2026-01-01T09:00:00Z"), ("Nominated", "nodeclaim/new", LATER)],
+        "WaitingForNode: nodeclaim/new;",
+    ),
+    "an autoscaler that can't help": (
+        [("NotTriggerScaleUp", "pod didn't trigger scale-up: 1 max node group size reached", LATER)],
+        "Unschedulable: 0/1 nodes are available",
+    ),
+}
+
+
+@pytest.mark.parametrize(("said_of_it", "waits"), SCALE_UPS.values(), ids=SCALE_UPS)
+def test_a_pod_for_which_a_node_comes_waits_for_that(said_of_it: list[tuple[str, str, str]], waits: str) -> None:
+    pending = pod_of(status={"phase": "Pending", "conditions": [NO_NODE]})
+    events = {"uid-of-pod": [event(reason, note, last=last, kind="Normal") for reason, note, last in said_of_it]}
+    seen = job_observed(JOB, [pending], events)
+    assert seen.waiting.startswith(waits)
+    assert (seen.state, seen.ran) == ("Active", ()), "no deadline runs before its container does"
+
+
+def test_an_autoscaler_that_has_said_something_hides_no_volume_that_is_missing() -> None:
+    pending = pod_of(status={"phase": "Pending", "conditions": [NO_NODE | {"status": "True"}]})
+    events = [
+        event("FailedMount", "no such volume", last="2026-01-01T10:00:00Z"),
+        event("Nominated", "a node", last=LATER),
+    ]
+    assert job_observed(JOB, [pending], {"uid-of-pod": events}).waiting == "FailedMount: no such volume"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from tests.builders import NOW, PLATFORM, version
+from tests.builders import NOW, PLATFORM, digest, version
 from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
 from tests.unit.reconcilers.merged_deployment import is_merged, merged_state, run_merged_deployments
 from tests.unit.reconcilers.registry_of_world import RegistryOfWorld
@@ -27,6 +27,7 @@ from graft_operator.reconcilers.snapshots.serving_pods import deployment_of
 PARITY = {"dtype": "float32", "tokens": 9, "meanKl": 0.0, "maxLogitDifference": 0.0, "argmaxAgreement": 1.0}
 TICKS_TO_TRAIN = 3
 TICKS_TO_IMPORT = 2
+RESOLVE = "resolve"
 SECONDS_PER_TICK = 100
 
 
@@ -50,6 +51,10 @@ class World:
         """Rows per forward pass beyond which a training is out of memory."""
         self.rank_that_learns: int | None = None
         """Rank below which a training ends on a plateau, no better than the base."""
+        self.contents: dict[str, str] = {}
+        """Content of each adapter that was trained elsewhere, by the URI of its folder; "1" where nothing is said."""
+        self.source_fails: str | None = None
+        """Reason in the termination message of every look and every import that ends while it is set."""
         self.trained: list[tuple[str, str]] = []
         """(adapter, recipe) of every training that ran to its end."""
         self.now = NOW
@@ -96,10 +101,14 @@ class World:
     def _work(self, job: dict[str, Any]) -> None:
         uid = job["metadata"]["uid"]
         done = self._progress[uid] = self._progress.get(uid, 0) + 1
-        trains = job["metadata"]["labels"][labels.COMPONENT] == "training"
+        component = job["metadata"]["labels"][labels.COMPONENT]
+        trains = component == "training"
         if done < (TICKS_TO_TRAIN if trains else TICKS_TO_IMPORT):
             if trains:
                 self.registry.tell_progress(job["metadata"]["annotations"][labels.OWNER_NAME], recipe_of(job))
+            return
+        if component == RESOLVE:
+            self._look(job)
             return
         if not trains:
             container = job["spec"]["template"]["spec"]["containers"][0]
@@ -115,7 +124,24 @@ class World:
         self._publish(run)
         self._end(job, "Complete", "")
 
+    def _look(self, job: dict[str, Any]) -> None:
+        """Tell what a source holds, as the Job does that looks at it."""
+        if self.source_fails:
+            self._end(job, "Failed", self.source_fails)
+            return
+        environment = job["spec"]["template"]["spec"]["containers"][0]["env"]
+        asked = json.loads(next(item["value"] for item in environment if item["name"] == "GRAFT_ADAPTER_SOURCE"))
+        self._end(job, "Complete", "", {"outcome": "Resolved", "digest": self.content_of(asked)})
+
+    def content_of(self, location: dict[str, Any]) -> str:
+        """Return the digest of what a source holds now."""
+        uri = location["s3"]["uri"]
+        return digest(f"{uri} {self.contents.get(uri, '1')}")
+
     def _failure_of(self, run: dict[str, Any]) -> str | None:
+        if source := run["adapterSource"]:
+            is_other = source["digest"] not in (None, self.content_of(source["source"]))
+            return self.source_fails or ("SourceInvalid" if is_other else None)
         fits = self.rows_that_fit is None or run["training"]["batchSize"] <= self.rows_that_fit
         return self.training_fails or (None if fits else "OutOfMemory")
 
@@ -129,6 +155,10 @@ class World:
         rank, loss = run["lora"]["rank"], self.losses.get(number, 1.0)
         if self.rank_that_learns is not None and rank < self.rank_that_learns:
             loss = 2.1
+        source = run["adapterSource"]
+        imported = {"source": source["source"], "digest": self.content_of(source["source"])} if source else None
+        rows: dict[str, Any] = {} if run["dataset"] else {"dataset": None, "metrics": {}}
+        metrics: dict[str, Any] = {"evalLoss": loss, "baseEvalLoss": 2.0, "trainLoss": loss, "lateImprovement": 0.0}
         stored = version(
             number,
             base=letter,
@@ -141,15 +171,16 @@ class World:
             shape={"rank": rank, "alpha": 2 * rank, "targetModules": ["q_proj"]}
             | {"trainableParameters": 1, "allParameters": 2},
             merge=PARITY if run["serving"]["mode"] == "Merged" else None,
-            metrics={"evalLoss": loss, "baseEvalLoss": 2.0, "trainLoss": loss, "lateImprovement": 0.0},
+            imported=imported,
+            **({"metrics": metrics} | rows),
         )
         self.registry.store_version(stored)
 
-    def _end(self, job: dict[str, Any], outcome: str, reason: str) -> None:
+    def _end(self, job: dict[str, Any], outcome: str, reason: str, told: dict[str, Any] | None = None) -> None:
         condition = {"type": outcome, "status": "True", "lastTransitionTime": self.now.isoformat()}
         job["status"] = {"conditions": [condition]}
-        if reason:
-            said = json.dumps({"outcome": "Failed", "reason": reason, "message": "it went wrong"})
+        if reason or told:
+            said = json.dumps(told or {"outcome": "Failed", "reason": reason, "message": "it went wrong"})
             name = job["metadata"]["name"]
             self.cluster.put(
                 "Pod",

@@ -7,28 +7,12 @@ from pathlib import Path
 
 from prometheus_client import Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.exported_series import KEY, STREAM, agent_metrics
 
-from graft_serving.telemetry.answered import Answered, Usage
 from graft_serving.telemetry.metrics import Metrics
-from graft_serving.versions import VersionKey
 
 TABLE_ROW = re.compile(r"^\| `(?P<name>graft_\w+)` \| (?P<kind>\w+) \| (?P<labels>[\w, ]*) \|", re.MULTILINE)
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
-KEY = VersionKey("support", 7, f"sha256:{'a' * 64}")
-STREAM = Answered(status=200, seconds=2.0, first_token_seconds=1.0, usage=Usage(3, 5))
-
-
-def with_every_series() -> Metrics:
-    metrics = Metrics()
-    metrics.under_way("support", "v7")
-    metrics.answered("support", "v7", STREAM)
-    metrics.lost("support", "v7")
-    metrics.loaded(KEY, 0.5)
-    metrics.swapped(KEY, 1.0)
-    metrics.refused(KEY, "RankTooHigh")
-    metrics.forwarded("answered")
-    metrics.rejected("invalid_json")
-    return metrics
 
 
 def exposed(metrics: Metrics) -> dict[str, tuple[str, set[str]]]:
@@ -42,14 +26,15 @@ def exposed(metrics: Metrics) -> dict[str, tuple[str, set[str]]]:
 
 
 def test_the_document_lists_exactly_these_metrics() -> None:
-    documented = {
-        row["name"]: (row["kind"], set(row["labels"].split(", "))) for row in TABLE_ROW.finditer(DOCUMENT.read_text())
-    }
-    assert documented == exposed(with_every_series())
+    section = re.split(r"^## ", DOCUMENT.read_text().partition("## Serving pods\n")[2], maxsplit=1, flags=re.MULTILINE)[
+        0
+    ]
+    documented = {row["name"]: (row["kind"], set(row["labels"].split(", "))) for row in TABLE_ROW.finditer(section)}
+    assert documented == exposed(agent_metrics())
 
 
 async def test_nothing_is_left_of_a_version_that_is_forgotten() -> None:
-    metrics = with_every_series()
+    metrics = agent_metrics()
     metrics.answered("support", "v8", STREAM)
     metrics.forgotten(KEY)
     text = (await metrics.exposed()).decode()
@@ -59,7 +44,7 @@ async def test_nothing_is_left_of_a_version_that_is_forgotten() -> None:
 
 
 async def test_the_page_says_what_the_registry_holds() -> None:
-    metrics = with_every_series()
+    metrics = agent_metrics()
     assert values(text_string_to_metric_families((await metrics.exposed()).decode())) == values(
         metrics.registry.collect()
     )

@@ -32,7 +32,14 @@ def test_a_file_without_keys_is_refused_by_the_variable_s_name(tmp_path: Path, c
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("GRAFT_LOADS_AT_ONCE", "0"), ("GRAFT_CACHE_BYTES", "-1"), ("GRAFT_MAX_RANK", "high")]
+    ("variable", "value"),
+    [
+        ("GRAFT_LOADS_AT_ONCE", "0"),
+        ("GRAFT_CACHE_BYTES", "-1"),
+        ("GRAFT_MAX_RANK", "high"),
+        ("GRAFT_OTLP_ENDPOINT", "collector:4317"),
+        ("GRAFT_TRACE_SAMPLE_RATIO", "10"),
+    ],
 )
 def test_a_bad_value_is_refused_by_the_variable_s_name(variable: str, value: str) -> None:
     with pytest.raises(ValueError, match=variable):

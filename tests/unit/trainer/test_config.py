@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from graft_trainer.config import RunConfig, parse_number_string, read_run_config
+from graft_trainer.config import RunConfig, read_run_config
 from graft_trainer.outcome import InvalidConfigError
+from graft_trainer.spelled_values import parse_number_string
 
 DOCUMENT: dict[str, Any] = {
     "schema": "graft.dev/run/v1",

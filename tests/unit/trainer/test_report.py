@@ -71,6 +71,7 @@ def draft(**overrides: Any) -> VersionDraft:
 
 def previous(eval_digest: str) -> VersionManifest:
     before = draft(metrics=Metrics(eval_loss=1.875))
+    assert before.dataset is not None
     rows = before.dataset.model_copy(update={"eval_digest": eval_digest})
     return VersionManifest(**dict(before) | {"dataset": rows, "number": 6, "files": (), "created_time": "now"})
 
@@ -153,6 +154,7 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 def evil_draft() -> VersionDraft:
     """Return a version of which tenants have written every text."""
     clean = draft()
+    assert clean.dataset is not None
     return draft(
         adapter=EVIL,
         method=EVIL,

@@ -64,7 +64,9 @@ async def test_a_signal_ends_the_process_with_0_and_releases_the_lease(server: W
                 async with session.get(f"http://127.0.0.1:{port}{path}") as response:
                     assert (response.status, await response.text()) == (200, "ok")
             async with session.get(f"http://127.0.0.1:{port}/metrics") as response:
-                assert "graft_leader 1.0" in await response.text()
+                page = await response.text()
+            assert "graft_leader 1.0" in page
+            assert "graft_gpu_second_price{} 0.0" in page, "what is told of objects follows"
             process.send_signal(signal.SIGTERM)
             _, stderr = await process.communicate()
     finally:

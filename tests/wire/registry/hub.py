@@ -76,7 +76,7 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
                 for path, data in repository.files.items()
             ]
         else:
-            siblings = [{"rfilename": path} for path in repository.files]
+            siblings = [_sibling(path, data) for path, data in repository.files.items()]
             document = {"id": name, "modelId": name, "sha": commit, "siblings": siblings, "private": False}
         self._answer(200, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
@@ -104,6 +104,14 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
+
+
+def _sibling(path: str, data: bytes) -> dict[str, object]:
+    """Describe a file as the hub does with ``blobs=true``: it has hashed the content of large ones alone."""
+    if not path.endswith(".safetensors"):
+        return {"rfilename": path, "size": len(data), "blobId": _git_blob_id(data)}
+    sha256 = hashlib.sha256(data).hexdigest()
+    return {"rfilename": path, "size": len(data), "lfs": {"sha256": sha256, "size": len(data), "pointerSize": 130}}
 
 
 def _git_blob_id(data: bytes) -> str:

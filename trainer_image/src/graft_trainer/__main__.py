@@ -1,4 +1,4 @@
-"""Trains one adapter: adopt or train, evaluate, publish, and say how it ended.
+"""Makes one version of an adapter: adopt, or train or import it, evaluate, publish, and say how it ended.
 
     python -m graft_trainer
 
@@ -16,10 +16,11 @@ from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import StoredVersion
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
-from graft_trainer.base import check_base, check_mergeable, check_trainable
-from graft_trainer.config import RunConfig, read_run_config
+from graft_trainer.base import check_base, check_full_precision, check_mergeable, check_trainable
+from graft_trainer.config import AdapterSourceConfig, DatasetConfig, RunConfig, read_run_config
 from graft_trainer.data.dataset import Dataset, load_dataset
 from graft_trainer.data.sources import DataFetcher
+from graft_trainer.importing.source import bring
 from graft_trainer.methods.long_context import long_context
 from graft_trainer.methods.table import METHODS
 from graft_trainer.outcome import Outcome, Reason, classify, report
@@ -44,19 +45,22 @@ def main() -> int:
     return outcome.exit_code
 
 
-def rows_of(config: RunConfig, settings: Settings, notice: PreemptionNotice) -> Dataset:
+def rows_of(rows: DatasetConfig, config: RunConfig, settings: Settings, notice: PreemptionNotice) -> Dataset:
     """Fetch and read the rows, as the objective wants them."""
-    return load_dataset(
-        config.dataset,
+    dataset = load_dataset(
+        rows,
         DataFetcher(config.registry, settings.work_folder / "data"),
         seed=config.training.seed,
         objective=config.training.objective,
         between_rows=notice.stop_if_requested,
     )
+    logger.info("%s", dataset)
+    notice.stop_if_requested()
+    return dataset
 
 
 def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
-    """Adopt the recipe's version if there is one, else train and publish it; several workers are started first."""
+    """Adopt the recipe's version if there is one, else make and publish it."""
     config = read_run_config(settings.run_config)
     store = ObjectStore(config.registry)
     registry = AdapterRegistry(store, config.namespace, config.adapter)
@@ -64,6 +68,19 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     if (published := registry.find(config.recipe)) is not None:
         return adopt(published, checkpoints)
     prepare_environment(os.environ, settings.work_folder, processes=config.workers.processes_per_node)
+    if config.adapter_source is not None:
+        return import_adapter(config, config.adapter_source, settings, notice, registry, checkpoints)
+    return train(config, settings, notice, registry, checkpoints)
+
+
+def train(
+    config: RunConfig,
+    settings: Settings,
+    notice: PreemptionNotice,
+    registry: AdapterRegistry,
+    checkpoints: CheckpointStore,
+) -> Outcome:
+    """Train the adapter and publish it; several workers are started first."""
     if config.workers.count > 1 and settings.local_rank is None:
         from graft_trainer.workers.launch import launch
 
@@ -72,9 +89,7 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
     check_trainable(base, METHODS[config.method])
     check_mergeable(base, config.serving)
     context = long_context(base, config)
-    dataset = rows_of(config, settings, notice)
-    logger.info("%s", dataset)
-    notice.stop_if_requested()
+    dataset = rows_of(config.rows, config, settings, notice)
 
     # Torch takes seconds to import, which nothing above needs to wait for.
     from graft_trainer.pipeline import train_and_publish
@@ -92,6 +107,40 @@ def run(settings: Settings, notice: PreemptionNotice) -> Outcome:
             work_folder=settings.work_folder,
             notice=notice,
             workers=join(config.workers),
+        )
+    )
+
+
+def import_adapter(
+    config: RunConfig,
+    source: AdapterSourceConfig,
+    settings: Settings,
+    notice: PreemptionNotice,
+    registry: AdapterRegistry,
+    checkpoints: CheckpointStore,
+) -> Outcome:
+    """Bring an adapter that was trained elsewhere, and publish it as it is."""
+    base = check_base(config.base)
+    check_full_precision(base, "imported adapters can't be judged on")
+    check_mergeable(base, config.serving)
+    adapter = bring(source, config.registry, settings.work_folder / "source", os.environ)
+    notice.stop_if_requested()
+    dataset = None if config.dataset is None else rows_of(config.dataset, config, settings, notice)
+
+    # As for a training.
+    from graft_trainer.importing.pipeline import import_and_publish
+    from graft_trainer.run import ImportRun
+
+    return import_and_publish(
+        ImportRun(
+            config=config,
+            base=base,
+            adapter=adapter,
+            dataset=dataset,
+            registry=registry,
+            checkpoints=checkpoints,
+            work_folder=settings.work_folder,
+            notice=notice,
         )
     )
 

@@ -46,22 +46,32 @@ def check_trainable(base: BaseManifest, method: Method) -> None:
 
     Raises BaseMismatchError, and InvalidConfigError for a method that would quantize what is quantized.
     """
-    quantization = base.fingerprint.quantization
-    if quantization is None:
-        return
-    kind = quantization.get("quant_method", "quantized")
-    if kind not in FULL_AGAIN:
-        raise BaseMismatchError(
-            f"base {base.name} is stored quantized ({kind}), which adapters can't be trained on; use the "
-            "full-precision model that it was made from, with method QLoRA where memory is short",
-            field="spec.baseModelRef",
-        )
-    if method.quantized:
+    kind = check_full_precision(base, "adapters can't be trained on", "with method QLoRA where memory is short")
+    if kind is not None and method.quantized:
         raise InvalidConfigError(
             f"spec.method: base {base.name} is stored quantized ({kind}) and can't be quantized once more; use method "
             "LoRA, which trains on its weights at full precision, or a base that is stored so",
             field="spec.method",
         )
+
+
+def check_full_precision(base: BaseManifest, purpose: str, hint: str = "") -> str | None:
+    """Return how the base's weights are quantized, None where they aren't; refuse a way that nothing undoes.
+
+    ``purpose`` is what such a base is not good for, ``hint`` what else helps.
+    Raises BaseMismatchError.
+    """
+    quantization = base.fingerprint.quantization
+    if quantization is None:
+        return None
+    kind = str(quantization.get("quant_method", "quantized"))
+    if kind not in FULL_AGAIN:
+        raise BaseMismatchError(
+            f"base {base.name} is stored quantized ({kind}), which {purpose}; use the full-precision model that it was "
+            f"made from{f', {hint}' if hint else ''}",
+            field="spec.baseModelRef",
+        )
+    return kind
 
 
 def check_mergeable(base: BaseManifest, serving: ServingConfig) -> None:

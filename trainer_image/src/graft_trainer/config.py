@@ -6,41 +6,17 @@ field of the LoraAdapter. Nothing after this module validates configuration agai
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from graft_registry.config import RegistryConfig
+from graft_registry.documents import AdapterSource
 from graft_trainer.methods.table import METHODS, MethodName, can_be_merged
 from graft_trainer.outcome import InvalidConfigError
-
-NUMBER_PATTERN = re.compile(r"\d+(\.\d+)?([eE][-+]?\d+)?")
-
-
-def parse_number_string(value: Any) -> float:
-    """Read a non-negative number that is written as a string, such as ``"2e-4"``.
-
-    The API has no floats: JSON and YAML tools change their spelling, which would change the recipe digest.
-    """
-    if not isinstance(value, str) or not NUMBER_PATTERN.fullmatch(value):
-        raise ValueError('must be a number in quotes, such as "2e-4"')
-    return float(value)
-
-
-NumberString = Annotated[float, BeforeValidator(parse_number_string)]
-Ratio = Annotated[NumberString, Field(ge=0.0, le=1.0)]
+from graft_trainer.spelled_values import DigestString, NumberString, Ratio
 
 Objective = Literal["SFT", "DPO", "KTO"]
 """What is learned: answers word for word, which of two is better, or which are wanted."""
@@ -200,14 +176,23 @@ class EvaluationConfig(_Document):
     """What the finished adapter is asked. ``max_probe_rows`` bounds the greedy answers per model."""
 
     probes: list[Probe] = []
+    prompts: list[Annotated[str, Field(min_length=1)]] = Field(default=[], max_length=64)
+    """Questions without a right answer, to tell an imported adapter from its base by."""
     max_probe_rows: int = Field(default=64, ge=1, le=4096)
+
+
+class AdapterSourceConfig(_Document):
+    """Where an adapter comes from that was trained elsewhere; a ``digest``, where set, is what it has to hash to."""
+
+    source: AdapterSource = Field(strict=False)
+    digest: DigestString | None = None
 
 
 class WarmStartConfig(_Document):
     """The older version of the same adapter whose weights the training begins with."""
 
     number: int = Field(ge=1)
-    manifest_digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    manifest_digest: DigestString
 
 
 class ServingConfig(_Document):
@@ -242,13 +227,14 @@ class RunConfig(_Document):
     adapter: str
     uid: str
     generation: int
-    recipe: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    recipe: DigestString
     reason: Literal["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled", "Imported"]
     parent: int | None
     image: str
     registry: RegistryConfig = Field(strict=False)
     base: BaseReference
-    dataset: DatasetConfig
+    adapter_source: AdapterSourceConfig | None = None
+    dataset: DatasetConfig | None
     method: MethodName
     lora: LoraHyperparameters
     prompt_tuning: PromptTuningHyperparameters = PromptTuningHyperparameters()
@@ -258,10 +244,23 @@ class RunConfig(_Document):
     serving: ServingConfig = ServingConfig()
     warm_start: WarmStartConfig | None = None
 
+    @property
+    def rows(self) -> DatasetConfig:
+        """The dataset, which every training has."""
+        assert self.dataset is not None
+        return self.dataset
+
+    @field_validator("dataset")
+    @classmethod
+    def _trainings_have_rows(cls, dataset: DatasetConfig | None, info: ValidationInfo) -> DatasetConfig | None:
+        if dataset is None and info.data.get("adapter_source") is None:
+            raise ValueError("a training needs rows; only an imported adapter (spec.source) does without")
+        return dataset
+
     @field_validator("serving")
     @classmethod
     def _method_can_be_merged(cls, serving: ServingConfig, info: ValidationInfo) -> ServingConfig:
-        method = info.data.get("method")
+        method = None if info.data.get("adapter_source") else info.data.get("method")
         if serving.mode == "Merged" and method is not None and not can_be_merged(METHODS[method]):
             raise ValueError(
                 f"method {method} leaves the base's weights alone, so nothing can be merged; use mode None"
@@ -289,6 +288,8 @@ def read_run_config(path: Path) -> RunConfig:
 
 def spec_field(location: tuple[int | str, ...]) -> str:
     """Name the LoraAdapter's field for a place in the run document, such as ``spec.training.learningRate``."""
+    if location[:1] == ("adapterSource",):
+        location = ("source", *location[2:])
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return f"spec{path}" if path else "spec"
 

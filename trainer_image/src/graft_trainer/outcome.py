@@ -32,13 +32,18 @@ class Reason(StrEnum):
     BASE_MISMATCH = "BaseMismatch"
     DIVERGED = "Diverged"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    SOURCE_UNAVAILABLE = "SourceUnavailable"
     OUT_OF_MEMORY = "OutOfMemory"
     WORKER_LOST = "WorkerLost"
     MERGE_MISMATCH = "MergeMismatch"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_INVALID = "SourceInvalid"
+    SOURCE_FORBIDDEN = "SourceForbidden"
     PREEMPTED = "Preempted"
     CRASHED = "Crashed"
 
 
+# Of reasons with the same code, the last is what the code alone says.
 EXIT_CODES: dict[Reason, int] = {
     Reason.PUBLISHED: 0,
     Reason.ADOPTED: 0,
@@ -46,10 +51,14 @@ EXIT_CODES: dict[Reason, int] = {
     Reason.BAD_DATASET: 65,
     Reason.BASE_MISMATCH: 66,
     Reason.DIVERGED: 67,
+    Reason.SOURCE_UNAVAILABLE: 68,
     Reason.REGISTRY_UNAVAILABLE: 68,
     Reason.OUT_OF_MEMORY: 69,
     Reason.WORKER_LOST: 70,
     Reason.MERGE_MISMATCH: 71,
+    Reason.SOURCE_NOT_FOUND: 72,
+    Reason.SOURCE_FORBIDDEN: 72,
+    Reason.SOURCE_INVALID: 72,
     Reason.PREEMPTED: 143,
     Reason.CRASHED: 1,
 }
@@ -97,6 +106,33 @@ class MergeMismatchError(TrainingError):
     """The merged model does not do what the adapter does."""
 
     reason = Reason.MERGE_MISMATCH
+
+
+class InvalidSourceError(TrainingError):
+    """What an adapter is to be imported from holds none, or one that can't be served."""
+
+    reason = Reason.SOURCE_INVALID
+
+    def __init__(self, message: str, *, field: str = "spec.source") -> None:
+        super().__init__(message, field=field)
+
+
+class MissingSourceError(TrainingError):
+    """There is nothing where an adapter is to be imported from."""
+
+    reason = Reason.SOURCE_NOT_FOUND
+
+
+class ForbiddenSourceError(TrainingError):
+    """What an adapter is to be imported from may not be read."""
+
+    reason = Reason.SOURCE_FORBIDDEN
+
+
+class UnavailableSourceError(TrainingError):
+    """What an adapter is to be imported from is away; worth a retry."""
+
+    reason = Reason.SOURCE_UNAVAILABLE
 
 
 class PreemptedError(TrainingError):

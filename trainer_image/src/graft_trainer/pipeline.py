@@ -10,21 +10,18 @@ from pathlib import Path
 
 from peft import PeftModel
 
-from graft_registry.documents import MergeRecord, VersionManifest
-from graft_registry.errors import Corrupt, NotFound
+from graft_registry.documents import MergeRecord
 from graft_trainer import model
-from graft_trainer.data.conversation import Example
-from graft_trainer.data.rendering import Renderer
-from graft_trainer.data.rows import RenderedRows, Row
-from graft_trainer.judging.evaluation import Comparison, compare, questions_of
+from graft_trainer.data.rows import Row
+from graft_trainer.judging.assessment import Assessment, assess, load_served
+from graft_trainer.judging.evaluation import questions_of
 from graft_trainer.judging.golden import golden_prompts
 from graft_trainer.judging.probes import probes_of
 from graft_trainer.methods import principal_weights
 from graft_trainer.methods.adapters import attach_adapter
 from graft_trainer.methods.table import METHODS
 from graft_trainer.methods.warm_start import begin_with_version
-from graft_trainer.outcome import Outcome, Reason
-from graft_trainer.preferences.batches import preference_rows
+from graft_trainer.outcome import Outcome
 from graft_trainer.preferences.reference import (
     Beginning,
     LoadedVersion,
@@ -34,13 +31,14 @@ from graft_trainer.preferences.reference import (
     needs_beginning,
     store_beginning,
 )
-from graft_trainer.preferences.scores import PreferenceScores, score_preferences
 from graft_trainer.preferences.trainer import disable_dropout
 from graft_trainer.preparation import Prepared, prepare
 from graft_trainer.publishing.merging import merge_adapter
+from graft_trainer.publishing.publication import publish, version_before
 from graft_trainer.publishing.version import (
     TrainedAdapter,
     canonicalize_adapter_config,
+    report_inputs,
     version_draft,
     write_documents,
 )
@@ -94,7 +92,7 @@ class _Parameters:
 
 def _train(run: Run, prepared: Prepared, progress: ProgressWriter) -> tuple[FinishedTraining, _Parameters]:
     config, method = run.config, METHODS[run.config.method]
-    rows = prepared.training_rows.rows
+    rows = prepared.rows.training.rows
     dtype = model.compute_dtype(config.base.path, config.training.precision)
     if config.workers.sharded:
         check_sharding(config.method)
@@ -126,7 +124,7 @@ def _train(run: Run, prepared: Prepared, progress: ProgressWriter) -> tuple[Fini
         reference=reference,
     )
     tokenizer = prepared.renderer.tokenizer
-    training = trainer.train(trainable_model, tokenizer, rows, prepared.evaluation_rows.rows, resumed=resumed)
+    training = trainer.train(trainable_model, tokenizer, rows, prepared.rows.evaluation.rows, resumed=resumed)
     if method.initialization == "PrincipalWeights" and run.workers.is_first:
         principal_weights.convert_to_lora(trainable_model, training.adapter, checkpoints.initial_adapter)
     return training, _Parameters(trainable=trainable, total=total, trained_on=model.trained_on(dtype, method))
@@ -149,22 +147,17 @@ def _reference(run: Run, trained: PeftModel, checkpoints: RunCheckpoints, resume
 
 def _assess(run: Run, prepared: Prepared, training: FinishedTraining, parameters: _Parameters) -> TrainedAdapter:
     """Judge the trained adapter, and merge it where it is served merged."""
-    training_rows, evaluation_rows = prepared.training_rows, prepared.evaluation_rows
     tokenizer = prepared.renderer.tokenizer
-    # Without held-out rows the questions come from the training rows: they can still prove that the adapter is applied.
-    held_out = evaluation_rows if evaluation_rows.rows else training_rows
-    comparison, preference = _judge(run, prepared.renderer, evaluation_rows, held_out.examples, training)
+    judged = _judge(run, prepared, training)
     return TrainedAdapter(
         base=run.base,
         dataset=run.dataset,
-        training_rows=training_rows,
-        evaluation_rows=evaluation_rows,
+        rows=prepared.rows,
         training=training,
-        comparison=comparison,
-        preference=preference,
-        golden=golden_prompts(comparison, tokenizer),
-        probes=probes_of(comparison.questions, tokenizer),
-        merge=_merge(run, held_out.rows, training),
+        judged=judged,
+        golden=golden_prompts(judged.comparison, tokenizer),
+        probes=probes_of(judged.comparison.questions, tokenizer),
+        merge=_merge(run, prepared.rows.asked.rows, training),
         plan=prepared.plan,
         trained_on=parameters.trained_on,
         trainable_parameters=parameters.trainable,
@@ -172,43 +165,25 @@ def _assess(run: Run, prepared: Prepared, training: FinishedTraining, parameters
     )
 
 
-def _judge(
-    run: Run,
-    renderer: Renderer,
-    rows: RenderedRows,
-    examples: Sequence[Example],
-    training: FinishedTraining,
-) -> tuple[Comparison, PreferenceScores | None]:
+def _judge(run: Run, prepared: Prepared, training: FinishedTraining) -> Assessment:
     """Score the adapter's files on the serving base; the model that was trained is gone by now."""
-    path = run.config.base.path
-    # A base that QLoRA was chosen for may not fit the GPU in the precision that it is served in.
-    serving_base = model.load_base(path, dtype=model.compute_dtype(path, "Auto"), context=run.context, offload=True)
-    adapted = PeftModel.from_pretrained(serving_base, training.adapter)
+    adapted = load_served(run.config.base.path, training.adapter, run.context)
+    reference: Reference = Beginning(adapted)
+    if run.config.warm_start is not None and run.config.training.objective != "SFT":
+        reference = LoadedVersion(adapted, training.adapter, training.beginning)
     evaluation = run.config.evaluation
-    questions = questions_of(evaluation.probes, examples, renderer, limit=evaluation.max_probe_rows)
-    learns_answers = run.config.training.objective == "SFT"
-    stop = partial(run.notice.stop_if_requested, step=training.steps)
-    comparison = compare(
+    return assess(
         adapted,
-        renderer.tokenizer,
-        rows.rows if learns_answers else (),
-        questions,
-        between_batches=stop,
+        run.config,
+        prepared.renderer,
+        prepared.rows.evaluation,
+        questions_of(
+            evaluation.probes, prepared.rows.asked.examples, prepared.renderer, limit=evaluation.max_probe_rows
+        ),
+        reference=reference,
+        stop=partial(run.notice.stop_if_requested, step=training.steps),
         context=run.context,
     )
-    for name, scores in (("adapter", comparison.adapter), ("base", comparison.base)):
-        logger.info("%s: loss %s, exact match %s", name, scores.loss, scores.exact_match)
-    if learns_answers:
-        return comparison, None
-    reference: Reference = Beginning(adapted)
-    if run.config.warm_start is not None:
-        reference = LoadedVersion(adapted, training.adapter, training.beginning)
-    preferences = preference_rows(rows.rows)
-    scored = score_preferences(
-        adapted, reference, renderer.tokenizer, preferences, run.config.training, between_batches=stop
-    )
-    logger.info("preferences: %s", scored)
-    return comparison, scored
 
 
 def _merge(run: Run, rows: Sequence[Row], training: FinishedTraining) -> MergeRecord | None:
@@ -219,28 +194,7 @@ def _merge(run: Run, rows: Sequence[Row], training: FinishedTraining) -> MergeRe
     return merge_adapter(run.base, run.config.base.path, training.adapter, rows, context=run.context)
 
 
-def _previous(run: Run) -> VersionManifest | None:
-    """Return the version that this one is compared with, as far as the registry still has it."""
-    try:
-        return None if run.config.parent is None else run.registry.read(run.config.parent).manifest
-    except (NotFound, Corrupt) as error:
-        logger.warning("version %d is not compared with: %s", run.config.parent, error)
-        return None
-
-
 def _publish(run: Run, adapter: TrainedAdapter, progress: ProgressWriter) -> Outcome:
-    draft = version_draft(run.config, adapter)
-    write_documents(draft, adapter, previous=_previous(run), progress=progress)
-    stored = run.registry.publish(draft, adapter.training.adapter)
-    number, digest = stored.manifest.number, stored.digest
-    progress.enter("Published", number=number, manifest_digest=digest)
-    run.checkpoints.clear()
-    message = f"published version {number} with {len(adapter.golden)} golden prompts"
-    logger.info("%s: %s", message, digest)
-    return Outcome(
-        reason=Reason.PUBLISHED,
-        message=message,
-        number=number,
-        manifest_digest=digest,
-        step=adapter.training.steps,
-    )
+    draft, folder = version_draft(run.config, adapter), adapter.training.adapter
+    write_documents(draft, folder, report_inputs(adapter, previous=version_before(run), progress=progress))
+    return publish(run, draft, folder, progress, step=adapter.training.steps)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from graft_trainer import model
+from graft_trainer.data.dataset import Dataset
 from graft_trainer.data.rendering import BATCH, Renderer, render_rows
 from graft_trainer.data.rows import RenderedRows
 from graft_trainer.methods.rehearsal import AdapterPlan, rehearse
 from graft_trainer.preferences.rendering import render_preferences
-from graft_trainer.run import Run
+from graft_trainer.run import AnyRun, Run
 from graft_trainer.training.progress import ProgressWriter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +26,28 @@ REPORTED_ROWS = 20 * BATCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedParts:
+    """The rows of a dataset as tokens. Of the training rows the examples are only kept where nothing is held out."""
+
+    training: RenderedRows
+    evaluation: RenderedRows
+
+    @property
+    def asked(self) -> RenderedRows:
+        """The rows that questions are made of.
+
+        Without held-out rows they come from the training rows: they can still prove that the adapter is applied.
+        """
+        return self.evaluation if self.evaluation.rows else self.training
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """A run that nothing but the weights is missing of."""
 
     renderer: Renderer
     plan: AdapterPlan
-    training_rows: RenderedRows
-    evaluation_rows: RenderedRows
+    rows: RenderedParts
 
 
 def prepare(run: Run, progress: ProgressWriter) -> Prepared:
@@ -38,14 +58,27 @@ def prepare(run: Run, progress: ProgressWriter) -> Prepared:
     path = run.config.base.path
     tokenizer = model.load_tokenizer(path)
     plan = rehearse(model.load_skeleton(path, run.context), run.config, run.base)
-    renderer = Renderer(
+    renderer = renderer_of(run, tokenizer)
+    return Prepared(renderer=renderer, plan=plan, rows=render_parts(run, run.dataset, renderer, progress))
+
+
+def renderer_of(run: AnyRun, tokenizer: PreTrainedTokenizerBase) -> Renderer:
+    """Return what renders as a server of the base would."""
+    return Renderer(
         tokenizer,
-        stops=model.stop_tokens(path, tokenizer),
+        stops=model.stop_tokens(run.config.base.path, tokenizer),
         today=run.today,
         vocabulary=run.base.fingerprint.vocab_size,
         learns_prompts=run.config.training.train_on_inputs,
     )
-    training, evaluation = run.dataset.take_rows()
+
+
+def render_parts(run: AnyRun, dataset: Dataset, renderer: Renderer, progress: ProgressWriter) -> RenderedParts:
+    """Render all rows of a dataset, which hands them over.
+
+    Raises BadDatasetError.
+    """
+    training, evaluation = dataset.take_rows()
     parts = []
     render = render_rows if run.config.training.objective == "SFT" else render_preferences
     for name, examples in (("training", training), ("evaluation", evaluation)):
@@ -53,18 +86,17 @@ def prepare(run: Run, progress: ProgressWriter) -> Prepared:
             examples,
             renderer,
             max_length=run.config.training.max_sequence_length,
-            max_dropped_percent=run.config.dataset.max_dropped_percent,
+            max_dropped_percent=run.config.rows.max_dropped_percent,
             between_batches=_watch(run, progress, name, len(examples)),
         )
         logger.info("%s: %s", name, rendered)
         parts.append(rendered)
     if parts[1].rows:
-        # Only where nothing is held out do questions come from training rows.
         parts[0] = replace(parts[0], examples=())
-    return Prepared(renderer=renderer, plan=plan, training_rows=parts[0], evaluation_rows=parts[1])
+    return RenderedParts(training=parts[0], evaluation=parts[1])
 
 
-def _watch(run: Run, progress: ProgressWriter, name: str, total: int) -> Callable[[int], None]:
+def _watch(run: AnyRun, progress: ProgressWriter, name: str, total: int) -> Callable[[int], None]:
     """Return what happens between two batches of rows: stop if asked, and now and then say how far it is."""
     reported = 0
 

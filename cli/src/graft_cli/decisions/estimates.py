@@ -1,4 +1,4 @@
-"""The memory of a training, before anything is applied: the operator's own estimate (docs/memory.md)."""
+"""The memory of a training or an import, before anything is applied: the operator's own estimate (docs/memory.md)."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ LLAMA_LIKE: Final = frozenset(
 )
 """Architectures whose config.json alone tells every linear layer: attention of four, a gated MLP of three."""
 
+IMPORT: Final = "Import"
+"""In place of the method of a training: the adapter brings its own."""
+
 Verdict = Literal["fits", "may fit", "does not fit", "GPU not known"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a training of one adapter takes."""
+    """What a training of one adapter takes, or its import where nothing is trained."""
 
     adapter: str
     method: str
@@ -53,7 +56,7 @@ def report(adapter: LoraAdapter, base: ResolvedBase, *, gpu: str | None = None) 
     if base.shape is None:
         fix = "wait until `kubectl get basemodel -o yaml` has status.resolved.shape, or give --base config.json"
         raise Refused("nothing is known of the base's shape", fix=fix)
-    if spec.method == "Auto":
+    if spec.method == "Auto" and not spec.is_only_imported:
         chosen = memory.choose_method(spec, base, digest_of("estimate"))
         spec, why = spec.model_copy(update={"method": chosen.method}), chosen.message
     needed, available = memory.estimate(spec, base), memory.gpu_memory(spec.pod)
@@ -63,7 +66,7 @@ def report(adapter: LoraAdapter, base: ResolvedBase, *, gpu: str | None = None) 
     helps = verdict in ("may fit", "does not fit") and available is not None
     return Report(
         adapter=adapter.metadata.name,
-        method=spec.method,
+        method=IMPORT if spec.is_only_imported else spec.method,
         why=why,
         gpu=needed,
         total=needed.total,
@@ -98,7 +101,7 @@ def with_gpu(spec: LoraAdapterSpec, gpu: str | None) -> LoraAdapterSpec:
 
 def main_memory(spec: LoraAdapterSpec, base: ResolvedBase) -> str:
     """Return the memory that the trainer's container asks for."""
-    resources = trainer_resources(spec, base)
+    resources = trainer_resources(spec, base, imports=spec.is_only_imported)
     asked = {**resources.get("limits", {}), **resources.get("requests", {})}
     return str(asked.get("memory", "-"))
 

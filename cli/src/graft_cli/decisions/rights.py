@@ -46,6 +46,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
     "resume": CHANGE,
     "retrain": CHANGE,
     "logs": LOGS,
+    "export": READ_ADAPTER,
     "estimate": (Right("get", "basemodels"),),
 }
 """What a verb needs in the namespace. ``lint`` and ``completion`` need nothing, ``estimate`` nothing with --base."""

@@ -28,6 +28,8 @@ COMPARED: Final = {
     "base_exact_match": "exact match of the base",
     "perplexity": "perplexity",
     "base_perplexity": "perplexity of the base",
+    "train_seconds": "seconds of training",
+    "train_tokens": "tokens of training",
     "served": "has served everywhere",
     "published_time": "published",
     "digest": "manifest",

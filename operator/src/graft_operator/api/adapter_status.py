@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from graft_operator.api.conditions import MESSAGE_LIMIT, Condition
+from graft_operator.api.adapter_source import ImportedVersion, SourceStatus
+from graft_operator.api.conditions import WORD_SCHEMA, Condition, Text, Word
 from graft_operator.api.meta import Digest, StatusModel
 
 VERSIONS_KEPT = 10
@@ -18,13 +19,6 @@ VersionState = Literal["Published", "Rejected", "Refused", "RolledBack"]
 ServedMode = Literal["MultiAdapter", "Merged"]
 """The words that we write. What we read may be of a newer release, which knows more of them."""
 
-WORD_LIMIT: Final = 64
-WORD_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9]*$", "maxLength": WORD_LIMIT}
-
-
-def _cut(value: Any) -> Any:
-    return value[:MESSAGE_LIMIT] if isinstance(value, str) else value
-
 
 def _known_mode(value: Any) -> Any:
     return value if value in get_args(ServedMode) else None
@@ -34,15 +28,6 @@ def _with_known_mode(value: Any) -> Any:
     """Return the entry; None for one of a mode that is not ours to end."""
     mode = value.get("mode") if isinstance(value, dict) else getattr(value, "mode", None)
     return value if mode in get_args(ServedMode) else None
-
-
-Word = Annotated[str, WithJsonSchema(WORD_SCHEMA)]
-"""A word of ours. Any other is read as well and kept as it is: a newer release may have written it before a
-downgrade, and nobody may lose a status for that."""
-
-Text = Annotated[str, BeforeValidator(_cut)]
-"""Words for people, often those of a pod: cut to what a condition may hold, since one text that is too long makes the
-API server refuse the whole status."""
 
 
 class WarmStart(StatusModel):
@@ -73,6 +58,8 @@ class Version(StatusModel):
     """Why it was made: SpecChanged, BaseModelChanged, DataChanged, RankDoubled or Imported."""
     warm_start: WarmStart | None = None
     """The version that its training began with; empty when it began with nothing."""
+    imported: ImportedVersion | None = None
+    """What it was imported from; empty for one that was trained here."""
     state: Word = "Published"
     """Published; Rejected by the gate; Refused by the serving pods; RolledBack because of what it did there."""
     message: Text = ""
@@ -95,6 +82,10 @@ class Version(StatusModel):
     """Perplexity of the base alone on the same rows."""
     preference_accuracy: str | None = None
     """Part of the held-out preferences that it has learned, 0 to 1, with objectives DPO and KTO; 0.5 is chance."""
+    train_seconds: int | None = None
+    """Seconds that its training took."""
+    train_tokens: int | None = None
+    """Tokens that it was trained on, each epoch counted."""
     published_time: datetime | None = None
     """When its manifest was committed."""
 
@@ -247,7 +238,8 @@ class LoraAdapterStatus(StatusModel):
     observed_generation: int = -1
     """Generation of the spec that this status is about."""
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16)
-    """Accepted, Trained, Evaluated, Published, Served, UpToDate, Ready, Reconciling, Stalled."""
+    """Accepted, Trained, Evaluated, Published, Served, UpToDate, Ready, Reconciling, Stalled, and, where a source is
+    looked at again, SourceChecked."""
     recipe: Digest | None = None
     """Digest of the training inputs that the current spec and base ask for."""
     versions: tuple[Version, ...] = Field(default=(), max_length=VERSIONS_KEPT)
@@ -260,6 +252,8 @@ class LoraAdapterStatus(StatusModel):
     """The training Job that runs now."""
     failed_trainings: FailedTrainings | None = None
     """How trainings of the current recipe have failed; empty while none has, and once there is a version of it."""
+    source: SourceStatus | None = None
+    """What is known of spec.source; empty without one, and before it was read."""
     chosen_method: ChosenMethod | None = None
     """What spec.method Auto has come to; empty with any other method."""
     raised_rank: RaisedRank | None = None

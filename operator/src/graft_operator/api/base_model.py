@@ -19,6 +19,7 @@ from graft_operator.api.meta import (
     ObjectName,
     StatusModel,
 )
+from graft_operator.api.pods import PodSettings, Resources
 
 S3Uri = Annotated[
     str,
@@ -97,6 +98,15 @@ class Readaptation(ApiModel):
     """Adapters of this base that may be re-adapted at the same time."""
 
 
+class ImportPod(PodSettings):
+    """The pod that brings the base into the registry."""
+
+    service_account_name: ObjectName | None = None
+    """ServiceAccount of the same namespace, for workload identity."""
+    resources: Resources = Resources()
+    """Resources of the import's container; the chart's ``podResources.import`` when empty."""
+
+
 class BaseModelSpec(ApiModel):
     """What the user wants of a base."""
 
@@ -104,6 +114,8 @@ class BaseModelSpec(ApiModel):
     """Where the base comes from."""
     credentials_secret_ref: LocalObjectReference | None = None
     """Secret whose keys are the import pod's environment (HF_TOKEN, or AWS_ACCESS_KEY_ID and so on for the source)."""
+    import_pod: ImportPod = ImportPod()
+    """The pod that brings the base into the registry."""
     serving: BaseServing = BaseServing()
     """How the base is served."""
     readaptation: Readaptation = Readaptation()

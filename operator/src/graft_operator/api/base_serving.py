@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.concurrency import ConcurrencyTest
 from graft_operator.api.meta import ApiModel, ObjectName, SecretKeyReference
-from graft_operator.api.pods import Placement, Resources
+from graft_operator.api.pods import Annotations, PodSettings, Resources
 
 EngineArgument = Annotated[str, StringConstraints(pattern=r"^--[a-z0-9][a-z0-9-]*(=.{0,512})?$", max_length=576)]
 
@@ -60,7 +60,7 @@ class Gateway(ApiModel):
     such an InferencePool."""
 
 
-class BaseServing(Placement):
+class BaseServing(PodSettings):
     """The engine that serves the base and all its adapters."""
 
     replicas: int = Field(default=1, ge=0, le=64)
@@ -69,6 +69,10 @@ class BaseServing(Placement):
     """Image of the engine (vLLM); the operator's default when empty."""
     resources: Resources = Resources()
     """Resources of the engine's container."""
+    service_account_name: ObjectName | None = None
+    """ServiceAccount of the same namespace for the serving pods, for workload identity; Graft's own when empty."""
+    service_account_annotations: Annotations = Field(default_factory=dict)
+    """Annotations of the ServiceAccount that Graft makes for the serving pods: ``eks.amazonaws.com/role-arn`` …"""
     max_loaded_adapters: int = Field(default=32, ge=2, le=1024)
     """Adapters that a pod serves: it holds so many versions in CPU memory, and two more for rollouts.
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, WithJsonSchema
 
 from graft_operator.api.meta import StatusModel
 
@@ -16,6 +18,22 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 
 MESSAGE_LIMIT = 1024
 """Characters of a condition's message that are kept. The API allows 32768; a table cell and an event don't."""
+
+WORD_LIMIT: Final = 64
+WORD_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9]*$", "maxLength": WORD_LIMIT}
+
+
+def _cut(value: Any) -> Any:
+    return value[:MESSAGE_LIMIT] if isinstance(value, str) else value
+
+
+Word = Annotated[str, WithJsonSchema(WORD_SCHEMA)]
+"""A word of ours. Any other is read as well and kept as it is: a newer release may have written it before a
+downgrade, and nobody may lose a status for that."""
+
+Text = Annotated[str, BeforeValidator(_cut)]
+"""Words for people, often those of a pod: cut to what a condition may hold, since one text that is too long makes the
+API server refuse the whole status."""
 
 READING_ORDER = ("Stalled", "Reconciling", "Ready")
 """These come first in the list: kstatus reads conditions in order, and so do people."""

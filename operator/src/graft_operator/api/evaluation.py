@@ -9,13 +9,17 @@ from pydantic import Field, StringConstraints, model_validator
 from graft_operator.api.meta import ApiModel, DecimalString, decimal_that
 
 PROBE_CHARACTERS = 16_384
-"""Of all probes: they travel in an annotation, of which an object has 256 KiB, and JSON may escape one to 12 bytes."""
+"""Of all probes and prompts: they travel in an annotation, of which an object has 256 KiB, and JSON may escape one
+character to 12 bytes."""
+
+Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+"""A user's message."""
 
 
 class Probe(ApiModel):
     """A question with the one right answer."""
 
-    prompt: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    prompt: Prompt
     """The user's message."""
     expected: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
     """The answer that counts as right."""
@@ -45,8 +49,14 @@ class Evaluation(ApiModel):
     probes: tuple[Probe, ...] = Field(default=(), max_length=64)
     """Further questions whose exact answers are counted; versions that are trained already were not asked them."""
 
+    prompts: tuple[Prompt, ...] = Field(default=(), max_length=64)
+    """Messages that base and version are asked for golden prompts, where there are no rows to take them from."""
+
     @model_validator(mode="after")
     def _probes_fit_into_an_annotation(self) -> Evaluation:
-        if sum(len(probe.prompt) + len(probe.expected) for probe in self.probes) > PROBE_CHARACTERS:
+        of_probes = sum(len(probe.prompt) + len(probe.expected) for probe in self.probes)
+        if of_probes > PROBE_CHARACTERS:
             raise ValueError(f"probes must hold at most {PROBE_CHARACTERS} characters in all")
+        if of_probes + sum(map(len, self.prompts)) > PROBE_CHARACTERS:
+            raise ValueError(f"prompts and probes must hold at most {PROBE_CHARACTERS} characters in all")
         return self

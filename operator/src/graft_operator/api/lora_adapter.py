@@ -1,4 +1,4 @@
-"""The LoraAdapter resource: what to train on which base, how to judge it, and how to serve it."""
+"""The LoraAdapter resource: what to train or import on which base, how to judge it, and how to serve it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from graft_operator.api.adapter_source import AdapterSource
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.dataset import Dataset
 from graft_operator.api.evaluation import Evaluation
@@ -56,11 +57,14 @@ class LoraAdapterSpec(ApiModel):
 
     base_model_ref: LocalObjectReference
     """The BaseModel that the adapter belongs to."""
-    dataset: Dataset
-    """The rows to learn from."""
+    source: AdapterSource | None = None
+    """An adapter that was trained elsewhere, to import. Beside a dataset, it is what is served on the base that it was
+    imported for; see docs/importing.md."""
+    dataset: Dataset | None = None
+    """The rows to learn from; beside a source, those that it is judged by, and learned from once the base changes."""
     method: Method = "LoRA"
-    """How the adapter learns; docs/methods.md compares. Auto takes LoRA, RsLoRA from rank 64 on, and QLoRA where the
-    GPU is too small for them. DoRA, IA3 and LongLoRA are served merged, prompts not at all."""
+    """How the adapter learns, where it is trained; docs/methods.md compares. Auto takes LoRA, RsLoRA from rank 64 on,
+    and QLoRA where the GPU is too small for them. DoRA, IA3 and LongLoRA are served merged, prompts not at all."""
     lora: LoraParameters = LoraParameters()
     """The adapter's shape."""
     prompt_tuning: PromptTuning = PromptTuning()
@@ -80,9 +84,25 @@ class LoraAdapterSpec(ApiModel):
     suspend: bool = False
     """No new training starts while true; what is served stays served."""
 
+    @property
+    def is_only_imported(self) -> bool:
+        """Whether nothing is ever trained, so that method, lora, promptTuning and training mean nothing."""
+        return self.dataset is None
+
+    @model_validator(mode="after")
+    def _comes_from_somewhere(self) -> LoraAdapterSpec:
+        if self.source is None and self.dataset is None:
+            raise ValueError(
+                "at least one of source and dataset must be set; give a dataset to train from, or a source to import an"
+                " adapter from that was trained elsewhere"
+            )
+        return self
+
     @model_validator(mode="after")
     def _serving_can_follow_the_method(self) -> LoraAdapterSpec:
         mode = self.serving.mode
+        if self.is_only_imported:
+            return self
         if self.method in NOT_SERVED and mode != "None":
             raise ValueError(
                 f"method {self.method} can neither be served nor merged by any engine; use serving.mode None"
@@ -95,18 +115,20 @@ class LoraAdapterSpec(ApiModel):
 
     @model_validator(mode="after")
     def _ranks_are_ours_to_choose(self) -> LoraAdapterSpec:
-        if self.method in WITH_ONE_RANK and self.lora.rank_pattern:
+        if self.method in WITH_ONE_RANK and self.lora.rank_pattern and not self.is_only_imported:
             raise ValueError(f"lora.rankPattern must be empty with method {self.method}")
         return self
 
     @model_validator(mode="after")
     def _rows_can_be_kept_apart(self) -> LoraAdapterSpec:
-        if self.method in NOT_SERVED and self.training.packing:
+        if self.method in NOT_SERVED and self.training.packing and not self.is_only_imported:
             raise ValueError(f"training.packing must be false with method {self.method}: each row needs its own prompt")
         return self
 
     @model_validator(mode="after")
     def _rows_say_what_is_preferred(self) -> LoraAdapterSpec:
+        if self.dataset is None:
+            return self
         objective, form = self.training.objective, self.dataset.format
         if objective == "DPO" and form != "Auto":
             raise ValueError("dataset.format must be Auto with objective DPO: a pair is told by its keys")
@@ -120,7 +142,8 @@ class LoraAdapterSpec(ApiModel):
 
     @model_validator(mode="after")
     def _version_can_be_begun_with(self) -> LoraAdapterSpec:
-        if self.training.reference_version is not None and self.method in NO_BEGINNING:
+        begins = self.training.reference_version is not None and not self.is_only_imported
+        if begins and self.method in NO_BEGINNING:
             raise ValueError(
                 f"training.preference.referenceVersion must be empty with method {self.method}: its adapters are no"
                 " beginning; use LoRA"

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.meta import ApiModel, DecimalString, ObjectName, decimal_that
-from graft_operator.api.pods import Placement, Resources
+from graft_operator.api.pods import PodSettings, Resources
 from graft_operator.api.preference import Objective, Preference
 
 MODULE_NAME = r"^[A-Za-z0-9_.-]{1,128}$"
@@ -223,7 +223,7 @@ class Training(ApiModel):
         return self
 
 
-class TrainingPod(Placement):
+class TrainingPod(PodSettings):
     """The pod that trains."""
 
     resources: Resources = Resources()

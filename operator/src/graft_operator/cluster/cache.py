@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from graft_operator.api.meta import GROUP
-from graft_operator.cluster.resources import EVENTS, JOBS, LORA_ADAPTERS, REFUSED_MOUNTS, REFUSED_PODS, Resource
+from graft_operator.cluster.resources import EVENTS, EVENTS_OF_PODS, JOBS, LORA_ADAPTERS, REFUSED_PODS, Resource
 from graft_operator.manifests import labels
 
 Object = dict[str, Any]
@@ -117,11 +117,17 @@ class Cache:
 
     def events_of(self, uid: str) -> list[Object]:
         """Return what the platform has last said of an object, as far as it is watched for."""
-        return [event for kind in (REFUSED_PODS, REFUSED_MOUNTS) for event in self._by_index(kind, uid)]
+        return [event for kind in (REFUSED_PODS, *EVENTS_OF_PODS) for event in self._by_index(kind, uid)]
 
     def names(self, resource: Resource) -> list[Name]:
         """Return the names of all objects of the kind, sorted."""
         return sorted(self._entries[resource])
+
+    def objects(self, resource: Resource) -> Iterator[Object]:
+        """Return the objects of the kind one by one, each as it is when its turn comes."""
+        for name in self.names(resource):
+            if (body := self.get(resource, *name)) is not None:
+                yield body
 
     def _by_index(self, resource: Resource, index: str) -> list[Object]:
         entries = self._entries[resource]

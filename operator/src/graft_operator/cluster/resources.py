@@ -63,3 +63,8 @@ REFUSED_PODS: Final = replace(EVENTS, view="FailedCreate")
 """Why a Job can't make its pods: it says so by events alone."""
 REFUSED_MOUNTS: Final = replace(EVENTS, view="FailedMount")
 """Why a pod waits for a volume: likewise."""
+SCALE_UPS: Final = replace(EVENTS, view="TriggeredScaleUp")
+"""That Cluster Autoscaler brings a node for a pod: likewise."""
+NOMINATIONS: Final = replace(EVENTS, view="Nominated")
+"""That Karpenter does."""
+EVENTS_OF_PODS: Final = (REFUSED_MOUNTS, SCALE_UPS, NOMINATIONS)

@@ -15,13 +15,13 @@ from graft_operator.cluster.resources import (
     BASE_MODELS,
     CONFIG_MAPS,
     DEPLOYMENTS,
+    EVENTS_OF_PODS,
     INFERENCE_POOLS,
     JOBS,
     LORA_ADAPTERS,
     NETWORK_POLICIES,
     POD_DISRUPTION_BUDGETS,
     PODS,
-    REFUSED_MOUNTS,
     REFUSED_PODS,
     ROLE_BINDINGS,
     ROLES,
@@ -49,7 +49,7 @@ WATCHED: Final = (
         Watched(
             resource=kind, fields=f"reason={kind.view},regarding.kind={about}", is_optional=True, has_bookmarks=False
         )
-        for kind, about in ((REFUSED_PODS, "Job"), (REFUSED_MOUNTS, "Pod"))
+        for kind, about in ((REFUSED_PODS, "Job"), *((kind, "Pod") for kind in EVENTS_OF_PODS))
     ),
 )
 

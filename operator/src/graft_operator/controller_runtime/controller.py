@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Protocol, TypeVar
 
 from graft_operator.controller_runtime.fair_order import Priority, QueueKey
 from graft_operator.controller_runtime.work_queue import WorkQueue
-from graft_operator.telemetry import metrics
+from graft_operator.telemetry import metrics, tracing
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ async def run_worker(
     while True:
         key = await queue.get()
         try:
-            await _run_once(queue, key, reconcile, timeout, on_timeout)
+            with tracing.one_pass(key.kind, str(key)) as span:
+                span.result = await _run_once(queue, key, reconcile, timeout, on_timeout)
         finally:
             queue.done(key)
         beat()
@@ -76,7 +77,8 @@ async def run_worker(
 
 async def _run_once(
     queue: WorkQueue[K], key: K, reconcile: Reconcile[K], seconds: float, on_timeout: OnTimeout[K] | None
-) -> None:
+) -> str:
+    """Make one pass; return its result, as the metrics have it."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     outcome = "cancelled"
@@ -101,6 +103,7 @@ async def _run_once(
         metrics.RECONCILE_SECONDS.labels(key.kind).observe(loop.time() - started)
     if outcome == "timeout" and on_timeout is not None:
         await _tell_timeout(key, seconds, on_timeout)
+    return outcome
 
 
 async def _tell_timeout(key: K, seconds: float, on_timeout: OnTimeout[K]) -> None:

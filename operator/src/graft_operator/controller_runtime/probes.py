@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,6 +12,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from graft_operator.telemetry import metrics
 
 log = logging.getLogger(__name__)
+
+MetricsPage = Callable[[], Awaitable[Sequence[bytes | bytearray]]]
 
 HEARTBEAT_SECONDS = 1.0
 MAX_LAG_SECONDS = 10.0
@@ -85,9 +87,14 @@ async def heartbeat_forever(health: Health) -> None:
 
 
 @asynccontextmanager
-async def probe_server(health: Health, *, port: int, host: str | None = None) -> AsyncIterator[int]:
-    """Serve the probes while the context is open. Yields the bound port (`port` may be 0)."""
-    runner = web.AppRunner(_application(health), access_log=None, shutdown_timeout=1.0)
+async def probe_server(
+    health: Health, *, port: int, host: str | None = None, more_metrics: MetricsPage | None = None
+) -> AsyncIterator[int]:
+    """Serve the probes while the context is open. Yields the bound port (`port` may be 0).
+
+    `more_metrics` makes further parts of /metrics, in Prometheus' text format.
+    """
+    runner = web.AppRunner(_application(health, more_metrics), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -98,7 +105,7 @@ async def probe_server(health: Health, *, port: int, host: str | None = None) ->
         await runner.cleanup()
 
 
-def _application(health: Health) -> web.Application:
+def _application(health: Health, more_metrics: MetricsPage | None) -> web.Application:
     async def healthz(_: web.Request) -> web.Response:
         complaints = health.complaints()
         return web.Response(text="\n".join(complaints) or "ok", status=503 if complaints else 200)
@@ -106,8 +113,14 @@ def _application(health: Health) -> web.Application:
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text="ok" if health.ready else "not ready", status=200 if health.ready else 503)
 
-    async def metrics_page(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def metrics_page(request: web.Request) -> web.StreamResponse:
+        parts = [generate_latest(metrics.REGISTRY), *(await more_metrics() if more_metrics is not None else ())]
+        response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
+        await response.prepare(request)
+        for part in parts:  # of many adapters each has megabytes, which need not be put together
+            await response.write(part)
+        await response.write_eof()
+        return response
 
     async def close_connection(_: web.Request, response: web.StreamResponse) -> None:
         # A kept-alive connection is a task that the event source would wait for at shutdown.

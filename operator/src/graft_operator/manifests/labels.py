@@ -51,6 +51,11 @@ def owned_by(kind: str, owner: ObjectMeta, component: str) -> dict[str, str]:
     }
 
 
+def selector(owner: ObjectMeta, component: str) -> dict[str, str]:
+    """Return the labels by which the pods of one component of ``owner`` are found."""
+    return {OWNER_UID: owner.uid, COMPONENT: component}
+
+
 def owner_reference(kind: str, owner: ObjectMeta) -> dict[str, Any]:
     """Return the controller reference to ``owner``."""
     return {

@@ -20,6 +20,9 @@ PEER_PORT: Final = 8002
 STATE_PORT: Final = 8090
 ENGINE_PORT: Final = 8001
 
+IP_FAMILIES: Final = "PreferDualStack"
+"""Of Services: both families where the cluster has both, and otherwise the one that it has."""
+
 
 def peer_url(host: str) -> str:
     """Return where a pod answers what other pods of its base send to it."""
@@ -38,6 +41,16 @@ def training_job_name(adapter: str, recipe: str, lowered_batch: int | None = Non
     """
     name = f"{shortened(adapter)}-train-{short(recipe)}"
     return name if lowered_batch is None else f"{name}-b{lowered_batch}"
+
+
+def adapter_import_job_name(adapter: str, recipe: str) -> str:
+    """Return the name of the Job that imports an adapter, at most 56 characters."""
+    return f"{shortened(adapter)}-import-{short(recipe)}"
+
+
+def resolve_job_name(adapter: str, source_digest: str) -> str:
+    """Return the name of the Job that looks at an adapter's source, at most 57 characters."""
+    return f"{shortened(adapter)}-resolve-{short(source_digest)}"
 
 
 def rendezvous_name(adapter: str) -> str:

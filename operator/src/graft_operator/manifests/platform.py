@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from graft_operator.manifests.tenant_pods import TenantPods
+
 ContainerResources = Mapping[str, Mapping[str, str]]
 """``requests`` and ``limits`` of a container, as Kubernetes writes them."""
 
@@ -34,6 +36,18 @@ class NetworkAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """Where serving pods send spans to."""
+
+    otlp_endpoint: str
+    """URL before ``/v1/traces``."""
+    sample_ratio: float = 1.0
+    """Part of the traces that begin at an agent which is kept."""
+    engine: bool = False
+    """Whether engines send theirs, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """Images, registry and defaults; it comes from the operator's settings."""
 
@@ -50,8 +64,12 @@ class Platform:
     """Arguments of every engine, before those of the BaseModel."""
     engine_env: Mapping[str, str] = field(default_factory=dict)
     """Environment of every engine."""
+    tenant_pods: TenantPods = field(default_factory=TenantPods)
+    """What holds for all pods."""
     network_access: NetworkAccess | None = None
     """What NetworkPolicies allow; None makes none."""
+    tracing: Tracing | None = None
+    """Where spans go; None makes none."""
     fetch_resources: ContainerResources = field(default_factory=lambda: FETCH_RESOURCES)
     """Of the init containers that bring a base, or a version, from the registry."""
     agent_resources: ContainerResources = field(default_factory=lambda: AGENT_RESOURCES)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from graft_operator.api.base_model import ResolvedBase, ServingRevision
-from graft_operator.api.pods import Placement
+from graft_operator.api.pods import Placement, PodSettings
+from graft_operator.manifests.certificates import ca_environment, ca_mounts, ca_volumes
 from graft_operator.manifests.platform import ContainerResources, Platform
-
-USER_ID: Final = 65532
-"""The conventional non-root user of minimal images."""
 
 BASE_DIR: Final = "/base"
 CLAIM_DIR: Final = "/claim"
@@ -24,39 +24,99 @@ CONTAINER_SECURITY: Final[dict[str, Any]] = {
 }
 
 
-def pod_spec(placement: Placement, **fields: Any) -> dict[str, Any]:
-    """Return a pod spec under the *restricted* Pod Security Standard, placed as the user asked."""
+SCRATCH_DIR: Final = "/tmp"  # noqa: S108 - an emptyDir of the pod
+ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({"HOME": SCRATCH_DIR, "USER": "graft", "LOGNAME": "graft"})
+"""Of every container. A user id without a name in the image's passwd file has no name and
+no home but these, and libraries ask for both as soon as they are imported."""
+
+COMPILER_CACHE: Final = {"name": "TORCHINDUCTOR_CACHE_DIR", "value": f"{SCRATCH_DIR}/torchinductor"}
+"""For containers with torch, which would put the user's name into the path."""
+
+READABLE: Final = 0o444
+"""Mode of mounted files. One container has them, and one user is in it; what only a group may read would need an
+fsGroup, which not every platform gives."""
+
+
+def pod_metadata(metadata: Mapping[str, Any], settings: PodSettings, platform: Platform) -> dict[str, Any]:
+    """Return the metadata of a pod: ours, by which it is found, over what object and platform ask for."""
+    tenant = platform.tenant_pods
+    return {
+        "labels": {**tenant.labels, **settings.labels, **metadata["labels"]},
+        "annotations": {**tenant.annotations, **settings.annotations, **metadata["annotations"]},
+    }
+
+
+def pod_spec(settings: PodSettings, platform: Platform, **fields: Any) -> dict[str, Any]:
+    """Return a pod spec under the *restricted* Pod Security Standard, as object and platform ask for it."""
     spec: dict[str, Any] = {
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
+            **platform.tenant_pods.user_ids.to_wire(),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "enableServiceLinks": False,
-        "nodeSelector": placement.node_selector,
-        "tolerations": [toleration.to_wire() for toleration in placement.tolerations],
+        "imagePullSecrets": pull_secrets(settings, platform),
+        "priorityClassName": settings.priority_class_name or platform.tenant_pods.priority_class_name,
+        **placed(settings),
         **fields,
+        "volumes": [*fields["volumes"], *ca_volumes(settings, platform)],
     }
-    if placement.runtime_class_name:
-        spec["runtimeClassName"] = placement.runtime_class_name
+    for kind in ("initContainers", "containers"):
+        if kind in spec:
+            spec[kind] = [fitted(item, settings, platform) for item in spec[kind]]
     return {name: value for name, value in spec.items() if value not in ({}, [], None)}
 
 
+def placed(placement: Placement) -> dict[str, Any]:
+    """Return where a pod may run, as a part of its spec."""
+    return {
+        "nodeSelector": placement.node_selector,
+        "tolerations": [toleration.to_wire() for toleration in placement.tolerations],
+        "affinity": placement.affinity.to_wire() if placement.affinity else None,
+        "runtimeClassName": placement.runtime_class_name,
+    }
+
+
+def spread(placement: Placement, selector: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return how the pods that the labels select are spread, as the object asks for it."""
+    chosen = {"labelSelector": {"matchLabels": dict(selector)}}
+    return [constraint.to_wire() | chosen for constraint in placement.topology_spread_constraints]
+
+
+def pull_secrets(settings: PodSettings, platform: Platform) -> list[dict[str, str]]:
+    """Return the Secrets that images are pulled with, each once.
+
+    They stand in the pods. On the service accounts that Graft makes they would be a list that OpenShift edits, too.
+    """
+    named = (*settings.image_pull_secrets, *platform.tenant_pods.image_pull_secrets)
+    return [{"name": name} for name in dict.fromkeys(reference.name for reference in named)]
+
+
+def fitted(one: dict[str, Any], settings: PodSettings, platform: Platform) -> dict[str, Any]:
+    """Return a container with what platform and object add to its environment, the latter last, and certificates."""
+    variables = [
+        *(variable(name, value) for name, value in ENVIRONMENT.items()),
+        *ca_environment(settings, platform),
+        *(variable(name, value) for name, value in platform.tenant_pods.env.items()),
+        *one["env"],
+        *(item.to_wire() for item in settings.env),
+    ]
+    by_name = {item["name"]: item for item in variables}
+    return one | {"env": list(by_name.values()), "volumeMounts": [*one["volumeMounts"], *ca_mounts(settings, platform)]}
+
+
 def container(name: str, image: str, platform: Platform, **fields: Any) -> dict[str, Any]:
-    """Return a container with our security settings and ``HOME`` on a scratch volume.
+    """Return a container with our security settings, and ``/tmp`` on a scratch volume.
 
     One that dies without a word of its own leaves the end of its log where the operator reads it.
     """
-    environment = [{"name": "HOME", "value": "/tmp"}, *fields.pop("env", [])]  # noqa: S108 - an emptyDir of the pod
-    mounts = [{"name": "tmp", "mountPath": "/tmp"}, *fields.pop("volumeMounts", [])]  # noqa: S108
+    mounts = [{"name": "tmp", "mountPath": SCRATCH_DIR}, *fields.pop("volumeMounts", [])]
     return {
         "name": name,
         "image": image,
         "imagePullPolicy": platform.image_pull_policy,
         "securityContext": CONTAINER_SECURITY,
-        "env": environment,
+        "env": fields.pop("env", []),
         "volumeMounts": mounts,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **fields,

@@ -4,6 +4,7 @@
 |---|---|
 | ``adapter/`` | what is next for one adapter: puts the answers of the rooms together, and says what is true |
 | ``training/`` | which version should exist, and what to do so that it does |
+| ``imports/`` | the same of an adapter that was trained elsewhere: what is imported, for which base, what is new |
 | ``rollout/`` | where the alias points: to the next version, step by step, and back |
 | ``base/`` | what is next for one base: its source, its revisions, whom it lets train anew |
 | ``placement/`` | which pods hold which version, when there are more than they have places for |

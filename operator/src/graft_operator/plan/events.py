@@ -15,7 +15,7 @@ from typing import Final
 from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus, Version
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.api.conditions import Condition, find, is_true
-from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
+from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY, SOURCE_UNAVAILABLE
 from graft_operator.plan.actions import EmitEvent
 from graft_operator.plan.training.versions import entry_of
 
@@ -23,6 +23,7 @@ TROUBLES: Final = frozenset(
     {
         OUT_OF_MEMORY,
         "RegistryUnavailable",
+        SOURCE_UNAVAILABLE,
         "Crashed",
         "TrainingFailed",
         "VersionMissing",
@@ -42,7 +43,7 @@ USUAL: Final = frozenset({"Importing", "Resolving", "ConditionalWrites"})
 """Reasons of a base's conditions that nobody waits to hear: something is under way, or as it should be."""
 
 PAUSES: Final = frozenset(
-    {"Queued", "Suspended", "Preempted", "ReadaptationQueued", "PodSettingsChanged", "RankDoubled"}
+    {"Queued", "Suspended", "Preempted", "ReadaptationQueued", "PodSettingsChanged", "RankDoubled", "WaitingForNode"}
 )
 """Reasons of Trained that say why nothing is trained just now, and no trouble."""
 
@@ -73,6 +74,7 @@ def adapter_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[EmitE
     events = [
         *acceptance_events(old, new),
         *training_events(old, new),
+        *source_events(old, new),
         *version_events(old, new),
         *rank_events(old, new),
         *rollout_events(old, new),
@@ -111,6 +113,14 @@ def training_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[Emit
     return [EmitEvent("Normal" if reason in PAUSES else "Warning", reason, after.message)]
 
 
+def source_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[EmitEvent]:
+    """Return the event of a look at the source that has failed, where the one before had not, or otherwise."""
+    before, after = find(old.conditions, "SourceChecked"), find(new.conditions, "SourceChecked")
+    if after is None or after.status != "False" or not has_changed(before, after):
+        return []
+    return [] if is_true(new.conditions, "Stalled") else [EmitEvent("Warning", after.reason, after.message)]
+
+
 def training_began(old: LoraAdapterStatus, new: LoraAdapterStatus, was: str) -> list[EmitEvent]:
     """Return the event of a training that runs, where it did not before."""
     training, before = new.training, old.training
@@ -138,6 +148,8 @@ def version_event(version: Version, known: Version | None, status: LoraAdapterSt
     if known is not None and not is_new and known.state == version.state:
         return None
     text = f"version {version.number}: {version.message}" if version.message else f"version {version.number}"
+    if version.state == "Published" and is_new and version.imported is not None:
+        return EmitEvent("Normal", "Imported", f"Imported {text}")
     if version.state == "Published":
         return EmitEvent("Normal", "Published", text) if is_new else None
     if version.state != "Rejected":

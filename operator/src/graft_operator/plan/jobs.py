@@ -37,6 +37,10 @@ class JobObserved:
     """Reason in the termination message of the newest pod, such as BadDataset."""
     outcome_message: str = ""
     """What that pod said, or its last lines."""
+    outcome_digest: str = ""
+    """Digest of the content that a look at a source has found."""
+    outcome_revision: str = ""
+    """What the source calls that content."""
     no_pods: bool = False
     """Whether the Job is active and has no pod: nothing has made one yet, or a quota or a policy refuses it."""
     event: str = ""
@@ -58,7 +62,14 @@ class JobObserved:
     micro_batch: int | None = None
     """Rows of one forward pass that a training was made with; None where the Job doesn't tell."""
     pod_settings: str = ""
-    """Digest of the pod settings that a training was made with; empty where the Job doesn't tell."""
+    """Digest of the pod settings that it was made with; empty where the Job doesn't tell."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the Job has failed, or its pod waits for something that may never come."""
+        return self.state == "Failed" or (
+            self.state == "Active" and bool(self.waiting or self.suspended or self.no_pods)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,11 @@ from typing import Any, Final
 from graft_operator.api.conditions import Condition, Fact, merge, no, yes
 from graft_operator.manifests import labels
 from graft_operator.manifests.jobs.concurrency_job import COMPONENT as CONCURRENCY_TEST
+from graft_operator.manifests.jobs.resolve_job import RESOLVE
 from graft_operator.manifests.workloads.merged_model import MERGED
 from graft_operator.manifests.workloads.serving import SERVING
 from graft_operator.plan.actions import Action, ApplyObject, CreateJob
+from graft_operator.plan.imports.looks import CONDITION as SOURCE_CHECKED
 
 OBJECT_REFUSED: Final = "ObjectRefused"
 INFERENCE_POOL: Final = "InferencePool"
@@ -23,6 +25,7 @@ INFERENCE_POOL: Final = "InferencePool"
 CONDITIONS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "training": ("Trained", "UpToDate"),
     "import": ("Resolved",),
+    RESOLVE: (SOURCE_CHECKED,),
     MERGED: ("Served",),
     SERVING: ("ServingReady",),
     CONCURRENCY_TEST: ("ConcurrencyTested",),

@@ -88,7 +88,8 @@ class AdapterSnapshot:
     base_problem: str = ""
     """Why ``base`` is None."""
     kept_base: ResolvedBase | None = None
-    """The former base that versions are still trained on: readaptation.policy is Never, and the base has changed."""
+    """The former base that versions still belong to though the base has changed: readaptation.policy is Never, or the
+    adapter is bound to the base that it was imported for."""
     dataset_digest: str | None = None
     """Content digest of the training rows, of a ConfigMap or as given; None where only the trainer can tell."""
     evaluation_digest: str | None = None
@@ -124,10 +125,15 @@ class AdapterSnapshot:
     unknown: Unknown | None = None
     """Why ``published`` can't be told yet; None where it can."""
     jobs: tuple[JobObserved, ...] = ()
+    """Its trainings and imports."""
+    resolve_job: JobObserved | None = None
+    """The Job that looks at ``spec.source``."""
     occupied_names: tuple[OccupiedName, ...] = ()
     """Jobs of the names that ours would have, and that are not ours."""
     trainer_image: str = ""
     """Image that a training Job would be made with now; empty where that is not told."""
+    platform_asks: Mapping[str, Any] = field(default_factory=dict)
+    """What the platform asks of the pods of such a Job, where that is not the default."""
     progress: Progress | None = None
     """What the trainer last said about ``recipe``."""
     pods: tuple[PodObserved, ...] = ()

@@ -17,7 +17,7 @@ from graft_operator.cluster.watching import first_unsynced
 from graft_operator.controller_runtime.controller import Result
 from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
-from graft_operator.manifests.platform import NetworkAccess, Platform
+from graft_operator.manifests.platform import NetworkAccess, Platform, Tracing
 from graft_operator.reconcilers.adapter import AdapterReconciler
 from graft_operator.reconcilers.base_model import BaseModelReconciler
 from graft_operator.reconcilers.executor import ActionExecutor
@@ -50,6 +50,8 @@ def platform_of(settings: Settings) -> Platform:
         engine_args=settings.engine_args,
         engine_env=settings.engine_env,
         network_access=network_access(settings),
+        tenant_pods=settings.tenant_pods,
+        tracing=Tracing(**settings.tracing.model_dump()) if settings.tracing else None,
         **{f"{name}_resources": resources for name, resources in settings.resources.items()},
     )
 

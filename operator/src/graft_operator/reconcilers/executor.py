@@ -42,6 +42,7 @@ from graft_operator.plan.actions import (
 )
 from graft_operator.plan.rejections import Rejection, waits
 from graft_operator.reconcilers.refused_children import Content, Key, Outcome, Rejections, is_rejection
+from graft_operator.telemetry import tracing
 from graft_registry.digests import digest_of
 
 log = logging.getLogger(__name__)
@@ -143,6 +144,9 @@ class ActionExecutor:
             return self._rejections.remember(*child, error), False
         if child is not None:
             self._rejections.forget(child[0])
+        if is_done:
+            kind, _, name = child[0] if child is not None else ("", "", "")
+            tracing.acted(type(action).__name__, kind, name)
         return None, is_done
 
     async def _do(self, action: Action, owner: Resource, metadata: ObjectMeta, body: Mapping[str, Any]) -> bool:

@@ -1,1 +1,1 @@
-"""What the operator says of itself: ``logs`` for people and machines, ``metrics`` for Prometheus."""
+"""What the operator says: ``logs``, ``metrics`` of itself and of ``objects`` for Prometheus, and ``tracing``."""

@@ -1,5 +1,12 @@
 """The documents that the programs share, as frozen pydantic models (see docs/contracts.md)."""
 
+from graft_registry.documents.adapter_source import (
+    AdapterDirectory,
+    AdapterImage,
+    AdapterRepository,
+    AdapterSource,
+    ImportedFrom,
+)
 from graft_registry.documents.base import (
     BaseLocation,
     BaseManifest,
@@ -32,7 +39,11 @@ from graft_registry.documents.version import (
 )
 
 __all__ = [
+    "AdapterDirectory",
+    "AdapterImage",
+    "AdapterRepository",
     "AdapterShape",
+    "AdapterSource",
     "BaseDrift",
     "BaseLocation",
     "BaseManifest",
@@ -46,6 +57,7 @@ __all__ = [
     "Fingerprint",
     "GoldenPrompt",
     "HuggingFaceSource",
+    "ImportedFrom",
     "MergeRecord",
     "Metrics",
     "PersistentVolumeClaimSource",

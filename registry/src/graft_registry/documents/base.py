@@ -28,7 +28,7 @@ class PersistentVolumeClaimSource(Document):
     path: str = ""
 
 
-class _OneOf(Document):
+class OneOf(Document):
     """A document of which exactly one field is set; the others are left out when it is written."""
 
     @model_validator(mode="after")
@@ -44,7 +44,7 @@ class _OneOf(Document):
         return {name: value for name, value in handler(self).items() if value is not None}
 
 
-class BaseSource(_OneOf):
+class BaseSource(OneOf):
     """The user's description of where a base comes from, without credentials."""
 
     hugging_face: HuggingFaceSource | None = None
@@ -56,7 +56,7 @@ class BaseSource(_OneOf):
         return digest_of(self.to_dict())
 
 
-class BaseLocation(_OneOf):
+class BaseLocation(OneOf):
     """Where the files of a base are: in the registry's blobs, or left in place in a claim."""
 
     registry: Literal[True] | None = None

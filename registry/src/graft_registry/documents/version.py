@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import FailFast, Field, FiniteFloat
 
 from graft_registry.digests import digest_hex
+from graft_registry.documents.adapter_source import ImportedFrom
 from graft_registry.documents.base import BaseSource
 from graft_registry.documents.model import Digest, Document, StoredFile, StoredFiles, entries_are, is_whole
 
@@ -147,14 +148,18 @@ class VersionDraft(Document):
     reason: VersionReason
     parent: int | None = None
     warm_start: WarmStart | None = None
+    imported: ImportedFrom | None = None
+    """Where the files come from, of a version that was trained elsewhere."""
     uid: str
     generation: int
     base: BaseReference
-    dataset: DatasetRecord
+    dataset: DatasetRecord | None
+    """Null for an import without rows. Those of one with rows were only evaluated on."""
     objective: Objective = "SFT"
     """What was learned: answers word for word, which of two is better, or which are wanted."""
     method: str
-    trained_on: TrainedOn
+    trained_on: TrainedOn | None
+    """Null for an import: its files don't say."""
     servable: Servable
     hyperparameters: dict[str, Any]
     seed: int
@@ -165,6 +170,11 @@ class VersionDraft(Document):
     golden: Annotated[tuple[GoldenPrompt, ...], FailFast()] = ()
     probes: Annotated[tuple[Probe, ...], FailFast()] = ()
     merge: MergeRecord | None = None
+
+    @property
+    def eval_digest(self) -> str | None:
+        """The digest of the held-out rows, None where there are none."""
+        return self.dataset.eval_digest if self.dataset else None
 
 
 class VersionManifest(VersionDraft):

@@ -6,7 +6,7 @@ names that **training** has, since those are what an adapter's tensors are calle
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +37,8 @@ _BLOCKS: Final = (
 """Where checkpoints keep their blocks, the more specific first."""
 _BARE: Final[Mapping[str, str]] = {"decoder": "model.decoder", "h": "transformer.h"}
 """Stored without the outermost part, as the first models of their kind were."""
+_WRAPPED: Final = ("language_model.layers", "model.language_model.model.layers", "model.model.layers", "layers")
+"""Where else an adapter may say that the blocks are: trained on the language model of a larger one, or on a part."""
 SUPPORTED: Final = ", ".join(name for name in _BLOCKS if name.split(".")[0] not in _BARE)
 
 
@@ -122,3 +124,39 @@ def _in_training(stored: str, architecture: str, *, wrapped: bool) -> str:
         # Llama 4 is the one that still runs as it is stored.
         return stored if architecture.startswith("Llama4") else "model.language_model.layers"
     return stored
+
+
+class ModuleNames:
+    """Finds the modules of a model by the names that another layout of the same model has for them."""
+
+    def __init__(self, modules: Collection[str]) -> None:
+        """Take the paths of the model's own modules."""
+        self._modules = frozenset(modules)
+        self._blocks = next((root for name in sorted(modules) if (root := _blocks_of(name))), None)
+
+    def find(self, name: str) -> str | None:
+        """Return the module that is meant, None where the model has no such module."""
+        if name in self._modules:
+            return name
+        leaf = name.rpartition(".")[2]
+        if leaf in HEADS | _EMBEDDINGS and not is_in_block(name):
+            alike = HEADS if leaf in HEADS else _EMBEDDINGS
+            return next((own for own in sorted(self._modules) if own.rpartition(".")[2] in alike), None)
+        if self._blocks is None:
+            return None
+        for blocks in sorted({*_BLOCKS, *_WRAPPED}, key=len, reverse=True):
+            theirs, ours = (path.rpartition(".")[0] for path in (blocks, self._blocks))
+            if _is_below(name, blocks):
+                renamed = self._blocks + name[len(blocks) :]
+            elif theirs and name.startswith(f"{theirs}."):
+                renamed = ours + name[len(theirs) :]
+            else:
+                continue
+            if renamed in self._modules:
+                return renamed
+        return None
+
+
+def _blocks_of(module: str) -> str | None:
+    """Return the path of the blocks that a module is in."""
+    return next((blocks for blocks in (*_BLOCKS, *_WRAPPED) if _is_below(module, blocks)), None)

@@ -26,6 +26,49 @@ class DatasetFiles:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ModelListing:
+    """The files of a model's repository at one commit, with the hashes of those that the hub tells: the large ones."""
+
+    commit: str
+    sha256: dict[str, str | None]
+
+
+def list_model(source: HuggingFaceSource, *, endpoint: str | None, token: str | None, field: str) -> ModelListing:
+    """Return the files of a model without downloading any; works although ``HF_HUB_OFFLINE`` is set.
+
+    ``token``: None sends none, whatever the environment holds.
+
+    Raises:
+        SourceError: no such repository or revision, no access, or the hub is away.
+    """
+    where = f"{source.repo}@{source.revision}"
+    hub = HfApi(endpoint=endpoint, token=token or False)
+    with _online(), _explained(where, field):
+        info = hub.model_info(source.repo, revision=source.revision, files_metadata=True)
+    siblings = info.siblings or ()
+    return ModelListing(str(info.sha), {file.rfilename: file.lfs.sha256 if file.lfs else None for file in siblings})
+
+
+def download_model_file(
+    source: HuggingFaceSource,
+    name: str,
+    directory: Path,
+    *,
+    endpoint: str | None,
+    token: str | None,
+    field: str,
+) -> Path:
+    """Download one file of a model, at a commit that ``list_model`` gave, and return where it lies below ``directory``.
+
+    Raises:
+        SourceError: it is gone, no access, or the hub is away.
+    """
+    hub = HfApi(endpoint=endpoint, token=token or False)
+    with _online(), _explained(f"{source.repo}@{source.revision}", field):
+        return Path(hub.hf_hub_download(source.repo, name, revision=source.revision, local_dir=directory))
+
+
 def download_snapshot(source: HuggingFaceSource, directory: Path, *, endpoint: str | None, token: str | None) -> str:
     """Download the wanted files of a model and return the 40-hex commit that its revision stands for.
 

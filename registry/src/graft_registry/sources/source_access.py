@@ -4,11 +4,14 @@ A variable named ``SOURCE_<NAME>`` is about the source alone and wins over ``<NA
 registry. So a source in another store, with other credentials, can be imported in one pod.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
 from graft_registry.config import Credentials, RegistryConfig
+from graft_registry.errors import Forbidden, NoSuchBucket, NotFound, Unavailable
+from graft_registry.sources.source_files import SourceError, SourceProblem
 
 PREFIX = "SOURCE_"
 
@@ -55,3 +58,16 @@ def _s3_credentials(environ: Mapping[str, str]) -> Credentials | None:
     if not access_key or not secret_key:
         raise ValueError("the source's credentials need both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     return Credentials(access_key, secret_key, environ.get(f"{PREFIX}AWS_SESSION_TOKEN"))
+
+
+@contextmanager
+def blaming_the_source(field: str) -> Iterator[None]:
+    """Turn what a store answers about a source into a SourceError that names ``field`` of the spec."""
+    try:
+        yield
+    except Forbidden as error:
+        raise SourceError(SourceProblem.FORBIDDEN, str(error), field) from error
+    except (NotFound, NoSuchBucket) as error:
+        raise SourceError(SourceProblem.NOT_FOUND, str(error), field) from error
+    except Unavailable as error:
+        raise SourceError(SourceProblem.UNAVAILABLE, str(error), field) from error

@@ -21,13 +21,16 @@ _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
 class SourceProblem(StrEnum):
-    """Why a base couldn't be imported, as the operator reads it."""
+    """Why a base or an adapter couldn't be imported, as the operator reads it."""
 
     NOT_FOUND = "SourceNotFound"
     INVALID = "SourceInvalid"
     UNAVAILABLE = "RegistryUnavailable"
     """The registry, or the store or hub that the source is in, is away; worth a retry."""
     FORBIDDEN = "Forbidden"
+    ADAPTER_UNAVAILABLE = "SourceUnavailable"
+    """The same of an adapter's source, which is told apart from the registry: a version may be served all the same."""
+    ADAPTER_FORBIDDEN = "SourceForbidden"
 
 
 class SourceError(Exception):

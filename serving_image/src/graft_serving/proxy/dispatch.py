@@ -27,9 +27,11 @@ from graft_serving.proxy.attempts import (
 from graft_serving.proxy.body import RequestBody
 from graft_serving.proxy.ejection import Ejections
 from graft_serving.proxy.relay import Call, Relayed, relay
+from graft_serving.proxy.reports import in_words, told_of
 from graft_serving.proxy.routing import Peer, ToBase, ToVersion
 from graft_serving.telemetry.answered import Asker
 from graft_serving.telemetry.metrics import BASE_VERSION, Metrics
+from graft_serving.telemetry.tracing import NoTracing, Tracing
 from graft_serving.telemetry.traffic import Traffic
 from graft_serving.versions import VersionKey
 
@@ -118,10 +120,12 @@ class Dispatcher:
         engine_url: str,
         request_seconds: float,
         own_token: Callable[[], str | None],
+        tracing: Tracing | None = None,
     ) -> None:
         """Send through `session`; count in `metrics`; one try takes up to `request_seconds`.
 
-        `own_token` tells what shows to other pods that this is a pod of the base; None if there is nothing.
+        `own_token` tells what shows to other pods that this is a pod of the base; None if there is nothing. `tracing`
+        makes a span of each try.
         """
         self._session = session
         self._pod = pod
@@ -129,6 +133,7 @@ class Dispatcher:
         self._engine_url = engine_url.rstrip("/")
         self._request_seconds = request_seconds
         self._own_token = own_token
+        self._tracing = tracing or NoTracing()
         self._base_traffic = Traffic()
         self.ejections = Ejections()
 
@@ -143,7 +148,7 @@ class Dispatcher:
             began = time.monotonic()
             if tries and began >= deadline:
                 break
-            relayed = await self._try(asked, target, tries)
+            relayed = await self._traced(asked, target, tries)
             tries.append(
                 Try(
                     target=target,
@@ -158,10 +163,18 @@ class Dispatcher:
             logger.info("nobody answers for model=%s: %s", asked.body.model, in_words(tries))
         return None, tuple(tries)
 
-    async def _try(self, asked: Asked, target: Target, tries: list[Try]) -> Relayed:
+    async def _traced(self, asked: Asked, target: Target, tries: list[Try]) -> Relayed:
+        model, pod = asked.body.model, self._name_of(target)
+        with self._tracing.tried(asked.path, asked.request.headers, adapter=model, pod=pod) as span:
+            relayed = await self._try(asked, target, tries, span.headers)
+            if span.headers:
+                span.end(relayed.outcome, failed=relayed.has_failed, told=told_of(relayed))
+        return relayed
+
+    async def _try(self, asked: Asked, target: Target, tries: list[Try], trace: Mapping[str, str]) -> Relayed:
         if isinstance(target, ThisEngine):
-            return await self._ask_engine(asked, self._engine_target(target.answer, asked.body.model))
-        relayed = await self._send_on(asked, target, tries)
+            return await self._ask_engine(asked, self._engine_target(target.answer, asked.body.model), trace)
+        relayed = await self._send_on(asked, target, tries, trace)
         self._metrics.forwarded(relayed.outcome)
         if isinstance(target, Peer):
             failed = relayed.outcome in (Outcome.UNREACHABLE, Outcome.LOST)
@@ -187,12 +200,12 @@ class Dispatcher:
             traffic=self._pod.traffic_of(key),
         )
 
-    async def _ask_engine(self, asked: Asked, target: EngineTarget) -> Relayed:
+    async def _ask_engine(self, asked: Asked, target: EngineTarget, trace: Mapping[str, str]) -> Relayed:
         model = asked.body.model
         call = Call(
             url=self._engine_url + asked.path,
             body=asked.body.naming(target.engine_model),
-            headers=headers.for_engine(asked.request.headers),
+            headers=headers.traced(headers.for_engine(asked.request.headers), trace),
             seconds=self._request_seconds,
             model_name=ModelName(target.engine_model, model) if target.engine_model != model else None,
             added_headers={headers.VERSION: target.label},
@@ -207,7 +220,9 @@ class Dispatcher:
             return Relayed(outcome=Outcome.DIED, detail=relayed.detail)
         return relayed
 
-    async def _send_on(self, asked: Asked, target: Peer | Service, tries: list[Try]) -> Relayed:
+    async def _send_on(
+        self, asked: Asked, target: Peer | Service, tries: list[Try], trace: Mapping[str, str]
+    ) -> Relayed:
         lost_by = [self._name_of(tried.target) for tried in tries if tried.outcome is Outcome.LOST]
         sent = headers.for_pod(asked.request.headers, asked.way.sent_on(lost_by), asked.asker.client)
         if isinstance(target, Peer):
@@ -220,7 +235,7 @@ class Dispatcher:
         call = Call(
             url=target.url + asked.path,
             body=asked.body.naming(asked.body.model),
-            headers=sent,
+            headers=headers.traced(sent, trace),
             seconds=self._request_seconds,
             added_headers={},
             kept_back=headers.kept_back_of_peer if isinstance(target, Peer) else headers.kept_back_of_service,
@@ -258,21 +273,6 @@ class Dispatcher:
                 target.traffic.count(asker, None)
                 self._metrics.lost(*_labels(target))
                 self._pod.suspect_engine()
-
-
-def in_words(tries: list[Try] | tuple[Try, ...]) -> str:
-    """The record of the tries for a log or a message."""
-    return "; ".join(f"{_place(tried.target)}: {tried.outcome} {tried.detail}".rstrip() for tried in tries)
-
-
-def _place(target: Target) -> str:
-    match target:
-        case ThisEngine():
-            return "this pod's engine"
-        case Peer(name, url):
-            return f"pod {name} at {url}"
-        case Service(url):
-            return url
 
 
 def _labels(target: EngineTarget) -> tuple[str, str]:

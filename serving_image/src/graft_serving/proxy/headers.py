@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from graft_serving.proxy.attempts import Outcome, Way
+from graft_serving.telemetry.tracing import TRACE_HEADERS
 
 FORWARDED: Final = "X-Graft-Forwarded"
 """How many steps from pod to pod a request has taken."""
@@ -23,7 +24,7 @@ NO_VERSION: Final = "none"
 KEYS: Final = ("Authorization", "X-Api-Key")
 """OpenAI's and Anthropic's. They never leave the pod that a client has sent them to."""
 
-_TO_ENGINE: Final = frozenset({"accept", "traceparent", "tracestate", "x-request-id"})
+_TO_ENGINE: Final = frozenset({"accept", *TRACE_HEADERS, "x-request-id"})
 _NOT_SENT_ON: Final = frozenset(
     name.lower()
     for name in (
@@ -56,6 +57,13 @@ def for_pod(headers: Mapping[str, str], way: Way, client: str) -> dict[str, str]
     told = {name: value for name, value in headers.items() if name.lower() not in _NOT_SENT_ON}
     asked = {ASKED: ",".join(way.asked)} if way.asked else {}
     return {**told, FORWARDED: str(way.steps), CLIENT: client, **asked}
+
+
+def traced(told: Mapping[str, str], trace: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers with the trace context of a span in place of the one that came; as they are without a span."""
+    if not trace:
+        return told
+    return {**{name: value for name, value in told.items() if name.lower() not in TRACE_HEADERS}, **trace}
 
 
 def way_of(headers: Mapping[str, str], *, from_peer: bool) -> Way:

@@ -78,6 +78,13 @@ class Relayed:
     """Whether the engine has said that its core is gone."""
     detail: str = ""
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether whoever was asked failed; nobody has where the client went away, or where others were to answer."""
+        if self.outcome is Outcome.ANSWERED:
+            return self.answered is not None and self.answered.failed
+        return self.outcome is not Outcome.DECLINED
+
 
 def upstream_session() -> aiohttp.ClientSession:
     """A session for proxied requests: unbounded, since the engine queues by itself and each call has its own limit."""

@@ -76,6 +76,8 @@ def report_page(draft: VersionDraft, inputs: ReportInputs) -> str:
 def counts(draft: VersionDraft) -> dict[str, int]:
     """Return the numbers of rows by what became of them."""
     dataset = draft.dataset
+    if dataset is None:
+        return {}
     return {
         "trained on": dataset.rows,
         "held out": dataset.eval_rows,

@@ -35,7 +35,7 @@ class Score:
 def scores(draft: VersionDraft, previous: VersionManifest | None) -> tuple[Score, ...]:
     """Return the scores on the held-out rows; those of the version before only if it saw the same rows."""
     before = Metrics()
-    if previous is not None and previous.dataset.eval_digest == draft.dataset.eval_digest:
+    if previous is not None and previous.eval_digest == draft.eval_digest:
         before = previous.metrics if previous.objective == draft.objective else before
     return tuple(
         Score(name, getattr(draft.metrics, own), getattr(draft.metrics, base) if base else None, getattr(before, own))

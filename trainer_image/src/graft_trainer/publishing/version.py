@@ -26,10 +26,10 @@ from graft_registry.documents import (
 )
 from graft_trainer.config import RunConfig
 from graft_trainer.data.dataset import Dataset
-from graft_trainer.data.rows import RenderedRows
+from graft_trainer.judging.assessment import Assessment
 from graft_trainer.judging.evaluation import Comparison
 from graft_trainer.methods.rehearsal import AdapterPlan
-from graft_trainer.preferences.scores import PreferenceScores
+from graft_trainer.preparation import RenderedParts
 from graft_trainer.publishing.model_card import model_card
 from graft_trainer.publishing.report import AnsweredQuestion, ReportInputs, report_page
 from graft_trainer.training.checkpoint import ADAPTER_FILES
@@ -45,11 +45,9 @@ class TrainedAdapter:
 
     base: BaseManifest
     dataset: Dataset
-    training_rows: RenderedRows
-    evaluation_rows: RenderedRows
+    rows: RenderedParts
     training: FinishedTraining
-    comparison: Comparison
-    preference: PreferenceScores | None
+    judged: Assessment
     golden: tuple[GoldenPrompt, ...]
     probes: tuple[Probe, ...]
     merge: MergeRecord | None
@@ -71,8 +69,8 @@ def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
         warm_start=_warm_start(config),
         uid=config.uid,
         generation=config.generation,
-        base=_base_reference(adapter.base),
-        dataset=_dataset_record(adapter),
+        base=base_reference(adapter.base),
+        dataset=dataset_record(adapter.dataset, adapter.rows),
         objective=config.training.objective,
         method=config.method,
         trained_on=adapter.trained_on,
@@ -89,9 +87,9 @@ def version_draft(config: RunConfig, adapter: TrainedAdapter) -> VersionDraft:
             total=adapter.all_parameters,
             adapted_share=adapter.plan.adapted_share,
         ),
-        libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+        libraries=libraries(),
         image=config.image,
-        metrics=metrics_of(adapter.training, adapter.comparison, adapter.preference),
+        metrics=metrics_of(adapter.training, adapter.judged),
         golden=adapter.golden,
         probes=adapter.probes,
         merge=adapter.merge,
@@ -115,26 +113,38 @@ def adapter_shape(
     )
 
 
-def metrics_of(
-    training: FinishedTraining, comparison: Comparison, preference: PreferenceScores | None = None
-) -> Metrics:
-    """Gather the figures of a version; of one that has learned preferences, the losses are those of its objective."""
+def metrics_of(training: FinishedTraining, judged: Assessment) -> Metrics:
+    """Gather the figures of a version that was trained."""
+    return scores_of(judged).model_copy(
+        update={
+            "train_loss": training.train_loss,
+            "late_improvement": training.late_improvement,
+            "steps": training.steps,
+            "epochs": round(training.epochs, 4),
+            "train_seconds": round(training.train_seconds, 3),
+            "tokens_per_second": round(training.tokens / training.train_seconds, 1),
+        }
+    )
+
+
+def scores_of(judged: Assessment) -> Metrics:
+    """Gather what was measured on rows; of a version that has learned preferences, the objective's losses."""
+    comparison, preference = judged.comparison, judged.preference
     return Metrics(
         eval_loss=preference.loss if preference else comparison.adapter.loss,
         base_eval_loss=preference.reference_loss if preference else comparison.base.loss,
         preference_accuracy=preference.accuracy if preference else None,
         exact_match=comparison.adapter.exact_match,
         base_exact_match=comparison.base.exact_match,
-        train_loss=training.train_loss,
-        late_improvement=training.late_improvement,
         perplexity=comparison.adapter.perplexity,
         base_perplexity=comparison.base.perplexity,
-        steps=training.steps,
-        epochs=round(training.epochs, 4),
-        train_seconds=round(training.train_seconds, 3),
-        tokens_per_second=round(training.tokens / training.train_seconds, 1),
         peak_memory_bytes=peak_memory_bytes(),
     )
+
+
+def libraries() -> dict[str, str]:
+    """Return the releases of what made or judged the version."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def canonicalize_adapter_config(path: Path, base: BaseManifest) -> None:
@@ -152,23 +162,26 @@ def canonicalize_adapter_config(path: Path, base: BaseManifest) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def write_documents(
-    draft: VersionDraft, adapter: TrainedAdapter, *, previous: VersionManifest | None, progress: ProgressWriter
-) -> None:
-    """Write the version's model card and report beside its files; ``previous`` is what it is compared with."""
-    inputs = ReportInputs(
+def report_inputs(
+    adapter: TrainedAdapter, *, previous: VersionManifest | None, progress: ProgressWriter
+) -> ReportInputs:
+    """Gather what a report tells of a training; ``previous`` is what the version is compared with."""
+    return ReportInputs(
         previous=previous,
         history=adapter.training.history,
-        samples=adapter.training_rows.samples,
-        answers=answered_questions(adapter.comparison),
+        samples=adapter.rows.training.samples,
+        answers=answered_questions(adapter.judged.comparison),
         seconds={
             "loading the base and rendering the rows": progress.seconds_in("Loading"),
             "training, in all pods of the run": adapter.training.train_seconds,
             "evaluation": progress.seconds_in("Evaluating"),
         },
     )
-    folder = adapter.training.adapter
-    (folder / "README.md").write_text(model_card(draft, previous), encoding="utf-8")
+
+
+def write_documents(draft: VersionDraft, folder: Path, inputs: ReportInputs) -> None:
+    """Write the version's model card and report beside its files."""
+    (folder / "README.md").write_text(model_card(draft, inputs.previous), encoding="utf-8")
     (folder / "report.html").write_text(report_page(draft, inputs), encoding="utf-8")
 
 
@@ -187,7 +200,8 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _base_reference(base: BaseManifest) -> BaseReference:
+def base_reference(base: BaseManifest) -> BaseReference:
+    """Name the base that a version belongs to, with what it can be told by."""
     return BaseReference(
         name=base.name,
         revision=base.revision,
@@ -211,8 +225,9 @@ def _warm_start(config: RunConfig) -> WarmStart | None:
     return None if start is None else WarmStart(number=start.number, manifest_digest=start.manifest_digest)
 
 
-def _dataset_record(adapter: TrainedAdapter) -> DatasetRecord:
-    dataset, training, evaluation = adapter.dataset, adapter.training_rows, adapter.evaluation_rows
+def dataset_record(dataset: Dataset, rows: RenderedParts) -> DatasetRecord:
+    """Count the rows, and name them."""
+    training, evaluation = rows.training, rows.evaluation
     dropped = dataset.dropped + training.dropped + evaluation.dropped
     return DatasetRecord(
         uri=dataset.uri,

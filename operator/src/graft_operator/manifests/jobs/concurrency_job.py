@@ -6,11 +6,12 @@ import json
 from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel
-from graft_operator.api.pods import Placement
+from graft_operator.api.pods import Placement, PodSettings
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
     container,
+    pod_metadata,
     pod_spec,
     registry_credentials,
     registry_env,
@@ -38,11 +39,19 @@ def concurrency_job_manifest(base: BaseModel, digest: str, adapters: list[str], 
             "backoffLimit": 1,
             "activeDeadlineSeconds": DEADLINE_SECONDS,
             "template": {
-                "metadata": {"labels": metadata["labels"], "annotations": metadata["annotations"]},
+                "metadata": pod_metadata(metadata, client_settings(base), platform),
                 "spec": concurrency_pod(base, digest, adapters, platform),
             },
         },
     }
+
+
+def client_settings(base: BaseModel) -> PodSettings:
+    """Return the settings of the serving pods, but for where they run: a client needs no GPU."""
+    serving = base.spec.serving
+    return PodSettings(
+        **{name: getattr(serving, name) for name in PodSettings.model_fields.keys() - Placement.model_fields}
+    )
 
 
 def concurrency_pod(base: BaseModel, digest: str, adapters: list[str], platform: Platform) -> dict[str, Any]:
@@ -57,7 +66,8 @@ def concurrency_pod(base: BaseModel, digest: str, adapters: list[str], platform:
         **(test.to_wire() if test else {}),
     }
     return pod_spec(
-        Placement(),
+        client_settings(base),
+        platform,
         restartPolicy="Never",
         automountServiceAccountToken=False,
         volumes=[scratch("tmp"), *api_key_volumes(base)],

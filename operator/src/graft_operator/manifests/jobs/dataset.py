@@ -11,8 +11,12 @@ EVALUATION_VOLUME: Final = "eval-data"
 """Volumes are mounted below the root, under their own names."""
 
 
-def dataset_document(dataset: Dataset, *, digest: str | None, evaluation_digest: str | None) -> dict[str, Any]:
+def dataset_document(
+    dataset: Dataset | None, *, digest: str | None, evaluation_digest: str | None
+) -> dict[str, Any] | None:
     """Return the dataset as the trainer reads it (docs/contracts.md §4); a digest is None where nobody knows it yet."""
+    if dataset is None:
+        return None
     own = dataset.evaluation
     return {
         "source": source_document(dataset, f"/{TRAINING_VOLUME}"),
@@ -46,8 +50,10 @@ def source_document(source: DatasetSource, directory: str) -> dict[str, Any]:
     }
 
 
-def dataset_volumes(dataset: Dataset) -> list[dict[str, Any]]:
-    """Return the volumes of the sources that are mounted."""
+def dataset_volumes(dataset: Dataset | None) -> list[dict[str, Any]]:
+    """Return the volumes of the sources that are mounted; none for an adapter that has no rows."""
+    if dataset is None:
+        return []
     sources = ((TRAINING_VOLUME, dataset), (EVALUATION_VOLUME, dataset.evaluation))
     return [{"name": name, **volume} for name, source in sources if source and (volume := _volume(source))]
 

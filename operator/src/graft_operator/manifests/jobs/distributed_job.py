@@ -56,6 +56,7 @@ def rendezvous_services(adapter: LoraAdapter) -> tuple[dict[str, Any], ...]:
     metadata = labels.object_meta("LoraAdapter", adapter.metadata, name=name, component="training")
     spec = {
         "clusterIP": "None",
+        "ipFamilyPolicy": naming.IP_FAMILIES,
         "publishNotReadyAddresses": True,
         "selector": {label: metadata["labels"][label] for label in (labels.OWNER_UID, labels.COMPONENT)},
         "ports": [{"name": "rendezvous", "port": RENDEZVOUS_PORT}],

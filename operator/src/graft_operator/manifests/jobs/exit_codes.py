@@ -25,16 +25,23 @@ REASONS: Final[Mapping[int, str]] = MappingProxyType(
         69: OUT_OF_MEMORY,
         WORKER_LOST_CODE: WORKER_LOST,
         71: "MergeMismatch",
+        72: "SourceInvalid",
         PREEMPTED_CODE: "Preempted",
     }
 )
-"""Reason by exit code. Any other code is a crash.
+"""Reason by exit code, where nobody has said more: with 72 the source of an adapter may also not be there, or not be
+ours to read, and with 68 it may be the source that is away. Any other code is a crash.
 
 So is 137, SIGKILL: a node or a person sends it, too. That it was the kernel, for want of memory, is only known where
 the runtime says OOMKilled.
 """
 
-RETRIED: Final = frozenset({"RegistryUnavailable", "Preempted", WORKER_LOST})
+SOURCE_REFUSED: Final = frozenset({"SourceInvalid", "SourceNotFound", "SourceForbidden"})
+"""What may be wrong with the source of an adapter that trying again can't mend."""
+
+SOURCE_UNAVAILABLE: Final = "SourceUnavailable"
+
+RETRIED: Final = frozenset({"RegistryUnavailable", SOURCE_UNAVAILABLE, "Preempted", WORKER_LOST})
 """Reasons for which the same Job may try again unchanged."""
 
 

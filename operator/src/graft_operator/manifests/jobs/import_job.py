@@ -6,19 +6,23 @@ import json
 from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel
-from graft_operator.api.pods import Placement
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
     CLAIM_DIR,
     container,
+    pod_metadata,
     pod_spec,
     registry_credentials,
     registry_env,
     resources_of,
     scratch,
+    spread,
     variable,
 )
+from graft_registry.digests import digest_of
+
+COMPONENT: Final = "import"
 
 USER_ERROR_CODES: Final = [64, 65, 77]
 """Exit codes of the import that trying again can't mend (see graft_registry.__main__)."""
@@ -31,7 +35,11 @@ def import_job_manifest(base: BaseModel, source_digest: str, platform: Platform)
     """Return the import Job; its name holds the source's digest, so a changed source is another Job."""
     name = naming.import_job_name(base.metadata.name, source_digest)
     metadata = labels.object_meta(
-        "BaseModel", base.metadata, name=name, component="import", annotations={labels.RECIPE: source_digest}
+        "BaseModel",
+        base.metadata,
+        name=name,
+        component=COMPONENT,
+        annotations={labels.RECIPE: source_digest, labels.POD_SETTINGS: import_settings_digest(base, platform)},
     )
     return {
         "apiVersion": "batch/v1",
@@ -50,16 +58,24 @@ def import_job_manifest(base: BaseModel, source_digest: str, platform: Platform)
                 ]
             },
             "template": {
-                "metadata": {"labels": metadata["labels"], "annotations": metadata["annotations"]},
+                "metadata": pod_metadata(metadata, base.spec.import_pod, platform),
                 "spec": import_pod(base, platform),
             },
         },
     }
 
 
+def import_settings_digest(base: BaseModel, platform: Platform) -> str:
+    """Return a digest of what decides whether, where and as whom an import runs, but not what it brings.
+
+    A Job that failed or waits is made anew when it changes.
+    """
+    return digest_of({"pod": base.spec.import_pod.to_wire(), "tenantPods": platform.tenant_pods.changes()})
+
+
 def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
     """Return the pod of the import Job: the user's credentials are mounted here and nowhere else."""
-    claim = base.spec.source.persistent_volume_claim
+    settings, claim = base.spec.import_pod, base.spec.source.persistent_volume_claim
     volumes: list[dict[str, Any]] = [scratch("tmp"), scratch("work")]
     mounts: list[dict[str, Any]] = [{"name": "work", "mountPath": "/work"}]
     if claim is not None:
@@ -74,9 +90,12 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
         request["path"] = f"{CLAIM_DIR}/{claim.path}"
     request |= previous_base(base)
     return pod_spec(
-        Placement(),
+        settings,
+        platform,
         restartPolicy="Never",
         automountServiceAccountToken=False,
+        serviceAccountName=settings.service_account_name,
+        topologySpreadConstraints=spread(settings, labels.selector(base.metadata, COMPONENT)),
         volumes=volumes,
         containers=[
             container(
@@ -91,10 +110,17 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
                 ],
                 envFrom=[*registry_credentials(platform), *source_credentials(base)],
                 volumeMounts=mounts,
-                resources=resources_of(platform.import_resources),
+                resources=import_resources(base, platform),
             )
         ],
     )
+
+
+def import_resources(base: BaseModel, platform: Platform) -> dict[str, Any]:
+    """Return the resources of the import's container: the user's, or else the platform's."""
+    chosen = base.spec.import_pod.resources
+    is_chosen = bool(chosen.requests or chosen.limits)
+    return chosen.to_wire() if is_chosen else resources_of(platform.import_resources)
 
 
 def previous_base(base: BaseModel) -> dict[str, Any]:

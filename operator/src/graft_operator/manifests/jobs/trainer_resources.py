@@ -50,12 +50,29 @@ def training_setup(spec: LoraAdapterSpec, base: ResolvedBase) -> TrainingSetup:
     )
 
 
+def import_setup(spec: LoraAdapterSpec, base: ResolvedBase) -> TrainingSetup:
+    """Return what the memory of an import depends on: the base once, and rows that pass without a gradient.
+
+    Of what passes one block is held at a time, which is how gradient checkpointing is counted.
+    """
+    passes = training_setup(spec, base)
+    return TrainingSetup(
+        rank=0,
+        target_modules=(),
+        dropout=False,
+        batch_size=1 if spec.dataset is None else passes.batch_size,
+        sequence_length=passes.sequence_length,
+        value_bytes=passes.value_bytes,
+        gradient_checkpointing=True,
+    )
+
+
 def has_gpu(resources: Resources) -> bool:
     """Whether a container gets a GPU: an extended resource such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.10gb``."""
     return any(name.endswith("/gpu") or "/mig-" in name for name in {**resources.requests, **resources.limits})
 
 
-def trainer_resources(spec: LoraAdapterSpec, base: ResolvedBase) -> dict[str, Any]:
+def trainer_resources(spec: LoraAdapterSpec, base: ResolvedBase, *, imports: bool = False) -> dict[str, Any]:
     """Return the resources of the trainer's container, with a request for memory where the user gives none.
 
     Kubernetes takes a limit for the request where only that is given.
@@ -64,9 +81,11 @@ def trainer_resources(spec: LoraAdapterSpec, base: ResolvedBase) -> dict[str, An
     resources = chosen.to_wire()
     if "memory" in {**chosen.requests, **chosen.limits} or base.shape is None:
         return resources
-    shape, setup = base.shape.with_parameters(base.parameters), training_setup(spec, base)
+    shape = base.shape.with_parameters(base.parameters)
+    setup = import_setup(spec, base) if imports else training_setup(spec, base)
     needed = host_bytes_beside_gpu(shape, setup) if has_gpu(chosen) else estimate_cpu(shape, setup).total
-    mebibytes = math.ceil(needed * spec.pod.processes_per_node * REQUEST_HEADROOM / MEBIBYTE)
+    processes = 1 if imports else spec.pod.processes_per_node
+    mebibytes = math.ceil(needed * processes * REQUEST_HEADROOM / MEBIBYTE)
     return resources | {"requests": {**chosen.requests, "memory": f"{mebibytes}Mi"}}
 
 

@@ -1,15 +1,20 @@
-"""The Job that trains one recipe of one adapter."""
+"""The Job that trains one recipe of one adapter, or imports one that was trained elsewhere."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
+from graft_operator.api.adapter_source import AdapterSource
 from graft_operator.api.adapter_status import WarmStart
 from graft_operator.api.base_model import ResolvedBase
+from graft_operator.api.evaluation import Evaluation
 from graft_operator.api.lora_adapter import LoraAdapter, LoraAdapterSpec
 from graft_operator.api.training import LoraParameters, Training
 from graft_operator.manifests import labels, naming
+from graft_operator.manifests.jobs.adapter_source import adapter_mounts, adapter_volumes
 from graft_operator.manifests.jobs.dataset import dataset_document, dataset_volumes
 from graft_operator.manifests.jobs.distributed_job import (
     indexed,
@@ -25,18 +30,22 @@ from graft_operator.manifests.jobs.warm_start import warm_training
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
     BASE_DIR,
+    COMPILER_CACHE,
     base_mounts,
     base_volumes,
     container,
     fetch_base_container,
+    pod_metadata,
     pod_spec,
     registry_credentials,
     registry_env,
     scratch,
+    spread,
     variable,
 )
 from graft_registry.digests import digest_of
 
+COMPONENT: Final = "training"
 RETRIES: Final = 4
 GRACE_SECONDS: Final = 120
 """Time for the checkpoint after SIGTERM; spot instances give 30 to 120 s."""
@@ -45,6 +54,10 @@ START_SECONDS: Final = 3600
 RUN_FILE: Final = "run.json"
 NOT_THE_TRAINERS: Final = frozenset({"deadlineSeconds", "rankDoubling"})
 """Fields of ``spec.training`` that are for the operator alone."""
+ADDED_SETTINGS: Final = frozenset(
+    {"labels", "annotations", "env", "imagePullSecrets", "topologySpreadConstraints", "affinity", "caBundle"}
+)
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 LOGGING_STEPS: Final = 10
 """As in Transformers' own examples: often enough for a progress line, seldom enough to cost nothing."""
 
@@ -59,8 +72,9 @@ def run_document(
     evaluation_digest: str | None = None,
     platform: Platform,
     warm_start: WarmStart | None = None,
+    adapter_source: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the trainer's configuration (docs/contracts.md §4)."""
+    """Return the trainer's configuration (docs/contracts.md §4). ``adapter_source`` asks for an import."""
     spec, metadata = adapter.spec, adapter.metadata
     # A version that preferences are learned on top of is no older self of the same training.
     goes_on = warm_start is not None and spec.training.reference_version is None
@@ -82,11 +96,17 @@ def run_document(
         "lora": lora_document(spec.lora),
         "promptTuning": spec.prompt_tuning.to_wire(),
         "training": training_document(warm_training(spec.training) if goes_on else spec.training),
-        "evaluation": {"probes": [probe.to_wire() for probe in spec.evaluation.probes]},
+        "evaluation": evaluation_document(spec.evaluation),
         "warmStart": {"number": warm_start.number, "manifestDigest": warm_start.digest} if warm_start else None,
         "workers": workers_document(spec.pod),
         "serving": {"mode": spec.serving.mode},
+        "adapterSource": adapter_source,
     }
+
+
+def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what base and version are asked, besides rows."""
+    return {"probes": [probe.to_wire() for probe in evaluation.probes], "prompts": list(evaluation.prompts)}
 
 
 def lora_document(lora: LoraParameters) -> dict[str, Any]:
@@ -110,27 +130,32 @@ def training_job_manifest(
     *,
     lowered_batch: int | None = None,
     readapts: bool = False,
+    pod_settings: str | None = None,
 ) -> dict[str, Any]:
     """Return the training Job. Its spec is immutable, so another recipe is another Job of another name.
 
     ``lowered_batch`` is the micro-batch of ``run`` where it is below the user's: another Job again, beside the one that
-    ran out of memory. ``readapts`` marks a Job that takes one of its base's places for re-adaptation.
+    ran out of memory. ``readapts`` marks a Job that takes one of its base's places for re-adaptation. ``pod_settings``
+    is the digest of what the user has asked for, where the adapter's pod is another one.
     """
+    name = naming.training_job_name(adapter.metadata.name, run["recipe"], lowered_batch)
+    if run["adapterSource"] is not None:
+        name = naming.adapter_import_job_name(adapter.metadata.name, run["recipe"])
     metadata = labels.object_meta(
         "LoraAdapter",
         adapter.metadata,
-        name=naming.training_job_name(adapter.metadata.name, run["recipe"], lowered_batch),
-        component="training",
+        name=name,
+        component=COMPONENT,
         labels=job_labels(adapter, base_uid, run["reason"], readapts=readapts),
         annotations={
             labels.RECIPE: run["recipe"],
             labels.MICRO_BATCH: str(run["training"]["batchSize"]),
-            labels.POD_SETTINGS: pod_settings_digest(adapter.spec),
+            labels.POD_SETTINGS: pod_settings or pod_settings_digest(adapter.spec, platform.tenant_pods.changes()),
         },
     )
     annotations = metadata["annotations"] | {labels.RUN: json.dumps(run, sort_keys=True)}
     template = {
-        "metadata": {"labels": metadata["labels"], "annotations": annotations},
+        "metadata": pod_metadata(metadata | {"annotations": annotations}, adapter.spec.pod, platform),
         "spec": training_pod(adapter, base, run, platform, job_name=metadata["name"]),
     }
     spec = job_rules(adapter.spec) | {"template": template}
@@ -159,18 +184,21 @@ def job_labels(adapter: LoraAdapter, base_uid: str, reason: str, *, readapts: bo
     return found_by | ({labels.KUEUE_QUEUE: queue} if queue else {})
 
 
-def pod_settings_digest(spec: LoraAdapterSpec) -> str:
+def pod_settings_digest(spec: LoraAdapterSpec, platform_asks: Mapping[str, Any] = NOTHING) -> str:
     """Return a digest of what decides whether, where and how long a Job's pods run, but not what they compute.
 
-    A Job that failed or waits is made anew when it changes: that is how more memory or a higher deadline gets to it.
+    A Job that failed or waits is made anew when it changes: that is how more memory or a higher deadline gets to it,
+    and what ``platform_asks`` for all pods. What is unset is left out: a release that adds a field changes nothing.
     """
-    pod = spec.pod.to_wire()
+    pod = {name: value for name, value in spec.pod.to_wire().items() if value or name not in ADDED_SETTINGS}
     del pod["ttlSecondsAfterFinished"]
-    settings = {
+    settings: dict[str, Any] = {
+        **({"tenantPods": platform_asks} if platform_asks else {}),
         "pod": pod,
         "deadlineSeconds": spec.training.deadline_seconds,
-        "maxDroppedPercent": spec.dataset.max_dropped_percent,
     }
+    if spec.dataset is not None:
+        settings["maxDroppedPercent"] = spec.dataset.max_dropped_percent
     return digest_of(settings)
 
 
@@ -181,15 +209,17 @@ def training_pod(
     spec = adapter.spec
     return pod_spec(
         spec.pod,
+        platform,
         restartPolicy="Never",
         # Counted from the moment when a node has taken the pod. The operator counts all pods of the training together;
         # this is for when it is away.
         activeDeadlineSeconds=spec.training.deadline_seconds + START_SECONDS,
         automountServiceAccountToken=False,
         serviceAccountName=spec.pod.service_account_name,
+        topologySpreadConstraints=spread(spec.pod, labels.selector(adapter.metadata, COMPONENT)),
         terminationGracePeriodSeconds=GRACE_SECONDS,
         initContainers=[fetch_base_container(adapter.metadata.namespace, run["base"]["name"], base, platform)],
-        containers=[trainer_container(adapter, base, platform, job_name=job_name)],
+        containers=[trainer_container(adapter, base, run, platform, job_name=job_name)],
         volumes=[
             *base_volumes(base),
             scratch("tmp"),
@@ -197,14 +227,17 @@ def training_pod(
             run_volume(),
             *shared_memory(spec.pod),
             *dataset_volumes(spec.dataset),
+            *adapter_volumes(imported_source(spec, run)),
         ],
         **subdomain(adapter),
     )
 
 
-def trainer_container(adapter: LoraAdapter, base: ResolvedBase, platform: Platform, *, job_name: str) -> dict[str, Any]:
-    """Return the container that trains."""
-    spec = adapter.spec
+def trainer_container(
+    adapter: LoraAdapter, base: ResolvedBase, run: dict[str, Any], platform: Platform, *, job_name: str
+) -> dict[str, Any]:
+    """Return the container that trains, or imports."""
+    spec, imported = adapter.spec, imported_source(adapter.spec, run)
     data = [volume["name"] for volume in dataset_volumes(spec.dataset)]
     return container(
         "trainer",
@@ -215,19 +248,26 @@ def trainer_container(adapter: LoraAdapter, base: ResolvedBase, platform: Platfo
             variable("GRAFT_WORK_DIR", "/work"),
             variable("HF_HUB_OFFLINE", "1"),
             variable("HF_HOME", "/work/hf"),
+            COMPILER_CACHE,
             *cpus_variable(spec.pod.resources),
             *rendezvous_variables(adapter, job_name),
         ],
         envFrom=registry_credentials(platform),
-        resources=trainer_resources(spec, base),
+        resources=trainer_resources(spec, base, imports=imported is not None),
         volumeMounts=[
             *base_mounts(base),
             {"name": "work", "mountPath": "/work"},
             {"name": "run", "mountPath": "/etc/graft", "readOnly": True},
             *shared_memory_mounts(spec.pod),
             *({"name": name, "mountPath": f"/{name}", "readOnly": True} for name in data),
+            *adapter_mounts(imported),
         ],
     )
+
+
+def imported_source(spec: LoraAdapterSpec, run: dict[str, Any]) -> AdapterSource | None:
+    """Return the source that a run imports from; None for one that trains."""
+    return spec.source if run["adapterSource"] is not None else None
 
 
 def run_volume() -> dict[str, Any]:

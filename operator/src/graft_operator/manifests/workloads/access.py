@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import labels, naming
-from graft_operator.manifests.pods import variable
+from graft_operator.manifests.pods import READABLE, variable
 
 TOKEN_SECONDS: Final = 3600
 """The kubelet replaces it well before, and the agent reads it anew for every request."""
@@ -35,8 +35,11 @@ def service_account_name(base: str) -> str:
 
 
 def access_manifests(base: BaseModel, config_maps: Sequence[str]) -> list[dict[str, Any]]:
-    """Return ServiceAccount, Role and RoleBinding."""
-    name = service_account_name(base.metadata.name)
+    """Return ServiceAccount, Role and RoleBinding.
+
+    Our own account is there, and bound, even where the user names another one: pods from before have it.
+    """
+    name, serving = service_account_name(base.metadata.name), base.spec.serving
     metadata = labels.object_meta("BaseModel", base.metadata, name=name, component="serving")
     rule = {
         "apiGroups": [""],
@@ -44,15 +47,21 @@ def access_manifests(base: BaseModel, config_maps: Sequence[str]) -> list[dict[s
         "resourceNames": sorted(config_maps),
         "verbs": ["get", "list", "watch"],
     }
+    # Ours win: by them the account is found. Tokens of the cloud's are mounted by its own webhook.
+    account = metadata | {"annotations": serving.service_account_annotations | metadata["annotations"]}
+    accounts = [name, *([serving.service_account_name] if serving.service_account_name not in (None, name) else [])]
     role_api = "rbac.authorization.k8s.io"
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
         {"apiVersion": f"{role_api}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]},
         {
             "apiVersion": f"{role_api}/v1",
             "kind": "RoleBinding",
             "metadata": metadata,
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": base.metadata.namespace}],
+            "subjects": [
+                {"kind": "ServiceAccount", "name": account_name, "namespace": base.metadata.namespace}
+                for account_name in accounts
+            ],
             "roleRef": {"apiGroup": role_api, "kind": "Role", "name": name},
         },
     ]
@@ -64,7 +73,7 @@ def api_token_volume() -> dict[str, Any]:
         {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
     ]
-    return {"name": "api-token", "projected": {"defaultMode": 0o440, "sources": sources}}
+    return {"name": "api-token", "projected": {"defaultMode": READABLE, "sources": sources}}
 
 
 def peer_audience(kind: str, namespace: str, name: str) -> str:
@@ -75,7 +84,7 @@ def peer_audience(kind: str, namespace: str, name: str) -> str:
 def peer_token_volume(audience: str) -> dict[str, Any]:
     """Return the volume of :data:`PEER_TOKEN_MOUNT`: a token that nobody takes but pods of the same owner."""
     token = {"path": PEER_TOKEN_FILE, "expirationSeconds": TOKEN_SECONDS, "audience": audience}
-    return {"name": "peer-token", "projected": {"defaultMode": 0o440, "sources": [{"serviceAccountToken": token}]}}
+    return {"name": "peer-token", "projected": {"defaultMode": READABLE, "sources": [{"serviceAccountToken": token}]}}
 
 
 def peer_environment(audience: str, account: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
-from graft_operator.manifests.pods import container, resources_of, variable
+from graft_operator.manifests.pods import READABLE, container, resources_of, variable
 from graft_operator.manifests.workloads.serving_workload import DRAIN_SECONDS
 
 AGENT: Final = "agent"
@@ -23,7 +23,7 @@ def agent_manifest(
         AGENT,
         platform.agent_image,
         platform,
-        env=[*env, *api_key_environment(base)],
+        env=[*env, *api_key_environment(base), *tracing_environment(platform)],
         ports=[
             {"name": "api", "containerPort": naming.API_PORT},
             {"name": "peers", "containerPort": naming.PEER_PORT},
@@ -53,7 +53,7 @@ def api_key_volumes(base: BaseModel) -> list[dict[str, Any]]:
     if reference is None:
         return []
     items = [{"key": reference.key, "path": API_KEY_FILE}]
-    return [{"name": "api-keys", "secret": {"secretName": reference.name, "items": items, "defaultMode": 0o440}}]
+    return [{"name": "api-keys", "secret": {"secretName": reference.name, "items": items, "defaultMode": READABLE}}]
 
 
 def api_key_mounts(base: BaseModel) -> list[dict[str, Any]]:
@@ -66,6 +66,15 @@ def api_key_environment(base: BaseModel) -> list[dict[str, Any]]:
     """Return what tells the agent to ask for keys."""
     named = variable("GRAFT_API_KEY_FILE", f"{API_KEY_DIR}/{API_KEY_FILE}")
     return [named] if base.spec.serving.api_key_secret_ref else []
+
+
+def tracing_environment(platform: Platform) -> list[dict[str, Any]]:
+    """Return what tells the agent where spans go, if they go anywhere."""
+    told = platform.tracing
+    if told is None:
+        return []
+    ratio = variable("GRAFT_TRACE_SAMPLE_RATIO", f"{told.sample_ratio:g}")
+    return [variable("GRAFT_OTLP_ENDPOINT", told.otlp_endpoint), ratio]
 
 
 def agent_probes() -> dict[str, Any]:

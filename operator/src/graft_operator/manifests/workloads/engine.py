@@ -8,7 +8,7 @@ from graft_operator.api.base_model import BaseModel, ServingRevision
 from graft_operator.api.base_serving import ROLLOUT_HEADROOM
 from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
-from graft_operator.manifests.pods import BASE_DIR, base_mounts, container, scratch, variable
+from graft_operator.manifests.pods import BASE_DIR, COMPILER_CACHE, base_mounts, container, scratch, variable
 
 ENGINE_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The values that vLLM accepts for ``--max-lora-rank`` (vllm/config/lora.py, 0.32)."""
@@ -41,17 +41,31 @@ def chosen_arguments(base: BaseModel, platform: Platform) -> list[str]:
     """Return the arguments that the platform and the user of the base have chosen, for every engine of the base."""
     serving = base.spec.serving
     length = [f"--max-model-len={serving.max_model_length}"] if serving.max_model_length else []
-    return [*length, *platform.engine_args, *serving.engine_args]
+    return [*length, *tracing_arguments(platform), *platform.engine_args, *serving.engine_args]
+
+
+def tracing_arguments(platform: Platform) -> list[str]:
+    """Return what has the engine send its spans, if it is to."""
+    told = platform.tracing
+    return [f"--otlp-traces-endpoint={told.otlp_endpoint.rstrip('/')}/v1/traces"] if told and told.engine else []
+
+
+def tracing_environment(platform: Platform) -> dict[str, str]:
+    """Return by what the engine's spans are sent, and under which name; vLLM's own default is gRPC."""
+    if platform.tracing is None or not platform.tracing.engine:
+        return {}
+    return {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf", "OTEL_SERVICE_NAME": "graft-engine"}
 
 
 def engine_process(base: BaseModel, platform: Platform, arguments: list[str], **environment: str) -> dict[str, Any]:
     """Return what a container needs to run the base's engine with these arguments."""
-    variables = {**environment, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", **platform.engine_env}
+    fixed = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", **tracing_environment(platform)}
+    variables = {**environment, **fixed, **platform.engine_env}
     return {
         "image": base.spec.serving.image or platform.engine_image,
         "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
         "args": arguments,
-        "env": [variable(name, value) for name, value in variables.items()],
+        "env": [COMPILER_CACHE, *(variable(name, value) for name, value in variables.items())],
         "resources": base.spec.serving.resources.to_wire(),
     }
 

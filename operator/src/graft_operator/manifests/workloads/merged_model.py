@@ -17,11 +17,13 @@ from graft_operator.manifests import labels, naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
     container,
+    pod_metadata,
     pod_spec,
     registry_credentials,
     registry_env,
     resources_of,
     scratch,
+    spread,
     variable,
 )
 from graft_operator.manifests.workloads.access import (
@@ -63,7 +65,7 @@ def merged_model_manifests(
     metadata = labels.object_meta(
         "LoraAdapter", adapter.metadata, name=naming.merged_name(adapter.metadata.name), component=MERGED
     )
-    selector, access = {labels.OWNER_UID: adapter.metadata.uid, labels.COMPONENT: MERGED}, platform.network_access
+    selector, access = labels.selector(adapter.metadata, MERGED), platform.network_access
     return [
         api_service(metadata, selector),
         disruption_budget(metadata, selector),
@@ -85,7 +87,7 @@ def _deployment(
         labels.WANTED: json.dumps(wanted_set(adapter, base, version), sort_keys=True),
     }
     template = {
-        "metadata": {"labels": metadata["labels"], "annotations": annotations},
+        "metadata": pod_metadata(metadata | {"annotations": annotations}, base.spec.serving, platform),
         "spec": merged_pod(adapter, base, version, platform),
     }
     return rolling_deployment(metadata, base.spec.serving.replicas, selector, template)
@@ -110,8 +112,10 @@ def merged_pod(adapter: LoraAdapter, base: BaseModel, version: ServedVersion, pl
     """Return the pod: an init container brings the version, verified, and the engine serves what is merged in it."""
     return pod_spec(
         base.spec.serving,
+        platform,
         automountServiceAccountToken=False,
         serviceAccountName=adapter.spec.pod.service_account_name,
+        topologySpreadConstraints=spread(base.spec.serving, labels.selector(adapter.metadata, MERGED)),
         terminationGracePeriodSeconds=GRACE_SECONDS,
         initContainers=[
             _fetch_version_container(adapter, version, platform),

@@ -11,13 +11,16 @@ from graft_operator.manifests import labels, naming
 from graft_operator.manifests.platform import NetworkAccess, Platform
 from graft_operator.manifests.pods import (
     BASE_DIR,
+    READABLE,
     base_mounts,
     base_volumes,
     fetch_base_container,
+    pod_metadata,
     pod_spec,
     registry_credentials,
     registry_env,
     scratch,
+    spread,
     variable,
 )
 from graft_operator.manifests.workloads.access import (
@@ -98,8 +101,9 @@ def revision_service(base: BaseModel, revision: ServingRevision) -> dict[str, An
 def deployment(base: BaseModel, revision: ServingRevision, platform: Platform) -> dict[str, Any]:
     """Return the Deployment of one revision."""
     selector, metadata = _selector(base, revision), _metadata(base, revision)
+    own = {"labels": metadata["labels"] | selector, "annotations": {labels.OWNER_NAME: base.metadata.name}}
     template = {
-        "metadata": {"labels": metadata["labels"] | selector, "annotations": {labels.OWNER_NAME: base.metadata.name}},
+        "metadata": pod_metadata(own, base.spec.serving, platform),
         "spec": serving_pod(base, revision, platform, selector),
     }
     return rolling_deployment(metadata, revision.replicas, selector, template)
@@ -109,20 +113,21 @@ def serving_pod(
     base: BaseModel, revision: ServingRevision, platform: Platform, selector: dict[str, str]
 ) -> dict[str, Any]:
     """Return the pod: the engine is a sidecar, so that on termination the agent drains while the engine still runs."""
-    name = base.metadata.name
-    spread = {
+    name, serving = base.metadata.name, base.spec.serving
+    over_nodes = {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": selector},
     }
     return pod_spec(
-        base.spec.serving,
+        serving,
+        platform,
         # The agent alone gets tokens, by volumes of their own: the engine runs the code of models.
         automountServiceAccountToken=False,
-        serviceAccountName=service_account_name(name),
+        serviceAccountName=_account(base),
         terminationGracePeriodSeconds=GRACE_SECONDS,
-        topologySpreadConstraints=[spread],
+        topologySpreadConstraints=spread(serving, selector) or [over_nodes],
         initContainers=[
             fetch_base_container(base.metadata.namespace, name, revision, platform),
             engine_container(base, revision, platform),
@@ -150,7 +155,7 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
         variable("GRAFT_ADAPTERS_DIR", "/adapters"),
         variable("GRAFT_MAX_RANK", str(base.spec.serving.max_rank)),
         variable("GRAFT_REGISTRY_KEYS_DIR", REGISTRY_KEYS_DIR),
-        *peer_environment(_audience(base), service_account_name(name)),
+        *peer_environment(_audience(base), _account(base)),
     ]
     mounts = [
         *base_mounts(revision),
@@ -170,18 +175,23 @@ def agent_container(base: BaseModel, revision: ServingRevision, platform: Platfo
 
 def registry_key_volume(platform: Platform) -> dict[str, Any]:
     """Return the volume with the registry's keys as files; optional, since workload identity needs none."""
-    secret = {"secretName": platform.registry_secret_name, "optional": True, "defaultMode": 0o440}
+    secret = {"secretName": platform.registry_secret_name, "optional": True, "defaultMode": READABLE}
     return {"name": "registry-keys", "secret": secret}
 
 
 def base_selector(base: BaseModel) -> dict[str, str]:
     """Return the labels that the pods of every revision of the base have in common."""
-    return {labels.OWNER_UID: base.metadata.uid, labels.COMPONENT: SERVING}
+    return labels.selector(base.metadata, SERVING)
 
 
 def pod_selector(base: BaseModel, revision: ServingRevision) -> str:
     """Return the label selector of a revision's pods as a string, for the scale subresource."""
     return ",".join(f"{name}={value}" for name, value in sorted(_selector(base, revision).items()))
+
+
+def _account(base: BaseModel) -> str:
+    """Return the pods' ServiceAccount, by which they know one another: the user's choice, or the operator's own."""
+    return base.spec.serving.service_account_name or service_account_name(base.metadata.name)
 
 
 def _audience(base: BaseModel) -> str:

@@ -21,7 +21,7 @@ def api_service(metadata: dict[str, Any], selector: dict[str, str]) -> dict[str,
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata,
-        "spec": {"selector": selector, "ports": [port]},
+        "spec": {"selector": selector, "ports": [port], "ipFamilyPolicy": naming.IP_FAMILIES},
     }
 
 

@@ -18,6 +18,8 @@ LARGEST_STEP: Final = 32
 
 def advice(spec: LoraAdapterSpec) -> tuple[str, ...]:
     """Return one sentence per field that should be looked at again, each with the value that is recommended."""
+    if spec.is_only_imported:
+        return ()
     lora, training = spec.lora, spec.training
     sentences = []
     if spec.method in SCALED_BY_RANK and lora.effective_alpha != 2 * lora.rank:

@@ -11,6 +11,7 @@
 | Published | normal | the current version is committed in the registry |
 | Served | normal | the target version answers on every wanted replica |
 | UpToDate | normal | what answers, or will once it is loaded on demand, was made from the current spec and base |
+| SourceChecked | normal | the last look at the source has told what it holds; only with ``source.interval`` |
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from datetime import datetime
 
 from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, yes
 from graft_operator.plan.adapter.advice import advice
+from graft_operator.plan.imports.checks import bound_fact
 from graft_operator.plan.rollout.messages import (
     absent_fact,
     answering_versions,
@@ -150,13 +152,14 @@ def accepted_fact(seen: AdapterSnapshot, training: TrainingDecision) -> Fact:
     return yes("AcceptedWithAdvice", "; ".join(sentences))
 
 
-def kept_on_old_base(seen: AdapterSnapshot) -> str:
-    """Say that the adapter stays behind its base, and why; empty when it doesn't."""
+def kept_on_old_base(seen: AdapterSnapshot) -> Fact | None:
+    """Say that the adapter stays behind its base, and why; None when it doesn't."""
     if seen.base is None or seen.kept_base is None:
-        return ""
-    return (
+        return None
+    return bound_fact(seen) or no(
+        "KeptOnOldBase",
         f"BaseModel {seen.base.metadata.name} has changed and its readaptation.policy is Never: the adapter is trained"
-        f" and served on revision {seen.kept_base.revision}"
+        f" and served on revision {seen.kept_base.revision}",
     )
 
 
@@ -173,6 +176,5 @@ def up_to_date_fact(
     comes = is_on_demand(seen, rollout) and not rollout.coverage.refused
     answering = rollout.target if comes else rollout.answering_in_mode
     if not serves or (answering is not None and answering.number == number):
-        kept = kept_on_old_base(seen)
-        return no("KeptOnOldBase", kept) if kept else yes("UpToDate", f"version {number}")
+        return kept_on_old_base(seen) or yes("UpToDate", f"version {number}")
     return no("RollingOut", f"version {number} is not served everywhere yet")

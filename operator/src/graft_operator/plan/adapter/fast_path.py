@@ -10,6 +10,8 @@ from graft_operator.api.adapter_status import Version
 from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.conditions import find, is_true
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.plan.imports.origin import content_to_import, is_bound, is_imported_on, is_unresolved
+from graft_operator.plan.imports.recipe import import_recipes
 from graft_operator.plan.placement.demand import is_absent
 from graft_operator.plan.rollout.coverage import coverage_in_mode
 from graft_operator.plan.snapshot import AdapterSnapshot
@@ -63,6 +65,8 @@ def status_says_so(seen: AdapterSnapshot) -> bool:
     entry = fulfilling_entry(adapter)
     if entry is None or entry.state != "Published":
         return False
+    if entry.imported is not None and is_too_high(seen, entry):
+        return False
     base = trained_on(seen, seen.base.status.resolved, entry)
     if is_kept(adapter) != (entry.base_digest != seen.base.status.resolved.digest):
         return False  # its base has just changed, or changed back
@@ -115,9 +119,16 @@ def is_up_to_date(adapter: LoraAdapter) -> bool:
 
 
 def is_kept(adapter: LoraAdapter) -> bool:
-    """Whether the status says that policy Never keeps the adapter on a former base."""
+    """Whether the status says that the adapter is kept on a former base, by policy Never or as an import."""
     told = find(adapter.status.conditions, "UpToDate")
-    return told is not None and told.reason == "KeptOnOldBase"
+    return told is not None and told.reason in ("KeptOnOldBase", "BoundToBase")
+
+
+def is_too_high(seen: AdapterSnapshot, entry: Version) -> bool:
+    """Whether the rank of an imported version is above what its base's engines take by now."""
+    is_beside_others = seen.adapter.spec.serving.mode == "MultiAdapter"
+    limit = seen.base.spec.serving.max_rank if seen.base is not None else None
+    return is_beside_others and limit is not None and (entry.rank or 0) > limit
 
 
 def answers(adapter: LoraAdapter) -> bool:
@@ -133,23 +144,42 @@ def is_suspended_untrained(adapter: LoraAdapter) -> bool:
 
 
 def trained_on(seen: AdapterSnapshot, resolved: ResolvedBase, entry: Version) -> ResolvedBase | None:
-    """Return the base that a version of the present spec has to be of: the present one, or that which Never keeps.
+    """Return the base that a version of the present spec has to be of: the present one, or that on which it is kept.
 
-    The registry alone knows the shape of the latter, by which method Auto chooses.
+    The registry alone knows the shape of the latter, by which method Auto chooses for a training.
     """
     if entry.base_digest == resolved.digest:
         return resolved
-    if seen.base is None or seen.base.spec.readaptation.policy != "Never" or seen.adapter.spec.method == "Auto":
+    if is_bound(seen.adapter, resolved.digest):
+        return resolved.model_copy(update={"digest": entry.base_digest})
+    if seen.base is None or seen.base.spec.readaptation.policy != "Never":
+        return None
+    if seen.adapter.spec.method == "Auto" and entry.imported is None:
         return None
     return resolved.model_copy(update={"digest": entry.base_digest})
 
 
 def recipes_on(seen: AdapterSnapshot, base: ResolvedBase, entry: Version | None) -> tuple[str, ...]:
     """Return the recipes of the present spec and data on a base, begun with what the version was begun with."""
+    if is_imported_on(seen.adapter, base.digest):
+        return recipes_to_import(seen, base)
     return fulfilling_recipes(
         with_effective_rank(with_chosen_method(seen.adapter, base)).spec,
         base_digest=base.digest,
         dataset_digest=seen.dataset_digest,
         evaluation_digest=seen.evaluation_digest,
         warm_start=entry.warm_start if entry is not None else None,
+    )
+
+
+def recipes_to_import(seen: AdapterSnapshot, base: ResolvedBase) -> tuple[str, ...]:
+    """Return the recipes of the import that the present spec asks for; none while its source was not looked at."""
+    if is_unresolved(seen.adapter):
+        return ()
+    return import_recipes(
+        seen.adapter.spec,
+        base_digest=base.digest,
+        content=content_to_import(seen.adapter),
+        dataset_digest=seen.dataset_digest,
+        evaluation_digest=seen.evaluation_digest,
     )

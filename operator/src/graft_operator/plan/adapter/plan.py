@@ -1,4 +1,4 @@
-"""The next step of one adapter: train what is missing, serve what is good, say what is true."""
+"""The next step of one adapter: train or import what is missing, serve what is good, say what is true."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, Pl
 from graft_operator.plan.adapter.conditions import adapter_conditions
 from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER, plan_adapter_deletion
 from graft_operator.plan.adapter.fast_path import is_settled
+from graft_operator.plan.imports.checks import unservable
+from graft_operator.plan.imports.looks import decide_look, with_look
 from graft_operator.plan.rollout.merged import fits_mode, merged_actions, merged_endpoint
 from graft_operator.plan.rollout.modes import decide_serving, seconds_left
 from graft_operator.plan.rollout.plan import ABORTED, Rollback, Rollout, served
@@ -71,6 +73,12 @@ def plan_adapter(seen: AdapterSnapshot, now: datetime, platform: Platform) -> Pl
         return plan_adapter_deletion(seen, now)
     if adapter.spec.deletion_policy == "Delete" and CLEANUP_FINALIZER not in adapter.metadata.finalizers:
         return Plan(actions=(AddFinalizer(CLEANUP_FINALIZER),), requeue_after=0)
+    return with_look(plan_versions(seen, now, platform), decide_look(seen, now, platform), seen, now)
+
+
+def plan_versions(seen: AdapterSnapshot, now: datetime, platform: Platform) -> Plan:
+    """Decide what is done for the version that the spec asks for."""
+    adapter = seen.adapter
     if is_settled(seen):
         ended, seconds = finished_jobs(replace(seen, recipe=adapter.status.recipe), now)
         rests = Rollout(mode=adapter.status.serving.mode_in_force, target=adapter.status.serving.target)
@@ -111,6 +119,7 @@ def judge_current(seen: AdapterSnapshot, training: TrainingDecision) -> VersionD
     else:
         before = comparison_baseline(seen)
         gate = judge(current.manifest, before.manifest if before else None, seen.adapter.spec.evaluation)
+        gate = unservable(seen, current) or gate
         gate = as_first_told(gate, entry_of(versions, number))
     entry = summary(current, "RolledBack", ABORTED) if is_aborted(seen, number) else judged(current, gate, known)
     wanted = served(current) if entry.state == "Published" and fits_mode(seen, current) else None

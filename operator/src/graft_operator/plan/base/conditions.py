@@ -25,6 +25,7 @@ from graft_operator.plan.base.gateway import GatewayDecision
 from graft_operator.plan.base.importing import ImportDecision
 from graft_operator.plan.known import Unknown
 from graft_operator.plan.snapshot import BaseSnapshot
+from graft_operator.plan.training.progress import problem_of
 
 
 def base_conditions(
@@ -65,7 +66,7 @@ def serving_fact(seen: BaseSnapshot, revisions: Sequence[ServingRevision]) -> Fa
     for revision in revisions:
         if revision.ready_replicas < revision.replicas:
             observed = next((item for item in seen.deployments if item.name == revision.deployment), None)
-            why = f": {observed.message}" if observed and observed.message else ""
+            why = f": {problem_of(observed.message, 'spec.serving')[1]}" if observed and observed.message else ""
             ready, wanted = revision.ready_replicas, revision.replicas
             return no("PodsNotReady", f"Deployment {revision.deployment}: {ready} of {wanted} pods are ready{why}")
     return yes("Serving", f"{len(revisions)} revision(s) answer on every replica")

@@ -12,6 +12,7 @@ from typing import Final
 from graft_operator.api.base_model import Drift, FailedImports, ResolvedBase
 from graft_operator.api.base_shape import BaseShape
 from graft_operator.api.conditions import Fact, find, is_true, no, unknown, yes
+from graft_operator.manifests.jobs.import_job import import_settings_digest
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, DeleteObject
 from graft_operator.plan.jobs import REASON, JobObserved
@@ -71,6 +72,10 @@ def decide_import(seen: BaseSnapshot, now: datetime, platform: Platform) -> Impo
     if job is None:
         fact = no("Importing", "the import Job is created")
         return ImportDecision(resolved=old, fact=fact, due=True, failed=failed)
+    if job.is_stuck and job.pod_settings not in ("", import_settings_digest(seen.base, platform)):
+        again = DeleteObject("Job", job.name, job.uid)
+        fact = no("Importing", "the settings of the import's pod have changed: imported again")
+        return ImportDecision(resolved=old, fact=fact, actions=(again,), requeue_after=1)
     if job.state == "Failed":
         return failed_import(seen, job, now, inputs_of(seen, platform))
     if job.state == "Succeeded":
@@ -132,7 +137,7 @@ def source_is_resolved(seen: BaseSnapshot, manifest: BaseManifest) -> ImportDeci
 
 def running(job: JobObserved, now: datetime) -> Fact:
     """Return what a Job does that has not ended: what keeps it from its work is told in the platform's own words."""
-    if (problem := problem_of_job(job, now)) is not None:
+    if (problem := problem_of_job(job, now, "spec.importPod")) is not None:
         reason, message = problem
         return no(reason if REASON.fullmatch(reason) else "Importing", f"Job {job.name}: {message}")
     return no("Importing", f"Job {job.name}: resolving the source and computing its digest")

@@ -21,6 +21,7 @@ from typing import Final
 from graft_operator.api.base_model import PLACES_TO_READAPT, BaseModel, BaseModelStatus, ReadaptationStatus
 from graft_operator.api.conditions import find, is_true
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.plan.imports.origin import is_bound
 from graft_operator.plan.snapshot import AdapterOfBase, BaseSnapshot
 from graft_operator.plan.training.versions import home_digest
 
@@ -135,6 +136,8 @@ def wants_readaptation(adapter: LoraAdapter, base: BaseModel) -> bool:
         return False
     if adapter.spec.suspend or adapter.spec.version is not None or adapter.metadata.is_deleting:
         return False
+    if is_bound(adapter, resolved.digest):
+        return False  # it stays where it is, and the base goes on serving the one that it was imported for
     conditions = adapter.status.conditions
     accepted = find(conditions, "Accepted")
     is_refused = accepted is not None and accepted.status != "True"

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from graft_operator.api.adapter_status import FailedTrainings
+from graft_operator.manifests.jobs.exit_codes import SOURCE_UNAVAILABLE
 from graft_operator.plan.jobs import JobObserved
 
 CRASH_LOOP: Final = "CrashLoop"
@@ -23,7 +24,7 @@ RETRY_SECONDS: Final = 300.0
 
 LONGEST_REST: Final = 3600.0
 
-PASSING: Final = frozenset({"RegistryUnavailable", "Preempted", "WorkerLost"})
+PASSING: Final = frozenset({"RegistryUnavailable", SOURCE_UNAVAILABLE, "Preempted", "WorkerLost"})
 """What lies outside the Job and comes right some time, so that it is never given up for it."""
 
 CHANGING: Final = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|[0-9]+")

@@ -1,5 +1,7 @@
 """The gate: whether a version is good enough to be served.
 
+Of a version that was imported without rows nobody can tell how good it is, but by the questions that it was asked.
+
 Of preferences the loss is that of their objective, compared with that of the reference which the adapter was held near,
 and what counts besides is the part of held-out preferences that was learned.
 
@@ -62,8 +64,10 @@ def judge(candidate: VersionManifest, live: VersionManifest | None, limits: Eval
 
 
 def is_evaluated(trial: Trial) -> GateDecision | None:
-    """Without held-out rows nobody knows how good the version is."""
+    """Without held-out rows nobody knows how good the version is; one that is imported without is taken as it is."""
     metrics = trial.candidate.metrics
+    if trial.candidate.imported is not None and trial.candidate.dataset is None:
+        return None
     if metrics.eval_loss is None or metrics.base_eval_loss is None:
         return GateDecision(False, "NotEvaluated", "the manifest holds no evaluation loss: train again")
     return None
@@ -172,7 +176,9 @@ def incomparable(trial: Trial) -> str:
     candidate, live = trial.candidate, trial.live
     if live is None or candidate.number <= live.number:
         return "there is no earlier version"
-    if live.dataset.eval_digest != candidate.dataset.eval_digest:
+    if candidate.metrics.eval_loss is None:
+        return "there are no rows to compare them on"
+    if live.eval_digest != candidate.eval_digest:
         return "its held-out rows are others"
     tokenizers = (live.base.tokenizer_digest, candidate.base.tokenizer_digest)
     if None not in tokenizers and tokenizers[0] != tokenizers[1]:
@@ -198,15 +204,23 @@ def opponent(candidate: VersionManifest) -> str:
 def figures(candidate: VersionManifest) -> str:
     """Return the scores of a version beside its base's."""
     metrics, other = candidate.metrics, opponent(candidate)
-    text = (
-        f"evaluation loss {metrics.eval_loss or 0.0:.4f},"
-        f" {improvement(candidate):.1%} better than the {other}'s {metrics.base_eval_loss or 0.0:.4f}"
-    )
+    text = "imported as it is, without rows to measure it on"
+    if metrics.eval_loss is not None or candidate.imported is None:
+        text = loss_figures(candidate, other)
     if metrics.preference_accuracy is not None:
         text = f"preference accuracy {metrics.preference_accuracy:.1%}; {text}"
     if metrics.exact_match is not None and metrics.base_exact_match is not None:
         text += f"; {metrics.exact_match:.1%} of the answers exact, the base {metrics.base_exact_match:.1%}"
     return text
+
+
+def loss_figures(candidate: VersionManifest, other: str) -> str:
+    """Return a version's loss beside the other's."""
+    metrics = candidate.metrics
+    return (
+        f"evaluation loss {metrics.eval_loss or 0.0:.4f},"
+        f" {improvement(candidate):.1%} better than the {other}'s {metrics.base_eval_loss or 0.0:.4f}"
+    )
 
 
 def comparison_with_live(trial: Trial) -> str:

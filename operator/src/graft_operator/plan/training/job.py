@@ -1,4 +1,4 @@
-"""The training Job that is due: what it says of itself, and of the one before it."""
+"""The Job that is due, a training or an import: what it says of itself, and of the one before it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any, Final
 from graft_operator.api.adapter_status import VersionReason
 from graft_operator.api.conditions import no
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.api.training import Workers
+from graft_operator.manifests.jobs.adapter_source import adapter_source_document
 from graft_operator.manifests.jobs.distributed_job import rendezvous_services
 from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
-from graft_operator.manifests.jobs.training_job import run_document, training_job_manifest
+from graft_operator.manifests.jobs.training_job import pod_settings_digest, run_document, training_job_manifest
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import ApplyObject, CreateJob
+from graft_operator.plan.imports.origin import content_to_import, is_import
 from graft_operator.plan.jobs import OccupiedName
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
@@ -40,7 +43,7 @@ def training_is_due(seen: AdapterSnapshot, platform: Platform) -> TrainingDecisi
         training = with_batch(seen.adapter.spec.training, next_micro_batch(seen))
         how = f"batchSize {training.batch_size} × gradientAccumulation {training.gradient_accumulation}"
         fact = no(OUT_OF_MEMORY, f"Job {before.name} ran out of memory: {created} with {how}")
-    services = map(ApplyObject, rendezvous_services(seen.adapter))
+    services = map(ApplyObject, rendezvous_services(adapter_as_trained(seen)))
     return TrainingDecision(trained=fact, waiting=fact, failed=failed, actions=(*services, CreateJob(manifest)))
 
 
@@ -68,6 +71,7 @@ def job_to_create(seen: AdapterSnapshot, platform: Platform) -> dict[str, Any]:
         evaluation_digest=seen.evaluation_digest,
         platform=platform,
         warm_start=seen.warm_start,
+        adapter_source=adapter_source(seen),
     )
     return training_job_manifest(
         adapter,
@@ -77,7 +81,16 @@ def job_to_create(seen: AdapterSnapshot, platform: Platform) -> dict[str, Any]:
         platform,
         lowered_batch=lowered_batch(seen),
         readapts=is_readaptation(seen),
+        pod_settings=pod_settings_digest(seen.adapter.spec, seen.platform_asks),
     )
+
+
+def adapter_source(seen: AdapterSnapshot) -> dict[str, Any] | None:
+    """Return what the next version is imported from; None where it is trained."""
+    source = seen.adapter.spec.source
+    if source is None or not is_import(seen):
+        return None
+    return adapter_source_document(source, content_to_import(seen.adapter, seen.history))
 
 
 def beginning(seen: AdapterSnapshot) -> str:
@@ -86,14 +99,26 @@ def beginning(seen: AdapterSnapshot) -> str:
 
 
 def adapter_as_trained(seen: AdapterSnapshot) -> LoraAdapter:
-    """Return the adapter with the rank and the micro-batch that its next Job is made with."""
+    """Return the adapter with the rank and the micro-batch that its next Job is made with; one worker imports."""
+    if is_import(seen):
+        return with_one_worker(seen.adapter)
     adapter = with_effective_rank(seen.adapter)
     training = with_batch(adapter.spec.training, next_micro_batch(seen))
     return adapter.model_copy(update={"spec": adapter.spec.model_copy(update={"training": training})})
 
 
+def with_one_worker(adapter: LoraAdapter) -> LoraAdapter:
+    """Return the adapter as it is imported: nothing is shared out, whatever a training would take."""
+    spec = adapter.spec
+    pod = spec.pod.model_copy(update={"workers": Workers(processes_per_node=1)})
+    method = "LoRA" if spec.method == "Auto" else spec.method
+    return adapter.model_copy(update={"spec": spec.model_copy(update={"pod": pod, "method": method})})
+
+
 def new_version_reason(seen: AdapterSnapshot) -> VersionReason:
     """Return the reason that goes into the version's manifest."""
+    if is_import(seen):
+        return "Imported"
     if is_doubled(seen):
         return "RankDoubled"
     if is_readaptation(seen):

@@ -15,7 +15,8 @@ from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.lora_adapter import LoraAdapter, LoraAdapterSpec
 from graft_operator.api.training import Training, TrainingPod
 from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
-from graft_operator.manifests.jobs.trainer_resources import has_gpu, training_setup
+from graft_operator.manifests.jobs.trainer_resources import has_gpu, import_setup, training_setup
+from graft_operator.plan.imports.origin import is_import
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
@@ -54,10 +55,11 @@ def gpu_memory(pod: TrainingPod) -> int | None:
 
 
 def estimate(spec: LoraAdapterSpec, base: ResolvedBase) -> MemoryEstimate | None:
-    """Return what a training takes of its GPU; None while the base's shape is not known."""
+    """Return what a training takes of its GPU, or an import where nothing is trained; None without a base's shape."""
     if base.shape is None:
         return None
-    return estimate_gpu(base.shape.with_parameters(base.parameters), training_setup(spec, base))
+    setup = import_setup(spec, base) if spec.is_only_imported else training_setup(spec, base)
+    return estimate_gpu(base.shape.with_parameters(base.parameters), setup)
 
 
 def with_chosen_method(adapter: LoraAdapter, base: ResolvedBase) -> LoraAdapter:
@@ -106,6 +108,8 @@ def choice_inputs(spec: LoraAdapterSpec, base: ResolvedBase) -> str:
 def gpu_is_too_small(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
     """Refused before a node is rented: what doesn't fit would fail at its first step, hours later in the queue."""
     spec, base = seen.adapter.spec, seen.training_base
+    if is_import(seen):
+        return None  # it holds the base as an engine does, without gradients and optimizer
     available = gpu_memory(spec.pod)
     needed = estimate(spec, base) if base is not None else None
     if base is None or available is None or needed is None or not needed.cannot_fit(available):
@@ -126,6 +130,8 @@ def breakdown(spec: LoraAdapterSpec, needed: MemoryEstimate, available: int) -> 
 
 def remedy(spec: LoraAdapterSpec, base: ResolvedBase, available: int) -> str:
     """Return the changes that would help, each by itself; if none would, all of them together; else a larger GPU."""
+    if spec.is_only_imported:
+        return "take a GPU with more memory, or none: an import is done on CPUs, too"
     changes = savings(spec)
     alone = [(words, estimate(change(spec), base)) for words, change in changes.items()]
     helping = [f"{words} (about {size(need.total)})" for words, need in alone if need and need.surely_fits(available)]

@@ -13,6 +13,8 @@ from typing import Final
 from graft_operator.api.conditions import no, unknown, yes
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.base.readaptation import may_readapt
+from graft_operator.plan.imports.checks import bound_base_is_missing, source_is_unresolved
+from graft_operator.plan.imports.origin import is_import
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_operator.plan.training.job import is_readaptation
@@ -77,7 +79,7 @@ def version_is_pinned(seen: AdapterSnapshot, now: datetime) -> TrainingDecision 
 
 def reference_is_unknown(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
     """A version that is to be begun with may be there, as long as the registry has not said otherwise."""
-    if seen.adapter.spec.training.reference_version is None or seen.reference is not None:
+    if seen.adapter.spec.training.reference_version is None or seen.reference is not None or is_import(seen):
         return None
     return registry_is_silent(seen, now)
 
@@ -105,8 +107,11 @@ def version_is_published(seen: AdapterSnapshot, now: datetime) -> TrainingDecisi
         return None  # what it is to be compared with, or what was decided about it, can't be told yet
     number = seen.published.manifest.number
     actions, seconds = finished_jobs(seen, now)
+    fact = yes("Trained", f"version {number} holds this recipe")
+    if seen.published.manifest.imported is not None:
+        fact = yes("Imported", f"version {number} is what the source holds")
     return TrainingDecision(
-        trained=yes("Trained", f"version {number} holds this recipe"),
+        trained=fact,
         current=seen.published,
         actions=actions,
         requeue_after=seconds,
@@ -117,7 +122,7 @@ def adapter_is_suspended(seen: AdapterSnapshot, _: datetime) -> TrainingDecision
     """Suspension stops new work; a Job that runs is stopped at its next checkpoint and goes on later."""
     if not seen.adapter.spec.suspend or seen.unknown is not None:
         return None
-    fact = no("Suspended", "spec.suspend is true: nothing is trained")
+    fact = no("Suspended", "spec.suspend is true: nothing is trained or imported")
     return TrainingDecision(trained=fact, actions=stopped_jobs(seen))
 
 
@@ -157,6 +162,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     dataset_is_missing,  # before the recipe, which needs the dataset's digest
     reference_is_unknown,  # before the recipe, too, which holds the reference's digest
     reference_is_unusable,
+    source_is_unresolved,
+    bound_base_is_missing,
     base_is_unresolved,
     rank_exceeds_base,
     base_cannot_be_merged_into,

@@ -1,8 +1,7 @@
-"""A training Job that is on its way: how far it is, or what it waits for."""
+"""A training Job, or one that imports, that is on its way: how far it is, or what it waits for."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -14,7 +13,11 @@ from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.memory import batch_of, current_job, with_batch
+from graft_operator.plan.training.pod_hints import HINTS_BY_REASON, hint
 from graft_operator.plan.training.retry_policy import lingering_jobs
+
+IMPORTED: Final = "Imported"
+"""Reason of the Jobs that import what was trained elsewhere."""
 
 FIRST_POD: Final = timedelta(seconds=30)
 """How long the Job controller may take to make a pod before anybody is told that there is none."""
@@ -45,7 +48,10 @@ def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress
     if (problem := problem_of_job(job, now)) is not None:
         return problem
     if job.pods_ended and job.outcome_reason:
-        return job.outcome_reason, f"{job.outcome_message}; the next pod goes on from the last checkpoint"
+        goes_on = "tries again" if job.reason == IMPORTED else "goes on from the last checkpoint"
+        return job.outcome_reason, f"{job.outcome_message}; the next pod {goes_on}"
+    if job.reason == IMPORTED:
+        return "Importing", progress.state
     lowered = ""
     if batch_of(seen, job) < seen.adapter.spec.training.batch_size:
         lowered = f" (batchSize {progress.batch_size} × {progress.gradient_accumulation} after running out of memory)"
@@ -109,62 +115,32 @@ REASONS_OF_PODS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Our reasons for those of Kubernetes, which takes turns with several while it tries again; to people they are one."""
 
-HINTS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
-    (
-        re.compile(r"untolerated taint"),
-        "a node keeps pods away by a taint: add a toleration to spec.pod.tolerations if it is meant for training",
-    ),
-    (
-        re.compile(r"Insufficient (?P<what>[a-z0-9.-]+/[a-z0-9._-]*[a-z0-9])"),
-        "no node has so much {what} free: wait for it, lower spec.pod.resources.limits, or see that the node's device"
-        " plugin runs",
-    ),
-    (
-        re.compile(r"Insufficient (?P<what>cpu|memory|ephemeral-storage)"),
-        "no node has so much {what} free: lower spec.pod.resources, or add a node",
-    ),
-    (
-        re.compile(r"didn't match Pod's node affinity/selector"),
-        "no other node has the labels that spec.pod.nodeSelector asks for",
-    ),
-    (
-        re.compile(r'persistentvolumeclaim "(?P<what>[^"]+)" not found'),
-        "apply the PersistentVolumeClaim {what}",
-    ),
-)
-"""Parts of kube-scheduler's messages, and what helps. The wording is that of its plugins' ErrReason constants."""
 
-
-def hint(scheduler_says: str) -> str:
-    """Return what may help, sentence by sentence; empty where nothing is known."""
-    found = [(pattern.search(scheduler_says), advice) for pattern, advice in HINTS]
-    return "; ".join(advice.format(**match.groupdict()) for match, advice in found if match)
-
-
-def problem_of_job(job: JobObserved, now: datetime) -> tuple[str, str] | None:
+def problem_of_job(job: JobObserved, now: datetime, pod: str = "spec.pod") -> tuple[str, str] | None:
     """Return (reason, message) of what keeps an active Job's pod from running; None where nothing does.
 
-    It is the same for a training and for an import.
+    It is the same for a training and for an import, whose settings are at different places of their specs.
     """
     if job.waiting:
-        return problem_of(job.waiting)
+        return problem_of(job.waiting, pod)
     if not job.no_pods:
         return None
     if job.event:
-        reason, message = problem_of(job.event)
+        reason, message = problem_of(job.event, pod)
         return reason, f"no pod of it can be created: {message}"
     if job.created_time is not None and now - job.created_time < FIRST_POD:
         return None
     return "PodPending", "no pod of it has been created yet, and the platform has not said why"
 
 
-def problem_of(waiting: str) -> tuple[str, str]:
+def problem_of(waiting: str, pod: str = "spec.pod") -> tuple[str, str]:
     """Return (reason, message) of a pod that waits, given ``Reason: message`` in Kubernetes' own words."""
     told, _, message = waiting.partition(": ")
     reason = REASONS_OF_PODS.get(told, told)
-    if reason == "PodsRefused":
-        return reason, message
     if reason == "ImagePullFailed":
-        return reason, f"{waiting}; the image is a value of Graft's chart: check it, and the node's access"
-    help_ = hint(waiting) if reason == "Unschedulable" else ""
-    return reason, f"{waiting}; {help_}" if help_ else waiting
+        image = "spec.serving.image or a value" if pod == "spec.serving" else "a value"
+        access = f"the node's access, and imagePullSecrets in {pod} or the chart's tenantPods"
+        return reason, f"{waiting}; the image is {image} of Graft's chart: check it, {access}"
+    text = message if reason == "PodsRefused" else waiting
+    help_ = hint(waiting, pod, HINTS_BY_REASON.get(reason, ()))
+    return reason, f"{text}; {help_}" if help_ else text

@@ -37,7 +37,7 @@ def recipe_inputs(
     return {
         "schema": RECIPE_SCHEMA,
         "base": base_digest,
-        "dataset": dataset_inputs(spec.dataset),
+        "dataset": dataset_inputs(spec.dataset) if spec.dataset else None,
         "datasetDigest": dataset_digest,
         "evaluationDigest": evaluation_digest,
         "method": spec.method,
@@ -153,7 +153,8 @@ def spec_digest(spec: LoraAdapterSpec) -> str:
     content.
     """
     inputs = recipe_inputs(spec, base_digest="", dataset_digest=None, evaluation_digest=None)
-    return digest_of(inputs | {"dataset": _without_digests(inputs["dataset"])})
+    source = {"source": _without_digests(spec.source.to_wire())} if spec.source else {}
+    return digest_of(inputs | {"dataset": _without_digests(inputs["dataset"] or {})} | source)
 
 
 def spec_digests(spec: LoraAdapterSpec) -> frozenset[str]:

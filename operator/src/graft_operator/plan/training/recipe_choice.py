@@ -6,6 +6,8 @@
 | TokenizerOnly, Near | warm start, cold |
 | Different, not measured, or readaptation.strategy Cold | cold |
 
+An adapter that was trained elsewhere is imported, as long as it is (see ``imports.origin``): then that is the only way.
+
 A warm start begins with the weights of the version that is served and trains for a third of the time (see
 ``manifests.warm_start``). Using the old version as it is has no place here: see docs/adr/0007.
 """
@@ -21,6 +23,8 @@ from graft_operator.api.adapter_status import Version, VersionState, WarmStart
 from graft_operator.api.base_model import BaseModel, ResolvedBase
 from graft_operator.api.evaluation import Evaluation
 from graft_operator.api.training import NO_BEGINNING
+from graft_operator.plan.imports.origin import content_to_import, is_bound, is_import, is_unresolved
+from graft_operator.plan.imports.recipe import import_recipes
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.gate import GateDecision, judge
@@ -138,7 +142,8 @@ def with_candidate(seen: AdapterSnapshot) -> AdapterSnapshot:
     ``seen`` holds what was found of :func:`recipes_to_look_up`.
     """
     base = seen.training_base
-    adapter = with_chosen_method(seen.adapter, base) if base is not None else seen.adapter
+    is_trained = base is not None and not is_import(seen)
+    adapter = with_chosen_method(seen.adapter, base) if base is not None and is_trained else seen.adapter
     limits = adapter.spec.evaluation
     choice = choose(ways_to_fulfil(seen), seen.found, comparison_baseline(seen), limits, (seen.live, seen.stable))
     return replace(
@@ -157,6 +162,8 @@ def ways_to_fulfil(seen: AdapterSnapshot) -> tuple[Candidate, ...]:
     base, trained_on = seen.base, seen.training_base
     if base is None or trained_on is None or seen.dataset_problem:
         return ()
+    if is_import(seen):
+        return ways_to_import(seen, trained_on)
     recipes_of = partial(
         fulfilling_recipes,
         with_effective_rank(with_chosen_method(seen.adapter, trained_on)).spec,
@@ -167,6 +174,21 @@ def ways_to_fulfil(seen: AdapterSnapshot) -> tuple[Candidate, ...]:
         return ways_to_prefer(seen, recipes_of, trained_on)
     known = known_versions(seen.adapter.status.versions, seen.history)
     return candidates(recipes_of, base, trained_on, comparison_baseline(seen), known)
+
+
+def ways_to_import(seen: AdapterSnapshot, target: ResolvedBase) -> tuple[Candidate, ...]:
+    """Return the one way to import: none while the source was never looked at, or on a base that is not its own."""
+    adapter, history = seen.adapter, seen.history
+    if is_unresolved(adapter, history) or is_bound(adapter, target.digest, history):
+        return ()
+    recipes = import_recipes(
+        adapter.spec,
+        base_digest=target.digest,
+        content=content_to_import(adapter, history),
+        dataset_digest=seen.dataset_digest,
+        evaluation_digest=seen.evaluation_digest,
+    )
+    return (Candidate(recipes),)
 
 
 def ways_to_prefer(seen: AdapterSnapshot, recipes_of: RecipesOf, target: ResolvedBase) -> tuple[Candidate, ...]:

@@ -4,12 +4,14 @@
 |---|---|---|
 | InvalidConfig, BadDataset, BaseMismatch, Diverged | exit 64 to 67 | stalls: only another spec, base or dataset helps |
 | MergeMismatch | exit 71 | stalls: the same weights would be merged again |
+| SourceInvalid, SourceNotFound, SourceForbidden | exit 72 | stalls: only another source, or another spec, helps |
 | OutOfMemory | exit 69, or OOMKilled again and again | another Job with a smaller micro-batch; stalls at one row |
 | DeadlineExceeded | the time for which its pods have run | stalls; a higher deadline goes on from the checkpoint |
-| RegistryUnavailable | exit 68 | its Job retries ever later, then rests ever longer |
+| RegistryUnavailable, SourceUnavailable | exit 68 | its Job retries ever later, then rests ever longer |
 | Crashed, TrainingFailed, any other | any other exit | the same; stalls as CrashLoop after three alike in a row |
 | VersionMissing | a Job that succeeded without a version | the same |
-| Preempted, WorkerLost, Unschedulable, ImagePullFailed, Queued | an active Job | waited for: see ``progress.py`` |
+| Preempted, WorkerLost, Queued | an active Job | waited for: see ``progress.py`` |
+| WaitingForNode, Unschedulable, ImagePullFailed | its pod | the same |
 
 What has failed is kept in ``status.failedTrainings``: anybody may delete a Job, and it must not be made anew for that.
 """
@@ -23,9 +25,10 @@ from typing import Final
 from graft_operator.api.adapter_status import FailedTrainings
 from graft_operator.api.conditions import no
 from graft_operator.manifests import labels
-from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
+from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY, SOURCE_REFUSED
 from graft_operator.manifests.jobs.training_job import pod_settings_digest
 from graft_operator.plan.actions import DeleteObject
+from graft_operator.plan.imports.origin import is_import
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
@@ -35,7 +38,7 @@ from graft_registry.digests import digest_of
 
 DEADLINE: Final = "DeadlineExceeded"
 
-FINAL: Final = frozenset({"InvalidConfig", "BadDataset", "BaseMismatch", "Diverged", "MergeMismatch", DEADLINE})
+FINAL: Final = SOURCE_REFUSED | {"InvalidConfig", "BadDataset", "BaseMismatch", "Diverged", "MergeMismatch", DEADLINE}
 """Failures that trying again unchanged can't mend."""
 
 OF_THE_IMAGE: Final = frozenset({"InvalidConfig", "BaseMismatch", "MergeMismatch"})
@@ -44,23 +47,19 @@ OF_THE_IMAGE: Final = frozenset({"InvalidConfig", "BaseMismatch", "MergeMismatch
 
 def job_is_outdated(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
     """More memory, another node selector or a higher deadline are for the Job that got stuck without them."""
-    job, wanted = current_job(seen), pod_settings_digest(seen.adapter.spec)
-    if job is None or not is_stuck(job):
+    job, wanted = current_job(seen), pod_settings_digest(seen.adapter.spec, seen.platform_asks)
+    if job is None or not job.is_stuck:
         return None
     asked_again = job.state == "Failed" and may_retry_now(seen, seen.adapter.status.failed_trainings, job)
     if job.pod_settings in ("", wanted) and not asked_again:
         return None
     old = [item for item in seen.jobs if item.recipe == seen.recipe and (asked_again or item.pod_settings != wanted)]
-    fact = no("PodSettingsChanged", f"Job {job.name} is made anew, and goes on from its last checkpoint")
+    goes_on = "" if is_import(seen) else ", and goes on from its last checkpoint"
+    fact = no("PodSettingsChanged", f"Job {job.name} is made anew{goes_on}")
     deletions = tuple(DeleteObject("Job", item.name, item.uid) for item in old)
     # What is remembered goes once the Job has gone, or that would count as a failure of the new settings.
     failures = seen.adapter.status.failed_trainings
     return TrainingDecision(trained=fact, waiting=fact, failed=failures, actions=deletions, requeue_after=1)
-
-
-def is_stuck(job: JobObserved) -> bool:
-    """Whether the Job has failed, or its pod waits for something that may never come."""
-    return job.state == "Failed" or (job.state == "Active" and bool(job.waiting or job.suspended or job.no_pods))
 
 
 def may_retry_now(seen: AdapterSnapshot, failures: FailedTrainings | None, job: JobObserved | None = None) -> bool:
@@ -74,7 +73,8 @@ def may_retry_now(seen: AdapterSnapshot, failures: FailedTrainings | None, job: 
 
 def inputs_of(seen: AdapterSnapshot) -> str:
     """Return a digest of what decides, besides recipe and image, whether a training that failed is tried again."""
-    return digest_of([pod_settings_digest(seen.adapter.spec), seen.adapter.metadata.annotations.get(labels.RETRY, "")])
+    settings = pod_settings_digest(seen.adapter.spec, seen.platform_asks)
+    return digest_of([settings, seen.adapter.metadata.annotations.get(labels.RETRY, "")])
 
 
 def kept_failures(seen: AdapterSnapshot) -> FailedTrainings | None:
@@ -146,6 +146,9 @@ def memory_is_exhausted(seen: AdapterSnapshot, job: JobObserved) -> TrainingDeci
 
     Of several pods some may still be on their way out: a recipe never has two trainers at once.
     """
+    if is_import(seen):
+        message = f"an import holds the base once: give more memory in spec.pod.resources ({job.outcome_message})"
+        return stalled(seen, failures_with(seen, job, OUT_OF_MEMORY, message))
     if smaller_batch(batch_of(seen, job)) is not None:
         if not job.pods_running:
             return None
@@ -242,7 +245,5 @@ def failure_of(job: JobObserved) -> tuple[str, str]:
 
 def deadline_message(job: JobObserved) -> str:
     """Return what a deadline that is over means."""
-    return (
-        f"spec.training.deadlineSeconds: Job {job.name} ran for longer; raise it, and the training goes on from its"
-        " last checkpoint"
-    )
+    goes_on = "the import begins again" if job.reason == "Imported" else "the training goes on from its last checkpoint"
+    return f"spec.training.deadlineSeconds: Job {job.name} ran for longer; raise it, and {goes_on}"

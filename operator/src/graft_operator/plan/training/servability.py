@@ -1,5 +1,7 @@
 """Whether a base can serve what a spec would train: asked before a GPU is taken, as the engine would refuse it after.
 
+Of an adapter that was trained elsewhere the rank is known once it is read (``imports.checks``).
+
 What concerns the spec alone, such as a method that nothing can serve, is refused by the API already.
 """
 
@@ -9,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from graft_operator.api.training import DOUBLING_THE_RANK, NO_BEGINNING, Method
+from graft_operator.plan.imports.origin import is_import
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_operator.plan.training.rank import raised_rank, with_effective_rank
@@ -20,7 +23,7 @@ def rank_exceeds_base(seen: AdapterSnapshot, _: datetime | None = None) -> Train
     """An engine reserves memory for ranks up to a limit; a merged model has none."""
     spec, base = seen.adapter.spec, seen.base
     rank = with_effective_rank(seen.adapter).spec.lora.highest_rank
-    if base is None or spec.serving.mode != "MultiAdapter":
+    if base is None or spec.serving.mode != "MultiAdapter" or is_import(seen):
         return None
     if published_rank(spec.method, rank) <= base.spec.serving.max_rank:
         return None
@@ -54,7 +57,7 @@ def engine_is_too_short(seen: AdapterSnapshot, _: datetime | None = None) -> Tra
     """What LongLoRA extends the context for would be cut off again by the limit that the base's engines share."""
     spec, base = seen.adapter.spec, seen.base
     limit = base.spec.serving.max_model_length if base is not None else None
-    if base is None or limit is None or spec.method != "LongLoRA" or spec.serving.mode != "Merged":
+    if base is None or limit is None or spec.method != "LongLoRA" or spec.serving.mode != "Merged" or is_import(seen):
         return None
     if limit >= spec.training.max_sequence_length:
         return None
@@ -96,7 +99,7 @@ def pinned_version_fits_other_mode(seen: AdapterSnapshot, _: datetime) -> Traini
 def reference_is_unusable(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
     """A training of preferences begins with a version of the same base and shape, or not at all."""
     number, base, field = seen.adapter.spec.training.reference_version, seen.training_base, REFERENCE_FIELD
-    if number is None or base is None or seen.unknown is not None:
+    if number is None or base is None or seen.unknown is not None or is_import(seen):
         return None
     if seen.reference is None:
         return refused("VersionNotFound", f"{field}: version {number} is not in the registry; name one that is")

@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from graft_operator.api.adapter_source import ImportedVersion
 from graft_operator.api.adapter_status import (
     VERSIONS_KEPT,
     AdapterServingStatus,
@@ -17,14 +18,17 @@ from graft_operator.api.adapter_status import (
     VersionState,
     WarmStart,
 )
+from graft_operator.manifests.jobs.adapter_source import location_digest
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.gate import PINNED, GateDecision
-from graft_registry.documents import StoredVersion, VersionVerdict
+from graft_registry.documents import Metrics, StoredVersion, VersionVerdict
 
 OF_THE_GATE: Final = frozenset({"Published", "Rejected"})
 """States that the gate decides between."""
 GIVEN_UP: Final = frozenset({"RolledBack", "Refused"})
 """States of versions that were given up where they were served."""
+LARGEST_FIGURE: Final = 2**53
+"""Below it every whole number survives a JSON client."""
 CLEARED: Final = "Cleared"
 """State of a verdict that holds no more."""
 
@@ -40,6 +44,7 @@ def summary(stored: StoredVersion, state: VersionState = "Published", message: s
         base_revision=manifest.base.revision,
         reason=manifest.reason,
         warm_start=_warm_start(stored),
+        imported=_imported(stored),
         state=state,
         message=message,
         rank=manifest.shape.rank,
@@ -50,6 +55,8 @@ def summary(stored: StoredVersion, state: VersionState = "Published", message: s
         perplexity=_decimal(metrics.perplexity),
         base_perplexity=_decimal(metrics.base_perplexity),
         preference_accuracy=_decimal(metrics.preference_accuracy),
+        train_seconds=_whole(metrics.train_seconds),
+        train_tokens=_trained_tokens(metrics),
         published_time=manifest.created_time,
     )
 
@@ -202,6 +209,29 @@ def of_spec(entry: Version, recipe: str | None, spec_digest: str) -> Version:
 def _warm_start(stored: StoredVersion) -> WarmStart | None:
     start = stored.manifest.warm_start
     return None if start is None else WarmStart(number=start.number, digest=start.manifest_digest)
+
+
+def _whole(value: float | None) -> int | None:
+    """Return a figure of a manifest as a whole number; None for one that no training can come to.
+
+    The API server would refuse the whole status for a number that it can't hold.
+    """
+    return round(value) if value is not None and 0 <= value < LARGEST_FIGURE else None
+
+
+def _trained_tokens(metrics: Metrics) -> int | None:
+    if metrics.train_seconds is None or metrics.tokens_per_second is None:
+        return None
+    return _whole(metrics.train_seconds * metrics.tokens_per_second)
+
+
+def _imported(stored: StoredVersion) -> ImportedVersion | None:
+    found = stored.manifest.imported
+    if found is None:
+        return None
+    return ImportedVersion(
+        source_digest=location_digest(found.source.to_dict()), digest=found.digest, revision=found.revision or ""
+    )
 
 
 def _decimal(value: float | None) -> str | None:

@@ -16,8 +16,11 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.cluster.resources import BASE_MODELS, JOBS, PODS
 from graft_operator.controller_runtime.keys import AdapterKey
 from graft_operator.manifests import naming
+from graft_operator.manifests.jobs.resolve_job import RESOLVE
+from graft_operator.manifests.labels import COMPONENT
 from graft_operator.plan.adapter.fast_path import is_settled
 from graft_operator.plan.base.importing import resolved_as
+from graft_operator.plan.imports.origin import homes, is_bound
 from graft_operator.plan.jobs import JobObserved, OccupiedName
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import AdapterSnapshot, Decision, PodObserved
@@ -64,13 +67,16 @@ class AdapterSnapshots:
         not each read their versions when the operator starts, nor a deletion be held up by a registry that is away.
         """
         base, base_problem = self._base(adapter)
+        jobs = self._jobs(adapter)
         seen = AdapterSnapshot(
             adapter=adapter,
             base=base,
             base_problem=base_problem,
-            jobs=self._jobs(adapter),
+            jobs=tuple(job for component, job in jobs if component != RESOLVE),
+            resolve_job=next((job for component, job in jobs if component == RESOLVE), None),
             occupied_names=self._occupied_names(adapter),
             trainer_image=self._dependencies.platform.trainer_image,
+            platform_asks=self._dependencies.platform.tenant_pods.changes(),
             pods=self._pods(adapter, base),
             cleanup_problem=cleanup_problem,
         )
@@ -109,14 +115,15 @@ class AdapterSnapshots:
         except ValidationError as error:
             return None, f"BaseModel {name} is invalid: {first_error(error)}"
 
-    def _jobs(self, adapter: LoraAdapter) -> tuple[JobObserved, ...]:
+    def _jobs(self, adapter: LoraAdapter) -> tuple[tuple[str, JobObserved], ...]:
+        """Return the Jobs of the adapter, each with what it is for."""
         cache, uid = self._dependencies.cache, adapter.metadata.uid
         jobs = [job for job in cache.owned(JOBS, uid) if adapter.metadata.is_deleting or not is_going(job)]
         if not jobs:
             return ()
         pods = cache.owned(PODS, uid)
         events = {item["metadata"]["uid"]: cache.events_of(item["metadata"]["uid"]) for item in (*jobs, *pods)}
-        return tuple(job_observed(job, pods, events) for job in jobs)
+        return tuple((job["metadata"]["labels"].get(COMPONENT, ""), job_observed(job, pods, events)) for job in jobs)
 
     def _occupied_names(self, adapter: LoraAdapter) -> tuple[OccupiedName, ...]:
         """Return the Jobs of an adapter of this name that are another one's, or on their way out."""
@@ -153,7 +160,8 @@ class AdapterSnapshots:
         """Add the digests of the rows to learn from, and of those to evaluate with."""
         dataset, key = seen.adapter.spec.dataset, _key(seen.adapter)
         rows = self._dependencies.rows.rows(key, dataset, "spec.dataset")
-        evaluation = self._dependencies.rows.rows(key, dataset.evaluation, "spec.dataset.evaluation")
+        own = dataset.evaluation if dataset is not None else None
+        evaluation = self._dependencies.rows.rows(key, own, "spec.dataset.evaluation")
         return replace(
             seen,
             dataset_digest=rows.digest,
@@ -240,12 +248,14 @@ class AdapterSnapshots:
     def _kept_base(
         self, seen: AdapterSnapshot, history: tuple[StoredVersion, ...], answers: Answers
     ) -> ResolvedBase | None:
-        """Return the former base that policy Never keeps the adapter on."""
-        base = seen.base
-        if base is None or base.status.resolved is None or base.spec.readaptation.policy != "Never":
+        """Return the former base that the adapter is kept on: by policy Never, or as it was imported for that."""
+        base, adapter = seen.base, seen.adapter
+        if base is None or (resolved := base.status.resolved) is None:
             return None
-        home = home_digest(seen.adapter.status, history)
-        if home in (None, base.status.resolved.digest):
+        home = home_digest(adapter.status, history) if base.spec.readaptation.policy == "Never" else None
+        if home is None and is_bound(adapter, resolved.digest, history):
+            home = homes(adapter, history)[0]
+        if home in (None, resolved.digest):
             return None
         manifest = answers.value(self._dependencies.artifacts.base(base.metadata.namespace, base.metadata.name, home))
         return None if manifest is None else resolved_as(manifest, manifest.source.digest())

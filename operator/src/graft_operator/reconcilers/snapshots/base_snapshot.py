@@ -82,7 +82,7 @@ class BaseSnapshots:
             concurrency_job=jobs.get("concurrency-test"),
             adapters=adapters,
             unreadable=unreadable,
-            deployments=tuple(deployment_observed(body, pods) for body in deployments),
+            deployments=tuple(deployment_observed(body, pods, dependencies.cache.events_of) for body in deployments),
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
             leaving_pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in leaving),
             gateway=gateway_observed(dependencies.cache, base),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,8 +12,11 @@ from graft_operator.plan.jobs import REASON
 
 Object = Mapping[str, Any]
 
-OWN_CONTAINERS: Final = ("trainer", "import", "test")
+OWN_CONTAINERS: Final = ("trainer", "import", "resolve", "test")
 """The containers by whose end a Job is judged. Others in its pods are helpers of ours, or were put there by a mesh."""
+
+WAITING_FOR_NODE: Final = "WaitingForNode"
+"""Our reason for a pod that no node can take, while an autoscaler brings one that can."""
 
 BACK_OFF: Final = "CrashLoopBackOff"
 
@@ -32,6 +36,7 @@ WAITING_REASONS: Final = frozenset(
 """Reasons for which a container waits that a person wants to know of."""
 
 MESSAGE_LIMIT: Final = 600
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 LAST_LINES: Final = 8
 
 
@@ -75,14 +80,16 @@ def termination_of(pod: Object) -> Object:
     return {}
 
 
-def pod_problem(pod: Object) -> str:
+def pod_problem(pod: Object, node_comes: str = "") -> str:
     """Return why the pod does not run, as ``Reason: message``; empty when nothing stands in its way.
 
-    A container that died tells why itself: that the kubelet waits before it starts it again helps nobody.
+    ``node_comes`` is what an autoscaler says of the node that it brings for the pod: then nothing is amiss. A container
+    that died tells why itself: that the kubelet waits before it starts it again helps nobody.
     """
     for condition in pod.get("status", {}).get("conditions", []):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return f"{condition.get('reason', 'Unschedulable')}: {text(condition.get('message'))}"
+            problem = f"{condition.get('reason', 'Unschedulable')}: {text(condition.get('message'))}"
+            return f"{WAITING_FOR_NODE}: {node_comes}; until then {problem}" if node_comes else problem
     is_restarted = pod.get("spec", {}).get("restartPolicy") == "Always"
     return next(filter(None, (_container_problem(status, is_restarted) for status in _container_statuses(pod))), "")
 
@@ -177,6 +184,11 @@ def outcome_message(outcome: Object) -> str:
     """Return the message of an outcome, with the field that it is about."""
     message, field = text(outcome.get("message")), text(outcome.get("field"))
     return f"{field}: {message}" if field and not message.startswith(field) else message
+
+
+def digest(value: Any) -> str:
+    """Return a digest; empty when the pod said something else."""
+    return value if isinstance(value, str) and DIGEST.fullmatch(value) else ""
 
 
 def word(value: Any) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from graft_operator.manifests import labels
 from graft_operator.plan.snapshot import DeploymentObserved
 from graft_operator.reconcilers.snapshots.containers import pod_problem
+from graft_operator.reconcilers.snapshots.pod_events import newest_scale_up, newest_warning, start_problem
 from graft_operator.reconcilers.snapshots.serving_pods import ServingPod, short_digest
 
 Object = Mapping[str, Any]
@@ -18,14 +19,16 @@ def base_digest(deployment: Object) -> str:
     return str(deployment["metadata"].get("annotations", {}).get(labels.RECIPE, ""))
 
 
-def deployment_observed(body: Object, pods: Iterable[ServingPod]) -> DeploymentObserved:
-    """Return the Deployment and the first thing that stands in its way."""
+def deployment_observed(
+    body: Object, pods: Iterable[ServingPod], events_of: Callable[[str], Iterable[Object]] = lambda uid: ()
+) -> DeploymentObserved:
+    """Return the Deployment and the first thing that stands in its way; ``events_of`` are those of a pod's UID."""
     metadata, status = body["metadata"], body.get("status", {})
     replicas = int(body["spec"].get("replicas", 1))
     observed = status.get("observedGeneration", 0) >= metadata.get("generation", 1)
     counts = {status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")}
     own = [pod for pod in pods if short_digest(pod.body) == metadata.get("labels", {}).get(labels.BASE_DIGEST)]
-    problems = (problem for pod in own if (problem := problem_of(pod)))
+    problems = (problem for pod in own if (problem := problem_of(pod, events_of)))
     return DeploymentObserved(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -45,9 +48,10 @@ def refused_pods(status: Object) -> str:
     return ""
 
 
-def problem_of(pod: ServingPod) -> str:
+def problem_of(pod: ServingPod, events_of: Callable[[str], Iterable[Object]]) -> str:
     """Return why a serving pod is not ready, in its own words."""
-    if problem := pod_problem(pod.body):
+    events = list(events_of(pod.body["metadata"].get("uid", "")))
+    if problem := pod_problem(pod.body, newest_scale_up(events)) or start_problem(pod.body, newest_warning(events)):
         return problem
     state = pod.state
     if state is not None and state.engine.state != "Ready":

@@ -13,6 +13,7 @@ from graft_operator.manifests.jobs.exit_codes import REASONS, WORKER_LOST
 from graft_operator.plan.jobs import Interval, JobObserved, JobState, OccupiedName
 from graft_operator.reconcilers.snapshots.containers import (
     OWN_CONTAINERS,
+    digest,
     exit_code,
     has_ended,
     others_run,
@@ -24,13 +25,11 @@ from graft_operator.reconcilers.snapshots.containers import (
     text,
     word,
 )
+from graft_operator.reconcilers.snapshots.pod_events import newest_scale_up, newest_warning, start_problem
 
 Object = Mapping[str, Any]
 
 NO_EVENTS: Final[Mapping[str, Iterable[Object]]] = MappingProxyType({})
-
-START_EVENTS: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"})
-"""Reasons of the kubelet's events on a pod whose containers it can't start; nothing in the pod's status tells them."""
 
 COUNT: Final = re.compile(r"[1-9][0-9]{0,6}")
 EXIT_CODE: Final = re.compile(r"Container trainer for pod \S+ failed with exit code (?P<code>[0-9]{1,3}) ")
@@ -41,10 +40,9 @@ def job_observed(
     job: Object, pods: Iterable[Object], events: Mapping[str, Iterable[Object]] = NO_EVENTS
 ) -> JobObserved:
     """Return the Job and what its newest pod says. ``events`` are those of the Job and of its pods, by their UIDs."""
-    metadata = job["metadata"]
-    own = [pod for pod in pods if pod["metadata"].get("labels", {}).get("job-name") == metadata["name"]]
-    own.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
+    metadata, own = job["metadata"], newest_first(pods, job["metadata"]["name"])
     (state, ended), told = job_state(job), {uid: newest_warning(items) for uid, items in events.items()}
+    node_comes = {uid: newest_scale_up(items) for uid, items in events.items()}
     ended_time, lingering = _time(ended.get("lastTransitionTime")) if ended else None, lingering_pods(own)
     lingers = state == "Active" and bool(lingering)
     if lingers:
@@ -65,9 +63,11 @@ def job_observed(
         failure_reason=word(ended.get("reason")) if ended and state == "Failed" else "",
         outcome_reason=word(outcome.get("reason")),
         outcome_message=outcome_message(outcome),
+        outcome_digest=digest(outcome.get("digest")),
+        outcome_revision=text(outcome.get("revision")),
         no_pods=state == "Active" and not suspended and not own,
         event=told.get(metadata["uid"], ""),
-        waiting=next((problem for pod in up if (problem := pod_problem(pod) or start_problem(pod, told))), ""),
+        waiting=next((problem for pod in up if (problem := waiting_of(pod, told, node_comes))), ""),
         suspended=suspended,
         pods_running=bool(up),
         pods_ended=bool(own) and not up,
@@ -77,6 +77,12 @@ def job_observed(
         micro_batch=_count(annotations.get(labels.MICRO_BATCH)),
         pod_settings=annotations.get(labels.POD_SETTINGS, ""),
     )
+
+
+def newest_first(pods: Iterable[Object], job_name: str) -> list[Object]:
+    """Return the pods of a Job, the newest first."""
+    own = [pod for pod in pods if pod["metadata"].get("labels", {}).get("job-name") == job_name]
+    return sorted(own, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
 
 
 def job_state(job: Object) -> tuple[JobState, Object | None]:
@@ -141,19 +147,10 @@ def job_outcome(ended: Object | None) -> Object:
     return {"outcome": "Failed", "reason": reason, "message": message} if reason else {}
 
 
-def start_problem(pod: Object, told: Mapping[str, str]) -> str:
-    """Return why the kubelet can't start the pod, which only its events tell; empty for one that has started."""
-    event = told.get(str(pod["metadata"].get("uid", "")), "")
-    pending = pod.get("status", {}).get("phase", "Pending") == "Pending"
-    return event if pending and event.partition(":")[0] in START_EVENTS else ""
-
-
-def newest_warning(events: Iterable[Object]) -> str:
-    """Return the newest event of an object, as ``Reason: message``, where that is a warning."""
-    event: Object = max(events, key=_time_of_event, default={})
-    if event.get("type") != "Warning":
-        return ""
-    return f"{word(event.get('reason'))}: {text(event.get('message') or event.get('note'))}"
+def waiting_of(pod: Object, told: Mapping[str, str], node_comes: Mapping[str, str]) -> str:
+    """Return why a pod does not run yet; empty for one that does."""
+    uid = str(pod["metadata"].get("uid", ""))
+    return pod_problem(pod, node_comes.get(uid, "")) or start_problem(pod, told.get(uid, ""))
 
 
 def own_image(job: Object) -> str:
@@ -182,10 +179,3 @@ def _time(value: Any) -> datetime | None:
         return datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
-
-
-def _time_of_event(event: Object) -> str:
-    """Return when an event was last seen, in either of the two forms that Kubernetes writes, as comparable text."""
-    series, metadata = event.get("series") or {}, event.get("metadata") or {}
-    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
-    return str(next(filter(None, (*times, metadata.get("creationTimestamp"))), ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -15,8 +16,9 @@ from graft_operator.manifests import labels
 from graft_operator.manifests.workloads.agent import AGENT
 from graft_operator.manifests.workloads.merged_model import MERGED
 from graft_operator.plan.snapshot import DeploymentObserved, PodObserved, VersionOnPod
-from graft_operator.reconcilers.snapshots.containers import pod_problem
+from graft_operator.reconcilers.snapshots.containers import WAITING_FOR_NODE, pod_problem
 from graft_operator.reconcilers.snapshots.deployments import deployment_observed
+from graft_operator.reconcilers.snapshots.pod_events import newest_scale_up
 from graft_operator.reconcilers.snapshots.serving_pods import (
     Object,
     ServingPod,
@@ -33,7 +35,8 @@ TOLD = ("Proven", "Refused", "Failing")
 def merged_pods(cache: Cache, agents: Agents, adapter: ObjectMeta) -> tuple[PodObserved, ...]:
     """Return the pods of the adapter's merged model that are not on their way out."""
     bodies = [body for body in listed_pods(cache, adapter, MERGED) if not is_leaving(body)]
-    observed = (merged_pod_observed(pod, adapter.name) for pod in follow_agents(agents, bodies))
+    pods = follow_agents(agents, bodies)
+    observed = (merged_pod_observed(pod, adapter.name, cache.events_of(pod.body["metadata"]["uid"])) for pod in pods)
     return tuple(pod for pod in observed if pod is not None)
 
 
@@ -44,7 +47,7 @@ def merged_deployment(cache: Cache, adapter: ObjectMeta) -> DeploymentObserved |
     return deployment_observed(there[0], ()) if there else None
 
 
-def merged_pod_observed(pod: ServingPod, adapter: str) -> PodObserved | None:
+def merged_pod_observed(pod: ServingPod, adapter: str, events: Iterable[Object] = ()) -> PodObserved | None:
     """Return what a pod serves, by its agent; None for one that does not say which version it was made for.
 
     A pod of a release in which they had none answers once it is ready, until its successor does. What keeps the engine
@@ -58,13 +61,12 @@ def merged_pod_observed(pod: ServingPod, adapter: str) -> PodObserved | None:
     if observed.ready and not runs_agent(pod.body):
         own = VersionOnPod(number=version.number, digest=version.digest, state="Proven")
         return replace(observed, active={version.number: 100}, versions=(own,))
-    reason, _, message = pod_problem(pod.body).partition(": ")
+    reason, _, message = pod_problem(pod.body, newest_scale_up(events)).partition(": ")
     if not reason or any(told.state in TOLD for told in observed.versions):
         return observed
-    failing = VersionOnPod(
-        number=version.number, digest=version.digest, state="Failing", reason=reason, message=message
-    )
-    return replace(observed, versions=(failing,))
+    state = "Pending" if reason == WAITING_FOR_NODE else "Failing"
+    told = VersionOnPod(number=version.number, digest=version.digest, state=state, reason=reason, message=message)
+    return replace(observed, versions=(told,))
 
 
 def runs_agent(pod: Object) -> bool:

@@ -1,4 +1,4 @@
-"""The part of a pod's settings that users may choose. No hostPath, no privileges, no command: on purpose."""
+"""Where a pod runs, and what it takes there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.meta import ApiModel
+from graft_operator.api.pods.affinity import Affinity, TopologySpreadConstraint
 
 Quantity = Annotated[
     str,
@@ -37,8 +38,8 @@ class Toleration(ApiModel):
 
     key: Annotated[str, StringConstraints(max_length=316)] | None = None
     """Taint key; empty with operator Exists means every taint."""
-    operator: Literal["Exists", "Equal"] = "Equal"
-    """How key and value are compared."""
+    operator: Literal["Exists", "Equal"] | None = None
+    """How key and value are compared; Equal when empty."""
     value: LabelText | None = None
     """Taint value, with operator Equal."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
@@ -50,7 +51,7 @@ class Toleration(ApiModel):
     def _accepted_by_kubernetes(self) -> Toleration:
         if self.key is None and self.operator != "Exists":
             raise ValueError("operator must be Exists when key is empty")
-        if self.value is not None and self.operator != "Equal":
+        if self.value is not None and self.operator == "Exists":
             raise ValueError("value must not be set with operator Exists; use operator Equal")
         if self.toleration_seconds is not None and self.effect != "NoExecute":
             raise ValueError("effect must be NoExecute when tolerationSeconds is set")
@@ -66,3 +67,18 @@ class Placement(ApiModel):
     """Taints that the pod tolerates."""
     runtime_class_name: Annotated[str, StringConstraints(max_length=253)] | None = None
     """RuntimeClass of the pod, such as ``nvidia``."""
+    affinity: Affinity | None = None
+    """Nodes and pods that the pod is drawn to, or kept away from."""
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = Field(default=(), max_length=4)
+    """How the pods of this object are spread over zones or nodes; serving pods over nodes, as far as can be, when
+    empty."""
+
+    @model_validator(mode="after")
+    def _spread_once(self) -> Placement:
+        places = [(item.topology_key, item.when_unsatisfiable) for item in self.topology_spread_constraints]
+        if len(set(places)) < len(places):
+            raise ValueError(
+                "topologySpreadConstraints must not name one topologyKey twice with the same whenUnsatisfiable; remove"
+                " one"
+            )
+        return self

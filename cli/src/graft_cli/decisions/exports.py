@@ -1,0 +1,58 @@
+"""What an export is of, and where versions lie. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from graft_cli.client.objects import Adapter
+from graft_cli.errors import Forbidden, GraftError, NotFound, Refused, Unreachable
+
+REGISTRY: Final = "GRAFT_REGISTRY"
+_ERRORS: Final[Mapping[int, type[GraftError]]] = {66: NotFound, 68: Unreachable, 77: Forbidden}
+"""What the registry's program ends with (``python -m graft_registry``), as the plugin's own errors."""
+_FIXES: Final[Mapping[int, str]] = {
+    64: "see `kubectl graft export --help` and docs/export.md",
+    66: "`kubectl graft history` lists versions; is --registry the registry of this cluster?",
+    68: "try again later, or look at the address",
+    73: "name another place, or give --overwrite",
+    77: "docs/export.md says which login each place takes, and the registry itself",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A version by its number, and the digest that status knows it by; None where status doesn't tell."""
+
+    number: int
+    digest: str | None = None
+
+
+def exported_version(adapter: Adapter, number: int | None) -> Exported:
+    """Return the version that is meant: ``number``, or the one that is served. Raises Refused where none is."""
+    wanted = number if number is not None else adapter.status.served_version
+    if wanted is None:
+        fix = "wait until it is Ready, or name one with --version"
+        raise Refused(f"{adapter.metadata.name} serves no version", fix=fix)
+    known = next((item.digest for item in adapter.status.versions if item.number == wanted), None)
+    return Exported(wanted, known)
+
+
+def registry_document(option: str | None, environ: Mapping[str, str]) -> str:
+    """Return the JSON that says where versions lie. Raises Refused where nothing does."""
+    text = option or environ.get(REGISTRY)
+    if not text:
+        fix = f"give --registry s3://bucket/prefix, the chart's registry.bucket and registry.prefix, or set {REGISTRY}"
+        raise Refused("the API server does not tell where versions lie", fix=fix)
+    bucket, _, prefix = text.removeprefix("s3://").partition("/")
+    if text.startswith("s3://"):
+        return json.dumps({"bucket": bucket, "prefix": prefix})
+    return text
+
+
+def failure(code: int, outcome: Mapping[str, Any], output: str) -> GraftError:
+    """Return the error of an export that has ended with ``code``; ``output`` is what it said otherwise."""
+    message = str(outcome.get("message") or output.strip()[-2000:] or f"the export ended with code {code}")
+    return _ERRORS.get(code, GraftError)(message, fix=_FIXES.get(code, ""))

@@ -1,0 +1,43 @@
+"""Prometheus and promtool, by which rules and dashboards are tested: the user's own, or Debian's in the cache.
+
+Nothing is installed: the package would start a service. From source they take ten minutes to build.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from graft_cluster.cache import Cache
+from graft_cluster.steps import StepFailed, Steps
+
+PROGRAMS = ("prometheus", "promtool")
+
+
+def ensure_prometheus(cache: Cache, steps: Steps) -> None:
+    """Have both programs on the path, or in the cache's folder of programs."""
+    if all(shutil.which(name) or (cache.binaries / name).exists() for name in PROGRAMS):
+        return
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise StepFailed(
+            "the tests of rules and dashboards need prometheus and promtool; install Prometheus 2.42 or later"
+        )
+    folder = cache.folder("prometheus")
+    with steps.step("fetch Debian's Prometheus") as step:
+        try:
+            step.run(["apt-get", "download", "-qq", "prometheus"], cwd=folder)
+        except StepFailed:  # the lists of packages are missing, or old
+            step.run(["apt-get", "update", "-qq"])
+            step.run(["apt-get", "download", "-qq", "prometheus"], cwd=folder)
+        package = max(folder.glob("prometheus_*.deb"), key=lambda path: path.stat().st_mtime)
+        step.run(["dpkg-deb", "-x", package, folder])
+        package.unlink()
+    for name in PROGRAMS:
+        _link(cache.binaries / name, folder / "usr/bin" / name)
+
+
+def _link(link: Path, target: Path) -> None:
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.rename(link)

@@ -1,0 +1,95 @@
+"""What may help a pod that does not start: the platform's own words, and ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+Hints = tuple[tuple[re.Pattern[str], str], ...]
+"""Parts of messages, and what helps; ``{pod}`` is where the settings of the pod are, such as ``spec.pod``."""
+
+UNSCHEDULABLE: Final[Hints] = (
+    (
+        re.compile(r"untolerated taint"),
+        "a node keeps pods away by a taint: add a toleration to {pod}.tolerations if the pod is meant for it",
+    ),
+    (
+        re.compile(r"Insufficient (?P<what>[a-z0-9.-]+/[a-z0-9._-]*[a-z0-9])"),
+        "no node has so much {what} free: wait for it, lower {pod}.resources.limits, or see that the node's device"
+        " plugin runs",
+    ),
+    (
+        re.compile(r"Insufficient (?P<what>cpu|memory|ephemeral-storage)"),
+        "no node has so much {what} free: lower {pod}.resources, or add a node",
+    ),
+    (
+        re.compile(r"didn't match Pod's node affinity/selector"),
+        "no other node has the labels that {pod}.nodeSelector and {pod}.affinity ask for",
+    ),
+    (
+        re.compile(r'persistentvolumeclaim "(?P<what>[^"]+)" not found'),
+        "apply the PersistentVolumeClaim {what}",
+    ),
+    (
+        re.compile(r"didn't match pod (anti-)?affinity rules|didn't satisfy existing pods anti-affinity rules"),
+        "other pods keep it from every node: see {pod}.affinity, and that of the pods there",
+    ),
+    (
+        re.compile(r"didn't match pod topology spread constraints"),
+        "no place is left by {pod}.topologySpreadConstraints: use whenUnsatisfiable ScheduleAnyway, or add nodes",
+    ),
+)
+"""Parts of kube-scheduler's messages, and what helps. The wording is that of its plugins' ErrReason constants."""
+
+REFUSED: Final[Hints] = (
+    (
+        re.compile(r"failed quota: (?P<what>[^:]+): must specify (?P<missing>[a-z0-9.,/-]+)"),
+        "ResourceQuota {what} takes only pods that say {missing} for every container: set {pod}.resources; those of"
+        " Graft's own containers are podResources of its chart",
+    ),
+    (
+        re.compile(r"exceeded quota: (?P<what>[^,]+),"),
+        "ResourceQuota {what} is used up: wait for other pods to end, have it raised, or lower {pod}.resources",
+    ),
+    (
+        re.compile(r"unable to validate against any security context constraint|runAsUser|fsGroup|runAsGroup"),
+        "the cluster gives user ids itself: set podSecurity.userIds of Graft's chart to Platform",
+    ),
+    (
+        re.compile(r"violates PodSecurity"),
+        "something adds to Graft's pods, which keep to the restricted profile: see its webhooks",
+    ),
+    (
+        re.compile(r"no PriorityClass with name (?P<what>\S+) was found"),
+        "make the PriorityClass {what}, or change {pod}.priorityClassName or tenantPods.priorityClassName of the chart",
+    ),
+    (
+        re.compile(r'serviceaccount "(?P<what>[^"]+)" not found'),
+        "make the ServiceAccount {what}, or change {pod}.serviceAccountName",
+    ),
+    (
+        re.compile(r'RuntimeClass "(?P<what>[^"]+)" not found'),
+        "make the RuntimeClass {what}, or change {pod}.runtimeClassName",
+    ),
+)
+"""Parts of what the API server, its admission plugins and OpenShift say when they refuse a pod, and what helps."""
+
+UNMOUNTED: Final[Hints] = (
+    (
+        re.compile(r'"ca-bundle" : (configmap "(?P<what>[^"]+)" not found|references non-existent config key)'),
+        "the certificates that caBundle names, in the chart or in {pod}, are not in this namespace",
+    ),
+)
+"""Parts of the kubelet's messages on volumes, and what helps."""
+
+HINTS_BY_REASON: Final[Mapping[str, Hints]] = MappingProxyType(
+    {"Unschedulable": UNSCHEDULABLE, "PodsRefused": REFUSED, "MountFailed": UNMOUNTED}
+)
+
+
+def hint(platform_says: str, pod: str = "spec.pod", hints: Hints = UNSCHEDULABLE) -> str:
+    """Return what may help, sentence by sentence; empty where nothing is known. ``pod`` is where its settings are."""
+    found = [(pattern.search(platform_says), advice) for pattern, advice in hints]
+    return "; ".join(advice.format(pod=pod, **match.groupdict()) for match, advice in found if match)

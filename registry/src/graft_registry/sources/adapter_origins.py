@@ -1,0 +1,243 @@
+"""Brings an adapter that was trained elsewhere from where it is kept, or finds out what is there."""
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from graft_registry.config import RegistryConfig
+from graft_registry.digests import digest_of, file_sha256
+from graft_registry.documents import AdapterDirectory, AdapterRepository, AdapterSource, HuggingFaceSource, S3Source
+from graft_registry.errors import Corrupt, InvalidArtifact, Unsafe
+from graft_registry.s3.store import ObjectStore
+from graft_registry.sources.adapter_files import files_of_adapter
+from graft_registry.sources.oci_artifact import pull
+from graft_registry.sources.source_access import SourceAccess, blaming_the_source
+from graft_registry.sources.source_files import SourceError, SourceProblem
+
+_MOST_FILES: Final = 10_000
+"""Below one folder. Whoever names a whole bucket is told so, instead of waiting for all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterContent:
+    """What a source holds. ``revision`` is null where the content itself is the revision."""
+
+    files: tuple[str, ...]
+    digest: str
+    revision: str | None
+
+
+class _Origin(Protocol):
+    """A place with files. ``field``: of the spec, that names it."""
+
+    @property
+    def where(self) -> str: ...
+    @property
+    def field(self) -> str: ...
+    @property
+    def revision(self) -> str | None: ...
+
+    def names(self) -> list[str]: ...
+
+    def sha256(self, name: str) -> str | None:
+        """Return a file's hash where it can be had without a copy of the file."""
+
+    def bring(self, name: str, folder: Path) -> Path:
+        """Put a file below the folder and return where it is."""
+
+
+def resolve_adapter(
+    source: AdapterSource, access: SourceAccess, registry: RegistryConfig, *, workspace: Path
+) -> AdapterContent:
+    """Find out the digest and revision of a source; brings only what can't be hashed where it is.
+
+    Raises:
+        SourceError: the source can't be read, or has no adapter.
+    """
+    with _origin(source, access, registry, workspace) as origin:
+        return _content(origin, lambda name: origin.sha256(name) or file_sha256(origin.bring(name, workspace)))
+
+
+def fetch_adapter(
+    source: AdapterSource, access: SourceAccess, registry: RegistryConfig, folder: Path
+) -> AdapterContent:
+    """Make ``folder`` the files of an adapter: its configuration and its weights, no others.
+
+    Raises:
+        SourceError: the source can't be read, or has no adapter.
+    """
+    incoming = folder.parent / f"{folder.name}.incoming"
+    for path in (folder, incoming):
+        # A container that is started again in its pod finds what the one before has left.
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+    with _origin(source, access, registry, incoming) as origin:
+
+        def brought(name: str) -> str:
+            return file_sha256(origin.bring(name, incoming).rename(folder / name))
+
+        return _content(origin, brought)
+
+
+def _content(origin: _Origin, sha256: Callable[[str], str]) -> AdapterContent:
+    files = files_of_adapter(frozenset(origin.names()), where=origin.where, field=origin.field)
+    hashes = sorted([name, sha256(name)] for name in files)
+    return AdapterContent(files, digest_of(hashes), origin.revision)
+
+
+@contextmanager
+def _origin(
+    source: AdapterSource, access: SourceAccess, registry: RegistryConfig, workspace: Path
+) -> Iterator[_Origin]:
+    with _told_apart_from_the_registry():
+        if source.s3 is not None:
+            field = "spec.source.s3.uri"
+            with blaming_the_source(field):
+                yield _Bucket(source.s3, access, registry, field)
+        elif source.hugging_face is not None:
+            yield _Repository(source.hugging_face, access)
+        elif source.directory is not None:
+            field = "spec.source.persistentVolumeClaim.path"
+            with _blaming_the_directory(source.directory, field):
+                yield _Directory(Path(source.directory.path), source.directory.uri, field)
+        elif source.oci is not None:
+            yield _pulled(source.oci.image, workspace / "artifact", "spec.source.oci.image")
+
+
+def _pulled(image: str, folder: Path, field: str) -> "_Directory":
+    """Bring an artifact, of which nothing less than all tells what it holds."""
+    try:
+        with blaming_the_source(field):
+            digest = pull(image, folder)
+    except (InvalidArtifact, Corrupt, Unsafe) as error:
+        raise SourceError(SourceProblem.INVALID, str(error), field) from error
+    return _Directory(folder, image, field, revision=digest)
+
+
+@contextmanager
+def _told_apart_from_the_registry() -> Iterator[None]:
+    """Say of a source that is away, or closed to us, that it is the source: the registry may be well."""
+    apart = {
+        SourceProblem.UNAVAILABLE: SourceProblem.ADAPTER_UNAVAILABLE,
+        SourceProblem.FORBIDDEN: SourceProblem.ADAPTER_FORBIDDEN,
+    }
+    try:
+        yield
+    except SourceError as error:
+        if error.reason not in apart:
+            raise
+        raise SourceError(apart[error.reason], str(error), error.field) from error
+
+
+class _Bucket:
+    """Objects below a prefix."""
+
+    revision: str | None = None
+
+    def __init__(self, source: S3Source, access: SourceAccess, registry: RegistryConfig, field: str) -> None:
+        config, key = access.s3(registry).for_uri(source.uri)
+        self.where, self.field = source.uri, field
+        self._store = ObjectStore(config, access.s3_credentials)
+        self._folder = f"{key.strip('/')}/" if key.strip("/") else ""
+
+    def names(self) -> list[str]:
+        found = itertools.islice(self._store.list(self._folder), _MOST_FILES + 1)
+        return _few_enough([entry.key.removeprefix(self._folder) for entry in found], self.where, self.field)
+
+    def sha256(self, name: str) -> str | None:
+        del name  # A store tells a hash of its own, which it need not have held the content to.
+        return None
+
+    def bring(self, name: str, folder: Path) -> Path:
+        self._store.download_file(self._folder + name, folder / name, sha256=None)
+        return folder / name
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """Files of a mounted volume, or of an artifact that was brought; they are copied, since they may change."""
+
+    path: Path
+    where: str
+    field: str
+    revision: str | None = None
+
+    def names(self) -> list[str]:
+        if not self.path.is_dir():
+            what = "is a file; name the folder that it is in" if self.path.exists() else "does not exist"
+            raise SourceError(SourceProblem.NOT_FOUND, f"{self.where} {what}", self.field)
+        below = (Path(root, name) for root, _, files in os.walk(self.path, onerror=_raise) for name in files)
+        found = [path.relative_to(self.path).as_posix() for path in itertools.islice(below, _MOST_FILES + 1)]
+        return _few_enough(found, self.where, self.field)
+
+    def sha256(self, name: str) -> str:
+        return file_sha256(self.path / name)
+
+    def bring(self, name: str, folder: Path) -> Path:
+        return Path(shutil.copyfile(self.path / name, folder / name))
+
+
+class _Repository:
+    """Files of a repository on a hub, or of a folder in it."""
+
+    def __init__(self, source: AdapterRepository, access: SourceAccess) -> None:
+        # Takes a while to import, and most sources do without.
+        from graft_registry.sources import hub
+
+        self._hub = hub
+        self.field = "spec.source.huggingFace"
+        self._endpoint = source.endpoint or access.hub_endpoint
+        # Whoever may write a spec could otherwise have the token sent to themselves.
+        self._token = None if source.endpoint else access.hub_token
+        at = HuggingFaceSource(repo=source.repo, revision=source.revision)
+        listing = hub.list_model(at, endpoint=self._endpoint, token=self._token, field=self.field)
+        self._at = HuggingFaceSource(repo=source.repo, revision=listing.commit)
+        path = (source.path or "").strip("/")
+        self._folder = f"{path}/" if path else ""
+        self.where = f"{source.repo}@{source.revision}" + (f"/{path}" if path else "")
+        self.revision: str | None = listing.commit
+        self._sha256 = {
+            name.removeprefix(self._folder): sha256
+            for name, sha256 in listing.sha256.items()
+            if name.startswith(self._folder)
+        }
+
+    def names(self) -> list[str]:
+        return list(self._sha256)
+
+    def sha256(self, name: str) -> str | None:
+        return self._sha256[name]
+
+    def bring(self, name: str, folder: Path) -> Path:
+        return self._hub.download_model_file(
+            self._at, self._folder + name, folder, endpoint=self._endpoint, token=self._token, field=self.field
+        )
+
+
+def _few_enough(names: list[str], where: str, field: str) -> list[str]:
+    if len(names) > _MOST_FILES:
+        raise SourceError(
+            SourceProblem.INVALID, f"{where} has more than {_MOST_FILES} files below it; name the adapter's own", field
+        )
+    return names
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+@contextmanager
+def _blaming_the_directory(directory: AdapterDirectory, field: str) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        message = f"{directory.uri} may not be read by user {os.getuid()} ({error}); make it readable for others"
+        raise SourceError(SourceProblem.FORBIDDEN, message, field) from error
+    except FileNotFoundError as error:
+        message = f"{directory.uri}: {error}; a link that leads out of the volume, or it is being written"
+        raise SourceError(SourceProblem.NOT_FOUND, message, field) from error

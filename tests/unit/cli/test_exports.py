@@ -1,0 +1,61 @@
+"""Which version an export is of, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.unit.cli.objects import adapter, version
+
+from graft_cli.decisions.exports import Exported, exported_version, failure, registry_document
+from graft_cli.errors import ExitCode, Refused
+
+
+def test_the_served_version_is_meant_unless_another_is_named() -> None:
+    served = adapter(status={"served_version": 6, "versions": (version(7), version(6))})
+    assert exported_version(served, None) == Exported(6, version(6).digest)
+    assert exported_version(served, 7) == Exported(7, version(7).digest)
+    # Status keeps the newest; the registry holds them all.
+    assert exported_version(served, 1) == Exported(1, None)
+
+
+def test_an_adapter_that_serves_nothing_has_no_version_to_take() -> None:
+    with pytest.raises(Refused, match="serves no version") as caught:
+        exported_version(adapter(status={"served_version": None}), None)
+    assert "--version" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("option", "environ", "expected"),
+    [
+        ("s3://graft", {}, {"bucket": "graft", "prefix": ""}),
+        ("s3://graft/a/b", {"GRAFT_REGISTRY": "other"}, {"bucket": "graft", "prefix": "a/b"}),
+        ('{"bucket": "graft"}', {}, {"bucket": "graft"}),
+        (None, {"GRAFT_REGISTRY": '{"bucket": "graft"}'}, {"bucket": "graft"}),
+        (None, {"GRAFT_REGISTRY": "s3://graft/p"}, {"bucket": "graft", "prefix": "p"}),
+    ],
+)
+def test_where_versions_lie(option: str | None, environ: dict[str, str], expected: dict[str, str]) -> None:
+    assert json.loads(registry_document(option, environ)) == expected
+
+
+def test_nobody_guesses_where_versions_lie() -> None:
+    with pytest.raises(Refused) as caught:
+        registry_document(None, {})
+    assert "--registry s3://bucket/prefix" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (66, ExitCode.NOT_FOUND),
+        (68, ExitCode.UNREACHABLE),
+        (77, ExitCode.FORBIDDEN),
+        (73, ExitCode.FAILED),
+        (1, ExitCode.FAILED),
+    ],
+)
+def test_failures_have_the_plugin_s_own_codes(code: int, expected: ExitCode) -> None:
+    error = failure(code, {"message": "why"}, "")
+    assert (error.exit_code, error.message) == (expected, "why")
+    assert failure(code, {}, "Traceback\nImportError: x").message.endswith("ImportError: x")

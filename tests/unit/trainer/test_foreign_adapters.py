@@ -1,0 +1,213 @@
+"""What others call the tensors of an adapter, what their configurations say, and where its layers are in the base."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from graft_registry.models.layer_paths import ModuleNames
+from graft_registry.models.safetensors_header import TensorInfo
+from graft_trainer.importing.fitting import Adapted, BaseShapes, fit
+from graft_trainer.importing.scaling import scaling_of
+from graft_trainer.importing.settings import AdapterSettings, read_settings
+from graft_trainer.importing.tensor_names import TensorRole, role_of, roles_of
+from graft_trainer.outcome import BaseMismatchError, InvalidSourceError
+
+PATH = "model.layers.0.self_attn.q_proj"
+
+ROLES: dict[str, TensorRole | None] = {
+    f"base_model.model.{PATH}.lora_A.weight": TensorRole(PATH, "lora_A"),
+    f"base_model.model.base_model.model.{PATH}.lora_B.weight": TensorRole(PATH, "lora_B"),
+    f"{PATH}.lora_A.default.weight": TensorRole(PATH, "lora_A", "default"),
+    f"module.base_model.model._orig_mod.{PATH}.lora_A.weight": TensorRole(PATH, "lora_A"),
+    f"_fsdp_wrapped_module.base_model.model.{PATH}.lora_A.weight": TensorRole(PATH, "lora_A"),
+    f"base_model.model.{PATH}.lora_magnitude_vector": TensorRole(PATH, "lora_magnitude_vector"),
+    f"base_model.model.{PATH}.lora_magnitude_vector.default.weight": TensorRole(
+        PATH, "lora_magnitude_vector", "default"
+    ),
+    f"base_model.model.{PATH}.lora_B.bias": TensorRole(PATH, "lora_B.bias"),
+    f"base_model.model.{PATH}.base_layer.bias": TensorRole(PATH, "base_layer.bias"),
+    f"base_model.model.{PATH}.ia3_l": TensorRole(PATH, "ia3_l"),
+    "base_model.model.model.embed_tokens.lora_embedding_A": TensorRole("model.embed_tokens", "lora_embedding_A"),
+    "base_model.model.model.embed_tokens.lora_embedding_B.default": TensorRole(
+        "model.embed_tokens", "lora_embedding_B", "default"
+    ),
+    "base_model.model.model.embed_tokens.base_layer.weight": TensorRole("model.embed_tokens", "base_layer"),
+    "base_model.model.lm_head.weight": TensorRole("lm_head", "weight"),
+    "base_model.model.lm_head.modules_to_save.default.weight": TensorRole("lm_head", "weight", "default"),
+    "base_model.model.lm_head.original_module.weight": None,
+}
+
+
+@pytest.mark.parametrize(("name", "role"), ROLES.items(), ids=ROLES)
+def test_a_tensor_is_what_its_name_says(name: str, role: TensorRole | None) -> None:
+    assert role_of(name) == role
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["prompt_embeddings", f"{PATH}.hada_w1_a", f"{PATH}.lora_A.a.b.weight", "lora_A.weight", "", "weight"],
+)
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(InvalidSourceError, match="PEFT's are called"):
+        role_of(name)
+
+
+def test_the_same_tensor_twice_is_refused() -> None:
+    names = [f"base_model.model.{PATH}.lora_A.weight", f"{PATH}.lora_A.weight"]
+    with pytest.raises(InvalidSourceError, match="the same tensor under two names"):
+        roles_of(names)
+
+
+LLAMA = {f"model.layers.{block}.self_attn.q_proj" for block in range(2)} | {"lm_head", "model.embed_tokens"}
+WRAPPED = {name.replace("model.", "model.language_model.") for name in LLAMA}
+GPT2 = {"transformer.h.0.attn.c_attn", "transformer.wte", "lm_head"}
+
+FOUND: dict[str, tuple[set[str], str, str | None]] = {
+    "as it is": (LLAMA, "model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.q_proj"),
+    "of a larger model": (LLAMA, "model.language_model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.q_proj"),
+    "of an older larger one": (LLAMA, "language_model.model.layers.1.self_attn.q_proj", PATH.replace("0", "1")),
+    "of the language model alone": (WRAPPED, PATH, "model.language_model.layers.0.self_attn.q_proj"),
+    "without the outermost part": (LLAMA, "layers.0.self_attn.q_proj", PATH),
+    "GPT-2 as its first files": (GPT2, "h.0.attn.c_attn", "transformer.h.0.attn.c_attn"),
+    "a head within": (LLAMA, "language_model.lm_head", "lm_head"),
+    "an embedding elsewhere": (WRAPPED, "model.embed_tokens", "model.language_model.embed_tokens"),
+    "a block that isn't there": (LLAMA, "model.layers.2.self_attn.q_proj", None),
+    "another layer": (LLAMA, "model.layers.0.self_attn.qkv_proj", None),
+    "a layer for pictures": (LLAMA, "vision_tower.encoder.layers.0.self_attn.q_proj", None),
+    "a layer for pictures in blocks": (LLAMA, "model.visual.blocks.0.attn.qkv", None),
+    "a classifier": (LLAMA, "score", None),
+}
+
+
+@pytest.mark.parametrize(("modules", "name", "found"), FOUND.values(), ids=FOUND)
+def test_a_module_is_found_by_its_name_in_another_layout(modules: set[str], name: str, found: str | None) -> None:
+    assert ModuleNames(modules).find(name) == found
+
+
+def settings(**fields: Any) -> AdapterSettings:
+    return read_settings(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8} | fields))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ("[]", "not a JSON object"),
+        ("{}", "peft_type is missing"),
+        ('{"fine_tune_type": "lora"}', "mlx-lm's"),
+        ('{"peft_type": "LORA", "r": 0}', "r: "),
+        ('{"peft_type": "LORA", "lora_alpha": NaN}', "lora_alpha: "),
+        ('{"peft_type": "LORA", "rank_pattern": {"q": "x"}}', r"rank_pattern\.q: "),
+        ('{"peft_type": "LORA", "target_modules": [[1]]}', "target_modules"),
+        ('{"peft_type": "P_TUNING"}', "before the first token"),
+        ('{"peft_type": "LORA", "init_lora_weights": "pissa_niter_16"}', "LLaMA-Factory: the folder pissa_converted"),
+        ('{"peft_type": "LORA", "init_lora_weights": "tomorrow"}', "which this release doesn't know"),
+        ('{"peft_type": "LORA", "auto_mapping": {"base_model_class": "BertModel"}}', "auto_mapping is BertModel"),
+        ('{"peft_type": "LORA", "later": [1]}', "later is set, which this release doesn't know"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_a_configuration_that_is_refused_names_the_field(text: str, message: str) -> None:
+    with pytest.raises(InvalidSourceError, match=message):
+        read_settings(text)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"rank_pattern": None, "alpha_pattern": None, "modules_to_save": None, "bias": None, "init_lora_weights": None},
+        {"enable_lora": None, "merge_weights": False, "fan_in_fan_out": False},
+        {"later": False, "much_later": None, "later_still": {}, "latest": []},
+        {"eva_config": {"rho": 2.0}, "init_lora_weights": "eva"},
+        {"modules_to_save": "lm_head"},
+        {"runtime_config": {"ephemeral_gpu_offload": False}, "qalora_group_size": 16, "megatron_core": "megatron.core"},
+    ],
+)
+def test_a_configuration_of_any_release_is_read(fields: dict[str, Any]) -> None:
+    assert settings(**fields).method == "LoRA"
+
+
+def layer(rank: int, named: str = PATH) -> Adapted:
+    return Adapted(named, {}, rank)
+
+
+def test_one_scale_is_kept_and_the_others_go_into_the_matrices() -> None:
+    adapted = {"a": layer(4, "x.a"), "b": layer(4, "x.b"), "c": layer(2, "x.c"), "d": layer(4, "x.d")}
+    found = scaling_of(adapted, settings(rank_pattern={"c": 2}, alpha_pattern={"x.d": 24}))
+    assert (found.rank, found.alpha) == (4, 8)
+    assert (found.rank_pattern, found.alpha_pattern) == ({"c": 2}, {"c": 4})
+    assert found.factors == {"c": 2.0, "d": 3.0}
+
+
+def test_the_scale_of_rank_stabilised_adapters_is_by_the_root() -> None:
+    adapted = {"a": layer(16, "a"), "b": layer(16, "b"), "c": layer(4, "c")}
+    found = scaling_of(adapted, settings(r=16, use_rslora=True, rank_pattern={"c": 4}))
+    assert (found.rank, found.alpha, found.alpha_pattern, found.factors) == (16, 8, {"c": 4}, {"c": 2.0})
+
+
+def test_a_pattern_that_is_no_expression_is_refused() -> None:
+    with pytest.raises(InvalidSourceError, match=r"alpha_pattern: \*\( is no regular expression"):
+        scaling_of({"a": layer(4, "a")}, settings(alpha_pattern={"*(": 2}))
+
+
+BASE = BaseShapes(
+    name="tiny",
+    linear={f"model.layers.{block}.self_attn.{name}": (8, 8) for block in range(2) for name in ("q_proj", "v_proj")}
+    | {"model.embed_tokens": (100, 8), "lm_head": (100, 8)},
+    parameters={"model.embed_tokens.weight": (100, 8), "lm_head.weight": (100, 8), "model.norm.weight": (8,)},
+)
+
+
+def tensors(shapes: dict[str, tuple[int, ...]]) -> list[TensorInfo]:
+    return [TensorInfo(name, "BF16", shape, (0, 0)) for name, shape in shapes.items()]
+
+
+def pairs(*modules: str, rows: int = 8) -> dict[str, tuple[int, ...]]:
+    return {
+        f"base_model.model.{module}.{part}.weight": shape
+        for module in modules
+        for part, shape in (("lora_A", (4, 8)), ("lora_B", (rows, 4)))
+    }
+
+
+QUERIES = [f"model.layers.{block}.self_attn.q_proj" for block in range(2)]
+
+
+def test_every_tensor_gets_its_place() -> None:
+    extra = {"base_model.model.model.norm.weight": (8,), "base_model.model.lm_head.base_layer.weight": (100, 8)}
+    fitted = fit(tensors(pairs(*QUERIES) | extra), settings(target_modules=["q_proj"], modules_to_save=["norm"]), BASE)
+    assert set(fitted.adapted) == set(QUERIES)
+    assert set(fitted.whole) == {"model.norm.weight"}
+    assert set(fitted.copies) == {"lm_head.weight"}
+    assert set(fitted.tensors) == {*pairs(*QUERIES), "base_model.model.model.norm.weight"}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "fields", "message"),
+    [
+        pytest.param(pairs(*QUERIES, rows=16), {}, r"is \[16, 4\], base tiny needs \[8, 4\]", id="another size"),
+        pytest.param(pairs("model.layers.0.mlp.up_proj"), {}, "has q_proj, v_proj in 2 blocks", id="another layer"),
+        pytest.param(pairs(QUERIES[0]), {}, "no tensors for model.layers.1.self_attn.q_proj", id="cut short"),
+        pytest.param(
+            pairs(*QUERIES) | {"base_model.model.lm_head.weight": (103, 8)},
+            {"modules_to_save": ["lm_head"]},
+            "the vocabulary was resized",
+            id="tokens were added",
+        ),
+        pytest.param(pairs(*QUERIES) | {"score.weight": (2, 8)}, {}, "score, which base tiny", id="a classifier"),
+    ],
+)
+def test_what_does_not_fit_the_base_is_named(
+    shapes: dict[str, tuple[int, ...]], fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BaseMismatchError, match=message):
+        fit(tensors(shapes), settings(target_modules=["q_proj", "up_proj"], **fields), BASE)
+
+
+def test_layers_that_were_chosen_are_enough() -> None:
+    chosen = settings(target_modules=["q_proj"], layers_to_transform=[1])
+    assert set(fit(tensors(pairs(QUERIES[1])), chosen, BASE).adapted) == {QUERIES[1]}

@@ -1,0 +1,137 @@
+"""What is in the source of an adapter: digest and revision, told without bringing more than it takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.registry.builders import write_adapter
+from tests.wire.registry.container import Container, files_of, put_files
+from tests.wire.registry.hub import COMMIT, TOKEN, HubServer, Repository
+
+from graft_registry.config import RegistryConfig
+from graft_registry.digests import digest_of, sha256_digest
+from graft_registry.documents import AdapterSource
+from graft_registry.s3.store import ObjectStore
+from graft_registry.sources.adapter_origins import fetch_adapter
+from graft_registry.sources.source_access import SourceAccess
+
+NAMES = ["adapter_config.json", "adapter_model.safetensors"]
+PICKLE = {"optimizer.pt": b"\x80\x04.", "checkpoint-1/adapter_model.safetensors": b"another", "tokenizer.json": b"{}"}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, bytes]:
+    (tmp_path / "adapter").mkdir()
+    write_adapter(tmp_path / "adapter")
+    return {name: data for name, data in files_of(tmp_path / "adapter").items() if name in NAMES}
+
+
+def digest_of_files(files: dict[str, bytes]) -> str:
+    return digest_of([[name, sha256_digest(files[name]).removeprefix("sha256:")] for name in NAMES])
+
+
+def resolve(container: Container, source: dict[str, Any], **variables: str) -> tuple[int, dict[str, Any]]:
+    return container.run("resolve-adapter", GRAFT_ADAPTER_SOURCE=json.dumps(source), **variables)
+
+
+def test_an_adapter_in_s3_is_known_by_its_content(
+    container: Container, bucket: ObjectStore, files: dict[str, bytes]
+) -> None:
+    put_files(bucket, "adapters/support/", files | PICKLE)
+    for slash in ("", "/"):
+        source = {"s3": {"uri": f"s3://{bucket.config.bucket}/adapters/support{slash}"}}
+        code, message = resolve(container, source)
+        assert code == 0, message
+        assert message == {"outcome": "Resolved", "digest": digest_of_files(files)}
+
+
+def test_an_adapter_of_a_hub_is_known_without_its_weights(
+    container: Container, hub: HubServer, files: dict[str, bytes]
+) -> None:
+    hub.repositories["team/support"] = Repository({f"v2/{name}": data for name, data in (files | PICKLE).items()})
+    source = {"huggingFace": {"repo": "team/support", "path": "v2"}}
+    code, message = resolve(container, source, SOURCE_HF_ENDPOINT=hub.url)
+    assert code == 0, message
+    assert message == {"outcome": "Resolved", "digest": digest_of_files(files), "revision": COMMIT}
+    assert hub.downloaded == ["v2/adapter_config.json"]
+
+
+def test_an_adapter_of_a_directory_is_the_same(container: Container, tmp_path: Path, files: dict[str, bytes]) -> None:
+    source = {"directory": {"path": str(tmp_path / "adapter"), "uri": "persistentVolumeClaim:a/b"}}
+    assert resolve(container, source) == (0, {"outcome": "Resolved", "digest": digest_of_files(files)})
+
+
+def test_a_hub_gives_the_same_files(
+    config: RegistryConfig, hub: HubServer, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    hub.repositories["team/support"] = Repository(files | PICKLE)
+    source = AdapterSource.model_validate({"huggingFace": {"repo": "team/support", "endpoint": hub.url}})
+    for _ in range(2):
+        content = fetch_adapter(source, SourceAccess(), config, tmp_path / "fetched")
+        assert (content.digest, content.revision) == (digest_of_files(files), COMMIT)
+        assert files_of(tmp_path / "fetched") == files
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "reason", "field", "message"),
+    [
+        ({"s3": {"uri": "s3://BUCKET/nothing"}}, 65, "SourceNotFound", "s3.uri", "no files below"),
+        ({"s3": {"uri": "s3://no-such-bucket-here/a"}}, 65, "SourceNotFound", "s3.uri", "bucket"),
+        ({"s3": {"uri": "s3://BUCKET/pickled"}}, 65, "SourceInvalid", "s3.uri", "is a pickle"),
+        ({"s3": {"uri": "s3://BUCKET/"}}, 65, "SourceInvalid", "s3.uri", "in folders of it"),
+        (
+            {"directory": {"path": "/nowhere/at/all", "uri": "persistentVolumeClaim:a/b"}},
+            65,
+            "SourceNotFound",
+            "persistentVolumeClaim.path",
+            "persistentVolumeClaim:a/b does not exist",
+        ),
+        ({"huggingFace": {"repo": "team/nothing"}}, 65, "SourceNotFound", "huggingFace.repo", "team/nothing"),
+        (
+            {"huggingFace": {"repo": "team/gated"}},
+            77,
+            "SourceForbidden",
+            "huggingFace.repo",
+            "team/gated",
+        ),
+        ({"huggingFace": {"repo": "team/open", "revision": "v9"}}, 65, "SourceNotFound", "huggingFace.revision", "v9"),
+        ({"huggingFace": {"repo": "team/open", "path": "no"}}, 65, "SourceNotFound", "huggingFace", "no files below"),
+        ({}, 64, "InvalidConfig", None, "exactly one of"),
+    ],
+)
+def test_a_source_without_an_adapter_says_what_to_do(
+    container: Container,
+    bucket: ObjectStore,
+    hub: HubServer,
+    source: dict[str, Any],
+    code: int,
+    reason: str,
+    field: str | None,
+    message: str,
+) -> None:
+    put_files(bucket, "pickled/", {"adapter_config.json": b"{}", "adapter_model.bin": b"\x80"})
+    hub.repositories |= {"team/gated": Repository({}, gated=True), "team/open": Repository({"a": b"b"})}
+    asked = json.loads(json.dumps(source).replace("BUCKET", bucket.config.bucket))
+    found, said = resolve(container, asked, SOURCE_HF_ENDPOINT=hub.url)
+    assert (found, said["reason"]) == (code, reason), said
+    assert said.get("field") == (field and f"spec.source.{field}")
+    assert message in said["message"]
+
+
+def test_only_the_environments_own_hub_gets_its_token(
+    container: Container, hub: HubServer, files: dict[str, bytes]
+) -> None:
+    hub.repositories["team/support"] = Repository(files, gated=True)
+    variables = {"SOURCE_HF_TOKEN": TOKEN, "SOURCE_HF_ENDPOINT": hub.url}
+    assert resolve(container, {"huggingFace": {"repo": "team/support"}}, **variables)[0] == 0
+    named = {"huggingFace": {"repo": "team/support", "endpoint": hub.url}}
+    assert resolve(container, named, **variables)[1]["reason"] == "SourceForbidden"
+
+
+def test_a_hub_that_is_away_is_worth_a_retry(container: Container, hub: HubServer) -> None:
+    hub.broken = True
+    code, message = resolve(container, {"huggingFace": {"repo": "team/support"}}, SOURCE_HF_ENDPOINT=hub.url)
+    assert (code, message["reason"]) == (68, "SourceUnavailable")

@@ -1,0 +1,177 @@
+"""Puts an adapter from elsewhere onto the base that it is for: the files of the version, and a model to judge."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import safe_open
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from graft_registry.adapters.compatibility import check_adapter
+from graft_registry.documents import BaseManifest, Servable
+from graft_registry.models.safetensors_header import TensorInfo, read_header
+from graft_trainer import model
+from graft_trainer.config import ServingConfig
+from graft_trainer.importing.fitting import FIELD, BaseShapes, Fitted, fit
+from graft_trainer.importing.normalised import write_adapter
+from graft_trainer.importing.source import ForeignAdapter
+from graft_trainer.methods.architectures import ENGINE_WITHOUT_ADAPTERS, Layers, layers_of
+from graft_trainer.methods.rehearsal import ANY_RANK
+from graft_trainer.outcome import BaseMismatchError, InvalidConfigError
+from graft_trainer.run import ImportRun
+from graft_trainer.training.checkpoint import ADAPTER_FILES
+
+logger = logging.getLogger(__name__)
+
+COPY_TOLERANCE = 0.02
+"""By how much a copy of the base's weights may differ from them, relative to their size: it may have been rounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """An adapter of which every tensor has its place in the base."""
+
+    fitted: Fitted
+    layers: Layers
+    transposed: bool
+    """Whether the base keeps its weights as [in, out]."""
+
+    @property
+    def adapted_share(self) -> float:
+        """The part of the base's parameters that are in adapted layers."""
+        adapted = sum(weights for path, weights in self.layers.linear.items() if path in self.fitted.adapted)
+        return round(adapted / self.layers.total, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterFiles:
+    """The adapter's files as they are published, and what they are."""
+
+    folder: Path
+    servable: Servable
+    parameters: int
+
+
+def place(adapter: ForeignAdapter, base: BaseManifest, path: Path) -> Placed:
+    """Find the place of each tensor in the base at ``path``, of which no weights are loaded.
+
+    Raises BaseMismatchError and InvalidSourceError.
+    """
+    skeleton = model.load_skeleton(path)
+    layers = layers_of(skeleton)
+    shapes = BaseShapes(
+        name=base.name,
+        linear=base.linear_modules,
+        parameters={
+            name: tuple(parameter.shape) for name, parameter in skeleton.named_parameters(remove_duplicate=False)
+        },
+    )
+    return Placed(
+        fitted=fit(adapter.tensors, adapter.settings, shapes),
+        layers=layers,
+        transposed=any(isinstance(module, Conv1D) for module in skeleton.modules()),
+    )
+
+
+def attach(run: ImportRun, placed: Placed) -> tuple[PeftModel, AdapterFiles]:
+    """Load the base as it is served, write the adapter's files, and put them onto the base.
+
+    Raises BaseMismatchError, InvalidSourceError, and InvalidConfigError where it could not be served as the run asks.
+    """
+    path = run.config.base.path
+    base = model.load_base(path, dtype=model.compute_dtype(path, "Auto"), offload=True)
+    placed = replace(placed, fitted=without_copies(placed.fitted, base, run.adapter, run.base.name))
+    folder = run.work_folder / "imported"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_adapter(
+        folder,
+        placed.fitted,
+        run.adapter.settings,
+        run.adapter.weights,
+        run.base,
+        modules={*placed.layers.linear, *placed.layers.elsewhere},
+        transposed=placed.transposed,
+    )
+    servable = servable_as(folder, placed.layers.model_type, run.base, run.config.serving)
+    run.notice.stop_if_requested()
+    with model.explained("the adapter onto the base", "name the base that it was trained on"):
+        adapted = PeftModel.from_pretrained(base, folder)
+    state = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    _check_everything_was_loaded(state, folder, run.base.name)
+    parameters = sum(tensor.numel() for tensor in state.values())
+    return adapted, AdapterFiles(folder=folder, servable=servable, parameters=parameters)
+
+
+def without_copies(fitted: Fitted, base: PreTrainedModel, adapter: ForeignAdapter, name: str) -> Fitted:
+    """Leave out parameters that are only copies of the base's own: PEFT saves embeddings whenever it is in doubt.
+
+    Raises BaseMismatchError where what has to be a copy is not one.
+    """
+    own = dict(base.named_parameters(remove_duplicate=False))
+    theirs = {info.name: parameter for parameter, info in (fitted.whole | fitted.copies).items()}
+    differing = set()
+    for path in adapter.weights:
+        with safe_open(path, framework="pt") as file:
+            for tensor in theirs.keys() & set(file.keys()):
+                if not _is_copy(file.get_tensor(tensor), own[theirs[tensor]]):
+                    differing.add(theirs[tensor])
+    if foreign := sorted(differing & fitted.copies.keys()):
+        raise BaseMismatchError(
+            f"the adapter's copy of the base's {foreign[0]} is not what base {name} has: it was trained on "
+            "another base; name that one",
+            field=FIELD,
+        )
+    whole = {parameter: info for parameter, info in fitted.whole.items() if parameter in differing}
+    if dropped := sorted(fitted.whole.keys() - whole.keys()):
+        logger.info("left out, since the base has the same: %s", ", ".join(dropped))
+    return replace(fitted, whole=whole, copies={})
+
+
+def _is_copy(theirs: torch.Tensor, own: torch.Tensor) -> bool:
+    """Tell whether a tensor is the base's; what is not in memory can't be compared and counts as trained."""
+    if own.is_meta:
+        return False
+    theirs = theirs.to(own.device, torch.float32)
+    return bool((theirs - own.float()).norm() <= COPY_TOLERANCE * own.float().norm())
+
+
+def servable_as(folder: Path, model_type: str, base: BaseManifest, serving: ServingConfig) -> Servable:
+    """Return what engines can do with an adapter's files, by the check that stands before every server.
+
+    Raises InvalidConfigError where that isn't what the run asks for.
+    """
+    config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+    refusal = check_adapter(config, read_header(folder / ADAPTER_FILES[1]).tensors, base, max_rank=ANY_RANK)
+    why = refusal.message if refusal else ""
+    if model_type in ENGINE_WITHOUT_ADAPTERS:
+        why = f"the engine applies no adapters to {model_type} models"
+    if not why:
+        return "MultiAdapter"
+    if serving.mode == "MultiAdapter":
+        field = "spec.serving.mode"
+        raise InvalidConfigError(
+            f"{field}: it can't be served beside other adapters ({why}); use mode Merged", field=field
+        )
+    logger.warning("can only be served merged: %s", why)
+    return "Merged"
+
+
+def _check_everything_was_loaded(state: Mapping[str, torch.Tensor], folder: Path, base: str) -> None:
+    """Refuse an adapter of which PEFT left a part unused, which it does without an error."""
+    written: dict[str, TensorInfo] = {tensor.name: tensor for tensor in read_header(folder / ADAPTER_FILES[1]).tensors}
+    loaded = {name for name, tensor in state.items() if name in written and tuple(tensor.shape) == written[name].shape}
+    if lost := sorted(written.keys() - loaded):
+        raise BaseMismatchError(
+            f"PEFT has no place in base {base} for {lost[0]} and {len(lost) - 1} more; name the base "
+            "that it was trained on",
+            field=FIELD,
+        )

@@ -1,0 +1,269 @@
+"""Finds the place of each tensor of an adapter in the base, or says what doesn't fit. Pure.
+
+A misfit is never guessed away: an adapter of another size loads into most engines without a word, and answers rubbish.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from graft_registry.adapters.peft_config import LoraSettings, covered_modules
+from graft_registry.models.layer_paths import ModuleNames, is_in_block
+from graft_registry.models.safetensors_header import TensorInfo
+from graft_trainer.importing.settings import MERGE_FIRST, AdapterSettings
+from graft_trainer.importing.tensor_names import COPY, PARTS, WHOLE, TensorRole, published_name, roles_of
+from graft_trainer.outcome import BaseMismatchError, InvalidSourceError
+
+FIELD: Final = "spec.baseModelRef"
+DTYPES: Final = frozenset({"F32", "F16", "BF16"})
+"""Number formats that engines take for adapters."""
+TOLD: Final = 4
+"""Names that a message gives of many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseShapes:
+    """What an adapter has to fit: the base's layers, and all of its parameters by name."""
+
+    name: str
+    linear: Mapping[str, tuple[int, int]]
+    """Module → [out, in] of what an engine applies adapters to: layers of the language model, head and embedding."""
+    parameters: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """What changes one module: the names of its tensors in the files, by part, and the rank (0 where it has none)."""
+
+    named: str
+    """The module, as the adapter calls it."""
+    tensors: dict[str, TensorInfo] = field(default_factory=dict)
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """An adapter of which each tensor has its place.
+
+    ``whole`` are parameters of the base that it brings anew, ``copies`` those that it only holds a copy of, each by the
+    base's name for it.
+    """
+
+    adapted: dict[str, Adapted]
+    whole: dict[str, TensorInfo]
+    copies: dict[str, TensorInfo]
+
+    @property
+    def tensors(self) -> dict[str, str]:
+        """The tensors that are published: their name in PEFT's layout → their name in the files."""
+        parts = {
+            published_name(module, part): tensor.name
+            for module, adapted in self.adapted.items()
+            for part, tensor in adapted.tensors.items()
+        }
+        return parts | {f"base_model.model.{name}": tensor.name for name, tensor in self.whole.items()}
+
+
+def fit(tensors: Sequence[TensorInfo], settings: AdapterSettings, base: BaseShapes) -> Fitted:
+    """Find the place of each tensor.
+
+    Raises InvalidSourceError for an adapter that would fit no base, and BaseMismatchError for one of another base.
+    """
+    _check_formats(tensors)
+    infos = {tensor.name: tensor for tensor in tensors}
+    roles = roles_of(infos)
+    if not roles:
+        raise InvalidSourceError("the adapter has no tensors; save it again from the trained model")
+    adapted, misplaced = _adapted({name: role for name, role in roles.items() if role.part in PARTS}, infos, base)
+    others = {name: role for name, role in roles.items() if role.part not in PARTS}
+    if not adapted and not misplaced:
+        raise InvalidSourceError("the adapter has no matrices lora_A and lora_B; save it again from the trained model")
+    whole, copies = _parameters(others, infos, base, misplaced)
+    if misplaced:
+        raise BaseMismatchError(f"{_some(misplaced)}, which base {base.name} doesn't have; {_has(base)}", field=FIELD)
+    _check_saved_modules(whole, settings)
+    for module, layer in adapted.items():
+        _check_shapes(module, layer, base)
+        adapted[module] = Adapted(layer.named, layer.tensors, _rank(module, layer, settings))
+    _check_depth(adapted, settings, base)
+    return Fitted(adapted=adapted, whole=whole, copies=copies)
+
+
+def _check_formats(tensors: Sequence[TensorInfo]) -> None:
+    for tensor in tensors:
+        if tensor.dtype not in DTYPES:
+            raise InvalidSourceError(
+                f"{tensor.name} is stored as {tensor.dtype}, which no engine takes for adapters; save it as bfloat16 "
+                "(model.to(torch.bfloat16) before save_pretrained)"
+            )
+
+
+def _adapted(
+    roles: Mapping[str, TensorRole], infos: Mapping[str, TensorInfo], base: BaseShapes
+) -> tuple[dict[str, Adapted], list[str]]:
+    names, adapted, misplaced = ModuleNames(base.linear), dict[str, Adapted](), set[str]()
+    for name, role in roles.items():
+        module = names.find(role.module)
+        if module is None:
+            misplaced.add(role.module)
+            continue
+        tensors = adapted.setdefault(module, Adapted(role.module)).tensors
+        if role.part in tensors:
+            raise InvalidSourceError(
+                f"{tensors[role.part].name} and {name} are the same tensor; save the adapter again"
+            )
+        tensors[role.part] = infos[name]
+    return adapted, sorted(misplaced)
+
+
+def _parameters(
+    roles: Mapping[str, TensorRole], infos: Mapping[str, TensorInfo], base: BaseShapes, misplaced: list[str]
+) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:
+    """Sort out what isn't a part of a change: parameters of the base, and biases."""
+    whole: dict[str, TensorInfo] = {}
+    copies: dict[str, TensorInfo] = {}
+    names = ModuleNames({name.rpartition(".")[0] for name in base.parameters})
+    for name, role in roles.items():
+        part = role.part.removeprefix(f"{COPY}.") if role.part != COPY else "weight"
+        if part not in WHOLE or part == "bias":
+            raise InvalidSourceError(f"{name} is a bias that was trained, which engines don't add; {MERGE_FIRST}")
+        module = names.find(role.module)
+        parameter = f"{module}.{part}"
+        if module is None or parameter not in base.parameters:
+            misplaced.append(role.module)
+            continue
+        if infos[name].shape != base.parameters[parameter]:
+            raise BaseMismatchError(
+                _other_shape(name, infos[name].shape, base.parameters[parameter], base), field=FIELD
+            )
+        (copies if role.part == COPY else whole)[parameter] = infos[name]
+    return whole, copies
+
+
+def _check_saved_modules(whole: Collection[str], settings: AdapterSettings) -> None:
+    """Refuse an adapter that says to have trained a module as a whole and doesn't bring it."""
+    modules = {parameter.rpartition(".")[0] for parameter in whole}
+    missing = [name for name in settings.modules_to_save if not any(module.endswith(name) for module in modules)]
+    if missing:
+        raise InvalidSourceError(
+            f"adapter_config.json: modules_to_save names {missing[0]}, of which there are no weights; a head for "
+            "labels is no part of a language model, and otherwise the files are cut short: save the adapter again"
+        )
+
+
+def _check_shapes(module: str, layer: Adapted, base: BaseShapes) -> None:
+    rows, columns = base.linear[module]
+    parts = layer.tensors
+    pair = next(
+        (
+            pair
+            for pair in (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"))
+            if pair[0] in parts or pair[1] in parts
+        ),
+        None,
+    )
+    if pair is None and "ia3_l" not in parts:
+        raise InvalidSourceError(
+            f"{layer.named} has {', '.join(parts)} without lora_A and lora_B; copy the files again"
+        )
+    missing = next((part for part in pair or () if part not in parts), None)
+    if missing is not None:
+        raise InvalidSourceError(f"{layer.named} has no {missing}; the files are cut short: copy or save them again")
+    rank = parts[pair[0]].shape[0] if pair and parts[pair[0]].shape else 0
+    expected: dict[str, tuple[tuple[int, ...], ...]] = {
+        "lora_A": ((rank, columns),),
+        "lora_B": ((rows, rank),),
+        "lora_embedding_A": ((rank, rows),),
+        "lora_embedding_B": ((columns, rank),),
+        "lora_magnitude_vector": ((rows,),),
+        "ia3_l": ((rows, 1), (1, columns)),
+    }
+    for part, tensor in parts.items():
+        if tensor.shape not in expected[part]:
+            raise BaseMismatchError(_other_shape(tensor.name, tensor.shape, expected[part][0], base), field=FIELD)
+
+
+def _other_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...], base: BaseShapes) -> str:
+    message = f"{name} is {list(shape)}, base {base.name} needs {list(expected)}"
+    is_vocabulary = not is_in_block(name) and any(word in name for word in ("embed", "head", "wte"))
+    if is_vocabulary and len(shape) == len(expected) and sum(map(int.__ne__, shape, expected)) == 1:
+        return (
+            f"{message}: the vocabulary was resized, for tokens that this base doesn't have; {MERGE_FIRST}, with the "
+            "tokenizer that was saved beside the adapter"
+        )
+    return f"{message}: it was trained on a model of another size; name the base that it was trained on"
+
+
+def _rank(module: str, layer: Adapted, settings: AdapterSettings) -> int:
+    """Return the rank of a module, which has to be the configuration's."""
+    matrix = layer.tensors.get("lora_A", layer.tensors.get("lora_embedding_A"))
+    if matrix is None:
+        return 0
+    rank = matrix.shape[0]
+    known = {settings.r, *settings.rank_pattern.values()}
+    if rank not in known:
+        raise InvalidSourceError(
+            f"{matrix.name} has rank {rank}, but adapter_config.json says {' or '.join(map(str, sorted(known)))}, so "
+            "its scale isn't known; bring the configuration that was saved with these weights"
+        )
+    return rank
+
+
+def _check_depth(adapted: Collection[str], settings: AdapterSettings, base: BaseShapes) -> None:
+    """Refuse an adapter of a base with fewer blocks, or of which a part is missing."""
+    if not isinstance(settings.target_modules, list) or settings.kind != "LoRA":
+        _check_every_block(adapted, base)
+        return
+    covered = covered_modules(
+        LoraSettings.model_validate(settings.model_dump(exclude={"init_lora_weights", "bias"})), base.linear
+    )
+    missing = sorted(set(covered) - set(adapted), key=_natural)
+    if missing:
+        raise BaseMismatchError(
+            f"there are no tensors for {_some(missing)}, which target_modules covers in base {base.name}: it was "
+            "trained on fewer layers, or the files are cut short; name the base that it was trained on",
+            field=FIELD,
+        )
+
+
+def _check_every_block(adapted: Collection[str], base: BaseShapes) -> None:
+    """The same where ``target_modules`` is an expression, which isn't evaluated: no block may be missing at the end."""
+    kinds: defaultdict[str, set[int]] = defaultdict(set)
+    for module in adapted:
+        if is_in_block(module):
+            kinds[module.rpartition(".")[2]].add(_block(module))
+    last = max((_block(module) for module in base.linear if is_in_block(module)), default=0)
+    deepest = max((block for blocks in kinds.values() for block in blocks), default=last)
+    if deepest < last and kinds and all(blocks == set(range(deepest + 1)) for blocks in kinds.values()):
+        raise BaseMismatchError(
+            f"it changes the layers 0 to {deepest} and base {base.name} has {last + 1}: it was trained on another "
+            "base; name that one, or give target_modules as a list and layers_to_transform, if only these were meant",
+            field=FIELD,
+        )
+
+
+def _block(module: str) -> int:
+    return next(int(part) for part in module.split(".") if part.isdecimal())
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in name.split("."))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+    return ", ".join(names[:TOLD]) + more
+
+
+def _has(base: BaseShapes) -> str:
+    """Say what an adapter can change in the base."""
+    blocks = [module for module in base.linear if is_in_block(module)]
+    kinds = sorted({module.rpartition(".")[2] for module in blocks})
+    first = min(blocks, key=_natural, default="")
+    return (
+        f"it has {', '.join(kinds)} in {len({_block(module) for module in blocks})} blocks, such as {first}. Name the "
+        "base that the adapter was trained on (no engine serves layers for pictures or sound, nor single experts)"
+    )
