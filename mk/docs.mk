@@ -9,7 +9,7 @@ $(DOCS_VENV)/.installed: constraints/docs.txt | $(UV)
 	@$(UV) pip sync -q --python $(DOCS_VENV)/bin/python constraints/docs.txt
 	@touch $@
 
-docs: $(DOCS_VENV)/.installed ## Build the documentation into build/site; a broken link fails (GRAFT_DOCS_URL: where it will be)
+docs: $(DOCS_VENV)/.installed ## Build the documentation into build/site; a broken link fails (GRAFT_DOCS_URL, GRAFT_REPOSITORY_URL: where it will be)
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --site-dir $(DOCS_SITE)
 	@echo "$(DOCS_SITE)/index.html and $(DOCS_SITE)/llms.txt"
 

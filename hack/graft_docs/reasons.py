@@ -37,6 +37,6 @@ def reasons_page(meanings: Meanings) -> str:
     )
 
 
-def explained(meanings: Meanings) -> set[str]:
-    """Return the reasons that the page explains and our code makes."""
-    return {reason for title, reasons in meanings.items() if title != KUBERNETES for reason in reasons}
+def explained(meanings: Meanings, *, ours: bool = False) -> set[str]:
+    """Return the reasons that the page explains; of ours, those that our code makes."""
+    return {reason for title, reasons in meanings.items() if not (ours and title == KUBERNETES) for reason in reasons}

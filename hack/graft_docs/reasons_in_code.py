@@ -35,7 +35,11 @@ CALLS: Final[Mapping[str, int]] = {
 """Which argument of which function is a reason."""
 
 ENUMERATIONS: Final = frozenset({"Reason", "RefusalReason", "SourceProblem"})
-TABLES: Final = re.compile(r"_?(REASONS\w*|REFUSALS|RETRYABLE|GIVEN_UP)")
+TABLES: Final = re.compile(
+    r"_?(REASONS\w*|REFUSALS|RETRYABLE|FINAL|PASSING|USER_ERRORS|MEASURED|LOSS_REASONS"
+    r"|TROUBLES|PAUSES|CONTINUED|USUAL|ON_DEMAND)"
+)
+"""Tables of reasons: values of mappings, and members of sets."""
 
 SOURCES: Final = (
     "operator/src/graft_operator/plan",
@@ -125,6 +129,8 @@ def _values_of_table(node: ast.expr) -> Iterator[ast.expr]:
     for item in ast.walk(node):
         if isinstance(item, ast.Dict):
             yield from item.values
+        elif isinstance(item, ast.Set):
+            yield from item.elts
         elif isinstance(item, ast.Call) and isinstance(item.func, ast.Attribute) and item.func.attr == "fromkeys":
             yield item.args[1]
         elif isinstance(item, ast.Tuple) and item.elts and not isinstance(item.elts[0], ast.Constant):

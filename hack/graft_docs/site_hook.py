@@ -8,6 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # mkdocs loads this file by its path
 
+from graft_docs.links import leading_out
 from graft_docs.navigation import Entry, expanded, llms_text, summary_of
 
 LLMS = "llms.txt"
@@ -26,6 +27,12 @@ def on_nav(nav: Any, config: Any, files: Any) -> Any:
     """Keep the pages in the order in which the navigation has them."""
     _navigation[:] = nav.pages
     return nav
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Lead links to what is no page to the repository."""
+    root, repository = Path(config.docs_dir).parent, (config.repo_url or "").rstrip("/")
+    return leading_out(markdown, page.file.src_uri, root, repository)
 
 
 def on_post_build(config: Any) -> None:

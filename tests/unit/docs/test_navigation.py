@@ -1,7 +1,10 @@
-"""The navigation's patterns and ``llms.txt``."""
+"""The navigation's patterns, links out of it, and ``llms.txt``."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from graft_docs.links import leading_out
 from graft_docs.navigation import Entry, expanded, llms_text, summary_of
 
 PAGES = ["index.md", "guides/a.md", "guides/b.md", "adr/0001.md", "adr/0002.md", "other.md"]
@@ -37,3 +40,14 @@ def test_llms_text_lists_pages_by_section() -> None:
     assert llms_text("Graft", "An operator.", entries) == (
         "# Graft\n\n> An operator.\n\n## Start\n\n- [Home](/): Begin here.\n\n## Guides\n\n- [A](/a/)\n"
     )
+
+
+def test_a_link_to_what_is_no_page_leads_to_the_repository_or_is_none(tmp_path: Path) -> None:
+    for path in ("examples/a.yaml", "docs/b.md"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    text = "[a](../../examples/a.yaml) [b](../b.md) [gone](../../gone.yaml) [web](https://example.com/a)"
+    kept = "[b](../b.md) [gone](../../gone.yaml) [web](https://example.com/a)"
+    assert leading_out(text, "guides/x.md", tmp_path, "") == f"a {kept}"
+    there = "https://example.com/graft"
+    assert leading_out(text, "guides/x.md", tmp_path, there) == f"[a]({there}/blob/main/examples/a.yaml) {kept}"
