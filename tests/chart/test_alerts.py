@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from tests.chart.conftest import Manifest, Render
 from tests.chart.promql import labels_in, series_in
 from tests.chart.promtool import Promtool, find_promtool
 from tests.exported_series import OF_TARGETS, everything
+
+from graft_cli.app import app
 
 MONITORED = {
     "metrics": {
@@ -114,6 +117,16 @@ def test_each_runbook_has_meaning_commands_and_causes() -> None:
         (commands,) = re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
         assert commands.count("\n") == 3
         assert "kubectl graft " in commands or "kubectl -n graft-system " in commands
+
+
+def test_the_plugin_understands_the_commands_of_the_runbooks() -> None:
+    text = RUNBOOKS.read_text()
+    commands = re.findall(r"^kubectl graft ([^\n|]*)", text, re.MULTILINE)
+    assert len(commands) > 20
+    for command in commands:
+        verb, *arguments = shlex.split(command)
+        app.commands[verb].make_context(verb, arguments)
+    assert set(re.findall(r"`kubectl graft (\w+)", text)) <= app.commands.keys()
 
 
 def test_cost_is_shared_by_tokens(groups: list[dict[str, Any]], promtool: Promtool) -> None:

@@ -112,11 +112,11 @@ def test_a_source_that_is_gone_stops_nobody(served: Serving, made: list[Path]) -
 
 
 def source_is_missing(adapter: Object) -> bool:
-    return condition(adapter, "SourceChecked")["reason"] == "SourceNotFound"
+    return bool(condition(adapter, "SourceChecked").get("reason") == "SourceNotFound")
 
 
 def source_is_read(adapter: Object) -> bool:
-    return condition(adapter, "SourceChecked")["status"] == "True"
+    return bool(condition(adapter, "SourceChecked")["status"] == "True")
 
 
 def test_a_pickle_is_refused_with_what_helps(served: Serving, made: list[Path], tmp_path: Path) -> None:

@@ -91,10 +91,10 @@ READ: Final[tuple[Layout, ...]] = (
         ),
         exact=False,
     ),
-    _lora(
+    Layout(
         "PEFT",
         "the embedding adapted (`target_modules: [embed_tokens, …]`)",
-        target_modules=[*ATTENTION, "embed_tokens"],
+        lambda maker: maker.peft(_config(target_modules=[*ATTENTION, "embed_tokens"]), noise=0.5),
     ),
     _lora("PEFT", "`init_lora_weights: gaussian`", init_lora_weights="gaussian"),
     _lora("PEFT", "`bias: all` on a base without biases", bias="all"),
@@ -220,7 +220,7 @@ def _converted_pissa(maker: Maker) -> None:
     torch.manual_seed(3)
     for parameter in model.parameters():
         if parameter.requires_grad:
-            parameter.data += 0.1 * torch.randn_like(parameter)
+            parameter.data += 0.3 * torch.randn_like(parameter)
     maker.logits = logits_of(model)
     with warnings.catch_warnings():
         # PEFT's, of another adapter on a base without its principal parts: only its weights are read.

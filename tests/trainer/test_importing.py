@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.trainer import families
 from tests.trainer.conftest import Pod
 from tests.trainer.foreign_adapters import Maker, logits_of
 from tests.trainer.foreign_layouts import LAYOUTS
@@ -275,3 +278,34 @@ def test_an_import_that_is_told_to_stop_stops_and_loses_nothing(
     progress = pod.registry.read_progress(pod.config["recipe"])
     assert progress is not None
     assert (progress.state, progress.number) == ("Published", 1)
+
+
+def test_an_import_that_is_killed_is_done_again_from_the_beginning(importing: Callable[..., Pod], maker: Maker) -> None:
+    maker.lora()
+    pod = importing(maker.folder)
+    process = pod.start()
+    while pod.registry.read_progress(pod.config["recipe"]) is None and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert pod.registry.numbers() == ()
+    assert pod.run() == 0
+    assert pod.registry.numbers() == (1,)
+
+
+def test_a_base_without_a_chat_template_makes_up_the_beginnings_of_texts(
+    importing: Callable[..., Pod], maker: Maker, base: Path, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain"
+    shutil.copytree(base, plain, ignore=shutil.ignore_patterns("chat_template.jinja", ".graft"))
+    described = json.loads((plain / "tokenizer_config.json").read_text())
+    described.pop("chat_template", None)
+    (plain / "tokenizer_config.json").write_text(json.dumps(described))
+    maker.lora()
+    pod = importing(maker.folder)
+    pod.config["base"] |= {"digest": families.manifest_of(plain).digest, "path": str(plain)}
+    pod.config["evaluation"] = {"probes": [{"prompt": "the salmon is a", "expected": "fish"}], "maxProbeRows": 4}
+    assert pod.run() == 0, pod.termination()
+    golden = pod.version().manifest.golden
+    assert golden
+    assert not [prompt for prompt in golden if "<user>" in prompt.prompt]

@@ -79,6 +79,18 @@ def test_the_verdict_is_the_operator_s(
     assert bool(found["remedy"]) == (verdict != "fits")
 
 
+def test_an_import_takes_the_base_once(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    imported = str(EXAMPLES / "imported.yaml")
+    _, trained = estimates(capsys, ADAPTER, "--base", config, "--gpu-memory", "24Gi")
+    code, found = estimates(capsys, imported, "--base", config, "--gpu-memory", "24Gi")
+    assert (code, found["method"], found["verdict"]) == (0, "Import", "fits")
+    assert found["gpu"]["adapter"] == 0
+    assert found["total"] < trained["total"]
+    code, found = estimates(capsys, imported, "--base", config, "--gpu-memory", "8Gi")
+    assert (code, found["verdict"]) == (1, "does not fit")
+    assert "an import is done on CPUs, too" in found["remedy"]
+
+
 def test_a_gpu_without_a_size_decides_nothing(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert estimates(capsys, ADAPTER, "--base", config)[1]["verdict"] == "GPU not known"
 

@@ -35,7 +35,7 @@ def test_every_bad_spec_is_found_and_its_field_named(bad: BadSpec) -> None:
     assert any(last in f"{problem.field} {problem.message} {problem.fix}" for problem in found)
 
 
-@pytest.mark.parametrize("name", ["BaseModel", "LoraAdapter", "on-demand"])
+@pytest.mark.parametrize("name", ["BaseModel", "LoraAdapter", "on-demand", "imported"])
 def test_the_examples_are_in_order(name: str) -> None:
     assert problems((EXAMPLES / f"{name.lower()}.yaml").read_text()) == []
 
@@ -78,6 +78,14 @@ def test_a_missing_field_is_named() -> None:
     assert found.fix.startswith("give a dataset to train from, or a source")
     found = only_problem(HEAD + "kind: BaseModel\nmetadata: {name: a}\nspec: {}\n")
     assert (found.field, found.message, found.fix) == ("spec.source", "is required", "add source")
+
+
+def test_an_import_is_not_held_to_what_only_a_training_needs() -> None:
+    imported = ADAPTER.replace("dataset: {s3: {uri: s3://rows/a.jsonl}}", "source: {s3: {uri: s3://models/a/}}")
+    low = f"{BASE}  serving: {{maxRank: 8}}\n---\n"
+    assert problems(f"{low}{imported}  lora: {{rank: 16, alpha: 1}}\n  method: DoRA\n") == []
+    found = only_problem(imported.replace("s3: {uri: s3://models/a/}", "oci: {image: adapters/a}"))
+    assert (found.severity, found.field) == ("error", "spec.source.oci.image")
 
 
 def test_what_a_base_beside_the_adapter_does_not_take_is_found() -> None:

@@ -64,6 +64,22 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("GRAFT_GPU_SECOND_PRICE", "nan", "GRAFT_GPU_SECOND_PRICE: Input should be"),
         ("GRAFT_TRACING", '{"otlpEndpoint": "collector:4317"}', "GRAFT_TRACING (otlpEndpoint): String should match"),
         ("GRAFT_TRAINER_IMAGE", "a b", "GRAFT_TRAINER_IMAGE: String should match"),
+        (
+            "GRAFT_TENANT_PODS",
+            '{"env": {"GRAFT_POD": "x"}}',
+            "GRAFT_TENANT_PODS (env): Value error, env must not contain",
+        ),
+        (
+            "GRAFT_TENANT_PODS",
+            '{"labels": {"job-name": "x"}}',
+            "GRAFT_TENANT_PODS (labels): Value error, labels: job-name",
+        ),
+        (
+            "GRAFT_TENANT_PODS",
+            '{"userIds": {"runAsUser": 0}}',
+            "GRAFT_TENANT_PODS (userIds.runAsUser): Input should be",
+        ),
+        ("GRAFT_TENANT_PODS", '{"hostNetwork": true}', "GRAFT_TENANT_PODS (hostNetwork): Extra inputs"),
     ],
 )
 def test_bad_values_name_their_variable(variable: str, value: str, problem: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
 
 from hypothesis import strategies as st
 from pydantic import BaseModel as PydanticModel
+from pydantic import ValidationError
 
 Schema = dict[str, Any]
 
@@ -14,14 +17,50 @@ MOST_ITEMS = 3
 
 
 def wire_forms(model: type[PydanticModel]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return JSON objects that satisfy the model's schema; its validators may still refuse them."""
+    """Return JSON objects that satisfy the model's schema; its own validators may still refuse them.
+
+    Those of the models inside of it have had their say: of objects with many parts nearly all would be refused.
+    """
     schema = model.model_json_schema()
-    return _values(schema, schema.get("$defs", {}))
+    return _values(schema, Definitions(schema.get("$defs", {}), {found.__name__: found for found in parts_of(model)}))
 
 
-def _values(node: Schema, definitions: Schema) -> st.SearchStrategy[Any]:
+def parts_of(model: type[PydanticModel]) -> Iterator[type[PydanticModel]]:
+    """Yield the models of which a model is made, however deep inside."""
+    annotations = [field.annotation for field in model.model_fields.values()]
+    while annotations:
+        annotation = annotations.pop()
+        annotations += get_args(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, PydanticModel):
+            yield annotation
+            yield from parts_of(annotation)
+
+
+def is_refused_by_a_validator(model: type[PydanticModel], value: Any) -> bool:
+    """Whether validators refuse a value, and nothing else does: what a bound refuses should not have been made."""
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        return {detail["type"] for detail in error.errors()} == {"value_error"}
+    return False
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """What references of a schema lead to."""
+
+    schemas: Schema
+    models: Mapping[str, type[PydanticModel]]
+
+
+def _referenced(name: str, definitions: Definitions) -> st.SearchStrategy[Any]:
+    values, model = _values(definitions.schemas[name], definitions), definitions.models[name]
+    return values.filter(lambda value: not is_refused_by_a_validator(model, value))
+
+
+def _values(node: Schema, definitions: Definitions) -> st.SearchStrategy[Any]:
     if "$ref" in node:
-        return _values(definitions[node["$ref"].rpartition("/")[2]], definitions)
+        return _referenced(node["$ref"].rpartition("/")[2], definitions)
     if "anyOf" in node:
         return st.one_of([_values(branch, definitions) for branch in node["anyOf"] if branch != {"type": "null"}])
     if "const" in node:

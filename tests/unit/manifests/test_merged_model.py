@@ -134,6 +134,16 @@ def test_a_pod_of_a_release_without_agents_answers_as_long_as_it_is_ready() -> N
     assert [item.state for item in observed.versions] == ["Proven"]
 
 
+def test_a_pod_for_which_a_node_comes_fails_at_nothing() -> None:
+    no_node = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+    comes = {"reason": "TriggeredScaleUp", "note": "pod triggered scale-up: [{gpus 0->1}]", "type": "Normal"}
+    waiting = ServingPod(body=body(conditions=[no_node]), answer=None)
+    for events, expected in (([comes], ("Pending", "WaitingForNode")), ([], ("Failing", "Unschedulable"))):
+        observed = merged_pod_observed(waiting, "support", events)
+        assert observed is not None
+        assert [(item.state, item.reason) for item in observed.versions] == [expected]
+
+
 @pytest.mark.parametrize(("state", "expected"), [("Loading", "Failing"), ("Refused", "Refused")])
 def test_an_engine_that_can_not_start_is_told_unless_the_agent_knows_more(state: str, expected: str) -> None:
     waiting = {"name": "engine", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}

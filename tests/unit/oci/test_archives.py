@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def archive(format: int) -> bytes:  # noqa: A002
 
 
 FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT}
-COMPRESSIONS = {
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
     "gzip": gzip.compress,
     "two gzip members": lambda data: gzip.compress(data[:700]) + gzip.compress(data[700:]),

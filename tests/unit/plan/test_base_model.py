@@ -194,3 +194,29 @@ def test_places_on_demand_and_when_they_are_looked_at_again(given: BaseSnapshot,
     ]
     assert {entry["name"] for entry in wanted["adapters"] if not entry["versions"]} == {absent}
     assert all(entry["onDemand"] for entry in wanted["adapters"])
+
+
+NOT_READY = {
+    "a quota": (
+        'FailedCreate: pods "x" is forbidden: failed quota: compute: must specify limits.cpu for: engine',
+        "set spec.serving.resources",
+    ),
+    "OpenShift": (
+        'FailedCreate: pods "x" is forbidden: unable to validate against any security context constraint: []',
+        "podSecurity.userIds",
+    ),
+    "an image": ("ErrImagePull: container engine: unauthorized", "imagePullSecrets in spec.serving"),
+    "a taint": ("Unschedulable: 0/1 nodes: untolerated taint {gpu: yes}", "spec.serving.tolerations"),
+    "a node that comes": ("WaitingForNode: pod triggered scale-up; until then Unschedulable: x", "triggered scale-up"),
+    "an engine's own words": ("engine Starting: loading weights", "engine Starting: loading weights"),
+}
+
+
+@pytest.mark.parametrize(("message", "part"), NOT_READY.values(), ids=NOT_READY)
+def test_what_keeps_serving_pods_from_answering_is_told_with_what_helps(message: str, part: str) -> None:
+    base = base_model(meta=FINALIZER)
+    given = base_seen(base, deployments=(deployment(ready=0, message=message),))
+    told = find(status_of(given).conditions, "ServingReady")
+    assert told is not None
+    assert (told.status, told.reason) == ("False", "PodsNotReady")
+    assert part in told.message

@@ -59,6 +59,25 @@ def test_losses_are_told_to_four_digits() -> None:
     assert (entry.eval_loss, entry.base_eval_loss) == ("1.2346", None)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "rate", "told"),
+    [
+        (12.4, 5000.0, (12, 62_000)),
+        (0.0, 0.0, (0, 0)),
+        (12.4, None, (12, None)),
+        (None, 5000.0, (None, None)),
+        (-1.0, 5000.0, (None, None)),
+        (1e300, 1e300, (None, None)),
+        (1e9, 1e9, (1_000_000_000, None)),
+    ],
+)
+def test_what_a_training_took_is_told_in_numbers_that_the_api_server_takes(
+    seconds: float | None, rate: float | None, told: tuple[int | None, int | None]
+) -> None:
+    entry = summary(version(metrics={"trainSeconds": seconds, "tokensPerSecond": rate}))
+    assert (entry.train_seconds, entry.train_tokens) == told
+
+
 def test_the_gate_decides_the_state_unless_the_pods_have() -> None:
     refused = summary(version(1), "Refused", "too wide")
     assert judged(version(1), PASSED, None).state == "Published"

@@ -38,6 +38,16 @@ def numbers(run: Simulation, name: str) -> list[int]:
     return sorted(number for adapter, number in run.world.registry.versions if adapter == name) or [1]
 
 
+def source(run: Simulation, rng: Random, name: str) -> None:
+    """Import the adapter from somewhere, beside its rows; on every base, since all lives end on the present one."""
+    place = {"s3": {"uri": f"s3://models/{rng.choice('xy')}/"}, "onBaseChange": "Import"}
+    run.write_adapter(name, source=place | rng.choice([{}, {"interval": "1h"}]))
+
+
+def upload(run: Simulation, rng: Random, name: str) -> None:
+    run.world.contents[f"s3://models/{rng.choice('xy')}/"] = rng.choice("123")
+
+
 def reside(run: Simulation, rng: Random, name: str) -> None:
     if mode(run, name) == "MultiAdapter":
         serving(run, name, residency=rng.choice(["Always", "OnDemand"]))
@@ -121,6 +131,9 @@ ACTS: dict[str, Act] = {
     "data": lambda run, rng, name: run.write_adapter(
         name, dataset={"s3": {"uri": f"s3://data/{rng.choice('xyz')}.jsonl"}}
     ),
+    "source": source,
+    "no source": lambda run, rng, name: run.write_adapter(name, source=None),
+    "upload": upload,
     "base": lambda run, rng, name: run.write_base(rng.choice(LETTERS)),
     "another base": lambda run, rng, name: run.write_base(rng.choice(LETTERS)),
     "mode": lambda run, rng, name: serving(run, name, mode=rng.choice(["MultiAdapter", "Merged", "None"])),

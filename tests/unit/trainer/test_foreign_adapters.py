@@ -107,6 +107,10 @@ def settings(**fields: Any) -> AdapterSettings:
         ('{"peft_type": "LORA", "init_lora_weights": "tomorrow"}', "which this release doesn't know"),
         ('{"peft_type": "LORA", "auto_mapping": {"base_model_class": "BertModel"}}', "auto_mapping is BertModel"),
         ('{"peft_type": "LORA", "later": [1]}', "later is set, which this release doesn't know"),
+        (
+            '{"peft_type": "LORA", "ensure_weight_tying": true, "target_modules": ["embed_tokens"]}',
+            "ensure_weight_tying is set",
+        ),
         ("[" * 100_000, "not JSON"),
     ],
 )
@@ -124,6 +128,7 @@ def test_a_configuration_that_is_refused_names_the_field(text: str, message: str
         {"later": False, "much_later": None, "later_still": {}, "latest": []},
         {"eva_config": {"rho": 2.0}, "init_lora_weights": "eva"},
         {"modules_to_save": "lm_head"},
+        {"ensure_weight_tying": True, "target_modules": ["q_proj"]},
         {"runtime_config": {"ephemeral_gpu_offload": False}, "qalora_group_size": 16, "megatron_core": "megatron.core"},
     ],
 )

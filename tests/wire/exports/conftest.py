@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.distribution import PROGRAM, distribution
 from tests.unit.registry.builders import version_draft, write_adapter
-from tests.wire.registry.conftest import _credentials, administrator, config, container, endpoint, store
+from tests.wire.registry.conftest import _credentials, _run_moto, administrator, config, container, store
 from tests.wire.registry.container import Container
 
 from graft_registry.digests import digest_of
@@ -19,7 +19,7 @@ from graft_registry.documents.base import HuggingFaceSource
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry, StoredVersion
 
-__all__ = ["_credentials", "administrator", "config", "container", "endpoint", "store"]
+__all__ = ["_credentials", "administrator", "config", "container", "store"]
 
 CARD = """---
 base_model: tiny
@@ -33,6 +33,12 @@ license: apache-2.0
 
 A LoRA adapter.
 """
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """One S3 server: what is different about others, an export doesn't meet."""
+    yield from _run_moto()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """LoRA adapters in OCI registries, as people, ORAS, modctl, KitOps and ``docker build`` push them.
 
 Made on urllib3, the distribution specification and the standard library's tarfile. ORAS' client for Python doesn't
-check what it downloads against its digest, knows no index, and unpacks archives (docs/adr/0020).
+check what it downloads against its digest, knows no index, and unpacks archives (docs/adr/0022).
 
 Logins are those of docker: ``config.json`` (or ``.dockerconfigjson``, as a Secret of type
 ``kubernetes.io/dockerconfigjson`` is mounted) in the folder that ``DOCKER_CONFIG`` names; see ``docker_config``.

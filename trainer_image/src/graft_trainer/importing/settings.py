@@ -51,6 +51,7 @@ _REFUSED: Final = {
 }
 """Options that add what neither an engine nor a merge here does, with what helps."""
 
+_TIED: Final = frozenset({"embed_tokens", "lm_head", "wte"})
 _WITHOUT_EFFECT: Final = frozenset(
     {
         "auto_mapping",
@@ -186,6 +187,11 @@ def _check_beginning(settings: AdapterSettings) -> None:
 def _check_options(settings: AdapterSettings) -> None:
     options = {name: value for name, value in (settings.model_extra or {}).items() if value not in (None, False, 0)}
     options = {name: value for name, value in options.items() if value not in ("", [], {})}
+    trained = {*settings.modules_to_save, *(settings.target_modules or ())}
+    if options.get("ensure_weight_tying") and not _TIED.isdisjoint(trained):
+        raise _invalid(
+            f"ensure_weight_tying is set, and what was trained of the embedding is the head's, too; {MERGE_FIRST}"
+        )
     for name in sorted(options):
         if name in _REFUSED:
             raise _invalid(f"{name} is set: {_REFUSED[name]}")

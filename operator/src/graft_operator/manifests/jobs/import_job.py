@@ -81,14 +81,6 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
     if claim is not None:
         volumes.append({"name": "claim", "persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}})
         mounts.append({"name": "claim", "mountPath": CLAIM_DIR, "readOnly": True})
-    request: dict[str, Any] = {
-        "namespace": base.metadata.namespace,
-        "name": base.metadata.name,
-        "source": base.spec.source.to_wire(),
-    }
-    if claim is not None:
-        request["path"] = f"{CLAIM_DIR}/{claim.path}"
-    request |= previous_base(base)
     return pod_spec(
         settings,
         platform,
@@ -105,7 +97,7 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
                 args=["import-base", "--workspace=/work"],
                 env=[
                     *registry_env(platform),
-                    variable("GRAFT_BASE_IMPORT", json.dumps(request, sort_keys=True)),
+                    variable("GRAFT_BASE_IMPORT", json.dumps(import_request(base), sort_keys=True)),
                     variable("HF_HOME", "/work/hf"),
                 ],
                 envFrom=[*registry_credentials(platform), *source_credentials(base)],
@@ -114,6 +106,19 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
             )
         ],
     )
+
+
+def import_request(base: BaseModel) -> dict[str, Any]:
+    """Return what the import is asked for (docs/contracts.md §2)."""
+    claim = base.spec.source.persistent_volume_claim
+    request: dict[str, Any] = {
+        "namespace": base.metadata.namespace,
+        "name": base.metadata.name,
+        "source": base.spec.source.to_wire(),
+    }
+    if claim is not None:
+        request["path"] = f"{CLAIM_DIR}/{claim.path}"
+    return request | previous_base(base)
 
 
 def import_resources(base: BaseModel, platform: Platform) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from graft_operator.manifests import labels
 from graft_operator.plan.snapshot import DeploymentObserved
-from graft_operator.reconcilers.snapshots.containers import pod_problem
-from graft_operator.reconcilers.snapshots.pod_events import newest_scale_up, newest_warning, start_problem
+from graft_operator.reconcilers.snapshots.pod_events import waiting_of
 from graft_operator.reconcilers.snapshots.serving_pods import ServingPod, short_digest
 
 Object = Mapping[str, Any]
@@ -50,8 +49,7 @@ def refused_pods(status: Object) -> str:
 
 def problem_of(pod: ServingPod, events_of: Callable[[str], Iterable[Object]]) -> str:
     """Return why a serving pod is not ready, in its own words."""
-    events = list(events_of(pod.body["metadata"].get("uid", "")))
-    if problem := pod_problem(pod.body, newest_scale_up(events)) or start_problem(pod.body, newest_warning(events)):
+    if problem := waiting_of(pod.body, events_of(pod.body["metadata"].get("uid", ""))):
         return problem
     state = pod.state
     if state is not None and state.engine.state != "Ready":

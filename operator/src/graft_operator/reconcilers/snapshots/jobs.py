@@ -21,11 +21,10 @@ from graft_operator.reconcilers.snapshots.containers import (
     outcome_of,
     own_end,
     own_statuses,
-    pod_problem,
     text,
     word,
 )
-from graft_operator.reconcilers.snapshots.pod_events import newest_scale_up, newest_warning, start_problem
+from graft_operator.reconcilers.snapshots.pod_events import newest_warning, waiting_of
 
 Object = Mapping[str, Any]
 
@@ -41,8 +40,7 @@ def job_observed(
 ) -> JobObserved:
     """Return the Job and what its newest pod says. ``events`` are those of the Job and of its pods, by their UIDs."""
     metadata, own = job["metadata"], newest_first(pods, job["metadata"]["name"])
-    (state, ended), told = job_state(job), {uid: newest_warning(items) for uid, items in events.items()}
-    node_comes = {uid: newest_scale_up(items) for uid, items in events.items()}
+    state, ended = job_state(job)
     ended_time, lingering = _time(ended.get("lastTransitionTime")) if ended else None, lingering_pods(own)
     lingers = state == "Active" and bool(lingering)
     if lingers:
@@ -66,8 +64,8 @@ def job_observed(
         outcome_digest=digest(outcome.get("digest")),
         outcome_revision=text(outcome.get("revision")),
         no_pods=state == "Active" and not suspended and not own,
-        event=told.get(metadata["uid"], ""),
-        waiting=next((problem for pod in up if (problem := waiting_of(pod, told, node_comes))), ""),
+        event=newest_warning(events.get(metadata["uid"], ())),
+        waiting=next((problem for pod in up if (problem := waiting_of(pod, events.get(_uid(pod), ())))), ""),
         suspended=suspended,
         pods_running=bool(up),
         pods_ended=bool(own) and not up,
@@ -147,12 +145,6 @@ def job_outcome(ended: Object | None) -> Object:
     return {"outcome": "Failed", "reason": reason, "message": message} if reason else {}
 
 
-def waiting_of(pod: Object, told: Mapping[str, str], node_comes: Mapping[str, str]) -> str:
-    """Return why a pod does not run yet; empty for one that does."""
-    uid = str(pod["metadata"].get("uid", ""))
-    return pod_problem(pod, node_comes.get(uid, "")) or start_problem(pod, told.get(uid, ""))
-
-
 def own_image(job: Object) -> str:
     """Return the image of the container by which the Job is judged."""
     containers = job.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
@@ -167,6 +159,10 @@ def ran(pod: Object) -> Interval | None:
         if (start := _time(begun.get("startedAt"))) is not None:
             return start, _time(begun.get("finishedAt"))
     return None
+
+
+def _uid(pod: Object) -> str:
+    return str(pod["metadata"].get("uid", ""))
 
 
 def _count(value: Any) -> int | None:

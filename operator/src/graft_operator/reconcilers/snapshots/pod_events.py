@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from graft_operator.reconcilers.snapshots.containers import text, word
+from graft_operator.reconcilers.snapshots.containers import pod_problem, text, word
 
 Object = Mapping[str, Any]
 
@@ -14,6 +14,12 @@ START_EVENTS: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMap
 
 SCALE_UPS: Final = frozenset({"TriggeredScaleUp", "Nominated"})
 """Reasons of the events by which Cluster Autoscaler and Karpenter tell that they bring a node for a pod."""
+
+
+def waiting_of(pod: Object, events: Iterable[Object]) -> str:
+    """Return why a pod does not run yet, by itself or by its events; empty for one that does."""
+    told = list(events)
+    return pod_problem(pod, newest_scale_up(told)) or start_problem(pod, newest_warning(told))
 
 
 def start_problem(pod: Object, event: str) -> str:

@@ -1,0 +1,58 @@
+"""Where an adapter comes from that was trained elsewhere: what the operator writes and pods read, and the way back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.builders import PLATFORM, digest, imported_adapter
+
+from graft_operator.manifests.jobs.adapter_source import location_digest, location_document
+from graft_operator.manifests.jobs.resolve_job import resolve_job_manifest
+from graft_registry.documents import AdapterSource, ImportedFrom
+
+SOURCES: dict[str, dict[str, Any]] = {
+    "a bucket": {"s3": {"uri": "s3://models/support/"}},
+    "a claim": {"s3": None, "persistentVolumeClaim": {"claimName": "models", "path": "adapters/support"}},
+    "the root of a claim": {"s3": None, "persistentVolumeClaim": {"claimName": "models"}},
+    "a hub": {"s3": None, "huggingFace": {"repo": "team/support"}},
+    "a folder on a mirror": {
+        "s3": None,
+        "huggingFace": {"repo": "team/support", "revision": "v2", "path": "final", "endpoint": "http://hub.lan"},
+    },
+    "an artefact": {"s3": None, "oci": {"image": "ghcr.io/team/support:v3"}},
+}
+
+
+def asked(source: dict[str, Any]) -> dict[str, Any]:
+    """Return what the Job that looks at a source is asked."""
+    subject = imported_adapter(source=source)
+    assert subject.spec.source is not None
+    manifest = resolve_job_manifest(subject, subject.spec.source, PLATFORM)
+    environment = manifest["spec"]["template"]["spec"]["containers"][0]["env"]
+    found: dict[str, Any] = json.loads(
+        next(item["value"] for item in environment if item["name"] == "GRAFT_ADAPTER_SOURCE")
+    )
+    return found
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_a_version_is_known_again_by_the_source_that_it_names(case: str) -> None:
+    document = asked(SOURCES[case])
+    recorded = ImportedFrom(source=AdapterSource.model_validate(document), digest=digest("content")).to_dict()["source"]
+    assert location_digest(recorded) == location_digest(document)
+
+
+def test_each_source_is_another() -> None:
+    assert len({location_digest(asked(source)) for source in SOURCES.values()}) == len(SOURCES)
+
+
+def test_the_mount_is_where_the_pod_is_told_to_look() -> None:
+    subject = imported_adapter(source=SOURCES["a claim"])
+    assert subject.spec.source is not None
+    pod = resolve_job_manifest(subject, subject.spec.source, PLATFORM)["spec"]["template"]["spec"]
+    directory = location_document(subject.spec.source)["directory"]["path"]
+    mounts = {mount["name"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    assert directory == f"{mounts['adapter']['mountPath']}/adapters/support"
+    assert mounts["adapter"]["readOnly"]
