@@ -25,7 +25,7 @@ TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/s
 include mk/*.mk
 
 .PHONY: test
-test: check cluster-up ## Everything: lint, types, contracts, unit, wire, trainer, serving, end to end
+test: check docs cluster-up ## Everything: lint, types, contracts, documentation, unit, wire, trainer, serving, end to end
 	@$(MAKE) -j2 test-e2e test-beside
 
 ##@ Develop

@@ -12,9 +12,6 @@ from typing import Final
 
 BLOCK: Final = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)[^\n`]*\n(?P<text>.*?)^(?P=indent)```", re.M | re.S)
 SHELLS: Final = frozenset({"bash", "console", ""})
-VALUES: Final = "# values.yaml"
-"""First line of a block that holds values of the chart."""
-
 INLINE: Final = re.compile(r"`((?:kubectl graft|make) [^`\n]+)`")
 
 
@@ -31,19 +28,9 @@ class Block:
         return f"{self.page}:{self.line}"
 
     @property
-    def is_values(self) -> bool:
-        """Whether it holds values of the chart."""
-        return self.language == "yaml" and self.text.startswith(VALUES)
-
-    @property
     def is_object(self) -> bool:
         """Whether it holds whole objects."""
         return self.language == "yaml" and re.search(r"^apiVersion:", self.text, re.M) is not None
-
-    @property
-    def is_part(self) -> bool:
-        """Whether it holds a part of a LoraAdapter or a BaseModel."""
-        return self.language == "yaml" and self.text.startswith("spec:")
 
 
 def pages(root: Path) -> list[Path]:

@@ -126,6 +126,13 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return {**old, **new, **inner}
 
 
+def test_a_misspelled_field_is_refused_as_troubleshooting_says(person: Person) -> None:
+    text = (ROOT / "examples/loraadapter.yaml").read_text().replace("rank:", "ranc:")
+    done = person.run("kubectl", *DRY, text=text)
+    assert done.returncode != 0
+    assert "unknown field" in done.stderr
+
+
 def test_an_unquoted_number_is_refused_as_troubleshooting_says(person: Person) -> None:
     text = (ROOT / "examples/loraadapter.yaml").read_text().replace('"2e-4"', "3e-3")
     done = person.run("kubectl", *DRY, text=text)
@@ -138,15 +145,17 @@ def test_an_unquoted_number_is_refused_as_troubleshooting_says(person: Person) -
     assert 'in quotes: learningRate: "3e-3"' in said.stdout + said.stderr
 
 
-GUIDES = (
-    "guides/first-adapter",
-    "guides/canary",
-    "guides/rollback",
-    "guides/base-bump",
-    "guides/many-adapters",
-    "operations/install",
-    "operations/troubleshooting",
+FIRST = "guides/first-adapter"
+GUIDES = sorted(
+    (
+        str(page.relative_to(ROOT / "docs").with_suffix(""))
+        for folder in ("guides", "operations")
+        for page in (ROOT / "docs" / folder).glob("*.md")
+        if "```bash" in page.read_text()
+    ),
+    key=lambda page: (page != FIRST, page),
 )
+"""The pages with commands, the one that all others build upon first."""
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +175,7 @@ def test_the_commands_of_a_guide_run(reader: tuple[Person, ControlPlane, asyncio
     person, plane, runner = reader
     found = list(blocks(ROOT, [ROOT / f"docs/{page}.md"]))
     saved = next((block for block in found if block.is_object), None)
-    if page == GUIDES[0] and saved is not None:
+    if page == FIRST and saved is not None:
         (person.folder / "support.yaml").write_text(saved.text)
     lines = [line for block in found if block.language == "bash" for line in commands(block)]
     assert lines
@@ -175,7 +184,7 @@ def test_the_commands_of_a_guide_run(reader: tuple[Person, ControlPlane, asyncio
         is_there = "already exists" in done.stderr
         is_told = "graft doctor" in line and "✗ operator" in done.stdout  # there is none here
         assert done.returncode == 0 or is_there or is_told, f"{line}\n{done.stdout}{done.stderr}"
-    if page == GUIDES[0]:
+    if page == FIRST:
         runner.run(serve(plane))
 
 

@@ -14,17 +14,16 @@ import yaml
 
 from graft_cli.app import app
 from graft_cli.decisions.linting import lint
-from graft_cli.decisions.manifests import read_manifests
+from graft_cli.decisions.manifests import KubectlLoader, read_manifests
 from graft_docs.examples import Block, blocks, commands, manifests, mentioned, pages, words
 from graft_docs.verbs import spellings
+from graft_operator.api.lora_adapter import LoraAdapterSpec
 from graft_operator.api.meta import GROUP
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = pages(ROOT)
 ALL = list(blocks(ROOT, PAGES))
 OURS = [block for block in manifests(ROOT) if re.search(rf"^apiVersion: {GROUP}/", block.text, re.M)]
-PARTS = [block for block in ALL if block.is_part]
-VALUES = [block for block in ALL if block.is_values]
 WHOLE = {
     "LoraAdapter": {"baseModelRef": {"name": "qwen"}, "dataset": {"s3": {"uri": "s3://data/support.jsonl"}}},
     "BaseModel": {"source": {"huggingFace": {"repo": "Qwen/Qwen2.5-0.5B-Instruct"}}},
@@ -38,6 +37,32 @@ TARGETS = {
 }
 
 
+CHART = yaml.safe_load((ROOT / "charts/graft/values.yaml").read_text()).keys()
+SPEC = {field.alias or name for name, field in LoraAdapterSpec.model_fields.items()}
+OF_OTHERS = {"scrape_configs", "rule_files"}
+"""Keys at the top of configurations of other programs."""
+
+
+def read(block: Block) -> dict[str, Any]:
+    """Return a block as kubectl's parser reads it."""
+    found: dict[str, Any] = yaml.load(block.text, KubectlLoader)
+    return found
+
+
+def kind_of(block: Block) -> str:
+    """Return what a block of YAML is."""
+    if block.is_object:
+        return "object"
+    keys = read(block).keys()
+    kinds = {"part": {"spec"}, "fields": SPEC, "values": CHART, "other": OF_OTHERS}
+    return next((kind for kind, names in kinds.items() if keys <= names), "unknown")
+
+
+KINDS = {block: kind_of(block) for block in ALL if block.language == "yaml"}
+PARTS = [block for block, kind in KINDS.items() if kind in ("part", "fields")]
+VALUES = [block for block, kind in KINDS.items() if kind == "values"]
+
+
 def problems(text: str) -> list[str]:
     """Return what `kubectl graft lint` calls an error."""
     found, count = lint(read_manifests("page.md", text))
@@ -45,10 +70,9 @@ def problems(text: str) -> list[str]:
     return [f"{item.field}: {item.message}; {item.fix}" for item in found if item.severity == "error"]
 
 
-def test_there_are_examples_of_each_kind() -> None:
-    assert len(OURS) > 15
-    assert PARTS
-    assert len(VALUES) > 2
+def test_every_block_of_yaml_is_something_that_is_checked() -> None:
+    assert [str(block) for block, kind in KINDS.items() if kind == "unknown"] == []
+    assert {"object", "part", "fields", "values"} <= set(KINDS.values())
 
 
 @pytest.mark.parametrize("block", OURS, ids=str)
@@ -58,13 +82,10 @@ def test_an_object_is_one_that_the_operator_takes(block: Block) -> None:
 
 @pytest.mark.parametrize("block", PARTS, ids=str)
 def test_a_part_is_a_part_of_an_adapter_or_a_base(block: Block) -> None:
-    part = yaml.safe_load(block.text)["spec"]
+    part = read(block)
+    head = {"apiVersion": f"{GROUP}/v1alpha1", "metadata": {"name": "support"}}
     found = [
-        problems(
-            json.dumps(
-                {"apiVersion": f"{GROUP}/v1alpha1", "kind": kind, "metadata": {"name": "support"}, "spec": spec | part}
-            )
-        )
+        problems(json.dumps({**head, "kind": kind, "spec": spec | part.get("spec", part)}))
         for kind, spec in WHOLE.items()
     ]
     assert [] in found, found
@@ -73,7 +94,7 @@ def test_a_part_is_a_part_of_an_adapter_or_a_base(block: Block) -> None:
 @pytest.mark.parametrize("block", VALUES, ids=str)
 def test_values_are_values_of_the_chart(block: Block) -> None:
     schema = json.loads((ROOT / "charts/graft/values.schema.json").read_text())
-    jsonschema.Draft7Validator(schema).validate(yaml.safe_load(block.text))
+    jsonschema.Draft7Validator(schema).validate(read(block))
 
 
 def calls(program: str) -> list[tuple[str, list[str]]]:
@@ -144,3 +165,29 @@ def test_every_reason_that_a_page_names_as_one_is_explained() -> None:
         for cell in re.findall(r"^\| (`[A-Z][^|]*?) \|", page.read_text(), re.M):
             named = re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", cell)
             assert set(named) <= reasons | {"CreateContainerConfigError"}, f"{page.name}: {named}"
+
+
+SOURCE = "\n".join(
+    path.read_text()
+    for package in ("operator/src", "registry/src", "serving_image/src", "trainer_image/src")
+    for path in sorted((ROOT / package).rglob("*.py"))
+)
+TROUBLESHOOTING = (ROOT / "docs/operations/troubleshooting.md").read_text()
+
+
+def looked_up(heading: str) -> list[str]:
+    """Return what the first column of a section's table has in code."""
+    section = TROUBLESHOOTING.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| ([^|]*`[^|]*) \|", section, re.M)
+    return [word for cell in cells for word in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_what_one_looks_up_is_what_the_programs_say() -> None:
+    # Parts of kube-scheduler's messages stand in patterns, and reasons of Jobs are given by the cluster.
+    said = [*looked_up("The training fails"), *looked_up("Clients get errors"), *looked_up("Deletion hangs")]
+    assert len(said) > 12
+    assert [text for text in said if text not in SOURCE and text not in SCHEDULER] == []
+
+
+SCHEDULER = {"Insufficient nvidia.com/gpu"}
+"""What the cluster itself says, of which the code has a pattern."""
