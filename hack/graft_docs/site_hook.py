@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # mkdocs loads this file by its path
 
+from graft_docs.commonmark import left_as_text, with_blank_lines
 from graft_docs.links import leading_out
 from graft_docs.navigation import Entry, expanded, llms_text, summary_of
+
+log = logging.getLogger("mkdocs.hooks.graft")
 
 LLMS = "llms.txt"
 _navigation: list[Any] = []
@@ -30,9 +34,16 @@ def on_nav(nav: Any, config: Any, files: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Lead links to what is no page to the repository."""
+    """Lead links to what is no page to the repository, and write for mkdocs' parser what was written for GitHub's."""
     root, repository = Path(config.docs_dir).parent, (config.repo_url or "").rstrip("/")
-    return leading_out(markdown, page.file.src_uri, root, repository)
+    return with_blank_lines(leading_out(markdown, page.file.src_uri, root, repository))
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Warn of lists and tables that were not taken for such; a strict build fails by that."""
+    for text in left_as_text(html):
+        log.warning("Doc file '%s' has a list or table that needs a blank line before it: %s", page.file.src_uri, text)
+    return html
 
 
 def on_post_build(config: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from graft_docs.commonmark import left_as_text, with_blank_lines
 from graft_docs.links import leading_out
 from graft_docs.navigation import Entry, expanded, llms_text, summary_of
 
@@ -51,3 +52,20 @@ def test_a_link_to_what_is_no_page_leads_to_the_repository_or_is_none(tmp_path: 
     assert leading_out(text, "guides/x.md", tmp_path, "") == f"a {kept}"
     there = "https://example.com/graft"
     assert leading_out(text, "guides/x.md", tmp_path, there) == f"[a]({there}/blob/main/examples/a.yaml) {kept}"
+
+
+def test_a_list_or_table_right_after_a_paragraph_gets_its_blank_line() -> None:
+    text = "Causes:\n* a\n  more\n* b\n\nText:\n1. one\n2. two\n\nText\n| a |\n|---|\n"
+    spaced = "Causes:\n\n* a\n  more\n* b\n\nText:\n\n1. one\n2. two\n\nText\n\n| a |\n|---|\n"
+    assert with_blank_lines(text) == spaced
+    assert with_blank_lines(spaced) == spaced
+
+
+def test_code_and_wrapped_sentences_stay_as_they_are() -> None:
+    text = "# Title\n* a\n\n```\ntext\n* b\n| c |\n```\n\nit took\n2. times\n"
+    assert with_blank_lines(text) == text
+
+
+def test_what_is_left_as_text_is_found() -> None:
+    assert left_as_text("<p>fine</p><ul><li>* a</li></ul>") == []
+    assert left_as_text("<p>Causes:\n* a</p><p>| a | b |</p>") == ["<p>Causes:\n* a</p>", "<p>| a | b |</p>"]
