@@ -63,12 +63,12 @@ def _rendered(config: RunConfig, tokenizer: Any, work: Path) -> Any:
     from graft_trainer.data.rendering import Renderer, render_rows
     from graft_trainer.data.sources import DataFetcher
 
-    dataset = load_dataset(config.dataset, DataFetcher(config.registry, work / "data"), seed=config.training.seed)
+    dataset = load_dataset(config.rows, DataFetcher(config.registry, work / "data"), seed=config.training.seed)
     return render_rows(
         dataset.training,
         Renderer(tokenizer),
         max_length=config.training.max_sequence_length,
-        max_dropped_percent=config.dataset.max_dropped_percent,
+        max_dropped_percent=config.rows.max_dropped_percent,
     ).rows
 
 
@@ -188,7 +188,7 @@ def _lora(config: RunConfig) -> LoraConfig:
 
 
 def _messages(config: RunConfig) -> list[list[dict[str, str]]]:
-    source = config.dataset.source.file
+    source = config.rows.source.file
     assert source is not None
     return [json.loads(line)["messages"] for line in source.path.read_text().splitlines()]
 

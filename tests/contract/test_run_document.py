@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.builders import PLATFORM, adapter, digest, imported_adapter, resolved_base
-from tests.contract.test_adapter_source import SOURCES
+from tests.builders import PLATFORM, adapter, digest, resolved_base
 
 from graft_operator.api.adapter_status import WarmStart
 from graft_operator.api.dataset import COLUMNS
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.api.training import NOT_SERVED, SERVED_MERGED_ONLY
-from graft_operator.manifests.jobs.adapter_source import adapter_source_document, location_digest
 from graft_operator.manifests.jobs.training_job import run_document
 from graft_trainer.config import RunConfig, read_run_config
 from graft_trainer.data import formats
@@ -143,7 +141,7 @@ def test_the_trainer_reads_every_run_that_the_operator_writes(spec: dict[str, An
     assert (config.dataset.format, config.dataset.file_type) == (dataset.format, dataset.file_type)
     assert config.dataset.columns == dataset.columns
     assert config.dataset.max_dropped_percent == dataset.max_dropped_percent
-    assert (config.dataset.evaluation.source is None) == (dataset.evaluation is None)
+    assert (config.rows.evaluation.source is None) == (dataset.evaluation is None)
 
 
 @pytest.mark.parametrize(("alpha", "alphas"), [(None, {"q_proj": 128}), (16, {})])
@@ -167,30 +165,7 @@ def test_both_programs_know_what_can_be_served_of_a_method(method: str) -> None:
     assert METHODS[method].servable == expected
 
 
-@pytest.mark.parametrize("case", SOURCES)
-@pytest.mark.parametrize("content", [None, digest("content")])
-def test_the_trainer_reads_what_is_to_be_imported(case: str, content: str | None, tmp_path: Path) -> None:
-    subject = imported_adapter(source=SOURCES[case], evaluation={"prompts": ["Who are you?"]})
-    assert subject.spec.source is not None
-    asked = adapter_source_document(subject.spec.source, content)
-    config = read(tmp_path, document(subject, reason="Imported", adapter_source=asked))
-    assert config.dataset is None
-    assert config.evaluation.prompts == ["Who are you?"]
-    assert config.adapter_source is not None
-    assert config.adapter_source.digest == content
-    assert location_digest(config.adapter_source.source.to_dict()) == location_digest(asked["source"])
-
-
-def test_an_import_with_rows_has_both(tmp_path: Path) -> None:
-    subject = adapter(source=SOURCES["a bucket"])
-    assert subject.spec.source is not None
-    config = read(tmp_path, document(subject, adapter_source=adapter_source_document(subject.spec.source, None)))
-    assert config.dataset is not None
-    assert config.adapter_source is not None
-    assert read(tmp_path, document(subject)).adapter_source is None
-
-
-@pytest.mark.parametrize("reason", ["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled", "Imported"])
+@pytest.mark.parametrize("reason", ["SpecChanged", "BaseModelChanged", "DataChanged", "RankDoubled"])
 def test_the_trainer_knows_every_reason(reason: str, tmp_path: Path) -> None:
     assert read(tmp_path, document(adapter(), reason=reason)).reason == reason
 
@@ -199,16 +174,14 @@ def test_a_mounted_file_is_where_the_pod_mounts_it(tmp_path: Path) -> None:
     spec = SPECS["rows in a ConfigMap"]
     digests = {"dataset_digest": digest("rows"), "evaluation_digest": digest("other rows")}
     config = read(tmp_path, document(adapter(**spec), **digests))
-    assert config.dataset is not None
-    assert config.dataset.source.file is not None
-    assert str(config.dataset.source.file.path) == "/data/train.jsonl"
-    assert (config.dataset.digest, config.dataset.evaluation.digest) == (digest("rows"), digest("other rows"))
+    assert config.rows.source.file is not None
+    assert str(config.rows.source.file.path) == "/data/train.jsonl"
+    assert (config.rows.digest, config.rows.evaluation.digest) == (digest("rows"), digest("other rows"))
 
 
 def test_a_dataset_on_a_hub_is_named_as_it_is(tmp_path: Path) -> None:
     config = read(tmp_path, document(adapter(**SPECS["a split of a dataset on a hub, a file of it for evaluation"])))
-    assert config.dataset is not None
-    source, evaluation = config.dataset.source.hugging_face, config.dataset.evaluation.source
+    source, evaluation = config.rows.source.hugging_face, config.rows.evaluation.source
     assert source is not None
     assert (source.repo, source.revision, source.file, source.split) == ("team/rows", "v1", None, "main/train")
     assert source.endpoint == "http://hub.lan"

@@ -60,6 +60,12 @@ async def try_living(world: World, report: Report, chosen: re.Pattern[str]) -> N
         for item, body in await present(client, changed):
             report.take("as before after all", "" if is_as_before(item, body) else difference(item, body))
     report.wrong += [f"the simulator itself: {error}" for error in world.simulator.errors]
+    report.wrong += [f"the API server refused what the operator wrote: {line[:500]}" for line in refusals(log)]
+
+
+def refusals(log: Path) -> list[str]:
+    """Return the first lines of the operator's log that tell of a status that is not valid."""
+    return [line for line in log.read_text().splitlines() if "/status:" in line and "(422)" in line][:5]
 
 
 async def objects(client: ApiClient, chosen: re.Pattern[str]) -> list[Living]:

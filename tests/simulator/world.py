@@ -99,8 +99,8 @@ async def world(*, train_seconds: float = 0.2, load_seconds: float = 0.1) -> Asy
     with tempfile.TemporaryDirectory(prefix="graft-world-") as name:
         folder = Path(name)
         (folder / "s3").mkdir()
-        keys = {"access_key": CREDENTIALS.access_key, "secret_key": CREDENTIALS.secret_key}
-        with versitygw(folder / "s3", **keys) as endpoint:
+        access_key, secret_key = CREDENTIALS.access_key, CREDENTIALS.secret_key
+        with versitygw(folder / "s3", access_key=access_key, secret_key=secret_key) as endpoint:
             registry = RegistryConfig(endpoint=endpoint, bucket="graft")
             make_bucket(registry)
             publisher = Publisher(registry, CREDENTIALS, folder / "files")

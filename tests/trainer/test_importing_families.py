@@ -46,8 +46,9 @@ def test_an_adapter_of_a_base_of_any_kind_says_what_it_said(
     targets = sorted({path.rpartition(".")[2] for path in layers_of(model).attention})
     torch.manual_seed(2)
     adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=targets))
-    for parameter in adapted.parameters():
-        if parameter.requires_grad:
+    for name, parameter in adapted.named_parameters():
+        # Texts alone train no layer for pictures, though PEFT adapts those that have the name.
+        if parameter.requires_grad and "vision" not in name and "visual" not in name:
             parameter.data += 0.2 * torch.randn_like(parameter)
     expected = logits_of(adapted)
     adapted.save_pretrained(str(maker.folder))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from graft_registry.config import RegistryConfig
-from graft_registry.documents import BaseManifest, BaseSourceRecord, StoredVersion, VersionDraft, timestamp
+from graft_registry.documents import BaseManifest, BaseSourceRecord, StoredVersion, StoreReport, VersionDraft, timestamp
 from graft_registry.errors import Corrupt, Forbidden, NotFound, Unavailable
 from graft_registry.layout import AdapterLayout, BaseLayout
 from graft_registry.s3.store import DOCUMENT_BYTES, ObjectStore, StoredObject
@@ -71,6 +71,22 @@ class InMemoryStore(ObjectStore):
                 self.objects[key] = data
         self.switches.after_write(key)
         return there in (None, data)
+
+    def examine(self, *, thoroughly: bool = False) -> StoreReport:
+        """Only what the operator decides by: writes one object twice, as the doctor does, and deletes it."""
+        key, honoured, findings = ".probe/one/a", None, []
+        try:
+            honoured = self._put_on_condition(key, b"first") is True and not self._put_on_condition(key, b"second")
+            self.delete(key)
+            verdict = "Ok" if honoured else "Warning"
+            findings = [
+                {"check": "conditional writes", "found": "honoured" if honoured else "ignored", "verdict": verdict}
+            ]
+        except Forbidden:
+            findings = [{"check": "right s3:PutObject", "found": "no", "verdict": "Failed"}]
+        return StoreReport.model_validate(
+            {"bucket": self.config.bucket, "conditionalWrites": honoured, "findings": findings}
+        )
 
     def exists(self, key: str) -> bool:
         self._request("HEAD", key)

@@ -1,6 +1,6 @@
 """Commands for Jobs, init containers and people.
 
-    python -m graft_registry import-base | resolve-adapter | fetch-base | fetch-version | verify | export
+    python -m graft_registry import-base | resolve-adapter | fetch-base | fetch-version | verify | export | doctor
 
 ``GRAFT_REGISTRY`` (JSON) says where the registry is; credentials come from the AWS variables or workload identity,
 and those of a source that needs others from ``SOURCE_…`` (see ``source_access``).
@@ -15,6 +15,7 @@ exit meaning
 66   stored or mounted content isn't what it should be, or is gone
 73   something else is where an export was to go
 68   a store or hub is away; worth a retry
+69   the store, or the key, lacks something that Graft needs (doctor)
 77   access was refused
 ==== ============================================================
 """
@@ -31,15 +32,17 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from graft_registry.config import RegistryConfig
+from graft_registry.doctor.table import table
 from graft_registry.documents import AdapterSource
 from graft_registry.documents.model import Digest, Document
+from graft_registry.errors import Unfit
 from graft_registry.exports.destination import FORMS, Destination
 from graft_registry.exports.exporting import export
 from graft_registry.exports.opened_version import open_version
 from graft_registry.fetching import provide_base
 from graft_registry.importing import BaseImport, import_base
-from graft_registry.outcome import FAILURES, Outcome, failure, write_outcome
-from graft_registry.s3.store import ObjectStore
+from graft_registry.outcome import FAILURES, TERMINATION_LOG_VARIABLE, Outcome, failure, write_outcome
+from graft_registry.s3.store import ObjectStore, Patience
 from graft_registry.sources.adapter_origins import resolve_adapter
 from graft_registry.sources.source_access import SourceAccess
 from graft_registry.versions import AdapterRegistry
@@ -49,6 +52,9 @@ log = logging.getLogger("graft_registry")
 IMPORT_VARIABLE: Final = "GRAFT_BASE_IMPORT"
 FETCH_VARIABLE: Final = "GRAFT_BASE"
 ADAPTER_VARIABLE: Final = "GRAFT_ADAPTER_SOURCE"
+
+_IMPATIENT: Final = Patience(connect_seconds=5, read_seconds=10, attempts=2)
+"""For somebody who waits for the report."""
 
 RequestT = TypeVar("RequestT", bound=Document)
 
@@ -139,6 +145,19 @@ def run_export(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Out
     return Outcome(outcome="Exported", digest=version.stored.digest, number=number, location=location)
 
 
+def run_doctor(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
+    """Try what the store and the key can do, and print it; fail where Graft can't work with that."""
+    config = RegistryConfig.from_environment(environ)
+    if arguments.namespace:
+        config = config.model_copy(update={"prefix": f"{config.prefix}/{arguments.namespace}".strip("/")})
+    report = ObjectStore(config, patience=_IMPATIENT).examine(thoroughly=True)
+    text = report.model_dump_json(indent=2) if arguments.output == "json" else table(report)
+    sys.stdout.write(f"{text}\n")
+    if not report.is_fit:
+        raise Unfit(". ".join(finding.sentence() for finding in report.of("Failed")))
+    return Outcome(outcome="Examined")
+
+
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -149,7 +168,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     except FAILURES as error:
         outcome, code = failure(error)
     log.log(logging.ERROR if code else logging.INFO, "%s", outcome.model_dump_json(exclude_none=True))
-    write_outcome(outcome, environ)
+    if command is not run_doctor or TERMINATION_LOG_VARIABLE in environ:  # which people run beside a pod's own program
+        write_outcome(outcome, environ)
     return code
 
 
@@ -178,6 +198,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(
         commands.add_parser("export", help="bring a version to an OCI registry, a hub, MLflow, W&B or a folder")
     )
+    examining = commands.add_parser("doctor", help="try what the registry's store and its key can do")
+    examining.add_argument("--namespace", help="whose key it is: only what is below that prefix has to be allowed")
+    examining.add_argument("-o", "--output", choices=("table", "json"), default="table", help="default: table")
+    examining.add_argument("--json", dest="output", action="store_const", const="json", help="the same as -o json")
+    examining.set_defaults(command=run_doctor)
     return parser
 
 

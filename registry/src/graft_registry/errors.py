@@ -23,6 +23,14 @@ class NoSuchBucket(Unavailable):
     """The store answers, but has no bucket of this name. Someone must create it or correct the name."""
 
 
+class Archived(Unavailable):
+    """The object is there, in a storage class that can't be read. Someone must restore it."""
+
+
+class Unfit(RegistryError):
+    """The store, or the key, lacks something that Graft can't do without."""
+
+
 class Corrupt(RegistryError):
     """Stored content isn't what was published under this name."""
 

@@ -12,6 +12,7 @@ from graft_registry.errors import (
     NotFound,
     RegistryError,
     Unavailable,
+    Unfit,
     Unsafe,
     VersionConflict,
 )
@@ -33,6 +34,7 @@ _EXIT_CODES: Final = {
     "Corrupt": 66,
     "Conflict": 73,
     SourceProblem.UNAVAILABLE: 68,
+    "StoreUnfit": 69,
     SourceProblem.FORBIDDEN: 77,
     SourceProblem.ADAPTER_UNAVAILABLE: 68,
     SourceProblem.ADAPTER_FORBIDDEN: 77,
@@ -44,6 +46,7 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (Unsafe, "Corrupt"),
     (InvalidArtifact, SourceProblem.INVALID),
     (VersionConflict, "Conflict"),
+    (Unfit, "StoreUnfit"),
     (Unavailable, SourceProblem.UNAVAILABLE),
     (RegistryError, SourceProblem.UNAVAILABLE),
     (ValueError, "InvalidConfig"),

@@ -254,19 +254,26 @@ def test_bases_and_their_drift_are_known(world: World) -> None:
 
 
 @pytest.mark.parametrize("honoured", [True, False])
-def test_the_bucket_is_probed_for_conditional_writes_once(world: World, honoured: bool) -> None:
+def test_the_store_is_examined_once(world: World, honoured: bool) -> None:
     world.store.switches.conditional = honoured
-    assert world.artifacts.conditional_writes() == Known(honoured)
+    report = world.artifacts.store_report()
+    assert isinstance(report, Known)
+    assert report.value is not None
+    assert report.value.conditional_writes is honoured
     asked = len(world.store.requests)
     world.now += 86_400
-    assert world.artifacts.conditional_writes() == Known(honoured)
+    assert world.artifacts.store_report() == report
     assert len(world.store.requests) == asked
     assert world.store.objects == {}
 
 
 def test_a_bucket_that_may_not_be_written_to_is_tried_once(world: World) -> None:
     world.store.switches.forbidden = lambda key: True
-    assert [world.artifacts.conditional_writes() for _ in range(3)] == [Known(None)] * 3
+    for _ in range(3):
+        report = world.artifacts.store_report()
+        assert isinstance(report, Known)
+        assert report.value is not None
+        assert [finding.check for finding in report.value.of("Failed")] == ["right s3:PutObject"]
     assert [verb for verb, _ in world.store.requests].count("PUT") == 1
 
 

@@ -16,6 +16,7 @@ from graft_cli.decisions.diagnosis import CRDS, Check, Facts, Lease, diagnose, i
 from graft_cli.decisions.logs import log_source
 from graft_cli.decisions.rights import RIGHTS
 from graft_cli.errors import Refused
+from graft_operator.api.conditions import Condition
 
 HEALTHY = Facts(
     server_version="v1.35.0",
@@ -54,6 +55,24 @@ def test_what_is_broken_is_said_with_the_fix(facts: Facts, says: str) -> None:
     found = failing(facts)
     assert says in found[0].message
     assert all(check.fix for check in found)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "verdict"),
+    [
+        ("True", "ConditionalWrites", "ok"),
+        ("False", "ConditionalWritesIgnored", "warning"),
+        ("False", "StoreUnfit", "failed"),
+        ("Unknown", "NotProbed", "warning"),
+    ],
+)
+def test_what_the_operator_has_found_of_the_registry_is_said(status: str, reason: str, verdict: str) -> None:
+    told = Condition.model_validate(
+        {"type": "RegistrySafe", "status": status, "reason": reason, "message": "so it is", "lastTransitionTime": NOW}
+    )
+    check = next(check for check in diagnose(replace(HEALTHY, registry=told), NOW) if check.name == "registry")
+    assert (check.verdict, check.message) == (verdict, "so it is")
+    assert "graft_registry doctor" in check.fix
 
 
 def test_what_is_missing_of_rights_and_gpus_is_a_warning() -> None:

@@ -37,6 +37,7 @@ from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, Em
 from graft_operator.plan.base.plan import IN_USE_FINALIZER
 from graft_operator.plan.known import Known
 from graft_operator.plan.snapshot import BaseSnapshot
+from graft_registry.documents import StoreReport
 
 DELETED = FINALIZER | {"deletionTimestamp": NOW.isoformat()}
 
@@ -77,7 +78,7 @@ def test_a_resolved_base_is_served_by_its_own_objects() -> None:
 def test_what_the_bucket_promises_is_said_and_changes_nothing_else(
     honoured: bool | None, status: str, reason: str
 ) -> None:
-    given = base_seen(conditional_writes=Known(honoured))
+    given = base_seen(store_report=Known(StoreReport(bucket="graft", conditional_writes=honoured)))
     said = next(item for item in status_of(given).conditions if item.type == "RegistrySafe")
     assert (said.status, said.reason) == (status, reason)
     assert applied(given) == applied(base_seen())

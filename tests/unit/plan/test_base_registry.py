@@ -36,7 +36,7 @@ from graft_operator.api.conditions import Condition
 from graft_operator.plan.actions import ApplyObject, CreateJob
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.snapshot import BaseSnapshot
-from graft_registry.documents import BaseDrift
+from graft_registry.documents import BaseDrift, Finding, StoreReport
 
 AWAY = Unknown(reason="RegistryUnavailable", message="http://s3:9000: connection refused")
 LOOKING = Unknown()
@@ -122,8 +122,8 @@ def test_a_restart_does_not_take_back_what_was_told_of_a_source() -> None:
 def test_what_the_bucket_promises_stays_told_while_it_can_not_be_tried() -> None:
     safe = Condition(type="RegistrySafe", status="True", reason="ConditionalWrites", last_transition_time=NOW)
     known = base_model(meta=FINALIZER, status={"conditions": (safe,)})
-    assert condition(status_of(base_seen(known, conditional_writes=AWAY)), "RegistrySafe").status == "True"
-    assert condition(status_of(base_seen(SERVING, conditional_writes=LOOKING)), "RegistrySafe").reason == "NotProbed"
+    assert condition(status_of(base_seen(known, store_report=AWAY)), "RegistrySafe").status == "True"
+    assert condition(status_of(base_seen(SERVING, store_report=LOOKING)), "RegistrySafe").reason == "NotProbed"
 
 
 def test_a_new_base_is_taken_up_once_it_is_known_how_far_it_is_from_the_one_before() -> None:
@@ -185,3 +185,30 @@ def test_with_too_many_bases_those_go_on_that_are_served_and_the_others_are_told
 
 def test_all_of_a_base_is_applied_while_the_registry_is_away() -> None:
     assert applied(unasked(AWAY)) == applied(base_seen(SERVING, deployments=(deployment(),)))
+
+
+FINDINGS = (
+    Finding(check="clock", found="90 s apart", verdict="Warning", follows="beyond 15 minutes …", fix="NTP"),
+    Finding(check="right s3:DeleteObject", found="no", verdict="Failed", follows="nothing goes", fix="allow it"),
+    Finding(check="reach", found="answers"),
+)
+
+
+@pytest.mark.parametrize(
+    ("conditional", "findings", "status", "reason", "says"),
+    [
+        (True, FINDINGS[2:], "True", "ConditionalWrites", "the bucket honours If-None-Match"),
+        (True, FINDINGS[:1], "True", "ConditionalWrites", "clock: 90 s apart; beyond 15 minutes …; NTP"),
+        (True, FINDINGS, "False", "StoreUnfit", "right s3:DeleteObject: no; nothing goes; allow it. clock: 90 s apart"),
+        (False, FINDINGS, "False", "ConditionalWritesIgnored", "right s3:DeleteObject: no"),
+        (None, FINDINGS[1:], "Unknown", "NotProbed", "right s3:DeleteObject: no"),
+    ],
+)
+def test_what_the_store_lacks_is_named_with_what_follows(
+    conditional: bool | None, findings: tuple[Finding, ...], status: str, reason: str, says: str
+) -> None:
+    report = StoreReport(bucket="graft", conditional_writes=conditional, findings=findings)
+    said = condition(status_of(base_seen(store_report=Known(report))), "RegistrySafe")
+    assert (said.status, said.reason) == (status, reason)
+    assert says in said.message
+    assert "answers" not in said.message

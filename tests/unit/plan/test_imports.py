@@ -32,6 +32,7 @@ from graft_operator.api.base_shape import BaseShape
 from graft_operator.api.conditions import find
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.actions import CreateJob, Plan
+from graft_operator.plan.adapter.fast_path import is_settled
 from graft_operator.plan.adapter.plan import plan_adapter
 from graft_operator.plan.base.readaptation import wants_readaptation
 from graft_operator.plan.imports.origin import homes, is_bound, is_imported_on, known_source
@@ -321,6 +322,19 @@ def test_a_bound_adapter_is_at_rest_and_says_how_to_go_on() -> None:
     assert found is not None
     assert "onBaseChange Import" in found.message
     assert "revision-A" in found.message
+
+
+@pytest.mark.parametrize("on", ["A", "B"])
+def test_whoever_is_at_rest_needs_nothing_of_the_registry(on: str) -> None:
+    snapshot = observed(imported_adapter(), imported_version(imported_adapter()), on=on)
+    status = planned(kept_on_a(snapshot) if on == "B" else snapshot).status
+    adapter_at_rest = snapshot.adapter.model_copy(update={"status": status})
+    unread = replace(snapshot, adapter=adapter_at_rest, live=None, found={})
+    assert is_settled(unread)
+    moved = adapter_at_rest.model_copy(update={"spec": imported_adapter(source={"onBaseChange": "Import"}).spec})
+    assert is_settled(replace(unread, adapter=moved)) == (on == "A")
+    lower = base_model(resolved=on, serves=("A", on) if on == "B" else ("A",), serving={"maxRank": 8})
+    assert not is_settled(replace(unread, base=lower))
 
 
 def test_a_bound_adapter_whose_base_is_lost_stalls() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import jsonschema
 import pytest
 from tests.builders import (
     NOW,
@@ -21,6 +22,7 @@ from tests.builders import (
     seen,
 )
 
+import generate_crds
 from graft_operator.api.adapter_source import SourceStatus
 from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus
 from graft_operator.api.base_model import ReadaptationStatus
@@ -37,6 +39,7 @@ from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.versions import summary
 
 HOUR = timedelta(hours=1)
+STATUS = jsonschema.Draft202012Validator(generate_crds.status_schema(LoraAdapterStatus))
 
 
 def looking(**fields: Any) -> LoraAdapter:
@@ -86,7 +89,9 @@ def planned(snapshot: AdapterSnapshot, now: Any = NOW) -> Plan:
 
 
 def status_of(plan: Plan) -> LoraAdapterStatus:
+    """Return the status, which the API server must take."""
     assert isinstance(plan.status, LoraAdapterStatus)
+    assert list(STATUS.iter_errors(plan.status.to_wire())) == []
     return plan.status
 
 

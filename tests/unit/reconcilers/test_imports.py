@@ -8,6 +8,7 @@ import pytest
 from tests.unit.reconcilers.simulation import Simulation
 
 ROWS = {"s3": {"uri": "s3://data/support.jsonl"}}
+CANARY = {"strategy": "Canary", "limits": {"waitSeconds": 0}, "rollbackWindowSeconds": 0}
 HOURS = 40
 """Rounds in which an hour passes, and looks that are due come."""
 
@@ -34,6 +35,44 @@ async def test_new_content_is_served_once_the_source_has_been_looked_at() -> Non
     assert run.reason("SourceChecked") == "Resolved"
     await run.rounds(HOURS)
     assert len(run.world.trained) == 2
+
+
+async def test_new_content_takes_over_by_canary_as_any_version_does() -> None:
+    run = Simulation(replicas=2)
+    run.import_adapter(interval="1h")
+    run.write_adapter(serving={"rollout": CANARY})
+    await run.settle()
+    run.upload("2")
+    weights = set()
+    for _ in range(2 * HOURS):
+        await run.round()
+        progress = run.status().serving.rollout
+        weights |= {progress.weight} if progress else set()
+    assert run.answers() == {"v2@a"}
+    assert any(0 < weight < 100 for weight in weights)
+
+
+async def test_a_pin_holds_whatever_is_uploaded() -> None:
+    run = Simulation()
+    run.import_adapter(interval="1h")
+    await run.settle()
+    run.write_adapter(version=1)
+    run.upload("2")
+    await run.rounds(2 * HOURS)
+    assert run.answers() == {"v1@a"}
+    run.write_adapter(version=None)
+    await run.rounds(2 * HOURS)
+    assert run.answers() == {"v2@a"}
+
+
+async def test_what_people_are_told_of_an_import() -> None:
+    run = Simulation()
+    run.import_adapter()
+    await run.settle()
+    told = [(reason, message) for name, reason, message in run.world.cluster.events if name == "support"]
+    assert [reason for reason, _ in told].count("Imported") == 1
+    assert any(message.startswith("Imported version 1: ") for _, message in told)
+    assert "Published" not in [reason for reason, _ in told]
 
 
 async def test_without_an_interval_new_content_is_not_looked_for() -> None:

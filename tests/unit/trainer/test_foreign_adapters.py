@@ -213,6 +213,15 @@ def test_what_does_not_fit_the_base_is_named(
         fit(tensors(shapes), settings(target_modules=["q_proj", "up_proj"], **fields), BASE)
 
 
+def test_a_layer_for_pictures_that_no_training_has_reached_is_left_out() -> None:
+    picture = "model.vision_tower.layers.0.q_proj"
+    shapes = tensors(pairs(*QUERIES, picture))
+    with pytest.raises(BaseMismatchError, match=picture):
+        fit(shapes, settings(target_modules=["q_proj"]), BASE)
+    zeros = [f"base_model.model.{picture}.lora_B.weight"]
+    assert set(fit(shapes, settings(target_modules=["q_proj"]), BASE, zeros=zeros).adapted) == set(QUERIES)
+
+
 def test_layers_that_were_chosen_are_enough() -> None:
     chosen = settings(target_modules=["q_proj"], layers_to_transform=[1])
     assert set(fit(tensors(pairs(QUERIES[1])), chosen, BASE).adapted) == {QUERIES[1]}

@@ -98,16 +98,19 @@ async def test_a_verdict_is_written_and_an_adapter_deleted(config: RegistryConfi
         assert [entry.key.split("/")[2] for entry in store.list("")] == ["support-2"]
 
 
-async def test_the_bucket_is_probed_for_conditional_writes(config: RegistryConfig) -> None:
+async def test_the_store_is_examined(config: RegistryConfig) -> None:
     async with Artifacts.connect(config) as artifacts:
         told = asyncio.Event()
         artifacts.on_news = lambda *_: told.set()
         artifacts.base(NAMESPACE, "tiny", digest("a base that asks"))
         async with asyncio.timeout(20):
-            while isinstance(artifacts.conditional_writes(), Unknown):
+            while isinstance(artifacts.store_report(), Unknown):
                 await told.wait()
                 told.clear()
-        assert artifacts.conditional_writes() == Known(True)
+        report = artifacts.store_report()
+        assert isinstance(report, Known)
+        assert report.value is not None
+        assert report.value.conditional_writes
     assert list(ObjectStore(config).list("")) == []
 
 

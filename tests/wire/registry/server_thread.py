@@ -14,6 +14,8 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
     with server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield
-        server.shutdown()
-        thread.join()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()

@@ -67,19 +67,23 @@ def test_a_conditional_write_without_an_answer_that_lost_is_known_to_have_lost(s
     assert not store.put_if_absent("key", b"mine")
 
 
-def test_the_probe_sees_conditional_writes_and_leaves_nothing(store: ObjectStore) -> None:
-    assert store.probe_conditional_writes()
+def test_the_examination_finds_nothing_missing_and_leaves_nothing(store: ObjectStore) -> None:
+    report = store.examine()
+    assert report.conditional_writes
+    assert report.is_fit, [finding.sentence() for finding in report.of("Failed")]
     assert list(store.list("")) == []
 
 
-def test_the_probe_sees_a_store_that_ignores_the_condition(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def put_anyway(**request: object) -> None:
+def test_the_examination_sees_a_store_that_ignores_the_condition(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_anyway(**request: object) -> object:
         request.pop("IfNoneMatch", None)
-        put_object(**request)
+        return put_object(**request)
 
     put_object = store._client.put_object
     monkeypatch.setattr(store._client, "put_object", put_anyway)
-    assert not store.probe_conditional_writes()
+    assert store.examine().conditional_writes is False
 
 
 @pytest.mark.parametrize("limit", [64 << 20, 5 << 20], ids=["in one request", "in parts"])

@@ -8,7 +8,7 @@ import pytest
 from tests.wire.registry.server_thread import serving
 
 from graft_registry.config import RegistryConfig
-from graft_registry.errors import Corrupt, Forbidden, RegistryError, Unavailable
+from graft_registry.errors import Archived, Corrupt, Forbidden, NotFound, RegistryError, Unavailable
 from graft_registry.s3.store import ObjectStore, Patience
 
 Answer = tuple[int, bytes, int]
@@ -19,8 +19,8 @@ def whole(body: bytes = b"", status: int = 200) -> Answer:
     return status, body, len(body)
 
 
-def error(status: int, code: str) -> Answer:
-    return whole(f"<Error><Code>{code}</Code><Message>scripted</Message></Error>".encode(), status)
+def error(status: int, code: str, more: str = "", message: str = "scripted") -> Answer:
+    return whole(f"<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>".encode(), status)
 
 
 BROKEN_OFF: Answer = (200, b"half", 8)
@@ -34,6 +34,8 @@ class ScriptedServer(http.server.ThreadingHTTPServer):
         self.answers: list[Answer] = []
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.told: dict[str, str] = {}
+        """Headers of every answer."""
 
 
 class ScriptedHandler(http.server.BaseHTTPRequestHandler):
@@ -47,6 +49,8 @@ class ScriptedHandler(http.server.BaseHTTPRequestHandler):
         status, body, length = answers.pop(0) if len(answers) > 1 else answers[0]
         self.send_response(status)
         self.send_header("Content-Length", str(length))
+        for name, value in self.server.told.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
         self.close_connection = True
@@ -116,13 +120,20 @@ def test_a_store_that_is_not_there_is_unavailable() -> None:
 def test_a_conditional_write_in_conflict_with_another_is_tried_again(
     server: ScriptedServer, store: ObjectStore
 ) -> None:
-    server.answers = [error(409, "ConditionalRequestConflict"), error(404, "NoSuchKey"), whole()]
+    server.answers = [
+        error(404, "NoSuchKey"),
+        error(409, "ConditionalRequestConflict"),
+        error(404, "NoSuchKey"),
+        whole(),
+        whole(b"mine"),
+    ]
     assert store.put_if_absent("key", b"mine")
-    assert server.requests == ["PUT", "GET", "PUT"]
+    assert server.requests == ["GET", "PUT", "GET", "PUT", "GET"]
 
 
 def test_a_conditional_write_that_is_never_settled_is_unavailable(server: ScriptedServer, store: ObjectStore) -> None:
     server.answers = [
+        error(404, "NoSuchKey"),
         error(409, "ConditionalRequestConflict"),
         error(404, "NoSuchKey"),
         error(409, "ConditionalRequestConflict"),
@@ -133,10 +144,10 @@ def test_a_conditional_write_that_is_never_settled_is_unavailable(server: Script
 
 
 def test_a_refused_conditional_write_is_not_tried_again(server: ScriptedServer, store: ObjectStore) -> None:
-    server.answers = [error(403, "AccessDenied")]
+    server.answers = [error(404, "NoSuchKey"), error(403, "AccessDenied")]
     with pytest.raises(Forbidden):
         store.put_if_absent("key", b"mine")
-    assert server.requests == ["PUT"]
+    assert server.requests == ["GET", "PUT"]
 
 
 NOT_THERE = error(404, "NoSuchKey")
@@ -148,35 +159,36 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_store_that_refuses_conditions_has_no_conditional_writes(
-    server: ScriptedServer, store: ObjectStore, refusal: list[Answer]
-) -> None:
-    server.answers = [*refusal, whole(), whole(status=204)]
-    assert store.probe_conditional_writes() is False
-    assert server.requests[-2:] == ["PUT", "DELETE"]
-    assert "if-none-match" not in server.headers[-2]
-
-
-@pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_store_that_refuses_conditions_can_be_written_to(
     server: ScriptedServer, store: ObjectStore, refusal: list[Answer]
 ) -> None:
-    server.answers = [*refusal, NOT_THERE, whole()]
+    server.answers = [NOT_THERE, *refusal, whole(), whole(b"mine")]
     assert store.put_if_absent("key", b"mine")
-    server.answers = [refusal[0], whole(b"another's, and longer")]
+    assert "if-none-match" not in server.headers[-2]
+    server.answers = [whole(b"another's, and longer")]
     assert not store.put_if_absent("key", b"mine")
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [(error(503, "SlowDown"), Unavailable), (error(400, "ExpiredToken"), Forbidden), (error(403, "No"), Forbidden)],
-)
-def test_a_store_that_answers_no_write_says_nothing_of_conditions(
-    server: ScriptedServer, store: ObjectStore, answer: Answer, expected: type[RegistryError]
+def test_a_store_that_ignores_the_condition_is_not_made_to_overwrite(
+    server: ScriptedServer, store: ObjectStore
 ) -> None:
-    server.answers = [answer]
-    with pytest.raises(expected):
-        store.probe_conditional_writes()
+    server.answers = [whole(b"another's, and longer")]
+    assert not store.put_if_absent("key", b"mine")
+    assert server.requests == ["GET"]
+
+
+def test_who_was_overwritten_where_the_condition_is_ignored_gets_to_know(
+    server: ScriptedServer, store: ObjectStore
+) -> None:
+    server.answers = [NOT_THERE, whole(), whole(b"another's, and longer")]
+    assert not store.put_if_absent("key", b"mine")
+    assert server.requests == ["GET", "PUT", "GET"]
+
+
+def test_what_was_written_and_is_not_shown_is_not_taken_for_written(server: ScriptedServer, store: ObjectStore) -> None:
+    server.answers = [NOT_THERE, whole(), NOT_THERE]
+    with pytest.raises(Unavailable, match="does not show it yet"):
+        store.put_if_absent("key", b"mine")
 
 
 @pytest.mark.parametrize("answer", [whole(b"<html>default backend</html>", 404), error(404, "PageNotFound")])
@@ -204,6 +216,93 @@ def test_a_refusal_names_the_right_that_may_be_missing(
     server.answers = [error(403, "AccessDenied")]
     with pytest.raises(Forbidden, match=right):
         call(store)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "says"),
+    [
+        (error(403, "RequestTimeTooSkewed"), Forbidden, "NTP"),
+        (error(403, "InvalidAccessKeyId"), Forbidden, "AWS_ACCESS_KEY_ID"),
+        (error(403, "SignatureDoesNotMatch"), Forbidden, "AWS_SECRET_ACCESS_KEY"),
+        (error(403, "InvalidObjectState"), Archived, "restore it"),
+        (error(400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"), RegistryError, "region: eu-west-1"),
+        (error(301, "PermanentRedirect"), RegistryError, r"registry\.region"),
+        (error(403, "SecondLevelDomainForbidden"), Forbidden, "forcePathStyle: false"),
+        (error(400, "ExpiredToken"), Forbidden, "AWS_SESSION_TOKEN"),
+        (whole(b"<html>blocked by policy</html>", 403), Forbidden, "HTTPS_PROXY"),
+        (whole(b"<html>bad gateway</html>", 502), Unavailable, "502"),
+    ],
+)
+def test_an_answer_that_says_what_is_wrong_is_told_with_the_remedy(
+    server: ScriptedServer, store: ObjectStore, answer: Answer, kind: type[RegistryError], says: str
+) -> None:
+    server.answers = [answer]
+    with pytest.raises(kind, match=says):
+        store.get("key")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(400, "XAmzContentSHA256Mismatch"),
+        error(400, "InvalidArgument", message="aws-chunked encoding is not supported with the specified value."),
+        error(501, "NotImplemented", message="STREAMING-UNSIGNED-PAYLOAD-TRAILER not implemented"),
+        error(501, "NotImplemented", message="Header 'x-amz-checksum-algorithm' with value 'CRC32' not implemented"),
+        error(411, "MissingContentLength"),
+    ],
+)
+def test_a_store_that_refuses_checksums_is_told_with_the_setting(
+    server: ScriptedServer, store: ObjectStore, answer: Answer
+) -> None:
+    server.answers = [answer]
+    with pytest.raises(RegistryError, match="AWS_REQUEST_CHECKSUM_CALCULATION=when_required"):
+        store.put("key", b"data")
+
+
+def test_a_delete_marker_is_told_apart(server: ScriptedServer, store: ObjectStore) -> None:
+    server.answers = [error(404, "NoSuchKey")]
+    server.told = {"x-amz-delete-marker": "true"}
+    with pytest.raises(NotFound, match="delete its delete marker"):
+        store.get("key")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"",
+        b"<html><body>Sign in</body></html>",
+        b"<!DOCTYPE html><html><head><meta charset=utf-8><title>Sign in</title></head></html>",
+        b'{"error": "no route"}',
+        b"OK",
+    ],
+)
+def test_a_page_of_something_else_is_no_empty_list(server: ScriptedServer, store: ObjectStore, page: bytes) -> None:
+    server.answers = [whole(page)]
+    with pytest.raises(Unavailable, match=r"registry\.endpoint"):
+        list(store.list("a/"))
+
+
+def listing(*keys: str, more: str = "") -> Answer:
+    entries = "".join(f"<Contents><Key>{key}</Key><Size>1</Size><ETag>x</ETag></Contents>" for key in keys)
+    return whole(f"<ListBucketResult><Name>graft</Name>{entries}{more}</ListBucketResult>".encode())
+
+
+TRUNCATED = "<IsTruncated>true</IsTruncated>"
+TOKEN = f"{TRUNCATED}<NextContinuationToken>t</NextContinuationToken>"
+
+
+@pytest.mark.parametrize("more", [TOKEN, TRUNCATED], ids=["by a token", "after the last key, where there is no token"])
+def test_a_list_is_followed_to_its_end(server: ScriptedServer, store: ObjectStore, more: str) -> None:
+    server.answers = [listing("a/1", "a/2", more=more), listing("a/3")]
+    assert [entry.key for entry in store.list("a/")] == ["a/1", "a/2", "a/3"]
+
+
+@pytest.mark.parametrize("more", [TOKEN, TRUNCATED], ids=["with a token", "without a token"])
+def test_a_list_that_does_not_get_on_is_no_list(server: ScriptedServer, store: ObjectStore, more: str) -> None:
+    server.answers = [listing("a/1", "a/2", more=more)]
+    with pytest.raises(RegistryError, match="does not page lists"):
+        list(store.list("a/"))
+    assert server.requests == ["GET", "GET"]
 
 
 LISTING = whole(

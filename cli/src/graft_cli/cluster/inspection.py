@@ -6,17 +6,20 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from graft_cli.client.connection import TIMEOUT, Connection, translated
+from graft_cli.client.reader import ClusterReader
 from graft_cli.decisions.diagnosis import CRDS, Facts, Lease
 from graft_cli.decisions.rights import RIGHTS, Right
 from graft_cli.errors import Forbidden, GraftError, NotFound
+from graft_operator.api.conditions import Condition, find
 
 T = TypeVar("T")
 
 
-def inspect(connection: Connection, namespace: str, *, operator_namespace: str, lease_name: str) -> Facts:
+def inspect(reader: ClusterReader, namespace: str, *, operator_namespace: str, lease_name: str) -> Facts:
     """Return the facts; a cluster that can't be asked is one, too."""
     from kubernetes import client
 
+    connection = reader.connection
     try:
         with translated("ask for the version of the API server"):
             version = client.VersionApi(connection.api).get_code(_request_timeout=TIMEOUT)
@@ -39,6 +42,7 @@ def inspect(connection: Connection, namespace: str, *, operator_namespace: str, 
         lease_name=f"{operator_namespace}/{lease_name}",
         rights={right: may(connection, namespace, right) for right in sorted(set().union(*RIGHTS.values()))},
         gpus=seen("GPUs", lambda: gpus(connection)),
+        registry=seen("registry", lambda: told_of_registry(reader, namespace)),
         hidden=hidden,
     )
 
@@ -56,6 +60,15 @@ def served_versions(connection: Connection) -> dict[str, tuple[str, ...]]:
             continue
         found[name] = tuple(version.name for version in crd.spec.versions if version.served)
     return found
+
+
+def told_of_registry(reader: ClusterReader, namespace: str) -> Condition | None:
+    """Return what the bases say of the registry's store: all say the same. Raises Forbidden."""
+    try:
+        told = (find(base.status.conditions, "RegistrySafe") for base in reader.bases(namespace))
+        return next(filter(None, told), None)
+    except NotFound:  # no CRD, which has a check of its own
+        return None
 
 
 def read_lease(connection: Connection, namespace: str, name: str) -> Lease | None:

@@ -23,9 +23,8 @@ MARKS = {"ok": ("✓ ", "green"), "warning": ("! ", "yellow"), "failed": ("✗ "
 @output_option
 @cluster_options
 def doctor(target: Target, operator_namespace: str, lease: str, output: Format) -> int:
-    """Check the cluster, the CRDs, the operator, your rights and the GPUs."""
-    connection = target.reader.connection
-    facts = inspect(connection, target.namespace, operator_namespace=operator_namespace, lease_name=lease)
+    """Check the cluster, the CRDs, the operator, your rights, the registry's store and the GPUs."""
+    facts = inspect(target.reader, target.namespace, operator_namespace=operator_namespace, lease_name=lease)
     checks = diagnose(facts, datetime.now(UTC))
     if output != "table":
         print_document({"checks": checks}, output)

@@ -8,9 +8,13 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from graft_cli.decisions.rights import RIGHTS, Right
+from graft_operator.api.conditions import Condition
 from graft_operator.api.meta import VERSION
 
 CRDS: Final = ("basemodels.graft.dev", "loraadapters.graft.dev")
+
+UNFIT: Final = "StoreUnfit"
+"""Reason of RegistrySafe where something is missing that Graft needs."""
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -40,6 +44,8 @@ class Facts:
     rights: Mapping[Right, bool] = field(default_factory=dict)
     gpus: Mapping[str, int] | None = None
     """Allocatable GPUs by the nodes' names, of nodes that have some."""
+    registry: Condition | None = None
+    """What the bases of the namespace say of the registry's store; None where no base has said anything yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ def diagnose(facts: Facts, now: datetime) -> tuple[Check, ...]:
         *crd_checks(facts),
         operator_check(facts, now),
         *right_checks(facts),
+        *registry_checks(facts),
         gpu_check(facts),
     )
 
@@ -109,6 +116,17 @@ def right_checks(facts: Facts) -> tuple[Check, ...]:
         else:
             checks.append(Check(f"may {verb}", "ok", f"in namespace {facts.namespace}"))
     return tuple(checks)
+
+
+def registry_checks(facts: Facts) -> tuple[Check, ...]:
+    """Say what the operator has found of the registry's store; nothing before a base tells it."""
+    if "registry" in facts.hidden:
+        return (unseen("registry", facts),)
+    if facts.registry is None:
+        return ()
+    fix = "`python -m graft_registry doctor` tries it anew and says it all: docs/object-store.md"
+    unfit: Verdict = "failed" if facts.registry.reason == UNFIT else "warning"
+    return (Check("registry", "ok" if facts.registry.status == "True" else unfit, facts.registry.message, fix),)
 
 
 def gpu_check(facts: Facts) -> Check:

@@ -149,7 +149,7 @@ class SourceStatus(StatusModel):
     """When the source was last looked at, with spec.source.interval."""
     job: Text = ""
     """UID of the Job that has looked last."""
-    reason: Word = ""
+    reason: Word | None = None
     """Why the last look has failed; empty where it has not."""
     message: Text = ""
     """What was wrong, in words."""

@@ -20,6 +20,7 @@ from graft_registry.documents import (
     BaseSource,
     Progress,
     StoredVersion,
+    StoreReport,
     VersionVerdict,
 )
 from graft_registry.errors import Corrupt, NotFound, Unavailable
@@ -150,12 +151,12 @@ class Artifacts:
         """Drop all that is known of a base."""
         self._answers.forget(("BaseModel", namespace, name))
 
-    def conditional_writes(self) -> Known[bool] | Unknown:
-        """Return whether the bucket honours conditional writes; that may not be tried is ``Known(None)``.
+    def store_report(self) -> Known[StoreReport] | Unknown:
+        """Return what the store and the operator's key can do; that it could not be tried is ``Known(None)``.
 
-        One object is written twice, once in the life of the process: a bucket does not learn it while it is in use.
+        Some 25 requests below ``.probe/``, once in the life of the process: a bucket does not learn it while in use.
         """
-        return self._answers.ask(questions.conditional_writes())
+        return self._answers.ask(questions.store_report())
 
     # Writes
 

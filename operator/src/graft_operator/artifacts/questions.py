@@ -14,6 +14,7 @@ from graft_registry.documents import (
     BaseSource,
     Progress,
     StoredVersion,
+    StoreReport,
     VersionVerdict,
 )
 from graft_registry.errors import Forbidden, NotFound
@@ -140,16 +141,16 @@ def base_drift(namespace: str, name: str, digest: str, previous: str) -> Questio
     return Question("BaseModel", namespace, name, "base_drift", (digest, previous), ask, absent_holds=600.0)
 
 
-def conditional_writes() -> Question[bool]:
-    """Ask whether the bucket honours conditional writes. None: this process may not try."""
+def store_report() -> Question[StoreReport]:
+    """Ask what the store can do. None: this process could not try."""
 
-    def ask(store: ObjectStore) -> bool | None:
+    def ask(store: ObjectStore) -> StoreReport | None:
         try:
-            return store.probe_conditional_writes()
+            return store.examine()
         except Forbidden:
             return None
 
-    return Question("BaseModel", "", "", "conditional_writes", (), ask, absent_holds=math.inf)
+    return Question("BaseModel", "", "", "store_report", (), ask, absent_holds=math.inf)
 
 
 def slim(stored: StoredVersion) -> StoredVersion:

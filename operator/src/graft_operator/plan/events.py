@@ -32,6 +32,7 @@ TROUBLES: Final = frozenset(
         "MountFailed",
         "PodsRefused",
         "ConditionalWritesIgnored",
+        "StoreUnfit",
     }
 )
 """What goes wrong without a stall: it passes by itself, or by what we do about it, and people still want to know."""

@@ -14,7 +14,7 @@ from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.jobs import JobObserved, OccupiedName
 from graft_operator.plan.known import Known, Unknown
 from graft_operator.plan.rollout.measured import Measured
-from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVersion, VersionVerdict
+from graft_registry.documents import BaseDrift, BaseManifest, Progress, StoredVersion, StoreReport, VersionVerdict
 
 Decision = tuple[int, int | None, int]
 """Numbers of an adapter's target and previous version, and the target's weight: which decision a set carries out."""
@@ -231,8 +231,8 @@ class BaseSnapshot:
     source_digest: str
     manifest: Known[BaseManifest] | Unknown = Known(None)  # noqa: RUF009 - frozen
     """What the current source was resolved to, once it is in the registry."""
-    conditional_writes: Known[bool] | Unknown = Known(None)  # noqa: RUF009 - frozen
-    """Whether the registry's bucket honours conditional writes; of value None where the operator may not try."""
+    store_report: Known[StoreReport] | Unknown = Known(None)  # noqa: RUF009 - frozen
+    """What the registry's store can do; of value None where the operator could not try."""
     drift: Known[BaseDrift] | Unknown = Known(None)  # noqa: RUF009 - frozen
     """How far ``manifest`` is from the base that the status knows, where that is another one and was measured."""
     manifests: Mapping[str, BaseManifest] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from graft_registry.documents.base import (
 from graft_registry.documents.drift import BaseDrift, DriftVerdict
 from graft_registry.documents.model import Document, StoredFile, timestamp
 from graft_registry.documents.run import CheckpointManifest, Progress, ProgressState, RecipePointer
+from graft_registry.documents.store_report import Finding, StoreReport
 from graft_registry.documents.verdict import VerdictState, VersionVerdict
 from graft_registry.documents.version import (
     AdapterShape,
@@ -54,6 +55,7 @@ __all__ = [
     "DatasetRecord",
     "Document",
     "DriftVerdict",
+    "Finding",
     "Fingerprint",
     "GoldenPrompt",
     "HuggingFaceSource",
@@ -67,6 +69,7 @@ __all__ = [
     "RecipePointer",
     "S3Source",
     "Servable",
+    "StoreReport",
     "StoredFile",
     "StoredVersion",
     "VerdictState",

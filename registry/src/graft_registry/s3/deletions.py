@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from graft_registry.s3.s3_errors import refused_deletion, registry_error, status_of
+from graft_registry.s3.s3_errors import FAILURES, refused_deletion, registry_error, status_of
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def delete_together(client: Any, bucket: str, keys: Sequence[str]) -> bool:
             log.info("objects are deleted one by one: %s", error)
             return False
         raise registry_error(error, keys[0]) from error
-    except BotoCoreError as error:
+    except FAILURES as error:
         raise registry_error(error, keys[0]) from error
     if refused := answer.get("Errors"):
         raise refused_deletion(refused[0])
@@ -44,7 +44,7 @@ def delete_one(client: Any, bucket: str, key: str) -> None:
     """
     try:
         client.delete_object(Bucket=bucket, Key=key)
-    except (ClientError, BotoCoreError) as error:
+    except FAILURES as error:
         if isinstance(error, ClientError) and status_of(error) == 404 and "NoSuchBucket" not in str(error):
             return
         raise registry_error(error, key) from error

@@ -3,7 +3,9 @@
 import os
 from base64 import b64encode
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -32,7 +34,7 @@ def s3_client(config: RegistryConfig, credentials: Credentials | None, patience:
         aws_secret_access_key=credentials and credentials.secret_key,
         aws_session_token=credentials and credentials.session_token,
     )
-    return session.client(
+    client = session.client(
         "s3",
         endpoint_url=config.endpoint,
         region_name=config.region,
@@ -44,6 +46,14 @@ def s3_client(config: RegistryConfig, credentials: Credentials | None, patience:
             max_pool_connections=32,
         ),
     )
+    if config.endpoint is not None:
+        client.meta.events.register("before-parameter-build.s3", _without_redirects)
+    return client
+
+
+def _without_redirects(context: dict[str, Any], **_: Any) -> None:
+    """Keep botocore from looking for a bucket's region: of a store that is not AWS it asks for it without end."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def checksum(sha256: str) -> str:
@@ -62,13 +72,26 @@ def encryption(config: RegistryConfig) -> dict[str, str]:
     return {name: value for name, value in arguments.items() if value}
 
 
+def has_name(endpoint: str) -> bool:
+    """Whether a bucket's name can stand before the endpoint's host: not before an address. Pure."""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        ip_address(host)
+    except ValueError:
+        return "." in host
+    return False
+
+
 def s3_options(config: RegistryConfig) -> dict[str, Any]:
     """Return botocore's options for S3.
 
     Bodies carry checksums in headers that are signed. To sign the bodies themselves as well, as botocore does without
     TLS, would hash each a second time; it stays on where checksums are switched off.
     """
-    options: dict[str, Any] = {"addressing_style": "path" if config.force_path_style else "auto"}
+    style = "path"
+    if not config.force_path_style:  # botocore takes "auto" for "path" where there is an endpoint
+        style = "virtual" if config.endpoint and has_name(config.endpoint) else "auto"
+    options: dict[str, Any] = {"addressing_style": style}
     if os.environ.get("AWS_REQUEST_CHECKSUM_CALCULATION", "").lower() != "when_required":
         options["payload_signing_enabled"] = False
     return options

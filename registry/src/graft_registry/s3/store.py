@@ -5,25 +5,28 @@ verified in both directions, and errors that say whether a retry can help. All c
 """
 
 import copy
+import hashlib
 import io
 import itertools
 import os
 import random
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from graft_registry.config import Credentials, RegistryConfig
+from graft_registry.doctor import examine
+from graft_registry.documents import StoreReport
 from graft_registry.errors import Corrupt, NotFound, Unavailable
 from graft_registry.s3.deletions import BATCH, delete_one, delete_together
+from graft_registry.s3.listing import listed
 from graft_registry.s3.s3_client import PATIENT, Patience, checksum, encryption, s3_client, sends_checksums
 from graft_registry.s3.s3_errors import (
+    FAILURES,
     condition_is_refused,
     condition_was_taken_for_a_get,
     outcome_is_unknown,
@@ -84,15 +87,16 @@ class ObjectStore:
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing what is there."""
         try:
-            self._client.put_object(**self._at(key), Body=data, **self._written_with)
-        except (ClientError, BotoCoreError) as error:
+            self._client.put_object(**self._at(key), Body=data, **self._checks(data), **self._written_with)
+        except FAILURES as error:
             raise registry_error(error, key) from error
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write an object unless the key is taken (``If-None-Match: *``).
 
-        A store that refuses the condition is treated as one that ignores it: the object is written if there is none at
-        the moment, and two writers at once may both believe that it is theirs (see ``probe_conditional_writes``).
+        Some stores ignore the condition, or refuse it. So the key is looked at before, and read back afterwards: there,
+        too, nothing is overwritten that was there, and of two writers at once the one who lost gets to know it, unless
+        the other's write comes later than this reading. Such a store is for one writer at a time (``examine``).
 
         Returns:
             True if the key now holds exactly ``data``, False if it holds something else. Identical bytes from
@@ -102,21 +106,26 @@ class ObjectStore:
         Raises:
             Unavailable: the store didn't settle the outcome within the attempts; call again.
         """
+        with suppress(NotFound):
+            return self._holds(key, data)
         written = self._put_on_condition(key, data)
         if written is None:
-            try:
-                return self._holds(key, data)
-            except NotFound:
-                self.put(key, data)
-                return True
-        return written
+            self.put(key, data)
+        if written is False:
+            return False
+        try:
+            return self._holds(key, data)
+        except NotFound as error:
+            raise Unavailable(f"{key}: the store has taken it and does not show it yet") from error
 
     def _put_on_condition(self, key: str, data: bytes) -> bool | None:
         """As ``put_if_absent``, but None where the store doesn't know the condition."""
         for attempt in range(self._attempts):
             try:
-                self._client.put_object(**self._at(key), Body=data, IfNoneMatch="*", **self._written_with)
-            except (ClientError, BotoCoreError) as error:
+                self._client.put_object(
+                    **self._at(key), Body=data, IfNoneMatch="*", **self._checks(data), **self._written_with
+                )
+            except FAILURES as error:
                 if condition_is_refused(error):
                     return None
                 if not outcome_is_unknown(error):
@@ -148,16 +157,14 @@ class ObjectStore:
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects whose keys begin with ``prefix``, in order of their keys."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.config.bucket, Prefix=self._prefix + prefix
-        )
         self._refuse_if_stopped(prefix)
+        pages = listed(self._client, self.config.bucket, self._prefix + prefix, lambda: self._refuse_if_stopped(prefix))
         try:
-            for page in pages:
-                for entry in page.get("Contents", ()):
-                    yield StoredObject(entry["Key"].removeprefix(self._prefix), entry["Size"], entry["ETag"].strip('"'))
-                self._refuse_if_stopped(prefix)
-        except (ClientError, BotoCoreError) as error:
+            for entry in pages:
+                yield StoredObject(
+                    entry["Key"].removeprefix(self._prefix), entry["Size"], entry.get("ETag", "").strip('"')
+                )
+        except FAILURES as error:
             raise registry_error(error, prefix) from error
 
     def upload_file(self, path: Path, key: str, *, sha256: str, size: int) -> None:
@@ -235,19 +242,13 @@ class ObjectStore:
                 self._refuse_if_stopped(prefix)
                 delete_one(self._client, self.config.bucket, key)
 
-    def probe_conditional_writes(self) -> bool:
-        """Return whether the bucket honours ``If-None-Match: *``, by writing one object twice.
+    def examine(self, *, thoroughly: bool = False) -> StoreReport:
+        """Try on a scratch prefix what the store and the key can do; see ``graft_registry.doctor``."""
+        return examine(self._client, self.config, lambda: self._refuse_if_stopped(".probe/"), thoroughly=thoroughly)
 
-        Without it two publishers at the same moment can overwrite each other's version.
-        """
-        key = f".probe/{uuid.uuid4()}"
-        try:
-            first = self._put_on_condition(key, b"first")
-            if first is None:
-                self.put(key, b"first")  # raises where it is not the condition that the store refuses
-            return first is True and self._put_on_condition(key, b"second") is False
-        finally:
-            self.delete(key)
+    def _checks(self, data: bytes) -> dict[str, str]:
+        """Return the checksum of a small body, in a header: stores that don't take one behind the body take this."""
+        return {"ChecksumSHA256": checksum(hashlib.sha256(data).hexdigest())} if sends_checksums(self._client) else {}
 
     def _at(self, key: str) -> dict[str, str]:
         """Name an object in a request. Every request but the listing begins here."""
@@ -262,7 +263,7 @@ class ObjectStore:
         try:
             mode = {"ChecksumMode": "ENABLED"} if sends_checksums(self._client) else {}
             return dict(self._client.head_object(**self._at(key), **mode))
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             raise registry_error(error, key) from error
 
     def _content_sha256(self, key: str, size: int, *, expected: str) -> str | None:

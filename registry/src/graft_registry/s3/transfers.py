@@ -17,7 +17,7 @@ from s3transfer.exceptions import RetriesExceededError
 
 from graft_registry.errors import Corrupt, Unavailable
 from graft_registry.s3.s3_client import checksum, sends_checksums
-from graft_registry.s3.s3_errors import registry_error
+from graft_registry.s3.s3_errors import FAILURES, registry_error
 
 SINGLE_REQUEST_BYTES: Final = 64 << 20
 """Files up to this size go in one request."""
@@ -44,7 +44,7 @@ def send_whole(client: Any, at: dict[str, str], path: Path, sha256: str, extra: 
     try:
         with path.open("rb") as body:
             client.put_object(**at, Body=body, **checks, **extra)
-    except (ClientError, BotoCoreError) as error:
+    except FAILURES as error:
         raise registry_error(error, at["Key"]) from error
 
 
@@ -62,7 +62,7 @@ def send_in_parts(client: Any, at: dict[str, str], path: Path, extra: dict[str, 
         if not isinstance(cause, ClientError):
             raise
         raise registry_error(cause, at["Key"]) from cause
-    except (ClientError, BotoCoreError) as error:
+    except FAILURES as error:
         raise registry_error(error, at["Key"]) from error
 
 
@@ -78,7 +78,7 @@ def fetch_in_parts(client: Any, at: dict[str, str], sink: BinaryIO, *, most: int
         client.download_fileobj(**at, Fileobj=hashing, Config=_TRANSFER)
     except RetriesExceededError as error:
         raise Unavailable(f"{at['Key']}: {error.last_exception}") from error
-    except (ClientError, BotoCoreError) as error:
+    except FAILURES as error:
         raise registry_error(error, at["Key"]) from error
     return hashing.digest.hexdigest()
 

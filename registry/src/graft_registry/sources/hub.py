@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from huggingface_hub import HfApi, constants, errors
 
@@ -15,6 +16,11 @@ from graft_registry.sources.source_files import (
     SourceError,
     SourceProblem,
     check_listing,
+)
+
+_OWN_CA: Final = (
+    "; the hub's certificate is signed by a CA that is not known here: mount the CA's certificate and name its file in "
+    "SSL_CERT_FILE (docs/object-store.md)"
 )
 
 
@@ -167,4 +173,5 @@ def _online() -> Iterator[None]:
 
 
 def _problem(reason: SourceProblem, where: str, error: Exception, field: str) -> SourceError:
-    return SourceError(reason, f"{where}: {error}", field)
+    advice = _OWN_CA if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
+    return SourceError(reason, f"{where}: {error}{advice}", field)

@@ -21,7 +21,7 @@ from graft_registry.models.safetensors_header import TensorInfo, read_header
 from graft_trainer import model
 from graft_trainer.config import ServingConfig
 from graft_trainer.importing.fitting import FIELD, BaseShapes, Fitted, fit
-from graft_trainer.importing.normalised import write_adapter
+from graft_trainer.importing.normalised import write_adapter, zeros_of
 from graft_trainer.importing.source import ForeignAdapter
 from graft_trainer.methods.architectures import ENGINE_WITHOUT_ADAPTERS, Layers, layers_of
 from graft_trainer.methods.rehearsal import ANY_RANK
@@ -75,7 +75,7 @@ def place(adapter: ForeignAdapter, base: BaseManifest, path: Path) -> Placed:
         },
     )
     return Placed(
-        fitted=fit(adapter.tensors, adapter.settings, shapes),
+        fitted=fit(adapter.tensors, adapter.settings, shapes, zeros=zeros_of(adapter.weights)),
         layers=layers,
         transposed=any(isinstance(module, Conv1D) for module in skeleton.modules()),
     )

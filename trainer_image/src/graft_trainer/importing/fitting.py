@@ -67,8 +67,18 @@ class Fitted:
         return parts | {f"base_model.model.{name}": tensor.name for name, tensor in self.whole.items()}
 
 
-def fit(tensors: Sequence[TensorInfo], settings: AdapterSettings, base: BaseShapes) -> Fitted:
+def fit(
+    tensors: Sequence[TensorInfo],
+    settings: AdapterSettings,
+    base: BaseShapes,
+    *,
+    zeros: Collection[str] = (),
+) -> Fitted:
     """Find the place of each tensor.
+
+    ``zeros`` are the names of matrices B that hold nothing but zeros. A layer that the base's language model doesn't
+    have, such as one for pictures, is left out where its change is none: PEFT adapts whatever has the name, and a
+    training on texts alone never reaches it.
 
     Raises InvalidSourceError for an adapter that would fit no base, and BaseMismatchError for one of another base.
     """
@@ -77,7 +87,9 @@ def fit(tensors: Sequence[TensorInfo], settings: AdapterSettings, base: BaseShap
     roles = roles_of(infos)
     if not roles:
         raise InvalidSourceError("the adapter has no tensors; save it again from the trained model")
-    adapted, misplaced = _adapted({name: role for name, role in roles.items() if role.part in PARTS}, infos, base)
+    unchanged = {roles[name].module for name in zeros if name in roles}
+    parts = {name: role for name, role in roles.items() if role.part in PARTS}
+    adapted, misplaced = _adapted(parts, infos, base, unchanged)
     others = {name: role for name, role in roles.items() if role.part not in PARTS}
     if not adapted and not misplaced:
         raise InvalidSourceError("the adapter has no matrices lora_A and lora_B; save it again from the trained model")
@@ -102,13 +114,13 @@ def _check_formats(tensors: Sequence[TensorInfo]) -> None:
 
 
 def _adapted(
-    roles: Mapping[str, TensorRole], infos: Mapping[str, TensorInfo], base: BaseShapes
+    roles: Mapping[str, TensorRole], infos: Mapping[str, TensorInfo], base: BaseShapes, unchanged: Collection[str]
 ) -> tuple[dict[str, Adapted], list[str]]:
     names, adapted, misplaced = ModuleNames(base.linear), dict[str, Adapted](), set[str]()
     for name, role in roles.items():
         module = names.find(role.module)
         if module is None:
-            misplaced.add(role.module)
+            misplaced.update({role.module}.difference(unchanged))
             continue
         tensors = adapted.setdefault(module, Adapted(role.module)).tensors
         if role.part in tensors:

@@ -57,6 +57,15 @@ def write_adapter(
     canonicalize_adapter_config(folder / ADAPTER_FILES[0], base)
 
 
+def zeros_of(weights: Sequence[Path]) -> frozenset[str]:
+    """Return the names of the matrices B, in the files of an adapter, that are all zero."""
+    found = set[str]()
+    for path in weights:
+        with safe_open(path, framework="pt") as file:
+            found.update(name for name in file.keys() if "lora_B" in name and not file.get_tensor(name).any())  # noqa: SIM118
+    return frozenset(found)
+
+
 def _read(weights: Sequence[Path], names: Mapping[str, str]) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors that are published, by the names that they get."""
     wanted = {foreign: published for published, foreign in names.items()}

@@ -35,7 +35,7 @@ _NOT_AN_UPDATE: Final = {
 }
 """Kinds of adapters that not even a merge would help."""
 
-_CHANGED_BASE: Final = ("pissa", "olora", "corda", "loftq", "lora_ga")
+_CHANGED_BASE: Final = ("pissa", "olora", "corda", "lora_ga")
 """Ways to begin that take something out of the base's weights: the saved matrices belong to what was left of them."""
 _UNCHANGED_BASE: Final = (True, False, None, "gaussian", "orthogonal", "eva")
 
@@ -174,6 +174,11 @@ def _check_beginning(settings: AdapterSettings) -> None:
         return
     if beginning in _UNCHANGED_BASE:
         return
+    if beginning == "loftq":
+        raise _invalid(
+            "init_lora_weights is loftq, so these matrices also make up for a base that was rounded to few bits; "
+            f"{MERGE_FIRST}"
+        )
     if str(beginning).startswith(_CHANGED_BASE):
         raise _invalid(
             f"init_lora_weights is {beginning}, which has taken a part out of the base's weights, so these matrices "

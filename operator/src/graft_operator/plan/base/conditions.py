@@ -10,7 +10,7 @@
 | AdaptersUpToDate | normal | every adapter is served from its current spec on the current base |
 | ConcurrencyTested | normal | all adapters at once were answered within the limit; only where a test is asked for |
 | GatewayReady | normal | every Gateway that uses the InferencePool accepts it; only where a Gateway is asked for |
-| RegistrySafe | normal | the registry's bucket honours conditional writes: no version can overwrite another |
+| RegistrySafe | normal | no version can overwrite another, and the registry's store lacks nothing that is needed |
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from graft_operator.api.base_model import ServingRevision
-from graft_operator.api.conditions import Condition, Fact, find, merge, no, unknown, yes
+from graft_operator.api.conditions import Condition, Fact, merge, no, yes
 from graft_operator.plan.base.concurrency import ConcurrencyDecision
 from graft_operator.plan.base.gateway import GatewayDecision
 from graft_operator.plan.base.importing import ImportDecision
-from graft_operator.plan.known import Unknown
+from graft_operator.plan.base.registry_safety import registry_fact
 from graft_operator.plan.snapshot import BaseSnapshot
 from graft_operator.plan.training.progress import problem_of
 
@@ -105,22 +105,3 @@ def adapters_fact(seen: BaseSnapshot) -> Fact:
         return yes("UpToDate", f"all {total} adapters are up to date")
     behind = sorted(adapter.name for adapter in seen.adapters if not adapter.up_to_date)[:5]
     return no("AdaptersBehind", f"{current} of {total} adapters are up to date; behind: {', '.join(behind)}")
-
-
-def registry_fact(seen: BaseSnapshot) -> Fact:
-    """Say whether the commit of a version can be relied upon: it is a write that must fail if the key is taken."""
-    if isinstance(seen.conditional_writes, Unknown):
-        told = find(seen.base.status.conditions, "RegistrySafe")
-        return (
-            Fact(told.status, told.reason, told.message) if told is not None else unknown("NotProbed", "not tried yet")
-        )
-    conditional_writes = seen.conditional_writes.value
-    if conditional_writes is None:
-        return unknown("NotProbed", "the operator may not write to the registry's bucket, so it could not try")
-    if conditional_writes:
-        return yes("ConditionalWrites", "the bucket honours If-None-Match")
-    return no(
-        "ConditionalWritesIgnored",
-        "the bucket ignores If-None-Match: two publishers at the same moment can overwrite each other's version; use a"
-        " store that honours conditional writes (AWS S3, MinIO, Ceph, versitygw)",
-    )

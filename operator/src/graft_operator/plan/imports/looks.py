@@ -127,7 +127,7 @@ def found_by(job: JobObserved, known: SourceStatus | None, adapter: LoraAdapter,
     looked = {"job": job.uid, "checked_time": job.ended_time or now, "retry": asked_again(adapter)}
     if job.state == "Succeeded" and job.outcome_digest:
         is_same = base.digest == job.outcome_digest
-        found = {"digest": job.outcome_digest, "revision": job.outcome_revision, "reason": "", "message": ""}
+        found = {"digest": job.outcome_digest, "revision": job.outcome_revision, "reason": None, "message": ""}
         return base.model_copy(update=looked | found | ({} if is_same else {"base_digest": None}))
     lost = f"Job {job.name} has ended, and nobody knows what it has found"
     failed = {"reason": job.outcome_reason or SOURCE_UNAVAILABLE, "message": job.outcome_message or lost}

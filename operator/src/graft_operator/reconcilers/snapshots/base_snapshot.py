@@ -70,7 +70,7 @@ class BaseSnapshots:
             base=base,
             source_digest=source.digest(),
             manifest=manifest,
-            conditional_writes=dependencies.artifacts.conditional_writes(),
+            store_report=dependencies.artifacts.store_report(),
             drift=self._drift(base, found),
             manifests=manifests,
             lost_bases=lost(answers),

@@ -1,0 +1,48 @@
+"""Lists of objects, page by page, from stores that page in their own ways."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from graft_registry.errors import RegistryError, Unavailable
+from graft_registry.s3.advice import NOT_A_STORE
+
+_MARKS: Final = ("Name", "Prefix", "KeyCount", "MaxKeys", "IsTruncated", "Contents")
+"""What a list of S3 has: every one says of which bucket, or how many keys, it is."""
+
+
+def listed(client: Any, bucket: str, prefix: str, go_on: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    """Yield what a store says of the objects below a prefix. ``go_on`` is called after each page, and raises to end it.
+
+    A store that says there is more, but not how to go on, is asked for what comes after the last key: it knows the
+    first version of the request only.
+
+    Raises:
+        RegistryError: it does not get on, so the rest can't be had.
+        Unavailable: this is no list of S3, which could be taken for an empty one.
+    """
+    where: dict[str, str] = {}
+    last = ""
+    while True:
+        page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **where)
+        if not any(mark in page for mark in _MARKS):
+            raise Unavailable(f"{prefix}: a list without any of what S3's have; {NOT_A_STORE}")
+        entries = page.get("Contents", ())
+        yield from entries
+        go_on()
+        if not page.get("IsTruncated"):
+            return
+        newest = str(entries[-1]["Key"]) if entries else last
+        where, last = _after(page, where, last, newest, prefix), newest
+
+
+def _after(page: dict[str, Any], where: dict[str, str], last: str, newest: str, prefix: str) -> dict[str, str]:
+    """Return how the next page is asked for. Pure."""
+    token = page.get("NextContinuationToken")
+    if token and token != where.get("ContinuationToken"):
+        return {"ContinuationToken": token}
+    if token or newest <= last:
+        raise RegistryError(
+            f"{prefix}: the store says that there are more objects, and gives the same page again; it does not page "
+            "lists as S3 does (ListObjectsV2), so the registry can't be kept there"
+        )
+    return {"StartAfter": newest}
