@@ -51,14 +51,24 @@ def section(value: Value) -> str:
 
 
 def leaves(value: Value) -> list[Value]:
-    """Return the values within a mapping that can be set one by one."""
-    return [leaf for child in value.below for leaf in (leaves(child) if child.below else [child])]
+    """Return the values within a mapping that can be set one by one, each mapping that is told of before its own."""
+    found: list[Value] = []
+    for child in value.below:
+        is_told = not child.below or child.comment
+        found += [child] if is_told else []
+        found += leaves(child)
+    return found
 
 
 def values_table(values: Sequence[Value]) -> str:
     """Return a table of values."""
-    rows = [(code(item.name), code(json.dumps(item.default, ensure_ascii=False)), item.comment) for item in values]
+    rows = [(code(item.name), default_of(item), item.comment) for item in values]
     return table(("value", "default", "meaning"), rows)
+
+
+def default_of(value: Value) -> str:
+    """Return a value's default; that of a mapping is told with what is in it."""
+    return "" if value.below else code(json.dumps(value.default, ensure_ascii=False))
 
 
 def parsed(text: str) -> Iterator[Value]:

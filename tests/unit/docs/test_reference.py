@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from graft_docs.fields import fields_page
 from graft_docs.reasons import KUBERNETES, MEANINGS, explained
 from graft_docs.reasons_in_code import REGISTRY_ERRORS, SOURCES, reasons_in
 from graft_docs.reference import REFERENCE, ROOT, generated_pages
-from graft_docs.values import parsed, values_page
+from graft_docs.values import Value, parsed, values_page
 from graft_operator.reconcilers.snapshots.containers import BACK_OFF, WAITING_REASONS
 
 PAGES = generated_pages()
@@ -105,6 +106,17 @@ def test_every_value_of_the_chart_is_on_the_page() -> None:
     for name, below in values.items():
         names = [f"{name}.{key}" for key in below] if isinstance(below, dict) and below else [name]
         assert all(f"`{found}" in text for found in names)
+
+
+def test_every_value_of_the_chart_says_what_it_is() -> None:
+    def silent(values: Iterable[Value], inherited: str = "") -> list[str]:
+        names = []
+        for value in values:
+            told = value.comment or (inherited if value.path[-1] in ("requests", "limits") else "")
+            names += silent(value.below, value.comment) if value.below else [] if told else [value.name]
+        return names
+
+    assert silent(parsed((ROOT / "charts/graft/values.yaml").read_text())) == []
 
 
 def test_every_condition_is_explained() -> None:
