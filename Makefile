@@ -52,6 +52,7 @@ $(VENV)/.installed: constraints/dev.txt | $(UV)
 .PHONY: lock
 lock: $(UV) ## Pin the packages of pyproject.toml again
 	$(UV) pip compile pyproject.toml --all-extras --no-emit-index-url --no-header --no-annotate -q --upgrade --python-version 3.11 -o constraints/dev.txt
+	echo "mkdocs-material>=9.8,<10" | $(UV) pip compile - --no-emit-index-url --no-header --no-annotate -q --upgrade --python-version 3.11 -o constraints/docs.txt
 
 .PHONY: format
 format: setup ## Format the code

@@ -59,10 +59,21 @@ class Person:
 
 
 @pytest.fixture(scope="module")
-def person(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Person:
-    found = Person(control_plane.kubeconfig, tmp_path_factory.mktemp("person"))
-    for namespace in ("argocd", "ml-team"):
-        found.run("kubectl", "create", "namespace", namespace)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("person")
+
+
+@pytest.fixture
+def person(control_plane: Cluster, folder: Path) -> Person:
+    """Somebody whose namespace is empty: what is there decides what may be applied over it."""
+
+    async def clear() -> None:
+        async with control_plane.plane.client() as client:
+            await client.remove_everything(NAMESPACE)
+
+    control_plane.wait_for(clear())
+    found = Person(control_plane.kubeconfig, folder)
+    found.run("kubectl", "create", "namespace", "argocd")
     return found
 
 
