@@ -18,14 +18,14 @@ PYTEST := $(PYTHON) -m pytest -q
 # Two processes: the tests that run this way share nothing, and every machine has two cores.
 PARALLEL := -n 2 --dist worksteal
 SOURCES := operator/src registry/src serving_image/src trainer_image/src cli/src hack demo tests
-TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/src/graft_serving trainer_image/src/graft_trainer cli/src/graft_cli hack/graft_cluster hack/generate_crds.py demo tests
+TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/src/graft_serving trainer_image/src/graft_trainer cli/src/graft_cli hack/graft_cluster hack/graft_docs hack/generate_crds.py demo tests
 
 ##@ The two commands
 
 include mk/*.mk
 
 .PHONY: test
-test: check cluster-up ## Everything: lint, types, contracts, unit, wire, trainer, serving, end to end
+test: check docs cluster-up ## Everything: lint, types, contracts, documentation, unit, wire, trainer, serving, end to end
 	@$(MAKE) -j2 test-e2e test-beside
 
 ##@ Develop
@@ -52,6 +52,7 @@ $(VENV)/.installed: constraints/dev.txt | $(UV)
 .PHONY: lock
 lock: $(UV) ## Pin the packages of pyproject.toml again
 	$(UV) pip compile pyproject.toml --all-extras --no-emit-index-url --no-header --no-annotate -q --upgrade --python-version 3.11 -o constraints/dev.txt
+	echo "mkdocs-material>=9.8,<10" | $(UV) pip compile - --no-emit-index-url --no-header --no-annotate -q --upgrade --python-version 3.11 -o constraints/docs.txt
 
 .PHONY: format
 format: setup ## Format the code

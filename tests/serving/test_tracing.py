@@ -19,7 +19,6 @@ from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.s3.store import ObjectStore
 from graft_serving import agent
-from graft_serving.settings import Settings
 from graft_serving.telemetry.tracing import OtlpTracing
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -33,12 +32,13 @@ class Traces:
         self.exporters: list[InMemorySpanExporter] = []
         self.sample_ratio = 1.0
 
-    def of(self, settings: Settings) -> OtlpTracing:
+    def to(self, endpoint: str | None, sample_ratio: float, pod: str, namespace: str) -> OtlpTracing:
+        assert (endpoint, sample_ratio) == (None, 1.0), "what agents have by default"
         return OtlpTracing(
             "http://collector:4318",
             sample_ratio=self.sample_ratio,
-            pod=settings.pod,
-            namespace=settings.namespace,
+            pod=pod,
+            namespace=namespace,
             exporter=self._exporter,
         )
 
@@ -58,7 +58,7 @@ class Traces:
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> Traces:
     found = Traces()
-    monkeypatch.setattr(agent, "tracing_of", found.of)
+    monkeypatch.setattr(agent, "tracing_to", found.to)
     return found
 
 

@@ -33,7 +33,7 @@ from graft_serving.settings import Settings
 from graft_serving.status.admin import admin_application
 from graft_serving.status.pod import ServingPod
 from graft_serving.telemetry.metrics import Metrics
-from graft_serving.telemetry.tracing import NoTracing, OtlpTracing, Tracing
+from graft_serving.telemetry.tracing import Tracing, tracing_to
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Agent:
         )
         self._pod = _serving_pod(settings, subject, self.lifecycle, self._monitor)
         self._scoring = _scoring(settings, self._pod, self.lifecycle, subject, engine, self._monitor)
-        self._peers = _peers(settings, api)
+        self._peers = PeerIdentity.composed(settings.peer_group, settings.peer_token_file, api)
         self.router = _router(settings, subject, self._pod, watched, sessions, metrics, self._peers)
         self._admin = admin_application(
             state=self._pod.state,
@@ -121,7 +121,9 @@ class Agent:
     ) -> AsyncIterator[Self]:
         """An agent with its HTTP sessions, which are closed at the end."""
         async with aiohttp.ClientSession() as control, aiohttp.ClientSession() as watch, upstream_session() as proxied:
-            tracing = tracing_of(settings)
+            tracing = tracing_to(
+                settings.otlp_endpoint, settings.trace_sample_ratio, settings.pod, settings.namespace or ""
+            )
             sessions = Sessions(control=control, watch=watch, proxied=proxied, tracing=tracing)
             try:
                 yield cls(settings, open_store=open_store, wanted_sets=wanted_sets, sessions=sessions, api=api)
@@ -191,18 +193,6 @@ class Agent:
             await asyncio.gather(*(runner.cleanup() for _, runner in runners))
 
 
-def tracing_of(settings: Settings) -> Tracing:
-    """What makes the spans of requests."""
-    if settings.otlp_endpoint is None:
-        return NoTracing()
-    return OtlpTracing(
-        settings.otlp_endpoint,
-        sample_ratio=settings.trace_sample_ratio,
-        pod=settings.pod,
-        namespace=settings.namespace or "",
-    )
-
-
 def _lifecycle_settings(settings: Settings, subject: Subject) -> LifecycleSettings:
     return LifecycleSettings(
         pod=settings.pod,
@@ -260,13 +250,6 @@ def _scoring(
         retry_seconds=settings.retry_seconds,
         on_scored=pod.refresh,
     )
-
-
-def _peers(settings: Settings, api: ApiAccess | None) -> PeerIdentity | None:
-    if settings.peer_group is None or settings.peer_token_file is None:
-        return None
-    assert api is not None, "tokens are verified by keys of the Kubernetes API"
-    return PeerIdentity.composed(settings.peer_group, settings.peer_token_file, api)
 
 
 def _router(

@@ -117,3 +117,14 @@ def test_errors_name_the_fix(
     shown = capsys.readouterr().err
     assert says in shown
     assert "to fix:" in shown
+
+
+def test_an_unquoted_number_is_told_with_its_field_and_to_be_written_in_quotes(
+    tmp_path: Path, config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "support.yaml"
+    path.write_text(Path(ADAPTER).read_text().replace('"2e-4"', "3e-3"))
+    assert main(["estimate", str(path), "--base", config]) == 1
+    said = capsys.readouterr().err
+    assert "support.yaml:17: spec.training.learningRate: must be a string, and 3e-3 is a number" in said
+    assert 'write it in quotes: learningRate: "3e-3"' in said

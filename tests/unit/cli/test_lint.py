@@ -12,7 +12,7 @@ from tests.unit.crds.bad_specs import BAD_SPECS, EXAMPLES, BadSpec
 
 from graft_cli.__main__ import main
 from graft_cli.decisions.linting import Problem, lint
-from graft_cli.decisions.manifests import read_manifests
+from graft_cli.decisions.manifests import as_yaml, read_manifests
 from graft_cli.errors import GraftError
 
 HEAD = "apiVersion: graft.dev/v1alpha1\n"
@@ -49,6 +49,14 @@ def test_an_unquoted_number_is_told_to_be_quoted_as_it_is_written() -> None:
     found = only_problem(ADAPTER + "  training:\n    learningRate: 2e-4\n")
     assert (found.line, found.field) == (8, "spec.training.learningRate")
     assert found.fix == 'write it in quotes: learningRate: "2e-4"'
+
+
+@pytest.mark.parametrize("text", ["2e-4", "3e-3", "1E5", ".5e1", "0.5", "7", "true", "null", "1e", "v1", "1_000"])
+def test_what_the_plugin_prints_is_read_as_it_was(text: str) -> None:
+    printed = as_yaml({"kind": "LoraAdapter", "learningRate": text})
+    (found,) = read_manifests("printed.yaml", printed)
+    assert found.body["learningRate"] == text
+    assert ("'" in printed) == (text not in ("1e", "v1"))
 
 
 def test_a_quoted_integer_is_told_to_lose_its_quotes() -> None:

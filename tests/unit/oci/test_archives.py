@@ -55,7 +55,8 @@ def test_archives_are_read_however_they_are_compressed(format: str, compression:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b'{"a": 1}' * 200, bytes(511), b"\x20" * 4096, gzip.compress(b"{}"), b"GGUF" + bytes(2000)]
+    "content",
+    [b"", b"{}", b'{"a": 1}' * 200, bytes(511), b"\x20" * 4096, gzip.compress(b"{}", mtime=0), b"GGUF" + bytes(2000)],
 )
 def test_files_are_not_taken_for_archives(content: bytes, tmp_path: Path) -> None:
     layer = tmp_path / "layer"

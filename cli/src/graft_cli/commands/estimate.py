@@ -62,8 +62,10 @@ def adapters_of(file: str) -> Iterator[tuple[LoraAdapter, str]]:
         try:
             model = parse(manifest).model
         except InvalidManifest as error:
-            fix = f"`kubectl graft lint {file}` lists what is wrong"
-            raise Refused(f"{file}: {error}", fix=fix) from error
+            first = error.problems[0]
+            message = f"{file}:{first.line}: {first.field}: {first.message}"
+            fixes = [first.fix, f"`kubectl graft lint {file}` lists all that is wrong"]
+            raise Refused(message, fix="; ".join(filter(None, fixes))) from error
         if isinstance(model, LoraAdapter):
             yield model, str(manifest.body["metadata"].get("namespace") or "")
 

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import yaml
-
+from graft_cli.decisions.manifests import as_yaml
 from graft_cli.errors import ManagedElsewhere
 
 FLUX_LABELS: Final = {"kustomize.toolkit.fluxcd.io": "Kustomization", "helm.toolkit.fluxcd.io": "HelmRelease"}
@@ -61,7 +60,7 @@ def refusal(owner: GitOwner, what: str, spec: Mapping[str, Any]) -> ManagedElsew
 def to_commit(spec: Mapping[str, Any]) -> str:
     """Return a change of the spec as lines for a manifest; what is taken out is named below them."""
     kept = _without_nulls(spec)
-    lines = yaml.safe_dump({"spec": kept}, sort_keys=False).rstrip().splitlines() if kept else []
+    lines = as_yaml({"spec": kept}).rstrip().splitlines() if kept else []
     lines += [f"# remove spec.{path}" for path in _nulls(spec)]
     return "\n".join(f"  {line}" for line in lines)
 

@@ -27,7 +27,19 @@ class KubectlLoader(yaml.SafeLoader):
     yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}  # noqa: RUF012
 
 
-KubectlLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+class KubectlDumper(yaml.SafeDumper):
+    """Puts text in quotes that kubectl's parser would take for something else, such as ``2e-4``."""
+
+    yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeDumper.yaml_implicit_resolvers.items()}  # noqa: RUF012
+
+
+for _side in (KubectlLoader, KubectlDumper):
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+
+
+def as_yaml(value: Any) -> str:
+    """Return plain data as YAML that kubectl reads as the same data."""
+    return yaml.dump(value, Dumper=KubectlDumper, sort_keys=False, allow_unicode=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 import click
-import yaml
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
+
+from graft_cli.decisions.manifests import as_yaml
 
 Format = Literal["table", "json", "yaml"]
 
@@ -35,4 +36,4 @@ def print_document(value: Any, form: Format) -> None:
     if form == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        click.echo(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(as_yaml(found), nl=False)

@@ -61,8 +61,11 @@ class PeerIdentity:
         self._accepted_by: PublicKeys = {}
 
     @classmethod
-    def composed(cls, group: PeerGroup, token_file: Path, api: ApiAccess) -> Self:
-        """With the keys of this API, and the token in this file."""
+    def composed(cls, group: PeerGroup | None, token_file: Path | None, api: ApiAccess | None) -> Self | None:
+        """With the keys of this API, and the token in this file; None for a pod that has no others."""
+        if group is None or token_file is None:
+            return None
+        assert api is not None, "tokens are verified by keys of the Kubernetes API"
         return cls(group, SigningKeys(api), TokenFile(token_file))
 
     async def run(self) -> None:

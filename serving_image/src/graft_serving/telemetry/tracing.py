@@ -142,3 +142,10 @@ class OtlpTracing:
     def shut_down(self) -> None:
         """Send what waits."""
         self._provider.shutdown()
+
+
+def tracing_to(endpoint: str | None, sample_ratio: float, pod: str, namespace: str) -> Tracing:
+    """What makes the spans of requests; nothing where there is no endpoint."""
+    if endpoint is None:
+        return NoTracing()
+    return OtlpTracing(endpoint, sample_ratio=sample_ratio, pod=pod, namespace=namespace)
