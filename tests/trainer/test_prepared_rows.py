@@ -28,9 +28,9 @@ def no_more_rendering(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         def refuse(*_: object, **__: object) -> None:
             raise AssertionError("rows are prepared a second time")
 
-        for module, name in ((preparation, "read_sets"), (preparation, "render_rows")):
-            monkeypatch.setattr(module, name, refuse)
-        monkeypatch.setattr("graft_trainer.__main__.read_sets", refuse)
+        monkeypatch.setattr(kept, "read_sets", refuse)
+        for name in ("render_rows", "render_preferences"):
+            monkeypatch.setattr(preparation, name, refuse)
 
     return begin
 
