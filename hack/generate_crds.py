@@ -74,7 +74,7 @@ def structural(node: Schema, definitions: Schema) -> Schema:
     if "const" in node:
         result["enum"] = [node["const"]]
     if "items" in node:
-        result["items"] = structural(node["items"], definitions)
+        result["items"] = _without_defaults(structural(node["items"], definitions))
         result["x-kubernetes-list-type"] = "atomic"
     if isinstance(node.get("additionalProperties"), dict):
         result["additionalProperties"] = structural(node["additionalProperties"], definitions)
@@ -83,6 +83,13 @@ def structural(node: Schema, definitions: Schema) -> Schema:
     if node.get("default") not in (None, []):
         result["default"] = _object_default(result) if isinstance(node["default"], dict) else node["default"]
     return result
+
+
+def _without_defaults(item: Schema) -> Schema:
+    """Leave the defaults of a list's items to the models: GitOps tools take what is filled in there for a change."""
+    for _, node in nodes(item):
+        node.pop("default", None)
+    return item
 
 
 def _object_default(schema: Schema) -> Schema:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.trainer.byte_tokenizer import byte_tokenizer
 
@@ -80,6 +80,7 @@ def conversation(number: int) -> Conversation:
     return Conversation(turns, place=f"x.jsonl line {number}")
 
 
+@settings(deadline=None)
 @given(st.lists(examples, max_size=8))
 def test_examples_are_read_as_they_were_written(
     tmp_path_factory: pytest.TempPathFactory, written: list[Example]
@@ -91,6 +92,7 @@ def test_examples_are_read_as_they_were_written(
     assert list(stored[1:3]) == written[1:3]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(examples, words), max_size=8))
 def test_examples_are_the_same_but_for_their_places(
     tmp_path_factory: pytest.TempPathFactory, written: list[tuple[Example, str]]
@@ -102,6 +104,7 @@ def test_examples_are_the_same_but_for_their_places(
             assert (one == other) == (identity == other_identity)
 
 
+@settings(deadline=None)
 @given(st.lists(rendered_rows, max_size=8))
 def test_rows_are_read_as_they_were_written(
     tmp_path_factory: pytest.TempPathFactory, written: list[RenderedRow]

@@ -43,7 +43,7 @@ class HuggingFaceDataset(ApiModel):
     repo: HubRepository
     """Repository, such as ``openai/gsm8k``."""
     revision: HubRevision = "main"
-    """Branch, tag or commit. A branch is resolved anew by every training, and the version records the commit."""
+    """Branch, tag or commit, ``main`` if empty. Each training resolves a branch anew; versions record the commit."""
     file: RelativePath | None = None
     """Path of the file in the repository."""
     split: SplitName | None = None
@@ -130,11 +130,11 @@ class MixedDataset(ApiModel):
     persistent_volume_claim: ClaimDataset | None = None
     """One or several files on a volume."""
     weight: SetWeight = "1"
-    """Part of the mix, beside the other weights: ``"3"`` beside ``"7"`` is as ``"0.3"`` beside ``"0.7"``."""
+    """Part of the mix, ``"1"`` if empty: ``"3"`` beside ``"7"`` is as ``"0.3"`` beside ``"0.7"``."""
     format: RowFormat = "Auto"
-    """Row format; Auto tells it from the fields of the first row."""
+    """Row format; Auto, as when empty, tells it from the fields of the first row."""
     file_type: FileType = "Auto"
-    """Type of the files; Auto tells it from content and name."""
+    """Type of the files; Auto, as when empty, tells it from content and name."""
     columns: Columns = Field(default_factory=dict)
     """Names that the formats know, such as ``prompt``, and what the rows call them, such as ``user_question``."""
 
