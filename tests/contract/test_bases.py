@@ -128,7 +128,7 @@ def test_users_of_a_claim_mount_it_where_the_links_point() -> None:
 def test_import_failures_stall_or_retry_as_their_exit_codes_say(problem: SourceProblem) -> None:
     outcome, code = failure(SourceError(problem, "spec.source.s3.uri", "gone"))
     assert outcome.reason == problem
-    stalls = problem is not SourceProblem.UNAVAILABLE
+    stalls = problem not in (SourceProblem.UNAVAILABLE, SourceProblem.ADAPTER_UNAVAILABLE)
     assert (code in import_job.USER_ERROR_CODES) == stalls
 
 

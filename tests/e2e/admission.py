@@ -17,7 +17,7 @@ LAST_ID: Final = 1000659999
 NAME: Final = "graft-e2e-cluster-rules"
 """Of the namespace of the webhook, and of everything outside namespaces."""
 NEIGHBOUR: Final = "mesh-proxy"
-NEVER_ENDS: Final = "import signal; signal.pause()"
+NEVER_ENDS: Final = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit()); signal.pause()"
 
 WEBHOOK: Final = """
 import base64, http.server, json, os, ssl

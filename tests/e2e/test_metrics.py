@@ -29,6 +29,8 @@ NOT_HERE = frozenset(
         # The first version of an adapter has no canary, and learns no preferences; nobody refuses it.
         *("graft_adapter_canary_weight_ratio", "graft_adapter_canary_step_due_timestamp_seconds"),
         *("graft_adapter_preference_accuracy_ratio", "graft_refusals_total"),
+        # Of a training under way; one of three seconds may be over between two scrapes.
+        *("graft_adapter_training_loss", "graft_adapter_training_eta_seconds"),
         # Each pod holds the adapter, so no request is sent on.
         "graft_forwards_total",
     }

@@ -100,9 +100,10 @@ async def test_a_deployment_waits_for_its_service(server: ApiServer, effects: Ac
 
 
 async def test_a_job_that_is_made_is_told_and_known_at_once(
-    server: ApiServer, effects: ActionExecutor, cache: Cache
+    server: ApiServer, cluster: Cluster, effects: ActionExecutor, cache: Cache
 ) -> None:
     assert await effects.carry_out(BASE_MODELS, BASE, [JOB, EVENT]) == Outcome()
+    await cluster.events.flush()
     assert cache.get(JOBS, "team-a", "x") is not None
     assert [request.body["kind"] for request in server.requests] == ["Job", "Event"]
 
