@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from tests.trainer import families
-from tests.trainer.conftest import Pod
+from tests.trainer.conftest import NAMESPACE, Pod
 from tests.trainer.foreign_adapters import Maker, logits_of
 from tests.trainer.foreign_layouts import LAYOUTS
 from tests.trainer.importing_table import ImportingTable
@@ -25,7 +25,9 @@ from tests.trainer.importing_table import ImportingTable
 from graft_registry.adapters.compatibility import check_version
 from graft_registry.digests import digest_of, file_sha256
 from graft_registry.documents import BaseManifest
+from graft_registry.layout import AdapterLayout
 from graft_registry.models.safetensors_header import read_header
+from graft_trainer.row_files import kept
 
 # PEFT's, of an adapted embedding that the head shares: it isn't merged here.
 pytestmark = pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
@@ -159,6 +161,25 @@ def test_a_trained_adapter_answers_as_it_did(
     assert (imported.dataset.rows, imported.dataset.eval_rows) == (0, 12)
     assert imported.eval_digest == trained.manifest.eval_digest
     assert pod.weights_sha256() == trained_pod.weights_sha256()
+
+
+def test_mixed_sets_judge_an_import_and_are_not_kept(
+    importing: Callable[..., Pod], trained_pod: Pod, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(kept, "WORTH_KEEPING", 1)
+    trained_pod.registry.fetch(trained_pod.version(), tmp_path / "trained")
+    pod = importing(tmp_path / "trained")
+    rows = trained_pod.config["dataset"]
+    other = {"source": rows["evaluation"]["source"], "weight": "0.25"}
+    pod.config["dataset"] = rows | {"weight": "0.75", "mix": [other], "evaluation": {"splitPercent": 25}}
+    assert pod.run() == 0, pod.termination()
+    record = pod.version().manifest.dataset
+    assert record is not None
+    first, second = record.sets
+    assert (first.rows, first.weight, second.rows, second.weight) == (3 * second.rows, "0.75", second.usable, "0.25")
+    assert record.rows == 0
+    assert record.eval_rows > 0
+    assert not list(pod.store.list(AdapterLayout(NAMESPACE, pod.config["adapter"]).prepared_rows))
 
 
 def test_prompts_of_the_spec_are_asked_first(importing: Callable[..., Pod], maker: Maker) -> None:
