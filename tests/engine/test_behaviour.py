@@ -6,6 +6,8 @@ on it.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from tests.engine.engine import Engine
 
@@ -90,6 +92,19 @@ def test_two_adapters_answer_as_each_does_alone(engine: Engine) -> None:
         alone[name] = engine.text(name)
     assert len(set(alone.values())) == len(names)
     assert [engine.text(name) for name in names * 2] == [alone[name] for name in names * 2]
+
+
+def test_the_base_answers_beside_an_adapter_as_alone(engine: Engine) -> None:
+    """In one batch with an adapter's requests the base's own get nothing of it. vLLM's operators for CPUs fail here."""
+    alone = engine.text(engine.model)
+    engine.load("one", "plain")
+    assert engine.text("one") != alone
+    with ThreadPoolExecutor(4) as threads:
+        beside = [threads.submit(engine.begin("one", tokens=100).read) for _ in range(3)]
+        answers = {engine.text(engine.model) for _ in range(8)}
+        for answer in beside:
+            answer.result()
+    assert answers == {alone}
 
 
 def test_another_path_under_a_new_name_is_not_answered_from_the_old_cache(engine: Engine) -> None:
