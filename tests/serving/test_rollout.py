@@ -1,7 +1,6 @@
 """Versions come, take over, and go, while users keep asking."""
 
 import asyncio
-import time
 
 import pytest
 from tests.serving.conftest import Pod, eventually
@@ -49,17 +48,14 @@ async def test_a_swap_under_load_fails_no_request_and_never_answers_with_a_wrong
             for _ in range(8):
                 users.create_task(keep_asking(stop))
             await asyncio.sleep(0.2)
-            asked = time.monotonic()
             pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
             await pod.until_answered_by("support", "support@v2")
-            swap_seconds = time.monotonic() - asked
             pod.want(wanted_set(pod.base, wanted_adapter("support", [v2])))
             await pod.until_evicted(v1)
             await asyncio.sleep(0.1)
             stop.set()
     assert all(right for _, _, right in outcomes)
     assert {version for _, version, _ in outcomes} == {"support@v1", "support@v2"}
-    assert swap_seconds < 1.0
     assert list(pod.engine.adapters) == [v2.engine_name]
 
 
