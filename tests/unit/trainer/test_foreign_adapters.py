@@ -112,11 +112,24 @@ def settings(**fields: Any) -> AdapterSettings:
             "ensure_weight_tying is set",
         ),
         ("[" * 100_000, "not JSON"),
+        ('{"peft_type": "\\ud800"}', r"peft_type: holds '\\ud800', which is no character"),
+        ('{"peft_type": "LORA", "init_lora_weights": "\\ud800"}', "init_lora_weights: holds"),
+        ('{"peft_type": "LORA", "base_model_name_or_path": "x\\udfff"}', "base_model_name_or_path: holds"),
+        ('{"peft_type": "LORA", "alpha_pattern": {"q\\udce9": 2}}', "alpha_pattern: holds"),
+        ('{"peft_type": "LORA", "target_modules": [["\\udce9"]]}', "target_modules: holds"),
+        ('{"peft_type": "LORA", "\\udce9": 1}', r"\?: holds"),
     ],
 )
 def test_a_configuration_that_is_refused_names_the_field(text: str, message: str) -> None:
-    with pytest.raises(InvalidSourceError, match=message):
+    with pytest.raises(InvalidSourceError, match=message) as refused:
         read_settings(text)
+    assert str(refused.value).encode()
+
+
+def test_a_whole_pair_of_surrogates_is_a_character() -> None:
+    text = json.dumps({"peft_type": "LORA", "base_model_name_or_path": "llama-\N{LLAMA}"})
+    assert "\\ud83e\\udd99" in text
+    assert read_settings(text).base_model_name_or_path == "llama-\N{LLAMA}"
 
 
 @pytest.mark.parametrize(
