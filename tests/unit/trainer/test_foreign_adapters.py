@@ -12,7 +12,7 @@ from graft_registry.models.safetensors_header import TensorInfo
 from graft_trainer.importing.fitting import Adapted, BaseShapes, fit
 from graft_trainer.importing.scaling import scaling_of
 from graft_trainer.importing.settings import AdapterSettings, read_settings
-from graft_trainer.importing.tensor_names import TensorRole, role_of, roles_of
+from graft_trainer.importing.tensor_names import TensorRole, check_headers, role_of, roles_of
 from graft_trainer.outcome import BaseMismatchError, InvalidSourceError
 
 PATH = "model.layers.0.self_attn.q_proj"
@@ -193,6 +193,23 @@ def pairs(*modules: str, rows: int = 8) -> dict[str, tuple[int, ...]]:
 
 
 QUERIES = [f"model.layers.{block}.self_attn.q_proj" for block in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (TensorInfo(f"{PATH}.lora_B.weight", "F6_E2M3", (8, 4), (0, 24)), "is stored as F6_E2M3"),
+        (TensorInfo(f"{PATH}.lora_B.weight", "F4", (8, 4), (0, 16)), "is stored as F4"),
+        (TensorInfo(f"{PATH}.lora_B.weight", "F8_E4M3", (8, 4), (0, 32)), "is stored as F8_E4M3"),
+        (TensorInfo(f"{PATH}\ud800.lora_B.weight", "BF16", (8, 4), (0, 64)), r"q_proj\\ud800.* isn't text"),
+        (TensorInfo(f"{PATH}.lora_B.weight", "BF16", (0,), (0, 0)), r"is empty \(\[0\]\), as DeepSpeed ZeRO-3"),
+        (TensorInfo(f"{PATH}.lora_B.weight", "BF16", (2**70, 0), (0, 0)), "is empty"),
+    ],
+)
+def test_a_tensor_that_nothing_could_open_is_refused_by_its_header(tensor: TensorInfo, message: str) -> None:
+    with pytest.raises(InvalidSourceError, match=message) as refused:
+        check_headers([*tensors(pairs(PATH)), tensor])
+    assert str(refused.value).encode()
 
 
 def test_every_tensor_gets_its_place() -> None:
