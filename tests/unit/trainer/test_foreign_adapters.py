@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from graft_registry.models.layer_paths import ModuleNames
 from graft_registry.models.safetensors_header import TensorInfo
 from graft_trainer.importing.fitting import Adapted, BaseShapes, fit
+from graft_trainer.importing.patterns import ModulePattern
 from graft_trainer.importing.scaling import scaling_of
 from graft_trainer.importing.settings import AdapterSettings, read_settings
 from graft_trainer.importing.tensor_names import TensorRole, check_headers, role_of, roles_of
@@ -167,9 +170,45 @@ def test_the_scale_of_rank_stabilised_adapters_is_by_the_root() -> None:
     assert (found.rank, found.alpha, found.alpha_pattern, found.factors) == (16, 8, {"c": 4}, {"c": 2.0})
 
 
-def test_a_pattern_that_is_no_expression_is_refused() -> None:
-    with pytest.raises(InvalidSourceError, match=r"alpha_pattern: \*\( is no regular expression"):
-        scaling_of({"a": layer(4, "a")}, settings(alpha_pattern={"*(": 2}))
+PATTERNS = [
+    *("q_proj", "proj", "self_attn.q_proj", PATH, f"^{PATH}$", f"^{PATH}", "q_proj$", "^q_proj", "layers.0", ""),
+    *(r".*\.q_proj", r"^.*\.q_proj$", ".*q_proj", ".*", ".*k_proj", r"^model\.layers\.0\.self_attn\.q_proj$"),
+    *(r"model\.layers\.0\..*\.q_proj", r"^layers\.0\..*q_proj", r"layers\.0.*", r".*layers.0.*proj", "q.proj", "..*"),
+    *(r".*a.*a.*", r".*q.*q_proj", r".*\.layers\..*\.layers\..*", f"x.{PATH}", r"q\_proj", "model.*model.*"),
+]
+MODULES = [
+    PATH,
+    f"x.{PATH}",
+    "model.layers.10.self_attn.q_proj",
+    "q_proj",
+    "lm_head",
+    "transformer.h.0.attn.c_attn",
+    "model.embed",
+]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_pattern_matches_what_peft_matches_with_it(pattern: str) -> None:
+    read = ModulePattern.parse(pattern)
+    # As peft.utils.other.get_pattern_key does.
+    matched = {module for module in MODULES if re.match(rf"(.*\.)?({pattern})$", module)}
+    assert {module for module in MODULES if read.matches(module)} == matched
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(a+)+$", "(.*a){30}", "*(", r"layers\.\d+\.q_proj", "q|v", "[qv]_proj", "a.*?", "a?", "a+", "a^", r"a\.*", "a\\"],
+)
+def test_a_pattern_that_would_have_to_be_evaluated_is_refused(pattern: str) -> None:
+    with pytest.raises(InvalidSourceError, match=rf"alpha_pattern: {re.escape(pattern)} is an expression"):
+        scaling_of({"a": layer(4, "a" * 40 + "!")}, settings(alpha_pattern={pattern: 2}))
+
+
+def test_a_pattern_of_nothing_but_anything_is_done_with_at_once() -> None:
+    pattern = ".*".join("a" * 60) + ".*b.*"
+    begin = time.monotonic()
+    assert not ModulePattern.parse(pattern).matches("a." * 200)
+    assert time.monotonic() - begin < 1
 
 
 BASE = BaseShapes(
