@@ -297,6 +297,23 @@ def test_weights_that_no_library_opens_are_refused(
     assert says in pod.termination()["message"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"alpha_pattern": {"k_proj": 1e38}, "lora_alpha": 1e-3}, "alpha_pattern, rank_pattern: they scale"),
+        ({"alpha_pattern": {"k_proj": 1e-36}, "lora_alpha": 1e30}, "alpha_pattern, rank_pattern: they scale"),
+    ],
+)
+def test_a_scale_that_the_matrices_do_not_bear_is_refused(
+    fields: dict[str, Any], says: str, importing: Callable[..., Pod], maker: Maker
+) -> None:
+    maker.lora().fields(**fields)
+    pod = importing(maker.folder)
+    assert pod.run() == 72, pod.termination()
+    assert pod.termination()["reason"] == "SourceInvalid"
+    assert says in pod.termination()["message"]
+
+
 def test_a_folder_that_may_not_be_read_is_forbidden(importing: Callable[..., Pod], maker: Maker) -> None:
     maker.lora()
     weights = maker.folder / "adapter_model.safetensors"

@@ -115,6 +115,14 @@ def settings(**fields: Any) -> AdapterSettings:
             "ensure_weight_tying is set",
         ),
         ("[" * 100_000, "not JSON"),
+        ('{"peft_type": "LORA", "lora_dropout": NaN}', "lora_dropout: "),
+        ('{"peft_type": "LORA", "lora_dropout": 5.0}', "lora_dropout: Input should be less than 1"),
+        ('{"peft_type": "LORA", "lora_dropout": -0.1}', "lora_dropout: "),
+        ('{"peft_type": "LORA", "lora_alpha": 1' + "0" * 400 + "}", "lora_alpha: "),
+        (
+            json.dumps({"peft_type": "LORA", "base_model_name_or_path": "x" * 1025}),
+            "base_model_name_or_path: String should have at most 1024 characters",
+        ),
         ('{"peft_type": "\\ud800"}', r"peft_type: holds '\\ud800', which is no character"),
         ('{"peft_type": "LORA", "init_lora_weights": "\\ud800"}', "init_lora_weights: holds"),
         ('{"peft_type": "LORA", "base_model_name_or_path": "x\\udfff"}', "base_model_name_or_path: holds"),
@@ -168,6 +176,22 @@ def test_the_scale_of_rank_stabilised_adapters_is_by_the_root() -> None:
     adapted = {"a": layer(16, "a"), "b": layer(16, "b"), "c": layer(4, "c")}
     found = scaling_of(adapted, settings(r=16, use_rslora=True, rank_pattern={"c": 4}))
     assert (found.rank, found.alpha, found.alpha_pattern, found.factors) == (16, 8, {"c": 4}, {"c": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"lora_alpha": 5e-324}, "lora_alpha is 5e-324"),
+        ({"lora_alpha": 1e300}, r"lora_alpha is 1e\+300"),
+        ({"alpha_pattern": {"b": 1e300}}, r"alpha_pattern: b is 1e\+300"),
+        ({"alpha_pattern": {"b": 5e-324}}, "alpha_pattern: b is 5e-324"),
+        ({"alpha_pattern": {"x.": 4, "b": 1e-300}, "use_rslora": True}, "alpha_pattern: b is 1e-300"),
+    ],
+)
+def test_a_scale_that_no_engine_can_calculate_with_is_refused(fields: dict[str, Any], field: str) -> None:
+    adapted = {"a": layer(4, "x.a"), "b": layer(4, "x.b"), "c": layer(4, "x.c")}
+    with pytest.raises(InvalidSourceError, match=f"adapter_config.json: {field}, which scales x"):
+        scaling_of(adapted, settings(**fields))
 
 
 PATTERNS = [

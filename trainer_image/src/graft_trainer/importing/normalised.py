@@ -101,7 +101,14 @@ def _scaled(tensors: dict[str, torch.Tensor], scaling: Scaling | None) -> dict[s
             name = f"base_model.model.{module}.{part}"
             if name in tensors:
                 # In float32: twice rounded would be less than what was trained.
-                tensors[name] = (tensors[name].float() * factor).to(tensors[name].dtype)
+                scaled = (tensors[name].float() * factor).to(tensors[name].dtype)
+                if not torch.isfinite(scaled).all() or scaled.any() != tensors[name].any():
+                    raise InvalidSourceError(
+                        f"adapter_config.json: alpha_pattern, rank_pattern: they scale {module} {factor:g} times as "
+                        f"much as most modules, which its numbers don't bear in {scaled.dtype}; give what it was "
+                        "trained with"
+                    )
+                tensors[name] = scaled
     return tensors
 
 

@@ -92,10 +92,10 @@ class AdapterSettings(BaseModel):
 
     peft_type: str
     task_type: str | None = None
-    base_model_name_or_path: str | None = None
+    base_model_name_or_path: Annotated[str, Field(max_length=1024)] | None = None
     r: Annotated[int, Field(ge=1)] = 8
     lora_alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
-    lora_dropout: float | None = 0.0
+    lora_dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = 0.0
     rank_pattern: Ranks = {}
     alpha_pattern: Alphas = {}
     target_modules: list[str] | str | None = None
