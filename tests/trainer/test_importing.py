@@ -255,6 +255,65 @@ def test_an_adapter_that_changes_no_answer_is_refused_in_words(importing: Callab
     assert "NoEffect: the adapter answers none of" in pod.termination()["message"]
 
 
+def _header_changed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+
+
+def _stored_in_four_bits(header: dict[str, Any]) -> None:
+    name = next(name for name in header if "lora_B" in name)
+    begin, end = header[name]["data_offsets"]
+    header[name] |= {"dtype": "F4", "shape": [(end - begin) * 2]}
+
+
+def _named_by_no_character(header: dict[str, Any]) -> None:
+    name = next(name for name in header if "lora_B" in name)
+    header[name.replace("_proj", "\ud800")] = header.pop(name)
+
+
+def _described_by_no_character(header: dict[str, Any]) -> None:
+    header["__metadata__"] = {"format": "\ud800"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_stored_in_four_bits, "is stored as F4"),
+        (_named_by_no_character, "isn't text"),
+        (_described_by_no_character, "is not a safetensors file"),
+    ],
+)
+def test_weights_that_no_library_opens_are_refused(
+    change: Callable[[dict[str, Any]], None], says: str, importing: Callable[..., Pod], maker: Maker
+) -> None:
+    _header_changed(maker.lora().folder / "adapter_model.safetensors", change)
+    pod = importing(maker.folder)
+    assert pod.run() == 72, pod.termination()
+    assert pod.termination()["reason"] == "SourceInvalid"
+    assert says in pod.termination()["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"alpha_pattern": {"k_proj": 1e38}, "lora_alpha": 1e-3}, "alpha_pattern, rank_pattern: they scale"),
+        ({"alpha_pattern": {"k_proj": 1e-36}, "lora_alpha": 1e30}, "alpha_pattern, rank_pattern: they scale"),
+    ],
+)
+def test_a_scale_that_the_matrices_do_not_bear_is_refused(
+    fields: dict[str, Any], says: str, importing: Callable[..., Pod], maker: Maker
+) -> None:
+    maker.lora().fields(**fields)
+    pod = importing(maker.folder)
+    assert pod.run() == 72, pod.termination()
+    assert pod.termination()["reason"] == "SourceInvalid"
+    assert says in pod.termination()["message"]
+
+
 def test_a_folder_that_may_not_be_read_is_forbidden(importing: Callable[..., Pod], maker: Maker) -> None:
     maker.lora()
     weights = maker.folder / "adapter_model.safetensors"

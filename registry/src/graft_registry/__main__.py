@@ -167,7 +167,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         outcome, code = command(arguments, environ), 0
     except FAILURES as error:
         outcome, code = failure(error)
-    log.log(logging.ERROR if code else logging.INFO, "%s", outcome.model_dump_json(exclude_none=True))
+    log.log(logging.ERROR if code else logging.INFO, "%s", outcome.text())
     if command is not run_doctor or TERMINATION_LOG_VARIABLE in environ:  # which people run beside a pod's own program
         write_outcome(outcome, environ)
     return code

@@ -1,5 +1,6 @@
 """How a command's result is told to whoever started it: an exit code and a termination message."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -66,6 +67,11 @@ class Outcome(Document):
     location: str | None = None
     """Where an export is now."""
 
+    def text(self) -> str:
+        """Return JSON that can be written: names of files from outside may hold what is no character."""
+        document = json.dumps(self.model_dump(exclude_none=True), ensure_ascii=False, separators=(",", ":"))
+        return document.encode(errors="replace").decode()
+
 
 def failure(error: Exception) -> tuple[Outcome, int]:
     """Return the message and the exit code for one of ``FAILURES``. Pure."""
@@ -81,4 +87,4 @@ def write_outcome(outcome: Outcome, environ: Mapping[str, str]) -> None:
     """Write the termination message where the kubelet reads it. Outside a container that is nowhere."""
     path = Path(environ.get(TERMINATION_LOG_VARIABLE, _KUBELETS_FILE))
     if TERMINATION_LOG_VARIABLE in environ or path.exists():
-        path.write_text(outcome.model_dump_json(exclude_none=True))
+        path.write_text(outcome.text(), encoding="utf-8")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ import pytest
 from graft_registry.models.layer_paths import ModuleNames
 from graft_registry.models.safetensors_header import TensorInfo
 from graft_trainer.importing.fitting import Adapted, BaseShapes, fit
+from graft_trainer.importing.patterns import ModulePattern
 from graft_trainer.importing.scaling import scaling_of
 from graft_trainer.importing.settings import AdapterSettings, read_settings
-from graft_trainer.importing.tensor_names import TensorRole, role_of, roles_of
+from graft_trainer.importing.tensor_names import TensorRole, check_headers, role_of, roles_of
 from graft_trainer.outcome import BaseMismatchError, InvalidSourceError
 
 PATH = "model.layers.0.self_attn.q_proj"
@@ -112,11 +115,32 @@ def settings(**fields: Any) -> AdapterSettings:
             "ensure_weight_tying is set",
         ),
         ("[" * 100_000, "not JSON"),
+        ('{"peft_type": "LORA", "lora_dropout": NaN}', "lora_dropout: "),
+        ('{"peft_type": "LORA", "lora_dropout": 5.0}', "lora_dropout: Input should be less than 1"),
+        ('{"peft_type": "LORA", "lora_dropout": -0.1}', "lora_dropout: "),
+        ('{"peft_type": "LORA", "lora_alpha": 1' + "0" * 400 + "}", "lora_alpha: "),
+        (
+            json.dumps({"peft_type": "LORA", "base_model_name_or_path": "x" * 1025}),
+            "base_model_name_or_path: String should have at most 1024 characters",
+        ),
+        ('{"peft_type": "\\ud800"}', r"peft_type: holds '\\ud800', which is no character"),
+        ('{"peft_type": "LORA", "init_lora_weights": "\\ud800"}', "init_lora_weights: holds"),
+        ('{"peft_type": "LORA", "base_model_name_or_path": "x\\udfff"}', "base_model_name_or_path: holds"),
+        ('{"peft_type": "LORA", "alpha_pattern": {"q\\udce9": 2}}', "alpha_pattern: holds"),
+        ('{"peft_type": "LORA", "target_modules": [["\\udce9"]]}', "target_modules: holds"),
+        ('{"peft_type": "LORA", "\\udce9": 1}', r"\?: holds"),
     ],
 )
 def test_a_configuration_that_is_refused_names_the_field(text: str, message: str) -> None:
-    with pytest.raises(InvalidSourceError, match=message):
+    with pytest.raises(InvalidSourceError, match=message) as refused:
         read_settings(text)
+    assert str(refused.value).encode()
+
+
+def test_a_whole_pair_of_surrogates_is_a_character() -> None:
+    text = json.dumps({"peft_type": "LORA", "base_model_name_or_path": "llama-\N{LLAMA}"})
+    assert "\\ud83e\\udd99" in text
+    assert read_settings(text).base_model_name_or_path == "llama-\N{LLAMA}"
 
 
 @pytest.mark.parametrize(
@@ -154,9 +178,61 @@ def test_the_scale_of_rank_stabilised_adapters_is_by_the_root() -> None:
     assert (found.rank, found.alpha, found.alpha_pattern, found.factors) == (16, 8, {"c": 4}, {"c": 2.0})
 
 
-def test_a_pattern_that_is_no_expression_is_refused() -> None:
-    with pytest.raises(InvalidSourceError, match=r"alpha_pattern: \*\( is no regular expression"):
-        scaling_of({"a": layer(4, "a")}, settings(alpha_pattern={"*(": 2}))
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"lora_alpha": 5e-324}, "lora_alpha is 5e-324"),
+        ({"lora_alpha": 1e300}, r"lora_alpha is 1e\+300"),
+        ({"alpha_pattern": {"b": 1e300}}, r"alpha_pattern: b is 1e\+300"),
+        ({"alpha_pattern": {"b": 5e-324}}, "alpha_pattern: b is 5e-324"),
+        ({"alpha_pattern": {"x.": 4, "b": 1e-300}, "use_rslora": True}, "alpha_pattern: b is 1e-300"),
+    ],
+)
+def test_a_scale_that_no_engine_can_calculate_with_is_refused(fields: dict[str, Any], field: str) -> None:
+    adapted = {"a": layer(4, "x.a"), "b": layer(4, "x.b"), "c": layer(4, "x.c")}
+    with pytest.raises(InvalidSourceError, match=f"adapter_config.json: {field}, which scales x"):
+        scaling_of(adapted, settings(**fields))
+
+
+PATTERNS = [
+    *("q_proj", "proj", "self_attn.q_proj", PATH, f"^{PATH}$", f"^{PATH}", "q_proj$", "^q_proj", "layers.0", ""),
+    *(r".*\.q_proj", r"^.*\.q_proj$", ".*q_proj", ".*", ".*k_proj", r"^model\.layers\.0\.self_attn\.q_proj$"),
+    *(r"model\.layers\.0\..*\.q_proj", r"^layers\.0\..*q_proj", r"layers\.0.*", r".*layers.0.*proj", "q.proj", "..*"),
+    *(r".*a.*a.*", r".*q.*q_proj", r".*\.layers\..*\.layers\..*", f"x.{PATH}", r"q\_proj", "model.*model.*"),
+]
+MODULES = [
+    PATH,
+    f"x.{PATH}",
+    "model.layers.10.self_attn.q_proj",
+    "q_proj",
+    "lm_head",
+    "transformer.h.0.attn.c_attn",
+    "model.embed",
+]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_pattern_matches_what_peft_matches_with_it(pattern: str) -> None:
+    read = ModulePattern.parse(pattern)
+    # As peft.utils.other.get_pattern_key does.
+    matched = {module for module in MODULES if re.match(rf"(.*\.)?({pattern})$", module)}
+    assert {module for module in MODULES if read.matches(module)} == matched
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(a+)+$", "(.*a){30}", "*(", r"layers\.\d+\.q_proj", "q|v", "[qv]_proj", "a.*?", "a?", "a+", "a^", r"a\.*", "a\\"],
+)
+def test_a_pattern_that_would_have_to_be_evaluated_is_refused(pattern: str) -> None:
+    with pytest.raises(InvalidSourceError, match=rf"alpha_pattern: {re.escape(pattern)} is an expression"):
+        scaling_of({"a": layer(4, "a" * 40 + "!")}, settings(alpha_pattern={pattern: 2}))
+
+
+def test_a_pattern_of_nothing_but_anything_is_done_with_at_once() -> None:
+    pattern = ".*".join("a" * 60) + ".*b.*"
+    begin = time.monotonic()
+    assert not ModulePattern.parse(pattern).matches("a." * 200)
+    assert time.monotonic() - begin < 1
 
 
 BASE = BaseShapes(
@@ -180,6 +256,23 @@ def pairs(*modules: str, rows: int = 8) -> dict[str, tuple[int, ...]]:
 
 
 QUERIES = [f"model.layers.{block}.self_attn.q_proj" for block in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (TensorInfo(f"{PATH}.lora_B.weight", "F6_E2M3", (8, 4), (0, 24)), "is stored as F6_E2M3"),
+        (TensorInfo(f"{PATH}.lora_B.weight", "F4", (8, 4), (0, 16)), "is stored as F4"),
+        (TensorInfo(f"{PATH}.lora_B.weight", "F8_E4M3", (8, 4), (0, 32)), "is stored as F8_E4M3"),
+        (TensorInfo(f"{PATH}\ud800.lora_B.weight", "BF16", (8, 4), (0, 64)), r"q_proj\\ud800.* isn't text"),
+        (TensorInfo(f"{PATH}.lora_B.weight", "BF16", (0,), (0, 0)), r"is empty \(\[0\]\), as DeepSpeed ZeRO-3"),
+        (TensorInfo(f"{PATH}.lora_B.weight", "BF16", (2**70, 0), (0, 0)), "is empty"),
+    ],
+)
+def test_a_tensor_that_nothing_could_open_is_refused_by_its_header(tensor: TensorInfo, message: str) -> None:
+    with pytest.raises(InvalidSourceError, match=message) as refused:
+        check_headers([*tensors(pairs(PATH)), tensor])
+    assert str(refused.value).encode()
 
 
 def test_every_tensor_gets_its_place() -> None:

@@ -93,6 +93,17 @@ def test_a_long_message_is_shortened_to_what_the_kubelet_keeps(message: str) -> 
     assert document["field"] == "spec"
 
 
+def test_what_is_no_character_is_replaced(tmp_path: Path) -> None:
+    name = b"caf\xe9.txt".decode(errors="surrogateescape")
+    for message in (name, name * 2000):
+        report(Outcome(reason=Reason.SOURCE_INVALID, message=message, field=f"spec.{name}"), tmp_path / "log")
+        written = (tmp_path / "log").read_bytes()
+        assert len(written) <= 4096
+        document = json.loads(written.decode())
+        assert document["message"].startswith("caf?.txt")
+        assert document["field"] == "spec.caf?.txt"
+
+
 def test_a_short_message_is_kept(tmp_path: Path) -> None:
     outcome = Outcome(reason=Reason.PUBLISHED, message="done", number=7, manifest_digest="sha256:1", step=96)
     report(outcome, tmp_path / "log")

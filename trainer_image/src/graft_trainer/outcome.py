@@ -233,4 +233,5 @@ def report(outcome: Outcome, path: Path) -> None:
 
 
 def _dump(document: dict[str, object]) -> str:
-    return json.dumps(document, ensure_ascii=False)
+    """Return JSON that can be written: names of files and strings from outside may hold what is no character."""
+    return json.dumps(document, ensure_ascii=False).encode(errors="replace").decode()

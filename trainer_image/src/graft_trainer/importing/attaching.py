@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
-from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -21,7 +20,7 @@ from graft_registry.models.safetensors_header import TensorInfo, read_header
 from graft_trainer import model
 from graft_trainer.config import ServingConfig
 from graft_trainer.importing.fitting import FIELD, BaseShapes, Fitted, fit
-from graft_trainer.importing.normalised import write_adapter, zeros_of
+from graft_trainer.importing.normalised import opened, write_adapter, zeros_of
 from graft_trainer.importing.source import ForeignAdapter
 from graft_trainer.methods.architectures import ENGINE_WITHOUT_ADAPTERS, Layers, layers_of
 from graft_trainer.methods.rehearsal import ANY_RANK
@@ -120,7 +119,7 @@ def without_copies(fitted: Fitted, base: PreTrainedModel, adapter: ForeignAdapte
     theirs = {info.name: parameter for parameter, info in (fitted.whole | fitted.copies).items()}
     differing = set()
     for path in adapter.weights:
-        with safe_open(path, framework="pt") as file:
+        with opened(path) as file:
             for tensor in theirs.keys() & set(file.keys()):
                 if not _is_copy(file.get_tensor(tensor), own[theirs[tensor]]):
                     differing.add(theirs[tensor])

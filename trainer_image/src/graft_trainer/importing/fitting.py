@@ -18,8 +18,6 @@ from graft_trainer.importing.tensor_names import COPY, PARTS, WHOLE, TensorRole,
 from graft_trainer.outcome import BaseMismatchError, InvalidSourceError
 
 FIELD: Final = "spec.baseModelRef"
-DTYPES: Final = frozenset({"F32", "F16", "BF16"})
-"""Number formats that engines take for adapters."""
 TOLD: Final = 4
 """Names that a message gives of many."""
 
@@ -82,7 +80,6 @@ def fit(
 
     Raises InvalidSourceError for an adapter that would fit no base, and BaseMismatchError for one of another base.
     """
-    _check_formats(tensors)
     infos = {tensor.name: tensor for tensor in tensors}
     roles = roles_of(infos)
     if not roles:
@@ -102,15 +99,6 @@ def fit(
         adapted[module] = Adapted(layer.named, layer.tensors, _rank(module, layer, settings))
     _check_depth(adapted, settings, base)
     return Fitted(adapted=adapted, whole=whole, copies=copies)
-
-
-def _check_formats(tensors: Sequence[TensorInfo]) -> None:
-    for tensor in tensors:
-        if tensor.dtype not in DTYPES:
-            raise InvalidSourceError(
-                f"{tensor.name} is stored as {tensor.dtype}, which no engine takes for adapters; save it as bfloat16 "
-                "(model.to(torch.bfloat16) before save_pretrained)"
-            )
 
 
 def _adapted(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from peft import IA3Config, LoraConfig, PeftConfig
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from graft_registry.documents import BaseManifest
@@ -57,11 +58,24 @@ def write_adapter(
     canonicalize_adapter_config(folder / ADAPTER_FILES[0], base)
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[safe_open]:
+    """Open a file of weights, of which the library may refuse what the check of its header has let pass.
+
+    Raises InvalidSourceError.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise InvalidSourceError(f"{path.name} is not a safetensors file ({error}); save the adapter again") from error
+
+
 def zeros_of(weights: Sequence[Path]) -> frozenset[str]:
     """Return the names of the matrices B, in the files of an adapter, that are all zero."""
     found = set[str]()
     for path in weights:
-        with safe_open(path, framework="pt") as file:
+        with opened(path) as file:
             found.update(name for name in file.keys() if "lora_B" in name and not file.get_tensor(name).any())  # noqa: SIM118
     return frozenset(found)
 
@@ -70,7 +84,7 @@ def _read(weights: Sequence[Path], names: Mapping[str, str]) -> Iterator[tuple[s
     """Yield the tensors that are published, by the names that they get."""
     wanted = {foreign: published for published, foreign in names.items()}
     for path in weights:
-        with safe_open(path, framework="pt") as file:
+        with opened(path) as file:
             for name in sorted(wanted.keys() & set(file.keys())):
                 tensor = file.get_tensor(name)
                 if not torch.isfinite(tensor).all():
@@ -87,7 +101,14 @@ def _scaled(tensors: dict[str, torch.Tensor], scaling: Scaling | None) -> dict[s
             name = f"base_model.model.{module}.{part}"
             if name in tensors:
                 # In float32: twice rounded would be less than what was trained.
-                tensors[name] = (tensors[name].float() * factor).to(tensors[name].dtype)
+                scaled = (tensors[name].float() * factor).to(tensors[name].dtype)
+                if not torch.isfinite(scaled).all() or scaled.any() != tensors[name].any():
+                    raise InvalidSourceError(
+                        f"adapter_config.json: alpha_pattern, rank_pattern: they scale {module} {factor:g} times as "
+                        f"much as most modules, which its numbers don't bear in {scaled.dtype}; give what it was "
+                        "trained with"
+                    )
+                tensors[name] = scaled
     return tensors
 
 

@@ -7,14 +7,21 @@ what a module's own differs by goes into its matrix B, where it means the same.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from graft_trainer.importing.fitting import Adapted
+from graft_trainer.importing.patterns import ModulePattern
 from graft_trainer.importing.settings import AdapterSettings
 from graft_trainer.outcome import InvalidSourceError
+
+SMALLEST: Final = 2.0**-126
+LARGEST: Final = (2.0 - 2.0**-23) * 2.0**127
+"""Of the normal numbers of float32 and bfloat16."""
+TOLD: Final = 200
+"""Characters that a message gives of a pattern."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +38,11 @@ class Scaling:
 def scaling_of(adapted: Mapping[str, Adapted], settings: AdapterSettings) -> Scaling:
     """Return one scale for all modules, and what it takes for each to mean what it meant.
 
-    Raises InvalidSourceError for a pattern that is no regular expression.
+    Raises InvalidSourceError for a pattern that would have to be evaluated, and for a scale that is none.
     """
     ranks = {module: layer.rank for module, layer in adapted.items()}
-    scales = {
-        module: _alpha(layer.named, settings) / _divisor(layer.rank, settings) for module, layer in adapted.items()
-    }
+    patterns = _alpha_patterns(settings)
+    scales = {module: _scale(layer, patterns, settings) for module, layer in adapted.items()}
     [(scale, _)] = Counter(scales.values()).most_common(1)
     [(rank, _)] = Counter(ranks.values()).most_common(1)
     others = {module: own for module, own in ranks.items() if own != rank}
@@ -59,15 +65,28 @@ def _divisor(rank: int, settings: AdapterSettings) -> float:
     return math.sqrt(rank) if settings.use_rslora else rank
 
 
-def _alpha(module: str, settings: AdapterSettings) -> float:
-    """Return the alpha of a module, by the first pattern that PEFT would match it with."""
-    for pattern, alpha in settings.alpha_pattern.items():
+def _alpha_patterns(settings: AdapterSettings) -> dict[str, ModulePattern]:
+    patterns = {}
+    for pattern in settings.alpha_pattern:
         try:
-            found = re.match(rf"(.*\.)?({pattern})$", module)
-        except re.error as error:
+            patterns[pattern] = ModulePattern.parse(pattern)
+        except ValueError as error:
             raise InvalidSourceError(
-                f"adapter_config.json: alpha_pattern: {pattern} is no regular expression ({error})"
-            ) from error
-        if found:
-            return alpha
-    return settings.lora_alpha
+                f"adapter_config.json: alpha_pattern: {pattern[:TOLD]} is an expression ({error}), and none from "
+                "outside is; give the modules' names, their ends, or both with ^, $, \\. and .* only"
+            ) from None
+    return patterns
+
+
+def _scale(layer: Adapted, patterns: Mapping[str, ModulePattern], settings: AdapterSettings) -> float:
+    """Return the scale of a module, by the first pattern that PEFT would match it with."""
+    pattern = next((text for text, pattern in patterns.items() if pattern.matches(layer.named)), None)
+    field = "lora_alpha" if pattern is None else f"alpha_pattern: {pattern[:TOLD]}"
+    alpha = settings.lora_alpha if pattern is None else settings.alpha_pattern[pattern]
+    scale = alpha / _divisor(layer.rank, settings)
+    if not SMALLEST <= scale <= LARGEST:
+        raise InvalidSourceError(
+            f"adapter_config.json: {field} is {alpha}, which scales {layer.named} by {scale}: engines calculate in "
+            f"numbers from {SMALLEST:.0e} to {LARGEST:.0e}; give what it was trained with"
+        )
+    return scale

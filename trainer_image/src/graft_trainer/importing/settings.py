@@ -92,10 +92,10 @@ class AdapterSettings(BaseModel):
 
     peft_type: str
     task_type: str | None = None
-    base_model_name_or_path: str | None = None
+    base_model_name_or_path: Annotated[str, Field(max_length=1024)] | None = None
     r: Annotated[int, Field(ge=1)] = 8
     lora_alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
-    lora_dropout: float | None = 0.0
+    lora_dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = 0.0
     rank_pattern: Ranks = {}
     alpha_pattern: Alphas = {}
     target_modules: list[str] | str | None = None
@@ -133,6 +133,7 @@ def read_settings(text: str) -> AdapterSettings:
         raise _invalid(f"not JSON: {error}; copy the adapter again") from None
     if not isinstance(config, dict):
         raise _invalid("not a JSON object; name the folder that PEFT has saved")
+    _check_text(config)
     if "peft_type" not in config:
         raise _invalid(f"peft_type is missing{_whose(config)}; name the folder that PEFT's save_pretrained has written")
     try:
@@ -145,6 +146,20 @@ def read_settings(text: str) -> AdapterSettings:
     _check_beginning(settings)
     _check_options(settings)
     return settings
+
+
+def _check_text(config: dict[str, Any]) -> None:
+    """Refuse strings with half of a surrogate pair, which JSON can spell and no file or message can hold."""
+    for name, value in config.items():
+        try:
+            json.dumps([name, value], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise _invalid(
+                f"{name.encode(errors='replace').decode()}: holds {error.object[error.start]!a}, which is no "
+                "character; save the adapter again"
+            ) from None
+        except RecursionError:
+            raise _invalid(f"{name} is nested too deep; PEFT writes no such value") from None
 
 
 def _whose(config: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from graft_registry.sources.source_access import SourceAccess
 from graft_registry.sources.source_files import SourceError, SourceProblem
 from graft_trainer.config import AdapterSourceConfig
 from graft_trainer.importing.settings import AdapterSettings, read_settings
+from graft_trainer.importing.tensor_names import check_headers
 from graft_trainer.outcome import (
     ForbiddenSourceError,
     InvalidSourceError,
@@ -68,10 +69,12 @@ def bring(
         )
     weights = tuple(folder / name for name in content.files if name != ADAPTER_CONFIG)
     settings = read_settings(_text(folder / ADAPTER_CONFIG))
+    tensors = tuple(tensor for path in weights for tensor in _header(path))
+    check_headers(tensors)
     return ForeignAdapter(
         settings=settings,
         weights=weights,
-        tensors=tuple(tensor for path in weights for tensor in _header(path)),
+        tensors=tensors,
         provenance=_provenance(asked, content, settings),
     )
 

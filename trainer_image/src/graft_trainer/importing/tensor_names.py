@@ -1,4 +1,4 @@
-"""Reads the names that training libraries give to an adapter's tensors. Pure.
+"""Reads the names that training libraries give to an adapter's tensors, and what their headers say. Pure.
 
 PEFT saves ``base_model.model.<module>.lora_A.weight``. What wraps the model while it is saved leaves its own parts in
 the name, and so do the adapter's name and a second PEFT around the first.
@@ -10,12 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from graft_registry.models.safetensors_header import TensorInfo
 from graft_trainer.outcome import InvalidSourceError
 
 ROOT: Final = "base_model.model."
 
 WRAPPERS: Final = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module"})
 """Left in names by torch.compile, FSDP, activation checkpointing and DistributedDataParallel."""
+
+DTYPES: Final = frozenset({"F32", "F16", "BF16"})
+"""Number formats that engines take for adapters."""
 
 MATRICES: Final = frozenset({"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B"})
 PARTS: Final = MATRICES | {"lora_magnitude_vector", "ia3_l"}
@@ -38,6 +42,30 @@ class TensorRole:
     module: str
     part: str
     adapter: str = ""
+
+
+def check_headers(tensors: Iterable[TensorInfo]) -> None:
+    """Refuse tensors that not even their file can be opened for: libraries stop at them in their own ways.
+
+    Raises InvalidSourceError.
+    """
+    for tensor in tensors:
+        try:
+            tensor.name.encode()
+        except UnicodeEncodeError:
+            raise InvalidSourceError(
+                f"a tensor is called {tensor.name!a}, which isn't text; save the adapter again"
+            ) from None
+        if tensor.dtype not in DTYPES:
+            raise InvalidSourceError(
+                f"{tensor.name} is stored as {tensor.dtype}, which no engine takes for adapters; save it as bfloat16 "
+                "(model.to(torch.bfloat16) before save_pretrained)"
+            )
+        if 0 in tensor.shape:
+            raise InvalidSourceError(
+                f"{tensor.name} is empty ({list(tensor.shape)}), as DeepSpeed ZeRO-3 leaves what it has spread over "
+                "processes; save the adapter with stage3_gather_16bit_weights_on_model_save"
+            )
 
 
 def role_of(name: str) -> TensorRole | None:
