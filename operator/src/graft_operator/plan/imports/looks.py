@@ -7,12 +7,13 @@ What was found before stays as it is while a look fails: nobody stops to serve f
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from graft_operator.api.adapter_source import AdapterSource, SourceStatus
-from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.adapter_status import LoraAdapterStatus, Version
 from graft_operator.api.conditions import Fact, merge, no, unknown, yes
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import labels
@@ -20,10 +21,11 @@ from graft_operator.manifests.jobs.exit_codes import SOURCE_UNAVAILABLE
 from graft_operator.manifests.jobs.resolve_job import resolve_job_manifest, resolve_job_name
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, CreateJob, DeleteObject, Plan
-from graft_operator.plan.imports.origin import known_source, source_digest
+from graft_operator.plan.imports.origin import is_of, known_source, source_digest
 from graft_operator.plan.jobs import REASON, JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.progress import problem_of_job
+from graft_operator.plan.training.versions import is_given_up
 
 CONDITION: Final = "SourceChecked"
 
@@ -186,23 +188,26 @@ def with_look(plan: Plan, look: Look, seen: AdapterSnapshot, now: datetime) -> P
 
 
 def with_home(source: SourceStatus | None, adapter: LoraAdapter, status: LoraAdapterStatus) -> SourceStatus | None:
-    """Return what is known of the source with the base that its content was imported for last.
+    """Return what is known of the source with the base that its content was imported for: that of its best version.
 
     It outlives the list of versions, of which only the newest are kept.
     """
-    named = adapter.spec.source
-    digest = source_digest(adapter)
-    for version in sorted(status.versions, key=lambda item: item.number, reverse=True):
-        found = version.imported
-        if named is None or found is None or found.source_digest != digest:
-            continue
-        if source is None or (named.interval is None and source.digest != found.digest):
-            return SourceStatus(
-                source_digest=found.source_digest,
-                digest=found.digest,
-                revision=found.revision,
-                base_digest=version.base_digest,
-            )
-        if found.digest == source.digest:
-            return source.model_copy(update={"base_digest": version.base_digest, "revision": found.revision})
-    return source
+    named, digest = adapter.spec.source, source_digest(adapter)
+    imports = [item for item in status.versions if is_of(item.imported, digest, None)]
+    if source is not None and named is not None and named.interval is not None:  # what a look has found holds
+        imports = [item for item in imports if item.imported is not None and item.imported.digest == source.digest]
+    newest = max(imports, key=lambda item: item.number, default=None)
+    if named is None or newest is None or newest.imported is None:
+        return source
+    found = newest.imported
+    same = [item for item in imports if is_of(item.imported, digest, found.digest)]
+    target = status.serving.target
+    home = best_of(same, live=target.number if target is not None else None)
+    if source is None or source.digest != found.digest:
+        source = SourceStatus(source_digest=found.source_digest, digest=found.digest)
+    return source.model_copy(update={"base_digest": home.base_digest, "revision": found.revision})
+
+
+def best_of(versions: Iterable[Version], *, live: int | None) -> Version:
+    """Return the version that is live, or else the newest one, and one that was given up only where all were."""
+    return max(versions, key=lambda item: (item.number == live, not is_given_up(item), item.number))
