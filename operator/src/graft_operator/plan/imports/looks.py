@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from graft_operator.api.adapter_source import AdapterSource, SourceStatus
 from graft_operator.api.adapter_status import LoraAdapterStatus, Version
@@ -39,11 +39,19 @@ PUNCTUAL: Final = timedelta(minutes=2)
 """A look that comes later than this, and than a tenth of the interval, waits for the next turn: hundreds that were
 missed together, while the operator was away, are not made up for together."""
 
+SETTLES: Final = timedelta(minutes=1)
+"""Content that takes another's place is that of an upload that has ended once it has stayed the same for so long."""
+
 RUNNING_SECONDS: Final = 30.0
 """How often a Job that runs is looked at, besides whenever there is news of it."""
 
 ENDING_SECONDS: Final = 5.0
 """How often a Job is looked at that has to go before the next look."""
+
+AWAITED: Final = (
+    f"it is imported once a second look, a minute later, finds the same; annotation {labels.RETRY} with another value"
+    f" has it imported at once"
+)
 
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -108,6 +116,8 @@ def seconds_to_wait(adapter: LoraAdapter, source: AdapterSource, known: SourceSt
         return 0.0
     if known.digest is None and known.reason in PASSING:
         return max(0.0, (known.checked_time + min(RETRY, interval) - now).total_seconds())
+    if known.pending_digest is not None and known.reason is None:
+        return max(0.0, (known.checked_time + SETTLES - now).total_seconds())
     turn = turn_after(known.checked_time + interval / 2, interval, adapter.metadata.uid)
     if now < turn:
         return (turn - now).total_seconds()
@@ -126,14 +136,32 @@ def turn_after(time: datetime, interval: timedelta, uid: str) -> datetime:
 def found_by(job: JobObserved, known: SourceStatus | None, adapter: LoraAdapter, now: datetime) -> SourceStatus:
     """Return what is known once a Job has ended; of a look that has failed, what was known before, and why."""
     base = known or SourceStatus(source_digest=source_digest(adapter) or "")
-    looked = {"job": job.uid, "checked_time": job.ended_time or now, "retry": asked_again(adapter)}
+    looked: dict[str, Any] = {"job": job.uid, "checked_time": job.ended_time or now, "retry": asked_again(adapter)}
     if job.state == "Succeeded" and job.outcome_digest:
+        looked |= {"reason": None, "message": ""}
+        if not is_complete(job.outcome_digest, base, adapter, looked["checked_time"]):
+            is_seen = base.pending_digest == job.outcome_digest
+            since = base.pending_time if is_seen else looked["checked_time"]
+            return base.model_copy(update=looked | {"pending_digest": job.outcome_digest, "pending_time": since})
+        looked |= {"digest": job.outcome_digest, "revision": job.outcome_revision}
+        looked |= {"pending_digest": None, "pending_time": None}
         is_same = base.digest == job.outcome_digest
-        found = {"digest": job.outcome_digest, "revision": job.outcome_revision, "reason": None, "message": ""}
-        return base.model_copy(update=looked | found | ({} if is_same else {"base_digest": None}))
+        return base.model_copy(update=looked | ({} if is_same else {"base_digest": None}))
     lost = f"Job {job.name} has ended, and nobody knows what it has found"
     failed = {"reason": job.outcome_reason or SOURCE_UNAVAILABLE, "message": job.outcome_message or lost}
     return base.model_copy(update=looked | failed)
+
+
+def is_complete(content: str, before: SourceStatus, adapter: LoraAdapter, now: datetime) -> bool:
+    """Whether content that a look has found may be imported, and is not half of an upload that goes on.
+
+    It may if a look has found it a minute ago and more, if a person has asked for the look, or if it takes no other's
+    place: nobody is served less well by it.
+    """
+    if before.digest in (None, content) or before.retry != asked_again(adapter):
+        return True
+    since = before.pending_time
+    return before.pending_digest == content and since is not None and now - since >= SETTLES
 
 
 def asked_again(adapter: LoraAdapter) -> str:
@@ -149,6 +177,8 @@ def told(known: SourceStatus | None) -> Fact:
         kept = "what was found before stays" if known.digest else "nothing was found yet"
         again = f"{kept}; annotation {labels.RETRY} with another value has it looked at again at once"
         return no(known.reason, f"{known.message}; {again}")
+    if known.pending_digest is not None:
+        return yes("Changed", f"the source has changed to {known.pending_digest}; {AWAITED}")
     called = f", revision {known.revision}" if known.revision else ""
     return yes("Resolved", f"the source holds {known.digest}{called}")
 
