@@ -87,6 +87,11 @@ BAD_POD_SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("annotations", {"seccomp.security.alpha.kubernetes.io/pod": "unconfined"}, "annotations: each key must be"),
     ("env", [{"name": "GRAFT_REGISTRY", "value": "{}"}], "env must not contain a variable of Graft's"),
     ("env", [{"name": "HOME", "value": "/root"}], "env must not contain a variable of Graft's"),
+    *(
+        ("env", [{"name": name, "value": "x"}], "env must not contain HF_ENDPOINT")
+        for name in ("HF_ENDPOINT", "AWS_ENDPOINT_URL_S3", "SOURCE_HF_ENDPOINT", "PYTHONPATH", "LD_PRELOAD")
+    ),
+    ("priorityClassName", "system-node-critical", "priorityClassName must not begin with system-"),
     ("env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}], "env must not name one variable twice"),
     (
         "env",

@@ -290,6 +290,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "our variable": ({"env": [{"name": "GRAFT_REGISTRY", "value": "{}"}]}, "GRAFT_REGISTRY"),
     "pickles": ({"env": [{"name": "VLLM_ALLOW_INSECURE_SERIALIZATION", "value": "1"}]}, "INSECURE_SERIALIZATION"),
+    "a priority above the cluster's own": ({"priorityClassName": "system-node-critical"}, "priorityClassName"),
     "a Secret of another namespace": (
         {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "../b/keys", "key": "k"}}}]},
         "secretKeyRef.name",
@@ -338,6 +339,40 @@ def test_nothing_that_leads_out_of_the_pod_is_taken(settings: Object, names: str
         PodSettings.model_validate(settings)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HF_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS"),
+        *("SOURCE_HF_ENDPOINT", "SOURCE_AWS_ENDPOINT_URL", "SOURCE_HF_TOKEN"),
+        *("PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONWARNINGS", "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT"),
+    ],
+)
+def test_where_tokens_go_and_what_runs_beside_them_is_not_for_an_object_to_say(name: str) -> None:
+    variable = {"name": name, "valueFrom": {"configMapKeyRef": {"name": "mine", "key": "host"}}}
+    for env in ([{"name": name, "value": "http://mine.example"}], [{"name": "A"}, variable]):
+        with pytest.raises(
+            ValidationError, match=f"env must not contain {name}: .* Secret graft-registry .* the chart"
+        ):
+            PodSettings.model_validate({"env": env})
+
+
+def test_the_platform_team_may_say_it() -> None:
+    env = {"HF_ENDPOINT": "https://hub.example.com", "PYTHONWARNINGS": "ignore"}
+    assert asking(env=env).tenant_pods.env == env
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("NCCL_SOCKET_IFNAME", "OMP_NUM_THREADS", "VLLM_LOGGING_LEVEL", "CUDA_LAUNCH_BLOCKING", "HTTPS_PROXY"),
+        *("HF_HUB_ENABLE_HF_TRANSFER", "HF_HUB_DOWNLOAD_TIMEOUT", "AWS_REGION", "AWS_CA_BUNDLE", "SOURCEFORGE"),
+        *("PYTORCH_CUDA_ALLOC_CONF", "TOKENIZERS_PARALLELISM", "OLD_LD", "LDFLAGS"),
+    ],
+)
+def test_what_engines_and_trainings_are_tuned_by_is_taken(name: str) -> None:
+    assert PodSettings.model_validate({"env": [{"name": name, "value": "1"}]}).env[0].name == name
+
+
 ACCEPTED: dict[str, Object] = {
     "Azure's workload identity": {"labels": {"azure.workload.identity/use": "true"}},
     "Istio's and Linkerd's switches": {
@@ -351,6 +386,7 @@ ACCEPTED: dict[str, Object] = {
         }
     },
     "Vault's injector": {"annotations": {"vault.hashicorp.com/agent-inject": "true"}},
+    "a priority of one's own": {"priorityClassName": "systematic"},
     "an empty value": {"labels": {"canary": ""}, "env": [{"name": "NCCL_P2P_DISABLE"}]},
 }
 

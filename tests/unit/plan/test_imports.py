@@ -26,7 +26,7 @@ from tests.builders import (
 )
 from tests.unit.registry.published_memory import LLAMA_2_7B
 
-from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus
+from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterStatus, VersionState
 from graft_operator.api.base_model import ReadaptationStatus
 from graft_operator.api.base_shape import BaseShape
 from graft_operator.api.conditions import find
@@ -42,7 +42,7 @@ from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.gate import judge
 from graft_operator.plan.training.job import job_to_create
 from graft_operator.plan.training.versions import summary
-from graft_registry.documents import StoredVersion
+from graft_registry.documents import StoredVersion, VersionVerdict
 
 WITH_ROWS: dict[str, Any] = {"dataset": {"s3": {"uri": "s3://data/train.jsonl"}}}
 
@@ -420,3 +420,51 @@ def test_base_and_content_make_another_import() -> None:
     recipes = {import_recipe_of(one), import_recipe_of(one, "B"), import_recipe_of(one, content="x")}
     assert len(recipes) == 3
     assert recipe_of(imported_adapter(**WITH_ROWS)) == recipe_of(adapter()), "a source is no part of a training"
+
+
+def tried_on_b(state: VersionState, subject: LoraAdapter) -> AdapterSnapshot:
+    """Return what is seen of an adapter that is served on A, whose import onto B came to that state, on base C."""
+    first, second = imported_version(subject), imported_version(subject, 2, base="B")
+    snapshot = observed(subject, first, on="C", found={item.manifest.recipe: Known(item) for item in (first, second)})
+    versions = (summary(second, state), summary(first))
+    status = snapshot.adapter.status.model_copy(update={"versions": versions})
+    return replace(snapshot, adapter=snapshot.adapter.model_copy(update={"status": status}))
+
+
+@pytest.mark.parametrize("state", ["Rejected", "RolledBack", "Refused", "Published"])
+def test_an_adapter_stays_where_it_is_served_and_not_where_it_was_given_up(state: VersionState) -> None:
+    snapshot = tried_on_b(state, imported_adapter())
+    assert homes(snapshot.adapter)[0] == base_id("A")
+    assert is_bound(snapshot.adapter, base_id("B")) == (state != "Published")
+    assert not is_bound(snapshot.adapter, base_id("A"))
+    status = planned(kept_on_a(snapshot)).status
+    assert isinstance(status, LoraAdapterStatus)
+    assert status.source is not None
+    assert status.source.base_digest == base_id("A")
+
+
+def test_without_a_live_version_the_newest_home_counts_and_one_that_was_given_up_only_alone() -> None:
+    cases: tuple[tuple[VersionState, str], ...] = (("Published", "B"), ("RolledBack", "A"))
+    for state, home in cases:
+        snapshot = tried_on_b(state, imported_adapter())
+        status = snapshot.adapter.status.model_copy(update={"serving": AdapterServingStatus()})
+        assert homes(snapshot.adapter.model_copy(update={"status": status}))[0] == base_id(home)
+        alone = status.model_copy(update={"versions": status.versions[:1]})
+        assert homes(snapshot.adapter.model_copy(update={"status": alone})) == (base_id("B"),)
+
+
+def test_a_new_cluster_is_told_by_the_registry_where_an_import_was_given_up() -> None:
+    subject = imported_adapter()
+    history = (imported_version(subject), imported_version(subject, 2, base="B"))
+    verdict = VersionVerdict(
+        number=2, manifest_digest=history[1].digest, state="RolledBack", message="", time="2026-11-01T00:00:00Z"
+    )
+    assert homes(subject, history)[0] == base_id("B")
+    assert homes(subject, history, {2: verdict})[0] == base_id("A")
+    assert is_bound(subject, base_id("B"), history, {2: verdict})
+
+
+def test_rows_are_still_learnt_on_the_base_after_an_import_that_was_given_up() -> None:
+    subject = tried_on_b("RolledBack", imported_adapter(**WITH_ROWS)).adapter
+    assert is_imported_on(subject, base_id("B")), "what was imported there is not trained instead"
+    assert not is_imported_on(subject, base_id("C"))

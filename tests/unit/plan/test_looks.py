@@ -139,14 +139,80 @@ def test_the_same_content_again_changes_nothing() -> None:
     assert status_of(plan).recipe == import_recipe_of(looking(), content="content")
 
 
+def after(snapshot: AdapterSnapshot, content: str, later: timedelta) -> AdapterSnapshot:
+    """Return what is seen after a look that has ended so much later and found that content."""
+    subject, ended = snapshot.adapter, NOW + later
+    job = replace(found(subject, content), uid=f"uid-{later}", ended_time=ended)
+    status = status_of(planned(replace(snapshot, resolve_job=job), ended))
+    return replace(snapshot, adapter=subject.model_copy(update={"status": status}), resolve_job=None)
+
+
+def wanted(snapshot: AdapterSnapshot) -> str | None:
+    source = snapshot.adapter.status.source
+    assert source is not None
+    return source.digest
+
+
+MINUTE = timedelta(minutes=1)
+
+
 def test_new_content_is_a_new_import_while_the_old_one_serves() -> None:
-    before = settled(looking(), resolve_job=found(looking(), "newer"))
-    after = replace(before, adapter=before.adapter.model_copy(update={"status": status_of(planned(before))}))
-    plan = planned(after)
+    once = after(settled(looking()), "newer", timedelta())
+    assert told(planned(once), "SourceChecked") == ("True", "Changed")
+    assert told(planned(once), "UpToDate")[0] == "True"
+    assert created(planned(once)) == []
+    plan = planned(after(once, "newer", MINUTE))
     assert created(plan) == ["support-import"]
     assert status_of(plan).recipe == import_recipe_of(looking(), content="newer")
+    assert told(plan, "SourceChecked") == ("True", "Resolved")
     assert told(plan, "Ready") == ("True", "Serving")
     assert told(plan, "UpToDate")[0] == "False"
+
+
+def test_the_second_look_comes_a_minute_later_whatever_the_interval() -> None:
+    once = after(settled(looking()), "newer", timedelta())
+    assert planned(once).requeue_after == 60
+    assert created(planned(once, NOW + timedelta(seconds=59))) == []
+    assert created(planned(once, NOW + MINUTE)) == ["support-resolve"]
+
+
+def test_half_an_upload_is_never_imported() -> None:
+    half = after(settled(looking()), "half", timedelta())
+    more = after(half, "more", MINUTE)
+    whole = after(more, "whole", 2 * MINUTE)
+    assert [wanted(item) for item in (half, more, whole)] == [digest("content")] * 3
+    assert wanted(after(whole, "whole", 3 * MINUTE)) == digest("whole")
+
+
+def test_two_looks_within_a_minute_are_not_enough() -> None:
+    once = after(settled(looking()), "newer", timedelta())
+    twice = after(once, "newer", MINUTE / 2)
+    assert wanted(twice) == digest("content")
+    assert wanted(after(twice, "newer", MINUTE)) == digest("newer")
+
+
+def test_what_was_there_before_is_no_change() -> None:
+    back = after(after(settled(looking()), "half", timedelta()), "content", MINUTE)
+    source = back.adapter.status.source
+    assert source is not None
+    assert (source.digest, source.pending_digest, source.base_digest) == (digest("content"), None, base_id("A"))
+    assert wanted(after(back, "half", 2 * MINUTE)) == digest("content")
+
+
+def test_a_look_that_fails_between_two_waits_for_its_turn() -> None:
+    once = after(settled(looking()), "newer", timedelta())
+    failed = look(looking(), "Failed", outcome_reason="SourceUnavailable", outcome_message="no route")
+    status = status_of(planned(replace(once, resolve_job=failed)))
+    away = replace(once, adapter=once.adapter.model_copy(update={"status": status}))
+    assert created(planned(away, NOW + MINUTE)) == []
+    assert wanted(after(away, "newer", HOUR)) == digest("newer")
+
+
+def test_whoever_asks_for_a_look_says_that_the_upload_is_whole() -> None:
+    asked = looking(meta={"annotations": {"graft.dev/retry": "1"}})
+    first = after(settled(asked), "newer", timedelta())
+    assert wanted(first) == digest("newer")
+    assert wanted(after(first, "newest", MINUTE)) == digest("newer"), "the annotation asks once"
 
 
 @pytest.mark.parametrize("reason", ["SourceNotFound", "Forbidden", "SourceUnavailable", "RegistryUnavailable"])

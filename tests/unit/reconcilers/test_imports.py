@@ -9,8 +9,8 @@ from tests.unit.reconcilers.simulation import Simulation
 
 ROWS = {"s3": {"uri": "s3://data/support.jsonl"}}
 CANARY = {"strategy": "Canary", "limits": {"waitSeconds": 0}, "rollbackWindowSeconds": 0}
-HOURS = 40
-"""Rounds in which an hour passes, and looks that are due come."""
+HOURS = 48
+"""Rounds in which an hour passes, looks that are due come, and what two of them have found is imported."""
 
 
 async def test_an_adapter_is_imported_once_and_served() -> None:

@@ -145,6 +145,10 @@ class SourceStatus(StatusModel):
     """What the source calls that content: the hub's commit, or the digest of an OCI manifest."""
     base_digest: Digest | None = None
     """The base that this content was imported for; empty while it was for none."""
+    pending_digest: Digest | None = None
+    """Digest of other content that looks have found since; it is imported once it has stayed the same for a minute."""
+    pending_time: datetime | None = None
+    """When a look first found it."""
     checked_time: datetime | None = None
     """When the source was last looked at, with spec.source.interval."""
     job: Text = ""

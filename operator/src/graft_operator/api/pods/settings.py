@@ -29,6 +29,12 @@ OWN_VARIABLES: Final = (
     *("VLLM_ALLOW_INSECURE_SERIALIZATION", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"),
 )
 """Variables on which a pod depends as Graft sets them, or leaves them."""
+OPERATORS_PREFIXES: Final = ("AWS_ENDPOINT_URL", "SOURCE_", "PYTHON", "LD_")
+OPERATORS_VARIABLES: Final = ("HF_ENDPOINT",)
+"""Variables that no object may set, though the chart or a Secret may: they lead a pod's credentials to another host, or
+have it run other code beside them. Whoever may write an object need not be allowed to read those credentials."""
+SYSTEM_PRIORITY: Final = "system-"
+"""PriorityClasses of what a node or a cluster can't do without."""
 
 
 def checked_labels(labels: dict[str, str]) -> dict[str, str]:
@@ -64,9 +70,32 @@ def checked_variables(names: Iterable[str]) -> None:
             )
 
 
+def checked_object_variables(names: Iterable[str]) -> None:
+    """Raise ValueError for a variable that is not for an object to set."""
+    checked_variables(names := tuple(names))
+    for name in names:
+        if name.startswith(OPERATORS_PREFIXES) or name in OPERATORS_VARIABLES:
+            raise ValueError(
+                f"env must not contain {name}: another hub or store is set by HF_ENDPOINT or AWS_ENDPOINT_URL of the"
+                f" Secret graft-registry (SOURCE_*: of credentialsSecretRef), and PYTHON* and LD_*"
+                f" by tenantPods.env of the chart"
+            )
+
+
+def checked_priority(name: str) -> str:
+    """Return the name of a PriorityClass for tenants' pods. Raises ValueError for one of the cluster's own."""
+    if name.startswith(SYSTEM_PRIORITY):
+        raise ValueError(
+            f"priorityClassName must not begin with {SYSTEM_PRIORITY}, as {name} does: such pods push out what the"
+            f" cluster runs by; name a PriorityClass for workloads"
+        )
+    return name
+
+
 AnnotationValue = Annotated[str, StringConstraints(max_length=4096)]
 Labels = Annotated[dict[str, LabelValue], Field(max_length=16), AfterValidator(checked_labels)]
 Annotations = Annotated[dict[str, AnnotationValue], Field(max_length=16), AfterValidator(checked_annotations)]
+WorkloadPriority = Annotated[ObjectName, AfterValidator(checked_priority)]
 PullSecrets = Annotated[tuple[LocalObjectReference, ...], Field(max_length=8)]
 
 
@@ -121,7 +150,7 @@ class PodSettings(Placement):
     """Labels of the pod, besides Graft's own, such as those of a cost centre or of workload identity."""
     annotations: Annotations = Field(default_factory=dict)
     """Annotations of the pod, such as those that a service mesh goes by."""
-    priority_class_name: ObjectName | None = None
+    priority_class_name: WorkloadPriority | None = None
     """PriorityClass of the pod."""
     image_pull_secrets: PullSecrets = ()
     """Secrets of the same namespace to pull images with."""
@@ -135,5 +164,5 @@ class PodSettings(Placement):
         names = [variable.name for variable in self.env]
         if len(set(names)) < len(names):
             raise ValueError("env must not name one variable twice; remove one")
-        checked_variables(names)
+        checked_object_variables(names)
         return self

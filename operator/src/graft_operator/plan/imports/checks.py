@@ -33,7 +33,7 @@ def bound_base_is_missing(seen: AdapterSnapshot, _: datetime) -> TrainingDecisio
     resolved = seen.base.status.resolved if seen.base is not None else None
     if seen.recipe is not None or seen.base is None or resolved is None or seen.kept_base is not None:
         return None
-    if not is_bound(seen.adapter, resolved.digest, seen.history):
+    if not is_bound(seen.adapter, resolved.digest, seen.history, seen.verdicts):
         return None
     if (why := seen.unknown) is not None:
         fact = unknown(why.reason or "RegistryNotAsked", why.message or "the registry has not been asked yet")

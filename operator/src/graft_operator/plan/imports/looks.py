@@ -7,12 +7,13 @@ What was found before stays as it is while a look fails: nobody stops to serve f
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from graft_operator.api.adapter_source import AdapterSource, SourceStatus
-from graft_operator.api.adapter_status import LoraAdapterStatus
+from graft_operator.api.adapter_status import LoraAdapterStatus, Version
 from graft_operator.api.conditions import Fact, merge, no, unknown, yes
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import labels
@@ -20,10 +21,11 @@ from graft_operator.manifests.jobs.exit_codes import SOURCE_UNAVAILABLE
 from graft_operator.manifests.jobs.resolve_job import resolve_job_manifest, resolve_job_name
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, CreateJob, DeleteObject, Plan
-from graft_operator.plan.imports.origin import known_source, source_digest
+from graft_operator.plan.imports.origin import is_of, known_source, source_digest
 from graft_operator.plan.jobs import REASON, JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.progress import problem_of_job
+from graft_operator.plan.training.versions import is_given_up
 
 CONDITION: Final = "SourceChecked"
 
@@ -37,11 +39,19 @@ PUNCTUAL: Final = timedelta(minutes=2)
 """A look that comes later than this, and than a tenth of the interval, waits for the next turn: hundreds that were
 missed together, while the operator was away, are not made up for together."""
 
+SETTLES: Final = timedelta(minutes=1)
+"""Content that takes another's place is that of an upload that has ended once it has stayed the same for so long."""
+
 RUNNING_SECONDS: Final = 30.0
 """How often a Job that runs is looked at, besides whenever there is news of it."""
 
 ENDING_SECONDS: Final = 5.0
 """How often a Job is looked at that has to go before the next look."""
+
+AWAITED: Final = (
+    f"it is imported once a second look, a minute later, finds the same; annotation {labels.RETRY} with another value"
+    f" has it imported at once"
+)
 
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -106,6 +116,8 @@ def seconds_to_wait(adapter: LoraAdapter, source: AdapterSource, known: SourceSt
         return 0.0
     if known.digest is None and known.reason in PASSING:
         return max(0.0, (known.checked_time + min(RETRY, interval) - now).total_seconds())
+    if known.pending_digest is not None and known.reason is None:
+        return max(0.0, (known.checked_time + SETTLES - now).total_seconds())
     turn = turn_after(known.checked_time + interval / 2, interval, adapter.metadata.uid)
     if now < turn:
         return (turn - now).total_seconds()
@@ -124,14 +136,32 @@ def turn_after(time: datetime, interval: timedelta, uid: str) -> datetime:
 def found_by(job: JobObserved, known: SourceStatus | None, adapter: LoraAdapter, now: datetime) -> SourceStatus:
     """Return what is known once a Job has ended; of a look that has failed, what was known before, and why."""
     base = known or SourceStatus(source_digest=source_digest(adapter) or "")
-    looked = {"job": job.uid, "checked_time": job.ended_time or now, "retry": asked_again(adapter)}
+    looked: dict[str, Any] = {"job": job.uid, "checked_time": job.ended_time or now, "retry": asked_again(adapter)}
     if job.state == "Succeeded" and job.outcome_digest:
+        looked |= {"reason": None, "message": ""}
+        if not is_complete(job.outcome_digest, base, adapter, looked["checked_time"]):
+            is_seen = base.pending_digest == job.outcome_digest
+            since = base.pending_time if is_seen else looked["checked_time"]
+            return base.model_copy(update=looked | {"pending_digest": job.outcome_digest, "pending_time": since})
+        looked |= {"digest": job.outcome_digest, "revision": job.outcome_revision}
+        looked |= {"pending_digest": None, "pending_time": None}
         is_same = base.digest == job.outcome_digest
-        found = {"digest": job.outcome_digest, "revision": job.outcome_revision, "reason": None, "message": ""}
-        return base.model_copy(update=looked | found | ({} if is_same else {"base_digest": None}))
+        return base.model_copy(update=looked | ({} if is_same else {"base_digest": None}))
     lost = f"Job {job.name} has ended, and nobody knows what it has found"
     failed = {"reason": job.outcome_reason or SOURCE_UNAVAILABLE, "message": job.outcome_message or lost}
     return base.model_copy(update=looked | failed)
+
+
+def is_complete(content: str, before: SourceStatus, adapter: LoraAdapter, now: datetime) -> bool:
+    """Whether content that a look has found may be imported, and is not half of an upload that goes on.
+
+    It may if a look has found it a minute ago and more, if a person has asked for the look, or if it takes no other's
+    place: nobody is served less well by it.
+    """
+    if before.digest in (None, content) or before.retry != asked_again(adapter):
+        return True
+    since = before.pending_time
+    return before.pending_digest == content and since is not None and now - since >= SETTLES
 
 
 def asked_again(adapter: LoraAdapter) -> str:
@@ -147,6 +177,8 @@ def told(known: SourceStatus | None) -> Fact:
         kept = "what was found before stays" if known.digest else "nothing was found yet"
         again = f"{kept}; annotation {labels.RETRY} with another value has it looked at again at once"
         return no(known.reason, f"{known.message}; {again}")
+    if known.pending_digest is not None:
+        return yes("Changed", f"the source has changed to {known.pending_digest}; {AWAITED}")
     called = f", revision {known.revision}" if known.revision else ""
     return yes("Resolved", f"the source holds {known.digest}{called}")
 
@@ -186,23 +218,26 @@ def with_look(plan: Plan, look: Look, seen: AdapterSnapshot, now: datetime) -> P
 
 
 def with_home(source: SourceStatus | None, adapter: LoraAdapter, status: LoraAdapterStatus) -> SourceStatus | None:
-    """Return what is known of the source with the base that its content was imported for last.
+    """Return what is known of the source with the base that its content was imported for: that of its best version.
 
     It outlives the list of versions, of which only the newest are kept.
     """
-    named = adapter.spec.source
-    digest = source_digest(adapter)
-    for version in sorted(status.versions, key=lambda item: item.number, reverse=True):
-        found = version.imported
-        if named is None or found is None or found.source_digest != digest:
-            continue
-        if source is None or (named.interval is None and source.digest != found.digest):
-            return SourceStatus(
-                source_digest=found.source_digest,
-                digest=found.digest,
-                revision=found.revision,
-                base_digest=version.base_digest,
-            )
-        if found.digest == source.digest:
-            return source.model_copy(update={"base_digest": version.base_digest, "revision": found.revision})
-    return source
+    named, digest = adapter.spec.source, source_digest(adapter)
+    imports = [item for item in status.versions if is_of(item.imported, digest, None)]
+    if source is not None and named is not None and named.interval is not None:  # what a look has found holds
+        imports = [item for item in imports if item.imported is not None and item.imported.digest == source.digest]
+    newest = max(imports, key=lambda item: item.number, default=None)
+    if named is None or newest is None or newest.imported is None:
+        return source
+    found = newest.imported
+    same = [item for item in imports if is_of(item.imported, digest, found.digest)]
+    target = status.serving.target
+    home = best_of(same, live=target.number if target is not None else None)
+    if source is None or source.digest != found.digest:
+        source = SourceStatus(source_digest=found.source_digest, digest=found.digest)
+    return source.model_copy(update={"base_digest": home.base_digest, "revision": found.revision})
+
+
+def best_of(versions: Iterable[Version], *, live: int | None) -> Version:
+    """Return the version that is live, or else the newest one, and one that was given up only where all were."""
+    return max(versions, key=lambda item: (item.number == live, not is_given_up(item), item.number))

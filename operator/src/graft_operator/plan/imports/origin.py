@@ -13,17 +13,21 @@ Content that was imported for no base yet, because the source or what it holds i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from graft_operator.api.adapter_source import ImportedVersion, SourceStatus
 from graft_operator.api.adapter_status import Version
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests.jobs.adapter_source import location_digest, location_document
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.versions import known_versions
-from graft_registry.documents import StoredVersion
+from graft_operator.plan.training.versions import is_given_up, known_versions, with_verdict
+from graft_registry.documents import StoredVersion, VersionVerdict
 
 History = Iterable[StoredVersion]
+Verdicts = Mapping[int, VersionVerdict]
+NO_VERDICTS: Final[Verdicts] = MappingProxyType({})
 
 
 def source_digest(adapter: LoraAdapter) -> str | None:
@@ -78,13 +82,29 @@ def is_of(imported: ImportedVersion | None, source: str | None, content: str | N
     return imported is not None and imported.source_digest == source and content in (None, imported.digest)
 
 
-def homes(adapter: LoraAdapter, history: History = ()) -> tuple[str, ...]:
+def imported_for(adapter: LoraAdapter, history: History = ()) -> tuple[str, ...]:
     """Return the digests of the bases that the source's content was imported for, the newest import's first."""
     known, content = known_source(adapter, history), content_to_import(adapter, history)
     is_known = known is not None and content in (None, known.digest)
     remembered = [known.base_digest] if known is not None and is_known and known.base_digest is not None else []
     imported = (version.base_digest for version in imports_of(adapter, content, history))
     return tuple(dict.fromkeys([*remembered, *imported]))
+
+
+def homes(adapter: LoraAdapter, history: History = (), verdicts: Verdicts = NO_VERDICTS) -> tuple[str, ...]:
+    """Return the digests of the bases that the adapter may stay on: first the one on which it is served.
+
+    A base on which its content was given up is none, unless there is no other: nobody asked to move it elsewhere.
+    """
+    bases, content = imported_for(adapter, history), content_to_import(adapter, history)
+    fit: dict[str, bool] = {}
+    for version in imports_of(adapter, content, history):
+        is_good = not is_given_up(with_verdict(version, verdicts.get(version.number)))
+        fit[version.base_digest] = fit.get(version.base_digest, False) or is_good
+    kept = [base for base in bases if fit.get(base, True)] or bases
+    target = adapter.status.serving.target
+    served = target.base_digest if target is not None else None
+    return tuple(sorted(kept, key=lambda base: base != served))
 
 
 def is_imported_on(adapter: LoraAdapter, base_digest: str, history: History = ()) -> bool:
@@ -94,16 +114,16 @@ def is_imported_on(adapter: LoraAdapter, base_digest: str, history: History = ()
         return False
     if adapter.spec.dataset is None or source.on_base_change == "Import":
         return True
-    known = homes(adapter, history)
+    known = imported_for(adapter, history)  # also where it was given up: what is trained since goes on to be trained
     return not known or base_digest in known
 
 
-def is_bound(adapter: LoraAdapter, base_digest: str, history: History = ()) -> bool:
+def is_bound(adapter: LoraAdapter, base_digest: str, history: History = (), verdicts: Verdicts = NO_VERDICTS) -> bool:
     """Whether the adapter stays on an earlier base than the given one, since nobody said how it gets onto this one."""
     source = adapter.spec.source
     if source is None or adapter.spec.dataset is not None or source.on_base_change == "Import":
         return False
-    known = homes(adapter, history)
+    known = homes(adapter, history, verdicts)
     return bool(known) and base_digest not in known
 
 

@@ -179,7 +179,7 @@ def ways_to_fulfil(seen: AdapterSnapshot) -> tuple[Candidate, ...]:
 def ways_to_import(seen: AdapterSnapshot, target: ResolvedBase) -> tuple[Candidate, ...]:
     """Return the one way to import: none while the source was never looked at, or on a base that is not its own."""
     adapter, history = seen.adapter, seen.history
-    if is_unresolved(adapter, history) or is_bound(adapter, target.digest, history):
+    if is_unresolved(adapter, history) or is_bound(adapter, target.digest, history, seen.verdicts):
         return ()
     recipes = import_recipes(
         adapter.spec,

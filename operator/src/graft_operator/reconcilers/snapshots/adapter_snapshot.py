@@ -207,7 +207,7 @@ class AdapterSnapshots:
             stable=answers.value(self._version(adapter, *_numbered(serving.previous))),
             history=history,
             verdicts=verdicts,
-            kept_base=self._kept_base(seen, history, answers),
+            kept_base=self._kept_base(seen, history, verdicts, answers),
         )
         artifacts = self._dependencies.artifacts
         recipes = recipes_to_look_up(replace(seen, unknown=answers.unknown))
@@ -246,15 +246,19 @@ class AdapterSnapshots:
         return answers.value(self._dependencies.artifacts.verdicts(metadata.namespace, metadata.name)) or {}
 
     def _kept_base(
-        self, seen: AdapterSnapshot, history: tuple[StoredVersion, ...], answers: Answers
+        self,
+        seen: AdapterSnapshot,
+        history: tuple[StoredVersion, ...],
+        verdicts: Mapping[int, VersionVerdict],
+        answers: Answers,
     ) -> ResolvedBase | None:
         """Return the former base that the adapter is kept on: by policy Never, or as it was imported for that."""
         base, adapter = seen.base, seen.adapter
         if base is None or (resolved := base.status.resolved) is None:
             return None
         home = home_digest(adapter.status, history) if base.spec.readaptation.policy == "Never" else None
-        if home is None and is_bound(adapter, resolved.digest, history):
-            home = homes(adapter, history)[0]
+        if home is None and is_bound(adapter, resolved.digest, history, verdicts):
+            home = homes(adapter, history, verdicts)[0]
         if home in (None, resolved.digest):
             return None
         manifest = answers.value(self._dependencies.artifacts.base(base.metadata.namespace, base.metadata.name, home))
