@@ -245,7 +245,7 @@ def test_an_adapter_is_read_whoever_pushed_it(form: Form, pusher: Pusher, adapte
 
 
 def test_a_link_that_shares_its_content_is_a_file_of_its_own(pusher: Pusher, adapter: Files, tmp_path: Path) -> None:
-    entries = [("shared", adapter[CONFIG]), *(link(name, "/shared") for name in adapter)]
+    entries: list[Any] = [("shared", adapter[CONFIG]), *(link(name, "/shared") for name in adapter)]
     pusher.artifact([pusher.layer(tar_of(entries), OCI_TAR)])
     pull(f"{pusher.host}/{pusher.repository}:v1", tmp_path / "out")
     assert (tmp_path / "out" / WEIGHTS).read_bytes() == (tmp_path / "out" / CONFIG).read_bytes() == adapter[CONFIG]
