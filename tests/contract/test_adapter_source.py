@@ -11,6 +11,8 @@ from tests.builders import PLATFORM, digest, imported_adapter
 from graft_operator.manifests.jobs.adapter_source import location_digest, location_document
 from graft_operator.manifests.jobs.resolve_job import resolve_job_manifest
 from graft_registry.documents import AdapterSource, ImportedFrom
+from graft_registry.oci.layers import LARGEST_ARTIFACT_BYTES
+from graft_registry.sources.adapter_sizes import LARGEST_WEIGHTS_BYTES
 
 SOURCES: dict[str, dict[str, Any]] = {
     "a bucket": {"s3": {"uri": "s3://models/support/"}},
@@ -56,3 +58,12 @@ def test_the_mount_is_where_the_pod_is_told_to_look() -> None:
     mounts = {mount["name"]: mount for mount in pod["containers"][0]["volumeMounts"]}
     assert directory == f"{mounts['adapter']['mountPath']}/adapters/support"
     assert mounts["adapter"]["readOnly"]
+
+
+def test_a_look_has_room_for_what_it_may_write_and_for_no_more_than_that() -> None:
+    subject = imported_adapter(source=SOURCES["an artefact"])
+    assert subject.spec.source is not None
+    pod = resolve_job_manifest(subject, subject.spec.source, PLATFORM)["spec"]["template"]["spec"]
+    (tmp,) = [volume["emptyDir"] for volume in pod["volumes"] if volume["name"] == "tmp"]
+    limit = int(tmp["sizeLimit"].removesuffix("Gi")) << 30
+    assert max(LARGEST_ARTIFACT_BYTES, LARGEST_WEIGHTS_BYTES) < limit <= LARGEST_ARTIFACT_BYTES + (2 << 30)

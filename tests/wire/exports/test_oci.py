@@ -7,9 +7,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.unit.registry.builders import write_adapter
+from tests.unit.registry.builders import CONFIG, WEIGHTS, write_adapter
 from tests.wire.exports.conftest import Exporter, contents, draft
 
+from graft_registry.digests import sha256_digest
 from graft_registry.documents import VersionVerdict, timestamp
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.oci_artifact import pull, resolve
@@ -37,7 +38,11 @@ def test_a_version_comes_back_as_it_was(
     digest = message["location"].rpartition("@")[2]
     assert resolve(message["location"]) == digest
     assert pull(f"{host}/team/support:v1", tmp_path / "pulled") == digest
-    assert contents(tmp_path / "pulled") == contents(files)
+    held = contents(files)
+    assert contents(tmp_path / "pulled") == {name: held[name] for name in (CONFIG, WEIGHTS)}
+    layers = stored_manifest(host, "team/support", "v1")["layers"]
+    stored = {layer["annotations"]["org.opencontainers.image.title"]: layer["digest"] for layer in layers}
+    assert stored == {name: sha256_digest(data) for name, data in held.items()}
 
 
 def test_the_artifact_says_what_it_is_without_a_download(export: Exporter, version: StoredVersion, host: str) -> None:

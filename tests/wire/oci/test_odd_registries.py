@@ -18,6 +18,7 @@ from tests.wire.registry.server_thread import serving
 
 from graft_registry.errors import Corrupt, Forbidden, InvalidArtifact, NotFound, RegistryError, Unavailable
 from graft_registry.oci import archives, connection, layers
+from graft_registry.sources import adapter_sizes, oci_artifact
 from graft_registry.sources.oci_artifact import pull, resolve
 
 
@@ -233,7 +234,7 @@ def bomb() -> bytes:
         (many_files, "more than 20 files"),
         (long_name, "a path of more than"),
         (sparse, "without adapter_model.safetensors"),
-        (bomb, "unpacks to more than"),
+        (bomb, "all layers unpack to more than"),
     ],
     ids=lambda item: getattr(item, "__name__", ""),
 )
@@ -241,11 +242,75 @@ def test_archives_are_read_within_bounds(
     make: Callable[[], bytes], message: str, odd: OddRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archives, "MOST_MEMBERS", 20)
-    monkeypatch.setattr(archives, "_UNPACKED_BYTES", 2 << 20)
+    monkeypatch.setattr(archives, "UNPACKED_BYTES", 2 << 20)
     odd.artifact({"layer.tar": make()})
     with pytest.raises(InvalidArtifact, match=message):
         pull(reference(odd), tmp_path / "out")
     assert brought(tmp_path / "out") == {}
+
+
+def in_folder(files: Files) -> Files:
+    return {"adapter.tgz": zipped(tar(files, prefix="adapter/"))}
+
+
+@pytest.mark.parametrize("form", [in_folder, dict], ids=["archive", "files"])
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        (CONFIG, 5 << 20, "adapter_config.json has 5242880 bytes, at most 1048576 are read"),
+        (CONFIG, (1 << 20) + 1, "adapter_config.json has 1048577 bytes, at most 1048576 are read"),
+        (WEIGHTS, 3 << 20, "adapter_model.safetensors has 3145728 bytes.* at most 2097152 are read"),
+    ],
+)
+def test_files_beyond_their_bounds_are_not_written(
+    form: Callable[[Files], Files],
+    name: str,
+    size: int,
+    message: str,
+    odd: OddRegistry,
+    adapter: Files,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adapter_sizes, "LARGEST_WEIGHTS_BYTES", 2 << 20)
+    monkeypatch.setattr(oci_artifact, "copy_members", lambda *_: pytest.fail("something was written"))
+    odd.artifact(form({**adapter, name: b" " * size}))
+    with pytest.raises(InvalidArtifact, match=message):
+        pull(reference(odd), tmp_path / "out")
+    assert brought(tmp_path / "out") == {}
+    was_asked_for = any(path.endswith(digest(b" " * size)) for _, path, _ in odd.seen)
+    assert not (was_asked_for and size == 5 << 20), "what can't be a configuration is not even downloaded"
+
+
+def test_what_lies_beside_the_adapter_is_not_written(
+    odd: OddRegistry, adapter: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+
+    def copy(layer: Path, wanted: dict[int, Path]) -> None:
+        archives.copy_members(layer, wanted)
+        written.extend(path.stat().st_size for path in wanted.values())
+
+    monkeypatch.setattr(oci_artifact, "copy_members", copy)
+    odd.artifact(in_folder({**adapter, **{f"junk{number}.json": bytes(5 << 20) for number in range(4)}}))
+    pull(reference(odd), tmp_path / "out")
+    assert brought(tmp_path / "out") == adapter
+    assert sorted(written) == sorted(map(len, adapter.values()))
+
+
+def test_layers_are_bounded_together(
+    odd: OddRegistry, adapter: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    junk = {f"{number}.tgz": zipped(tar({f"{number}.json": bytes(3 << 19)})) for number in range(3)}
+    odd.artifact({**adapter, **junk})
+    with monkeypatch.context() as patch:
+        patch.setattr(archives, "UNPACKED_BYTES", 4 << 20)
+        with pytest.raises(InvalidArtifact, match="all layers unpack to more than"):
+            pull(reference(odd), tmp_path / "out")
+    odd.artifact(in_folder({**adapter, WEIGHTS: bytes(1 << 20)}))
+    monkeypatch.setattr(oci_artifact, "LARGEST_ARTIFACT_BYTES", 1 << 20)
+    with pytest.raises(InvalidArtifact, match=r"the layers, and the adapter in them, take .* push the adapter's files"):
+        pull(reference(odd), tmp_path / "out")
 
 
 def test_more_than_an_adapter_can_have_is_not_downloaded(

@@ -26,6 +26,8 @@ class HubServer(http.server.ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.downloaded: list[str] = []
         self.broken = False
+        self.tells_sizes = True
+        """As mirrors do not that ignore ``blobs=true``."""
 
     @property
     def url(self) -> str:
@@ -77,6 +79,8 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
             ]
         else:
             siblings = [_sibling(path, data) for path, data in repository.files.items()]
+            if not self.server.tells_sizes:
+                siblings = [{"rfilename": path} for path in repository.files]
             document = {"id": name, "modelId": name, "sha": commit, "siblings": siblings, "private": False}
         self._answer(200, json.dumps(document).encode(), {"Content-Type": "application/json"})
 

@@ -15,6 +15,7 @@ from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of, sha256_digest
 from graft_registry.documents import AdapterSource
 from graft_registry.s3.store import ObjectStore
+from graft_registry.sources import adapter_sizes
 from graft_registry.sources.adapter_origins import fetch_adapter
 from graft_registry.sources.source_access import SourceAccess
 
@@ -119,6 +120,54 @@ def test_a_source_without_an_adapter_says_what_to_do(
     assert (found, said["reason"]) == (code, reason), said
     assert said.get("field") == (field and f"spec.source.{field}")
     assert message in said["message"]
+
+
+@pytest.mark.parametrize("place", ["s3", "hub", "hub that tells no sizes", "directory"])
+@pytest.mark.parametrize("name", NAMES)
+def test_files_beyond_their_bounds_are_not_brought(
+    place: str,
+    name: str,
+    container: Container,
+    bucket: ObjectStore,
+    hub: HubServer,
+    files: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adapter_sizes, "LARGEST_CONFIG_BYTES", 5000)
+    monkeypatch.setattr(adapter_sizes, "LARGEST_WEIGHTS_BYTES", 50_000)
+    held = files | {name: b" " * 60_000}
+    put_files(bucket, "large/", held)
+    hub.repositories["team/large"] = Repository(held)
+    hub.tells_sizes = place == "hub"
+    for path, data in held.items():
+        (tmp_path / "adapter" / path).write_bytes(data)
+    source = {
+        "s3": {"s3": {"uri": f"s3://{bucket.config.bucket}/large"}},
+        "directory": {"directory": {"path": str(tmp_path / "adapter"), "uri": "persistentVolumeClaim:a/b"}},
+    }.get(place, {"huggingFace": {"repo": "team/large"}})
+    monkeypatch.setattr(ObjectStore, "download_file", lambda *_, **__: pytest.fail("an object was brought"))
+    code, said = resolve(container, source, SOURCE_HF_ENDPOINT=hub.url)
+    assert (code, said["reason"]) == (65, "SourceInvalid"), said
+    assert f"{name} has 60000 bytes" in said["message"]
+    assert "at most" in said["message"]
+    assert not hub.downloaded
+
+
+def test_an_object_that_grows_meanwhile_is_worth_a_retry(
+    container: Container, bucket: ObjectStore, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_files(bucket, "growing/", files)
+    brought = ObjectStore.download_file
+
+    def grown(store: ObjectStore, key: str, *more: Any, **named: Any) -> str:
+        put_files(bucket, "growing/", {name: data + b" " for name, data in files.items()})
+        return brought(store, key, *more, **named)
+
+    monkeypatch.setattr(ObjectStore, "download_file", grown)
+    code, said = resolve(container, {"s3": {"uri": f"s3://{bucket.config.bucket}/growing"}})
+    assert (code, said["reason"]) == (68, "SourceUnavailable"), said
+    assert "has grown since it was listed" in said["message"]
 
 
 def test_only_the_environments_own_hub_gets_its_token(

@@ -1,8 +1,7 @@
 """Which files of an artifact are the adapter: the layers laid over one another, and the folder that holds one. Pure."""
 
 import posixpath
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,8 +12,6 @@ from graft_registry.oci.layers import is_pickle, plain_path
 
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
-_MOST_FILES: Final = 200
 _MOST_LINKS: Final = 8
 
 
@@ -29,11 +26,12 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a file is: the whole layer, or the member at ``position``; or what a link leads to."""
+    """Where a file is: the whole layer, or the member at ``position``, of ``size`` bytes; or what a link leads to."""
 
     layer: int
     position: int | None = None
     link: str | None = None
+    size: int = 0
 
 
 Tree = dict[str, Place]
@@ -67,7 +65,7 @@ def laid_over(layers: Sequence[Content]) -> Tree:
 
 def _place(layer: int, path: str, member: Member) -> Place:
     if member.kind is Kind.FILE:
-        return Place(layer, member.position)
+        return Place(layer, member.position, size=member.size)
     start = posixpath.dirname(path) if member.kind is Kind.LINK and not member.target.startswith("/") else ""
     # The target is only looked up among the artifact's own paths: what leads out of it is not there.
     return Place(layer, link=posixpath.normpath(posixpath.join(start, member.target.lstrip("/"))))
@@ -89,7 +87,7 @@ def _is_hidden(path: str, hidden: Collection[str]) -> bool:
 
 
 def chosen(tree: Tree, left_out: Sequence[str], *, where: str) -> Mapping[str, Place]:
-    """Return the files of the adapter by name: all plain ones of the topmost folder with configuration and weights.
+    """Return the adapter's configuration and weights by name, of the topmost folder that holds both.
 
     Args:
         tree: all files.
@@ -117,22 +115,13 @@ def _depth(folder: str) -> int:
 
 def _files_of(tree: Tree, folder: str, where: str) -> Mapping[str, Place]:
     found: dict[str, Place] = {}
-    for name, path in _plain_names(tree, folder):
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        path = posixpath.join(folder, name)
         place = _followed(tree, path)
-        if place is not None:
-            found[name] = place
-        elif name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        if place is None:
             raise Unsafe(path, f"a link to {tree[path].link}, which {where} does not hold")
-    if len(found) > _MOST_FILES:
-        raise InvalidArtifact(f"{where} has {len(found)} files beside the adapter; push the adapter's files alone")
+        found[name] = place
     return found
-
-
-def _plain_names(tree: Tree, folder: str) -> Iterator[tuple[str, str]]:
-    for path in tree:
-        name = posixpath.basename(path)
-        if posixpath.dirname(path) == folder and _PLAIN_NAME.fullmatch(name) and not is_pickle(name):
-            yield name, path
 
 
 def _followed(tree: Tree, path: str) -> Place | None:

@@ -19,8 +19,8 @@ import zstandard
 
 from graft_registry.errors import InvalidArtifact
 
-_UNPACKED_BYTES: Final = 64 << 30
-"""A layer that unpacks to more is no layer of an adapter, but a bomb."""
+UNPACKED_BYTES: Final = 64 << 30
+"""Layers that unpack to more, one or all together, are no adapter's, but a bomb."""
 MOST_MEMBERS: Final = 100_000
 _LONGEST_NAME: Final = 1024
 _LARGEST_READ: Final = 1 << 20
@@ -53,13 +53,17 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One entry: ``position`` counts the archive's headers; ``target`` is what a link leads to."""
+    """One entry: ``position`` counts the archive's headers; ``target`` is what a link leads to.
+
+    ``end``: how much of the archive has to be unpacked to get past it, which for sparse files is less than their size.
+    """
 
     name: str
     kind: Kind
     size: int
     position: int
     target: str = ""
+    end: int = 0
 
 
 def is_archive(layer: Path) -> bool:
@@ -93,7 +97,7 @@ def members(layer: Path) -> Iterator[Member]:
                 raise InvalidArtifact(f"{layer.name}: more than {MOST_MEMBERS} files in one layer")
             if len(entry.name) > _LONGEST_NAME or len(entry.linkname) > _LONGEST_NAME:
                 raise InvalidArtifact(f"{layer.name}: a path of more than {_LONGEST_NAME} characters")
-            yield Member(entry.name, _kind(entry), entry.size, position, entry.linkname)
+            yield Member(entry.name, _kind(entry), entry.size, position, entry.linkname, archive.offset)
 
 
 def _entries(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -111,6 +115,8 @@ def _kind(entry: tarfile.TarInfo) -> Kind:
 
 def copy_members(layer: Path, wanted: dict[int, Path]) -> None:
     """Write the members at some positions to files of the caller's choice, in one pass.
+
+    No more is written than ``members`` has said that they have: whoever calls has to have held that to a bound.
 
     Raises:
         InvalidArtifact: the archive is damaged, or beyond the bounds.
@@ -179,8 +185,8 @@ class _Bounded(io.RawIOBase):
             size -= len(piece)
         content = b"".join(pieces)
         self._position += len(content)
-        if self._position > _UNPACKED_BYTES:
-            raise InvalidArtifact(f"{self._layer}: unpacks to more than {_UNPACKED_BYTES >> 30} GiB")
+        if self._position > UNPACKED_BYTES:
+            raise InvalidArtifact(f"{self._layer}: unpacks to more than {UNPACKED_BYTES >> 30} GiB")
         return content
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:

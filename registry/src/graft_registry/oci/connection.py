@@ -21,6 +21,7 @@ PLAIN_HTTP_VARIABLE: Final = "GRAFT_OCI_PLAIN_HTTP"
 """Hosts, with their ports and separated by commas, that are asked without TLS. Those of this machine are anyway."""
 DOCUMENT_BYTES: Final = 4 << 20
 """What the specification lets a manifest have at most."""
+_PORTS: Final = {"http": 80, "https": 443}
 _TIMEOUT: Final = urllib3.Timeout(connect=10, read=60)
 _RETRIES: Final = urllib3.Retry(
     total=4,
@@ -69,7 +70,10 @@ class Connection:
         Raises:
             RegistryError: it is no success.
         """
-        url = urljoin(self._root, path)
+        try:
+            url = without_downgrade(urljoin(self._root, path), self._root)
+        except ValueError as error:
+            raise InvalidArtifact(f"{what}: the registry gives {path!r}, which is no URL: {error}") from error
         answer = self._send(method, url, headers or {}, body, what)
         if answer.status == 401 and self._has_authorized(answer, what):
             answer.drain_conn()
@@ -102,11 +106,30 @@ class Connection:
     def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: Body, what: str
     ) -> urllib3.BaseHTTPResponse:
-        own = urlsplit(url).netloc == urlsplit(self._root).netloc
+        own = _origin(url) == _origin(self._root)
         login = {"Authorization": self._authorization} if self._authorization and own else {}
         if body is not None and not isinstance(body, bytes):
             body.seek(0)
         return _request(method, url, {**headers, **login}, body, what)
+
+
+def without_downgrade(url: str, root: str) -> str:
+    """Return ``url`` with HTTPS where the registry at ``root`` has it, and names itself without. Pure.
+
+    A registry behind a proxy that ends TLS often takes itself for one without. Other hosts are left as they are: they
+    get no login.
+    """
+    asked, own = urlsplit(url), urlsplit(root)
+    scheme, host, port = _origin(url)
+    same_port = asked.port == own.port or (port == _PORTS["http"] and own.port is None)
+    if (own.scheme, scheme) == ("https", "http") and host == own.hostname and same_port:
+        return asked._replace(scheme="https", netloc=own.netloc).geturl()
+    return url
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _request(method: str, url: str, headers: Mapping[str, str], body: Body, what: str) -> urllib3.BaseHTTPResponse:

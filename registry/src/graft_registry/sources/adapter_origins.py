@@ -15,6 +15,7 @@ from graft_registry.documents import AdapterDirectory, AdapterRepository, Adapte
 from graft_registry.errors import Corrupt, InvalidArtifact, Unsafe
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.adapter_files import files_of_adapter
+from graft_registry.sources.adapter_sizes import oversize
 from graft_registry.sources.oci_artifact import pull
 from graft_registry.sources.source_access import SourceAccess, blaming_the_source
 from graft_registry.sources.source_files import SourceError, SourceProblem
@@ -43,6 +44,9 @@ class _Origin(Protocol):
     def revision(self) -> str | None: ...
 
     def names(self) -> list[str]: ...
+
+    def size(self, name: str) -> int | None:
+        """Return a file's bytes, None where its place does not tell them and so gives no file."""
 
     def sha256(self, name: str) -> str | None:
         """Return a file's hash where it can be had without a copy of the file."""
@@ -86,6 +90,9 @@ def fetch_adapter(
 
 def _content(origin: _Origin, sha256: Callable[[str], str]) -> AdapterContent:
     files = files_of_adapter(frozenset(origin.names()), where=origin.where, field=origin.field)
+    sizes = {name: size for name in files if (size := origin.size(name)) is not None}
+    if (wrong := oversize(sizes)) is not None:
+        raise SourceError(SourceProblem.INVALID, f"{origin.where}: {wrong}", origin.field)
     hashes = sorted([name, sha256(name)] for name in files)
     return AdapterContent(files, digest_of(hashes), origin.revision)
 
@@ -144,17 +151,26 @@ class _Bucket:
         self.where, self.field = source.uri, field
         self._store = ObjectStore(config, access.s3_credentials)
         self._folder = f"{key.strip('/')}/" if key.strip("/") else ""
+        self._sizes: dict[str, int] = {}
 
     def names(self) -> list[str]:
         found = itertools.islice(self._store.list(self._folder), _MOST_FILES + 1)
-        return _few_enough([entry.key.removeprefix(self._folder) for entry in found], self.where, self.field)
+        self._sizes = {entry.key.removeprefix(self._folder): entry.size for entry in found}
+        return _few_enough(list(self._sizes), self.where, self.field)
+
+    def size(self, name: str) -> int:
+        return self._sizes[name]
 
     def sha256(self, name: str) -> str | None:
         del name  # A store tells a hash of its own, which it need not have held the content to.
         return None
 
     def bring(self, name: str, folder: Path) -> Path:
-        self._store.download_file(self._folder + name, folder / name, sha256=None)
+        try:
+            self._store.download_file(self._folder + name, folder / name, sha256=None, size=self._sizes[name])
+        except Corrupt as error:
+            message = f"{self.where} is being written to: {name} has grown since it was listed ({error})"
+            raise SourceError(SourceProblem.UNAVAILABLE, message, self.field) from error
         return folder / name
 
 
@@ -174,6 +190,9 @@ class _Directory:
         below = (Path(root, name) for root, _, files in os.walk(self.path, onerror=_raise) for name in files)
         found = [path.relative_to(self.path).as_posix() for path in itertools.islice(below, _MOST_FILES + 1)]
         return _few_enough(found, self.where, self.field)
+
+    def size(self, name: str) -> int:
+        return (self.path / name).stat().st_size
 
     def sha256(self, name: str) -> str:
         return file_sha256(self.path / name)
@@ -206,9 +225,18 @@ class _Repository:
             for name, sha256 in listing.sha256.items()
             if name.startswith(self._folder)
         }
+        self._told_sizes = listing.sizes
 
     def names(self) -> list[str]:
         return list(self._sha256)
+
+    def size(self, name: str) -> int | None:
+        told = self._told_sizes[self._folder + name]
+        if told is not None:
+            return told
+        return self._hub.size_of_model_file(
+            self._at, self._folder + name, endpoint=self._endpoint, token=self._token, field=self.field
+        )
 
     def sha256(self, name: str) -> str | None:
         return self._sha256[name]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from huggingface_hub import HfApi, constants, errors
+from huggingface_hub import HfApi, constants, errors, hf_hub_url
 
 from graft_registry.documents import HuggingFaceSource
 from graft_registry.sources.dataset_files import files_of_split
@@ -34,10 +34,14 @@ class DatasetFiles:
 
 @dataclass(frozen=True, slots=True)
 class ModelListing:
-    """The files of a model's repository at one commit, with the hashes of those that the hub tells: the large ones."""
+    """The files of a model's repository at one commit, with the hashes of those that the hub tells: the large ones.
+
+    A mirror may tell no ``sizes``.
+    """
 
     commit: str
     sha256: dict[str, str | None]
+    sizes: dict[str, int | None]
 
 
 def list_model(source: HuggingFaceSource, *, endpoint: str | None, token: str | None, field: str) -> ModelListing:
@@ -53,7 +57,26 @@ def list_model(source: HuggingFaceSource, *, endpoint: str | None, token: str | 
     with _online(), _explained(where, field):
         info = hub.model_info(source.repo, revision=source.revision, files_metadata=True)
     siblings = info.siblings or ()
-    return ModelListing(str(info.sha), {file.rfilename: file.lfs.sha256 if file.lfs else None for file in siblings})
+    return ModelListing(
+        str(info.sha),
+        sha256={file.rfilename: file.lfs.sha256 if file.lfs else None for file in siblings},
+        sizes={file.rfilename: file.lfs.size if file.lfs else file.size for file in siblings},
+    )
+
+
+def size_of_model_file(
+    source: HuggingFaceSource, name: str, *, endpoint: str | None, token: str | None, field: str
+) -> int | None:
+    """Return the bytes of one file of a model, None where the hub doesn't tell; it then can't be downloaded, either.
+
+    Raises:
+        SourceError: it is gone, no access, or the hub is away.
+    """
+    hub = HfApi(endpoint=endpoint, token=token or False)
+    with _online(), _explained(f"{source.repo}@{source.revision}", field):
+        url = hf_hub_url(source.repo, name, revision=source.revision, endpoint=endpoint)
+        size: int | None = hub.get_hf_file_metadata(url=url, token=token or False).size
+    return size
 
 
 def download_model_file(

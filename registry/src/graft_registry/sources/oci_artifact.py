@@ -9,19 +9,30 @@ Logins are those of docker: ``config.json`` (or ``.dockerconfigjson``, as a Secr
 """
 
 import os
+import posixpath
 import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from graft_registry.adapters.publishable import ADAPTER_CONFIG
 from graft_registry.errors import InvalidArtifact, NotFound
+from graft_registry.oci import archives
 from graft_registry.oci.adapter_files import Content, Place, chosen, laid_over
 from graft_registry.oci.archives import MOST_MEMBERS, copy_members, is_archive, members
-from graft_registry.oci.layers import check_kind, is_settings, layer_name, layers_to_bring, settings_in_config
+from graft_registry.oci.layers import (
+    LARGEST_ARTIFACT_BYTES,
+    check_kind,
+    is_settings,
+    layer_name,
+    layers_to_bring,
+    settings_in_config,
+)
 from graft_registry.oci.manifests import Descriptor, Index, Manifest, meant_entry, parse_manifest
 from graft_registry.oci.references import Reference
 from graft_registry.oci.repository import Repository, StoredManifest
+from graft_registry.sources.adapter_sizes import LARGEST_CONFIG_BYTES, oversize
 
 _DEEPEST_INDEX = 3
 
@@ -45,8 +56,8 @@ def resolve(reference: str, environ: Mapping[str, str] = os.environ) -> str:
 def pull(reference: str, folder: Path, environ: Mapping[str, str] = os.environ) -> str:
     """Bring the adapter that an artifact holds into ``folder``, and return the digest of what the reference names.
 
-    The folder then holds ``adapter_config.json``, ``adapter_model.safetensors`` and the plain files that lie beside
-    them, without pickles; the two come last, so where they are, everything is. Nothing in them is looked at.
+    The folder then holds ``adapter_config.json`` and ``adapter_model.safetensors``, and no other file of the artifact;
+    the sizes of both are within those of ``adapter_sizes``. Nothing in them is looked at.
 
     Args:
         reference: such as ``oci://registry.example.com/team/adapter:v1``, with or without the scheme.
@@ -86,13 +97,15 @@ def _bring(repository: Repository, manifest: Manifest, staging: Path, folder: Pa
     # The configuration first, so that a layer of the same name wins.
     layers = [*_settings(repository, manifest, staging), *layers_to_bring(manifest, where=where)]
     files = [staging / f"layer-{number}" for number in range(len(layers))]
+    _check_named_settings(layers, where)
     for layer, file in zip(layers, files, strict=True):
         repository.download(layer, file)
     left_out = [name for layer in manifest.layers if (name := layer_name(layer)) is not None]
     found = chosen(laid_over(_contents(layers, files)), left_out, where=where)
+    _check_sizes(found, layers, where)
     ready = _extracted(found, files, staging)
     moved: dict[Path, Path] = {}
-    for name in sorted(ready, key=lambda name: name.startswith("adapter_")):
+    for name in ready:
         target, before = folder / name, moved.setdefault(ready[name], folder / name)
         # Links make two names of one content.
         if before == target:
@@ -110,13 +123,39 @@ def _settings(repository: Repository, manifest: Manifest, staging: Path) -> list
     return [config] if is_settings(file.read_bytes()) else []
 
 
+def _check_named_settings(layers: Sequence[Descriptor], where: str) -> None:
+    """Refuse what is called a configuration, and can't be one, even in an archive, before it is downloaded."""
+    for layer in layers:
+        if posixpath.basename(layer_name(layer) or "") == ADAPTER_CONFIG and layer.size > 2 * LARGEST_CONFIG_BYTES:
+            raise InvalidArtifact(f"{where}: {oversize({ADAPTER_CONFIG: layer.size})}")
+
+
+def _check_sizes(found: Mapping[str, Place], layers: Sequence[Descriptor], where: str) -> None:
+    """Hold the adapter's files, and all that is written of the artifact, to their bounds."""
+    wrong = oversize({name: layers[at.layer].size if at.position is None else at.size for name, at in found.items()})
+    if wrong is not None:
+        raise InvalidArtifact(f"{where}: {wrong}")
+    written = sum(layer.size for layer in layers) + sum(place.size for place in found.values())
+    if written > LARGEST_ARTIFACT_BYTES:
+        raise InvalidArtifact(
+            f"{where}: the layers, and the adapter in them, take {written} bytes, at most {LARGEST_ARTIFACT_BYTES} are "
+            "written; push the adapter's files alone"
+        )
+
+
 def _contents(layers: Sequence[Descriptor], files: Sequence[Path]) -> list[Content]:
     """Look into the layers. What is neither an archive nor has a name can't be any file of an adapter."""
-    contents, count = [], 0
+    contents, count, unpacked = [], 0, 0
     for number, (layer, file) in enumerate(zip(layers, files, strict=True)):
         name = layer_name(layer)
         if is_archive(file):
-            held = list(members(file))
+            held = []
+            for member in members(file):
+                held.append(member)
+                # What a member holds is only unpacked when the next one is asked for.
+                if unpacked + member.end > archives.UNPACKED_BYTES:
+                    raise InvalidArtifact(f"all layers unpack to more than {archives.UNPACKED_BYTES >> 30} GiB")
+            unpacked += held[-1].end if held else 0
             count += len(held)
             contents.append(Content(number, members=held))
         elif name is not None:

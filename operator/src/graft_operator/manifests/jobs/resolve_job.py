@@ -36,6 +36,9 @@ RETRIES: Final = 2
 DEADLINE_SECONDS: Final = 3600
 """A look that takes longer has hung: an adapter is read in seconds, and a node may take a while to get an image."""
 
+SCRATCH_LIMIT: Final = "34Gi"
+"""The registry's image writes at most 32 GiB of a source (docs/export.md); a node's disk is not given to more."""
+
 
 def resolve_job_name(adapter: LoraAdapter, source: AdapterSource) -> str:
     """Return the name of the Job that looks at this source."""
@@ -83,7 +86,7 @@ def resolve_pod(adapter: LoraAdapter, source: AdapterSource, platform: Platform)
         restartPolicy="Never",
         automountServiceAccountToken=False,
         serviceAccountName=pod.service_account_name,
-        volumes=[scratch("tmp"), *adapter_volumes(source)],
+        volumes=[scratch("tmp", sizeLimit=SCRATCH_LIMIT), *adapter_volumes(source)],
         containers=[
             container(
                 RESOLVE,
