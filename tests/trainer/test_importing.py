@@ -302,6 +302,7 @@ def test_weights_that_no_library_opens_are_refused(
     [
         ({"alpha_pattern": {"k_proj": 1e38}, "lora_alpha": 1e-3}, "alpha_pattern, rank_pattern: they scale"),
         ({"alpha_pattern": {"k_proj": 1e-36}, "lora_alpha": 1e30}, "alpha_pattern, rank_pattern: they scale"),
+        ({"lora_alpha": 1e38}, "give the lora_alpha"),
     ],
 )
 def test_a_scale_that_the_matrices_do_not_bear_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import IA3Config, LoraConfig, PeftConfig
@@ -59,7 +60,7 @@ def write_adapter(
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[safe_open]:
+def opened(path: Path) -> Iterator[Any]:
     """Open a file of weights, of which the library may refuse what the check of its header has let pass.
 
     Raises InvalidSourceError.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from functools import partial
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def import_and_publish(run: ImportRun) -> Outcome:
 def _judge(run: ImportRun, adapted: PeftModel, renderer: Renderer, rows: PreparedRows | None) -> Assessment:
     """Ask adapter and base what the spec gives; where they answer all of it alike, also what the base makes up.
 
-    Raises InvalidSourceError where nothing tells the two apart.
+    Raises InvalidSourceError where nothing tells the two apart, or the adapter calculates nothing.
     """
     score = partial(
         assess,
@@ -89,11 +90,13 @@ def _judge(run: ImportRun, adapted: PeftModel, renderer: Renderer, rows: Prepare
     questions = questions_for(run.config.evaluation, rows.asked.examples if rows else (), renderer)
     if questions:
         judged = score(questions)
+        check_answers(judged.comparison)
         if golden_prompts(judged.comparison, renderer.tokenizer):
             return judged
     questions += sampled_questions(adapted, renderer, seed=run.config.training.seed)
     if questions:
         judged = score(questions)
+        check_answers(judged.comparison)
         if golden_prompts(judged.comparison, renderer.tokenizer):
             return judged
     raise InvalidSourceError(
@@ -101,6 +104,21 @@ def _judge(run: ImportRun, adapted: PeftModel, renderer: Renderer, rows: Prepare
         "ever prove that it is applied; give spec.evaluation.prompts that it answers in its own way, or a dataset",
         field="spec.evaluation.prompts",
     )
+
+
+def check_answers(comparison: Comparison) -> None:
+    """Refuse an adapter with which the base's numbers overflow: finite matrices can be scaled beyond all of them.
+
+    Raises InvalidSourceError.
+    """
+    for question, answer, base in zip(
+        comparison.questions, comparison.adapter.answers, comparison.base.answers, strict=True
+    ):
+        if not all(map(math.isfinite, answer.margins)) and all(map(math.isfinite, base.margins)):
+            raise InvalidSourceError(
+                f"with the adapter the base calculates no numbers (NaN or infinite) for {question.prompt[:100]!r}: "
+                "give the lora_alpha in adapter_config.json that it was trained with, or an earlier checkpoint"
+            )
 
 
 def _merge(run: ImportRun, folder: Path, comparison: Comparison) -> MergeRecord | None:
