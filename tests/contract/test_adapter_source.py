@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from tests.builders import PLATFORM, digest, imported_adapter
 
+from graft_operator.api.adapter_source import SourceStatus
 from graft_operator.manifests.jobs.adapter_source import location_digest, location_document
 from graft_operator.manifests.jobs.resolve_job import resolve_job_manifest
-from graft_registry.documents import AdapterSource, ImportedFrom
+from graft_registry.__main__ import FOUND_VARIABLE
+from graft_registry.documents import AdapterSource, FoundBefore, ImportedFrom
 from graft_registry.oci.layers import LARGEST_ARTIFACT_BYTES
 from graft_registry.sources.adapter_sizes import LARGEST_WEIGHTS_BYTES
 
@@ -67,3 +69,13 @@ def test_a_look_has_room_for_what_it_may_write_and_for_no_more_than_that() -> No
     (tmp,) = [volume["emptyDir"] for volume in pod["volumes"] if volume["name"] == "tmp"]
     limit = int(tmp["sizeLimit"].removesuffix("Gi")) << 30
     assert max(LARGEST_ARTIFACT_BYTES, LARGEST_WEIGHTS_BYTES) < limit <= LARGEST_ARTIFACT_BYTES + (2 << 30)
+
+
+def test_a_look_is_told_what_the_last_one_found() -> None:
+    subject = imported_adapter(source=SOURCES["an artefact"])
+    assert subject.spec.source is not None
+    status = SourceStatus(source_digest=digest("spec"), digest=digest("content"), revision=digest("manifest"))
+    known = subject.model_copy(update={"status": subject.status.model_copy(update={"source": status})})
+    pod = resolve_job_manifest(known, subject.spec.source, PLATFORM)["spec"]["template"]["spec"]
+    (told,) = [item["value"] for item in pod["containers"][0]["env"] if item["name"] == FOUND_VARIABLE]
+    assert FoundBefore.model_validate_json(told) == FoundBefore(revision=digest("manifest"), digest=digest("content"))

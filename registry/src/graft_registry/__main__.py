@@ -33,7 +33,7 @@ from pydantic import ValidationError
 
 from graft_registry.config import RegistryConfig
 from graft_registry.doctor.table import table
-from graft_registry.documents import AdapterSource
+from graft_registry.documents import AdapterSource, FoundBefore
 from graft_registry.documents.model import Digest, Document
 from graft_registry.errors import Unfit
 from graft_registry.exports.destination import FORMS, Destination
@@ -43,7 +43,7 @@ from graft_registry.fetching import provide_base
 from graft_registry.importing import BaseImport, import_base
 from graft_registry.outcome import FAILURES, TERMINATION_LOG_VARIABLE, Outcome, failure, write_outcome
 from graft_registry.s3.store import ObjectStore, Patience
-from graft_registry.sources.adapter_origins import resolve_adapter
+from graft_registry.sources.adapter_origins import is_at, resolve_adapter
 from graft_registry.sources.source_access import SourceAccess
 from graft_registry.versions import AdapterRegistry
 
@@ -52,6 +52,7 @@ log = logging.getLogger("graft_registry")
 IMPORT_VARIABLE: Final = "GRAFT_BASE_IMPORT"
 FETCH_VARIABLE: Final = "GRAFT_BASE"
 ADAPTER_VARIABLE: Final = "GRAFT_ADAPTER_SOURCE"
+FOUND_VARIABLE: Final = "GRAFT_ADAPTER_FOUND"
 
 _IMPATIENT: Final = Patience(connect_seconds=5, read_seconds=10, attempts=2)
 """For somebody who waits for the report."""
@@ -79,11 +80,17 @@ def run_import(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Out
 
 
 def run_resolve(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
-    """Find out what is in the source of an adapter that ``GRAFT_ADAPTER_SOURCE`` describes."""
+    """Find out what is in the source of an adapter that ``GRAFT_ADAPTER_SOURCE`` describes.
+
+    ``GRAFT_ADAPTER_FOUND``, where there is one, tells what was found before, so that nothing is brought again for it.
+    """
     source = _from_variable(AdapterSource, ADAPTER_VARIABLE, environ)
-    access = SourceAccess.from_environment(environ)
+    before = _from_variable(FoundBefore, FOUND_VARIABLE, environ) if environ.get(FOUND_VARIABLE) else None
+    access, registry = SourceAccess.from_environment(environ), RegistryConfig.from_environment(environ)
     with tempfile.TemporaryDirectory(dir=arguments.workspace) as workspace:
-        found = resolve_adapter(source, access, RegistryConfig.from_environment(environ), workspace=Path(workspace))
+        if before is not None and is_at(source, before.revision):
+            return Outcome(outcome="Resolved", digest=before.digest, revision=before.revision)
+        found = resolve_adapter(source, access, registry, workspace=Path(workspace))
     return Outcome(outcome="Resolved", digest=found.digest, revision=found.revision)
 
 

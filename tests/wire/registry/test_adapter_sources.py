@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from tests.unit.registry.builders import write_adapter
+from tests.wire.oci.odd_registry import OddRegistry
 from tests.wire.registry.container import Container, files_of, put_files
 from tests.wire.registry.hub import COMMIT, TOKEN, HubServer, Repository
+from tests.wire.registry.server_thread import serving
 
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of, sha256_digest
@@ -184,3 +186,22 @@ def test_a_hub_that_is_away_is_worth_a_retry(container: Container, hub: HubServe
     hub.broken = True
     code, message = resolve(container, {"huggingFace": {"repo": "team/support"}}, SOURCE_HF_ENDPOINT=hub.url)
     assert (code, message["reason"]) == (68, "SourceUnavailable")
+
+
+def test_an_artifact_whose_tag_has_not_moved_is_not_brought_again(
+    container: Container, files: dict[str, bytes]
+) -> None:
+    odd = OddRegistry()
+    odd.artifact(files)
+    source = {"oci": {"image": f"{odd.host}/team/adapter:v1"}}
+    with serving(odd):
+        code, first = resolve(container, source)
+        assert code == 0, first
+        before = json.dumps({"digest": first["digest"], "revision": first["revision"]})
+        odd.seen.clear()
+        assert resolve(container, source, GRAFT_ADAPTER_FOUND=before) == (0, first)
+        assert [(method, path) for method, path, _ in odd.seen] == [("HEAD", "/v2/team/adapter/manifests/v1")]
+        odd.artifact(files, annotations={"moved": "yes"})
+        code, moved = resolve(container, source, GRAFT_ADAPTER_FOUND=before)
+    assert (code, moved["digest"]) == (0, first["digest"])
+    assert moved["revision"] != first["revision"]

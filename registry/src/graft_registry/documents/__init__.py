@@ -5,6 +5,7 @@ from graft_registry.documents.adapter_source import (
     AdapterImage,
     AdapterRepository,
     AdapterSource,
+    FoundBefore,
     ImportedFrom,
 )
 from graft_registry.documents.base import (
@@ -64,6 +65,7 @@ __all__ = [
     "DriftVerdict",
     "Finding",
     "Fingerprint",
+    "FoundBefore",
     "GoldenPrompt",
     "HuggingFaceSource",
     "ImportedFrom",

@@ -39,6 +39,13 @@ class AdapterSource(OneOf):
     oci: AdapterImage | None = None
 
 
+class FoundBefore(Document):
+    """What an earlier look has found at a revision, which is never other content."""
+
+    revision: str
+    digest: Digest
+
+
 class ImportedFrom(Document):
     """Where a version was imported from, instead of being trained.
 

@@ -16,7 +16,7 @@ from graft_registry.errors import Corrupt, InvalidArtifact, Unsafe
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.adapter_files import files_of_adapter
 from graft_registry.sources.adapter_sizes import oversize
-from graft_registry.sources.oci_artifact import pull
+from graft_registry.sources.oci_artifact import pull, resolve
 from graft_registry.sources.source_access import SourceAccess, blaming_the_source
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
@@ -65,6 +65,18 @@ def resolve_adapter(
     """
     with _origin(source, access, registry, workspace) as origin:
         return _content(origin, lambda name: origin.sha256(name) or file_sha256(origin.bring(name, workspace)))
+
+
+def is_at(source: AdapterSource, revision: str) -> bool:
+    """Return whether a source is an artifact whose reference still names this digest; brings nothing.
+
+    Raises:
+        SourceError: the source can't be read.
+    """
+    if source.oci is None:
+        return False
+    with _told_apart_from_the_registry(), _reading_an_artifact("spec.source.oci.image"):
+        return resolve(source.oci.image) == revision
 
 
 def fetch_adapter(
@@ -118,12 +130,18 @@ def _origin(
 
 def _pulled(image: str, folder: Path, field: str) -> "_Directory":
     """Bring an artifact, of which nothing less than all tells what it holds."""
+    with _reading_an_artifact(field):
+        digest = pull(image, folder)
+    return _Directory(folder, image, field, revision=digest)
+
+
+@contextmanager
+def _reading_an_artifact(field: str) -> Iterator[None]:
     try:
         with blaming_the_source(field):
-            digest = pull(image, folder)
+            yield
     except (InvalidArtifact, Corrupt, Unsafe) as error:
         raise SourceError(SourceProblem.INVALID, str(error), field) from error
-    return _Directory(folder, image, field, revision=digest)
 
 
 @contextmanager

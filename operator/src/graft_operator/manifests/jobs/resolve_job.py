@@ -96,6 +96,7 @@ def resolve_pod(adapter: LoraAdapter, source: AdapterSource, platform: Platform)
                 env=[
                     *registry_env(platform),
                     variable("GRAFT_ADAPTER_SOURCE", json.dumps(location_document(source), sort_keys=True)),
+                    *_found_before(adapter),
                     variable("HF_HOME", "/tmp/hf"),  # noqa: S108 - an emptyDir of the pod
                 ],
                 envFrom=registry_credentials(platform),
@@ -104,3 +105,12 @@ def resolve_pod(adapter: LoraAdapter, source: AdapterSource, platform: Platform)
             )
         ],
     )
+
+
+def _found_before(adapter: LoraAdapter) -> list[dict[str, Any]]:
+    """Return what the last look has found, so that an artifact whose tag hasn't moved isn't brought again."""
+    known = adapter.status.source
+    if known is None or known.digest is None or not known.revision:
+        return []
+    found = {"digest": known.digest, "revision": known.revision}
+    return [variable("GRAFT_ADAPTER_FOUND", json.dumps(found, sort_keys=True))]
