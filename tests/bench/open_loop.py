@@ -34,6 +34,11 @@ class Connection(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionError("closed in the middle of an answer"))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has not closed it, as some do with one that is idle for seconds."""
+        return not self._transport.is_closing()
+
     async def ask(self, request: bytes, measurement: Measurement) -> None:
         self._received = b""
         self._answer = asyncio.get_running_loop().create_future()
@@ -86,6 +91,8 @@ class OpenLoop:
         return measurement
 
     async def _ask(self, measurement: Measurement) -> None:
+        while self._idle and not self._idle[-1].is_open:
+            self._idle.pop()
         try:
             connection = self._idle.pop() if self._idle else await self._connect()
             await connection.ask(self._request, measurement)
