@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.bench.agent_process import agent_environment
 from tests.bench.object_store import object_store
 from tests.bench.peer_router import cpu_seconds
 from tests.ports import free_port
 from tests.serving.fake_engine import FakeEngine
-from tests.serving.published import NAMESPACE, Publisher, base_manifest, wanted_adapter, wanted_set
+from tests.serving.published import Publisher, base_manifest, wanted_adapter, wanted_set
 
 from graft_registry.config import RegistryConfig
 from graft_registry.s3.store import ObjectStore
@@ -98,21 +98,7 @@ def _published(folder: Path, registry: RegistryConfig, count: int, *, engine: in
     names = [f"adapter-{number:05d}" for number in range(count)]
     entries = [wanted_adapter(name, [publisher.publish(name)]) for name in names]
     (folder / "wanted.json").write_text(json.dumps(wanted_set(base, *entries)))
-    return {
-        **os.environ,
-        "GRAFT_NAMESPACE": NAMESPACE,
-        "GRAFT_POD": "bench-0",
-        "GRAFT_REGISTRY": registry.model_dump_json(by_alias=True),
-        "GRAFT_WANTED_FILE": str(folder / "wanted.json"),
-        "GRAFT_ENGINE_URL": f"http://127.0.0.1:{engine}",
-        "GRAFT_BASE_DIR": str(folder / "base"),
-        "GRAFT_ADAPTERS_DIR": str(folder / "adapters"),
-        "GRAFT_LISTEN": "127.0.0.1",
-        "GRAFT_API_PORT": "0",
-        "GRAFT_PEER_PORT": "0",
-        "GRAFT_ADMIN_PORT": str(state),
-        "GRAFT_DRAIN_SECONDS": "0",
-    }
+    return agent_environment(folder, registry, engine=engine, state=state)
 
 
 def _wait_until_proven(port: int, count: int, log: Path) -> None:

@@ -24,13 +24,14 @@ from typing import Final
 import boto3
 import uvloop
 from moto.server import ThreadedMotoServer
+from tests.bench.agent_process import agent_environment
 from tests.bench.open_loop import Measurement, OpenLoop, completion_request
 from tests.bench.peer_router import PEERS, cpu_seconds, installed_router, peer_router
 from tests.bench.recorded_engine import BASE_MODEL
 from tests.bench.router_figures import AGENT, BEGIN, DIRECT, Figures, table
 from tests.bench.scale.report import write
 from tests.ports import free_port
-from tests.serving.published import NAMESPACE, Publisher, base_manifest, wanted_adapter, wanted_set
+from tests.serving.published import Publisher, base_manifest, wanted_adapter, wanted_set
 
 from graft_registry.config import RegistryConfig
 from graft_registry.s3.store import ObjectStore
@@ -91,21 +92,7 @@ def _publish(folder: Path, registry: RegistryConfig, ports: Ports) -> dict[str, 
     versions = [publisher.publish("support", golden_count=0) for _ in range(2)]
     route = [(versions[0], 90), (versions[1], 10)]
     (folder / "wanted.json").write_text(json.dumps(wanted_set(base, wanted_adapter("support", versions, route))))
-    return {
-        **os.environ,
-        "GRAFT_NAMESPACE": NAMESPACE,
-        "GRAFT_POD": "bench-0",
-        "GRAFT_REGISTRY": registry.model_dump_json(by_alias=True),
-        "GRAFT_WANTED_FILE": str(folder / "wanted.json"),
-        "GRAFT_ENGINE_URL": f"http://127.0.0.1:{ports.engine}",
-        "GRAFT_BASE_DIR": str(folder / "base"),
-        "GRAFT_ADAPTERS_DIR": str(folder / "adapters"),
-        "GRAFT_LISTEN": "127.0.0.1",
-        "GRAFT_API_PORT": str(ports.api),
-        "GRAFT_PEER_PORT": "0",
-        "GRAFT_ADMIN_PORT": str(ports.state),
-        "GRAFT_DRAIN_SECONDS": "0",
-    }
+    return agent_environment(folder, registry, engine=ports.engine, state=ports.state, api=ports.api)
 
 
 def _wait_until_ready(port: int, seconds: float = 60) -> None:
