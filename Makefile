@@ -62,7 +62,7 @@ format: setup ## Format the code
 ##@ Test
 
 .PHONY: check
-check: lint types imports test-fast ## The fast part, under 2 minutes
+check: lint types imports test-fast ## The fast part, four minutes on two cores
 
 .PHONY: lint
 lint: setup ## Format and lint
