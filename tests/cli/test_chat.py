@@ -192,11 +192,12 @@ def test_the_rights_that_the_page_lists_are_enough_and_each_is_needed(served: Cl
     ]
     talker = served.person("talker", *rules)
     assert served.graft("chat", "support", "hello", kubeconfig=talker).code == 0
-    listener = served.person("listener", *rules[:2])
-    refused = served.graft("chat", "support", "hello", kubeconfig=listener)
-    assert refused.code == 4
-    assert "can't forward port 8000 of pod team-a/agent-0" in refused.err
-    assert "kubectl graft doctor" in refused.err
+    for number, less in enumerate(({"verbs": ["get"]}, {"verbs": ["create"]}, {"resources": ["pods/log"]})):
+        listener = served.person(f"listener-{number}", *rules[:2], rules[2] | less)
+        refused = served.graft("chat", "support", "hello", kubeconfig=listener)
+        assert refused.code == 4, less
+        assert "can't forward port 8000 of pod team-a/agent-" in refused.err
+        assert "kubectl graft doctor" in refused.err
 
 
 def test_pods_that_are_not_ready_are_not_asked(served: Cluster, pods: dict[str, AgentPod]) -> None:

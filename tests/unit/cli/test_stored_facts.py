@@ -93,7 +93,7 @@ def check(number: int, *, digest: str | None = None, base: str | None = None, da
     manifest_digest = digest or told.digest
     objects = (
         CheckedObject(key=f"v/{number}", path="manifest.json", found=manifest_digest, verdict="Same"),
-        CheckedObject(key="b/1", path="README.md", size=3, expected="1", found="2", verdict=damage),  # type: ignore[arg-type]
+        CheckedObject(key="b/1", path="README.md", size=3, expected="1", found="2", verdict=damage),
     )
     return VersionCheck(
         namespace="team-a", adapter="support", number=number, digest=manifest_digest, objects=objects,

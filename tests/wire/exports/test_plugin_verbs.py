@@ -140,7 +140,12 @@ def test_no_bucket_is_an_error_with_the_way_out(version: StoredVersion, monkeypa
 
 def test_the_report_is_opened_in_a_frame(version: StoredVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda url: not opened.append(url))
+
+    def browse(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", browse)
     cluster(monkeypatch, version)
     path = Path(run(report).stdout.strip())
     assert opened == [path.as_uri()]
