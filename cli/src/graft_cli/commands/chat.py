@@ -76,6 +76,9 @@ def chat(
         raise click.UsageError("--raw has no system message; write it into the prompt")
     if endpoint and not endpoint.startswith(("http://", "https://")):
         raise click.UsageError("--endpoint is a URL, such as https://models.example.com")
+    asks_on = prompt is None and sys.stdin.isatty()
+    if asks_on and output != "table":
+        raise click.UsageError(f"-o {output} needs a PROMPT, or prompts on stdin")
     adapter, base = subject(target.reader, target.namespace, name)
     asked = respondents(adapter, base, [item.strip() for item in versions.split(",") if item.strip()])
     where: Asking
@@ -84,7 +87,7 @@ def chat(
     else:
         where = serving_pods(target, adapter, base, key=key, seconds=timeout)
     chatting = Chat(where, asked, how)
-    turns = interactive(chatting) if prompt is None and sys.stdin.isatty() else batch(chatting, prompt, output)
+    turns = interactive(chatting) if asks_on else batch(chatting, prompt, output)
     return ExitCode.FAILED if any(answer.problem for turn in turns for answer in turn.answers) else ExitCode.OK
 
 
