@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from graft_cli.commands import changes, doctor, estimate, export, files, logs, status
+from graft_cli.commands import changes, chat, diff, doctor, estimate, export, files, logs, report, status, verify
 from graft_cli.commands.completion import completion
 
 PROGRAM = "kubectl graft"
@@ -21,7 +21,10 @@ VERBS = (
     changes.resume,
     changes.retrain,
     logs.logs,
-    status.diff,
+    diff.diff,
+    report.report,
+    chat.chat,
+    verify.verify,
     export.export,
     files.lint_files,
     estimate.estimate,

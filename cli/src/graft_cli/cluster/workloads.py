@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from graft_cli.client.connection import TIMEOUT, Connection, translated
+
+TEMPLATE_LABEL: Final = "pod-template-hash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,10 @@ class Pod:
     name: str
     phase: str
     containers: tuple[str, ...]
+    is_ready: bool = False
+    """Whether it gets requests, and is not on its way out."""
+    template: str = ""
+    """Pods of one template run the same; empty where no Deployment has made it."""
 
 
 def pods(connection: Connection, namespace: str, selector: str) -> list[Pod]:
@@ -29,6 +36,17 @@ def pods(connection: Connection, namespace: str, selector: str) -> list[Pod]:
         )
     by_age = sorted(found.items, key=lambda item: item.metadata.creation_timestamp)
     return [_pod(item) for item in by_age]
+
+
+def one_of_each_first(found: Iterable[Pod]) -> list[Pod]:
+    """Return the pods that are ready, those first of which each is of another template."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for pod in found:
+        if pod.is_ready:
+            ranked.append((seen[pod.template], pod))
+            seen[pod.template] += 1
+    return [pod for _, pod in sorted(ranked, key=lambda entry: entry[0])]
 
 
 def log_lines(connection: Connection, pod: Pod, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
@@ -57,4 +75,7 @@ def log_lines(connection: Connection, pod: Pod, container: str, *, follow: bool,
 
 def _pod(item: Any) -> Pod:
     names = tuple(container.name for container in item.spec.containers)
-    return Pod(item.metadata.namespace, item.metadata.name, item.status.phase or "Unknown", names)
+    conditions = {condition.type: condition.status for condition in item.status.conditions or ()}
+    is_ready = conditions.get("Ready") == "True" and item.metadata.deletion_timestamp is None
+    template = (item.metadata.labels or {}).get(TEMPLATE_LABEL, "")
+    return Pod(item.metadata.namespace, item.metadata.name, item.status.phase or "Unknown", names, is_ready, template)

@@ -32,11 +32,21 @@ LOGS: Final = (
     Right("list", "pods", ""),
     Right("get", "pods/log", ""),
 )
+CHAT: Final = (
+    *READ_ADAPTER,
+    Right("get", "basemodels"),
+    Right("list", "pods", ""),
+    Right("get", "pods/portforward", ""),
+    Right("create", "pods/portforward", ""),
+)
 
 RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
     "status": LIST_ALL,
     "history": READ_ADAPTER,
     "diff": READ_ADAPTER,
+    "report": READ_ADAPTER,
+    "chat": CHAT,
+    "verify": READ_ADAPTER,
     "rollback": CHANGE,
     "pin": CHANGE,
     "unpin": CHANGE,
