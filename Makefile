@@ -8,7 +8,8 @@ MAKEFLAGS += --no-print-directory
 export GRAFT_CACHE ?= $(HOME)/.cache/graft
 export UV_CACHE_DIR ?= $(GRAFT_CACHE)/uv
 export PYTHONPATH := operator/src:registry/src:serving_image/src:trainer_image/src:cli/src:hack:.
-export PYTHONDONTWRITEBYTECODE := 1
+# Bytecode is kept, that of the tests with it: without it every run compiles five hundred of them anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 UV_VERSION := 0.13.9
 UV := $(GRAFT_CACHE)/uv-$(UV_VERSION)/bin/uv
@@ -122,12 +123,16 @@ test-e2e: setup cluster-up images prometheus ## End to end on the kind cluster: 
 	$(PYTEST) -m e2e tests/e2e
 
 # The end-to-end tests wait for the cluster much of the time; at the lowest priority these fill that, and delay little.
+# With -k a suite that fails hides none of those after it.
+BESIDE := test-trainer test-serving test-chart test-cli test-s3 test-oci
 .PHONY: test-beside
 test-beside: setup cluster-up ## What `make test` runs beside the end-to-end tests: trainer, serving, chart, plugin, S3 and OCI
 	@mkdir -p build
 	@echo "Beside the end-to-end tests: trainer, serving, chart, plugin, S3 and OCI, in build/test-beside.log"
-	@code=0; MAKEFLAGS= nice -n 19 $(MAKE) test-trainer test-serving test-chart test-cli test-s3 test-oci >build/test-beside.log 2>&1 || code=$$?; \
-	cat build/test-beside.log; exit $$code
+	@code=0; MAKEFLAGS= nice -n 19 $(MAKE) -k $(BESIDE) >build/test-beside.log 2>&1 || code=$$?; \
+	cat build/test-beside.log; \
+	test $$code = 0 || sed -n "s/^make.*\*\*\* \[[^]]*: \([a-z0-9-]*\)\] Error.*/Failed beside the end-to-end tests: \1/p" build/test-beside.log; \
+	exit $$code
 
 # What names another engine than the cluster's: docs/engines.md.
 export ENGINE ENGINE_KEY ENGINE_BASE ENGINE_ADAPTERS ENGINE_ADAPTERS_THERE

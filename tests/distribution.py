@@ -17,7 +17,7 @@ from tests.ports import free_port
 
 PROGRAM = os.environ.get("GRAFT_DISTRIBUTION")
 """Where the program is; `make test-oci` builds it into the cache."""
-START_SECONDS = 20
+START_SECONDS = 120
 
 
 @contextmanager

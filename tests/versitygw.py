@@ -16,7 +16,7 @@ from tests.ports import free_port
 
 PROGRAM = os.environ.get("GRAFT_VERSITYGW")
 """Where the program is; `make cluster-up` builds it into the cache."""
-START_SECONDS = 20
+START_SECONDS = 120
 
 
 @contextmanager

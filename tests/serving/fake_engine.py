@@ -6,12 +6,13 @@ Answers depend on the bytes of the adapter that is loaded, so a test can tell wh
 import asyncio
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from tests.doors import Door
 
 WORDS = ("alpha", "bravo", "carbon", "delta", "ember", "fjord", "gamma", "harbor")
 BASE_WEIGHTS = b"the base"
@@ -41,7 +42,8 @@ class FakeEngine:
         self.adapters: dict[str, str] = {}
         self.refuses: set[str] = set()
         """Adapter names (before `--`) whose load gets the engine's 500."""
-        self.load_seconds: dict[str, float] = {}
+        self.load_doors: defaultdict[str, Door] = defaultdict(Door)
+        """By adapter: what its loads wait before."""
         self.loading = 0
         self.most_loading = 0
         """The most loads that were ever under way at the same time."""
@@ -53,7 +55,12 @@ class FakeEngine:
         self.margin = 2.0
         """In nats, between the best and the second-best token of every answer."""
         self.seconds_per_token = 0.0
-        self.hangs = False
+        self.answers = Door()
+        """What answers in one piece wait before at their end."""
+        self.streams = Door()
+        """What streams wait before after their first token."""
+        self.lists = Door()
+        """What lists of models wait before."""
         self.deaths: list[str] = []
         self.max_model_length: int | None = None
         self.evicts: set[str] = set()
@@ -66,12 +73,9 @@ class FakeEngine:
         """Answers under way, by model, but for streams."""
         self.most_generating = 0
         """The most of them that were ever under way at the same time."""
-        self.begun: list[tuple[str, float]] = []
-        """By which model each answer was begun, and when in the seconds of the event loop, but for streams."""
         self.cut_off: list[str] = []
         """Models that were unloaded while they answered."""
         self.disconnected = 0
-        self.polls = 0
         self.metrics = ""
         """What it tells Prometheus."""
         self.scrapes = 0
@@ -117,9 +121,7 @@ class FakeEngine:
             await runner.cleanup()
 
     async def _models(self, _: web.Request) -> web.Response:
-        self.polls += 1
-        if self.hangs:
-            await asyncio.sleep(3600)
+        await self.lists.pass_through()
         base = {"id": self.base_model, "object": "model", "root": "/base", "parent": None}
         cards: list[dict[str, Any]] = [base | {"max_model_len": self.max_model_length}]
         cards += [
@@ -141,7 +143,7 @@ class FakeEngine:
         self.loading += 1
         self.most_loading = max(self.loading, self.most_loading)
         try:
-            await asyncio.sleep(self.load_seconds.get(adapter, 0))
+            await self.load_doors[adapter].pass_through()
         finally:
             self.loading -= 1
         if name in self.adapters or name == self.base_model:
@@ -244,12 +246,12 @@ class FakeEngine:
         return response
 
     async def _take_time(self, model: str, tokens: int) -> None:
-        self.begun.append((model, asyncio.get_running_loop().time()))
         self.generations[model] += 1
         self.generating[model] += 1
         self.most_generating = max(self.generating.total(), self.most_generating)
         try:
             await asyncio.sleep(self.seconds_per_token * tokens)
+            await self.answers.pass_through()
         finally:
             self.generating[model] -= 1
 
@@ -261,6 +263,7 @@ class FakeEngine:
                 event = {"id": "cmpl-1", "model": model, "choices": [{"index": 0, "text": WORDS[token] + " "}]}
                 await response.write(f"data: {json.dumps(event, separators=(',', ':'))}\n\n".encode())
                 await asyncio.sleep(self.seconds_per_token)
+                await self.streams.pass_through()
             await response.write(b"data: [DONE]\n\n")
         except (asyncio.CancelledError, ConnectionResetError):
             self.disconnected += 1

@@ -96,11 +96,11 @@ async def test_a_leak_that_only_the_adapter_s_own_prompts_show_is_found(pod: Pod
 
 @pytest.mark.parametrize("status", [500, 429])
 async def test_a_stumble_of_the_engine_is_not_held_against_the_adapter(pod: Pod, status: int) -> None:
-    stumbles = 0
+    stumbles, is_over = 0, False
 
     def answer(body: dict[str, Any]) -> web.Response | None:
         nonlocal stumbles
-        if body["max_tokens"] == 1 or not pod.engine.adapters or stumbles >= 5:
+        if body["max_tokens"] == 1 or not pod.engine.adapters or is_over:
             return None
         stumbles += 1
         return web.json_response({"error": {"message": "CUDA out of memory"}}, status=status)
@@ -108,9 +108,10 @@ async def test_a_stumble_of_the_engine_is_not_held_against_the_adapter(pod: Pod,
     AskedOfBase(pod, answer)
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support")])))
-        failing = await pod.until_state("support", 1, "Failing")
+        failing = await pod.until_failed("support", 1)
+        is_over = True
         await pod.until_answered_by("support", "support@v1")
-    assert stumbles == 5
+    assert stumbles > 0
     assert failing["reason"] == "EngineBroken"
     assert "the base could not be asked" in failing["message"]
 
@@ -221,7 +222,8 @@ async def test_an_adapter_that_leaked_is_tried_again_on_an_engine_that_was_start
 
 async def test_requests_of_siblings_are_answered_while_a_leak_is_looked_into(pod: Pod) -> None:
     pod.engine.leaks.add("support")
-    pod.engine.load_seconds["support"] = 0.3
+    loads = pod.engine.load_doors["support"]
+    loads.close()
     sales = pod.publisher.publish("sales")
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("sales", [sales])))
@@ -230,9 +232,11 @@ async def test_requests_of_siblings_are_answered_while_a_leak_is_looked_into(pod
         pod.want(wanted_set(pod.base, wanted_adapter("sales", [sales]), support))
 
         async def is_refused() -> bool:
-            answer = await pod.ask("sales")
-            assert (answer.status, answer.text) == (200, pod.expected("sales", 1))
-            await asyncio.sleep(0.02)
+            for _ in range(3):
+                answer = await pod.ask("sales")
+                assert (answer.status, answer.text) == (200, pod.expected("sales", 1))
+            loads.let_through()
             return bool((await pod.version_state("support", 1))["state"] == "Refused")
 
+        await loads.until_waiting()
         await eventually(is_refused)

@@ -91,13 +91,9 @@ async def test_a_request_that_the_engine_lost_is_an_error_of_its_version(pod: Po
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support")])))
         await pod.until_ready()
-        pod.engine.seconds_per_token = 1
+        pod.engine.answers.close()
         asking = asyncio.create_task(pod.ask("support"))
-
-        async def is_under_way() -> bool:
-            return bool((await pod.version_state("support", 1))["inflight"] == 1)
-
-        await eventually(is_under_way)
+        await pod.engine.answers.until_waiting()
         await pod.engine.crash()
         answer = await asking
         version = await pod.version_state("support", 1)
@@ -110,7 +106,7 @@ async def test_a_request_that_the_engine_lost_is_an_error_of_its_version(pod: Po
 
 
 async def test_a_client_that_goes_away_is_neither_an_answer_nor_an_error(pod: Pod) -> None:
-    pod.engine.seconds_per_token = 0.05
+    pod.engine.streams.close()
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support", golden_count=0)])))
         await pod.until_ready()

@@ -8,7 +8,7 @@ from tests.serving.conftest import Pod
 from tests.serving.published import wanted_adapter, wanted_set
 
 
-async def news(pod: Pod, since: str, seconds: object = 20) -> dict[str, Any]:
+async def news(pod: Pod, since: str, seconds: object = 60) -> dict[str, Any]:
     query = {"since": since, "waitSeconds": str(seconds)}
     async with pod.client.get(f"{pod.admin_url}/state", params=query) as response:
         return dict(await response.json())

@@ -8,6 +8,7 @@ from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.versions import StoredVersion
+from graft_serving.status import demand
 
 
 @pytest.fixture
@@ -61,7 +62,10 @@ async def test_who_has_waited_in_vain_is_told_to_come_again(impatient: Pod) -> N
     assert "loaded on demand" in answer.body["error"]["message"]
 
 
-async def test_requests_that_follow_at_once_are_no_news_and_are_counted(impatient: Pod) -> None:
+async def test_requests_that_follow_at_once_are_no_news_and_are_counted(
+    impatient: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demand, "PAUSE_SECONDS", 3600)
     async with impatient.agent():
         want(impatient)
         await impatient.until_ready()
@@ -104,17 +108,14 @@ async def test_one_that_gives_way_finishes_what_it_has_begun(impatient: Pod) -> 
     async with pod.agent():
         want(pod, v1)
         await pod.until_routed("support", 1)
-        pod.engine.seconds_per_token = 0.1
+        pod.engine.answers.close()
         asking = asyncio.create_task(pod.ask("support"))
-
-        async def is_under_way() -> bool:
-            return pod.engine.generating[v1.engine_name] == 1
-
-        await eventually(is_under_way, what="the request at the engine")
+        await pod.engine.answers.until_waiting()
         want(pod)
         await pod.until_routed("support")
         assert (await pod.ask("support")).body["error"]["code"] == "adapter_not_loaded"
         assert v1.engine_name in pod.engine.adapters
+        pod.engine.answers.open()
         assert (await asking).text == pod.expected("support", 1)
         await pod.until_state("support", 1, None)
         assert (pod.engine.cut_off, list(pod.engine.adapters)) == ([], [])

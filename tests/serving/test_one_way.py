@@ -16,6 +16,7 @@ from tests.serving.conftest import Pod, eventually, pod_named
 from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.s3.store import ObjectStore
+from graft_serving.proxy import ejection
 
 PODS = 5
 POISON = "poison"
@@ -231,7 +232,11 @@ async def test_a_stranger_at_the_address_of_a_pod_gets_no_key(pod: Pod, tmp_path
     assert not any("sk-secret" in headers for headers in got)
 
 
-async def test_a_pod_that_can_not_be_reached_is_asked_last_for_a_while(pods: list[Pod]) -> None:
+async def test_a_pod_that_can_not_be_reached_is_asked_last_for_a_while(
+    pods: list[Pod], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ejection, "FIRST_SECONDS", 3600)
+    monkeypatch.setattr(ejection, "LONGEST_SECONDS", 3600)
     attempts = 0
 
     async def count(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,14 +3,18 @@
 import asyncio
 import contextlib
 import time
+from types import SimpleNamespace
 
+import aiohttp
 import pytest
+from tests.doors import Door
 from tests.ports import free_port
 from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.config import RegistryConfig
 from graft_registry.s3.store import ObjectStore
+from graft_serving import agent
 
 
 def unreachable_store(port: int) -> ObjectStore:
@@ -55,20 +59,23 @@ async def test_a_restart_between_two_polls_is_noticed_by_the_adapters_that_are_g
 
 
 async def test_a_busy_engine_may_miss_two_polls_but_not_three(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graft_serving.engine.client.LIST_TIMEOUT_SECONDS", 0.2)
+    def lists_take(seconds: float) -> None:
+        monkeypatch.setattr("graft_serving.engine.client.LIST_TIMEOUT_SECONDS", seconds)
+
     monkeypatch.setattr("graft_serving.engine.monitor.ANSWERED_LATELY_SECONDS", 0.5)
     v1 = pod.publisher.publish("support")
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
         await pod.until_ready()
-        pod.engine.hangs = True
-        polls = pod.engine.polls
-
-        async def second_poll_hangs() -> bool:
-            return pod.engine.polls == polls + 2
-
-        await eventually(second_poll_hangs)
+        lists, polls = pod.engine.lists, pod.engine.lists.comers
+        lists.close()
+        lists_take(0.5)
+        await lists.until_come(polls + 2)
+        lists_take(3600)
+        await lists.until_come(polls + 3)
         ready, answer = await pod.is_ready(), await pod.ask("support")
+        lists_take(0.5)
+        lists.let_through()
 
         async def is_unready() -> bool:
             return not await pod.is_ready()
@@ -152,63 +159,120 @@ async def test_a_pod_whose_registry_is_away_waits_and_starts_once_it_is_back(pod
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
         await pod.until_state("support", 1, "Failing")
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.3)  # another try, and more
         assert not await pod.is_ready()
         pod.store.put(key, content)
         await pod.until_ready()
 
 
-async def test_on_shutdown_the_pod_is_unready_yet_answers_until_the_drain_time_is_over(pod: Pod) -> None:
-    v1 = pod.publisher.publish("support")
-    pod.settings = pod.settings.model_copy(update={"drain_seconds": 0.5})
-    pod.engine.seconds_per_token = 0.1
-    stop = asyncio.Event()
+class Life:
+    """An agent that a test tells to stop, and goes on looking at meanwhile."""
 
-    async def life() -> None:
-        async with pod.agent():
-            await stop.wait()
+    def __init__(self, pod: Pod) -> None:
+        self.stop = asyncio.Event()
+        self._started = asyncio.Event()
+        self._pod = pod
+        self._task = asyncio.create_task(self._live())
 
-    running = asyncio.create_task(life())
+    async def started(self, *adapters: dict[str, object]) -> None:
+        """Wait until it serves these."""
+        await self._started.wait()
+        self._pod.want(wanted_set(self._pod.base, *adapters))
+        await self._pod.until_ready()
 
-    async def listens() -> bool:
-        try:
-            return bool(await pod.state())
-        except OSError:
-            return False
+    async def ended(self) -> None:
+        async with asyncio.timeout(120):
+            await self._task
 
-    await eventually(listens)
-    pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
-    await pod.until_ready()
-    stop.set()
-    stopped = time.monotonic()
+    async def _live(self) -> None:
+        async with self._pod.agent():
+            self._started.set()
+            await self.stop.wait()
 
-    async def is_unready() -> bool:
-        return not await pod.is_ready()
 
-    await eventually(is_unready)
-    new = await pod.ask("support", max_tokens=2)
-    long = await pod.ask("support", max_tokens=10)
-    await running
+async def until_refused(*ports: int) -> None:
+    """Wait until nobody listens on these ports."""
+
+    async def are_refused() -> bool:
+        for port in ports:
+            with contextlib.suppress(ConnectionRefusedError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return False
+        return True
+
+    await eventually(are_refused, what=f"the end of listening on {ports}")
+
+
+async def test_on_shutdown_the_pod_is_unready_yet_answers_until_the_drain_time_is_over(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drain, drains_of = Door(), []
+    drain.close()
+
+    async def sleep(seconds: float) -> None:
+        drains_of.append(seconds)
+        await drain.pass_through()
+
+    monkeypatch.setattr(agent, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+    pod.settings = pod.settings.model_copy(update={"drain_seconds": 7.0, "shutdown_seconds": 120.0})
+    life = Life(pod)
+    await life.started(wanted_adapter("support", [pod.publisher.publish("support")]))
+    life.stop.set()
+    await drain.until_waiting()
+    assert not await pod.is_ready()
+    new = await pod.ask("support")
+    pod.engine.answers.close()
+    asking = asyncio.create_task(pod.ask("support"))
+    await pod.engine.answers.until_waiting()
+    drain.open()
+    await until_refused(pod.settings.api_port)
+    assert not asking.done(), "the request that was under way at the end is waited for"
+    pod.engine.answers.open()
+    long = await asking
+    await life.ended()
     assert new.status == long.status == 200
     assert new.headers["Connection"] == "close"
-    assert time.monotonic() - stopped > 0.9, "the request that was under way at the end was not waited for"
+    assert drains_of == [7.0]
+
+
+async def streams_to(pod: Pod, requests: contextlib.AsyncExitStack) -> list[aiohttp.ClientResponse]:
+    """Begin a stream of a client's and one of another pod's, which the engine holds after their first token."""
+    pod.engine.streams.close()
+    body = {"model": "tiny", "prompt": "hello", "max_tokens": 100, "stream": True}
+    answers = []
+    for url in (pod.url, pod.peer_url):
+        asking = pod.client.post(f"{url}/v1/completions", json=body, headers=pod.peer_headers())
+        answers.append(await requests.enter_async_context(asking))
+        assert await answers[-1].content.readline()
+    return answers
 
 
 async def test_on_shutdown_clients_and_other_pods_have_the_same_time_not_one_after_the_other(pod: Pod) -> None:
     # The time that Kubernetes gives a pod to end is long enough for one of them.
-    pod.settings = pod.settings.model_copy(update={"shutdown_seconds": 1.0})
-    pod.engine.seconds_per_token = 0.1
-    body = {"model": "tiny", "prompt": "hello", "max_tokens": 100, "stream": True}
+    pod.settings = pod.settings.model_copy(update={"shutdown_seconds": 240.0})
+    life = Life(pod)
+    await life.started()
     async with contextlib.AsyncExitStack() as requests:
-        async with pod.agent():
-            pod.want(wanted_set(pod.base))
-            await pod.until_ready()
-            for url in (pod.url, pod.peer_url):
-                asking = pod.client.post(f"{url}/v1/completions", json=body, headers=pod.peer_headers())
-                answer = await requests.enter_async_context(asking)
-                assert await answer.content.readline()
-            stopped = time.monotonic()
-        assert 0.9 < time.monotonic() - stopped < 1.8
+        answers = await streams_to(pod, requests)
+        life.stop.set()
+        await until_refused(pod.settings.api_port, pod.settings.peer_port)
+        pod.engine.streams.open()
+        ends = [await answer.content.read() for answer in answers]
+    await life.ended()
+    assert [end[-14:] for end in ends] == [b"data: [DONE]\n\n"] * 2
+
+
+async def test_on_shutdown_requests_that_do_not_end_are_cut_off(pod: Pod) -> None:
+    pod.settings = pod.settings.model_copy(update={"shutdown_seconds": 1.0})
+    life = Life(pod)
+    await life.started()
+    async with contextlib.AsyncExitStack() as requests:
+        await streams_to(pod, requests)
+        stopped = time.monotonic()
+        life.stop.set()
+        await life.ended()
+    assert time.monotonic() - stopped > 0.9
 
 
 async def test_what_was_dropped_while_the_engine_was_down_goes_as_soon_as_it_is_back(pod: Pod) -> None:

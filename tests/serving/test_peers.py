@@ -108,7 +108,10 @@ async def test_a_new_key_of_the_api_server_is_known_as_soon_as_a_token_names_it(
     assert (before, new, taken_back) == (200, 200, 401)
 
 
-async def test_made_up_keys_do_not_make_the_agent_ask_the_api_server_each_time(pod: Pod) -> None:
+async def test_made_up_keys_do_not_make_the_agent_ask_the_api_server_each_time(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graft_serving.peers.signing_keys.SHORTEST_SECONDS", 3600.0)
     async with ready(pod):
         assert await asked_by(pod, pod.token_api.token()) == 200
         made_up = [rsa_key(9).sign(claims(), kid=f"key-{number}") for number in range(50)]

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.serving.conftest import Pod, eventually, pod_named
 from tests.serving.published import wanted_adapter, wanted_set
+from tests.serving.test_rollout import until_more
 
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import StoredVersion
@@ -90,9 +91,17 @@ async def test_a_request_for_one_on_demand_waits_where_it_comes_in_and_then_wher
         pod.want(absent)
     await pods.until_ready()
     asking = asyncio.create_task(pods[0].ask("support"))
-    await asyncio.sleep(0.05)
-    pods[1].engine.load_seconds["support"] = 0.2
+
+    async def is_told() -> bool:
+        return bool((await pods[0].state())["adapters"][0]["lastAsked"])
+
+    await eventually(is_told, what="news of the request")
+    loads = pods[1].engine.load_doors["support"]
+    loads.close()
     pods.want([1], v1, onDemand=True)
+    await loads.until_waiting()
+    assert not asking.done()
+    loads.open()
     answer = await asking
     assert (answer.status, answer.text) == (200, pods[0].expected("support", 1))
     assert list(pods[0].engine.adapters) == []
@@ -110,7 +119,7 @@ async def test_a_pod_without_the_adapter_is_ready_and_lists_it(pods: Pods) -> No
 async def test_a_stream_comes_through_chunk_by_chunk_and_ends_with_its_client(pods: Pods) -> None:
     pods.want([1], pods.publish())
     await pods.until_ready()
-    pods[1].engine.seconds_per_token = 0.05
+    pods[1].engine.streams.close()
     body = {"model": "support", "prompt": "hello", "max_tokens": 200, "stream": True}
     async with pods[0].client.post(f"{pods[0].url}/v1/completions", json=body) as response:
         first = await response.content.readline()
@@ -208,13 +217,16 @@ async def test_a_move_to_another_pod_fails_no_request(pods: Pods) -> None:
     v1 = pods.publish()
     pods.want([1], v1)
     await pods.until_ready()
-    pods[2].engine.load_seconds["support"] = 0.3
+    loads = pods[2].engine.load_doors["support"]
+    loads.close()
+    asked: list[Pod] = []
     failed: list[object] = []
 
     async def keep_asking(stop: asyncio.Event) -> None:
         while not stop.is_set():
             for pod in pods.pods:
                 answer = await pod.ask("support")
+                asked.append(pod)
                 if answer.status != 200 or answer.text != pod.expected("support", 1):
                     failed.append((pod.settings.pod, answer.status, answer.body))
             await asyncio.sleep(0.01)
@@ -224,10 +236,13 @@ async def test_a_move_to_another_pod_fails_no_request(pods: Pods) -> None:
         for _ in range(2):
             users.create_task(keep_asking(stop))
         pods.want([1, 2], v1)
+        await loads.until_waiting()
+        await until_more(asked, 12)
+        loads.open()
         await pods[2].until_state("support", 1, "Proven")
         pods.want([2], v1)
         await pods[1].until_state("support", 1, None)
-        await asyncio.sleep(0.1)
+        await until_more(asked, 12)
         stop.set()
     assert failed == []
     assert [list(pod.engine.adapters) for pod in pods.pods] == [[], [], [v1.engine_name]]

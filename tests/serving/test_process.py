@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import sys
-import time
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tests.serving.published import wanted_adapter, wanted_set
 from graft_registry.config import RegistryConfig
 
 ROOT = Path(__file__).parents[2]
+START_SECONDS = 120
 
 
 async def start(environment: dict[str, str]) -> Process:
@@ -58,7 +58,7 @@ async def test_the_process_listens_on_both_families(pod: Pod, registry: Registry
         return True
 
     try:
-        await eventually(lambda: answers("127.0.0.1"))
+        await eventually(lambda: answers("127.0.0.1"), START_SECONDS)
         if socket.has_ipv6:
             await eventually(lambda: answers("::1"))
     finally:
@@ -81,23 +81,30 @@ async def test_the_process_serves_what_its_file_wants_and_a_stream_survives_its_
         except OSError:
             return False
 
+    async def is_stopping() -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", pod.settings.api_port)
+        except OSError:
+            return True
+        writer.close()
+        return False
+
     try:
-        await eventually(is_ready, seconds=30)
+        await eventually(is_ready, START_SECONDS)
         answer = await pod.ask("support")
-        pod.engine.seconds_per_token = 0.1
+        pod.engine.streams.close()
         body = {"model": "support", "prompt": "hello", "max_tokens": 30, "stream": True}
         async with pod.client.post(f"{pod.url}/v1/completions", json=body) as response:
             events = [await response.content.readline()]
             process.terminate()
-            stopped = time.monotonic()
+            await eventually(is_stopping)
+            pod.engine.streams.open()
             events += [line async for line in response.content if line.strip()]
-            streamed_on = time.monotonic() - stopped
     finally:
         if process.returncode is None:
             process.terminate()
         _, log = await process.communicate()
     assert answer.text == pod.expected("support", 1)
-    assert streamed_on > 2.5, "the stream was over before the process was told to end"
     assert len(events) == 31
     assert events[-1] == b"data: [DONE]\n"
     assert process.returncode == 0, log.decode()

@@ -1,6 +1,5 @@
 """Which proofs refuse a version, which are tried again, and what they cost the others."""
 
-import asyncio
 from collections import Counter
 from typing import Any
 
@@ -67,7 +66,7 @@ async def test_an_engine_that_breaks_down_under_a_proof_is_not_the_version_s_fau
         await pod.until_answered_by("support", "support@v1")
         pod.engine.instead = Stumbles(500, 10_000, of="")
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
-        failing = await pod.until_state("support", 2, "Failing")
+        failing = await pod.until_failed("support", 2)
         pod.engine.instead = None
         await pod.until_answered_by("support", "support@v2")
     assert failing["reason"] in ("EngineBroken", "EngineUnreachable")
@@ -198,10 +197,16 @@ async def test_proofs_that_take_long_do_not_hide_the_engine_from_who_watches_it(
     async with pod.agent():
         pod.want(wanted_set(pod.base))
         await pod.until_ready()
-        pod.engine.seconds_per_token = 0.2
-        polls = pod.engine.polls
+        loads = pod.engine.load_doors["topic-0"]
+        pod.engine.load_doors |= dict.fromkeys(names, loads)
+        loads.close()
         pod.want(wanted_set(pod.base, *wanted))
-        await asyncio.sleep(1.5)
+        await loads.until_waiting()
+        pod.engine.answers.close()
+        loads.open()
+        await pod.engine.answers.until_waiting(8)
+        await pod.engine.lists.until_come(pod.engine.lists.comers + 3)
         state = await pod.state()
+        assert pod.engine.answers.waiting >= 8
+        pod.engine.answers.open()
     assert state["engine"]["state"] == "Ready"
-    assert pod.engine.polls - polls >= 3

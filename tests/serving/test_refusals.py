@@ -109,7 +109,7 @@ async def test_a_missing_version_is_retried_and_does_not_keep_its_sibling_from_b
 
 async def test_a_slow_load_does_not_delay_another_adapter(pod: Pod) -> None:
     slow, quick = pod.publisher.publish("slow"), pod.publisher.publish("quick")
-    pod.engine.load_seconds["slow"] = 3600
+    pod.engine.load_doors["slow"].close()
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("slow", [slow]), wanted_adapter("quick", [quick])))
         await pod.until_answered_by("quick", "quick@v1")

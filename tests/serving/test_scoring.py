@@ -26,14 +26,15 @@ async def until_scored(pod: Pod, **expected: int | None) -> None:
     await eventually(are_scored, what=f"the scores {expected}")
 
 
-async def until_scoring(pod: Pod) -> None:
-    """Wait for the first answer to a probe."""
-
-    async def is_asked() -> bool:
-        score = (await scores(pod)).get(1)
-        return score is not None and score["asked"] > 0
-
-    await eventually(is_asked, what="the first answer")
+async def begin_scoring(pod: Pod, v1: StoredVersion, v2: StoredVersion) -> None:
+    """Have both versions served, and the engine hold its answer to the first probe."""
+    pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+    await pod.until_ready()
+    pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
+    await pod.until_answered_by("support", "support@v2")
+    pod.engine.answers.close()
+    pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], scoring=(v2, v1))))
+    await pod.engine.answers.until_waiting()
 
 
 async def until_applied(pod: Pod, raw: bytes) -> None:
@@ -91,12 +92,10 @@ async def test_a_version_without_probes_is_nothing_to_wait_for(pod: Pod) -> None
 async def test_one_probe_is_asked_at_a_time_beside_the_requests_of_users(pod: Pod) -> None:
     v1, v2 = published_pair(pod, right=2)
     async with pod.agent():
-        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
-        await pod.until_ready()
-        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
-        await pod.until_answered_by("support", "support@v2")
-        pod.engine.seconds_per_token, pod.engine.most_generating = 0.005, 0
-        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], scoring=(v2, v1))))
+        pod.engine.seconds_per_token = 0.005
+        await begin_scoring(pod, v1, v2)
+        pod.engine.most_generating = 1
+        pod.engine.answers.open()
         await until_scored(pod, v1=0, v2=4)
     assert pod.engine.most_generating == 1
 
@@ -104,27 +103,21 @@ async def test_one_probe_is_asked_at_a_time_beside_the_requests_of_users(pod: Po
 async def test_a_version_that_is_rolled_back_is_asked_no_further_and_unloaded_unharmed(pod: Pod) -> None:
     v1, v2 = published_pair(pod, right=2)
     async with pod.agent():
-        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
-        await pod.until_ready()
-        pod.engine.seconds_per_token = 0.05
-        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], scoring=(v2, v1))))
-        await until_scoring(pod)
-        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await begin_scoring(pod, v1, v2)
+        asked = dict(pod.engine.generations)
+        await until_applied(pod, pod.want(wanted_set(pod.base, wanted_adapter("support", [v1]))))
+        pod.engine.answers.open()
         await pod.until_evicted(v2)
         assert pod.engine.cut_off == []
-        assert (await scores(pod))[1]["asked"] < 4
+        assert pod.engine.generations == asked
         assert (await pod.ask("support")).headers["X-Graft-Version"] == "support@v1"
 
 
 async def test_probes_are_asked_anew_after_a_crash_of_the_engine(pod: Pod) -> None:
     v1, v2 = published_pair(pod, right=2)
     async with pod.agent():
-        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
-        await pod.until_ready()
-        pod.engine.seconds_per_token = 0.01
-        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], scoring=(v2, v1))))
-        await until_scoring(pod)
+        await begin_scoring(pod, v1, v2)
         await pod.engine.crash()
-        pod.engine.seconds_per_token = 0
+        pod.engine.answers.open()
         await pod.engine.start()
         await until_scored(pod, v1=0, v2=4)

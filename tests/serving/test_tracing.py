@@ -157,17 +157,19 @@ async def test_a_stream_tells_the_time_of_its_first_token(pod: Pod, traces: Trac
         async with pod.client.post(f"{pod.url}/v1/completions", json=body) as response:
             await response.read()
     [told] = traces.attributes()
-    assert 0 < float(str(told["graft.time_to_first_token"])) < 5
+    assert 0 < float(str(told["graft.time_to_first_token"])) < 60
     assert told["graft.outcome"] == "answered"
 
 
 async def test_a_client_that_goes_away_ends_its_span(pod: Pod, traces: Traces) -> None:
-    pod.engine.seconds_per_token = 0.2
     async with pod.agent():
         await served(pod)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.4):
-                await pod.ask("support", max_tokens=100)
+        pod.engine.answers.close()
+        asking = asyncio.create_task(pod.ask("support"))
+        await pod.engine.answers.until_waiting()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
     [told] = traces.attributes()
     assert told["graft.outcome"] == "cancelled"
 

@@ -29,6 +29,7 @@ class FakeApi:
         self.selectors: list[str | None] = []
         self.expire_next_watch = False
         self.watched = asyncio.Event()
+        self.refused = asyncio.Event()
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._runner: web.AppRunner | None = None
 
@@ -65,6 +66,7 @@ class FakeApi:
 
     async def _configmaps(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Authorization") != f"Bearer {self.token}":
+            self.refused.set()
             return web.json_response({"message": "Unauthorized"}, status=401)
         self.selectors.append(request.query.get("fieldSelector"))
         if "watch" not in request.query:
@@ -105,7 +107,7 @@ def watch(api: FakeApi, token_file: Path, monkeypatch: pytest.MonkeyPatch) -> Co
 
 
 async def following(sets: AsyncIterator[bytes]) -> bytes:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await anext(sets)
 
 
@@ -181,7 +183,7 @@ async def test_a_token_that_was_rotated_is_read_anew(api: FakeApi, watch: Config
     api.token = "second-token"
     sets = watch.wanted_sets()
     waiting = asyncio.create_task(following(sets))
-    await asyncio.sleep(0.1)
+    await api.refused.wait()
     assert api.lists == 0
     api.write("one", announce=False)
     await asyncio.to_thread(token_file.write_text, "second-token")

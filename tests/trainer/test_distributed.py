@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.ports import free_port
 from tests.trainer.conftest import Pod
-from tests.trainer.s3_server import S3Server, Service, serve_everybody
+from tests.trainer.s3_server import S3Server, Service, is_checkpoint, serve_everybody
 
 STEPS = 60
 """Enough for a checkpoint to be due before the end, at one each second."""
@@ -126,7 +126,7 @@ def at_the_first_checkpoint(server: S3Server, act: Callable[[], None]) -> Iterat
     waiting = [act]
 
     def doorkeeper(method: str, path: str) -> Service:
-        if waiting and method == "PUT" and "/checkpoints/" in path and path.endswith("manifest.json"):
+        if waiting and method == "PUT" and is_checkpoint(path):
             waiting.pop()()
         return Service.SERVED
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-import time
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tests.trainer.conftest import NAMESPACE, Pod
 from tests.trainer.foreign_adapters import Maker, logits_of
 from tests.trainer.foreign_layouts import LAYOUTS
 from tests.trainer.importing_table import ImportingTable
+from tests.trainer.s3_server import S3Server
 
 from graft_registry.adapters.compatibility import check_version
 from graft_registry.digests import digest_of, file_sha256
@@ -361,14 +362,14 @@ def test_an_import_that_is_told_to_stop_stops_and_loses_nothing(
     assert (progress.state, progress.number) == ("Published", 1)
 
 
-def test_an_import_that_is_killed_is_done_again_from_the_beginning(importing: Callable[..., Pod], maker: Maker) -> None:
+def test_an_import_that_is_killed_is_done_again_from_the_beginning(
+    importing: Callable[..., Pod], maker: Maker, s3_server: S3Server
+) -> None:
     maker.lora()
     pod = importing(maker.folder)
-    process = pod.start()
-    while pod.registry.read_progress(pod.config["recipe"]) is None and process.poll() is None:
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
+    with s3_server.acting_after(lambda path: path.endswith("progress.json"), lambda: process.kill()):
+        process = pod.start()
+        assert process.wait() == -signal.SIGKILL
     assert pod.registry.numbers() == ()
     assert pod.run() == 0
     assert pod.registry.numbers() == (1,)

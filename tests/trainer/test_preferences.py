@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tests.ports import free_port
 from tests.trainer.conftest import Pod, mounted
+from tests.trainer.s3_server import S3Server, is_checkpoint
 from tests.trainer.test_methods import stopping_at
-from tests.trainer.test_resume import wait_until
 from tests.trainer.toy_task import labelled_answers, pairs
 
 from graft_registry.digests import digest_of
@@ -87,15 +87,12 @@ def test_before_it_has_learned_it_prefers_nothing(pod: Pod) -> None:
 
 @pytest.mark.parametrize("objective", ["DPO", "KTO"])
 def test_a_killed_run_resumes_to_the_same_bytes(
-    preferring: Callable[[str], Pod], new_pod: Callable[[str], Pod], objective: str
+    preferring: Callable[[str], Pod], new_pod: Callable[[str], Pod], objective: str, s3_server: S3Server
 ) -> None:
     pod = learn(new_pod(f"{objective} killed"), objective, checkpointSeconds=1)
-    process = pod.start()
-    try:
-        wait_until(lambda: bool(pod.checkpoints.steps()) or process.poll() is not None)
-    finally:
-        process.kill()
-    assert process.wait() == -signal.SIGKILL
+    with s3_server.acting_after(is_checkpoint, lambda: process.kill()):
+        process = pod.start()
+        assert process.wait() == -signal.SIGKILL
     assert 0 < pod.checkpoints.steps()[-1] < pod.config["training"]["maxSteps"]
     assert pod.run() == 0
     assert pod.weights_sha256() == preferring(objective).weights_sha256()

@@ -6,23 +6,19 @@ import json
 import os
 import re
 import signal
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.trainer.conftest import STEPS, Pod
+from tests.trainer.s3_server import S3Server, is_checkpoint
 
 
-def test_a_killed_run_resumes_to_the_same_bytes(pod: Pod, trained_pod: Pod) -> None:
+def test_a_killed_run_resumes_to_the_same_bytes(pod: Pod, trained_pod: Pod, s3_server: S3Server) -> None:
     pod.config["training"]["checkpointSeconds"] = 1
-    process = pod.start()
-    try:
-        wait_until(lambda: bool(pod.checkpoints.steps()) or process.poll() is not None)
-    finally:
-        process.kill()
-    assert process.wait() == -signal.SIGKILL
+    with s3_server.acting_after(is_checkpoint, lambda: process.kill()):
+        process = pod.start()
+        assert process.wait() == -signal.SIGKILL
     assert pod.registry.numbers() == ()
     assert 0 < pod.checkpoints.steps()[-1] < STEPS
 
@@ -33,16 +29,21 @@ def test_a_killed_run_resumes_to_the_same_bytes(pod: Pod, trained_pod: Pod) -> N
     assert resumed.eval_loss == uninterrupted.eval_loss
 
 
-def test_a_preempted_run_stores_a_checkpoint_and_says_so(pod: Pod, trained_pod: Pod, tmp_path: Path) -> None:
-    def evict() -> None:
-        wait_until(lambda: is_training(pod))
-        os.kill(os.getpid(), signal.SIGTERM)
+def test_a_preempted_run_stores_a_checkpoint_and_says_so(
+    pod: Pod, trained_pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graft_trainer.training.checkpoint_callback import CheckpointCallback
 
-    eviction = threading.Thread(target=evict)
-    eviction.start()
-    code = pod.run()
-    eviction.join()
-    assert code == 143
+    on_step_end = CheckpointCallback.on_step_end
+
+    def evict(self: Any, args: Any, state: Any, control: Any, **fields: Any) -> None:
+        if state.global_step == STEPS // 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        on_step_end(self, args, state, control, **fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointCallback, "on_step_end", evict)
+        assert pod.run() == 143
     termination = pod.termination()
     assert termination["outcome"] == "Preempted"
     assert 0 < termination["step"] < STEPS
@@ -135,15 +136,3 @@ def curves(pod: Pod, report: Path) -> list[str]:
 def steps_of(curve: str) -> list[str]:
     """Return where its points are, not how high: the first loss after a resume is a mean over fewer steps."""
     return [point.partition(",")[0] for point in curve.split()]
-
-
-def is_training(pod: Pod) -> bool:
-    progress = pod.registry.read_progress(pod.config["recipe"])
-    return progress is not None and progress.state == "Training"
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 200.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the run did not get there in time"
-        time.sleep(0.02)

@@ -97,11 +97,6 @@ async def asking(agent: Agent) -> AsyncIterator[AgentClient]:
         yield asking
 
 
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.2)
-
-
 async def ask(asking: AgentClient, question: Question | None = None) -> AgentState | Unreachable:
     return await asking.ask(SERVING, question or Question(), NamespaceBudget(), read_state)
 
@@ -154,8 +149,11 @@ BOMB = gzip.compress(b"0" * 10_000_000)
         "headers",
     ],
 )
-@pytest.mark.usefixtures("short")
-async def test_an_unusable_answer_is_a_value(asking: AgentClient, agent: Agent, handler: Handler, why: str) -> None:
+async def test_an_unusable_answer_is_a_value(
+    asking: AgentClient, agent: Agent, handler: Handler, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An answer that is there is not to come too late, however busy the machine is.
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.5 if why == "Timeout" else 60)
     agent.handler = handler
     answer = await ask(asking)
     assert isinstance(answer, Unreachable)
@@ -213,7 +211,7 @@ async def test_a_namespace_reads_few_large_documents_at_once_and_no_other_waits_
 
     agent.handler = drips
     hostile = [asyncio.create_task(asking.ask(SERVING, Question(), budget, read_state)) for _ in range(10)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not budget.documents.locked() or len(agent.requests) < 10:  # noqa: ASYNC110 -- any condition
             await asyncio.sleep(0.005)
     agent.handler = answers(large())
@@ -234,7 +232,7 @@ async def test_pods_are_followed_over_http_from_the_first_state_to_the_next(agen
 
     agent.handler = holds
     told: asyncio.Queue[AgentNews] = asyncio.Queue()
-    async with asyncio.timeout(10), Agents.connect(port=agent.port) as agents:
+    async with asyncio.timeout(60), Agents.connect(port=agent.port) as agents:
         agents.on_news = lambda namespace, pod, news: told.put_nowait(news)
         agents.follow(SERVING)
         assert await told.get() == AgentNews(frozenset({"support"}), base=True)

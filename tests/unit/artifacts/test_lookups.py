@@ -36,7 +36,7 @@ class Watched:
         self.store.release()
 
     async def told(self) -> tuple[str, str]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.news.get()
 
 
@@ -54,13 +54,13 @@ class LateAnswer:
             made = list(made) if method == "list" else made
             self._threads.append(threading.current_thread())
             self._made.set()
-            self._may_come.wait(10)
+            self._may_come.wait(60)
             return made
 
         monkeypatch.setattr(store, method, answer)
 
     async def is_under_way(self) -> None:
-        await asyncio.to_thread(self._made.wait, 10)
+        await asyncio.to_thread(self._made.wait, 60)
 
     async def comes(self) -> None:
         self._may_come.set()
@@ -71,7 +71,7 @@ class LateAnswer:
 
 @pytest.fixture
 async def patient() -> AsyncIterator[Watched]:
-    watched = Watched(seconds=20)
+    watched = Watched(seconds=120)
     yield watched
     watched.end()
 
@@ -257,7 +257,7 @@ async def test_what_nobody_waits_for_comes_after_all_else() -> None:
     for number, operation in enumerate(("progress", "recipe", "audit", "recipe")):
         lookups.submit("team-a", operation, lambda stopped: None, lambda outcome, n=number: told(f"{n}"))  # type: ignore[misc]
     may_end.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await done.wait()
     lookups.close()
     assert sorted(order[:2]) == ["1", "3"]

@@ -18,9 +18,11 @@ class Chosen(Faults):
 
     def __init__(self, *faults: Fault | None) -> None:
         super().__init__(0)
+        self.befell = asyncio.Event()
         self._next: Iterator[Fault | None] = iter(faults)
 
     def draw(self, key: str, rates: Rates) -> Fault | None:
+        self.befell.set()
         return next(self._next, None)
 
 
@@ -59,6 +61,6 @@ async def behind() -> AsyncIterator[tuple[Behind, str]]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """A client that gives up after ten seconds."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client:
+    """A client that gives up after a minute."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client:
         yield client

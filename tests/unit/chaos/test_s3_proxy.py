@@ -12,7 +12,6 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 from tests.chaos.faults import Fault
 from tests.chaos.s3_proxy import S3Proxy
-from tests.ports import free_port
 from tests.unit.chaos.conftest import Behind, Chosen
 
 Server = tuple[Behind, str]
@@ -55,7 +54,10 @@ async def test_a_request_hangs_with_or_without_being_done(
     async with S3Proxy.before(url, faults) as (_, own):
         # Clients send a PUT again by themselves when the connection breaks.
         asking = asyncio.create_task(session.post(f"{own}/b/k").__aenter__())
-        done, _ = await asyncio.wait([asking], timeout=0.3)
+        await faults.befell.wait()
+        while len(server.asked) < asked:  # noqa: ASYNC110 -- the server has no event for it
+            await asyncio.sleep(0.01)
+        done, _ = await asyncio.wait([asking], timeout=0.1)
         assert not done
         faults.end()
         with pytest.raises(aiohttp.ClientConnectionError):
@@ -64,9 +66,9 @@ async def test_a_request_hangs_with_or_without_being_done(
 
 
 async def test_a_real_client_gets_through_with_signatures_conditions_and_lengths() -> None:
-    port = free_port()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    _, port = server.get_host_and_port()
     try:
         async with S3Proxy.before(f"http://127.0.0.1:{port}") as (proxy, own):
             await asyncio.to_thread(use, own)

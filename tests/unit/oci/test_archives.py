@@ -105,7 +105,7 @@ def test_headers_that_nobody_writes_by_accident(content: bytes, tmp_path: Path) 
 WHOLE = [make(archive(kind)) for kind in FORMATS.values() for make in COMPRESSIONS.values()]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     whole=st.sampled_from(WHOLE),
     changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8),

@@ -57,7 +57,7 @@ async def test_one_that_is_cancelled_while_it_waits_keeps_nobody_out() -> None:
     with pytest.raises(asyncio.CancelledError):
         await alone
     await sharing
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         await rooms.be_alone("c")
     assert rooms.seen == [("a",), ("c",)]
 

@@ -1,7 +1,11 @@
 """Documents that are made for all who ask at the same time, and not more often than their cost allows."""
 
 import asyncio
+from types import SimpleNamespace
 
+import pytest
+
+from graft_serving.telemetry import pacing
 from graft_serving.telemetry.pacing import Sparing
 
 
@@ -48,21 +52,25 @@ async def test_a_document_of_before_the_news_is_not_given_out_after_them() -> No
     assert [await before, await after] == [b"1", b"2"]
 
 
-async def test_one_that_took_long_is_given_out_again_for_a_while() -> None:
-    made = 0
+async def test_one_that_took_long_is_given_out_again_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, now = 0, 1000.0
+    monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic=lambda: now))
 
     async def take_long() -> bytes:
-        nonlocal made
-        made += 1
-        await asyncio.sleep(0.05)
+        nonlocal made, now
+        made, now = made + 1, now + 0.2
         return b""
 
     sparing = Sparing(take_long)
-    for _ in range(5):
-        await sparing.get()
+    await sparing.get()
+    now += 1.9
+    await sparing.get()
     assert made == 1
     await sparing.get("news")
     assert made == 2
+    now += 2.1
+    await sparing.get("news")
+    assert made == 3
 
 
 async def test_one_that_can_not_be_made_is_tried_again() -> None:

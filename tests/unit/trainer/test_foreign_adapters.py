@@ -230,9 +230,9 @@ def test_a_pattern_that_would_have_to_be_evaluated_is_refused(pattern: str) -> N
 
 def test_a_pattern_of_nothing_but_anything_is_done_with_at_once() -> None:
     pattern = ".*".join("a" * 60) + ".*b.*"
-    begin = time.monotonic()
+    begin = time.process_time()
     assert not ModulePattern.parse(pattern).matches("a." * 200)
-    assert time.monotonic() - begin < 1
+    assert time.process_time() - begin < 5
 
 
 BASE = BaseShapes(

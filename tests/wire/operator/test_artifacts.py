@@ -46,7 +46,7 @@ async def known(artifacts: Artifacts, ask: Callable[[], T]) -> T:
     """Ask until the answer is there; each time that something is told."""
     news = asyncio.Event()
     artifacts.on_news = lambda *_: news.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (answer := ask()) in (None, BEING_LOOKED_UP):
             await news.wait()
             news.clear()
@@ -80,7 +80,7 @@ async def test_progress_is_followed(config: RegistryConfig) -> None:
         artifacts.on_news = lambda *_: told.set()
         further = progress.model_copy(update={"step": 11})
         await asyncio.to_thread(store.put, layout.progress(RECIPE), further.to_bytes())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await told.wait()
         assert ask() == further
 
@@ -103,7 +103,7 @@ async def test_the_store_is_examined(config: RegistryConfig) -> None:
         told = asyncio.Event()
         artifacts.on_news = lambda *_: told.set()
         artifacts.base(NAMESPACE, "tiny", digest("a base that asks"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while isinstance(artifacts.store_report(), Unknown):
                 await told.wait()
                 told.clear()
@@ -129,7 +129,7 @@ async def test_a_slow_store_does_not_block_the_loop(config: RegistryConfig, monk
     answer = threading.Event()
 
     def slow(self: ObjectStore, prefix: str) -> Iterator[Any]:
-        answer.wait(5)
+        answer.wait(60)
         return iter(())
 
     monkeypatch.setattr(ObjectStore, "list", slow)

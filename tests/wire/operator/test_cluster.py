@@ -194,7 +194,7 @@ async def test_events_are_posted_in_order_beside_everything_else(server: ApiServ
     posting = asyncio.create_task(cluster.events.run())
     for number in range(20):
         cluster.record_event(ADAPTER, reason=f"Reason{number}", message="m", action="Publish")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(server.requests) < 20:  # noqa: ASYNC110 - the server runs in a thread of its own
             await asyncio.sleep(0.01)
     posting.cancel()

@@ -23,7 +23,7 @@ async def observed(server: ApiServer, cluster: Cluster, is_over: Callable[[Cache
     cache = Cache()
     informer = Informer(cluster.transport, cache, Watched(resource=INFERENCE_POOLS, is_optional=True), None)
     watching = asyncio.create_task(informer.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_over(cache):  # noqa: ASYNC110 - nothing tells of what an informer has come to
             await asyncio.sleep(0.01)
     watching.cancel()

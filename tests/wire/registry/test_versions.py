@@ -57,7 +57,7 @@ def race(store: ObjectStore, recipes: list[str], directories: list[Path]) -> lis
 
     def publish(recipe: str, directory: Path, publisher: int) -> StoredVersion:
         registry = AdapterRegistry(store, "team-a", "support")
-        start.wait(timeout=30)
+        start.wait(timeout=120)
         return registry.publish(version_draft(recipe, uid=f"publisher-{publisher}"), directory)
 
     with ThreadPoolExecutor(len(recipes)) as pool:

@@ -24,7 +24,7 @@ from graft_registry.documents import StoreReport
 from graft_registry.errors import Unavailable
 from graft_registry.s3.store import ObjectStore, Patience
 
-ONCE = Patience(connect_seconds=3, read_seconds=5, attempts=1)
+ONCE = Patience(connect_seconds=30, read_seconds=60, attempts=1)
 
 
 def refusing(*refusals: Refusal | Told) -> StoreKind:

@@ -28,7 +28,7 @@ from graft_registry.s3.store import ObjectStore, Patience
 from graft_registry.sources.hub import download_snapshot
 from graft_registry.sources.source_files import SourceError
 
-ONCE = Patience(connect_seconds=3, read_seconds=5, attempts=1)
+ONCE = Patience(connect_seconds=30, read_seconds=60, attempts=1)
 
 
 @pytest.fixture(scope="module")
