@@ -87,6 +87,8 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
         "give the base a tokenizer.json (AutoTokenizer.from_pretrained(…).save_pretrained(…) writes one); code that "
         "comes with a model is never run"
     )
+    # Before the library, which names no file of a template that it can't read.
+    chat_template = _chat_template(path)
     with explained("the base's tokenizer", fix):
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast or tokenizer.eos_token is None:
@@ -95,7 +97,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     beyond = tokenizer.pad_token is not None and vocabulary is not None and tokenizer.pad_token_id >= vocabulary
     if tokenizer.pad_token is None or beyond:
         tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.chat_template = _chat_template(path)
+    tokenizer.chat_template = chat_template
     return tokenizer
 
 
