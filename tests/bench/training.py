@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tests.bench.meter import BEGUN
 from tests.bench.object_store import object_store
@@ -42,6 +42,7 @@ Found = dict[str, Any]
 
 Kind = Literal["rows", "packed", "DPO"]
 """What is trained on: rows one by one, several in one sequence, or pairs of answers."""
+KINDS = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +146,8 @@ def train(contestant: str, folder: Path) -> Found:
 def check_fairness(results: dict[Turn, Found]) -> None:
     """End the measurement where contestants of one round were given other batches: their speeds say nothing then."""
     for kind in ("rows", "DPO"):
-        seen = {turn.name: results[turn]["tokens"] for turn in TURNS if turn.kind == kind}
-        if len(set(seen.values())) != 1:
+        seen = {turn.name: found["tokens"] for turn, found in results.items() if turn.kind == kind}
+        if len(set(seen.values())) > 1:
             raise SystemExit(f"the contestants trained on different tokens: {seen}")
 
 
@@ -162,7 +163,7 @@ def speed_table(rounds: list[dict[Turn, Found]]) -> str:
     speed = ("tokens/s", "to the better", "tokens per CPU second", "to the better")
     columns = ("", *speed, "peak memory", "to the better", "of it training")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for turn in TURNS:
+    for turn in rounds[0]:
         cells = [turn.name]
         for measure in ("tokens_per_second", "tokens_per_cpu_second"):
             cells += [f"{middle(rounds, turn, measure):,.0f}", f"{to_the_better(rounds, turn, measure):.3f}"]
@@ -176,11 +177,17 @@ def start_table(rounds: list[dict[Turn, Found]]) -> str:
     """Return the way from the start of the process to the end of the first step as Markdown."""
     columns = ("seconds", *PHASES, "together")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for turn in TURNS:
+    for turn in rounds[0]:
         seconds = [median(found[turn]["phases"][phase] for found in rounds) for phase in PHASES]
         together = median(sum(found[turn]["phases"].values()) for found in rounds)
         lines.append(f"| {' | '.join([turn.name, *(f'{value:.1f}' for value in (*seconds, together))])} |")
     return "\n".join(lines)
+
+
+def keep(rounds: list[dict[Turn, Found]]) -> None:
+    """Keep what was measured so far."""
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps([{turn.name: found for turn, found in each.items()} for each in rounds], indent=1))
 
 
 def middle(rounds: list[dict[Turn, Found]], turn: Turn, measure: str) -> float:
@@ -198,7 +205,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=31, help="optimizer steps, the first one is not measured")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what is trained on")
     arguments = parser.parse_args()
+    turns = tuple(turn for turn in TURNS if turn.kind in arguments.kinds)
     rounds: list[dict[Turn, Found]] = []
     with tempfile.TemporaryDirectory() as name, object_store(Path(name) / "s3") as config:
         root = Path(name)
@@ -206,15 +215,14 @@ def main() -> None:
         write_rows(root / "rows.jsonl", root / "pairs.jsonl")
         for number in range(arguments.rounds):
             found = {}
-            for turn in TURNS:
+            for turn in turns:
                 folder = root / f"{number} {turn.name}"
                 write_run(folder, root / "base", config, kind=turn.kind, steps=arguments.steps)
                 found[turn] = train(turn.contestant, folder)
             check_fairness(found)
             rounds.append(found)
+            keep(rounds)
             print(f"round {number + 1} of {arguments.rounds} is over", file=sys.stderr)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps([{turn.name: found for turn, found in each.items()} for each in rounds], indent=1))
     print(f"{speed_table(rounds)}\n\n{start_table(rounds)}")
 
 
