@@ -19,7 +19,7 @@ PYTEST := $(PYTHON) -m pytest -q
 # Two processes: the tests that run this way share nothing, and every machine has two cores.
 PARALLEL := -n 2 --dist worksteal
 SOURCES := operator/src registry/src serving_image/src trainer_image/src cli/src hack demo tests
-TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/src/graft_serving trainer_image/src/graft_trainer cli/src/graft_cli hack/graft_cluster hack/graft_docs hack/generate_crds.py demo tests
+TYPED := operator/src/graft_operator registry/src/graft_registry serving_image/src/graft_serving trainer_image/src/graft_trainer cli/src/graft_cli hack/graft_cluster hack/graft_docs hack/graft_gpu hack/generate_crds.py demo tests
 
 ##@ The two commands
 

@@ -18,7 +18,7 @@ bench-check: setup ## Measure what it costs to tell whether an adapter fits a ba
 BENCH = PYTHONPATH=$(PYTHONPATH) GRAFT_VERSITYGW=$(GRAFT_CACHE)/bin/versitygw $(PYTHON) -m
 
 .PHONY: bench-train bench-transfer
-bench-train: setup ## Train against a bare PEFT loop and TRL, and transfer against plain boto3 (docs/benchmarks.md)
+bench-train: setup ## Train answers and preferences against a bare PEFT loop and TRL, and transfer against plain boto3 (docs/benchmarks.md)
 	@$(BENCH) tests.bench.training
 	@$(BENCH) tests.bench.transfer
 
@@ -42,5 +42,5 @@ test-histories: setup ## Random lives in the simulation, and a death at each wri
 	  tests/unit/reconcilers/test_histories.py tests/unit/reconcilers/test_crashes.py
 
 .PHONY: bench-data
-bench-data: setup ## Read and render rows, beside datasets with TRL (docs/benchmarks.md; SCALE=1 for a million rows, PROCESSES=2)
-	@$(BENCH) tests.bench.data $(or $(SCALE),0.02) $(or $(PROCESSES),1)
+bench-data: setup ## Read and render rows, beside datasets with TRL (docs/benchmarks.md; SCALE=1 for a million rows, PROCESSES=2, DATA="--rounds 1")
+	@$(BENCH) tests.bench.data $(or $(SCALE),0.02) $(or $(PROCESSES),1) $(DATA)

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.bench.contestant_inputs import lora_config, records_of
 from tests.bench.meter import Meter
+from tests.bench.trl_contestant import trl
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
-    from trl import SFTConfig
-
     from graft_trainer.config import RunConfig, TrainingHyperparameters
 
 
@@ -33,6 +32,8 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
         from graft_trainer.methods.table import METHODS
         from graft_trainer.methods.targets import target_modules
         from graft_trainer.preemption import PreemptionNotice
+        from graft_trainer.preferences.reference import Beginning
+        from graft_trainer.preferences.trainer import disable_dropout
         from graft_trainer.progress import ProgressWriter
         from graft_trainer.training.checkpoint import RunCheckpoints
         from graft_trainer.training.loop import RunTrainer
@@ -51,8 +52,19 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
         resumed = checkpoints.restore()
         adapted = attach_adapter(base, config, targets, rows=rows, checkpoints=checkpoints, resumed=resumed)
     progress = ProgressWriter(AdapterRegistry(store, config.namespace, config.adapter), config.recipe)
+    reference = None
+    if config.training.objective == "DPO":
+        disable_dropout(adapted)
+        reference = Beginning(adapted)
     trainer = RunTrainer(
-        config.training, method, checkpoints, progress, PreemptionNotice(), workers, learning_rate_ratio=16.0
+        config.training,
+        method,
+        checkpoints,
+        progress,
+        PreemptionNotice(),
+        workers,
+        learning_rate_ratio=16.0,
+        reference=reference,
     )
     meter.watch(adapted, tokenizer.pad_token_id)
     trainer.train(adapted, tokenizer, rows, (), resumed=None)
@@ -62,10 +74,14 @@ def _rendered(config: RunConfig, tokenizer: Any, work: Path) -> Any:
     from graft_trainer.data.dataset import load_dataset
     from graft_trainer.data.rendering import Renderer
     from graft_trainer.data.sources import DataFetcher
+    from graft_trainer.preferences.rendering import render_preferences
     from graft_trainer.row_files.rendering import render_rows
 
-    dataset = load_dataset(config.rows, DataFetcher(config.registry, work / "data"), seed=config.training.seed)
-    return render_rows(
+    objective = config.training.objective
+    render = render_rows if objective == "SFT" else render_preferences
+    fetcher = DataFetcher(config.registry, work / "data")
+    dataset = load_dataset(config.rows, fetcher, seed=config.training.seed, objective=objective)
+    return render(
         dataset.training,
         Renderer(tokenizer),
         max_length=config.training.max_sequence_length,
@@ -84,12 +100,12 @@ def bare_loop(folder: Path, meter: Meter, config: RunConfig) -> None:
     seed = config.training.seed
     with meter.phase("rows"):
         tokenizer = AutoTokenizer.from_pretrained(config.base.path)
-        features = [_masked(row, tokenizer) for row in _messages(config)]
+        features = [_masked(record["messages"], tokenizer) for record in records_of(config)]
     with meter.phase("model"):
         set_seed(seed)
         base = AutoModelForCausalLM.from_pretrained(config.base.path)
         base.config.use_cache = False
-        model = get_peft_model(base, _lora(config))
+        model = get_peft_model(base, lora_config(config))
     loader: DataLoader[Any] = DataLoader(
         features,  # type: ignore[arg-type] # a list is as good as a Dataset
         batch_size=config.training.batch_size,
@@ -121,77 +137,6 @@ def _loop(model: Any, loader: Iterable[Any], training: TrainingHyperparameters) 
             done += 1
             if done == steps:
                 break
-
-
-def trl(folder: Path, meter: Meter, config: RunConfig) -> None:
-    """TRL's SFTTrainer, which renders and masks the rows itself."""
-    with meter.phase("imports"):
-        from datasets import Dataset
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from trl import SFTTrainer
-
-    with meter.phase("model"):
-        tokenizer = AutoTokenizer.from_pretrained(config.base.path)
-        base = AutoModelForCausalLM.from_pretrained(config.base.path)
-        base.config.use_cache = False
-    with meter.phase("rows"):
-        rows = [{"prompt": row[:-1], "completion": row[-1:]} for row in _messages(config)]
-        trainer = SFTTrainer(
-            model=base,
-            processing_class=tokenizer,
-            train_dataset=Dataset.from_list(rows),
-            peft_config=_lora(config),
-            args=_sft_config(config.training, folder / "trl"),
-        )
-    meter.watch(trainer.model, tokenizer.pad_token_id)
-    trainer.train()
-    trainer.save_model()
-
-
-def _sft_config(training: TrainingHyperparameters, folder: Path) -> SFTConfig:
-    from trl import SFTConfig
-
-    return SFTConfig(
-        output_dir=str(folder),
-        max_steps=training.max_steps or -1,
-        per_device_train_batch_size=training.batch_size,
-        gradient_accumulation_steps=training.gradient_accumulation,
-        learning_rate=training.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=training.warmup_ratio,
-        weight_decay=training.weight_decay,
-        max_grad_norm=training.max_grad_norm,
-        max_length=training.max_sequence_length,
-        packing=training.packing,
-        seed=training.seed,
-        data_seed=training.seed,
-        logging_steps=training.logging_steps,
-        gradient_checkpointing=False,
-        dataloader_pin_memory=False,
-        bf16=False,
-        use_cpu=True,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
-
-
-def _lora(config: RunConfig) -> LoraConfig:
-    from peft import LoraConfig
-
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
-        target_modules="all-linear",
-    )
-
-
-def _messages(config: RunConfig) -> list[list[dict[str, str]]]:
-    source = config.rows.source.file
-    assert source is not None
-    return [json.loads(line)["messages"] for line in source.path.read_text().splitlines()]
 
 
 def _masked(messages: list[dict[str, str]], tokenizer: Any) -> dict[str, list[int]]:

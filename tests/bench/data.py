@@ -1,4 +1,4 @@
-"""How fast rows become tokens and labels, and in how much memory: ``python -m tests.bench.data [SCALE [PROCESSES]]``.
+"""How fast rows become tokens and labels, and in how much memory: ``make bench-data``.
 
 Beside the trainer: ``datasets`` with the tokenization of TRL's SFTTrainer for conversations (assistant masks), both
 with as many processes, by turns, on the same files. SCALE 1 is a million single-turn rows, 20,000 of 40 turns and 500
@@ -8,6 +8,7 @@ the same for both.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -35,18 +36,19 @@ TEXT = (
 )
 WORDS = TEXT.split()
 LONGEST = 131_072
-ROUNDS = 2
+MEASURE = "measure"
+"""The first argument of a process that works on one set, for one of them."""
 
 
-def main(scale: float, processes: int) -> None:
+def main(chosen: argparse.Namespace) -> None:
     """Make the sets, let both read them by turns, and print a table."""
     with tempfile.TemporaryDirectory() as folder:
-        print(f"{processes} processes\n")
+        print(f"{chosen.processes} processes\n")
         print(f"| set | rows | tokens | | rows/s | CPU seconds | peak memory over the imports |\n|{'---|' * 7}")
-        for name, shape in SETS.items():
-            path = write(Path(folder) / f"{name.replace(' ', '-')}.jsonl", shape, scale)
-            for who in ("graft", "trl") * ROUNDS:
-                command = [sys.executable, "-m", "tests.bench.data", who, str(path), str(processes)]
+        for name in chosen.sets:
+            path = write(Path(folder) / f"{name.replace(' ', '-')}.jsonl", SETS[name], chosen.scale)
+            for who in chosen.who * chosen.rounds:
+                command = [sys.executable, "-m", "tests.bench.data", MEASURE, who, str(path), str(chosen.processes)]
                 found = json.loads(
                     subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
                 )
@@ -165,8 +167,18 @@ def _memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scale", type=float, nargs="?", default=0.02)
+    parser.add_argument("processes", type=int, nargs="?", default=1)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--who", nargs="+", choices=("graft", "trl"), default=["graft", "trl"])
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 3:
-        print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))
+    if sys.argv[1:2] == [MEASURE]:
+        print(json.dumps(measure(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))))
     else:
-        main(float(sys.argv[1]) if len(sys.argv) > 1 else 0.02, int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+        main(_arguments())

@@ -221,6 +221,38 @@ def test_the_feed_forward_names_of_every_tutorial_are_refused_where_they_are_exp
     assert raised.value.field == "spec.lora.targetModules"
 
 
+MIXTURES = [model_type for model_type, family in FAMILIES.items() if "experts" in family.left_out]
+NAMES_IN_TUTORIALS = [
+    *("experts", "mlp.experts", "block_sparse_moe.experts", "feed_forward.experts"),
+    *("experts.gate_up_proj", "experts.down_proj", "mlp.experts.gate_up_proj", "experts.0.w1"),
+    *("w1", "w2", "w3", "gate_up_proj", "gate_proj", "up_proj", "down_proj"),
+]
+"""What people name to adapt experts: parameters of stacked ones, as in PEFT's documentation, or of older models."""
+
+
+@pytest.mark.parametrize("model_type", MIXTURES, indirect=True)
+@pytest.mark.parametrize("mode", ["MultiAdapter", "Merged"])
+def test_no_name_adapts_experts_and_each_is_refused_with_what_can_be_adapted(
+    model_type: str, folder: Path, manifest: BaseManifest, mode: str
+) -> None:
+    layers = layers_of(load_skeleton(folder))
+    assert layers.stacked_experts
+    for name in NAMES_IN_TUTORIALS:
+        if any(path.endswith(f".{name}") for path in layers.adaptable):
+            # Dense layers, or a shared expert, of the same name, which is a plain layer.
+            plan = plan_of(folder, manifest, [name], mode)
+            adapted = [path for path in layers.linear if any(path.endswith(end) for end in plan.target_modules)]
+            assert adapted
+            assert not any(path.startswith(f"{experts}.") for path in adapted for experts in layers.stacked_experts)
+            continue
+        with pytest.raises(InvalidConfigError, match=r"experts of this base|layer of this base") as raised:
+            plan_of(folder, manifest, [name], mode)
+        assert raised.value.field == "spec.lora.targetModules"
+        assert sorted(FAMILIES[model_type].default)[0] in str(raised.value), "what would do is named"
+        if "expert" in name or name in ("gate_up_proj", "down_proj"):
+            assert "experts of this base" in str(raised.value)
+
+
 @pytest.mark.parametrize("model_type", ["llama", "phi3", "mixtral"], indirect=True)
 @pytest.mark.parametrize(
     ("targets", "message"),

@@ -129,13 +129,25 @@ def test_a_pad_token_beyond_the_vocabulary_is_not_used(folder: Path) -> None:
     assert load_tokenizer(folder).pad_token == tokenizer.eos_token
 
 
-def test_a_chat_template_of_an_older_wrapped_model_is_found(folder: Path) -> None:
-    for name in ("chat_template.jinja", "chat_template.json"):
-        (folder / name).unlink(missing_ok=True)
+@pytest.mark.parametrize(("model_type", "found"), [("gemma3", CHAT_TEMPLATE), ("llama", None)])
+def test_a_chat_template_of_an_older_processor_is_that_of_models_with_pictures_only(
+    model_type: str, found: str | None, tmp_path: Path
+) -> None:
+    """An engine asks a processor, which text models don't have, and their tokenizers don't read its file."""
+    folder = families.save(model_type, tmp_path)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
     edit(folder / "tokenizer_config.json", chat_template=...)
     assert load_tokenizer(folder).chat_template is None
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": CHAT_TEMPLATE}))
-    assert load_tokenizer(folder).chat_template == CHAT_TEMPLATE
+    template = load_tokenizer(folder).chat_template
+    assert (template["default"] if isinstance(template, dict) else template) == found
+
+
+def test_a_chat_template_that_is_none_is_named(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", chat_template=[{"name": "default"}])
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    with pytest.raises(BaseMismatchError, match=r"chat_template"):
+        load_tokenizer(folder)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +246,7 @@ def test_a_run_on_a_base_that_this_image_does_not_know_ends_at_once_and_for_good
 def test_several_named_templates_do_not_end_a_training(pod: Pod, base: Path) -> None:
     folder = Path(shutil.copytree(base, pod.folder / "base"))
     (folder / "chat_template.jinja").unlink(missing_ok=True)
-    named = [{"name": "default", "template": CHAT_TEMPLATE}, {"name": "tool_use", "template": CHAT_TEMPLATE}]
+    named = [{"name": "default", "template": CHAT_TEMPLATE}, {"name": "tool_use", "template": CHAT_TEMPLATE + " "}]
     edit(folder / "tokenizer_config.json", chat_template=named)
     pod.config["base"]["path"] = str(folder)
     pod.config["training"]["maxSteps"] = 2

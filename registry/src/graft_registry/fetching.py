@@ -56,5 +56,6 @@ def _link(manifest: BaseManifest, directory: Path, destination: Path) -> None:
         return
     for file in manifest.files:
         link = destination / file.path
+        link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to((directory / file.path).resolve())

@@ -73,6 +73,34 @@ def test_a_base_in_a_claim_stays_there_and_is_linked(
     assert (tmp_path / "base" / ".graft" / "base.json").is_file()
 
 
+@pytest.mark.parametrize("kind", ["s3", "huggingFace", "persistentVolumeClaim"])
+def test_chat_templates_with_names_come_with_a_base_from_every_source(
+    container: Container, bucket: ObjectStore, hub: HubServer, model: Path, tmp_path: Path, kind: str
+) -> None:
+    named = {f"additional_chat_templates/{name}.jinja": name.encode() for name in ("tool_use", "rag")}
+    others = {"additional_chat_templates/readme.md": b"no template", "onnx/chat_template.jinja": b"of another format"}
+    (model / "additional_chat_templates").mkdir()
+    (model / "onnx").mkdir()
+    for name, data in (named | others).items():
+        (model / name).write_bytes(data)
+    put_files(bucket, "tiny/", files_of(model) | named | others)
+    hub.repositories["org/tiny"] = Repository(files_of(model) | named | others)
+    source = {
+        "s3": {"uri": f"s3://{bucket.config.bucket}/tiny/"},
+        "huggingFace": {"repo": "org/tiny", "revision": "main"},
+        "persistentVolumeClaim": {"claimName": "models"},
+    }[kind]
+    code, message = container.import_base({kind: source}, path=str(model), HF_ENDPOINT=hub.url)
+    assert code == 0, message
+    assert message["digest"] == identify(model).digest
+    code, failure = container.fetch_base(message["digest"], tmp_path / "base", path=str(model))
+    assert code == 0, failure
+    found = {path.relative_to(tmp_path / "base").as_posix() for path in (tmp_path / "base").rglob("*.jinja")}
+    assert found == {"chat_template.jinja", *named}
+    assert (tmp_path / "base" / "additional_chat_templates" / "rag.jinja").read_text() == "rag"
+    assert not list((tmp_path / "base").rglob("readme.md"))
+
+
 def test_a_claims_directory_may_itself_be_the_destination(container: Container, model: Path, tmp_path: Path) -> None:
     source = {"persistentVolumeClaim": {"claimName": "models"}}
     _, message = container.import_base(source, path=str(model))

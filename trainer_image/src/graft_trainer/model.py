@@ -30,6 +30,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from graft_registry.errors import InvalidModel
+from graft_registry.models.chat_templates import read_chat_templates
 from graft_trainer.methods.long_context import LongContext
 from graft_trainer.methods.table import Method
 from graft_trainer.outcome import BaseMismatchError, TrainingError, ran_out_of_memory
@@ -85,6 +87,8 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
         "give the base a tokenizer.json (AutoTokenizer.from_pretrained(…).save_pretrained(…) writes one); code that "
         "comes with a model is never run"
     )
+    # Before the library, which names no file of a template that it can't read.
+    chat_template = _chat_template(path)
     with explained("the base's tokenizer", fix):
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast or tokenizer.eos_token is None:
@@ -93,10 +97,20 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     beyond = tokenizer.pad_token is not None and vocabulary is not None and tokenizer.pad_token_id >= vocabulary
     if tokenizer.pad_token is None or beyond:
         tokenizer.pad_token = tokenizer.eos_token
-    older = path / "chat_template.json"
-    if not tokenizer.chat_template and older.is_file():
-        tokenizer.chat_template = json.loads(older.read_text(encoding="utf-8")).get("chat_template")
+    tokenizer.chat_template = chat_template
     return tokenizer
+
+
+def _chat_template(path: Path) -> str | dict[str, str] | None:
+    """Return the templates that an engine takes by itself, and say which that are where there are several."""
+    try:
+        found = read_chat_templates(path, wrapped=isinstance(read_config(path).get("text_config"), dict))
+    except InvalidModel as error:
+        raise BaseMismatchError(f"cannot read the base's chat template: {error}", field=FIELD) from error
+    chosen = found.for_tokenizer()
+    if found.several:
+        logger.info("chat templates of the base: %s", found.described())
+    return chosen
 
 
 def load_config(path: Path, context: LongContext | None = None) -> PreTrainedConfig:

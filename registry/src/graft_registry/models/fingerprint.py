@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from graft_registry.digests import digest_of, file_sha256, sha256_digest
+from graft_registry.digests import digest_of, file_sha256
 from graft_registry.documents import Fingerprint, StoredFile
 from graft_registry.documents.base import base_digest
 from graft_registry.errors import InvalidModel
+from graft_registry.models.chat_templates import chat_template_digest
 from graft_registry.models.layer_paths import HEAD, HEADS, LayerPaths, is_in_block
 from graft_registry.models.model_config import ModelConfig, generation_behaviour, read_json
 from graft_registry.models.safetensors_header import TensorInfo, read_header
-from graft_registry.sources.source_files import wanted
+from graft_registry.sources.source_files import files_below, wanted
 
 _TOKENIZER_FILES: Final = (
     "added_tokens.json",
@@ -28,9 +29,6 @@ _TOKENIZER_FILES: Final = (
 )
 _TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 CONFIG: Final = "config.json"
-_CHAT_TEMPLATE: Final = "chat_template.jinja"
-_CHAT_TEMPLATE_JSON: Final = "chat_template.json"
-"""Where wrapped models keep it that were saved before the other file was invented."""
 _FLOATING_DTYPES: Final = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 _DTYPE_NAMES: Final = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _QUANTIZED: Final[Mapping[str, str]] = {
@@ -90,9 +88,8 @@ def identify(directory: Path) -> ModelIdentity:
         InvalidModel: a file that a causal language model needs is missing or wrong; the message names it.
     """
     files = tuple(
-        StoredFile(path=path.name, size=path.stat().st_size, sha256=file_sha256(path))
-        for path in sorted(directory.iterdir())
-        if path.is_file() and wanted(path.name)
+        StoredFile(path=name, size=(directory / name).stat().st_size, sha256=file_sha256(directory / name))
+        for name in filter(wanted, files_below(directory))
     )
     config = check_configuration(directory)
     tensors = _tensors(directory)
@@ -136,7 +133,7 @@ def _fingerprint(
         quantization=config.quantization,
         dtype=config.dtype or _stored_dtype(tensors),
         tokenizer_digest=_tokenizer_digest(directory, files),
-        chat_template_digest=_chat_template_digest(directory),
+        chat_template_digest=chat_template_digest(directory, wrapped=config.wrapped),
         shapes_digest=digest_of({name: list(tensor.shape) for name, tensor in tensors.items()}),
         behaviour_digest=digest_of({"config": config.behaviour(), "generation": generation_behaviour(directory)}),
     )
@@ -229,19 +226,6 @@ def _tokenizer_digest(directory: Path, files: Sequence[StoredFile]) -> str:
     config = _tokenizer_config(directory)
     config.pop("chat_template", None)
     return digest_of([*parts, [_TOKENIZER_CONFIG, digest_of(config)]])
-
-
-def _chat_template_digest(directory: Path) -> str | None:
-    path = directory / _CHAT_TEMPLATE
-    if path.is_file():
-        return sha256_digest(path.read_bytes())
-    template = _tokenizer_config(directory).get("chat_template")
-    older = directory / _CHAT_TEMPLATE_JSON
-    if template is None and older.is_file():
-        template = read_json(older).get("chat_template")
-    if template is None:
-        return None
-    return sha256_digest(template.encode()) if isinstance(template, str) else digest_of(template)
 
 
 def _tokenizer_config(directory: Path) -> dict[str, Any]:

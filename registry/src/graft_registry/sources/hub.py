@@ -11,11 +11,10 @@ from huggingface_hub import HfApi, constants, errors, hf_hub_url
 from graft_registry.documents import HuggingFaceSource
 from graft_registry.sources.dataset_files import files_of_split
 from graft_registry.sources.source_files import (
-    UNWANTED_FILES,
-    WANTED_FILES,
     SourceError,
     SourceProblem,
     check_listing,
+    wanted,
 )
 
 _OWN_CA: Final = (
@@ -121,8 +120,8 @@ def download_snapshot(source: HuggingFaceSource, directory: Path, *, endpoint: s
             source.repo,
             revision=commit,
             local_dir=directory,
-            allow_patterns=list(WANTED_FILES),
-            ignore_patterns=list(UNWANTED_FILES),
+            # Names, of which a bracket would be a pattern; no file of a model has one.
+            allow_patterns=[name for name in names if wanted(name)],
         )
     return commit
 

@@ -1,8 +1,9 @@
-"""Which files of a source are brought, and what can be wrong with a source. Pure."""
+"""Which files of a source are brought, and what can be wrong with a source."""
 
 from collections.abc import Iterable
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Final
 
 WANTED_FILES: Final = (
@@ -15,8 +16,10 @@ WANTED_FILES: Final = (
     "merges.txt",
     "vocab.txt",
 )
-UNWANTED_FILES: Final = ("*/*", "consolidated*.safetensors", "adapter_*")
-"""Subdirectories, and the second copy of the weights that some publishers add in their own format."""
+UNWANTED_FILES: Final = ("consolidated*.safetensors", "adapter_*")
+"""The second copy of the weights that some publishers add in their own format."""
+TEMPLATE_FILES: Final = "additional_chat_templates/*.jinja"
+"""All that is wanted of subdirectories."""
 _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
@@ -44,9 +47,18 @@ class SourceError(Exception):
 
 def wanted(path: str) -> bool:
     """Return whether a file, by its path below the source, is part of a base."""
+    if "/" in path:
+        return fnmatchcase(path, TEMPLATE_FILES) and path.count("/") == 1
     return any(fnmatchcase(path, pattern) for pattern in WANTED_FILES) and not any(
         fnmatchcase(path, pattern) for pattern in UNWANTED_FILES
     )
+
+
+def files_below(directory: Path) -> list[str]:
+    """Return the paths of the files in a model's directory and in the one subdirectory that may hold some, sorted."""
+    folder = directory / TEMPLATE_FILES.partition("/")[0]
+    paths = [*directory.iterdir(), *(folder.iterdir() if folder.is_dir() else ())]
+    return sorted(path.relative_to(directory).as_posix() for path in paths if path.is_file())
 
 
 def check_listing(paths: Iterable[str], *, where: str, field: str) -> None:

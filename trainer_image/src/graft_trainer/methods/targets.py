@@ -10,7 +10,12 @@ from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
-from graft_trainer.methods.architectures import WITH_RENAMED_EXPERTS, Layers
+from graft_trainer.methods.architectures import (
+    TAKEN_FOR_EXPERTS,
+    TAKEN_FOR_MIXTRAL_EXPERTS,
+    WITH_RENAMED_EXPERTS,
+    Layers,
+)
 from graft_trainer.outcome import InvalidConfigError
 
 FIELD: Final = "spec.lora.targetModules"
@@ -18,6 +23,10 @@ ALL_LINEAR: Final = "all-linear"
 DEFAULT_TARGETS: Final = ("q_proj", "k_proj", "v_proj", "o_proj")
 """The field's default, which stands for attention whatever its layers are called: Phi-3 has one ``qkv_proj``, DeepSeek
 seven matrices, and on those the four names alone would adapt the output and nothing else."""
+
+NAMES_OF_EXPERTS: Final = TAKEN_FOR_EXPERTS | TAKEN_FOR_MIXTRAL_EXPERTS | {"gate_up_proj", "experts"}
+"""What the matrices of experts are called in checkpoints, and in models that hold them stacked."""
+EXPERTS_ARE_LEFT: Final = "which are one stacked tensor for all and are not adapted (docs/bases.md)"
 
 
 def target_modules(wanted: Sequence[str], layers: Layers) -> list[str]:
@@ -66,9 +75,8 @@ def _named(name: str, layers: Layers) -> list[str]:
     """Return the layers that a name means."""
     if name.rpartition(".")[2] in WITH_RENAMED_EXPERTS.get(layers.model_type, ()):
         raise InvalidConfigError(
-            f"{FIELD}: {name} would be taken for the experts of this base ({layers.model_type}), which are one stacked "
-            "tensor: no engine applies an adapter to it beside others. Leave it out; what can be adapted is "
-            f"{', '.join(_names(layers.adaptable))}",
+            f"{FIELD}: {name} would be taken for the experts of this base ({layers.model_type}), {EXPERTS_ARE_LEFT}. "
+            f"Leave it out; what can be adapted is {', '.join(_names(layers.adaptable))}",
             field=FIELD,
         )
     found = [path for path in layers.linear if _matches(path, [name])]
@@ -81,10 +89,10 @@ def _named(name: str, layers: Layers) -> list[str]:
 
 def _unknown(name: str, layers: Layers) -> str:
     names = _names(layers.linear)
-    if any(_matches(path, [name]) for path in layers.stacked_experts) or "expert" in name:
+    if "expert" in name or (layers.stacked_experts and name.rpartition(".")[2] in NAMES_OF_EXPERTS):
         return (
-            f"{name}: the experts of this base are one stacked tensor, which no engine applies an adapter to beside "
-            f"others; name one of {', '.join(names)}"
+            f"{name} is of the experts of this base ({layers.model_type}), {EXPERTS_ARE_LEFT}; "
+            f"what can be adapted is {', '.join(_names(layers.adaptable))}"
         )
     close = get_close_matches(name.rpartition(".")[2], names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""

@@ -20,6 +20,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from graft_registry.adapters.publishable import path_is_allowed
 from graft_registry.documents import BaseManifest, MergeRecord
+from graft_registry.models.chat_templates import DEFAULT, read_chat_templates
 from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.methods.long_context import LongContext
 from graft_trainer.model import load_base, stored_dtype
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 FOLDER: Final = "merged"
 CONFIG: Final = "config.json"
-CHAT_TEMPLATE: Final = "chat_template.jinja"
 
 MAX_MEAN_KL: Final = 0.01
 MIN_AGREEMENT: Final = 0.95
@@ -97,13 +97,15 @@ def save_merged(model: PreTrainedModel, base: BaseManifest, base_path: Path, fol
 
 
 def _embed_chat_template(base_path: Path, folder: Path) -> None:
-    """Put a template that the base keeps in a file of its own into the tokenizer's JSON, as versions hold no other."""
-    template = base_path / CHAT_TEMPLATE
-    if template.exists():
-        path = folder / "tokenizer_config.json"
-        config = json.loads(path.read_text(encoding="utf-8"))
-        config["chat_template"] = template.read_text(encoding="utf-8")
-        path.write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
+    """Put templates that the base keeps in files of their own into the tokenizer's JSON, as versions hold no others."""
+    templates = read_chat_templates(base_path, wrapped=False).tokenizer
+    if not templates:
+        return
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    several = [{"name": name, "template": template} for name, template in templates.items()]
+    config["chat_template"] = templates[DEFAULT] if set(templates) == {DEFAULT} else several
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 @torch.inference_mode()

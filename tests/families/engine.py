@@ -1,0 +1,114 @@
+"""An engine for each kind of base: the cluster's image in a container of its own, which sees files of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import urllib3
+from demo import objects
+from demo.environment import Environment
+from tests.engine.engine import Engine
+from tests.engine.pod import ENVIRONMENT, READY_SECONDS
+from tests.ports import free_port
+
+CONTAINER = "graft-families-engine"
+MODEL = "tiny"
+LONGEST = 96
+"""Tokens of a question with its answer."""
+ADAPTER_ARGUMENTS = ("--enable-lora", "--max-loras=1", "--max-cpu-loras=2", "--max-lora-rank=16")
+_TRACEBACK_NOISE = re.compile(r"(\x1b\[[0-9;]*m|\(\w+ pid=\d+\)|[A-Z]+ \d\d-\d\d [\d:]+ \[[^\]]*\])")
+
+
+class EngineEndedError(Exception):
+    """The engine doesn't serve the base. The message is what it said last."""
+
+
+@contextmanager
+def engine_of(environment: Environment, base: Path, folder: Path, *, adapters: bool = True) -> Iterator[Engine]:
+    """Start the engine on a base; it sees ``folder`` at the path that it has here. It is removed at the end.
+
+    ``adapters``: whether it is to load any. Some kinds of base can't be served with them.
+
+    Raises:
+        EngineEndedError: it ended before it was ready.
+    """
+    run = _Docker(environment)
+    run("rm", "--force", CONTAINER, check=False)
+    port = free_port()
+    container = ("run", "--detach", f"--name={CONTAINER}", *_container(folder), environment.images["engine"])
+    run(*container, *_arguments(base, port, adapters=adapters))
+    try:
+        engine = Engine(url=f"http://127.0.0.1:{port}", model=MODEL, is_own=True)
+        _wait_until_ready(engine, run)
+        yield engine
+    finally:
+        run("rm", "--force", CONTAINER, check=False)
+
+
+def _container(folder: Path) -> list[str]:
+    """Return Docker's options: the engine is who this process is, so that it may read what was written here."""
+    environment = {**ENVIRONMENT, "HOME": "/tmp"}
+    return [
+        "--network=host",
+        "--shm-size=512m",
+        f"--user={os.getuid()}:{os.getgid()}",
+        f"--volume={folder}:{folder}:ro",
+        *(f"--env={name}={value}" for name, value in environment.items()),
+    ]
+
+
+def _arguments(base: Path, port: int, *, adapters: bool) -> list[str]:
+    return [
+        *(ADAPTER_ARGUMENTS if adapters else ()),
+        f"--model={base}",
+        f"--served-model-name={MODEL}",
+        "--host=127.0.0.1",
+        f"--port={port}",
+        f"--max-model-len={LONGEST}",
+        *objects.CPU_ENGINE_ARGUMENTS,
+    ]
+
+
+def _wait_until_ready(engine: Engine, run: _Docker) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            engine.models()
+        except (urllib3.exceptions.HTTPError, AssertionError):
+            if run("inspect", "--format={{.State.Running}}", CONTAINER) != "true":
+                raise EngineEndedError(last_words(run("logs", CONTAINER))) from None
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the engine is not ready after {READY_SECONDS} s") from None
+            time.sleep(1)
+        else:
+            return
+
+
+def last_words(log: str) -> str:
+    """Return the error of an engine's log that the others follow from: the first that a traceback ends with."""
+    lines = [_TRACEBACK_NOISE.sub("", line).strip() for line in log.splitlines()]
+    errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b: ", line)]
+    return errors[0] if errors else " ".join(lines[-3:])
+
+
+class _Docker:
+    """The program, asking the daemon of the local cluster."""
+
+    def __init__(self, environment: Environment) -> None:
+        host = environment.docker_host
+        self._command = ["docker", *(("--host", host) if host else ())]
+
+    def __call__(self, *words: str, check: bool = True) -> str:
+        """Return what a command printed on both of its outputs."""
+        done = subprocess.run(
+            [*self._command, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(f"docker {words[0]} failed: {done.stdout[-2000:]}")
+        return done.stdout.strip()
