@@ -80,7 +80,7 @@ def test_kinds_of_endings(reason: Reason, kind: str) -> None:
 
 
 def test_all_other_endings_are_failures() -> None:
-    endings = set(Reason) - {Reason.PUBLISHED, Reason.ADOPTED, Reason.PREEMPTED}
+    endings = set(Reason) - {Reason.PUBLISHED, Reason.ADOPTED, Reason.PREPARED, Reason.PREEMPTED}
     assert {Outcome(reason=reason, message="").kind for reason in endings} == {"Failed"}
 
 
