@@ -30,6 +30,8 @@ def told(adapter: Object) -> tuple[str, str]:
 def training_detail(training: Object) -> str:
     """Return step, loss and time left of a training, as far as they are known."""
     parts = []
+    if training.get("totalRows"):
+        parts.append(f"{training.get('rows', 0)} of {training['totalRows']} rows")
     if training.get("maxSteps"):
         parts.append(f"step {training['step']} of {training['maxSteps']}")
     if training.get("loss"):

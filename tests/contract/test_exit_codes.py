@@ -16,7 +16,7 @@ from graft_operator.plan.training.retry_policy import FINAL
 from graft_trainer.outcome import EXIT_CODES, Reason
 
 CONTRACT = Path(__file__).resolve().parents[2] / "docs/contracts.md"
-SUCCESSES = {Reason.PUBLISHED, Reason.ADOPTED}
+SUCCESSES = {Reason.PUBLISHED, Reason.ADOPTED, Reason.PREPARED}
 
 
 SAYING_MORE = {(72, reason) for reason in SOURCE_REFUSED} | {(68, SOURCE_UNAVAILABLE)}

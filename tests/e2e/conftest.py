@@ -39,6 +39,7 @@ ORDER = (
     "test_recovery",
     "test_adoption",
     "test_sources",
+    "test_preparation",
     "test_bad_input",
     "test_distributed",
     "test_latency",

@@ -134,14 +134,14 @@ class Pod:
             **self.variables,
         }
 
-    def run(self) -> int:
-        """Run the trainer in this process, as ``python -m graft_trainer`` does."""
+    def run(self, *arguments: str) -> int:
+        """Run the trainer in this process, as ``python -m graft_trainer`` with the arguments does."""
         self.prepare()
         handler, log_handlers = signal.getsignal(signal.SIGTERM), logging.root.handlers[:]
         # The trainer sets variables of its own, which must not outlive it here.
         with mock.patch.dict(os.environ, self.environment):
             try:
-                return main()
+                return main(arguments)
             finally:
                 signal.signal(signal.SIGTERM, handler)
                 logging.root.handlers[:] = log_handlers
@@ -197,6 +197,25 @@ def new_pod(s3_endpoint: str, base: Path, tmp_path_factory: pytest.TempPathFacto
 def pod(new_pod: Callable[[str], Pod], request: pytest.FixtureRequest) -> Pod:
     """A run of this test's own."""
     return new_pod(request.node.nodeid)
+
+
+@pytest.fixture
+def no_more_rendering(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let whoever reads or renders rows from now on fail."""
+
+    # As above.
+    from graft_trainer import preparation
+    from graft_trainer.row_files import kept
+
+    def begin() -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise AssertionError("rows are prepared a second time")
+
+        monkeypatch.setattr(kept, "read_sets", refuse)
+        for name in ("render_rows", "render_preferences"):
+            monkeypatch.setattr(preparation, name, refuse)
+
+    return begin
 
 
 @pytest.fixture(scope="session")

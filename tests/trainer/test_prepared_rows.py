@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.trainer.conftest import NAMESPACE, Pod
+from tests.trainer.kept_rows import again, keys
 
 from graft_registry.digests import digest_of
 from graft_registry.layout import AdapterLayout
@@ -18,32 +19,6 @@ from graft_trainer.row_files import kept
 @pytest.fixture(autouse=True)
 def few_rows_are_worth_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "WORTH_KEEPING", 1)
-
-
-@pytest.fixture
-def no_more_rendering(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let whoever reads or renders rows from now on fail."""
-
-    def begin() -> None:
-        def refuse(*_: object, **__: object) -> None:
-            raise AssertionError("rows are prepared a second time")
-
-        monkeypatch.setattr(kept, "read_sets", refuse)
-        for name in ("render_rows", "render_preferences"):
-            monkeypatch.setattr(preparation, name, refuse)
-
-    return begin
-
-
-def keys(pod: Pod) -> list[str]:
-    layout = AdapterLayout(NAMESPACE, pod.config["adapter"])
-    return [entry.key.removeprefix(layout.prepared_rows) for entry in pod.store.list(layout.prepared_rows)]
-
-
-def again(pod: Pod, name: str) -> Pod:
-    """Another recipe of the same adapter, in a pod of its own."""
-    config = json.loads(json.dumps(pod.config)) | {"recipe": digest_of(name)}
-    return Pod(config, pod.folder.parent / f"{pod.folder.name}-{name}")
 
 
 def test_rows_are_prepared_once(pod: Pod, trained_pod: Pod, no_more_rendering: Callable[[], None]) -> None:

@@ -109,6 +109,7 @@ def run_fetch(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outc
         mount=request.path,
         destination=arguments.destination,
         manifest_directory=arguments.manifest_directory or arguments.destination / ".graft",
+        weights=not arguments.without_weights,
     )
     return Outcome(outcome="Fetched", digest=manifest.digest, revision=manifest.revision)
 
@@ -220,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     fetching = commands.add_parser("fetch-base", help=f"provide the files of the base that {FETCH_VARIABLE} names")
     fetching.add_argument("--destination", type=Path, default=Path("/base"), help="default: /base")
     fetching.add_argument("--manifest-directory", type=Path, help="for base.json (default: DESTINATION/.graft)")
+    fetching.add_argument("--without-weights", action="store_true", help="bring what a tokenizer needs, and no weights")
     fetching.set_defaults(command=run_fetch)
     bringing = commands.add_parser("fetch-version", help="provide files of a version, such as its report.html")
     _add_version(bringing)

@@ -1,6 +1,7 @@
 """The bases of one BaseModel: each source resolved once and for all, each content stored once."""
 
 import logging
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -87,8 +88,8 @@ class BaseRegistry:
             return digest
         return first.digest
 
-    def fetch(self, manifest: BaseManifest, destination: Path) -> None:
-        """Put the files of a base into a directory, several at a time, each verified before it appears.
+    def fetch(self, manifest: BaseManifest, destination: Path, files: Iterable[StoredFile] | None = None) -> None:
+        """Put the files of a base, all or some, into a directory, several at a time, each verified before it appears.
 
         Files that are there already and verify are kept. Other files in the directory are left alone.
 
@@ -105,7 +106,7 @@ class BaseRegistry:
                 self.fetch_file(file, path)
 
         with ThreadPoolExecutor(_PARALLEL_FILES) as pool:
-            list(pool.map(fetch_missing, manifest.files))
+            list(pool.map(fetch_missing, manifest.files if files is None else files))
 
     def fetch_file(self, file: StoredFile, path: Path) -> None:
         """Download one file of a base, verified.

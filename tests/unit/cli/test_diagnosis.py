@@ -85,7 +85,8 @@ def test_logs_are_of_what_runs() -> None:
     runs = adapter(status={"training": training()})
     assert log_source(runs, base()).selector == "batch.kubernetes.io/job-name=topic-train-ab12cd34"
     broken = adapter(status={"failed_trainings": failed()})
-    assert log_source(broken, base()).selector == "graft.dev/owner-uid=uid-of-support,graft.dev/component=training"
+    both = "graft.dev/owner-uid=uid-of-support,graft.dev/component in (training,preparation)"
+    assert log_source(broken, base()).selector == both
     assert log_source(runs, base(), "serving").container == "agent"
     merged = adapter(status={"serving": serving(6).model_copy(update={"mode": "Merged"})})
     assert log_source(merged, base()).container == "engine"

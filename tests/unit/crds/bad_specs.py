@@ -234,7 +234,11 @@ REFUSED_BY_RULES = (
     _base("spec.serving.engineArgs", ["--trust-remote"], "engineArgs must not contain, nor abbreviate"),
     *(
         BadSpec(kind, f"{pod}.tolerations", [toleration], says)
-        for kind, pod in (("LoraAdapter", "spec.pod"), ("BaseModel", "spec.serving"))
+        for kind, pod in (
+            ("LoraAdapter", "spec.pod"),
+            ("LoraAdapter", "spec.preparation"),
+            ("BaseModel", "spec.serving"),
+        )
         for toleration, says in BAD_TOLERATIONS
     ),
     *(
@@ -242,6 +246,8 @@ REFUSED_BY_RULES = (
         for kind, pod in (("LoraAdapter", "spec.pod"), ("BaseModel", "spec.serving"), ("BaseModel", "spec.importPod"))
         for field, value, says in BAD_POD_SETTINGS
     ),
+    _adapter("spec.preparation.resources", {"limits": {"nvidia.com/gpu": "1"}}, "resources must not contain a device"),
+    _adapter("spec.preparation.resources", {"requests": {"google.com/tpu": "1"}}, "resources must not contain a device"),
     _base("spec.serving.serviceAccountAnnotations", {"graft.dev/x": "y"}, "annotations: each key must be"),
     *(
         _base("spec.serving.engineArgs", [f"{argument}=x"], "engineArgs must not contain, nor abbreviate")
@@ -295,6 +301,8 @@ REFUSED_BY_BOUNDS = (
     _adapter("spec.training.rankDoubling", {}, "Required value"),
     _adapter("spec.pod.queueName", "Team A", "should match"),
     _adapter("spec.pod.resources.limits", {"cpu": "many"}, "should match"),
+    _adapter("spec.preparation.mode", "Sometimes", "supported values"),
+    _adapter("spec.preparation.queueName", "Team A", "should match"),
     _adapter("spec.pod.gpuMemory", "24", "should match"),
     _adapter("spec.pod.gpuMemory", "1.5Gi", "should match"),
     _adapter("spec.version", 0, "should be greater than or equal to 1"),

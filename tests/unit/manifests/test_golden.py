@@ -30,6 +30,7 @@ from graft_operator.manifests.workloads.access import access_manifests
 from graft_operator.manifests.workloads.inference_pool import inference_pool
 from graft_operator.manifests.workloads.merged_model import merged_model_manifests
 from graft_operator.manifests.workloads.serving import base_network_policy, revision_manifests, shared_service
+from graft_operator.plan.preparation.due import preparation_to_create
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.job import adapter_as_trained, job_to_create
 
@@ -69,6 +70,13 @@ def training(given: Documents, platform: Platform = PLATFORM) -> list[dict[str, 
         adapter=adapter, base=base, recipe=also["recipe"], warm_start=start, dataset_digest=also.get("datasetDigest")
     )
     return [*rendezvous_services(adapter_as_trained(seen)), job_to_create(seen, platform)]
+
+
+def preparation(given: Documents, platform: Platform = PLATFORM) -> list[dict[str, Any]]:
+    adapter, base = LoraAdapter.model_validate(given["LoraAdapter"]), BaseModel.model_validate(given["BaseModel"])
+    also = given["Also"]
+    seen = AdapterSnapshot(adapter=adapter, base=base, recipe=also["recipe"], dataset_digest=also.get("datasetDigest"))
+    return [preparation_to_create(seen, platform)]
 
 
 def resolve(given: Documents, platform: Platform = PLATFORM) -> list[dict[str, Any]]:
@@ -126,6 +134,8 @@ BUILDERS: dict[str, Callable[[Documents], list[dict[str, Any]]]] = {
     "import-pod-settings": partial(import_of_a_base, platform=ASKING),
     "merged-model": merged_model,
     "network-policies": network_policies,
+    "preparation": preparation,
+    "preparation-pod-settings": partial(preparation, platform=ASKING),
     "serving": serving,
     "serving-pod-settings": partial(serving, platform=ASKING),
     "training": training,

@@ -13,6 +13,7 @@ SAME: dict[str, dict[str, Any]] = {
     "more memory": {"pod": {"resources": {"limits": {"memory": "64Gi"}}}},
     "another node": {"pod": {"nodeSelector": {"gpu": "h100"}}},
     "one GPU": {"pod": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+    "rows that are prepared first": {"preparation": {"mode": "Always", "resources": {"limits": {"memory": "8Gi"}}}},
     "one worker, spelled out": {"pod": {"workers": {"nodes": 1, "processesPerNode": 1}}},
     "another service account": {"pod": {"serviceAccountName": "trainer"}},
     "checkpoints more often": {"training": {"checkpointSeconds": 30}},

@@ -131,6 +131,9 @@ ACTS: dict[str, Act] = {
     "data": lambda run, rng, name: run.write_adapter(
         name, dataset={"s3": {"uri": f"s3://data/{rng.choice('xyz')}.jsonl"}}
     ),
+    "prepared first": lambda run, rng, name: run.write_adapter(
+        name, preparation={"mode": rng.choice(["Always", "Never"])}
+    ),
     "source": source,
     "no source": lambda run, rng, name: run.write_adapter(name, source=None),
     "upload": upload,

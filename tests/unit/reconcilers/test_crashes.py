@@ -18,7 +18,7 @@ from tests.unit.reconcilers.simulation import Simulation
 
 EPISODES: dict[str, Callable[[Simulation], None]] = {
     "applied": lambda run: run.write_adapter(deletionPolicy="Delete"),
-    "updated": lambda run: run.write_adapter(lora={"rank": 8}),
+    "updated": lambda run: run.write_adapter(lora={"rank": 8}, preparation={"mode": "Always"}),
     "by canary": lambda run: run.write_adapter(lora={"rank": 4}, serving=CANARY),
     "rolled back": lambda run: run.write_adapter(lora={"rank": 2}, serving=CANARY),
     "taken back": lambda run: run.write_adapter(lora={"rank": 4}, serving=CANARY),
@@ -44,7 +44,7 @@ class End:
     objects: list[tuple[str, str]] = field(default_factory=list)
     trained: list[tuple[str, str]] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
-    """Every training Job that was ever made."""
+    """Every Job that was ever made to prepare rows or to train."""
     bucket: list[str] = field(default_factory=list)
 
 
@@ -108,7 +108,8 @@ async def lived_through(deaths: Deaths) -> Life:
     end.trained = sorted(run.world.trained)
     # A probe of what the bucket promises leaves a few bytes where it is cut off.
     end.bucket = sorted(key for key in run.world.registry.store.objects if not key.startswith(".probe/"))
-    end.jobs = sorted(name for kind, name in run.world.cluster.created if kind == "Job" and "-train-" in name)
+    own = [name for kind, name in run.world.cluster.created if kind == "Job"]
+    end.jobs = sorted(name for name in own if "-train-" in name or "-prepare-" in name)
     return life
 
 

@@ -37,6 +37,10 @@ def mode(value: str) -> Act:
     return lambda run: run.write_adapter(serving={"mode": value})
 
 
+def prepared(mode: str) -> Act:
+    return lambda run: run.write_adapter(preparation={"mode": mode})
+
+
 def replicas(value: int) -> Act:
     return lambda run: run.write_base(serving={"replicas": value})
 
@@ -61,6 +65,8 @@ ACTS: dict[str, Act] = {
     "base a": base("a"),
     "base b": base("b"),
     "base c": base("c"),
+    "rows first": prepared("Always"),
+    "rows in the training": prepared("Never"),
     "merged": mode("Merged"),
     "side by side": mode("MultiAdapter"),
     "not served": mode("None"),

@@ -27,6 +27,8 @@ from graft_operator.reconcilers.snapshots.serving_pods import deployment_of
 PARITY = {"dtype": "float32", "tokens": 9, "meanKl": 0.0, "maxLogitDifference": 0.0, "argmaxAgreement": 1.0}
 TICKS_TO_TRAIN = 3
 TICKS_TO_IMPORT = 2
+TICKS_TO_PREPARE = 2
+TICKS = {"training": TICKS_TO_TRAIN, "preparation": TICKS_TO_PREPARE}
 RESOLVE = "resolve"
 SECONDS_PER_TICK = 100
 
@@ -47,6 +49,8 @@ class World:
         """Evaluation loss by version number; 1.0 where nothing is said."""
         self.training_fails: str | None = None
         """Reason in the termination message of every training that ends while it is set."""
+        self.preparation_fails: str | None = None
+        """Reason in the termination message of every preparation of rows that ends while it is set."""
         self.rows_that_fit: int | None = None
         """Rows per forward pass beyond which a training is out of memory."""
         self.rank_that_learns: int | None = None
@@ -103,12 +107,15 @@ class World:
         done = self._progress[uid] = self._progress.get(uid, 0) + 1
         component = job["metadata"]["labels"][labels.COMPONENT]
         trains = component == "training"
-        if done < (TICKS_TO_TRAIN if trains else TICKS_TO_IMPORT):
-            if trains:
+        if done < TICKS.get(component, TICKS_TO_IMPORT):
+            if component in TICKS:
                 self.registry.tell_progress(job["metadata"]["annotations"][labels.OWNER_NAME], recipe_of(job))
             return
         if component == RESOLVE:
             self._look(job)
+            return
+        if component == "preparation":
+            self._end(job, "Failed" if self.preparation_fails else "Complete", self.preparation_fails or "")
             return
         if not trains:
             container = job["spec"]["template"]["spec"]["containers"][0]

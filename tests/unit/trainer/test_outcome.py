@@ -68,14 +68,19 @@ def test_every_reason_has_an_exit_code() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "kind"),
-    [(Reason.PUBLISHED, "Published"), (Reason.ADOPTED, "Adopted"), (Reason.PREEMPTED, "Preempted")],
+    [
+        (Reason.PUBLISHED, "Published"),
+        (Reason.ADOPTED, "Adopted"),
+        (Reason.PREPARED, "Prepared"),
+        (Reason.PREEMPTED, "Preempted"),
+    ],
 )
 def test_kinds_of_endings(reason: Reason, kind: str) -> None:
     assert Outcome(reason=reason, message="").kind == kind
 
 
 def test_all_other_endings_are_failures() -> None:
-    endings = set(Reason) - {Reason.PUBLISHED, Reason.ADOPTED, Reason.PREEMPTED}
+    endings = set(Reason) - {Reason.PUBLISHED, Reason.ADOPTED, Reason.PREPARED, Reason.PREEMPTED}
     assert {Outcome(reason=reason, message="").kind for reason in endings} == {"Failed"}
 
 

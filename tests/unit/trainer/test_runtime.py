@@ -94,7 +94,8 @@ def test_the_rows_that_are_done_are_told_until_the_pod_is_to_stop() -> None:
 
     notice, progress = PreemptionNotice(), Progress(None, "sha256:" + "0" * 64)
     between_rows(notice, progress, 1000)
+    between_rows(notice, progress, 500, 1000)
     notice.request()
     with pytest.raises(PreemptedError):
         between_rows(notice, progress, 2000)
-    assert told == [{"rows": 1000}]
+    assert told == [{"rows": 1000, "total_rows": None}, {"rows": 500, "total_rows": 1000}]

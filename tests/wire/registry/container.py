@@ -30,9 +30,9 @@ class Container:
         request = {"namespace": "team-a", "name": "tiny", "source": source, "path": path}
         return self.run("import-base", "--workspace", str(self._workspace), GRAFT_BASE_IMPORT=request, **variables)
 
-    def fetch_base(self, digest: str, destination: Path, **more: Any) -> tuple[int, dict[str, Any]]:
+    def fetch_base(self, digest: str, destination: Path, *flags: str, **more: Any) -> tuple[int, dict[str, Any]]:
         request = {"namespace": "team-a", "name": "tiny", "digest": digest, **more}
-        return self.run("fetch-base", "--destination", str(destination), GRAFT_BASE=request)
+        return self.run("fetch-base", "--destination", str(destination), *flags, GRAFT_BASE=request)
 
 
 def put_files(store: ObjectStore, prefix: str, files: dict[str, bytes]) -> None:

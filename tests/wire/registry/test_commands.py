@@ -101,6 +101,23 @@ def test_chat_templates_with_names_come_with_a_base_from_every_source(
     assert not list((tmp_path / "base").rglob("readme.md"))
 
 
+@pytest.mark.parametrize("in_claim", [True, False])
+def test_a_base_is_provided_without_its_weights_where_nobody_needs_them(
+    container: Container, bucket: ObjectStore, model: Path, tmp_path: Path, in_claim: bool
+) -> None:
+    if in_claim:
+        source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": "models"}}
+        _, message = container.import_base(source, path=str(model))
+        write_model(model, fill=b"\1")  # what is not looked at may be anything
+    else:
+        put_files(bucket, "tiny/", files_of(model))
+        _, message = container.import_base({"s3": {"uri": f"s3://{bucket.config.bucket}/tiny"}})
+    code, said = container.fetch_base(message["digest"], tmp_path / "base", "--without-weights", path=str(model))
+    assert code == 0, said
+    assert sorted(files_of(tmp_path / "base")) == sorted(set(files_of(model)) - {"model.safetensors"})
+    assert (tmp_path / "base" / ".graft" / "base.json").is_file()
+
+
 def test_a_claims_directory_may_itself_be_the_destination(container: Container, model: Path, tmp_path: Path) -> None:
     source = {"persistentVolumeClaim": {"claimName": "models"}}
     _, message = container.import_base(source, path=str(model))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -88,3 +89,27 @@ class DatasetConfig(RowShape):
     max_dropped_percent: int = Field(default=5, ge=0, le=100)
     digest: str | None = None
     evaluation: HeldOut = HeldOut()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetsIdentity:
+    """Which rows a run is about: URI and digest of each of its sets, and of rows of their own for evaluation."""
+
+    training: tuple[tuple[str, str], ...]
+    evaluation: tuple[str, str] | None
+
+
+def pinned_sets(config: DatasetConfig) -> SetsIdentity | None:
+    """Return which rows a run is about where that is known without them: they lie in S3, and have a given digest."""
+    mixed = (_pinned(one.source, one.digest) for one in config.mix)
+    training = [_pinned(config.source, config.digest), *mixed]
+    own = config.evaluation
+    evaluation = _pinned(own.source, own.digest) if own.source is not None else None
+    known = tuple(one for one in training if one is not None)
+    if len(known) < len(training) or (own.source is not None and evaluation is None):
+        return None
+    return SetsIdentity(training=known, evaluation=evaluation)
+
+
+def _pinned(source: DataSource, digest: str | None) -> tuple[str, str] | None:
+    return (source.s3.uri, digest) if source.s3 is not None and digest is not None else None

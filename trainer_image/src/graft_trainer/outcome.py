@@ -27,6 +27,7 @@ class Reason(StrEnum):
 
     PUBLISHED = "Published"
     ADOPTED = "Adopted"
+    PREPARED = "Prepared"
     INVALID_CONFIG = "InvalidConfig"
     BAD_DATASET = "BadDataset"
     BASE_MISMATCH = "BaseMismatch"
@@ -47,6 +48,7 @@ class Reason(StrEnum):
 EXIT_CODES: dict[Reason, int] = {
     Reason.PUBLISHED: 0,
     Reason.ADOPTED: 0,
+    Reason.PREPARED: 0,
     Reason.INVALID_CONFIG: 64,
     Reason.BAD_DATASET: 65,
     Reason.BASE_MISMATCH: 66,
@@ -159,8 +161,8 @@ class Outcome:
 
     @property
     def kind(self) -> str:
-        """``Published``, ``Adopted``, ``Preempted`` or ``Failed``."""
-        succeeded_or_paused = (Reason.PUBLISHED, Reason.ADOPTED, Reason.PREEMPTED)
+        """``Published``, ``Adopted``, ``Prepared``, ``Preempted`` or ``Failed``."""
+        succeeded_or_paused = (Reason.PUBLISHED, Reason.ADOPTED, Reason.PREPARED, Reason.PREEMPTED)
         return self.reason.value if self.reason in succeeded_or_paused else "Failed"
 
     def termination_message(self) -> str:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from graft_trainer import model
 from graft_trainer.data.rendering import Renderer
 from graft_trainer.methods.rehearsal import AdapterPlan, rehearse
+from graft_trainer.outcome import Outcome, Reason
 from graft_trainer.preferences.rendering import render_preferences
 from graft_trainer.row_files.kept import EVALUATION, TRAINING, KeptRows, PreparedRows, RunRows, read_rows
 from graft_trainer.row_files.processes import BATCH
 from graft_trainer.row_files.rendering import render_rows
 from graft_trainer.run import AnyRun, Run
-from graft_trainer.runtime import rendering_processes
+from graft_trainer.runtime import rendering_processes, route_transformers_logging
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,6 +49,30 @@ def prepare(run: Run) -> Prepared:
     plan = rehearse(model.load_skeleton(path, run.context), run.config, run.base)
     renderer = renderer_of(run, tokenizer)
     return Prepared(renderer=renderer, plan=plan, rows=_rows(run, renderer))
+
+
+def prepare_ahead(run: Run) -> Outcome:
+    """Prepare the rows of a training to come, and keep them where they are worth it.
+
+    What is wrong with the adapter's shape, or with the rows, is found as the training would find it.
+    Raises BaseMismatchError, InvalidConfigError, BadDatasetError and PreemptedError.
+    """
+    route_transformers_logging()
+    kept, path = run.rows.kept, run.config.base.path
+    rehearse(model.load_skeleton(path, run.context), run.config, run.base)
+    if kept is not None and run.rows.dataset is None:
+        return Outcome(reason=Reason.PREPARED, message="the rows are prepared already")
+    rows = render(run, run.rows, renderer_of(run, model.load_tokenizer(path)))
+    run.notice.stop_if_requested()
+    # How far this has come is nothing that the training after it has done.
+    run.progress.enter("Loading", rows=None, total_rows=None)
+    counts = f"{len(rows.training.rows)} rows to train on and {len(rows.evaluation.rows)} held out are prepared"
+    if kept is None:
+        return Outcome(reason=Reason.PREPARED, message=f"{counts}; so few are rendered again by the training itself")
+    if not kept.keep(run.rows_folder, rows):
+        run.notice.stop_if_requested()
+        return Outcome(reason=Reason.REGISTRY_UNAVAILABLE, message=f"{counts}, but the registry did not take them")
+    return Outcome(reason=Reason.PREPARED, message=f"{counts} and kept")
 
 
 def renderer_of(run: AnyRun, tokenizer: PreTrainedTokenizerBase) -> Renderer:
@@ -90,7 +115,7 @@ def render(run: AnyRun, rows: RunRows, renderer: Renderer) -> PreparedRows:
     config = run.config
     # What a pod that was killed has left there is not this preparation's.
     shutil.rmtree(run.rows_folder, ignore_errors=True)
-    dataset = rows.dataset or read_rows(config, rows.fetched, rows.between)
+    dataset = rows.dataset or read_rows(config, rows.fetch(), rows.between)
     render_part = partial(
         render_rows if config.training.objective == "SFT" else render_preferences,
         renderer=renderer,
@@ -116,7 +141,7 @@ def _watch(rows: RunRows, name: str, total: int) -> Callable[[int], None]:
 
     def between_batches(done: int) -> None:
         nonlocal reported
-        rows.between(done)
+        rows.between(done, total)
         if done - reported >= REPORTED_ROWS:
             reported = done
             logger.info("%s: %d of %d rows rendered", name, done, total)

@@ -8,6 +8,7 @@ from typing import Literal
 from graft_cli.client.objects import Adapter, Base
 from graft_cli.errors import Refused
 from graft_operator.manifests import labels, naming
+from graft_operator.manifests.jobs.preparation_job import COMPONENT as PREPARATION
 from graft_operator.manifests.workloads.merged_model import MERGED
 from graft_operator.manifests.workloads.serving import SERVING
 
@@ -46,8 +47,9 @@ def training_logs(adapter: Adapter) -> LogSource:
     progress = adapter.status.training
     if progress is not None:
         return LogSource(f"Job {progress.job}", f"batch.kubernetes.io/job-name={progress.job}", "trainer")
-    what = f"trainings of {adapter.metadata.name}"
-    return LogSource(what, owned_by(adapter.metadata.uid, TRAINING), "trainer")
+    what = f"trainings of {adapter.metadata.name}, and of what prepared their rows"
+    components = f"{labels.COMPONENT} in ({TRAINING},{PREPARATION})"
+    return LogSource(what, f"{labels.OWNER_UID}={adapter.metadata.uid},{components}", "trainer")
 
 
 def import_logs(adapter: Adapter, base: Base | None) -> LogSource:

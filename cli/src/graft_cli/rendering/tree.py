@@ -110,6 +110,8 @@ def training_line(training: TrainingProgress) -> Text:
     line = Text.assemble(("training  ", STYLES["busy"]), training.state)
     if training.reason:
         line.append(f" ({training.reason})")
+    if training.prepared:
+        line.append(f", {training.prepared}")
     if training.max_steps:
         percent = 100 * training.step // training.max_steps
         line.append(f", step {training.step} of {training.max_steps} ({percent}%)")

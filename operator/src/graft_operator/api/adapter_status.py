@@ -102,7 +102,11 @@ class TrainingProgress(StatusModel):
     reason: Word = ""
     """Why it trains: the reason of the version that it makes."""
     state: Word = "Pending"
-    """Pending, Loading, Training, Evaluating, Publishing or Published."""
+    """Pending, Preparing, Loading, Training, Evaluating, Publishing or Published; Preparing in a Job without a GPU."""
+    rows: int | None = None
+    """Rows that have been read or rendered, while they are prepared."""
+    total_rows: int | None = None
+    """Rows in all; empty until they have been read."""
     step: int = 0
     """Optimizer steps done."""
     max_steps: int = 0
@@ -117,6 +121,13 @@ class TrainingProgress(StatusModel):
     """Forward passes per optimizer step: raised as batchSize is lowered, so that a step sees as many rows as ever."""
     workers: int | None = None
     """Processes that train together, over all pods; each has rows of its own in every step."""
+
+    @property
+    def prepared(self) -> str:
+        """Return how many rows are prepared, in words; empty where that is not told."""
+        if self.rows is None:
+            return ""
+        return f"{self.rows:,} rows read" if self.total_rows is None else f"{self.rows:,} of {self.total_rows:,} rows"
 
 
 class FailedTrainings(StatusModel):
@@ -252,6 +263,8 @@ class LoraAdapterStatus(StatusModel):
     """The training Job that runs now."""
     failed_trainings: FailedTrainings | None = None
     """How trainings of the current recipe have failed; empty while none has, and once there is a version of it."""
+    prepared_rows: Digest | None = None
+    """Digest of what decided the rows that were prepared last: the same are not prepared again."""
     source: SourceStatus | None = None
     """What is known of spec.source; empty without one, and before it was read."""
     chosen_method: ChosenMethod | None = None

@@ -12,6 +12,7 @@ from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.dataset import Dataset
 from graft_operator.api.evaluation import Evaluation
 from graft_operator.api.meta import ApiModel, LocalObjectReference, ObjectMeta, StatusModel
+from graft_operator.api.pods import Preparation
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.api.training import (
     NO_BEGINNING,
@@ -73,6 +74,8 @@ class LoraAdapterSpec(ApiModel):
     """How it is trained."""
     evaluation: Evaluation = Evaluation()
     """When it is good enough."""
+    preparation: Preparation = Preparation()
+    """How its rows are prepared before the training asks for a GPU; see docs/datasets.md."""
     pod: TrainingPod = TrainingPod()
     """The pod that trains."""
     serving: AdapterServing = AdapterServing()

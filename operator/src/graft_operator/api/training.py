@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.meta import ApiModel, DecimalString, ObjectName, decimal_that
-from graft_operator.api.pods import PodSettings, Resources
+from graft_operator.api.pods import PodSettings, QueueName, Resources
 from graft_operator.api.preference import Objective, Preference
 
 MODULE_NAME = r"^[A-Za-z0-9_.-]{1,128}$"
@@ -46,9 +46,6 @@ EVA gives a module up to twice the rank that was asked for."""
 
 GpuMemory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(M|G|T|Mi|Gi|Ti)$", max_length=8)]
 """A quantity of memory in whole units."""
-
-QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-"""A LocalQueue's name, which is also a label's value."""
 
 
 class Workers(ApiModel):

@@ -43,6 +43,11 @@ def training_job_name(adapter: str, recipe: str, lowered_batch: int | None = Non
     return name if lowered_batch is None else f"{name}-b{lowered_batch}"
 
 
+def preparation_job_name(adapter: str, recipe: str) -> str:
+    """Return the name of the Job that prepares the rows of this recipe, at most 57 characters."""
+    return f"{shortened(adapter)}-prepare-{short(recipe)}"
+
+
 def adapter_import_job_name(adapter: str, recipe: str) -> str:
     """Return the name of the Job that imports an adapter, at most 56 characters."""
     return f"{shortened(adapter)}-import-{short(recipe)}"

@@ -161,9 +161,14 @@ def base_mounts(base: ResolvedBase | ServingRevision, *, writable: bool = False)
 
 
 def fetch_base_container(
-    namespace: str, base_name: str, base: ResolvedBase | ServingRevision, platform: Platform
+    namespace: str,
+    base_name: str,
+    base: ResolvedBase | ServingRevision,
+    platform: Platform,
+    *,
+    weights: bool = True,
 ) -> dict[str, Any]:
-    """Return the init container that puts the verified files of the base into ``/base``."""
+    """Return the init container that puts the verified files of the base into ``/base``, or all but its weights."""
     wanted = {"namespace": namespace, "name": base_name, "digest": base.digest}
     if base.claim_path:
         wanted["path"] = f"{CLAIM_DIR}/{base.claim_path}"
@@ -171,7 +176,7 @@ def fetch_base_container(
         "fetch-base",
         platform.registry_image,
         platform,
-        args=["fetch-base"],
+        args=["fetch-base", *([] if weights else ["--without-weights"])],
         env=[
             *registry_env(platform),
             variable("GRAFT_BASE", json.dumps(wanted, sort_keys=True)),

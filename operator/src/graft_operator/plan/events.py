@@ -107,6 +107,8 @@ def training_events(old: LoraAdapterStatus, new: LoraAdapterStatus) -> list[Emit
     reason, was = after.reason, before.reason if before else ""
     if reason == "Training":
         return training_began(old, new, was)
+    if reason == "Preparing" and was not in {reason, *CONTINUED} and new.training is not None:
+        return [EmitEvent("Normal", reason, f"Job {new.training.job} prepares the rows, without a GPU")]
     if reason == was or not (reason in PAUSES or reason in TROUBLES or reason.endswith("Refused")):
         return []
     if is_true(new.conditions, "Stalled"):

@@ -59,6 +59,10 @@ class JobObserved:
     """When its own container has run, pod by pod, without the time for which pods waited."""
     image: str = ""
     """Image of its own container."""
+    prepares: bool = False
+    """Whether it prepares the rows of a training, and trains nothing."""
+    rows: str = ""
+    """Digest of what decides which rows it prepares; empty where the Job doesn't tell."""
     micro_batch: int | None = None
     """Rows of one forward pass that a training was made with; None where the Job doesn't tell."""
     pod_settings: str = ""

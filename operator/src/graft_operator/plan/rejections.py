@@ -13,6 +13,7 @@ from typing import Any, Final
 from graft_operator.api.conditions import Condition, Fact, merge, no, yes
 from graft_operator.manifests import labels
 from graft_operator.manifests.jobs.concurrency_job import COMPONENT as CONCURRENCY_TEST
+from graft_operator.manifests.jobs.preparation_job import COMPONENT as PREPARATION
 from graft_operator.manifests.jobs.resolve_job import RESOLVE
 from graft_operator.manifests.workloads.merged_model import MERGED
 from graft_operator.manifests.workloads.serving import SERVING
@@ -24,6 +25,7 @@ INFERENCE_POOL: Final = "InferencePool"
 
 CONDITIONS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "training": ("Trained", "UpToDate"),
+    PREPARATION: ("Trained", "UpToDate"),
     "import": ("Resolved",),
     RESOLVE: (SOURCE_CHECKED,),
     MERGED: ("Served",),

@@ -32,6 +32,8 @@ class Progress(Document):
     eta_seconds: FiniteFloat | None = None
     rows: int | None = None
     """Rows that have been read or rendered so far, while the state is Loading."""
+    total_rows: int | None = None
+    """Rows that are to be rendered; None until they have been read."""
     updated_time: str
     number: int | None = None
     manifest_digest: Digest | None = None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,6 +27,7 @@ from graft_trainer.data.conversation import Example, Pair
 from graft_trainer.data.dataset import Dataset, FetchedSets, SetCount, read_sets, sets_of
 from graft_trainer.data.dropped_rows import DropTally
 from graft_trainer.data.rows import RenderedRows, Row, Sample
+from graft_trainer.dataset_config import SetsIdentity, pinned_sets
 from graft_trainer.preferences.rendering import StoredPreferences
 from graft_trainer.row_files.examples import StoredExamples, store_examples
 from graft_trainer.row_files.tokens import StoredRows
@@ -189,28 +190,51 @@ class KeptRows:
         return StoredPreferences(rows, paired=paired, max_length=self._max_length) if self._compares else rows
 
 
+class BetweenRows(Protocol):
+    """What happens between two rows, now and then."""
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """Take how many rows have been read, or rendered of a ``total``; raise to stop where the pod is asked to."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRows:
     """What a run has of its rows before anything heavy is imported."""
 
-    fetched: FetchedSets
+    fetch: Callable[[], FetchedSets]
+    """Brings the files, once; nobody needs them where rows of them are kept and they are known without."""
     dataset: Dataset | None
     """What was read of the files; None where they are not to be read unless nobody keeps rows of them."""
     kept: KeptRows | None
     """Where rows are kept that take long to prepare."""
-    between: Callable[[int], None]
-    """Is told how many rows have been read or rendered, and stops where the pod is asked to."""
+    between: BetweenRows
 
 
 def kept_rows(config: RunConfig, fetched: FetchedSets, base: BaseManifest, store: ObjectStore) -> KeptRows | None:
     """Return where the rows of a run are kept; None where they are so few that they aren't."""
     if fetched.size < WORTH_KEEPING:
         return None
-    digest = preparation_digest(config, fetched, base)
+    own = fetched.evaluation
+    identity = SetsIdentity(
+        training=tuple((one.uri, one.digest) for one in fetched.training),
+        evaluation=(own.uri, own.digest) if own else None,
+    )
+    return _kept(config, identity, base, store)
+
+
+def pinned_rows(config: RunConfig, base: BaseManifest, store: ObjectStore) -> KeptRows | None:
+    """Return the kept rows of a run that are there and known without its files; None where either is not so."""
+    identity = pinned_sets(config.rows)
+    kept = _kept(config, identity, base, store) if identity is not None else None
+    return kept if kept is not None and kept.exist() else None
+
+
+def _kept(config: RunConfig, identity: SetsIdentity, base: BaseManifest, store: ObjectStore) -> KeptRows:
+    digest = preparation_digest(config, identity, base)
     return KeptRows(PreparedRowsStore(store, config.namespace, config.adapter), digest, config)
 
 
-def read_rows(config: RunConfig, fetched: FetchedSets, between_rows: Callable[[int], None]) -> Dataset:
+def read_rows(config: RunConfig, fetched: FetchedSets, between_rows: BetweenRows) -> Dataset:
     """Read a run's files, as its objective wants them. Raises BadDatasetError."""
     return read_sets(
         config.rows,
@@ -221,18 +245,17 @@ def read_rows(config: RunConfig, fetched: FetchedSets, between_rows: Callable[[i
     )
 
 
-def preparation_digest(config: RunConfig, fetched: FetchedSets, base: BaseManifest) -> str:
+def preparation_digest(config: RunConfig, identity: SetsIdentity, base: BaseManifest) -> str:
     """Return the digest of all that decides which tokens a run's rows become."""
     fingerprint, training, dataset = base.fingerprint, config.training, config.rows
-    own = fetched.evaluation
     return digest_of(
         {
             "rendering": [RENDERING, version("transformers"), version("tokenizers")],
             "sets": [
-                [files.uri, files.digest, one.weight, _shape(one)]
-                for files, (_, one) in zip(fetched.training, sets_of(dataset), strict=True)
+                [uri, digest, one.weight, _shape(one)]
+                for (uri, digest), (_, one) in zip(identity.training, sets_of(dataset), strict=True)
             ],
-            "evaluation": [own.uri, own.digest] if own else dataset.evaluation.split_percent,
+            "evaluation": list(identity.evaluation) if identity.evaluation else dataset.evaluation.split_percent,
             "maxDroppedPercent": dataset.max_dropped_percent,
             "seed": training.seed,
             "objective": training.objective,

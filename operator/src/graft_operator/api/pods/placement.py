@@ -15,6 +15,9 @@ Quantity = Annotated[
 ]
 """A Kubernetes quantity as a string, such as ``"2"``, ``"500m"`` or ``"8Gi"``."""
 
+QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+"""The name of a LocalQueue of Kueue, which is also a label's value."""
+
 LabelText = Annotated[str, StringConstraints(max_length=63)]
 
 

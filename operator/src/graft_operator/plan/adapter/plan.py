@@ -14,6 +14,8 @@ from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER, plan_adapter
 from graft_operator.plan.adapter.fast_path import is_settled
 from graft_operator.plan.imports.checks import unservable
 from graft_operator.plan.imports.looks import decide_look, with_look
+from graft_operator.plan.preparation.due import preparation_is_due
+from graft_operator.plan.preparation.wanted import prepared_rows
 from graft_operator.plan.rollout.merged import fits_mode, merged_actions, merged_endpoint
 from graft_operator.plan.rollout.modes import decide_serving, seconds_left
 from graft_operator.plan.rollout.plan import ABORTED, Rollback, Rollout, served
@@ -87,7 +89,7 @@ def plan_versions(seen: AdapterSnapshot, now: datetime, platform: Platform) -> P
     seen = with_candidate(seen) if seen.recipe is None else seen
     if seen.unknown is not None and not seen.unknown.reason and not adapter.status.conditions:
         return Plan()  # nothing is known yet, and nothing was said before: the answers are on their way
-    training = decide_training(seen, now) or training_is_due(seen, platform)
+    training = decide_training(seen, now) or preparation_is_due(seen, platform) or training_is_due(seen, platform)
     judgement = judge_current(seen, training)
     training = correct_rank(seen, training, judgement.gate)
     rollout = decide_serving(seen, judgement.wanted, now)
@@ -179,7 +181,6 @@ def adapter_status(
 ) -> LoraAdapterStatus:
     """Return the whole status; what has not changed keeps its value, so that an equal status is not written."""
     old = seen.adapter.status
-    coverage = rollout.coverage
     rolling = rollout.target is not None and not rollout.done and not rollout.absent
     answering = rollout.answering_in_mode if rollout.mode == "MultiAdapter" else None
     undecided = seen.unknown is not None and training.current is None
@@ -193,6 +194,7 @@ def adapter_status(
         candidate_version=rollout.target.number if rolling and rollout.target else None,
         training=training.progress,
         failed_trainings=training.failed,
+        prepared_rows=prepared_rows(seen),
         chosen_method=seen.adapter.status.chosen_method,
         raised_rank=training.raised_rank or raised_rank(seen.adapter),
         serving=old.serving.model_copy(
@@ -203,10 +205,10 @@ def adapter_status(
                 "previous": rollout.previous,
                 "rollout": rollout.progress,
                 "endpoint": merged_endpoint(seen, rollout),
-                "desired": coverage.desired,
-                "loaded": coverage.loaded,
-                "failed": coverage.failed,
-                "message": coverage.message,
+                "desired": rollout.coverage.desired,
+                "loaded": rollout.coverage.loaded,
+                "failed": rollout.coverage.failed,
+                "message": rollout.coverage.message,
             }
         ),
     )

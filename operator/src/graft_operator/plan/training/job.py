@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
-from graft_operator.api.adapter_status import VersionReason
+from graft_operator.api.adapter_status import FailedTrainings, VersionReason
 from graft_operator.api.conditions import no
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.api.training import Workers
@@ -35,8 +34,8 @@ def training_is_due(seen: AdapterSnapshot, platform: Platform) -> TrainingDecisi
     """Nothing holds the recipe yet: create the Job, whose name holds it."""
     manifest, failed = job_to_create(seen, platform), kept_failures(seen)
     name = manifest["metadata"]["name"]
-    if (taken := next((item for item in seen.occupied_names if item.name == name), None)) is not None:
-        return replace(name_is_taken(taken), failed=failed)
+    if (taken := occupied(seen, name)) is not None:
+        return name_is_taken(taken, failed)
     created = f"Job {name} is created"
     fact = no("JobCreated", f"{created}: {new_version_reason(seen)}{beginning(seen)}")
     if (before := current_job(seen)) is not None and lowered_batch(seen) is not None:
@@ -47,24 +46,48 @@ def training_is_due(seen: AdapterSnapshot, platform: Platform) -> TrainingDecisi
     return TrainingDecision(trained=fact, waiting=fact, failed=failed, actions=(*services, CreateJob(manifest)))
 
 
-def name_is_taken(taken: OccupiedName) -> TrainingDecision:
+def occupied(seen: AdapterSnapshot, name: str) -> OccupiedName | None:
+    """Return the Job of this name that is not ours to use, if there is one."""
+    return next((item for item in seen.occupied_names if item.name == name), None)
+
+
+def name_is_taken(taken: OccupiedName, failed: FailedTrainings | None) -> TrainingDecision:
     """Wait for a Job that goes by itself; one that stays is told, with what to do about it."""
     if taken.ending:
         fact = no("JobEnding", f"Job {taken.name} has to go before it is made anew: {taken.message}")
-        return TrainingDecision(trained=fact, waiting=fact, requeue_after=ENDING_SECONDS)
+        return TrainingDecision(trained=fact, waiting=fact, failed=failed, requeue_after=ENDING_SECONDS)
     fact = no("JobNameTaken", f"Job {taken.name} is there already, and {taken.message}; delete or rename it")
-    return TrainingDecision(trained=fact, stalled=fact, requeue_after=TAKEN_SECONDS)
+    return TrainingDecision(trained=fact, stalled=fact, failed=failed, requeue_after=TAKEN_SECONDS)
 
 
 def job_to_create(seen: AdapterSnapshot, platform: Platform) -> dict[str, Any]:
     """Return the manifest of the Job that is due. Raises ValueError while the base or the recipe is not known."""
     base = seen.training_base
-    if seen.base is None or base is None or seen.recipe is None:
+    if seen.base is None or base is None:
         raise ValueError("a training Job needs a resolved base")
     adapter = adapter_as_trained(seen)
-    run = run_document(
+    return training_job_manifest(
         adapter,
         base,
+        seen.base.metadata.uid,
+        run_of(seen, adapter, platform),
+        platform,
+        lowered_batch=lowered_batch(seen),
+        readapts=is_readaptation(seen),
+        pod_settings=pod_settings_digest(seen.adapter.spec, seen.platform_asks),
+    )
+
+
+def run_of(seen: AdapterSnapshot, adapter: LoraAdapter, platform: Platform) -> dict[str, Any]:
+    """Return the trainer's configuration for the adapter as a Job of it takes it.
+
+    Raises ValueError while the base or the recipe is not known.
+    """
+    if seen.training_base is None or seen.recipe is None:
+        raise ValueError("a run needs a resolved base")
+    return run_document(
+        adapter,
+        seen.training_base,
         recipe=seen.recipe,
         reason=new_version_reason(seen),
         dataset_digest=seen.dataset_digest,
@@ -72,16 +95,6 @@ def job_to_create(seen: AdapterSnapshot, platform: Platform) -> dict[str, Any]:
         platform=platform,
         warm_start=seen.warm_start,
         adapter_source=adapter_source(seen),
-    )
-    return training_job_manifest(
-        adapter,
-        base,
-        seen.base.metadata.uid,
-        run,
-        platform,
-        lowered_batch=lowered_batch(seen),
-        readapts=is_readaptation(seen),
-        pod_settings=pod_settings_digest(seen.adapter.spec, seen.platform_asks),
     )
 
 

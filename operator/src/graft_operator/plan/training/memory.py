@@ -18,6 +18,7 @@ from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
 from graft_operator.manifests.jobs.trainer_resources import has_gpu, import_setup, training_setup
 from graft_operator.plan.imports.origin import is_import
 from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.preparation.wanted import preparation_under_way
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_registry.digests import digest_of
@@ -189,18 +190,23 @@ def batch_of(seen: AdapterSnapshot, job: JobObserved) -> int:
 
 
 def current_job(seen: AdapterSnapshot) -> JobObserved | None:
+    """Return the Job that is at work for the current recipe: its training or, before there is one, what prepares it."""
+    return current_training(seen) or preparation_under_way(seen)
+
+
+def current_training(seen: AdapterSnapshot) -> JobObserved | None:
     """Return the Job that trains the current recipe: of several, the one with the smallest batch.
 
     Those before it ran out of memory. They stay as long as the recipe does: they are what tells an operator that was
     restarted how small the batch has to be.
     """
-    own = [job for job in seen.jobs if job.recipe == seen.recipe]
+    own = [job for job in seen.jobs if job.recipe == seen.recipe and not job.prepares]
     return min(own, key=lambda job: batch_of(seen, job), default=None)
 
 
 def next_micro_batch(seen: AdapterSnapshot) -> int:
     """Return the rows per forward pass that the next Job of the recipe is made with."""
-    job = current_job(seen)
+    job = current_training(seen)
     if job is None:
         return seen.adapter.spec.training.batch_size
     rows = batch_of(seen, job)

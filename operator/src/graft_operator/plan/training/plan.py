@@ -15,6 +15,7 @@ from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.base.readaptation import may_readapt
 from graft_operator.plan.imports.checks import bound_base_is_missing, source_is_unresolved
 from graft_operator.plan.imports.origin import is_import
+from graft_operator.plan.preparation.wanted import unwanted_preparations
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_operator.plan.training.job import is_readaptation
@@ -205,10 +206,11 @@ def stopped_jobs(seen: AdapterSnapshot) -> tuple[DeleteObject, ...]:
 
 
 def superseded_jobs(seen: AdapterSnapshot) -> tuple[DeleteObject, ...]:
-    """Return the deletions of Jobs whose recipe nobody asks for any more; they resume if it is asked for again.
+    """Return the deletions of Jobs whose work nobody asks for any more; trainings resume if it is asked for again.
 
     None while the registry is silent: which recipe is asked for may depend on what it says.
     """
     if seen.recipe is None or seen.unknown is not None:
         return ()
-    return tuple(DeleteObject("Job", job.name, job.uid) for job in seen.jobs if job.recipe != seen.recipe)
+    of_others = (DeleteObject("Job", job.name, job.uid) for job in seen.jobs if job.recipe != seen.recipe)
+    return (*of_others, *unwanted_preparations(seen))

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Final
 
 Hints = tuple[tuple[re.Pattern[str], str], ...]
-"""Parts of messages, and what helps; ``{pod}`` is where the settings of the pod are, such as ``spec.pod``."""
+"""Parts of messages, and what helps; ``{pod}`` is where the place and the resources of the pod are set, such as
+``spec.pod``, and ``{identity}`` where is said who it is."""
 
 UNSCHEDULABLE: Final[Hints] = (
     (
@@ -63,11 +64,12 @@ REFUSED: Final[Hints] = (
     ),
     (
         re.compile(r"no PriorityClass with name (?P<what>\S+) was found"),
-        "make the PriorityClass {what}, or change {pod}.priorityClassName or tenantPods.priorityClassName of the chart",
+        "make the PriorityClass {what}, or change {identity}.priorityClassName or tenantPods.priorityClassName of the"
+        " chart",
     ),
     (
         re.compile(r'serviceaccount "(?P<what>[^"]+)" not found'),
-        "make the ServiceAccount {what}, or change {pod}.serviceAccountName",
+        "make the ServiceAccount {what}, or change {identity}.serviceAccountName",
     ),
     (
         re.compile(r'RuntimeClass "(?P<what>[^"]+)" not found'),
@@ -79,7 +81,7 @@ REFUSED: Final[Hints] = (
 UNMOUNTED: Final[Hints] = (
     (
         re.compile(r'"ca-bundle" : (configmap "(?P<what>[^"]+)" not found|references non-existent config key)'),
-        "the certificates that caBundle names, in the chart or in {pod}, are not in this namespace",
+        "the certificates that caBundle names, in the chart or in {identity}, are not in this namespace",
     ),
 )
 """Parts of the kubelet's messages on volumes, and what helps."""
@@ -92,4 +94,10 @@ HINTS_BY_REASON: Final[Mapping[str, Hints]] = MappingProxyType(
 def hint(platform_says: str, pod: str = "spec.pod", hints: Hints = UNSCHEDULABLE) -> str:
     """Return what may help, sentence by sentence; empty where nothing is known. ``pod`` is where its settings are."""
     found = [(pattern.search(platform_says), advice) for pattern, advice in hints]
-    return "; ".join(advice.format(pod=pod, **match.groupdict()) for match, advice in found if match)
+    named = {"pod": pod, "identity": identity_of(pod)}
+    return "; ".join(advice.format(**named, **match.groupdict()) for match, advice in found if match)
+
+
+def identity_of(pod: str) -> str:
+    """Return where is said who the pod is, given where its place and resources are."""
+    return "spec.pod" if pod == "spec.preparation" else pod

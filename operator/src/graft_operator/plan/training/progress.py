@@ -13,8 +13,11 @@ from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.memory import batch_of, current_job, with_batch
-from graft_operator.plan.training.pod_hints import HINTS_BY_REASON, hint
+from graft_operator.plan.training.pod_hints import HINTS_BY_REASON, hint, identity_of
 from graft_operator.plan.training.retry_policy import lingering_jobs
+
+PREPARATION: Final = "spec.preparation"
+"""Where the settings of the pod that prepares rows are."""
 
 IMPORTED: Final = "Imported"
 """Reason of the Jobs that import what was trained elsewhere."""
@@ -42,46 +45,52 @@ def training_is_running(seen: AdapterSnapshot, now: datetime) -> TrainingDecisio
 
 def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress, now: datetime) -> tuple[str, str]:
     """Return (reason, message) of an active Job."""
+    spec = seen.adapter.spec
     if job.suspended:
-        queue = seen.adapter.spec.pod.queue_name
+        queue = spec.preparation.queue_name if job.prepares else spec.pod.queue_name
         return "Queued", f"waits until LocalQueue {queue} admits it" if queue else "is suspended by somebody else"
-    if (problem := problem_of_job(job, now)) is not None:
+    if (problem := problem_of_job(job, now, PREPARATION if job.prepares else "spec.pod")) is not None:
         return problem
     if job.pods_ended and job.outcome_reason:
-        goes_on = "tries again" if job.reason == IMPORTED else "goes on from the last checkpoint"
+        is_anew = job.prepares or job.reason == IMPORTED
+        goes_on = "tries again" if is_anew else "goes on from the last checkpoint"
         return job.outcome_reason, f"{job.outcome_message}; the next pod {goes_on}"
+    if job.prepares:
+        return "Preparing", f"prepares the rows, {progress.prepared}" if progress.prepared else "prepares the rows"
     if job.reason == IMPORTED:
         return "Importing", progress.state
     lowered = ""
     if batch_of(seen, job) < seen.adapter.spec.training.batch_size:
         lowered = f" (batchSize {progress.batch_size} × {progress.gradient_accumulation} after running out of memory)"
+    if progress.prepared:
+        return "Training", f"{progress.state}, {progress.prepared}{lowered}"
     return "Training", f"{progress.state}, step {progress.step} of {progress.max_steps}{lowered}"
 
 
 def progress_of(seen: AdapterSnapshot, job: JobObserved) -> TrainingProgress:
     """Return the progress for status: what the trainer last said, if it was about this recipe."""
+    begun = TrainingProgress(job=job.name, recipe=job.recipe, reason=job.reason, warm_start=seen.warm_start)
+    said = seen.progress if seen.progress is not None and seen.progress.recipe == job.recipe else None
+    loads = said is not None and said.state == "Loading"
+    rows = {"rows": said.rows, "total_rows": said.total_rows} if said is not None and loads else {}
+    if job.prepares:  # what else was said is of a training whose Job is gone
+        return begun.model_copy(update={"state": "Preparing", **rows})
     training = with_batch(seen.adapter.spec.training, batch_of(seen, job))
-    begun = TrainingProgress(
-        job=job.name,
-        recipe=job.recipe,
-        reason=job.reason,
-        warm_start=seen.warm_start,
-        batch_size=training.batch_size,
-        gradient_accumulation=training.gradient_accumulation,
-        workers=seen.adapter.spec.pod.worker_count,
-    )
-    said = seen.progress
-    if said is None or said.recipe != job.recipe:
-        return begun
-    return begun.model_copy(
-        update={
-            "state": said.state,
-            "step": said.step,
-            "max_steps": said.max_steps or 0,
-            "loss": None if said.loss is None else f"{said.loss:.4f}",
-            "eta_seconds": None if said.eta_seconds is None else round(said.eta_seconds),
-        }
-    )
+    shape = {
+        "batch_size": training.batch_size,
+        "gradient_accumulation": training.gradient_accumulation,
+        "workers": seen.adapter.spec.pod.worker_count,
+    }
+    if said is None:
+        return begun.model_copy(update=shape)
+    reached = {
+        "state": said.state,
+        "step": said.step,
+        "max_steps": said.max_steps or 0,
+        "loss": None if said.loss is None else f"{said.loss:.4f}",
+        "eta_seconds": None if said.eta_seconds is None else round(said.eta_seconds),
+    }
+    return begun.model_copy(update=shape | rows | reached)
 
 
 def next_look(progress: TrainingProgress) -> float:
@@ -139,7 +148,7 @@ def problem_of(waiting: str, pod: str = "spec.pod") -> tuple[str, str]:
     reason = REASONS_OF_PODS.get(told, told)
     if reason == "ImagePullFailed":
         image = "spec.serving.image or a value" if pod == "spec.serving" else "a value"
-        access = f"the node's access, and imagePullSecrets in {pod} or the chart's tenantPods"
+        access = f"the node's access, and imagePullSecrets in {identity_of(pod)} or the chart's tenantPods"
         return reason, f"{waiting}; the image is {image} of Graft's chart: check it, {access}"
     text = message if reason == "PodsRefused" else waiting
     help_ = hint(waiting, pod, HINTS_BY_REASON.get(reason, ()))

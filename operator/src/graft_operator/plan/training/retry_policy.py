@@ -24,8 +24,10 @@ from typing import Final
 
 from graft_operator.api.adapter_status import FailedTrainings
 from graft_operator.api.conditions import no
+from graft_operator.api.pods import Preparation
 from graft_operator.manifests import labels
 from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY, SOURCE_REFUSED
+from graft_operator.manifests.jobs.preparation_job import preparation_settings_digest
 from graft_operator.manifests.jobs.training_job import pod_settings_digest
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.imports.origin import is_import
@@ -47,19 +49,27 @@ OF_THE_IMAGE: Final = frozenset({"InvalidConfig", "BaseMismatch", "MergeMismatch
 
 def job_is_outdated(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
     """More memory, another node selector or a higher deadline are for the Job that got stuck without them."""
-    job, wanted = current_job(seen), pod_settings_digest(seen.adapter.spec, seen.platform_asks)
+    job = current_job(seen)
     if job is None or not job.is_stuck:
         return None
     asked_again = job.state == "Failed" and may_retry_now(seen, seen.adapter.status.failed_trainings, job)
-    if job.pod_settings in ("", wanted) and not asked_again:
+    if job.pod_settings in ("", wanted_settings(seen, job)) and not asked_again:
         return None
-    old = [item for item in seen.jobs if item.recipe == seen.recipe and (asked_again or item.pod_settings != wanted)]
-    goes_on = "" if is_import(seen) else ", and goes on from its last checkpoint"
+    own = [item for item in seen.jobs if item.recipe == seen.recipe and item.prepares == job.prepares]
+    old = [item for item in own if asked_again or item.pod_settings != wanted_settings(seen, item)]
+    goes_on = "" if is_import(seen) or job.prepares else ", and goes on from its last checkpoint"
     fact = no("PodSettingsChanged", f"Job {job.name} is made anew{goes_on}")
     deletions = tuple(DeleteObject("Job", item.name, item.uid) for item in old)
     # What is remembered goes once the Job has gone, or that would count as a failure of the new settings.
     failures = seen.adapter.status.failed_trainings
     return TrainingDecision(trained=fact, waiting=fact, failed=failures, actions=deletions, requeue_after=1)
+
+
+def wanted_settings(seen: AdapterSnapshot, job: JobObserved) -> str:
+    """Return the digest of the pod settings that such a Job would be made with now."""
+    if job.prepares:
+        return preparation_settings_digest(seen.adapter, seen.platform_asks)
+    return pod_settings_digest(seen.adapter.spec, seen.platform_asks)
 
 
 def may_retry_now(seen: AdapterSnapshot, failures: FailedTrainings | None, job: JobObserved | None = None) -> bool:
@@ -73,8 +83,10 @@ def may_retry_now(seen: AdapterSnapshot, failures: FailedTrainings | None, job: 
 
 def inputs_of(seen: AdapterSnapshot) -> str:
     """Return a digest of what decides, besides recipe and image, whether a training that failed is tried again."""
-    settings = pod_settings_digest(seen.adapter.spec, seen.platform_asks)
-    return digest_of([settings, seen.adapter.metadata.annotations.get(labels.RETRY, "")])
+    settings, preparation = pod_settings_digest(seen.adapter.spec, seen.platform_asks), seen.adapter.spec.preparation
+    # Not there in the first releases: what they remember stays remembered where nothing is said of it.
+    chosen = [] if preparation == Preparation() else [preparation.to_wire()]
+    return digest_of([settings, seen.adapter.metadata.annotations.get(labels.RETRY, ""), *chosen])
 
 
 def kept_failures(seen: AdapterSnapshot) -> FailedTrainings | None:
@@ -146,6 +158,9 @@ def memory_is_exhausted(seen: AdapterSnapshot, job: JobObserved) -> TrainingDeci
 
     Of several pods some may still be on their way out: a recipe never has two trainers at once.
     """
+    if job.prepares:
+        message = f"spec.preparation.resources: preparing the rows takes more memory ({job.outcome_message}); give more"
+        return stalled(seen, failures_with(seen, job, OUT_OF_MEMORY, message))
     if is_import(seen):
         message = f"an import holds the base once: give more memory in spec.pod.resources ({job.outcome_message})"
         return stalled(seen, failures_with(seen, job, OUT_OF_MEMORY, message))
@@ -246,4 +261,6 @@ def failure_of(job: JobObserved) -> tuple[str, str]:
 def deadline_message(job: JobObserved) -> str:
     """Return what a deadline that is over means."""
     goes_on = "the import begins again" if job.reason == "Imported" else "the training goes on from its last checkpoint"
+    if job.prepares:
+        goes_on = "the rows are prepared again"
     return f"spec.training.deadlineSeconds: Job {job.name} ran for longer; raise it, and {goes_on}"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from graft_operator.manifests import labels
 from graft_operator.manifests.jobs.exit_codes import REASONS, WORKER_LOST
+from graft_operator.manifests.jobs.preparation_job import COMPONENT as PREPARATION
 from graft_operator.plan.jobs import Interval, JobObserved, JobState, OccupiedName
 from graft_operator.reconcilers.snapshots.containers import (
     OWN_CONTAINERS,
@@ -48,16 +49,14 @@ def job_observed(
     # A pod that lost a worker knows less than the pod of that worker.
     said = sorted(filter(None, map(outcome_of, own)), key=lambda outcome: outcome.get("reason") == WORKER_LOST)
     outcome = next(iter(said), None) or job_outcome(ended)
-    annotations, suspended = metadata.get("annotations", {}), bool(job.get("spec", {}).get("suspend"))
+    suspended = bool(job.get("spec", {}).get("suspend"))
     up = [pod for pod in own if not has_ended(pod) and own_end(pod) is None]
     return JobObserved(
         name=metadata["name"],
         uid=metadata["uid"],
-        recipe=annotations.get(labels.RECIPE, ""),
         state=state,
         created_time=_time(metadata.get("creationTimestamp")),
         ended_time=ended_time,
-        reason=word(metadata.get("labels", {}).get(labels.REASON)),
         failure_reason=word(ended.get("reason")) if ended and state == "Failed" else "",
         outcome_reason=word(outcome.get("reason")),
         outcome_message=outcome_message(outcome),
@@ -72,9 +71,21 @@ def job_observed(
         lingers=lingers,
         ran=tuple(interval for pod in own if (interval := ran(pod)) is not None),
         image=own_image(job),
-        micro_batch=_count(annotations.get(labels.MICRO_BATCH)),
-        pod_settings=annotations.get(labels.POD_SETTINGS, ""),
+        **told_of_itself(metadata),
     )
+
+
+def told_of_itself(metadata: Object) -> dict[str, Any]:
+    """Return what the Job's labels and annotations say: what it is for, and what it was made with."""
+    own, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
+    return {
+        "recipe": annotations.get(labels.RECIPE, ""),
+        "reason": word(own.get(labels.REASON)),
+        "prepares": own.get(labels.COMPONENT) == PREPARATION,
+        "rows": digest(annotations.get(labels.ROWS)),
+        "micro_batch": _count(annotations.get(labels.MICRO_BATCH)),
+        "pod_settings": annotations.get(labels.POD_SETTINGS, ""),
+    }
 
 
 def newest_first(pods: Iterable[Object], job_name: str) -> list[Object]:

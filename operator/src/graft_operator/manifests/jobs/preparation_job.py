@@ -1,0 +1,101 @@
+"""The Job that prepares the rows of a training before a GPU is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from graft_operator.api.base_model import ResolvedBase
+from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.api.training import Workers
+from graft_operator.manifests import labels, naming
+from graft_operator.manifests.jobs.training_job import (
+    NOTHING,
+    job_labels,
+    job_rules,
+    pod_settings_digest,
+    training_pod,
+)
+from graft_operator.manifests.platform import Platform
+from graft_operator.manifests.pods import fetch_base_container, fitted, pod_metadata
+
+COMPONENT: Final = "preparation"
+TASK: Final = "prepare"
+"""Argument of the trainer's program."""
+
+
+def preparation_job_manifest(
+    adapter: LoraAdapter,
+    base: ResolvedBase,
+    base_uid: str,
+    run: dict[str, Any],
+    platform: Platform,
+    *,
+    rows: str,
+    readapts: bool = False,
+) -> dict[str, Any]:
+    """Return the Job. ``adapter`` is placed where rows are prepared, and ``run`` made from it (`placed_to_prepare`).
+
+    ``rows`` is a digest of what decides which rows they are. ``readapts`` marks a Job that takes one of its base's
+    places for re-adaptation, as the training after it does.
+    """
+    metadata = labels.object_meta(
+        "LoraAdapter",
+        adapter.metadata,
+        name=naming.preparation_job_name(adapter.metadata.name, run["recipe"]),
+        component=COMPONENT,
+        labels=job_labels(adapter, base_uid, run["reason"], readapts=readapts),
+        annotations={
+            labels.RECIPE: run["recipe"],
+            labels.ROWS: rows,
+            labels.POD_SETTINGS: pod_settings_digest(adapter.spec, platform.tenant_pods.changes()),
+        },
+    )
+    annotations = metadata["annotations"] | {labels.RUN: json.dumps(run, sort_keys=True)}
+    template = {
+        "metadata": pod_metadata(metadata | {"annotations": annotations}, adapter.spec.pod, platform),
+        "spec": preparation_pod(adapter, base, run, platform, job_name=metadata["name"]),
+    }
+    spec = job_rules(adapter.spec) | {"template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def preparation_pod(
+    adapter: LoraAdapter, base: ResolvedBase, run: dict[str, Any], platform: Platform, *, job_name: str
+) -> dict[str, Any]:
+    """Return the pod: the training's, which brings all of the base but its weights, and only prepares."""
+    pod = training_pod(adapter, base, run, platform, job_name=job_name)
+    namespace, name = adapter.metadata.namespace, run["base"]["name"]
+    fetch = fetch_base_container(namespace, name, base, platform, weights=False)
+    [trainer] = pod["containers"]
+    # Its memory is not that of a training, which would be estimated where nobody asks for any.
+    trainer = trainer | {"args": [TASK], "resources": adapter.spec.pod.resources.to_wire()}
+    return pod | {"initContainers": [fitted(fetch, adapter.spec.pod, platform)], "containers": [trainer]}
+
+
+def placed_to_prepare(adapter: LoraAdapter) -> LoraAdapter:
+    """Return the adapter with the pod that prepares its rows: one process, no device, and a place of its own.
+
+    Neither the nodes nor the queue of the training are asked for: both are there for its GPUs.
+    """
+    chosen = adapter.spec.preparation
+    pod = adapter.spec.pod.model_copy(
+        update={
+            "resources": chosen.effective_resources,
+            "queue_name": chosen.queue_name,
+            "node_selector": chosen.node_selector,
+            "tolerations": chosen.tolerations,
+            "affinity": None,
+            "runtime_class_name": None,
+            "topology_spread_constraints": (),
+            "gpu_memory": None,
+            "workers": Workers(processes_per_node=1),
+        }
+    )
+    return adapter.model_copy(update={"spec": adapter.spec.model_copy(update={"pod": pod})})
+
+
+def preparation_settings_digest(adapter: LoraAdapter, platform_asks: Mapping[str, Any] = NOTHING) -> str:
+    """Return a digest of what decides whether, where and how long the Job's pod runs (`pod_settings_digest`)."""
+    return pod_settings_digest(placed_to_prepare(adapter).spec, platform_asks)
