@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from graft_cli.commands import changes, doctor, estimate, export, files, logs, status
+from graft_cli.commands import changes, dashboard, doctor, estimate, export, files, logs, status
 from graft_cli.commands.completion import completion
 
 PROGRAM = "kubectl graft"
@@ -20,6 +20,7 @@ VERBS = (
     changes.suspend,
     changes.resume,
     changes.retrain,
+    dashboard.dashboard,
     logs.logs,
     status.diff,
     export.export,

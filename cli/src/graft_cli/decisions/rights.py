@@ -32,9 +32,18 @@ LOGS: Final = (
     Right("list", "pods", ""),
     Right("get", "pods/log", ""),
 )
+DASHBOARD: Final = (
+    *LIST_ALL,
+    Right("watch", "basemodels"),
+    Right("watch", "loraadapters"),
+    Right("list", "pods", ""),
+    Right("get", "pods/proxy", ""),
+    Right("get", "pods/log", ""),
+)
 
 RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
     "status": LIST_ALL,
+    "dashboard": DASHBOARD,
     "history": READ_ADAPTER,
     "diff": READ_ADAPTER,
     "rollback": CHANGE,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graft_cli.client.objects import Adapter
+from graft_cli.decisions.tree import canary_of
 from graft_cli.errors import Refused
 from graft_operator.api.adapter_status import VERSIONS_KEPT, Version
 
@@ -61,6 +62,14 @@ def version_of(adapter: Adapter, number: int) -> Version:
         fix = f"status keeps the newest {VERSIONS_KEPT}, here {known}; the registry's manifests hold the rest"
         raise Refused(f"status of {adapter.metadata.name} tells nothing of version {number}", fix=fix)
     return found
+
+
+def uses(adapter: Adapter, version: Version) -> tuple[str, ...]:
+    """Return what a version is for now: served, canary, pinned, or nothing."""
+    canary = canary_of(adapter.status)
+    found = ["served"] if version.number == adapter.status.served_version else []
+    found += [f"canary {canary.weight}%"] if canary and canary.target == version.number else []
+    return (*found, *(["pinned"] if version.number == adapter.pinned else []))
 
 
 def differences(before: Version, after: Version) -> tuple[Difference, ...]:

@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graft_cli.client.objects import Adapter
-from graft_cli.decisions.tree import canary_of
-from graft_cli.decisions.versions import Difference, short
+from graft_cli.decisions.versions import Difference, short, uses
 
 STATE_STYLES: Final = {"Published": "green", "Rejected": "red", "Refused": "red", "RolledBack": "yellow"}
 
@@ -28,17 +27,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
 
 def history_table(adapter: Adapter, now: datetime) -> Table:
     """Return an adapter's versions, the newest first."""
-    status, canary = adapter.status, canary_of(adapter.status)
     rows = []
-    for version in status.versions:
-        uses = ["served"] if version.number == status.served_version else []
-        uses += [f"canary {canary.weight}%"] if canary and canary.target == version.number else []
-        uses += ["pinned"] if version.number == adapter.pinned else []
+    for version in adapter.status.versions:
         rows.append(
             (
                 f"v{version.number}",
                 Text(version.state, style=STATE_STYLES.get(version.state, "")),
-                ", ".join(uses) or "-",
+                ", ".join(uses(adapter, version)) or "-",
                 version.reason,
                 short(version.base_digest),
                 str(version.rank if version.rank is not None else "-"),
