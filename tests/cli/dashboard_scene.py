@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.builders import digest
 from tests.cli.conftest import NAMESPACE, manifest
 from tests.unit.cli import objects
 from tests.unit.cli.objects import condition, with_conditions
@@ -19,6 +18,7 @@ from graft_cli.dashboard.answers import Answers, Place, Reports
 from graft_cli.dashboard.board import Board
 from graft_cli.dashboard.server import DashboardServer, running
 from graft_cli.errors import GraftError
+from graft_operator.api.adapter_status import AdapterServingStatus
 from graft_operator.api.base_model import AdapterCounts, ServingRevision
 
 HOSTILE = (
@@ -30,6 +30,11 @@ HOSTILE = (
     "\u202egnp.exe \u0000\u0007 \ud800 " + "x" * 900,
 )
 """Words of tenants and of pods."""
+
+
+UNSEEN = {"conditions": (), "versions": (), "served_version": None, "serving": AdapterServingStatus()}
+SERVED = objects.base().status.resolved
+assert SERVED is not None
 
 
 @dataclass
@@ -67,7 +72,7 @@ def scene() -> FakeGraft:
     blocked = with_conditions(
         condition("Stalled", "True", "BadDataset", why), condition("UpToDate", "False", "BadDataset", why)
     )
-    gone = objects.adapter(baseModelRef={"name": "gone"}, status={"conditions": (), "served_version": None})
+    gone = objects.adapter(baseModelRef={"name": "gone"}, status=UNSEEN)
     return FakeGraft(
         [
             manifest("BaseModel", served_base("tiny", 2).raw),
@@ -84,7 +89,7 @@ def scene() -> FakeGraft:
 
 def served_base(name: str, pods: int, waiting: tuple[str, ...] = ()) -> Any:
     revision = ServingRevision(
-        digest=digest("A"), deployment=f"graft-{name}-6f328dfa", replicas=pods, ready_replicas=2, waiting=waiting
+        digest=SERVED.digest, deployment=f"graft-{name}-6f328dfa", replicas=pods, ready_replicas=2, waiting=waiting
     )
     counts = AdapterCounts(total=5, up_to_date=3, blocked=1)
     return objects.base(
@@ -95,7 +100,7 @@ def served_base(name: str, pods: int, waiting: tuple[str, ...] = ()) -> Any:
 def agent(*adapters: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     """Return what an agent tells of its pod."""
     engine = {"state": "Ready", "starts": 1, "message": ""}
-    base = {"name": "tiny", "digest": digest("A")}
+    base = {"name": "tiny", "digest": SERVED.digest}
     return {
         "schema": "graft.dev/agent/v1",
         "ready": True,

@@ -5,7 +5,7 @@ import { h } from "./elements.js";
 import { versionDiff } from "./diff.js";
 import { progress, split, versions } from "./lists.js";
 import { Document, known } from "./live.js";
-import { ago, duration, facts, findings, link, mood, problem, ready, short, table, version } from "./words.js";
+import { ago, duration, facts, findings, link, mood, problem, short, state, table, version } from "./words.js";
 
 export function adapter(rerender, key, place) {
   const [namespace, name] = key.split("/");
@@ -38,7 +38,7 @@ export function adapter(rerender, key, place) {
 function parts(row, { page, curve, pods, diff, place }) {
   const node = row.node;
   return [
-    h("section", null, h("p", null, mood(row.mood, ready(node))), findings(node.findings), facts([
+    h("section", null, h("p", null, state(row)), findings(node.findings), facts([
       ["Version", versions(node)],
       ["Up to date", { True: "yes", False: "no" }[node.upToDate]],
       ["Base", link("base", `${node.namespace}/${row.base}`, row.base)],

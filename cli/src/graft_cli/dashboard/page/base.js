@@ -4,7 +4,7 @@ import { conditions, specification } from "./adapter.js";
 import { h } from "./elements.js";
 import { keyOf, model, pager } from "./lists.js";
 import { Document, known } from "./live.js";
-import { ago, facts, findings, link, mood, problem, ready, short, table } from "./words.js";
+import { ago, facts, findings, link, mood, problem, short, state, table } from "./words.js";
 
 const NAMES = 100;
 const PAGE = 100;
@@ -28,7 +28,7 @@ export function base(rerender, key) {
 function parts(row, page, pods) {
   const { node, readaptation } = row;
   return [
-    h("section", null, h("p", null, mood(row.mood, ready(node))), findings(node.findings), facts([
+    h("section", null, h("p", null, state(row)), findings(node.findings), facts([
       ["Model", model(node.resolved)],
       ["Quantization", node.resolved?.quantization],
       ["Revision", node.resolved?.revision.slice(0, 12)],

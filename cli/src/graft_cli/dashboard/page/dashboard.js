@@ -3,7 +3,7 @@
 import { adapter } from "./adapter.js";
 import { base, pod } from "./base.js";
 import { h, show } from "./elements.js";
-import { adapters, bases, canaries, overview, sorted, trainings } from "./lists.js";
+import { adapters, bases, canaries, overview, trainings } from "./lists.js";
 import { ask, follow, known } from "./live.js";
 
 const TICK = 5000; // milliseconds between two questions to pods
@@ -45,9 +45,13 @@ function drawHeader() {
   const counts = {
     bases: known.bases.size,
     adapters: known.adapters.size,
-    trainings: sorted("adapters").filter((row) => row.node.training).length,
-    canaries: sorted("adapters").filter((row) => row.node.canary).length,
+    trainings: 0,
+    canaries: 0,
   };
+  for (const { node } of known.adapters.values()) {
+    if (node.training) counts.trainings += 1;
+    if (node.canary) counts.canaries += 1;
+  }
   const here = route()[0];
   show(document.getElementById("views"), h("ul", null, Object.entries(VIEWS).filter(([, [words]]) => words)
     .map(([name, [words]]) => h("li", null, h("a", { href: `#/${name}`, "aria-current": name === here ? "page" : null },
@@ -68,7 +72,7 @@ function route() {
 }
 
 function navigate(moved) {
-  if (location.hash && !location.hash.startsWith("#/")) return; // the link that skips to the content
+  if (view && location.hash && !location.hash.startsWith("#/")) return; // the link that skips to the content
   const [name, key] = route();
   view = VIEWS[name][1](key);
   show(main);

@@ -2,7 +2,7 @@
 
 import { h } from "./elements.js";
 import { known } from "./live.js";
-import { ago, duration, facts, firstFinding, link, mood, parameters, ready, short, table, version } from "./words.js";
+import { ago, duration, facts, firstFinding, link, mood, parameters, short, state, table, version } from "./words.js";
 
 const PAGE = 50;
 const URGENT = 20;
@@ -18,7 +18,7 @@ const KINDS = {
 };
 
 const NAME = ["Adapter", (row) => link("adapter", row.key, row.key)];
-const STATE = ["State", (row) => mood(row.mood, ready(row.node))];
+const STATE = ["State", (row) => state(row)];
 const SERVED = ["Version", (row) => versions(row.node)];
 const TELLS = ["What is to be known", (row) => firstFinding(row.node.findings) || "–", "words"];
 
@@ -49,7 +49,7 @@ export function bases() {
 function basesTable() {
   return table("Bases", [
     ["Base", (row) => (row.node.exists ? link("base", row.key, row.key) : row.key)],
-    ["State", (row) => (row.node.exists ? mood(row.mood, ready(row.node)) : mood("bad", "there is no such BaseModel"))],
+    ["State", (row) => (row.node.exists ? state(row) : mood("bad", "there is no such BaseModel"))],
     ["Model", (row) => model(row.node.resolved)],
     ["Pods", (row) => podsOf(row.node)],
     ["Adapters", (row) => `${row.node.counts.total} (${row.node.counts.upToDate} up to date)`],

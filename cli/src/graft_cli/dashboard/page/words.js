@@ -19,8 +19,11 @@ export function link(kind, key, words) {
   return h("a", { href: `#/${kind}/${key.split("/").map(encodeURIComponent).join("/")}` }, words);
 }
 
-export function ready(node) {
-  return { True: "ready", False: "not ready" }[node.ready] ?? "not known yet";
+/** Whether an object answers, and whether something else is to be known. */
+export function state(row) {
+  const words = { True: "ready", False: "not ready" }[row.node.ready] ?? "not known yet";
+  const more = { bad: ", needs a person", busy: row.node.ready === "True" ? ", under way" : "" }[row.mood] ?? "";
+  return mood(row.mood, words + more);
 }
 
 export function findings(items) {
@@ -82,7 +85,7 @@ export function table(caption, columns, rows, keyOf, empty = "None.") {
   const body = rows.map((row) => h("tr", { role: "row", key: keyOf(row) }, columns.map(([title, cell, kind], position) =>
     h(position ? "td" : "th", { role: position ? "cell" : "rowheader", scope: position ? null : "row",
       "data-title": title, class: kind ?? null }, h("div", null, cell(row))))));
-  return [h("table", { role: "table" }, h("caption", null, h("h2", null, caption)),
+  return [h("table", { role: "table" }, h("caption", null, caption),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)), h("tbody", { role: "rowgroup" }, body))];
 }
 
