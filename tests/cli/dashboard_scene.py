@@ -33,8 +33,7 @@ HOSTILE = (
 
 
 UNSEEN = {"conditions": (), "versions": (), "served_version": None, "serving": AdapterServingStatus()}
-SERVED = objects.base().status.resolved
-assert SERVED is not None
+SERVED = objects.base().raw["status"]["resolved"]["digest"]
 
 
 @dataclass
@@ -89,7 +88,7 @@ def scene() -> FakeGraft:
 
 def served_base(name: str, pods: int, waiting: tuple[str, ...] = ()) -> Any:
     revision = ServingRevision(
-        digest=SERVED.digest, deployment=f"graft-{name}-6f328dfa", replicas=pods, ready_replicas=2, waiting=waiting
+        digest=SERVED, deployment=f"graft-{name}-6f328dfa", replicas=pods, ready_replicas=2, waiting=waiting
     )
     counts = AdapterCounts(total=5, up_to_date=3, blocked=1)
     return objects.base(
@@ -100,7 +99,7 @@ def served_base(name: str, pods: int, waiting: tuple[str, ...] = ()) -> Any:
 def agent(*adapters: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     """Return what an agent tells of its pod."""
     engine = {"state": "Ready", "starts": 1, "message": ""}
-    base = {"name": "tiny", "digest": SERVED.digest}
+    base = {"name": "tiny", "digest": SERVED}
     return {
         "schema": "graft.dev/agent/v1",
         "ready": True,

@@ -25,8 +25,9 @@ from graft_cli.client import WatchedGraft, connect
 from graft_cli.client import watching as watching_module
 from graft_cli.cluster.workloads import STATE_BYTES, pods
 from graft_cli.dashboard.workloads import ClusterWorkloads, holdings_of_base
-from graft_cli.decisions.logs import SERVING, owned_by
+from graft_cli.decisions.logs import owned_by
 from graft_cli.errors import Forbidden, GraftError, NotFound
+from graft_operator.manifests.workloads.serving import SERVING
 
 PATIENCE = 30
 

@@ -276,7 +276,12 @@ def test_the_file_that_the_browser_is_given_leads_to_the_page(
     page: Page, server: DashboardServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda url: given.append(url) is None)
+
+    def note(url: str) -> bool:
+        given.append(url)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", note)
     with opened(server.url):
         page.goto(given[0])
         page.wait_for_url(f"{server.url}**")

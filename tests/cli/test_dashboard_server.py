@@ -15,6 +15,7 @@ from tests.cli.dashboard_scene import HOSTILE, PodsInMemory, agent, dashboard, h
 from tests.unit.cli import objects
 
 from graft_cli.client import FakeGraft
+from graft_cli.dashboard.access import ADDRESS
 from graft_cli.dashboard.answers import Answers
 from graft_cli.dashboard.opening import opened
 from graft_cli.dashboard.server import DashboardServer
@@ -42,7 +43,7 @@ def report(namespace: str, name: str, version: Exported) -> bytes:
 def get(
     server: DashboardServer, path: str, method: str = "GET", **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
+    connection = http.client.HTTPConnection(ADDRESS, server.port, timeout=10)
     connection.request(method, path, headers=headers)
     response = connection.getresponse()
     body = response.read()
@@ -56,7 +57,7 @@ def ask(server: DashboardServer, place: str) -> Any:
 
 
 def events(server: DashboardServer) -> Iterator[Mapping[str, Any]]:
-    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=20)
+    connection = http.client.HTTPConnection(ADDRESS, server.port, timeout=20)
     connection.request("GET", f"/{server.token}/events")
     response = connection.getresponse()
     assert response.headers["Content-Type"] == "text/event-stream"
@@ -84,7 +85,7 @@ def test_it_only_reads(server: DashboardServer, method: str) -> None:
 def test_it_listens_on_this_machine_alone(server: DashboardServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
     with pytest.raises(GraftError, match="can't listen on port"):
-        DashboardServer(server.answers, server.board, "token", int(server.server_address[1]))
+        DashboardServer(server.answers, server.board, "token", server.port)
 
 
 def test_no_answer_may_be_kept_framed_or_guessed(server: DashboardServer) -> None:
@@ -217,7 +218,7 @@ def test_garbage_is_no_harm(server: DashboardServer) -> None:
         b"GET " + b"/" * 70_000 + b" HTTP/1.1\r\n\r\n",
         b"GET //[ HTTP/1.1\r\nHost: [\r\n\r\n",
     ):
-        with socket.create_connection(server.server_address[:2], timeout=10) as raw:
+        with socket.create_connection((ADDRESS, server.port), timeout=10) as raw:
             raw.sendall(garbage)
             raw.shutdown(socket.SHUT_WR)
             with suppress(ConnectionError):  # closed before all of it was read
@@ -238,7 +239,12 @@ def test_a_bug_in_one_view_is_told_there(graft: FakeGraft, monkeypatch: pytest.M
 
 def test_the_secret_is_on_no_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda url: given.append(url) is None)
+
+    def note(url: str) -> bool:
+        given.append(url)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", note)
     with opened("http://127.0.0.1:1/s3cret/") as found:
         assert found
         (url,) = given

@@ -86,7 +86,7 @@ def test_only_what_has_changed_is_told() -> None:
 
 
 def test_a_board_tells_news_and_keeps_what_it_knew_when_the_cluster_is_away() -> None:
-    graft = Failing([objects.base().raw | {"kind": "BaseModel"}, objects.adapter().raw | {"kind": "LoraAdapter"}])
+    graft = Failing([{**objects.base().raw, "kind": "BaseModel"}, {**objects.adapter().raw, "kind": "LoraAdapter"}])
     board = Board(graft, "team-a")
     board.look()
     first = board.wait(0, 0)
@@ -101,7 +101,7 @@ def test_a_board_tells_news_and_keeps_what_it_knew_when_the_cluster_is_away() ->
     assert told["problem"]["message"] == "the API server does not answer"
     assert (told["adapters"], told["removed"]["adapters"], away.seen) == ([], [], same.seen)
     graft.problem = None
-    graft.put(objects.canary().raw | {"kind": "LoraAdapter"})
+    graft.put({**objects.canary().raw, "kind": "LoraAdapter"})
     board.look()
     (row,) = json.loads(news(away, board.wait(away.number, 0)))["adapters"]
     assert (row["key"], row["node"]["canary"]["weight"]) == ("team-a/support", 10)

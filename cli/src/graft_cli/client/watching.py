@@ -71,7 +71,8 @@ class _Followed(Generic[Thing]):
     """The objects of one kind: listed once, then watched, and listed again whenever the watch breaks."""
 
     def __init__(self, reader: ClusterReader, plural: str, namespace: str | None, kind: type[Thing]) -> None:
-        self._reader, self._plural, self._namespace, self._kind = reader, plural, namespace, kind
+        self._reader, self._plural, self._namespace = reader, plural, namespace
+        self._kind: type[Thing] = kind
         self._known: dict[tuple[str, str], Thing] = {}
         self._problem: GraftError | None = Unreachable(f"{plural} have not been listed yet")
         self._lock = threading.Lock()
@@ -110,7 +111,8 @@ class _Followed(Generic[Thing]):
 
     def _relist(self) -> str:
         """List all objects, and return the version of the list. Raises GraftError."""
-        known, version = {}, ""
+        known: dict[tuple[str, str], Thing] = {}
+        version = ""
         for page in self._reader.pages(self._plural, self._namespace):
             version = page["metadata"]["resourceVersion"]
             known |= {_key(body): self._kind.parse(body) for body in page.get("items", ())}

@@ -48,8 +48,8 @@ class Board:
         self._state = State()
         self._news = threading.Condition()
         self._curves: dict[str, Curve] = {}
-        self._adapters = _Rows(adapter_row)
-        self._bases = _Rows(base_row)
+        self._adapters: _Rows[Adapter, AdapterRow] = _Rows(adapter_row)
+        self._bases: _Rows[Base, BaseRow] = _Rows(base_row)
         self._ended = threading.Event()
 
     def __enter__(self) -> Self:
@@ -127,7 +127,7 @@ class _Rows(Generic[Thing, Row]):
     """The rows of all objects of a kind. Of an object that has not changed since, nothing is made again."""
 
     def __init__(self, make: Callable[[Thing], Row]) -> None:
-        self._make = make
+        self._make: Callable[[Thing], Row] = make
         self._known: dict[str, tuple[Thing, Row, str]] = {}
 
     @property

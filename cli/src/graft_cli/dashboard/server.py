@@ -42,7 +42,12 @@ class DashboardServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """The address of the page, with its secret."""
-        return f"http://{ADDRESS}:{self.server_address[1]}/{self.token}/"
+        return f"http://{ADDRESS}:{self.port}/{self.token}/"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self.socket.getsockname()[1])
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a browser that has gone away is no news, and addresses hold the secret."""
@@ -103,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         policy = {"Content-Security-Policy": answer.policy or PAGE_POLICY}
         described = {"Content-Type": answer.kind, "Content-Length": str(len(answer.body))}
-        for name, value in (HEADERS | policy | described | (more or {})).items():
+        for name, value in {**HEADERS, **policy, **described, **(more or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -114,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.send_response(200)
-        for name, value in (HEADERS | {"Content-Type": "text/event-stream", "Connection": "close"}).items():
+        for name, value in {**HEADERS, "Content-Type": "text/event-stream", "Connection": "close"}.items():
             self.send_header(name, value)
         self.end_headers()
         board, known = self.server.board, State()

@@ -9,11 +9,14 @@ from typing import Any, Final, Protocol
 
 from graft_cli.client.connection import Connection
 from graft_cli.client.objects import Adapter, Base
-from graft_cli.cluster.workloads import STATE_PORT, Pod, agent_state, log_lines, pods
+from graft_cli.cluster.workloads import Pod, agent_state, log_lines, pods
 from graft_cli.dashboard.curves import Curve, logged, merged
 from graft_cli.dashboard.holdings import Holding, holding
-from graft_cli.decisions.logs import MERGED, SERVING, owned_by, training_logs
+from graft_cli.decisions.logs import owned_by, training_logs
 from graft_cli.errors import GraftError
+from graft_operator.manifests.naming import STATE_PORT
+from graft_operator.manifests.workloads.merged_model import MERGED
+from graft_operator.manifests.workloads.serving import SERVING
 
 ASKED_AT_ONCE: Final = 8
 PODS_ASKED: Final = 200
