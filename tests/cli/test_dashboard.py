@@ -13,9 +13,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
+from tests.cli.broken_link import link
 from tests.cli.conftest import NAMESPACE, Cluster, manifest
 from tests.cli.dashboard_scene import agent, held
 from tests.control_plane import ADAPTERS, BASES, PODS
@@ -24,9 +28,10 @@ from tests.unit.cli import objects
 from graft_cli.client import WatchedGraft, connect
 from graft_cli.client import watching as watching_module
 from graft_cli.cluster.workloads import STATE_BYTES, pods
+from graft_cli.dashboard.board import Board
 from graft_cli.dashboard.workloads import ClusterWorkloads, holdings_of_base
 from graft_cli.decisions.logs import owned_by
-from graft_cli.errors import Forbidden, GraftError, NotFound
+from graft_cli.errors import Forbidden, GraftError, NotFound, Unreachable
 from graft_operator.manifests.workloads.serving import SERVING
 
 PATIENCE = 30
@@ -69,6 +74,27 @@ def test_a_watch_that_ends_goes_on(cluster: Cluster, monkeypatch: pytest.MonkeyP
         time.sleep(2.5)
         cluster.put(ADAPTERS, manifest("LoraAdapter", objects.canary().raw))
         eventually(lambda: candidate(graft) == 7)
+
+
+def test_an_api_server_that_is_away_is_told_and_what_it_tells_later_is_new(cluster: Cluster, tmp_path: Path) -> None:
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    server = urlsplit(config["clusters"][0]["cluster"]["server"])
+    with link(str(server.hostname), int(server.port or 443)) as way:
+        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{way.port}"
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+        with watched(cluster, kubeconfig=tmp_path / "kubeconfig") as graft, Board(graft, NAMESPACE) as board:
+            before = board.wait(0, 0)
+            assert list(before.adapters) == [f"{NAMESPACE}/support"]
+            way.cut()
+            eventually(lambda: isinstance(board.wait(0, 0).problem, Unreachable))
+            away = board.wait(0, 0)
+            assert (away.adapters, away.seen is not None) == (before.adapters, True)
+            with pytest.raises(Unreachable):
+                graft.adapters()
+            cluster.put(ADAPTERS, manifest("LoraAdapter", objects.adapter("topic").raw))
+            way.is_cut = False
+            eventually(lambda: len(board.wait(0, 0).adapters) == 2)
+            assert board.wait(0, 0).problem is None
 
 
 def test_who_may_list_and_not_watch_sees_all_a_little_later(cluster: Cluster) -> None:

@@ -13,7 +13,10 @@ from graft_trainer.training.progress import ProgressCallback
 
 
 def test_every_loss_that_is_logged_is_drawn(caplog: pytest.LogCaptureFixture) -> None:
-    callback, state = ProgressCallback(ProgressWriter(None, "recipe")), TrainerState(global_step=10, max_steps=96)
+    callback, state = (
+        ProgressCallback(ProgressWriter(None, f"sha256:{'a' * 64}")),
+        TrainerState(global_step=10, max_steps=96),
+    )
     arguments = TrainingArguments(report_to=[])
     with caplog.at_level(logging.INFO):
         for logs in (

@@ -190,7 +190,7 @@ def test_a_pod_can_t_flood_the_page() -> None:
         "name": "n" * 9999,
         "versions": [{"number": -1, "state": "x", "message": "m" * 99_999, "requests": True}] * 99,
     }
-    found = holding("pod-1", "", "Running", AGENT | {"adapters": [one] * (ADAPTERS_READ + 5)})
+    found = holding("pod-1", "", "Running", AGENT | {"adapters": [one, *[{"name": "other"}] * (ADAPTERS_READ + 5)]})
     assert len(found.adapters) == ADAPTERS_READ
     (first, *_), count = found.adapters[0].versions, len(found.adapters[0].versions)
     assert (count, len(found.adapters[0].name), len(first.message)) == (16, 253, TEXT_LIMIT)
