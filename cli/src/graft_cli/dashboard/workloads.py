@@ -20,7 +20,7 @@ from graft_operator.manifests.workloads.serving import SERVING
 
 ASKED_AT_ONCE: Final = 8
 PODS_ASKED: Final = 200
-LINES_READ: Final = 20_000
+LINES_READ: Final = 5_000
 """Of a trainer's log, its last ones."""
 
 SEEN, LOGGED = "Seen", "Logged"
