@@ -129,9 +129,11 @@ def workloads() -> PodsInMemory:
     return PodsInMemory(
         {
             serving: [
-                Pod(NAMESPACE, name, "Running", ("agent", "engine"), f"node-{i}") for i, name in enumerate(names)
+                Pod(NAMESPACE, name, "Running", ("agent", "engine"), node=f"node-{i}") for i, name in enumerate(names)
             ],
-            f"batch.kubernetes.io/job-name={job}": [Pod(NAMESPACE, "topic-0", "Running", ("trainer",), "node-0", job)],
+            f"batch.kubernetes.io/job-name={job}": [
+                Pod(NAMESPACE, "topic-0", "Running", ("trainer",), node="node-0", job=job)
+            ],
         },
         {
             names[0]: agent(held("support", (7, 10), (6, 90)), held("topic", (6, 100)), held("speech", (6, 100))),

@@ -95,4 +95,5 @@ def _pod(item: Any) -> Pod:
     names = tuple(container.name for container in item.spec.containers)
     job = (item.metadata.labels or {}).get(JOB_NAME, "")
     phase = item.status.phase or "Unknown"
-    return Pod(item.metadata.namespace, item.metadata.name, phase, names, item.spec.node_name or "", job)
+    node = item.spec.node_name or ""
+    return Pod(item.metadata.namespace, item.metadata.name, phase, names, node=node, job=job)
