@@ -18,7 +18,7 @@ from tests.unit.cli.objects import condition, with_conditions
 from graft_cli.client import FakeGraft
 from graft_cli.dashboard.opening import opened
 from graft_cli.dashboard.server import DashboardServer
-from graft_cli.decisions.exports import Exported
+from graft_cli.decisions.stored.references import VersionReference
 from graft_cli.errors import Unreachable
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: `make chromium` installs it")
@@ -222,7 +222,7 @@ def test_words_of_others_are_only_ever_words(page: Page, graft: FakeGraft) -> No
 
 
 def test_a_report_runs_no_script(browser: Browser, graft: FakeGraft) -> None:
-    def report(namespace: str, name: str, version: Exported) -> bytes:
+    def report(namespace: str, name: str, version: VersionReference) -> bytes:
         return b"<title>report</title><p>v6</p><script>document.title = 'hacked'; fetch('place')</script>"
 
     with dashboard(graft, reports=report) as server, opened_page(browser) as page:

@@ -19,7 +19,7 @@ from graft_cli.dashboard.access import ADDRESS
 from graft_cli.dashboard.answers import Answers
 from graft_cli.dashboard.opening import opened
 from graft_cli.dashboard.server import DashboardServer
-from graft_cli.decisions.exports import Exported
+from graft_cli.decisions.stored.references import VersionReference
 from graft_cli.errors import Forbidden, GraftError
 
 
@@ -34,7 +34,7 @@ def server(graft: FakeGraft) -> Iterator[DashboardServer]:
         yield running
 
 
-def report(namespace: str, name: str, version: Exported) -> bytes:
+def report(namespace: str, name: str, version: VersionReference) -> bytes:
     if version.number == 1:
         raise Forbidden("the bucket does not let you", fix="docs/export.md says which login it takes")
     return f"<title>{namespace}/{name} v{version.number}</title><script>document.title = 'hacked'</script>".encode()

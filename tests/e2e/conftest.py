@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = (
     "test_life",
     "test_update",
+    "test_plugin",
     "test_metrics",
     "test_canary",
     "test_merged",
@@ -49,7 +50,7 @@ ORDER = (
     "test_named_namespaces",
     "test_uninstall",
 )
-"""The first ten share one base that is being served; the last takes the release away."""
+"""The first eleven share one base that is being served; the last takes the release away."""
 FIGURES = pytest.StashKey[Figures]()
 TENANTS = pytest.StashKey[list[Tenant]]()
 

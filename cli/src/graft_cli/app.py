@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import click
 
-from graft_cli.commands import changes, dashboard, doctor, estimate, export, files, logs, status
+from graft_cli.commands import (
+    changes,
+    chat,
+    dashboard,
+    diff,
+    doctor,
+    estimate,
+    export,
+    files,
+    logs,
+    report,
+    status,
+    verify,
+)
 from graft_cli.commands.completion import completion
 
 PROGRAM = "kubectl graft"
@@ -22,7 +35,10 @@ VERBS = (
     changes.retrain,
     dashboard.dashboard,
     logs.logs,
-    status.diff,
+    diff.diff,
+    report.report,
+    chat.chat,
+    verify.verify,
     export.export,
     files.lint_files,
     estimate.estimate,

@@ -21,6 +21,7 @@ exit meaning
 """
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -33,18 +34,20 @@ from pydantic import ValidationError
 
 from graft_registry.config import RegistryConfig
 from graft_registry.doctor.table import table
-from graft_registry.documents import AdapterSource, FoundBefore
+from graft_registry.documents import AdapterSource, FoundBefore, VersionCheck
 from graft_registry.documents.model import Digest, Document
-from graft_registry.errors import Unfit
+from graft_registry.errors import Corrupt, Unfit
 from graft_registry.exports.destination import FORMS, Destination
 from graft_registry.exports.exporting import export
 from graft_registry.exports.opened_version import open_version
 from graft_registry.fetching import provide_base
 from graft_registry.importing import BaseImport, import_base
+from graft_registry.layout import AdapterLayout
 from graft_registry.outcome import FAILURES, TERMINATION_LOG_VARIABLE, Outcome, failure, write_outcome
 from graft_registry.s3.store import ObjectStore, Patience
 from graft_registry.sources.adapter_origins import is_at, resolve_adapter
 from graft_registry.sources.source_access import SourceAccess
+from graft_registry.verification import check_of_unreadable, check_version
 from graft_registry.versions import AdapterRegistry
 
 log = logging.getLogger("graft_registry")
@@ -111,11 +114,16 @@ def run_fetch(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outc
 
 
 def run_fetch_version(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
-    """Put the files of a version, all or only those that are named, into ``--destination``, verified."""
+    """Put the files of a version, all or only those that are named, into ``--destination``, verified.
+
+    With ``--manifest`` alone only that is brought.
+    """
+    if arguments.destination is None and (arguments.manifest is None or arguments.file):
+        raise ValueError("--destination is missing: it says where the files go; only --manifest can do without")
     store = ObjectStore(RegistryConfig.from_environment(environ))
     registry = AdapterRegistry(store, arguments.namespace, arguments.adapter)
     stored = registry.read(arguments.number, arguments.digest)
-    if not arguments.file:
+    if arguments.destination is not None and not arguments.file:
         registry.fetch(stored, arguments.destination)
     if arguments.manifest is not None:
         arguments.manifest.write_bytes(stored.manifest.to_bytes())
@@ -125,13 +133,33 @@ def run_fetch_version(arguments: argparse.Namespace, environ: Mapping[str, str])
 
 
 def run_verify(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
-    """Download every file of a version and compare it with the manifest."""
+    """Read every object of one version, or of all, and compare it with the manifest; fail where something differs."""
+    if (arguments.number is None) != arguments.all:
+        raise ValueError("give either --number or --all")
+    if arguments.all and arguments.digest:
+        raise ValueError("--digest is of one version: give its --number instead of --all")
     store = ObjectStore(RegistryConfig.from_environment(environ))
     registry = AdapterRegistry(store, arguments.namespace, arguments.adapter)
-    stored = registry.read(arguments.number, arguments.digest)
-    with tempfile.TemporaryDirectory() as directory:
-        registry.fetch(stored, Path(directory) / "version")
-    return Outcome(outcome="Verified", digest=stored.digest, number=stored.manifest.number)
+    layout = AdapterLayout(arguments.namespace, arguments.adapter)
+    numbers = registry.numbers() if arguments.all else (arguments.number,)
+    checks = [_check(store, registry, layout, number, arguments.digest) for number in numbers]
+    if arguments.output == "json":
+        document = {"versions": [check.to_dict() for check in checks]}
+        sys.stdout.write(f"{json.dumps(document, indent=2, ensure_ascii=False)}\n")
+    for check in checks:
+        for found in check.damaged:
+            raise Corrupt(found.key, found.expected or "a manifest", found.found or found.verdict)
+    last = checks[-1] if checks else None
+    return Outcome(outcome="Verified", digest=last.digest if last else None, number=last.number if last else None)
+
+
+def _check(
+    store: ObjectStore, registry: AdapterRegistry, layout: AdapterLayout, number: int, digest: str | None
+) -> VersionCheck:
+    try:
+        return check_version(store, layout, registry.read(number), digest=digest)
+    except Corrupt as error:
+        return check_of_unreadable(layout, number, error)
 
 
 def run_export(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
@@ -196,12 +224,10 @@ def _parser() -> argparse.ArgumentParser:
     bringing = commands.add_parser("fetch-version", help="provide files of a version, such as its report.html")
     _add_version(bringing)
     bringing.add_argument("--file", action="append", default=[], help="bring only this one; may be given several times")
-    bringing.add_argument("--destination", type=Path, required=True, help="a directory; all files need a new one")
+    bringing.add_argument("--destination", type=Path, help="a directory; all files need a new one")
     bringing.add_argument("--manifest", type=Path, help="a file for the version's manifest")
     bringing.set_defaults(command=run_fetch_version)
-    verifying = commands.add_parser("verify", help="re-hash every file of a version")
-    _add_version(verifying)
-    verifying.set_defaults(command=run_verify)
+    _add_verify(commands.add_parser("verify", help="re-hash every object of a version, or of all"))
     _add_export(
         commands.add_parser("export", help="bring a version to an OCI registry, a hub, MLflow, W&B or a folder")
     )
@@ -213,20 +239,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    _add_version(parser, default="or --all")
+    parser.add_argument("--all", action="store_true", help="check every version of the adapter")
+    parser.add_argument("-o", "--output", choices=("json",), help="print what was found of each object")
+    parser.set_defaults(command=run_verify)
+
+
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    _add_version(parser, number_required=False)
+    _add_version(parser, default="without it, the newest that was not found bad")
     parser.add_argument("--to", required=True, help=f"one of {', '.join(FORMS.values())}")
     parser.add_argument("--overwrite", action="store_true", help="move a tag, or replace an export in a directory")
     parser.add_argument("--workspace", type=Path, help="directory with room for the files (default: $TMPDIR)")
     parser.set_defaults(command=run_export)
 
 
-def _add_version(parser: argparse.ArgumentParser, *, number_required: bool = True) -> None:
-    """Add the arguments that name a version."""
+def _add_version(parser: argparse.ArgumentParser, *, default: str = "") -> None:
+    """Add the arguments that name a version; its number may be missing where there is a default."""
     parser.add_argument("--namespace", required=True)
     parser.add_argument("--adapter", required=True)
-    default = "" if number_required else "; without it, the newest that was not found bad"
-    parser.add_argument("--number", type=int, required=number_required, help=f"of the version{default}")
+    more = f"; {default}" if default else ""
+    parser.add_argument("--number", type=int, required=not default, help=f"of the version{more}")
     parser.add_argument("--digest", help="that the manifest must have")
 
 

@@ -29,6 +29,7 @@ V1, V2 = (VersionKey("support", number, f"sha256:{number:064x}") for number in (
 BLUE, PEER = "http://blue:8000", "http://tiny:8000"
 PODS = tuple(Peer(f"tiny-{number}", f"http://10.0.0.{number}:8002") for number in (1, 2, 3))
 LIVE = Alias(live=(Share(V1, 90), Share(V2, 10)))
+KEPT = Alias(live=(Share(V2, 100),), loaded={1: V1, 2: V2})
 ABSENT, LOADING = (Alias(on_demand=True, is_wanted=wanted) for wanted in (False, True))
 
 
@@ -119,6 +120,59 @@ CASES: dict[str, tuple[RoutingTable, str, bool, type[Decision] | Decision]] = {
 def test_decision(routes: RoutingTable, model: str, *, forwarded: bool, expected: type[Decision] | Decision) -> None:
     decision = resolve(routes, model, session=None, draw=0.5, forwarded=forwarded)
     assert decision == expected or type(decision) is expected
+
+
+VERSIONS: dict[str, tuple[RoutingTable, str, bool, type[Decision] | Decision]] = {
+    "A version that is loaded answers under its own name.": (table(KEPT), "support@v2", False, ToVersion(V2, True)),
+    "So does one that gets no requests otherwise.": (table(KEPT), "support@v1", False, ToVersion(V1, True)),
+    "Another one never answers instead.": (table(KEPT, peer=PEER), "support@v3", False, NotFound),
+    "The other revision may have it.": (
+        table(Alias(live=KEPT.live, loaded=KEPT.loaded, forward_to=BLUE)),
+        "support@v3",
+        False,
+        Forward(BLUE),
+    ),
+    "What it sent on itself does not go back.": (
+        table(Alias(live=KEPT.live, loaded=KEPT.loaded, forward_to=BLUE)),
+        "support@v3",
+        True,
+        NotFound,
+    ),
+    "Pods that hold the adapter are asked.": (
+        table(Alias(peers=PODS)),
+        "support@v1",
+        False,
+        AskPeers(PODS, Unavailable(ANY)),
+    ),
+    "A pod whose engine is away leaves it to the Service.": (
+        table(Alias(), peer=PEER),
+        "support@v1",
+        False,
+        Forward(PEER),
+    ),
+    "One on demand is waited for.": (table(ABSENT), "support@v1", False, NotLoaded(ANY, may_wait=True)),
+    "A version of no adapter is not found.": (table(KEPT), "suport@v1", False, NotFound),
+    "The base has no versions.": (table(KEPT), "tiny@v1", False, NotFound),
+    "Numbers have no zeros before them.": (table(KEPT), "support@v01", False, NotFound),
+    "Nor are they digits of other scripts.": (table(KEPT), "support@v\u0661", False, NotFound),
+    "Nothing stands behind them.": (table(KEPT), "support@v1\n", False, NotFound),
+    "There is a number.": (table(KEPT), "support@v", False, NotFound),
+    "And a name.": (table(KEPT), "@v1", False, NotFound),
+}
+
+
+@pytest.mark.parametrize(("routes", "model", "forwarded", "expected"), VERSIONS.values(), ids=VERSIONS.keys())
+def test_a_version_that_a_request_names(
+    routes: RoutingTable, model: str, *, forwarded: bool, expected: type[Decision] | Decision
+) -> None:
+    decision = resolve(routes, model, session="anybody", draw=0.5, forwarded=forwarded)
+    assert decision == expected or type(decision) is expected
+
+
+def test_who_asks_for_a_version_that_is_not_there_is_told_which_are() -> None:
+    decision = resolve(table(KEPT), "support@v3", session=None, draw=0.5, forwarded=False)
+    assert isinstance(decision, NotFound)
+    assert "Loaded versions: support@v1, support@v2." in decision.message
 
 
 ON_DEMAND = {

@@ -125,6 +125,62 @@ def test_verifying_a_version_finds_damage(container: Container, store: ObjectSto
     assert (code, failure["reason"]) == (66, "Corrupt")
 
 
+def test_every_object_of_every_version_is_told_of(
+    container: Container, store: ObjectStore, adapter: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry, layout = AdapterRegistry(store, "team-a", "support"), AdapterLayout("team-a", "support")
+    for recipe in ("one", "two", "three"):
+        (adapter / "README.md").write_text(recipe)
+        registry.publish(version_draft(recipe), adapter)
+    argv = ("verify", "--namespace", "team-a", "--adapter", "support", "--all", "-o", "json")
+    assert container.run(*argv)[0] == 0
+    whole = json.loads(capsys.readouterr().out)["versions"]
+    assert [found["number"] for found in whole] == [1, 2, 3]
+    assert {item["verdict"] for found in whole for item in found["objects"]} == {"Same"}
+
+    readme = {file.path: file.sha256 for file in registry.read(1).manifest.files}["README.md"]
+    store.delete(layout.blob(readme))
+    store.put(layout.blob({file.path: file.sha256 for file in registry.read(2).manifest.files}["README.md"]), b"longer")
+    store.put(layout.manifest(3), b"{}")
+    code, failure = container.run(*argv)
+    assert (code, failure["reason"]) == (66, "Corrupt")
+    damaged = {
+        (found["number"], item["path"]): item["verdict"]
+        for found in json.loads(capsys.readouterr().out)["versions"]
+        for item in found["objects"]
+        if item["verdict"] != "Same"
+    }
+    assert damaged == {(1, "README.md"): "Missing", (2, "README.md"): "Differs", (3, "manifest.json"): "Differs"}
+    for more in (("--number", "1"), ("--digest", digest_of("any"))):
+        assert container.run(*argv, *more)[0] == 64
+
+
+def test_a_file_that_no_version_may_contain_is_not_read(
+    container: Container, store: ObjectStore, adapter: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry, layout = AdapterRegistry(store, "team-a", "support"), AdapterLayout("team-a", "support")
+    published = registry.publish(version_draft(), adapter).manifest
+    pickle = published.files[0].model_copy(update={"path": "weights.pkl"})
+    store.put(layout.manifest(1), published.model_copy(update={"files": (pickle,)}).to_bytes())
+    argv = ("verify", "--namespace", "team-a", "--adapter", "support", "--number", "1", "-o", "json")
+    assert container.run(*argv)[0] == 66
+    (found,) = json.loads(capsys.readouterr().out)["versions"]
+    assert [(item["path"], item["verdict"], item["found"]) for item in found["objects"][1:]] == [
+        ("weights.pkl", "NotAllowed", None)
+    ]
+
+
+def test_the_manifest_is_brought_alone(container: Container, store: ObjectStore, adapter: Path, tmp_path: Path) -> None:
+    published = AdapterRegistry(store, "team-a", "support").publish(version_draft(), adapter)
+    argv = ["fetch-version", "--namespace", "team-a", "--adapter", "support", "--number", "1"]
+    manifest = tmp_path / "version.json"
+    assert container.run(*argv, "--manifest", str(manifest))[0] == 0
+    assert VersionManifest.from_bytes(manifest.read_bytes()) == published.manifest
+    code, failure = container.run(*argv, "--manifest", str(manifest), "--file", "README.md")
+    assert (code, "--destination is missing" in failure["message"]) == (64, True)
+    assert container.run(*argv)[0] == 64
+
+
 def test_a_version_is_brought_whole_or_file_by_file(
     container: Container, store: ObjectStore, adapter: Path, tmp_path: Path
 ) -> None:

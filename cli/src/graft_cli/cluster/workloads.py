@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ STATE_BYTES: Final = 4 * 1024 * 1024
 """Of an agent's document; the operator reads no larger one, either."""
 STATE_TIMEOUT: Final = (5, 10)
 
+TEMPLATE_LABEL: Final = "pod-template-hash"
+
 
 @dataclass(frozen=True, slots=True)
 class Pod:
@@ -26,6 +29,10 @@ class Pod:
     name: str
     phase: str
     containers: tuple[str, ...]
+    is_ready: bool = False
+    """Whether it gets requests, and is not on its way out."""
+    template: str = ""
+    """Pods of one template run the same; empty where no Deployment has made it."""
     node: str = ""
     job: str = ""
     """The Job that it belongs to."""
@@ -41,6 +48,17 @@ def pods(connection: Connection, namespace: str, selector: str) -> list[Pod]:
         )
     by_age = sorted(found.items, key=lambda item: item.metadata.creation_timestamp)
     return [_pod(item) for item in by_age]
+
+
+def one_of_each_first(found: Iterable[Pod]) -> list[Pod]:
+    """Return the pods that are ready, those first of which each is of another template."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for pod in found:
+        if pod.is_ready:
+            ranked.append((seen[pod.template], pod))
+            seen[pod.template] += 1
+    return [pod for _, pod in sorted(ranked, key=lambda entry: entry[0])]
 
 
 def log_lines(connection: Connection, pod: Pod, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
@@ -93,7 +111,15 @@ def agent_state(connection: Connection, pod: Pod, port: int = STATE_PORT) -> Any
 
 def _pod(item: Any) -> Pod:
     names = tuple(container.name for container in item.spec.containers)
-    job = (item.metadata.labels or {}).get(JOB_NAME, "")
-    phase = item.status.phase or "Unknown"
-    node = item.spec.node_name or ""
-    return Pod(item.metadata.namespace, item.metadata.name, phase, names, node=node, job=job)
+    labels = item.metadata.labels or {}
+    conditions = {condition.type: condition.status for condition in item.status.conditions or ()}
+    return Pod(
+        item.metadata.namespace,
+        item.metadata.name,
+        item.status.phase or "Unknown",
+        names,
+        is_ready=conditions.get("Ready") == "True" and item.metadata.deletion_timestamp is None,
+        template=labels.get(TEMPLATE_LABEL, ""),
+        node=item.spec.node_name or "",
+        job=labels.get(JOB_NAME, ""),
+    )

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from contextlib import nullcontext
-from pathlib import Path
 
 import click
 
 from graft_cli.client import WatchedGraft
-from graft_cli.commands.export import run_registry
-from graft_cli.commands.options import Target, all_namespaces_option, cluster_options
+from graft_cli.commands.options import Target, all_namespaces_option, cluster_options, registry_option
 from graft_cli.dashboard.access import new_token
 from graft_cli.dashboard.answers import Answers, Place, Reports
 from graft_cli.dashboard.board import Board
 from graft_cli.dashboard.opening import opened
 from graft_cli.dashboard.server import DashboardServer, running
 from graft_cli.dashboard.workloads import ClusterWorkloads
-from graft_cli.decisions.exports import REGISTRY, Exported, registry_document
+from graft_cli.decisions.stored.references import REGISTRY, VersionReference, registry_document
+from graft_cli.registry.versions import StoredVersions
 from graft_cli.rendering.console import say
-
-REPORT = "report.html"
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; any that is free when 0.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
-@click.option("--registry", metavar="s3://BUCKET/PREFIX", help=f"Where reports of versions lie; {REGISTRY} when empty.")
+@registry_option
 @all_namespaces_option
 @cluster_options
 def dashboard(target: Target, port: int, no_browser: bool, registry: str | None) -> None:
@@ -55,11 +51,7 @@ def reports_of(registry: str | None) -> Reports | None:
         return None
     place = registry_document(registry, os.environ)
 
-    def bring(namespace: str, adapter: str, version: Exported) -> bytes:
-        with tempfile.TemporaryDirectory() as folder:
-            named = [f"--namespace={namespace}", f"--adapter={adapter}", f"--number={version.number}"]
-            named += [f"--digest={version.digest}"] if version.digest else []
-            run_registry("fetch-version", [*named, f"--file={REPORT}", f"--destination={folder}"], {REGISTRY: place})
-            return (Path(folder) / REPORT).read_bytes()
+    def bring(namespace: str, adapter: str, version: VersionReference) -> bytes:
+        return StoredVersions(place, namespace, adapter).report(version).encode()
 
     return bring

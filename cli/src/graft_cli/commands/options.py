@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from graft_cli.client import ClusterReader, connect
+from graft_cli.decisions.stored.references import REGISTRY
 from graft_cli.errors import GraftError
 
 P = ParamSpec("P")
@@ -72,6 +73,11 @@ output_option = click.option(
     default="table",
     show_default=True,
     help="For people, or for programs.",
+)
+
+
+registry_option = click.option(
+    "--registry", metavar="s3://BUCKET/PREFIX", help=f"Where versions lie; {REGISTRY} when empty."
 )
 
 

@@ -1,4 +1,4 @@
-"""``status``, ``history`` and ``diff``: what status and conditions tell."""
+"""``status`` and ``history``: what status and conditions tell."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from graft_cli.commands.options import (
     output_option,
 )
 from graft_cli.decisions.tree import BaseNode, only, status_tree
-from graft_cli.decisions.versions import differences, version_of
 from graft_cli.errors import NotFound
 from graft_cli.rendering.console import as_text, console_for, say, show
 from graft_cli.rendering.documents import Format, print_document
-from graft_cli.rendering.tables import difference_table, history_table
+from graft_cli.rendering.tables import history_table
 from graft_cli.rendering.tree import status_view
 
 LOOK_SECONDS: Final = 2.0
@@ -101,22 +100,6 @@ def history(target: Target, adapter: str, output: Format) -> None:
         show(history_table(found, datetime.now(UTC)))
     else:
         say(f"{adapter} has no version yet; see `kubectl graft status {adapter}`")
-
-
-@click.command()
-@adapter_argument
-@click.argument("before", metavar="vA", type=click.UNPROCESSED)
-@click.argument("after", metavar="vB", type=click.UNPROCESSED)
-@output_option
-@cluster_options
-def diff(target: Target, adapter: str, before: str, after: str, output: Format) -> None:
-    """Compare what status tells of two versions of ADAPTER, such as `diff support v6 v7`."""
-    found = target.reader.adapter(target.namespace, adapter)
-    old, new = version_of(found, version_number(before)), version_of(found, version_number(after))
-    if output != "table":
-        print_document({"before": old, "after": new}, output)
-        return
-    show(difference_table(old.number, new.number, differences(old, new)))
 
 
 def version_number(text: str) -> int:

@@ -15,7 +15,7 @@ from graft_cli.dashboard.board import Board, encoded
 from graft_cli.dashboard.details import adapter_page, base_page, version_diff
 from graft_cli.dashboard.rows import key_of
 from graft_cli.dashboard.workloads import Workloads, holdings_of_base, holdings_of_merged, training_curve
-from graft_cli.decisions.exports import Exported, exported_version
+from graft_cli.decisions.stored.references import VersionReference, referenced_version
 from graft_cli.errors import Forbidden, GraftError, NotFound, Refused, Unreachable
 
 HTML: Final = "text/html; charset=utf-8"
@@ -24,7 +24,7 @@ JSON: Final = "application/json"
 KINDS: Final = {".html": HTML, ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 STATUSES: Final[Mapping[type[GraftError], int]] = {NotFound: 404, Forbidden: 403, Unreachable: 502, Refused: 409}
 
-Reports = Callable[[str, str, Exported], bytes]
+Reports = Callable[[str, str, VersionReference], bytes]
 """Brings the report of an adapter's version: namespace, name, version. Raises GraftError."""
 
 
@@ -118,7 +118,7 @@ class Answers:
         if self._reports is None:
             raise Refused("reports lie in the registry's bucket", fix="start the dashboard with --registry")
         _, adapter = self._adapter(query)
-        version = exported_version(adapter, number(query, "number"))
+        version = referenced_version(adapter, number(query, "number"))
         body = self._reports(adapter.metadata.namespace, adapter.metadata.name, version)
         return Answer(body, HTML, policy=REPORT_POLICY)
 

@@ -68,6 +68,14 @@ def serving_logs(adapter: Adapter, base: Base | None) -> LogSource:
     return LogSource(f"agents of BaseModel {base.metadata.name}", selector, "agent")
 
 
+def answering_pods(adapter: Adapter | None, base: Base) -> tuple[str, ...]:
+    """Return the selectors of all pods that may answer for the base or the adapter, those that most likely do first."""
+    of_base = owned_by(base.metadata.uid, SERVING)
+    if adapter is None or adapter.status.serving.mode_in_force != "Merged":
+        return (of_base,)
+    return (owned_by(adapter.metadata.uid, MERGED), of_base)
+
+
 def owned_by(uid: str, component: str) -> str:
     """Return the selector of an owner's pods of one kind."""
     return f"{labels.OWNER_UID}={uid},{labels.COMPONENT}={component}"

@@ -40,12 +40,22 @@ DASHBOARD: Final = (
     Right("get", "pods/proxy", ""),
     Right("get", "pods/log", ""),
 )
+CHAT: Final = (
+    *READ_ADAPTER,
+    Right("get", "basemodels"),
+    Right("list", "pods", ""),
+    Right("get", "pods/portforward", ""),
+    Right("create", "pods/portforward", ""),
+)
 
 RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
     "status": LIST_ALL,
     "dashboard": DASHBOARD,
     "history": READ_ADAPTER,
     "diff": READ_ADAPTER,
+    "report": READ_ADAPTER,
+    "chat": CHAT,
+    "verify": READ_ADAPTER,
     "rollback": CHANGE,
     "pin": CHANGE,
     "unpin": CHANGE,

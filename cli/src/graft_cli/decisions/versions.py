@@ -56,12 +56,17 @@ class Difference:
 
 def version_of(adapter: Adapter, number: int) -> Version:
     """Return what status tells of a version. Raises Refused where it tells nothing."""
-    found = next((item for item in adapter.status.versions if item.number == number), None)
+    found = told_version(adapter, number)
     if found is None:
         known = ", ".join(str(item.number) for item in adapter.status.versions) or "none"
         fix = f"status keeps the newest {VERSIONS_KEPT}, here {known}; the registry's manifests hold the rest"
         raise Refused(f"status of {adapter.metadata.name} tells nothing of version {number}", fix=fix)
     return found
+
+
+def told_version(adapter: Adapter, number: int) -> Version | None:
+    """Return what status tells of a version; None where it tells nothing."""
+    return next((item for item in adapter.status.versions if item.number == number), None)
 
 
 def uses(adapter: Adapter, version: Version) -> tuple[str, ...]:
@@ -79,8 +84,13 @@ def differences(before: Version, after: Version) -> tuple[Difference, ...]:
         old, new = getattr(before, field), getattr(after, field)
         if old in (None, "") and new in (None, ""):
             continue
-        rows.append(Difference(words, shown(old), shown(new), _change(old, new)))
+        rows.append(difference(words, old, new))
     return tuple(rows)
+
+
+def difference(field: str, before: Any, after: Any) -> Difference:
+    """Return one field of two versions, as people read it."""
+    return Difference(field, shown(before), shown(after), _change(before, after))
 
 
 def shown(value: Any) -> str:
@@ -93,6 +103,8 @@ def shown(value: Any) -> str:
         return f"v{value.number}"
     if hasattr(value, "isoformat"):
         return str(value.isoformat()).replace("+00:00", "Z")
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return short(value) if isinstance(value, str) else str(value)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from graft_cli.client.objects import Adapter
+from graft_cli.decisions.stored.comparison import SampleAnswers, Section
+from graft_cli.decisions.stored.verification import VerifiedVersion
 from graft_cli.decisions.versions import Difference, short, uses
+from graft_cli.rendering.texts import printable
 
 STATE_STYLES: Final = {"Published": "green", "Rejected": "red", "Refused": "red", "RolledBack": "yellow"}
 
@@ -47,14 +51,62 @@ def history_table(adapter: Adapter, now: datetime) -> Table:
     return table(head, rows)
 
 
-def difference_table(before: int, after: int, rows: Iterable[Difference]) -> Table:
+def difference_table(before: int, after: int, rows: Iterable[Difference], title: str = "") -> Table:
     """Return two versions beside each other; what differs stands out."""
 
     def cells(row: Difference) -> tuple[str | Text, ...]:
         style = "bold" if row.differs else "dim"
-        return tuple(Text(cell, style=style) for cell in (row.field, row.before, row.after, row.change))
+        found = (row.field, row.before, row.after, row.change)
+        return tuple(Text(printable(cell), style=style) for cell in found)
 
-    return table(("", f"v{before}", f"v{after}", "CHANGE"), [cells(row) for row in rows])
+    return table((title, f"v{before}", f"v{after}", "CHANGE"), [cells(row) for row in rows])
+
+
+def section_tables(before: int, after: int, sections: Iterable[Section]) -> Iterator[RenderableType]:
+    """Return what differs, kind by kind; what is the same in both is only counted."""
+    for section in sections:
+        differing = [row for row in section.rows if row.differs]
+        same = len(section.rows) - len(differing)
+        yield Text()
+        if differing:
+            yield difference_table(before, after, differing, section.title.upper())
+        else:
+            yield Text(section.title.upper(), style="bold")
+        yield Text(
+            f"{same} more the same" if differing else f"all {same} the same" if same else "nothing is told", "dim"
+        )
+
+
+def sample_tables(before: int, after: int, answers: Iterable[SampleAnswers]) -> Iterator[RenderableType]:
+    """Return the answers of both versions to the same prompts, and the base's."""
+    for sample in answers:
+        yield Text()
+        yield Text.assemble(("PROMPT  ", "bold"), printable(sample.prompt).strip())
+        said = (("base", sample.base), (f"v{before}", sample.before), (f"v{after}", sample.after))
+        rows = [(name, "-" if text is None else printable(text).strip()) for name, text in said]
+        yield table(("", "ANSWER"), rows)
+
+
+def verification_table(versions: Iterable[VerifiedVersion]) -> Table:
+    """Return every object of versions with its verdict; of what is not as it was, what was expected and found."""
+    rows = []
+    for version in versions:
+        for item in version.objects:
+            is_same = item.verdict == "Same"
+            expected = (
+                "" if is_same else f"{item.key}: expected {item.expected or '?'}, found {item.found or 'nothing'}"
+            )
+            rows.append(
+                (
+                    f"v{version.number}",
+                    printable(item.object),
+                    str(item.size if item.size is not None else "-"),
+                    short(f"sha256:{item.found.removeprefix('sha256:')}") if item.found and is_same else "-",
+                    Text(item.verdict, style="green" if is_same else "bold red"),
+                    printable(expected) or "-",
+                )
+            )
+    return table(("VERSION", "OBJECT", "BYTES", "DIGEST", "VERDICT", "MESSAGE"), rows)
 
 
 def age(then: datetime, now: datetime) -> str:

@@ -46,6 +46,7 @@ from graft_registry.documents.version import (
     WarmStart,
     engine_name,
 )
+from graft_registry.documents.version_check import CheckedObject, VersionCheck
 
 __all__ = [
     "AdapterDirectory",
@@ -59,6 +60,7 @@ __all__ = [
     "BaseReference",
     "BaseSource",
     "BaseSourceRecord",
+    "CheckedObject",
     "CheckpointManifest",
     "DatasetRecord",
     "Document",
@@ -84,6 +86,7 @@ __all__ = [
     "StoredFile",
     "StoredVersion",
     "VerdictState",
+    "VersionCheck",
     "VersionDraft",
     "VersionManifest",
     "VersionReason",

@@ -60,7 +60,7 @@ class Pod(dispatch.Pod, Protocol):
     def is_ready(self) -> bool:
         """Whether the pod should get requests."""
 
-    def count_asked(self, adapter: str) -> None:
+    def count_asked(self, model: str) -> None:
         """A client asks for this model, loaded or not."""
 
     async def wait_for_news(self, seconds: float) -> None:

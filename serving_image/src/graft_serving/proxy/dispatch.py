@@ -106,6 +106,8 @@ class EngineTarget:
     adapter: str
     version: str
     traffic: Traffic = field(default_factory=Traffic)
+    is_named: bool = False
+    """Whether the client has chosen the version itself, so that its answer says nothing of the others'."""
 
 
 class Dispatcher:
@@ -198,6 +200,7 @@ class Dispatcher:
             adapter=key.adapter,
             version=f"v{key.number}",
             traffic=self._pod.traffic_of(key),
+            is_named=answer.is_named,
         )
 
     async def _ask_engine(self, asked: Asked, target: EngineTarget, trace: Mapping[str, str]) -> Relayed:
@@ -264,13 +267,13 @@ class Dispatcher:
                 if (answered := relayed.answered) is None:
                     # The client is gone, or does not read: neither is an answer.
                     return
-                target.traffic.count(asker, answered)
+                target.traffic.count(asker, answered, is_measured=not target.is_named)
                 self._metrics.answered(*_labels(target), answered)
                 (self._pod.suspect_engine if answered.failed else self._pod.engine_answered)()
             case Outcome.UNREACHABLE | Outcome.DECLINED | Outcome.REFUSED:
                 self._pod.suspect_engine()
             case _:
-                target.traffic.count(asker, None)
+                target.traffic.count(asker, None, is_measured=not target.is_named)
                 self._metrics.lost(*_labels(target))
                 self._pod.suspect_engine()
 

@@ -5,10 +5,15 @@ The base never answers for an adapter: a name that is not known here is an error
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from graft_serving.versions import Route, Share, VersionKey
+
+_VERSION_NAME: Final = re.compile(r"(?P<adapter>[^@]+)@v(?P<number>[1-9][0-9]{0,7})")
+"""As in `support@v7`. No Kubernetes name has an `@`, so none can be taken for another adapter's."""
 
 RETRY_AFTER_SECONDS = 2
 """What a client is told when nobody can answer right now; a small adapter loads within this time."""
@@ -35,6 +40,8 @@ class Alias:
     """Whether it may have no place, until it is asked."""
     is_wanted: bool = True
     """Whether this pod is to load it."""
+    loaded: Mapping[int, VersionKey] = field(default_factory=dict)
+    """The versions that can answer here by their numbers, those beside the route, too."""
     salts: Mapping[VersionKey, str] = field(default_factory=dict)
     """What no client knows of a version and every pod that holds it does: else a client could calculate which sessions
     get which version."""
@@ -69,6 +76,8 @@ class ToVersion:
     """The engine answers with this version."""
 
     key: VersionKey
+    is_named: bool = False
+    """Whether the request itself named the version: then nothing but the client has chosen it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,26 +149,55 @@ def resolve(
         if table.base_live:
             return ToBase()
         return resolve_elsewhere(table, model, forwarded=forwarded, from_peer=from_peer)
-    alias = table.aliases.get(model)
+    adapter, number = named(model)
+    alias = table.aliases.get(adapter)
     if alias is None:
         return NotFound(unknown(table, model))
+    if number is not None:
+        return _resolve_version(table, alias, model, number, forwarded=forwarded, from_peer=from_peer)
     if alias.live:
         version = pick(alias.live, draw) if session is None else pick_for_session(alias.live, session, alias.salts)
         return ToVersion(version)
     return resolve_elsewhere(table, model, forwarded=forwarded, from_peer=from_peer)
 
 
+def named(model: str) -> tuple[str, int | None]:
+    """Return the adapter that a model's name means, and its version if it names one, as `support@v7` does."""
+    match = _VERSION_NAME.fullmatch(model)
+    return (match["adapter"], int(match["number"])) if match else (model, None)
+
+
+def _resolve_version(
+    table: RoutingTable, alias: Alias, model: str, number: int, *, forwarded: bool, from_peer: bool
+) -> Decision:
+    """Decide who answers with one version of an adapter; no other version ever does."""
+    if (key := alias.loaded.get(number)) is not None:
+        return ToVersion(key, is_named=True)
+    if alias.live and (alias.forward_to is None or forwarded or from_peer):
+        # Other pods of this revision hold the same versions, but for a moment: to search them only delays the answer.
+        return NotFound(_not_loaded_version(alias, model))
+    return resolve_elsewhere(table, model, forwarded=forwarded, from_peer=from_peer)
+
+
+def _not_loaded_version(alias: Alias, model: str) -> str:
+    known = ", ".join(alias.loaded[number].label for number in sorted(alias.loaded))
+    return (
+        f"The model {model!r} is not loaded. Loaded versions: {known}. Those of a rollout are, and the one before it; "
+        "another one is once spec.version of the LoraAdapter names it."
+    )
+
+
 def resolve_elsewhere(
     table: RoutingTable, model: str, *, forwarded: bool, from_peer: bool = False
 ) -> AskPeers | Forward | Unavailable | NotLoaded:
     """Decide who answers a known model that this pod's engine can't answer right now."""
-    alias = table.aliases.get(model)
+    alias = table.aliases.get(named(model)[0])
     peers = alias.peers if alias is not None else None
-    named = table.base_forward_to if alias is None else alias.forward_to
+    other = table.base_forward_to if alias is None else alias.forward_to
     # All pods load an adapter at the same time: another one is asked only where this one has lost its engine.
     awaits_load = alias is not None and alias.on_demand and not alias.live and table.base_live
     # Behind the base's own Service it may be any pod's turn: no better than asking nobody, where few pods hold it.
-    url = named or (table.peer if peers is None and not awaits_load else None)
+    url = other or (table.peer if peers is None and not awaits_load else None)
     if url is not None and not forwarded and not from_peer:
         otherwise: Forward | Unavailable | NotLoaded = Forward(url)
     elif alias is not None and awaits_load:

@@ -6,7 +6,7 @@ from graft_registry.documents import BaseManifest, BaseReference
 from graft_serving.adapters.lifecycle import Lifecycle
 from graft_serving.adapters.records import ProbeScore, VersionRecord
 from graft_serving.engine.monitor import EngineMonitor
-from graft_serving.proxy.routing import Alias, Peer, RoutingTable
+from graft_serving.proxy.routing import Alias, Peer, RoutingTable, named
 from graft_serving.status.demand import Demand
 from graft_serving.status.documents import (
     AdapterStatus,
@@ -22,7 +22,7 @@ from graft_serving.status.revision import Revision
 from graft_serving.telemetry.pacing import Slices
 from graft_serving.telemetry.traffic import Measured, Traffic
 from graft_serving.versions import Route, VersionKey, VersionState
-from graft_serving.wanted.documents import Decision, WantedPeer
+from graft_serving.wanted.documents import Decision, WantedAdapter, WantedPeer
 
 
 class ServingPod:
@@ -76,8 +76,9 @@ class ServingPod:
         """The counters of a version that the table routes to."""
         return self._lifecycle.records[key].traffic
 
-    def count_asked(self, adapter: str) -> None:
-        """A client asks for this model, loaded or not."""
+    def count_asked(self, model: str) -> None:
+        """A client asks for this model, loaded or not; to ask for a version is to ask for its adapter."""
+        adapter, _ = named(model)
         if (alias := self._table.aliases.get(adapter)) is not None:
             self._demand.count(adapter, is_missed=alias.is_missing)
 
@@ -141,6 +142,7 @@ class ServingPod:
                     on_demand=adapter.on_demand,
                     is_wanted=bool(adapter.versions),
                     salts=self._salts(adapter.name),
+                    loaded=self._loaded(adapter),
                 )
                 for adapter in wanted.adapters
             },
@@ -190,6 +192,10 @@ class ServingPod:
     def _live_route(self, adapter: str) -> Route:
         route = self._lifecycle.routes.get(adapter, ())
         return tuple(share for share in route if self._is_live(share.version))
+
+    def _loaded(self, adapter: WantedAdapter) -> dict[int, VersionKey]:
+        routed = (share.version for share in self._lifecycle.routes.get(adapter.name, ()))
+        return {key.number: key for key in (*routed, *adapter.version_keys) if self._is_live(key)}
 
     def _salts(self, adapter: str) -> dict[VersionKey, str]:
         route = self._lifecycle.routes.get(adapter, ())

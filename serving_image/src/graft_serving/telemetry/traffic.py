@@ -95,11 +95,18 @@ class Traffic:
             if self.inflight == 0:
                 on_idle()
 
-    def count(self, asker: Asker, answered: Answered | None) -> None:
-        """Count an answer that has ended; None if the engine lost the request before the first byte."""
+    def count(self, asker: Asker, answered: Answered | None, *, is_measured: bool = True) -> None:
+        """Count an answer that has ended; None if the engine lost the request before the first byte.
+
+        Args:
+            asker: whoever asked.
+            answered: what the answer was like.
+            is_measured: whether nothing but the weights has chosen the version; else it is in the plain counts alone.
+        """
         self.requests += 1
         self.errors += answered is None or answered.failed
-        self.measured.count(asker, answered)
+        if is_measured:
+            self.measured.count(asker, answered)
 
     def measure_anew(self) -> None:
         """Forget what was measured: from now on another route is in force."""

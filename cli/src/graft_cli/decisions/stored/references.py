@@ -1,4 +1,4 @@
-"""What an export is of, and where versions lie. Pure."""
+"""Which version of the registry is meant, and where versions lie. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REGISTRY: Final = "GRAFT_REGISTRY"
 _ERRORS: Final[Mapping[int, type[GraftError]]] = {66: NotFound, 68: Unreachable, 77: Forbidden}
 """What the registry's program ends with (``python -m graft_registry``), as the plugin's own errors."""
 _FIXES: Final[Mapping[int, str]] = {
-    64: "see `kubectl graft export --help` and docs/export.md",
+    64: "see `--help` of the verb and docs/export.md",
     66: "`kubectl graft history` lists versions; is --registry the registry of this cluster?",
     68: "try again later, or look at the address",
     73: "name another place, or give --overwrite",
@@ -23,21 +23,21 @@ _FIXES: Final[Mapping[int, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class VersionReference:
     """A version by its number, and the digest that status knows it by; None where status doesn't tell."""
 
     number: int
     digest: str | None = None
 
 
-def exported_version(adapter: Adapter, number: int | None) -> Exported:
+def referenced_version(adapter: Adapter, number: int | None) -> VersionReference:
     """Return the version that is meant: ``number``, or the one that is served. Raises Refused where none is."""
     wanted = number if number is not None else adapter.status.served_version
     if wanted is None:
-        fix = "wait until it is Ready, or name one with --version"
+        fix = "wait until it is Ready, or name a version: `kubectl graft history` lists them"
         raise Refused(f"{adapter.metadata.name} serves no version", fix=fix)
     known = next((item.digest for item in adapter.status.versions if item.number == wanted), None)
-    return Exported(wanted, known)
+    return VersionReference(wanted, known)
 
 
 def registry_document(option: str | None, environ: Mapping[str, str]) -> str:
@@ -53,6 +53,6 @@ def registry_document(option: str | None, environ: Mapping[str, str]) -> str:
 
 
 def failure(code: int, outcome: Mapping[str, Any], output: str) -> GraftError:
-    """Return the error of an export that has ended with ``code``; ``output`` is what it said otherwise."""
-    message = str(outcome.get("message") or output.strip()[-2000:] or f"the export ended with code {code}")
+    """Return the error of a run that has ended with ``code``; ``output`` is what it said otherwise."""
+    message = str(outcome.get("message") or output.strip()[-2000:] or f"the registry's program ended with code {code}")
     return _ERRORS.get(code, GraftError)(message, fix=_FIXES.get(code, ""))

@@ -1,4 +1,4 @@
-"""Which version an export is of, and where it comes from."""
+"""Which version is meant, and where it lies."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import json
 import pytest
 from tests.unit.cli.objects import adapter, version
 
-from graft_cli.decisions.exports import Exported, exported_version, failure, registry_document
+from graft_cli.decisions.stored.references import VersionReference, failure, referenced_version, registry_document
 from graft_cli.errors import ExitCode, Refused
 
 
 def test_the_served_version_is_meant_unless_another_is_named() -> None:
     served = adapter(status={"served_version": 6, "versions": (version(7), version(6))})
-    assert exported_version(served, None) == Exported(6, version(6).digest)
-    assert exported_version(served, 7) == Exported(7, version(7).digest)
+    assert referenced_version(served, None) == VersionReference(6, version(6).digest)
+    assert referenced_version(served, 7) == VersionReference(7, version(7).digest)
     # Status keeps the newest; the registry holds them all.
-    assert exported_version(served, 1) == Exported(1, None)
+    assert referenced_version(served, 1) == VersionReference(1, None)
 
 
 def test_an_adapter_that_serves_nothing_has_no_version_to_take() -> None:
     with pytest.raises(Refused, match="serves no version") as caught:
-        exported_version(adapter(status={"served_version": None}), None)
-    assert "--version" in caught.value.fix
+        referenced_version(adapter(status={"served_version": None}), None)
+    assert "name a version" in caught.value.fix
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""Questions to whoever serves: pods, through forwarded ports, or an address of the person's own."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Final
+from urllib.parse import urlsplit
+
+from graft_cli.client.connection import Connection, root_cause
+from graft_cli.cluster.port_forward import forwarded
+from graft_cli.cluster.workloads import Pod
+from graft_cli.decisions.conversation import NO_VERSION, VERSION_HEADER, Reply, is_elsewhere
+from graft_cli.errors import GraftError, Unreachable
+
+API_PORT: Final = 8000
+MOST_PODS: Final = 6
+"""That are asked for one answer: each sends on to others what it does not have itself."""
+MOST_BYTES: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking(ABC):
+    """Somewhere to send requests."""
+
+    key: str | None = None
+    """An API key of the base."""
+    seconds: float = 120.0
+    """Without a byte of the answer."""
+
+    @abstractmethod
+    def ask(self, path: str, body: bytes) -> Reply:
+        """Return what comes back. Raises NotFound, Forbidden, Unreachable, GraftError."""
+
+    def _send(self, way: HTTPConnection, path: str, body: bytes) -> Reply:
+        headers = {"Content-Type": "application/json", "Connection": "close"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        began = time.monotonic()
+        try:
+            way.request("POST", path, body, headers)
+            response = way.getresponse()
+            content = response.read(MOST_BYTES + 1)
+        except TimeoutError as error:
+            fix = "give more --timeout or fewer --max-tokens"
+            raise Unreachable(f"no answer within {self.seconds:g} s", fix=fix) from error
+        except OSError:
+            raise  # whoever made the connection knows more of it
+        except HTTPException as error:
+            raise Unreachable(f"the connection broke off: {root_cause(error)}", fix="try again") from error
+        if len(content) > MOST_BYTES:
+            raise GraftError(f"the answer has more than {MOST_BYTES} bytes", fix="give fewer --max-tokens")
+        version = response.headers.get(VERSION_HEADER, NO_VERSION)
+        return Reply(status=response.status, version=version, body=content, seconds=time.monotonic() - began)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pods(Asking):
+    """Pods that serve, one after the other until one has what is asked."""
+
+    connection: Connection
+    pods: Sequence[Pod]
+
+    def ask(self, path: str, body: bytes) -> Reply:
+        """Return the first answer, or else what the first pod said."""
+        first: Reply | None = None
+        problem: GraftError | None = None
+        for pod in self.pods[:MOST_PODS]:
+            try:
+                with forwarded(self.connection, pod, API_PORT, seconds=self.seconds) as way:
+                    reply = self._send(way, path, body)
+            except Unreachable as error:
+                problem = problem or error
+                continue
+            if not is_elsewhere(reply):
+                return reply
+            first = first or reply
+        if first is None:
+            raise problem or Unreachable("no pod can be asked")
+        return first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address(Asking):
+    """The address of a base, or of a Gateway in front of it."""
+
+    url: str
+
+    def ask(self, path: str, body: bytes) -> Reply:
+        """Return what comes back."""
+        where = urlsplit(self.url)
+        kind = HTTPSConnection if where.scheme == "https" else HTTPConnection
+        try:
+            with closing(kind(where.hostname or "", where.port, timeout=self.seconds)) as way:
+                return self._send(way, where.path.rstrip("/") + path, body)
+        except OSError as error:
+            fix = "is --endpoint an address that this machine reaches?"
+            raise Unreachable(f"can't ask {self.url}: {root_cause(error)}", fix=fix) from error

@@ -1,0 +1,22 @@
+"""Texts that others wrote, for a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+_KEPT: Final = frozenset("\n\t\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
+"""Scripts and emoji are written with the two joiners."""
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs"})
+"""Control characters move the cursor or colour what follows, those of format turn its direction round."""
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+
+
+def printable(text: str) -> str:
+    """Return a text whose characters do nothing but stand there; any other becomes a replacement character."""
+    lines = text.replace("\r\n", "\n")
+    return "".join(_REPLACEMENT if _acts(character) else character for character in lines)
+
+
+def _acts(character: str) -> bool:
+    return character not in _KEPT and unicodedata.category(character) in _UNSEEN
