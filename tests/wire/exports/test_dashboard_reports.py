@@ -25,11 +25,9 @@ def test_a_report_is_brought_and_is_that_of_the_version_that_status_tells(
     assert bring("team-a", "support", exported_version(adapter, 1)) == b"<!doctype html><title>support</title>"
     with pytest.raises(NotFound):
         bring("team-a", "support", exported_version(adapter, 2))
-    other = {"versions": [told(1).to_wire()]}
+    other = FakeGraft([body | {"status": {"versions": [told(1).to_wire()]}}]).adapter("team-a", "support")
     with pytest.raises(GraftError, match="is corrupt"):
-        bring(
-            "team-a", "support", exported_version(FakeGraft([body | {"status": other}]).adapter("team-a", "support"), 1)
-        )
+        bring("team-a", "support", exported_version(other, 1))
 
 
 def test_where_reports_lie_has_to_be_said(config: RegistryConfig, monkeypatch: pytest.MonkeyPatch) -> None:
