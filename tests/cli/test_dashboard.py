@@ -131,6 +131,8 @@ def test_the_page_s_rows_come_from_the_cluster_until_ctrl_c(cluster: Cluster) ->
         try:
             assert running.stdout is not None
             url = running.stdout.readline().strip()
+            with urllib.request.urlopen(f"{url}place", timeout=PATIENCE) as answer:
+                assert json.load(answer) == {"context": "test", "namespace": NAMESPACE, "reports": False}
             with urllib.request.urlopen(f"{url}events", timeout=PATIENCE) as events:
                 told = (json.loads(line[6:]) for line in events if line.startswith(b"data: "))
                 assert [row["key"] for row in next(told)["adapters"]] == [f"{NAMESPACE}/support"]

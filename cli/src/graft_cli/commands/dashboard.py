@@ -34,8 +34,8 @@ def dashboard(target: Target, port: int, no_browser: bool, registry: str | None)
     secret: who has it sees what you see.
     """
     namespace = target.listed_namespace
-    place = Place(target.context or "", namespace)
-    workloads = ClusterWorkloads(target.reader.connection)
+    connection = target.reader.connection
+    place, workloads = Place(connection.context, namespace), ClusterWorkloads(connection)
     with WatchedGraft(target.reader, namespace) as graft, Board(graft, namespace) as board:
         answers = Answers(place, graft, board, workloads, reports_of(registry))
         with running(DashboardServer(answers, board, new_token(), port)) as server:
