@@ -135,11 +135,11 @@ async def by_turns(
     return {name: (measured, used[name]) for name, measured in sums.items()}
 
 
-def highest_rate(agent: Contestant, limit: float) -> float:
+def highest_rate(agent: Contestant, *, stream: bool, limit: float) -> float:
     """The highest rate, in steps of 100 requests a second, at which the 99th percentile stays below so many ms."""
     sustained, rate = 0.0, 500.0
     while True:
-        measured, used = uvloop.run(by_turns([agent], stream=False, rate=rate, turns=2))[agent.name]
+        measured, used = uvloop.run(by_turns([agent], stream=stream, rate=rate, turns=2))[agent.name]
         figures = Figures.of(measured, used)
         print(f"{rate:g}/s: p99 {figures.p99:.2f} ms, {figures.failed} failed", flush=True)
         if figures.failed or figures.p99 > limit:
@@ -155,7 +155,9 @@ def measured_groups(options: argparse.Namespace, running: contextlib.ExitStack) 
     cache = Path(os.environ.get("GRAFT_CACHE") or Path.home() / ".cache" / "graft")
     groups: Groups = {}
     if options.sustained:
-        print(f"sustained: {highest_rate(agent, SUSTAINED_MS):g} whole answers a second", flush=True)
+        for kind, stream in KINDS.items():
+            sustained = highest_rate(agent, stream=stream, limit=SUSTAINED_MS)
+            print(f"sustained: {sustained:g} {kind} a second", flush=True)
     for peer in (None,) if options.without_peer else PEERS:
         contestants = [Contestant(DIRECT, ports.engine, BASE_MODEL), agent]
         rate = options.rate if peer is None else peer.rate or options.rate

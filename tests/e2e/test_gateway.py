@@ -112,8 +112,8 @@ def test_without_the_field_the_pool_goes_and_the_service_stays(tenant: Tenant) -
     assert tenant.cluster.get("service", POOL, tenant.namespace) is not None
 
 
-def test_the_pool_goes_with_the_base(tenant: Tenant) -> None:
-    tenant.apply(tenant.base(gateway=GATEWAY))
-    wait_for_pool(tenant)
+def test_a_pool_without_a_picker_is_taken_and_goes_with_the_base(tenant: Tenant) -> None:
+    tenant.apply(tenant.base(gateway={}))
+    assert "endpointPickerRef" not in wait_for_pool(tenant)["spec"]
     tenant.cluster.delete(BASES, BASE, tenant.namespace)
     wait_until_gone(tenant, POOLS, POOL)

@@ -136,6 +136,7 @@ def test_swaps_lose_nothing_and_mix_nothing_up(fleet: Fleet, figures: Figures) -
     figures.note("swap applied → every replica answers with it, median", median(seconds), "s")
     figures.note("swap applied → every replica answers with it, slowest", max(seconds), "s")
     figures.note("p99 of a quiet run", quiet["p99"], "ms")
+    figures.note("p99 of a swap's siblings, median of twelve", median(bystanders), "ms")
     figures.note("p99 of a swap's siblings, highest", max(bystanders), "ms")
     for report in reports.values():
         assert_every_answer_was_right(report)

@@ -7,7 +7,7 @@ from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.digests import sha256_digest
-from graft_serving.adapters import bring_up, lifecycle
+from graft_serving.adapters import lifecycle, proof
 
 
 async def test_a_wanted_adapter_is_served_and_answers_name_its_version(pod: Pod) -> None:
@@ -185,14 +185,16 @@ async def test_adapters_are_loaded_side_by_side_but_never_more_than_the_setting_
 async def test_golden_prompts_come_one_after_another_but_none_waits_for_an_answer(
     pod: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bring_up, "SECONDS_BETWEEN_PROMPTS", 0.1)
+    monkeypatch.setattr(proof, "SECONDS_BETWEEN_PROMPTS", 0.1)
     pod.engine.seconds_per_token = 0.2
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support", golden_count=8)])))
         await pod.until_ready()
     assert pod.engine.most_generating == 8
-    first, *_, last = (begun for model, begun in pod.engine.begun if model.startswith("support--"))
-    assert last - first > 0.35
+    of_adapter = [begun for model, begun in pod.engine.begun if model.startswith("support--")]
+    of_base_since = [begun for _, begun in pod.engine.begun if begun > of_adapter[-1]]
+    assert of_adapter[-1] - of_adapter[0] > 0.35
+    assert of_base_since[-1] - of_base_since[0] > 0.15, "the base is asked one after another as well"
 
 
 async def test_what_comes_in_one_pause_is_one_event(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:

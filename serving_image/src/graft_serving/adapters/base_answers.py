@@ -12,7 +12,13 @@ from typing import Final, TypeVar
 
 from graft_registry.documents import GoldenPrompt
 from graft_serving.adapters.memory import Memory
-from graft_serving.adapters.proof import BaseAnswer, base_failure, leak_failure, telling_of_leaks
+from graft_serving.adapters.proof import (
+    BaseAnswer,
+    base_failure,
+    leak_failure,
+    seconds_until_asked,
+    telling_of_leaks,
+)
 from graft_serving.engine.client import EngineClient, Generation
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.errors import EngineRejectedError, EngineUnreachableError, RetryableError
@@ -97,10 +103,13 @@ class BaseAnswers:
         """
         recorded = [answer for answer in self._recorded or () if answer.is_telling]
         telling = telling_of_leaks(golden)
-        of_recorded, of_golden = await asyncio.gather(
-            self._ask_all([(answer.prompt, MOST_TOKENS) for answer in recorded]),
-            self._ask_all([(prompt.prompt_token_ids, max(1, len(prompt.answer_token_ids))) for prompt in telling]),
+        answers = await self._ask_all(
+            [
+                *((answer.prompt, MOST_TOKENS) for answer in recorded),
+                *((prompt.prompt_token_ids, max(1, len(prompt.answer_token_ids))) for prompt in telling),
+            ]
         )
+        of_recorded, of_golden = answers[: len(recorded)], answers[len(recorded) :]
         return base_failure(_answered(recorded, of_recorded)) or leak_failure(_answered(telling, of_golden))
 
     async def change_by(
@@ -144,14 +153,21 @@ class BaseAnswers:
     ) -> list[Generation | None]:
         """The base's answers; all of them are awaited, so that none is under way after an error."""
         ended = await asyncio.gather(
-            *(self._ask(prompt, tokens, with_margins=with_margins) for prompt, tokens in asked), return_exceptions=True
+            *(
+                self._ask(position, prompt, tokens, with_margins=with_margins)
+                for position, (prompt, tokens) in enumerate(asked)
+            ),
+            return_exceptions=True,
         )
         if failed := next((answer for answer in ended if isinstance(answer, BaseException)), None):
             raise failed
         return [answer for answer in ended if not isinstance(answer, BaseException)]
 
-    async def _ask(self, prompt: str | Sequence[int], tokens: int, *, with_margins: bool = False) -> Generation | None:
-        """The base's answer now; None if the engine won't ever answer this."""
+    async def _ask(
+        self, position: int, prompt: str | Sequence[int], tokens: int, *, with_margins: bool = False
+    ) -> Generation | None:
+        """The base's answer, when the prompts before it have been read; None if the engine won't ever answer this."""
+        await asyncio.sleep(seconds_until_asked(position))
         base = self._monitor.base_model
         if base is None:
             raise EngineUnreachableError("the engine has not answered yet")
@@ -159,7 +175,7 @@ class BaseAnswers:
             return await self._engine.generate(base, prompt, tokens, with_margins=with_margins)
         except EngineRejectedError as error:
             if with_margins and error.is_final:  # an engine may be told to give no log probabilities
-                return await self._ask(prompt, tokens)
+                return await self._ask(0, prompt, tokens)
             if error.is_final:
                 logger.info("the base is not asked %r: %s", prompt, error)
                 return None

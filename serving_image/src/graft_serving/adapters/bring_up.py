@@ -12,7 +12,7 @@ from graft_registry.digests import sha256_digest
 from graft_registry.documents import GoldenPrompt, VersionManifest
 from graft_serving.adapters.base_answers import BaseAnswers, SharedOrAlone
 from graft_serving.adapters.cache import CachedVersion, VersionsOnDisk
-from graft_serving.adapters.proof import askable, proof_failure
+from graft_serving.adapters.proof import askable, proof_failure, seconds_until_asked
 from graft_serving.adapters.records import VersionRecord
 from graft_serving.engine.client import EngineClient, Generation
 from graft_serving.engine.monitor import EngineMonitor
@@ -22,9 +22,6 @@ from graft_serving.versions import VersionKey, VersionState
 logger = logging.getLogger(__name__)
 
 PROOFS_AT_ONCE = 4
-SECONDS_BETWEEN_PROMPTS = 0.03
-"""Between the golden prompts of one proof. An engine that gets them all at once reads them in one step, which every
-sibling's next token waits for."""
 PROMPT_WITHOUT_GOLDEN = (1,)
 """A version without golden prompts must at least generate a token; any token id serves as its prompt."""
 MOST_BROKEN_PROOFS = 3
@@ -219,7 +216,7 @@ class BringUpSequence:
             raise RetryableError("ProofBroken", f"{error}; its base answers, so the proof is tried again") from error
 
     async def _answer(self, name: str, golden: GoldenPrompt, position: int) -> Generation:
-        await asyncio.sleep(position * SECONDS_BETWEEN_PROMPTS)
+        await asyncio.sleep(seconds_until_asked(position))
         return await self._engine.generate(name, golden.prompt_token_ids, max(1, len(golden.answer_token_ids)))
 
 
