@@ -99,7 +99,7 @@ test-chart: setup cluster-up prometheus ## The chart as the cluster's Helm rende
 	$(PYTEST) $(PARALLEL) tests/chart
 
 .PHONY: test-cli
-test-cli: setup cluster-up ## kubectl graft against a real API server with the real CRDs
+test-cli: setup cluster-up chromium ## kubectl graft against a real API server with the real CRDs, its dashboard in Chromium
 	$(PYTEST) tests/cli
 
 .PHONY: test-s3

@@ -21,3 +21,11 @@ cli-krew: ## krew's manifest of this platform's archive, to be published below R
 	  -e 's|@OS@|$(firstword $(subst -, ,$(CLI_PLATFORM)))|; s|@ARCH@|$(lastword $(subst -, ,$(CLI_PLATFORM)))|' \
 	  -e "s|@SHA256@|$$(sha256sum $(CLI_ARCHIVE) | cut -d' ' -f1)|" cli/krew/graft.yaml > build/graft.yaml
 	@echo build/graft.yaml
+
+.PHONY: chromium dashboard-screenshots
+chromium: ## Install Debian's Chromium for the tests of the dashboard, if it is not here (GRAFT_CHROMIUM: another one)
+	@test -n "$(GRAFT_CHROMIUM)" || command -v chromium >/dev/null || { echo "Installing Debian's chromium"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; }
+
+dashboard-screenshots: setup chromium ## Take the dashboard's screenshots of docs/screenshots again
+	@$(PYTHON) -m tests.cli.dashboard_screenshots

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import get_args
 
 import pytest
 
+from graft_cli.dashboard.holdings import holding
 from graft_operator.agents.state import AgentState as Read
 from graft_operator.agents.state import EngineStatus, LoadStatus, ProbeScore
 from graft_operator.agents.state_parser import read_state
@@ -101,3 +103,13 @@ def test_the_operator_knows_every_state_of_a_version(state: VersionState) -> Non
 def test_no_state_is_known_to_one_side_only() -> None:
     assert set(get_args(LoadStatus)) == set(VersionState)
     assert set(get_args(EngineStatus)) == set(get_args(EngineState.model_fields["state"].annotation))
+
+
+def test_the_plugin_shows_what_a_pod_holds() -> None:
+    found = holding("pod-1", "node-1", "Running", json.loads(written().to_bytes()))
+    assert (found.problem, found.ready, found.engine, found.base_digest) == ("", True, "Ready", DIGEST)
+    (adapter,) = found.adapters
+    (version,) = adapter.versions
+    assert (adapter.name, adapter.last_asked) == ("support", "2026-01-01T00:00:05Z")
+    assert (version.number, version.state, version.weight, version.inflight) == (7, "Proven", 100, 1)
+    assert (version.requests, version.errors, version.message) == (2, 3, "rank 128 is above 64")

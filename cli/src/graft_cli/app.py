@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import click
 
-from graft_cli.commands import changes, chat, diff, doctor, estimate, export, files, logs, report, status, verify
+from graft_cli.commands import (
+    changes,
+    chat,
+    dashboard,
+    diff,
+    doctor,
+    estimate,
+    export,
+    files,
+    logs,
+    report,
+    status,
+    verify,
+)
 from graft_cli.commands.completion import completion
 
 PROGRAM = "kubectl graft"
@@ -20,6 +33,7 @@ VERBS = (
     changes.suspend,
     changes.resume,
     changes.retrain,
+    dashboard.dashboard,
     logs.logs,
     diff.diff,
     report.report,

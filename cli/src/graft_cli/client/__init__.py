@@ -12,6 +12,8 @@ plain mapping that the API server holds: one of a newer release must not keep a 
 
     graft = FakeGraft([{"apiVersion": "graft.dev/v1alpha1", "kind": "LoraAdapter", "metadata": {...}, "spec": {...}}])
 
+``WatchedGraft`` reads the same from memory, kept up to date by watches, for programs that look often.
+
 Errors are those of ``graft_cli.errors``: NotFound, Forbidden and Unreachable, each with ``message`` and ``fix``.
 """
 
@@ -19,5 +21,16 @@ from graft_cli.client.connection import Connection, connect, open_connection
 from graft_cli.client.fake import FakeGraft
 from graft_cli.client.objects import Adapter, Base
 from graft_cli.client.reader import ClusterReader, GraftReader
+from graft_cli.client.watching import WatchedGraft
 
-__all__ = ["Adapter", "Base", "ClusterReader", "Connection", "FakeGraft", "GraftReader", "connect", "open_connection"]
+__all__ = [
+    "Adapter",
+    "Base",
+    "ClusterReader",
+    "Connection",
+    "FakeGraft",
+    "GraftReader",
+    "WatchedGraft",
+    "connect",
+    "open_connection",
+]

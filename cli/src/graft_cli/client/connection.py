@@ -29,6 +29,8 @@ class Connection:
     """``kubernetes.client.ApiClient``."""
     namespace: str
     """The context's namespace."""
+    context: str = ""
+    """Its name in the kubeconfig."""
 
 
 def connect(*, kubeconfig: str | None = None, context: str | None = None) -> ClusterReader:
@@ -59,7 +61,8 @@ def open_connection(*, kubeconfig: str | None = None, context: str | None = None
         fix = "give --kubeconfig and --context, or see `kubectl config get-contexts`"
         raise Unreachable(f"kubeconfig {where}: {error}", fix=fix) from error
     chosen = next((item for item in contexts if item["name"] == context), current)
-    return Connection(api, str((chosen.get("context") or {}).get("namespace") or "default"))
+    namespace = str((chosen.get("context") or {}).get("namespace") or "default")
+    return Connection(api, namespace, str(chosen.get("name") or ""))
 
 
 @contextmanager

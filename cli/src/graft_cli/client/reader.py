@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from graft_cli.client.connection import TIMEOUT, Connection, translated
@@ -53,21 +53,28 @@ class ClusterReader(GraftReader):
             )
 
     def _list(self, plural: str, namespace: str | None) -> Iterator[Any]:
+        for answer in self.pages(plural, namespace):
+            yield from answer.get("items", ())
+
+    def pages(self, plural: str, namespace: str | None) -> Iterator[Any]:
+        """Yield the objects of a kind as the API server lists them, some hundred at a time."""
         where = f"in namespace {namespace}" if namespace else "in all namespaces"
         page: dict[str, Any] = {"limit": PAGE, "_request_timeout": TIMEOUT}
         while True:
             with translated(f"list {plural} {where}"):
-                if namespace:
-                    answer = self._objects.list_namespaced_custom_object(
-                        **API, namespace=namespace, plural=plural, **page
-                    )
-                else:
-                    answer = self._objects.list_cluster_custom_object(**API, plural=plural, **page)
-            yield from answer.get("items", ())
+                listing, place = self.listing(namespace)
+                answer = listing(**API, **place, plural=plural, **page)
+            yield answer
             token = answer["metadata"].get("continue")
             if not token:
                 return
             page["_continue"] = token
+
+    def listing(self, namespace: str | None) -> tuple[Callable[..., Any], dict[str, str]]:
+        """Return the client's function that lists or watches a kind, and what tells it where."""
+        if namespace:
+            return self._objects.list_namespaced_custom_object, {"namespace": namespace}
+        return self._objects.list_cluster_custom_object, {}
 
     @property
     def _objects(self) -> Any:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from graft_cli.client.connection import TIMEOUT, Connection, translated
+from graft_cli.errors import GraftError
+from graft_operator.manifests.naming import STATE_PORT
+
+JOB_NAME: Final = "batch.kubernetes.io/job-name"
+
+STATE_BYTES: Final = 4 * 1024 * 1024
+"""Of an agent's document; the operator reads no larger one, either."""
+STATE_TIMEOUT: Final = (5, 10)
 
 TEMPLATE_LABEL: Final = "pod-template-hash"
 
@@ -24,6 +33,9 @@ class Pod:
     """Whether it gets requests, and is not on its way out."""
     template: str = ""
     """Pods of one template run the same; empty where no Deployment has made it."""
+    node: str = ""
+    job: str = ""
+    """The Job that it belongs to."""
 
 
 def pods(connection: Connection, namespace: str, selector: str) -> list[Pod]:
@@ -73,9 +85,41 @@ def log_lines(connection: Connection, pod: Pod, container: str, *, follow: bool,
             yield rest.decode(errors="replace")
 
 
+def agent_state(connection: Connection, pod: Pod, port: int = STATE_PORT) -> Any:
+    """Return what the pod's agent tells of itself, through the API server. Raises GraftError.
+
+    It is what a pod has answered: plain JSON of any shape.
+    """
+    from kubernetes.client import CoreV1Api
+
+    what = f"ask pod {pod.namespace}/{pod.name} what it holds"
+    with translated(what):
+        response = CoreV1Api(connection.api).connect_get_namespaced_pod_proxy_with_path(
+            f"{pod.name}:{port}", pod.namespace, "state", _preload_content=False, _request_timeout=STATE_TIMEOUT
+        )
+        try:
+            content = response.read(STATE_BYTES + 1)
+        finally:
+            response.close()
+    if len(content) > STATE_BYTES:
+        raise GraftError(f"can't {what}: its answer has more than {STATE_BYTES} bytes")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise GraftError(f"can't {what}: its answer is no JSON") from error
+
+
 def _pod(item: Any) -> Pod:
     names = tuple(container.name for container in item.spec.containers)
+    labels = item.metadata.labels or {}
     conditions = {condition.type: condition.status for condition in item.status.conditions or ()}
-    is_ready = conditions.get("Ready") == "True" and item.metadata.deletion_timestamp is None
-    template = (item.metadata.labels or {}).get(TEMPLATE_LABEL, "")
-    return Pod(item.metadata.namespace, item.metadata.name, item.status.phase or "Unknown", names, is_ready, template)
+    return Pod(
+        item.metadata.namespace,
+        item.metadata.name,
+        item.status.phase or "Unknown",
+        names,
+        is_ready=conditions.get("Ready") == "True" and item.metadata.deletion_timestamp is None,
+        template=labels.get(TEMPLATE_LABEL, ""),
+        node=item.spec.node_name or "",
+        job=labels.get(JOB_NAME, ""),
+    )

@@ -32,6 +32,14 @@ LOGS: Final = (
     Right("list", "pods", ""),
     Right("get", "pods/log", ""),
 )
+DASHBOARD: Final = (
+    *LIST_ALL,
+    Right("watch", "basemodels"),
+    Right("watch", "loraadapters"),
+    Right("list", "pods", ""),
+    Right("get", "pods/proxy", ""),
+    Right("get", "pods/log", ""),
+)
 CHAT: Final = (
     *READ_ADAPTER,
     Right("get", "basemodels"),
@@ -42,6 +50,7 @@ CHAT: Final = (
 
 RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
     "status": LIST_ALL,
+    "dashboard": DASHBOARD,
     "history": READ_ADAPTER,
     "diff": READ_ADAPTER,
     "report": READ_ADAPTER,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graft_cli.client.objects import Adapter
+from graft_cli.decisions.tree import canary_of
 from graft_cli.errors import Refused
 from graft_operator.api.adapter_status import VERSIONS_KEPT, Version
 
@@ -66,6 +67,14 @@ def version_of(adapter: Adapter, number: int) -> Version:
 def told_version(adapter: Adapter, number: int) -> Version | None:
     """Return what status tells of a version; None where it tells nothing."""
     return next((item for item in adapter.status.versions if item.number == number), None)
+
+
+def uses(adapter: Adapter, version: Version) -> tuple[str, ...]:
+    """Return what a version is for now: served, canary, pinned, or nothing."""
+    canary = canary_of(adapter.status)
+    found = ["served"] if version.number == adapter.status.served_version else []
+    found += [f"canary {canary.weight}%"] if canary and canary.target == version.number else []
+    return (*found, *(["pinned"] if version.number == adapter.pinned else []))
 
 
 def differences(before: Version, after: Version) -> tuple[Difference, ...]:

@@ -13,8 +13,7 @@ from rich.text import Text
 from graft_cli.client.objects import Adapter
 from graft_cli.decisions.stored.comparison import SampleAnswers, Section
 from graft_cli.decisions.stored.verification import VerifiedVersion
-from graft_cli.decisions.tree import canary_of
-from graft_cli.decisions.versions import Difference, short
+from graft_cli.decisions.versions import Difference, short, uses
 from graft_cli.rendering.texts import printable
 
 STATE_STYLES: Final = {"Published": "green", "Rejected": "red", "Refused": "red", "RolledBack": "yellow"}
@@ -32,17 +31,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
 
 def history_table(adapter: Adapter, now: datetime) -> Table:
     """Return an adapter's versions, the newest first."""
-    status, canary = adapter.status, canary_of(adapter.status)
     rows = []
-    for version in status.versions:
-        uses = ["served"] if version.number == status.served_version else []
-        uses += [f"canary {canary.weight}%"] if canary and canary.target == version.number else []
-        uses += ["pinned"] if version.number == adapter.pinned else []
+    for version in adapter.status.versions:
         rows.append(
             (
                 f"v{version.number}",
                 Text(version.state, style=STATE_STYLES.get(version.state, "")),
-                ", ".join(uses) or "-",
+                ", ".join(uses(adapter, version)) or "-",
                 version.reason,
                 short(version.base_digest),
                 str(version.rank if version.rank is not None else "-"),
