@@ -50,6 +50,9 @@ GpuMemory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(M|G|T|Mi
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 """A LocalQueue's name, which is also a label's value."""
 
+QueuePriority = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)]
+"""A WorkloadPriorityClass' name, which is also a label's value."""
+
 
 class Workers(ApiModel):
     """The processes that train together, each on rows of its own.
@@ -235,6 +238,9 @@ class TrainingPod(PodSettings):
     """ServiceAccount of the same namespace, for workload identity."""
     queue_name: QueueName | None = None
     """LocalQueue of Kueue that decides when the training may run; at once when empty."""
+    workload_priority_class_name: QueuePriority | None = None
+    """WorkloadPriorityClass of Kueue: which trainings go first in their queue, and may take quota back from others.
+    Without one, Kueue goes by ``priorityClassName``."""
     ttl_seconds_after_finished: int = Field(default=86_400, ge=0, le=31_536_000)
     """How long a Job is kept, with the logs of its pods, once its version is published. One that failed stays for as
     long as its failure decides what happens."""

@@ -89,7 +89,8 @@ HINTS_BY_REASON: Final[Mapping[str, Hints]] = MappingProxyType(
 )
 
 
-def hint(platform_says: str, pod: str = "spec.pod", hints: Hints = UNSCHEDULABLE) -> str:
-    """Return what may help, sentence by sentence; empty where nothing is known. ``pod`` is where its settings are."""
+def hint(platform_says: str, pod: str = "spec.pod", hints: Hints = UNSCHEDULABLE, **places: str) -> str:
+    """Return what may help, sentence by sentence; empty where nothing is known. ``pod`` is where its settings are;
+    advice may name further ``places``."""
     found = [(pattern.search(platform_says), advice) for pattern, advice in hints]
-    return "; ".join(advice.format(pod=pod, **match.groupdict()) for match, advice in found if match)
+    return "; ".join(advice.format(pod=pod, **places, **match.groupdict()) for match, advice in found if match)

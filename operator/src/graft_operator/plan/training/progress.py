@@ -10,6 +10,7 @@ from typing import Final
 from graft_operator.api.adapter_status import TrainingProgress
 from graft_operator.api.conditions import no
 from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.queueing import QUEUED, why_held
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.memory import batch_of, current_job, with_batch
@@ -42,9 +43,6 @@ def training_is_running(seen: AdapterSnapshot, now: datetime) -> TrainingDecisio
 
 def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress, now: datetime) -> tuple[str, str]:
     """Return (reason, message) of an active Job."""
-    if job.suspended:
-        queue = seen.adapter.spec.pod.queue_name
-        return "Queued", f"waits until LocalQueue {queue} admits it" if queue else "is suspended by somebody else"
     if (problem := problem_of_job(job, now)) is not None:
         return problem
     if job.pods_ended and job.outcome_reason:
@@ -121,6 +119,8 @@ def problem_of_job(job: JobObserved, now: datetime, pod: str = "spec.pod") -> tu
 
     It is the same for a training and for an import, whose settings are at different places of their specs.
     """
+    if job.suspended:
+        return QUEUED, why_held(job, now, pod)
     if job.waiting:
         return problem_of(job.waiting, pod)
     if not job.no_pods:

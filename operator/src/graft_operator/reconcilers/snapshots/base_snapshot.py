@@ -30,6 +30,7 @@ from graft_operator.reconcilers.snapshots.serving_pods import (
     pod_observed,
     short_digest,
 )
+from graft_operator.reconcilers.snapshots.workloads import queueing_of
 from graft_registry.documents import BaseDrift, BaseManifest, BaseSource
 
 Object = Mapping[str, Any]
@@ -147,7 +148,7 @@ class BaseSnapshots:
         for component, own in newest.items():
             pods = cache.owned(PODS, uid, component)
             events = {item["metadata"]["uid"]: cache.events_of(item["metadata"]["uid"]) for item in (own, *pods)}
-            observed[component] = job_observed(own, pods, events)
+            observed[component] = job_observed(own, pods, events, queueing_of(own, cache))
         return observed
 
     def _drift(self, base: BaseModel, manifest: BaseManifest | None) -> Known[BaseDrift] | Unknown:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from graft_operator.manifests import labels
 from graft_operator.manifests.jobs.exit_codes import REASONS, WORKER_LOST
-from graft_operator.plan.jobs import Interval, JobObserved, JobState, OccupiedName
+from graft_operator.plan.jobs import Interval, JobObserved, JobState, OccupiedName, Queueing
+from graft_operator.plan.queueing import kept_by_kueue
 from graft_operator.reconcilers.snapshots.containers import (
     OWN_CONTAINERS,
     digest,
@@ -36,9 +37,14 @@ EXIT_CODE: Final = re.compile(r"Container trainer for pod \S+ failed with exit c
 
 
 def job_observed(
-    job: Object, pods: Iterable[Object], events: Mapping[str, Iterable[Object]] = NO_EVENTS
+    job: Object,
+    pods: Iterable[Object],
+    events: Mapping[str, Iterable[Object]] = NO_EVENTS,
+    queueing: Queueing | None = None,
 ) -> JobObserved:
-    """Return the Job and what its newest pod says. ``events`` are those of the Job and of its pods, by their UIDs."""
+    """Return the Job and what its newest pod says. ``events`` are those of the Job and of its pods, by their UIDs;
+    ``queueing`` is what Kueue makes of it.
+    """
     metadata, own = job["metadata"], newest_first(pods, job["metadata"]["name"])
     state, ended = job_state(job)
     ended_time, lingering = _time(ended.get("lastTransitionTime")) if ended else None, lingering_pods(own)
@@ -67,6 +73,7 @@ def job_observed(
         event=newest_warning(events.get(metadata["uid"], ())),
         waiting=next((problem for pod in up if (problem := waiting_of(pod, events.get(_uid(pod), ())))), ""),
         suspended=suspended,
+        queueing=queueing,
         pods_running=bool(up),
         pods_ended=bool(own) and not up,
         lingers=lingers,
@@ -117,7 +124,7 @@ def state_of_lingering(
     return state, max(times, default=None)
 
 
-def occupied_name(job: Object, owner_uid: str) -> OccupiedName | None:
+def occupied_name(job: Object, owner_uid: str, queueing: Queueing | None = None) -> OccupiedName | None:
     """Return why nothing else may have the Job's name; None for one of that owner that stays.
 
     A Job outlives its owner for a moment: the garbage collector takes it once it has seen that the owner is gone. One
@@ -128,6 +135,8 @@ def occupied_name(job: Object, owner_uid: str) -> OccupiedName | None:
     if metadata.get("deletionTimestamp"):
         kept = [item for item in metadata.get("finalizers") or () if item != "foregroundDeletion"]
         message = f"kept by its finalizers {', '.join(kept)}" if kept else "it ends once its pods have"
+        if queueing is not None and queueing.is_kept:
+            message = f"it ends once its pods have, and {kept_by_kueue(queueing)}"
         return OccupiedName(name=metadata["name"], ending=True, message=message)
     if any(item.get("uid") == owner_uid for item in owners):
         return None
