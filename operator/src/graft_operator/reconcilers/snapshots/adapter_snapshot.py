@@ -124,10 +124,8 @@ class AdapterSnapshots:
             return ()
         pods = cache.owned(PODS, uid)
         events = {item["metadata"]["uid"]: cache.events_of(item["metadata"]["uid"]) for item in (*jobs, *pods)}
-        return tuple(
-            (job["metadata"]["labels"].get(COMPONENT, ""), job_observed(job, pods, events, queueing_of(job, cache)))
-            for job in jobs
-        )
+        seen = (replace(job_observed(job, pods, events), queueing=queueing_of(job, cache)) for job in jobs)
+        return tuple(zip((job["metadata"]["labels"].get(COMPONENT, "") for job in jobs), seen, strict=True))
 
     def _occupied_names(self, adapter: LoraAdapter) -> tuple[OccupiedName, ...]:
         """Return the Jobs of an adapter of this name that are another one's, or on their way out."""

@@ -37,14 +37,9 @@ EXIT_CODE: Final = re.compile(r"Container trainer for pod \S+ failed with exit c
 
 
 def job_observed(
-    job: Object,
-    pods: Iterable[Object],
-    events: Mapping[str, Iterable[Object]] = NO_EVENTS,
-    queueing: Queueing | None = None,
+    job: Object, pods: Iterable[Object], events: Mapping[str, Iterable[Object]] = NO_EVENTS
 ) -> JobObserved:
-    """Return the Job and what its newest pod says. ``events`` are those of the Job and of its pods, by their UIDs;
-    ``queueing`` is what Kueue makes of it.
-    """
+    """Return the Job and what its newest pod says. ``events`` are those of the Job and of its pods, by their UIDs."""
     metadata, own = job["metadata"], newest_first(pods, job["metadata"]["name"])
     state, ended = job_state(job)
     ended_time, lingering = _time(ended.get("lastTransitionTime")) if ended else None, lingering_pods(own)
@@ -73,7 +68,6 @@ def job_observed(
         event=newest_warning(events.get(metadata["uid"], ())),
         waiting=next((problem for pod in up if (problem := waiting_of(pod, events.get(_uid(pod), ())))), ""),
         suspended=suspended,
-        queueing=queueing,
         pods_running=bool(up),
         pods_ended=bool(own) and not up,
         lingers=lingers,
