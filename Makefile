@@ -141,6 +141,10 @@ export ENGINE ENGINE_KEY ENGINE_BASE ENGINE_ADAPTERS ENGINE_ADAPTERS_THERE
 test-engine: setup $(if $(ENGINE),,cluster-up images) ## The engine's behaviour that serving relies on (ENGINE=http://…: of your own engine)
 	$(PYTEST) -m engine tests/engine
 
+.PHONY: test-kueue
+test-kueue: setup cluster-up images ## Trainings in the queues of a real Kueue, built once into the cache; a quarter of an hour
+	$(PYTEST) -m kueue tests/kueue
+
 .PHONY: test-soak
 test-soak: setup cluster-up images ## Hundreds of swaps and deaths under load, outages, bad versions (GRAFT_SOAK_SWAPS, _KILLS, _OUTAGE_SECONDS)
 	$(PYTEST) -m soak tests/e2e

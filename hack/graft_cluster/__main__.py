@@ -1,4 +1,4 @@
-"""The command line: up, down, status, images, registry-program, pins, kubeconfig, prometheus, doctor."""
+"""The command line: up, down, status, images, kueue, registry-program, pins, kubeconfig, prometheus, doctor."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     images = commands.add_parser("images", help="build and push what changed")
     for command in (up, images):
         command.add_argument("--light", action="store_true", help="leave out everything built on torch")
+    kueue = commands.add_parser("kueue", help="install Kueue, which decides when Jobs in queues run")
+    kueue.add_argument("--remove", action="store_true", help="take it away again, with everything in its queues")
     commands.add_parser("down", help="delete the cluster, stop all processes")
     commands.add_parser("status", help="say what is running")
     commands.add_parser("registry-program", help="build the OCI registry that tests start themselves")
@@ -77,6 +79,8 @@ def change(arguments: argparse.Namespace, lifecycle: Lifecycle) -> None:
     elif arguments.command == "images":
         lifecycle.images(light=arguments.light)
         print(lifecycle.cache.images_json.read_text(), end="")
+    elif arguments.command == "kueue":
+        lifecycle.kueue(wanted=not arguments.remove)
     elif arguments.command == "registry-program":
         golang.ensure(lifecycle.cache, lifecycle.steps, golang.REGISTRY)
     elif arguments.command == "prometheus":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from pathlib import Path
 
 from graft_cluster import kind_config, local_registry, node_network
 from graft_cluster.cache import Cache
@@ -61,6 +62,11 @@ class Cluster:
     def kubectl(self, step: Step, *arguments: str, stdin: str | None = None) -> None:
         """Run kubectl as the cluster's admin."""
         step.run([*self._kubectl(), *arguments], env=self._docker.environment, stdin=stdin)
+
+    def helm(self, step: Step, *arguments: str | Path, stdin: str | None = None) -> None:
+        """Run Helm as the cluster's admin."""
+        kubeconfig = f"--kubeconfig={self._cache.kubeconfig}"
+        step.run(["helm", *arguments, kubeconfig], env=self._docker.environment, stdin=stdin)
 
     def read(self, step: Step, *arguments: str) -> str:
         """Run kubectl and return what it printed."""

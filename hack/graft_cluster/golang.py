@@ -135,6 +135,8 @@ KUBE_NETWORK_POLICIES = GoBuild(
     ("sigs.k8s.io/kube-network-policies/cmd",),
 )
 
+KUEUE = GoBuild("kueue", "sigs.k8s.io/kueue", versions.KUEUE, ("sigs.k8s.io/kueue/cmd/kueue",))
+
 KUBECTL = replace(KUBERNETES, name="kubectl", packages=("k8s.io/kubernetes/cmd/kubectl",))
 
 #: The compiler spends much of its time collecting its own garbage: etcd took 111 s of CPU to build, and 76 s with this.

@@ -22,6 +22,8 @@ from graft_cluster.cluster import Cluster
 from graft_cluster.debian import ensure_debian
 from graft_cluster.docker import Docker
 from graft_cluster.engine import Engine
+from graft_cluster.kueue import image as kueue_image
+from graft_cluster.kueue import release
 from graft_cluster.object_store import BUCKET, IN_CLUSTER, REGION, ObjectStore
 from graft_cluster.steps import StepFailed, Steps, say
 from graft_cluster.template import Template
@@ -76,6 +78,16 @@ class Lifecycle:
             raise StepFailed("images are built for local clusters only")
         self._start_daemon()
         return self._images(light=light)
+
+    def kueue(self, *, wanted: bool) -> None:
+        """Install Kueue in the cluster that is up, or take it away again."""
+        if self.way is Way.EXISTING:
+            raise StepFailed("Kueue is installed in local clusters only; in your own, whoever runs it does")
+        if not wanted:
+            release.remove(self.steps, self.cluster)
+            return
+        kueue_image.ensure(self.cache, self.steps, self.docker)
+        release.install(self.cache, self.steps, self.cluster)
 
     def down(self) -> None:
         """Delete the cluster and stop all that was started for it."""

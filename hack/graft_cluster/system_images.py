@@ -47,10 +47,12 @@ def ensure_system_images(cache: Cache, steps: Steps, docker: Docker, debian: str
     return _ensure_node_image(cache, steps, docker, debian, checkout)
 
 
-def import_program(docker: Docker, step: Step, program: Path, reference: str) -> None:
-    """Make an image of one static program, started by its bare name or by default."""
+def import_program(
+    docker: Docker, step: Step, program: Path, reference: str, *, place: str = "", user: str = "0:0"
+) -> None:
+    """Make an image of one static program, started by its bare name or by default, or by the ``place`` it is put at."""
     archive = step.log.with_suffix(".tar")
-    place = f"usr/local/bin/{program.name}"
+    place = place or f"usr/local/bin/{program.name}"
     with tarfile.open(archive, "w") as tar:
         content = program.read_bytes()
         for name, mode in (("tmp", 0o1777), ("etc", 0o755)):
@@ -60,7 +62,7 @@ def import_program(docker: Docker, step: Step, program: Path, reference: str) ->
         member = tarfile.TarInfo(place)
         member.size, member.mode = len(content), 0o755
         tar.addfile(member, io.BytesIO(content))
-    changes = ("-c", "ENV PATH=/usr/local/bin", "-c", f'ENTRYPOINT ["/{place}"]')
+    changes = ("-c", "ENV PATH=/usr/local/bin", "-c", f'ENTRYPOINT ["/{place}"]', "-c", f"USER {user}")
     docker.run(step, "import", *changes, archive, reference)
     archive.unlink()
 

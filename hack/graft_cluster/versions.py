@@ -14,6 +14,7 @@ VERSITYGW = "1.8.0"
 DISTRIBUTION = "3.1.2"
 KUBECONFORM = "0.8.0"
 KUBE_NETWORK_POLICIES = "0.8.0"
+KUEUE = "0.17.0"
 
 # The tags kubeadm of this Kubernetes release expects to find on a node.
 KUBEADM_ETCD_TAG = "3.6.6-0"

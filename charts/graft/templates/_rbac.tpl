@@ -51,6 +51,12 @@ namespace by name.
   resources: [inferencepools]
   verbs: [list, watch, create, patch, delete]
 {{- end }}
+{{- if .Values.rbac.workloads }}
+# Why Kueue does not let a Job run is told by its Workload alone.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list, watch]
+{{- end }}
 # Why a Job can't make its pods, or a pod waits for a volume, is told by events alone.
 - apiGroups: [events.k8s.io]
   resources: [events]

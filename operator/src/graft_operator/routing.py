@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from graft_operator.cluster.cache import Cache, Change
+from graft_operator.cluster.kept import owning_jobs
 from graft_operator.cluster.resources import (
     BASE_MODELS,
     DEPLOYMENTS,
@@ -15,6 +16,7 @@ from graft_operator.cluster.resources import (
     LORA_ADAPTERS,
     PODS,
     REFUSED_PODS,
+    WORKLOADS,
     Resource,
 )
 from graft_operator.controller_runtime.fair_order import Priority
@@ -51,6 +53,8 @@ def keys_of(change: Change, cache: Cache) -> Iterable[Routed]:
         return _of_base(change, cache)
     if change.resource in _EVENTS_OF:
         return _of_event(change, cache)
+    if change.resource == WORKLOADS:
+        return _of_workload(change, cache)
     if change.resource == PODS and is_serving_pod(change.body):
         return _of_serving_pod(change, cache)
     return _of_child(change)
@@ -136,6 +140,14 @@ def _of_event(change: Change, cache: Cache) -> Iterator[Routed]:
     child = cache.get(_EVENTS_OF[change.resource], regarding.get("namespace", ""), regarding.get("name", ""))
     if child is not None and change.new is not None and (owner := owner_key(child)) is not None:
         yield owner, Priority.PROGRESS
+
+
+def _of_workload(change: Change, cache: Cache) -> Iterator[Routed]:
+    """What Kueue says of a Job of ours concerns the Job's owner; most Workloads are of Jobs that are not ours."""
+    for reference in owning_jobs(change.body):
+        job = cache.get(JOBS, change.body["metadata"].get("namespace", ""), str(reference.get("name", "")))
+        if job is not None and (owner := owner_key(job)) is not None:
+            yield owner, Priority.PROGRESS
 
 
 def _priority(change: Change) -> Priority:

@@ -25,6 +25,7 @@ from graft_operator.cluster.resources import (
     SCALE_UPS,
     SERVICES,
     USER_CONFIG_MAPS,
+    WORKLOADS,
 )
 from graft_operator.controller_runtime.fair_order import Priority
 from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
@@ -325,11 +326,19 @@ def complaint(kind: str, name: str = "child") -> Body:
     }
 
 
+def workload(name: str = "child", **owner: str) -> Body:
+    reference = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": "uid-of-child", **owner}
+    return {"metadata": {"namespace": "a", "name": f"job-{name}", "ownerReferences": [reference]}}
+
+
 EVENTS: dict[str, tuple[Resource, Mapping[str, Any] | None, Told]] = {
     "a Job whose pods are refused": (REFUSED_PODS, complaint("Job"), {SUPPORT: PROGRESS}),
     "a pod whose volume can't be mounted": (REFUSED_MOUNTS, complaint("Pod"), {SUPPORT: PROGRESS}),
     "a pod for which a node is brought": (SCALE_UPS, complaint("Pod"), {SUPPORT: PROGRESS}),
     "a pod for which Karpenter brings one": (NOMINATIONS, complaint("Pod"), {SUPPORT: PROGRESS}),
+    "a Job that Kueue holds": (WORKLOADS, workload(), {SUPPORT: PROGRESS}),
+    "a Job of somebody else's that it holds": (WORKLOADS, workload("other"), {}),
+    "a JobSet that it holds": (WORKLOADS, workload(kind="JobSet", apiVersion="jobset.x-k8s.io/v1alpha2"), {}),
     "a Job that is not there any more": (REFUSED_PODS, complaint("Job", "gone"), {}),
     "an event that expires": (REFUSED_PODS, None, {}),
     "an event about nothing": (REFUSED_PODS, {"metadata": {"namespace": "a", "name": "x.1"}}, {}),

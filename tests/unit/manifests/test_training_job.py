@@ -33,6 +33,12 @@ def test_a_job_with_a_queue_is_born_suspended_and_labelled() -> None:
     assert queued["spec"]["suspend"] is True
 
 
+def test_a_job_tells_its_queue_who_goes_first() -> None:
+    queued = training_job(pod={"queueName": "gpus", "workloadPriorityClassName": "night.low"})
+    assert queued["metadata"]["labels"][labels.KUEUE_PRIORITY] == "night.low"
+    assert labels.KUEUE_PRIORITY not in training_job(pod={"queueName": "gpus"})["metadata"]["labels"]
+
+
 def test_a_job_without_a_queue_runs_at_once() -> None:
     assert labels.KUEUE_QUEUE not in training_job()["metadata"]["labels"]
     assert training_job()["spec"]["suspend"] is False
@@ -55,6 +61,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "more memory": {"pod": {"resources": {"limits": {"memory": "64Gi"}}}},
     "another node": {"pod": {"nodeSelector": {"gpu": "h100"}}},
     "a queue": {"pod": {"queueName": "gpus"}},
+    "a priority in its queue": {"pod": {"workloadPriorityClassName": "high"}},
     "a higher deadline": {"training": {"deadlineSeconds": 172800}},
 }
 

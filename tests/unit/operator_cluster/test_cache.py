@@ -16,6 +16,7 @@ from graft_operator.cluster.resources import (
     REFUSED_MOUNTS,
     REFUSED_PODS,
     SERVICES,
+    WORKLOADS,
 )
 from graft_operator.manifests import labels
 
@@ -197,6 +198,18 @@ def test_whoever_may_write_events_fills_no_memory(cache: Cache) -> None:
     assert len(kept) == 256
     assert {len(event["note"]) for event in kept} == {1024}
     assert ("team-a", "e299") in cache.names(REFUSED_MOUNTS)
+
+
+def test_of_what_kueue_makes_of_jobs_only_what_it_says_is_kept(cache: Cache) -> None:
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": "uid-of-job"}
+    said = {"conditions": [{"type": "QuotaReserved"}], "admissionChecks": []}
+    spec = {"queueName": "gpus", "active": False, "podSets": [{"template": "x" * 5000}]}
+    mine = body("job-train", 3, metadata={"ownerReferences": [owner]}, spec=spec, status=said | {"admission": {}})
+    cache.put(WORKLOADS, mine)
+    cache.put(WORKLOADS, body("pod-group", 4, metadata={"ownerReferences": [owner | {"kind": "Pod"}]}))
+    [found] = cache.workloads_of("uid-of-job")
+    assert (found["spec"], found["status"]) == ({"queueName": "gpus", "active": False}, said)
+    assert cache.workloads_of("uid-of-nobody") == []
 
 
 def test_versions_of_what_somebody_owns_are_told_without_reading_it(cache: Cache) -> None:

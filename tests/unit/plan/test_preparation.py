@@ -15,7 +15,7 @@ from graft_operator.manifests import labels, naming
 from graft_operator.manifests.jobs.training_job import pod_settings_digest
 from graft_operator.plan.actions import CreateJob, DeleteObject, Plan
 from graft_operator.plan.adapter.plan import plan_adapter
-from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.jobs import JobObserved, Queueing
 from graft_operator.plan.preparation.due import preparation_to_create
 from graft_operator.plan.preparation.wanted import rows_digest
 from graft_operator.plan.snapshot import AdapterSnapshot
@@ -302,7 +302,8 @@ def test_one_pod_prepares_for_all_workers() -> None:
 
 def test_kueue_says_which_queue_it_waits_in() -> None:
     subject = adapter(pod=QUEUED, preparation={"queueName": "cpus"})
-    assert told(planned(subject, prepares(subject, suspended=True))) == (
+    held = prepares(subject, suspended=True, queueing=Queueing(queue="cpus"))
+    assert told(planned(subject, held)) == (
         "Queued",
         f"Job {prepares(subject).name}: waits until LocalQueue cpus admits it",
     )

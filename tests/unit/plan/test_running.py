@@ -9,10 +9,12 @@ import pytest
 from tests.builders import CREATED, NOW, adapter, job, recipe_of, seen
 
 from graft_operator.api.adapter_status import TrainingProgress
+from graft_operator.plan.jobs import Queueing
 from graft_operator.plan.training.progress import next_look, training_is_running
 from graft_registry.documents import Progress
 
 RECIPE = recipe_of(adapter())
+IN_GPUS = Queueing(queue="gpus")
 PREEMPTED = {"pods_ended": True, "outcome_reason": "Preempted", "outcome_message": "checkpoint 40 is stored"}
 
 REASONS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
@@ -39,9 +41,20 @@ REASONS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "no pod of it has been created yet",
     ),
     "it was made a moment ago": ({"no_pods": True, "created_time": NOW}, {}, "Training", "step 0"),
-    "Kueue holds it": ({"suspended": True}, {"queueName": "gpus"}, "Queued", "until LocalQueue gpus admits it"),
+    "Kueue holds it": (
+        {"suspended": True, "queueing": IN_GPUS},
+        {"queueName": "gpus"},
+        "Queued",
+        "waits until LocalQueue gpus admits it",
+    ),
+    "Kueue holds it, in the default queue": ({"suspended": True, "queueing": IN_GPUS}, {}, "Queued", "LocalQueue gpus"),
     "somebody else holds it": ({"suspended": True}, {}, "Queued", "suspended by somebody else"),
-    "Kueue took its pod back": (PREEMPTED | {"suspended": True}, {"queueName": "gpus"}, "Queued", "LocalQueue gpus"),
+    "Kueue took its pod back": (
+        PREEMPTED | {"suspended": True, "queueing": IN_GPUS},
+        {"queueName": "gpus"},
+        "Queued",
+        "LocalQueue gpus",
+    ),
     "its pod was preempted": (PREEMPTED, {}, "Preempted", "checkpoint 40 is stored; the next pod goes on"),
     "the next pod runs": (PREEMPTED | {"pods_ended": False}, {}, "Training", "step 0"),
     "the registry was away": (

@@ -1,6 +1,10 @@
 """The commands that Jobs and init containers run, from their environment to their termination message."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +246,22 @@ def test_a_version_is_brought_whole_or_file_by_file(
     code, failure = container.run(*argv, str(tmp_path / "none"), "--file", "README.md")
     assert (code, failure["reason"]) == (66, "NotFound")
     assert "version 1 has no README.md" in failure["message"]
+
+
+def test_a_command_that_is_told_to_end_does_so_at_once(tmp_path: Path) -> None:
+    """The store has taken the connection and says nothing: a pod that waits for it holds its node meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as store:
+        store.settimeout(60)
+        registry = {"endpoint": f"http://127.0.0.1:{store.getsockname()[1]}", "bucket": "graft"}
+        variables = {
+            "GRAFT_REGISTRY": json.dumps(registry),
+            "GRAFT_BASE": json.dumps({"namespace": "team-a", "name": "tiny", "digest": digest_of("base")}),
+            "GRAFT_TERMINATION_LOG": str(tmp_path / "termination-log"),
+            "PYTHONPATH": ":".join(sys.path),
+        }
+        command = [sys.executable, "-m", "graft_registry", "fetch-base", "--destination", str(tmp_path / "base")]
+        with subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.DEVNULL) as process:
+            connection, _ = store.accept()
+            with connection:
+                process.terminate()
+                assert process.wait(timeout=10) == 143

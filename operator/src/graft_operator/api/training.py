@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from graft_operator.api.meta import ApiModel, DecimalString, ObjectName, decimal_that
-from graft_operator.api.pods import PodSettings, QueueName, Resources
+from graft_operator.api.pods import PodSettings, QueueName, QueuePriority, Resources
 from graft_operator.api.preference import Objective, Preference
 
 MODULE_NAME = r"^[A-Za-z0-9_.-]{1,128}$"
@@ -232,6 +232,9 @@ class TrainingPod(PodSettings):
     """ServiceAccount of the same namespace, for workload identity."""
     queue_name: QueueName | None = None
     """LocalQueue of Kueue that decides when the training may run; at once when empty."""
+    workload_priority_class_name: QueuePriority | None = None
+    """WorkloadPriorityClass of Kueue: which trainings go first in their queue, and may take quota back from others.
+    Without one, Kueue goes by ``priorityClassName``."""
     ttl_seconds_after_finished: int = Field(default=86_400, ge=0, le=31_536_000)
     """How long a Job is kept, with the logs of its pods, once its version is published. One that failed stays for as
     long as its failure decides what happens."""

@@ -1,8 +1,7 @@
 """The read model of the cluster: what lists and watches have told, by kind, owner and name.
 
-Passes read from here and nowhere else. Objects are kept as compressed JSON, without ``managedFields`` (half of what is
-applied by the server, and read by nobody but :func:`scaled_by_autoscaler`), and are decoded anew for each reader:
-10,000 adapters take some 20 MiB, and nobody can change what another one reads.
+Passes read from here and nowhere else. Objects are kept as compressed JSON, without what nobody reads (:mod:`kept`),
+and are decoded anew for each reader: 10,000 adapters take some 20 MiB, and nobody can change what another one reads.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from graft_operator.api.meta import GROUP
-from graft_operator.cluster.resources import EVENTS, EVENTS_OF_PODS, JOBS, LORA_ADAPTERS, REFUSED_PODS, Resource
+from graft_operator.cluster.kept import indexes, kept, label
+from graft_operator.cluster.resources import EVENTS, EVENTS_OF_PODS, LORA_ADAPTERS, REFUSED_PODS, WORKLOADS, Resource
 from graft_operator.manifests import labels
 
 Object = dict[str, Any]
@@ -26,12 +25,8 @@ Name = tuple[str, str]
 TOMBSTONES_KEPT: Final = 4096
 """Deleted objects that are remembered, so that a late event does not bring one back."""
 
-AUTOSCALED: Final = f"{GROUP}/autoscaled"
-"""Annotation that stands for the ``managedFields`` of a Deployment whose replicas an autoscaler has set."""
-
 EVENTS_KEPT: Final = 256
 """Of each sort and namespace, the newest."""
-NOTE_LIMIT: Final = 1024
 
 _decoder, _encoder = msgspec.json.Decoder(), msgspec.json.Encoder()
 
@@ -100,7 +95,7 @@ class Cache:
     def owned(self, resource: Resource, uid: str, component: str | None = None) -> list[Object]:
         """Return the objects that carry the owner's uid as a label, sorted by name; of one component if it is given."""
         found = self._by_index(resource, uid)
-        return [body for body in found if component is None or _label(body, labels.COMPONENT) == component]
+        return [body for body in found if component is None or label(body, labels.COMPONENT) == component]
 
     def owned_versions(self, resource: Resource, uid: str) -> frozenset[tuple[Name, int]]:
         """Return names and resourceVersions of the objects that carry the owner's uid, without decoding them."""
@@ -118,6 +113,10 @@ class Cache:
     def events_of(self, uid: str) -> list[Object]:
         """Return what the platform has last said of an object, as far as it is watched for."""
         return [event for kind in (REFUSED_PODS, *EVENTS_OF_PODS) for event in self._by_index(kind, uid)]
+
+    def workloads_of(self, uid: str) -> list[Object]:
+        """Return what Kueue has made of a Job."""
+        return self._by_index(WORKLOADS, uid)
 
     def names(self, resource: Resource) -> list[Name]:
         """Return the names of all objects of the kind, sorted."""
@@ -142,8 +141,8 @@ class Cache:
             return False
         if known is not None and known.uid != uid and version < known.version:
             return False
-        content = _slim(resource, body)
-        new = _Entry(uid, version, _indexes(resource, content), zlib.compress(_encoder.encode(content), 1))
+        content = kept(resource, body)
+        new = _Entry(uid, version, indexes(resource, content), zlib.compress(_encoder.encode(content), 1))
         self._exchange(resource, name, new)
         if resource.kind == EVENTS.kind:
             self._make_room(resource, name[0])
@@ -217,44 +216,6 @@ class Cache:
         self._tombstones[uid] = max(version, self._tombstones.pop(uid, 0))
         if len(self._tombstones) > TOMBSTONES_KEPT:
             del self._tombstones[next(iter(self._tombstones))]
-
-
-def scaled_by_autoscaler(metadata: Mapping[str, Any]) -> bool:
-    """Whether the autoscaler's controller, through the scale subresource, was the last to set the replicas."""
-    return any(
-        field.get("subresource") == "scale"
-        and field.get("manager") == "kube-controller-manager"
-        and "f:replicas" in field.get("fieldsV1", {}).get("f:spec", {})
-        for field in metadata.get("managedFields") or ()
-    )
-
-
-def _slim(resource: Resource, body: Mapping[str, Any]) -> Object:
-    metadata = dict(body["metadata"])
-    if "managedFields" in metadata:
-        if scaled_by_autoscaler(metadata):
-            metadata["annotations"] = {**metadata.get("annotations", {}), AUTOSCALED: "true"}
-        del metadata["managedFields"]
-    if resource.kind == EVENTS.kind:
-        body = {**body, "note": str(body.get("note") or "")[:NOTE_LIMIT]}
-    return {"apiVersion": resource.api_version, "kind": resource.kind, **body, "metadata": metadata}
-
-
-def _indexes(resource: Resource, body: Object) -> tuple[str, ...]:
-    """Return what the object is looked up by besides its name."""
-    namespace = body["metadata"].get("namespace", "")
-    if resource == LORA_ADAPTERS:
-        base = ((body.get("spec") or {}).get("baseModelRef") or {}).get("name")
-        return (f"{namespace}/{base}",) if base else ()
-    if resource.kind == EVENTS.kind:
-        return str((body.get("regarding") or {}).get("uid", "")), f"{namespace}/"
-    uid, owner = _label(body, labels.OWNER_UID), (body["metadata"].get("annotations") or {}).get(labels.OWNER_NAME)
-    named = (f"{namespace}/{owner}",) if owner and resource == JOBS else ()
-    return (*((uid,) if uid else ()), *named)
-
-
-def _label(body: Mapping[str, Any], name: str) -> str:
-    return str((body["metadata"].get("labels") or {}).get(name, ""))
 
 
 def _number(version: Any) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import uniform
 from typing import Any, Final
 
@@ -53,6 +53,8 @@ class Watched:
     """Whether only names and versions are of interest."""
     is_optional: bool = False
     """Whether the kind, or the right to read it, may be missing: nothing waits for it then."""
+    older_versions: tuple[str, ...] = ()
+    """Versions that servers may have instead of the resource's own. What is read of an object is alike in all."""
     has_bookmarks: bool = True
     """Whether the server says something each minute even if nothing happens. Of events it does not."""
 
@@ -77,6 +79,8 @@ class Informer:
         self._relist_seconds = relist_seconds
         self._beat = beat
         """Called whenever the server has answered, or was found not to."""
+        self._served = watched.resource
+        """The kind in the version that the server has, as far as that is known."""
         self._version = ""
         self._told = ""
 
@@ -92,11 +96,20 @@ class Informer:
                 await asyncio.sleep(RETRY.delay(1))
             except (NotFound, Forbidden) as error:
                 self._fail(error, is_closed=True)
+                if isinstance(error, NotFound) and self._has_another_version():
+                    continue
                 await asyncio.sleep(_around(OPTIONAL_SECONDS if self._watched.is_optional else MISSING_SECONDS))
             except ClusterError as error:
                 failures += 1
                 self._fail(error)
                 await asyncio.sleep(RETRY.delay(failures))
+
+    def _has_another_version(self) -> bool:
+        """Turn to the next version of the kind; return whether it is one that was not tried since the newest."""
+        versions = (self._watched.resource.version, *self._watched.older_versions)
+        place = (versions.index(self._served.version) + 1) % len(versions)
+        self._served = replace(self._served, version=versions[place])
+        return place > 0
 
     async def _list_and_watch(self) -> None:
         """Watch from a fresh listing on, until it is time for another one."""
@@ -125,7 +138,7 @@ class Informer:
             page = await self._transport.request(
                 "list",
                 "GET",
-                resource.path(self._namespace),
+                self._served.path(self._namespace),
                 resource=resource.plural,
                 query=query,
                 metadata_only="List" if self._watched.metadata_only else "",
@@ -155,7 +168,7 @@ class Informer:
         }
         resource = self._watched.resource
         async with self._transport.stream(
-            resource.path(self._namespace),
+            self._served.path(self._namespace),
             resource=resource.plural,
             query=query,
             quiet_seconds=QUIET_SECONDS if self._watched.has_bookmarks else WATCH_SECONDS + QUIET_SECONDS,

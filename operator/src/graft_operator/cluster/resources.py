@@ -56,6 +56,8 @@ ROLE_BINDINGS: Final = Resource("rbac.authorization.k8s.io", "v1", "rolebindings
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 INFERENCE_POOLS: Final = Resource("inference.networking.k8s.io", "v1", "inferencepools", "InferencePool")
 """Of the Gateway API inference extension: a cluster need not have it."""
+WORKLOADS: Final = Resource("kueue.x-k8s.io", "v1beta2", "workloads", "Workload")
+"""What Kueue makes of a Job in a queue, and says why it waits: a cluster need not have Kueue."""
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 USER_CONFIG_MAPS: Final = replace(CONFIG_MAPS, view="users")
 """ConfigMaps that are not ours: some hold rows."""

@@ -28,6 +28,7 @@ from graft_operator.cluster.resources import (
     SERVICE_ACCOUNTS,
     SERVICES,
     USER_CONFIG_MAPS,
+    WORKLOADS,
     Resource,
 )
 from graft_operator.cluster.transport import Transport
@@ -45,6 +46,7 @@ WATCHED: Final = (
         for kind in (SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, POD_DISRUPTION_BUDGETS, NETWORK_POLICIES)
     ),
     Watched(resource=INFERENCE_POOLS, is_optional=True),
+    Watched(resource=WORKLOADS, is_optional=True, older_versions=("v1beta1",)),
     *(
         Watched(
             resource=kind, fields=f"reason={kind.view},regarding.kind={about}", is_optional=True, has_bookmarks=False

@@ -17,6 +17,24 @@ Interval = tuple[datetime, datetime | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Queueing:
+    """What Kueue makes of a Job that is in one of its queues."""
+
+    queue: str
+    """LocalQueue, as the Job's label says: Kueue itself gives one to Jobs without, where a namespace has a default."""
+    kueue: Literal["Served", "Missing", "Forbidden", "Unknown"] = "Unknown"
+    """Whether the cluster has Kueue, and the operator may read what it says; Unknown while that can't be told."""
+    workload: str = ""
+    """Name of the Workload that Kueue has made of the Job; empty while there is none."""
+    says: str = ""
+    """Why the Job is held, in Kueue's own words."""
+    is_admitted: bool = False
+    """Whether Kueue has admitted it, and is yet to let it run."""
+    is_kept: bool = False
+    """Whether the Workload is being deleted, and Kueue has not let go of it yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobObserved:
     """A Job of ours and what its newest pod says."""
 
@@ -49,6 +67,8 @@ class JobObserved:
     """Why the pod does not run yet, such as ``Unschedulable: 0/3 nodes are available``."""
     suspended: bool = False
     """Whether the Job is held, as Kueue does until there is quota for it."""
+    queueing: Queueing | None = None
+    """What Kueue makes of it; None for a Job that is in no queue."""
     pods_running: bool = False
     """Whether a pod of it is still there that has not ended."""
     pods_ended: bool = False

@@ -4,7 +4,7 @@
 ``preparation`` where rows are prepared before a training asks for its GPU.
 """
 
-from graft_operator.api.pods.placement import Placement, Quantity, QueueName, Resources, Toleration
+from graft_operator.api.pods.placement import Placement, Quantity, QueueName, QueuePriority, Resources, Toleration
 from graft_operator.api.pods.preparation import Preparation
 from graft_operator.api.pods.settings import Annotations, PodSettings
 
@@ -15,6 +15,7 @@ __all__ = [
     "Preparation",
     "Quantity",
     "QueueName",
+    "QueuePriority",
     "Resources",
     "Toleration",
 ]

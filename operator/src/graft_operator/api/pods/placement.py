@@ -18,6 +18,9 @@ Quantity = Annotated[
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 """The name of a LocalQueue of Kueue, which is also a label's value."""
 
+QueuePriority = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)]
+"""The name of a WorkloadPriorityClass of Kueue, which is also a label's value."""
+
 LabelText = Annotated[str, StringConstraints(max_length=63)]
 
 

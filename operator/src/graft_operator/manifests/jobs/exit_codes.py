@@ -55,10 +55,20 @@ def failure_rules() -> list[dict[str, Any]]:
     final = sorted(code for code, reason in REASONS.items() if reason not in RETRIED)
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-        {"action": "Ignore", "onExitCodes": _trainer_exits_with([WORKER_LOST_CODE, PREEMPTED_CODE])},
-        {"action": "FailJob", "onExitCodes": _trainer_exits_with(final)},
+        {"action": "Ignore", "onExitCodes": exits_with("trainer", [WORKER_LOST_CODE, PREEMPTED_CODE])},
+        was_told_to_end("fetch-base"),
+        {"action": "FailJob", "onExitCodes": exits_with("trainer", final)},
     ]
 
 
-def _trainer_exits_with(codes: list[int]) -> dict[str, Any]:
-    return {"containerName": "trainer", "operator": "In", "values": codes}
+def was_told_to_end(container: str) -> dict[str, Any]:
+    """Return the rule that a container of the registry's, which ended as it was told to, does not count as a failure.
+
+    A queue that takes its quota back deletes the pods of a Job, and nothing but this code tells that from an error.
+    """
+    return {"action": "Ignore", "onExitCodes": exits_with(container, [PREEMPTED_CODE])}
+
+
+def exits_with(container: str, codes: list[int]) -> dict[str, Any]:
+    """Return what a rule is asked for that goes by the exit code of one container."""
+    return {"containerName": container, "operator": "In", "values": codes}

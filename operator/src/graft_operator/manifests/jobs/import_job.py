@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import labels, naming
+from graft_operator.manifests.jobs.exit_codes import exits_with, was_told_to_end
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
     CLAIM_DIR,
@@ -51,10 +52,8 @@ def import_job_manifest(base: BaseModel, source_digest: str, platform: Platform)
             "podFailurePolicy": {
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {"containerName": "import", "operator": "In", "values": USER_ERROR_CODES},
-                    },
+                    was_told_to_end("import"),
+                    {"action": "FailJob", "onExitCodes": exits_with("import", USER_ERROR_CODES)},
                 ]
             },
             "template": {

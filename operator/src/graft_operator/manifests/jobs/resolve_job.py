@@ -14,6 +14,7 @@ from graft_operator.manifests.jobs.adapter_source import (
     location_digest,
     location_document,
 )
+from graft_operator.manifests.jobs.exit_codes import exits_with, was_told_to_end
 from graft_operator.manifests.jobs.import_job import USER_ERROR_CODES
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import (
@@ -54,7 +55,6 @@ def resolve_job_manifest(adapter: LoraAdapter, source: AdapterSource, platform: 
         component=RESOLVE,
         annotations={labels.RECIPE: location_digest(location_document(source))},
     )
-    final = {"containerName": RESOLVE, "operator": "In", "values": USER_ERROR_CODES}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -66,7 +66,8 @@ def resolve_job_manifest(adapter: LoraAdapter, source: AdapterSource, platform: 
             "podFailurePolicy": {
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-                    {"action": "FailJob", "onExitCodes": final},
+                    was_told_to_end(RESOLVE),
+                    {"action": "FailJob", "onExitCodes": exits_with(RESOLVE, USER_ERROR_CODES)},
                 ]
             },
             "template": {

@@ -55,7 +55,16 @@ RUN_FILE: Final = "run.json"
 NOT_THE_TRAINERS: Final = frozenset({"deadlineSeconds", "rankDoubling"})
 """Fields of ``spec.training`` that are for the operator alone."""
 ADDED_SETTINGS: Final = frozenset(
-    {"labels", "annotations", "env", "imagePullSecrets", "topologySpreadConstraints", "affinity", "caBundle"}
+    {
+        "labels",
+        "annotations",
+        "env",
+        "imagePullSecrets",
+        "topologySpreadConstraints",
+        "affinity",
+        "caBundle",
+        "workloadPriorityClassName",
+    }
 )
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 LOGGING_STEPS: Final = 10
@@ -180,8 +189,9 @@ def job_labels(adapter: LoraAdapter, base_uid: str, reason: str, *, readapts: bo
     found_by = {labels.BASE_UID: base_uid, labels.REASON: reason}
     if readapts:
         found_by[labels.READAPTATION] = "true"
-    queue = adapter.spec.pod.queue_name
-    return found_by | ({labels.KUEUE_QUEUE: queue} if queue else {})
+    pod = adapter.spec.pod
+    queued_by = {labels.KUEUE_QUEUE: pod.queue_name, labels.KUEUE_PRIORITY: pod.workload_priority_class_name}
+    return found_by | {label: name for label, name in queued_by.items() if name is not None}
 
 
 def pod_settings_digest(spec: LoraAdapterSpec, platform_asks: Mapping[str, Any] = NOTHING) -> str:

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+TRAINING: Final = "spec.pod"
+"""Where an adapter sets what concerns the pods of its trainings."""
+
+PREPARATION: Final = "spec.preparation"
+"""Where it sets what concerns the pod that prepares their rows."""
+
 Hints = tuple[tuple[re.Pattern[str], str], ...]
 """Parts of messages, and what helps; ``{pod}`` is where the place and the resources of the pod are set, such as
 ``spec.pod``, and ``{identity}`` where is said who it is."""
@@ -91,13 +97,14 @@ HINTS_BY_REASON: Final[Mapping[str, Hints]] = MappingProxyType(
 )
 
 
-def hint(platform_says: str, pod: str = "spec.pod", hints: Hints = UNSCHEDULABLE) -> str:
-    """Return what may help, sentence by sentence; empty where nothing is known. ``pod`` is where its settings are."""
+def hint(platform_says: str, pod: str = TRAINING, hints: Hints = UNSCHEDULABLE, **places: str) -> str:
+    """Return what may help, sentence by sentence; empty where nothing is known. ``pod`` is where its settings are;
+    advice may name further ``places``."""
     found = [(pattern.search(platform_says), advice) for pattern, advice in hints]
-    named = {"pod": pod, "identity": identity_of(pod)}
+    named = {"pod": pod, "identity": identity_of(pod), **places}
     return "; ".join(advice.format(**named, **match.groupdict()) for match, advice in found if match)
 
 
 def identity_of(pod: str) -> str:
     """Return where is said who the pod is, given where its place and resources are."""
-    return "spec.pod" if pod == "spec.preparation" else pod
+    return TRAINING if pod == PREPARATION else pod

@@ -10,14 +10,12 @@ from typing import Final
 from graft_operator.api.adapter_status import TrainingProgress
 from graft_operator.api.conditions import no
 from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.queueing import QUEUED, why_held
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.memory import batch_of, current_job, with_batch
-from graft_operator.plan.training.pod_hints import HINTS_BY_REASON, hint, identity_of
+from graft_operator.plan.training.pod_hints import HINTS_BY_REASON, PREPARATION, TRAINING, hint, identity_of
 from graft_operator.plan.training.retry_policy import lingering_jobs
-
-PREPARATION: Final = "spec.preparation"
-"""Where the settings of the pod that prepares rows are."""
 
 IMPORTED: Final = "Imported"
 """Reason of the Jobs that import what was trained elsewhere."""
@@ -45,11 +43,7 @@ def training_is_running(seen: AdapterSnapshot, now: datetime) -> TrainingDecisio
 
 def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress, now: datetime) -> tuple[str, str]:
     """Return (reason, message) of an active Job."""
-    spec = seen.adapter.spec
-    if job.suspended:
-        queue = spec.preparation.queue_name if job.prepares else spec.pod.queue_name
-        return "Queued", f"waits until LocalQueue {queue} admits it" if queue else "is suspended by somebody else"
-    if (problem := problem_of_job(job, now, PREPARATION if job.prepares else "spec.pod")) is not None:
+    if (problem := problem_of_job(job, now, PREPARATION if job.prepares else TRAINING)) is not None:
         return problem
     if job.pods_ended and job.outcome_reason:
         is_anew = job.prepares or job.reason == IMPORTED
@@ -125,11 +119,13 @@ REASONS_OF_PODS: Final[Mapping[str, str]] = MappingProxyType(
 """Our reasons for those of Kubernetes, which takes turns with several while it tries again; to people they are one."""
 
 
-def problem_of_job(job: JobObserved, now: datetime, pod: str = "spec.pod") -> tuple[str, str] | None:
+def problem_of_job(job: JobObserved, now: datetime, pod: str = TRAINING) -> tuple[str, str] | None:
     """Return (reason, message) of what keeps an active Job's pod from running; None where nothing does.
 
     It is the same for a training and for an import, whose settings are at different places of their specs.
     """
+    if job.suspended:
+        return QUEUED, why_held(job, now, pod)
     if job.waiting:
         return problem_of(job.waiting, pod)
     if not job.no_pods:
@@ -142,7 +138,7 @@ def problem_of_job(job: JobObserved, now: datetime, pod: str = "spec.pod") -> tu
     return "PodPending", "no pod of it has been created yet, and the platform has not said why"
 
 
-def problem_of(waiting: str, pod: str = "spec.pod") -> tuple[str, str]:
+def problem_of(waiting: str, pod: str = TRAINING) -> tuple[str, str]:
     """Return (reason, message) of a pod that waits, given ``Reason: message`` in Kubernetes' own words."""
     told, _, message = waiting.partition(": ")
     reason = REASONS_OF_PODS.get(told, told)

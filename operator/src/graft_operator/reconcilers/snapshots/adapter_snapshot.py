@@ -31,6 +31,7 @@ from graft_operator.reconcilers.one_pass import Dependencies
 from graft_operator.reconcilers.snapshots.jobs import job_observed, occupied_name
 from graft_operator.reconcilers.snapshots.merged_pods import merged_deployment, merged_pods
 from graft_operator.reconcilers.snapshots.serving_pods import pod_observed, serving_pods, short_digest
+from graft_operator.reconcilers.snapshots.workloads import queueing_of
 from graft_registry.documents import StoredVersion, VersionVerdict
 
 T = TypeVar("T")
@@ -123,13 +124,15 @@ class AdapterSnapshots:
             return ()
         pods = cache.owned(PODS, uid)
         events = {item["metadata"]["uid"]: cache.events_of(item["metadata"]["uid"]) for item in (*jobs, *pods)}
-        return tuple((job["metadata"]["labels"].get(COMPONENT, ""), job_observed(job, pods, events)) for job in jobs)
+        seen = (replace(job_observed(job, pods, events), queueing=queueing_of(job, cache)) for job in jobs)
+        return tuple(zip((job["metadata"]["labels"].get(COMPONENT, "") for job in jobs), seen, strict=True))
 
     def _occupied_names(self, adapter: LoraAdapter) -> tuple[OccupiedName, ...]:
         """Return the Jobs of an adapter of this name that are another one's, or on their way out."""
         metadata = adapter.metadata
-        jobs = self._dependencies.cache.named_for(JOBS, metadata.namespace, metadata.name)
-        found = (occupied_name(job, metadata.uid) for job in jobs)
+        cache = self._dependencies.cache
+        jobs = cache.named_for(JOBS, metadata.namespace, metadata.name)
+        found = (occupied_name(job, metadata.uid, queueing_of(job, cache)) for job in jobs)
         return tuple(item for item in found if item is not None)
 
     def _pods(self, adapter: LoraAdapter, base: BaseModel | None) -> tuple[PodObserved, ...]:

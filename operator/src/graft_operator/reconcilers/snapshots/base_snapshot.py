@@ -5,6 +5,7 @@ the agents are known to say, and from nowhere else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,6 +31,7 @@ from graft_operator.reconcilers.snapshots.serving_pods import (
     pod_observed,
     short_digest,
 )
+from graft_operator.reconcilers.snapshots.workloads import queueing_of
 from graft_registry.documents import BaseDrift, BaseManifest, BaseSource
 
 Object = Mapping[str, Any]
@@ -147,7 +149,7 @@ class BaseSnapshots:
         for component, own in newest.items():
             pods = cache.owned(PODS, uid, component)
             events = {item["metadata"]["uid"]: cache.events_of(item["metadata"]["uid"]) for item in (own, *pods)}
-            observed[component] = job_observed(own, pods, events)
+            observed[component] = replace(job_observed(own, pods, events), queueing=queueing_of(own, cache))
         return observed
 
     def _drift(self, base: BaseModel, manifest: BaseManifest | None) -> Known[BaseDrift] | Unknown:

@@ -11,7 +11,8 @@ from typing import Any, Final
 from graft_operator.manifests import labels
 from graft_operator.manifests.jobs.exit_codes import REASONS, WORKER_LOST
 from graft_operator.manifests.jobs.preparation_job import COMPONENT as PREPARATION
-from graft_operator.plan.jobs import Interval, JobObserved, JobState, OccupiedName
+from graft_operator.plan.jobs import Interval, JobObserved, JobState, OccupiedName, Queueing
+from graft_operator.plan.queueing import kept_by_kueue
 from graft_operator.reconcilers.snapshots.containers import (
     OWN_CONTAINERS,
     digest,
@@ -128,7 +129,7 @@ def state_of_lingering(
     return state, max(times, default=None)
 
 
-def occupied_name(job: Object, owner_uid: str) -> OccupiedName | None:
+def occupied_name(job: Object, owner_uid: str, queueing: Queueing | None = None) -> OccupiedName | None:
     """Return why nothing else may have the Job's name; None for one of that owner that stays.
 
     A Job outlives its owner for a moment: the garbage collector takes it once it has seen that the owner is gone. One
@@ -139,6 +140,8 @@ def occupied_name(job: Object, owner_uid: str) -> OccupiedName | None:
     if metadata.get("deletionTimestamp"):
         kept = [item for item in metadata.get("finalizers") or () if item != "foregroundDeletion"]
         message = f"kept by its finalizers {', '.join(kept)}" if kept else "it ends once its pods have"
+        if queueing is not None and queueing.is_kept:
+            message = f"it ends once its pods have, and {kept_by_kueue(queueing)}"
         return OccupiedName(name=metadata["name"], ending=True, message=message)
     if any(item.get("uid") == owner_uid for item in owners):
         return None
