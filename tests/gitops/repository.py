@@ -43,7 +43,7 @@ class Repository:
         repository._write(f"{STAGE}/kustomization.yaml", stage)
         for name in (BASE, ADAPTER):
             repository._write(f"{STAGE}/{name}.yaml", [])
-        about = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "about"}, "data": {"team": "team-a"}}
+        about = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "about"}}
         repository._write("models/base/about.yaml", about)
         repository.list_objects()
         repository.commit("Nothing yet")
@@ -52,8 +52,8 @@ class Repository:
     def list_objects(self, *names: str) -> None:
         """Have these objects in what all stages share, beside a ConfigMap: kustomize refuses to render nothing."""
         path = "models/base/kustomization.yaml"
-        shared = yaml.safe_load((self.folder / path).read_text()) | {"resources": [f"{name}.yaml" for name in ("about", *names)]}
-        self._write(path, shared)
+        shared = yaml.safe_load((self.folder / path).read_text())
+        self._write(path, shared | {"resources": [f"{name}.yaml" for name in ("about", *names)]})
 
     def set_spec(self, name: str, spec: Object) -> None:
         """Give an object of the stage its spec, in place of the example's, whose GPUs and data are not here."""

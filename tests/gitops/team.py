@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from demo.client import Client
-from demo.cluster import Object
+from demo.cluster import Object, condition
 from demo.goals import settled
 from tests.e2e.tenant import ADAPTERS, BASES, Tenant
 from tests.gitops.reports import Report, State
@@ -17,7 +17,7 @@ from tests.gitops.tools import Tool
 PATIENCE = 600.0
 POLL_SECONDS = 1.0
 TOLERATIONS = [{"key": "gpu", "value": "true", "effect": "NoSchedule"}]
-"""Without an operator, which the API server could fill in: a difference for ever in tools that compare lists as wholes."""
+"""Without an operator: filled in by an API server, it would differ for ever in tools that compare whole lists."""
 QUANTITIES = {"requests": {"cpu": "0.5", "memory": "1024Mi"}, "limits": {"memory": "4096Mi"}}
 """As people write them, not as Kubernetes does."""
 
@@ -88,6 +88,10 @@ class Team:
     def adapter(self) -> Object | None:
         """Return the adapter as the API server has it, or None."""
         return self.tenant.cluster.get(ADAPTERS, ADAPTER, self.tenant.namespace)
+
+    def base_is_held(self) -> bool:
+        """Whether the base says that it goes after its last adapter."""
+        return bool(condition(self.base(), "Reconciling").get("reason") == "DeletionBlocked")
 
     def generations(self) -> list[int]:
         """Return how often the specs of base and adapter were changed."""

@@ -21,7 +21,6 @@ class MainModule:
     """One program of a module, and what its copy needs to be built from."""
 
     build: GoBuild
-    package: str = "."
     local_modules: tuple[str, ...] = ()
     """Modules that it replaces by folders of its repository, and which are published as well."""
     generated: tuple[str, ...] = ()
@@ -64,4 +63,4 @@ def _compile(cache: Cache, step: Step, program: MainModule, work: Path) -> None:
     for name in program.local_modules:
         step.run(["go", "mod", "edit", f"-dropreplace={name}"], cwd=module, env=env)
     flags = ["-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", f"-s -w {program.build.ldflags}".strip()]
-    step.run(["go", "build", *flags, "-o", work / "out", program.package], cwd=module, env=env)
+    step.run(["go", "build", *flags, "-o", work / "out", *program.build.packages], cwd=module, env=env)

@@ -12,7 +12,7 @@ _ARGO_CD = "github.com/argoproj/argo-cd/v3"
 
 def _flux(name: str) -> MainModule:
     module = f"{_FLUX}/{name}"
-    return MainModule(GoBuild(name, module, versions.FLUX_CONTROLLERS), local_modules=(f"{module}/api",))
+    return MainModule(GoBuild(name, module, versions.FLUX_CONTROLLERS, (module,)), local_modules=(f"{module}/api",))
 
 
 SOURCE_CONTROLLER = _flux("source-controller")
@@ -23,9 +23,9 @@ ARGO_CD = MainModule(
         "argocd",
         _ARGO_CD,
         versions.ARGO_CD,
-        ldflags=f"-X github.com/argoproj/argo-cd/v3/common.version={versions.ARGO_CD}",
+        (f"{_ARGO_CD}/cmd",),
+        ldflags=f"-X {_ARGO_CD}/common.version={versions.ARGO_CD}",
     ),
-    package="./cmd",
     generated=("ui/dist/app/gitkeep",),
 )
 #: What Argo CD's repo server renders overlays with.

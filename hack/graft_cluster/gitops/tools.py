@@ -67,9 +67,7 @@ class GitopsTools:
         """Make the image of Argo CD; return the manifests that come with it, and the health of our objects."""
         argo = main_module.ensure(self._cache, self._steps, programs.ARGO_CD)
         kustomize = golang.ensure(self._cache, self._steps, programs.KUSTOMIZE) / "kustomize"
-        context = BuildContext(
-            f"{ARGO_CD}/Dockerfile", self._checkout, extra={"argocd": argo, "kustomize": kustomize}
-        )
+        context = BuildContext(f"{ARGO_CD}/Dockerfile", self._checkout, extra={"argocd": argo, "kustomize": kustomize})
         self._push(f"{REGISTRY}/argocd:{versions.ARGO_CD}", context)
         module = golang.module_folder(self._cache, self._steps, programs.ARGO_CD.build)
         return {"module": module / "manifests", "argocd-cm.yaml": self._checkout / "docs/gitops/argocd-cm.yaml"}

@@ -21,8 +21,7 @@ case "$1 $2" in
 esac
 """
 PROGRAM = MainModule(
-    GoBuild("server", "example.com/server", "1.2.3"),
-    package="./cmd",
+    GoBuild("server", "example.com/server", "1.2.3", ("example.com/server/cmd",)),
     local_modules=("example.com/server/api",),
     generated=("ui/dist/page",),
 )
