@@ -42,7 +42,7 @@ class Repository:
         }
         repository._write(f"{STAGE}/kustomization.yaml", stage)
         for name in (BASE, ADAPTER):
-            repository._write(f"{STAGE}/{name}.yaml", [])
+            repository.set_spec(name, {})
         about = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "about"}}
         repository._write("models/base/about.yaml", about)
         repository.list_objects()
