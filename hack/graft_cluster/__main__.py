@@ -1,4 +1,4 @@
-"""The command line: up, down, status, images, kueue, registry-program, pins, kubeconfig, prometheus, doctor."""
+"""The command line: up, down, status, images, gitops, kueue, registry-program, pins, kubeconfig, prometheus, doctor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from graft_cluster import doctor, facts, golang, pins, status
 from graft_cluster.cache import Cache
+from graft_cluster.gitops.tools import TOOLS as GITOPS_TOOLS
 from graft_cluster.lifecycle import Lifecycle
 from graft_cluster.lock import only_one
 from graft_cluster.prometheus import ensure_prometheus
@@ -30,6 +31,8 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="delete the cluster, stop all processes")
     commands.add_parser("status", help="say what is running")
     commands.add_parser("registry-program", help="build the OCI registry that tests start themselves")
+    gitops = commands.add_parser("gitops", help="build Flux, Argo CD and a Git server, and render their manifests")
+    gitops.add_argument("--only", choices=GITOPS_TOOLS, help="leave the other one out")
     commands.add_parser("pins", help="rewrite the constraints files")
     commands.add_parser("kubeconfig", help="print the kubeconfig's path")
     commands.add_parser("prometheus", help="fetch the programs by which rules and dashboards are tested")
@@ -50,7 +53,7 @@ def main() -> int:
     except KeyboardInterrupt:
         say("✗ interrupted; run the same command again to go on")
         return 130
-    if arguments.command in {"up", "down", "images"}:
+    if arguments.command in {"up", "down", "images", "gitops"}:
         say(f"Done in {format_seconds(time.monotonic() - started)}.")
     return 0
 
@@ -81,6 +84,8 @@ def change(arguments: argparse.Namespace, lifecycle: Lifecycle) -> None:
         print(lifecycle.cache.images_json.read_text(), end="")
     elif arguments.command == "kueue":
         lifecycle.kueue(wanted=not arguments.remove)
+    elif arguments.command == "gitops":
+        print(lifecycle.gitops_tools([arguments.only] if arguments.only else GITOPS_TOOLS))
     elif arguments.command == "registry-program":
         golang.ensure(lifecycle.cache, lifecycle.steps, golang.REGISTRY)
     elif arguments.command == "prometheus":

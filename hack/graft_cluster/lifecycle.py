@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from graft_cluster.cluster import Cluster
 from graft_cluster.debian import ensure_debian
 from graft_cluster.docker import Docker
 from graft_cluster.engine import Engine
+from graft_cluster.gitops.tools import GitopsTools
 from graft_cluster.kueue import image as kueue_image
 from graft_cluster.kueue import release
 from graft_cluster.object_store import BUCKET, IN_CLUSTER, REGION, ObjectStore
@@ -88,6 +90,16 @@ class Lifecycle:
             return
         kueue_image.ensure(self.cache, self.steps, self.docker)
         release.install(self.cache, self.steps, self.cluster)
+
+    def gitops_tools(self, wanted: Collection[str]) -> Path:
+        """Make the images of the GitOps tools; return the folder with their manifests."""
+        if self.way is Way.EXISTING:
+            raise StepFailed("Flux and Argo CD are made for local clusters only: yours has its own")
+        self._start_daemon()
+        own = self.way is Way.OWN
+        local_registry.ensure_registry(self.cache, self.steps, self.docker, can_pull=not own)
+        debian = ensure_debian(self.cache, self.steps, self.docker) if own else PUBLIC_PYTHON
+        return GitopsTools(self.cache, self.steps, self.docker, self._checkout, debian).ensure(wanted)
 
     def down(self) -> None:
         """Delete the cluster and stop all that was started for it."""

@@ -15,6 +15,10 @@ DISTRIBUTION = "3.1.2"
 KUBECONFORM = "0.8.0"
 KUBE_NETWORK_POLICIES = "0.8.0"
 KUEUE = "0.17.0"
+# Flux from 1.10 on and Argo CD from 3.6 on want a newer Go; Argo CD 3.3 to 3.5 need a folder that is not in the module.
+FLUX_CONTROLLERS = "1.9.0"
+ARGO_CD = "3.2.6"
+KUSTOMIZE = "5.7.0"
 
 # The tags kubeadm of this Kubernetes release expects to find on a node.
 KUBEADM_ETCD_TAG = "3.6.6-0"

@@ -37,6 +37,9 @@ def argo_health(script: str, obj: dict[str, Any]) -> dict[str, str]:
         (adapter(observed=1, Ready="True"), "Progressing"),
         (adapter(Ready="False", Reconciling="True"), "Progressing"),
         (adapter(Ready="True"), "Healthy"),
+        (adapter(Ready="True", Reconciling="True"), "Progressing"),
+        (adapter(Ready="True", Reconciling="True", suspend=True), "Suspended"),
+        (adapter(Ready="True", Reconciling="False", Stalled="False"), "Healthy"),
         (adapter(Ready="True", suspend=True), "Healthy"),
         (adapter(Ready="False", suspend=True), "Suspended"),
         (adapter(Stalled="True", Ready="True"), "Degraded"),
@@ -51,6 +54,11 @@ def test_argo_cd_takes_an_adapter_that_is_loaded_when_it_is_asked_for_suspended(
     absent = adapter(Ready="False", Reconciling="False", Stalled="False")
     absent["status"]["conditions"][0]["reason"] = "NotResident"
     assert argo_health(SCRIPTS["resource.customizations.health.graft.dev_LoraAdapter"], absent)["status"] == "Suspended"
+
+
+def test_argo_cd_shows_what_an_update_waits_for() -> None:
+    script = SCRIPTS["resource.customizations.health.graft.dev_LoraAdapter"]
+    assert argo_health(script, adapter(Ready="True", Reconciling="True"))["message"] == "about Reconciling"
 
 
 def test_argo_cd_shows_the_reason_of_a_stall() -> None:
