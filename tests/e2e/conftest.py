@@ -38,6 +38,7 @@ ORDER = (
     "test_recovery",
     "test_adoption",
     "test_sources",
+    "test_image_source",
     "test_bad_input",
     "test_distributed",
     "test_latency",
