@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.builders import PLATFORM, digest, imported_adapter
+from tests.builders import PLATFORM, adapter, digest, imported_adapter, resolved_base
 
 from graft_operator.api.adapter_source import SourceStatus
+from graft_operator.api.base_model import ResolvedBase
+from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests.jobs.adapter_source import location_digest, location_document
 from graft_operator.manifests.jobs.resolve_job import resolve_job_manifest
+from graft_operator.manifests.jobs.training_job import run_document, training_job_manifest
 from graft_registry.__main__ import FOUND_VARIABLE
 from graft_registry.documents import AdapterSource, FoundBefore, ImportedFrom
+from graft_registry.oci.docker_config import find_login
 from graft_registry.oci.layers import LARGEST_ARTIFACT_BYTES
 from graft_registry.sources.adapter_sizes import LARGEST_WEIGHTS_BYTES
 
@@ -69,6 +74,48 @@ def test_a_look_has_room_for_what_it_may_write_and_for_no_more_than_that() -> No
     (tmp,) = [volume["emptyDir"] for volume in pod["volumes"] if volume["name"] == "tmp"]
     limit = int(tmp["sizeLimit"].removesuffix("Gi")) << 30
     assert max(LARGEST_ARTIFACT_BYTES, LARGEST_WEIGHTS_BYTES) < limit <= LARGEST_ARTIFACT_BYTES + (2 << 30)
+
+
+LOGIN = {"s3": None, "oci": {"image": "ghcr.io/team/support:v3", "pullSecretRef": {"name": "pull"}}}
+
+
+def test_the_login_of_a_registry_is_where_its_client_looks(tmp_path: Path) -> None:
+    subject = imported_adapter(source=LOGIN)
+    assert subject.spec.source is not None
+    pod = resolve_job_manifest(subject, subject.spec.source, PLATFORM)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    environ = {item["name"]: item["value"] for item in container["env"] if "value" in item}
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "pull-secret"]
+    assert environ["SOURCE_DOCKER_CONFIG"] == mount["mountPath"]
+    assert mount["readOnly"]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "pull-secret"]
+    assert volume["secret"]["secretName"] == "pull"
+    # What the kubelet makes of a Secret of type kubernetes.io/dockerconfigjson there.
+    (tmp_path / ".dockerconfigjson").write_text('{"auths": {"ghcr.io": {"username": "ann", "password": "x"}}}')
+    found = find_login("ghcr.io", "team/support", {**environ, "SOURCE_DOCKER_CONFIG": str(tmp_path)})
+    assert found is not None
+    assert found.username == "ann"
+
+
+def test_a_login_is_mounted_by_what_reads_the_source_alone() -> None:
+    with_login, trained = imported_adapter(source=LOGIN), adapter(source=LOGIN)
+    assert with_login.spec.source is not None
+    base = resolved_base()
+    imports = run_of(with_login, base, {"source": location_document(with_login.spec.source), "digest": None})
+    assert "pull-secret" in json.dumps(training_job_manifest(with_login, base, "uid", imports, PLATFORM))
+    assert "pull-secret" not in json.dumps(training_job_manifest(trained, base, "uid", run_of(trained, base), PLATFORM))
+
+
+def run_of(subject: LoraAdapter, base: ResolvedBase, source: dict[str, Any] | None = None) -> dict[str, Any]:
+    return run_document(
+        subject,
+        base,
+        recipe=digest("recipe"),
+        reason="Imported" if source else "SpecChanged",
+        dataset_digest=None,
+        platform=PLATFORM,
+        adapter_source=source,
+    )
 
 
 def test_a_look_is_told_what_the_last_one_found() -> None:

@@ -21,11 +21,14 @@ from graft_registry.sources.source_access import SourceAccess
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "models", "path": "tiny/v1"}}
+IMAGE = {"image": {"reference": f"registry.example.com/models/tiny@{builders.digest('image')}", "path": "tiny/v1"}}
 SOURCES: dict[str, dict[str, Any]] = {
     "hub": {"huggingFace": {"repo": "org/tiny"}},
     "hub, revision": {"huggingFace": {"repo": "org/tiny", "revision": "v2"}},
     "bucket": {"s3": {"uri": "s3://models/tiny/v1"}},
     "claim": CLAIM,
+    "image": {"image": {"reference": "registry.example.com/models/tiny:v1"}},
+    "folder of an image": IMAGE,
 }
 SECRET = LocalObjectReference(name="source")
 SECRET_KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "HF_TOKEN": "token"}
@@ -69,6 +72,27 @@ def test_import_finds_the_claim() -> None:
     request = registry_program._from_variable(BaseImport, registry_program.IMPORT_VARIABLE, environment(container))
     assert covered(request.path, container)
     assert request.path.parts[-2:] == ("tiny", "v1")
+
+
+@pytest.mark.parametrize(("path", "parts"), [("", ()), ("tiny/v1", ("tiny", "v1"))])
+def test_import_finds_the_image_and_knows_its_root(path: str, parts: tuple[str, ...]) -> None:
+    source = {"image": {"reference": "registry.example.com/models/tiny:v1", "path": path}}
+    job = import_job.import_job_manifest(base(source), builders.digest("source"), builders.PLATFORM)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    request = registry_program._from_variable(BaseImport, registry_program.IMPORT_VARIABLE, environment(container))
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "image"]
+    assert request.path == Path(mount["mountPath"], *parts)
+    assert mount["readOnly"]
+    assert {"name": "image", "image": {"reference": source["image"]["reference"], "pullPolicy": "Always"}} in pod[
+        "volumes"
+    ]
+
+
+def test_an_image_that_cannot_change_is_not_pulled_twice() -> None:
+    job = import_job.import_job_manifest(base(IMAGE), builders.digest("source"), builders.PLATFORM)
+    (volume,) = [item for item in job["spec"]["template"]["spec"]["volumes"] if "image" in item]
+    assert volume["image"]["pullPolicy"] == "IfNotPresent"
 
 
 IN_MODELS = {"claim_name": "models", "claim_path": "tiny/v0"}

@@ -40,6 +40,7 @@ ORDER = (
     "test_adoption",
     "test_sources",
     "test_preparation",
+    "test_image_source",
     "test_bad_input",
     "test_distributed",
     "test_latency",

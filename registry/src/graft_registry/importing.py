@@ -4,7 +4,6 @@ Only what a server and a trainer read is brought (see ``source_files``); pickles
 """
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from graft_registry.models.drift import compare
 from graft_registry.models.fingerprint import CONFIG, check_configuration, identify
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.hub import download_snapshot
+from graft_registry.sources.mounted_model import check_claim, check_image
 from graft_registry.sources.source_access import SourceAccess, blaming_the_source
 from graft_registry.sources.source_files import SourceError, SourceProblem, check_listing, wanted
 
@@ -56,7 +56,7 @@ class BaseImport(Document):
     name: str
     source: BaseSource
     path: Path = Path("/claim")
-    """Where the model's directory is mounted, for a claim's source."""
+    """Where the model's directory is mounted, for the source of a claim or an image."""
     previous_digest: Digest | None = None
     """The base that the new one takes the place of, to measure the drift from."""
     previous_path: Path | None = None
@@ -75,7 +75,7 @@ def import_base(store: ObjectStore, request: BaseImport, access: SourceAccess, *
         store: of the registry.
         request: what to import.
         access: endpoints and credentials for the source.
-        workspace: an empty directory with room for the model, for sources other than claims, and one more weight file.
+        workspace: an empty directory with room for the model, where it is not mounted, and one more weight file.
 
     Raises:
         SourceError: the source is the problem.
@@ -169,19 +169,13 @@ def bring(
     if source.s3 is not None:
         _download_objects(source.s3, access, registry, workspace)
         return LocalSource(workspace, None, in_registry)
+    if source.image is not None:
+        check_image(mount, source.image)
+        return LocalSource(mount, source.image.digest, in_registry)
     claim = source.persistent_volume_claim
-    field = "spec.source.persistentVolumeClaim.path"
-    if not mount.is_dir():
-        raise SourceError(SourceProblem.NOT_FOUND, f"the claim has no directory {claim}", field)
-    names = [path.name for path in mount.iterdir() if path.is_file()]
-    check_listing(names, where="the claim's directory", field=field)
-    unreadable = sorted(name for name in names if wanted(name) and not os.access(mount / name, os.R_OK))
-    if unreadable:
-        raise SourceError(
-            SourceProblem.FORBIDDEN,
-            f"the claim's file {unreadable[0]} can't be read by user {os.getuid()}: make it readable for others",
-            field,
-        )
+    if claim is None:
+        raise ValueError("a base's source is one of huggingFace, s3, persistentVolumeClaim and image")
+    check_claim(mount, claim)
     return LocalSource(mount, None, BaseLocation(persistent_volume_claim=claim))
 
 

@@ -33,6 +33,10 @@ LOCATIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"huggingFace": {"repo": "a/b", "revision": "refs/pr/3", "path": "x", "endpoint": "http://hub.lan:8080"}},
     ),
     "an artefact": ({"oci": {"image": "ghcr.io/team/a:v1"}}, {"oci": {"image": "ghcr.io/team/a:v1"}}),
+    "an artefact behind a login, which is nobody's matter but the pod's": (
+        {"oci": {"image": "ghcr.io/team/a:v1", "pullSecretRef": {"name": "pull"}}},
+        {"oci": {"image": "ghcr.io/team/a:v1"}},
+    ),
 }
 
 

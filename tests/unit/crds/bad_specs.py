@@ -18,6 +18,8 @@ PARSERS = {"BaseModel": BaseModel.parse, "LoraAdapter": LoraAdapter.parse}
 
 TWO_SOURCES = {"s3": {"uri": "s3://rows/a.jsonl"}, "configMap": {"name": "rows", "key": "a.jsonl"}}
 
+ARTEFACT = {"image": "r.example.com/a:v1"}
+
 S3_ADAPTER = {"s3": {"uri": "s3://models/adapters/support/"}}
 
 DIGEST = "sha256:" + "a" * 64
@@ -228,8 +230,10 @@ REFUSED_BY_RULES = (
     _base("metadata.name", "b" * 41, "metadata.name must be at most 40"),
     _base("metadata.name", "7b-base", "begin with a letter"),
     _base("metadata.name", "mistral-merged", "metadata.name must not end with -merged"),
-    _base("spec.source", {}, "exactly one of huggingFace, s3 and persistentVolumeClaim"),
-    _base("spec.source.s3", {"uri": "s3://models/qwen"}, "exactly one of huggingFace, s3 and persistentVolumeClaim"),
+    _base("spec.source", {}, "exactly one of huggingFace, s3, persistentVolumeClaim and image"),
+    _base(
+        "spec.source.s3", {"uri": "s3://models/qwen"}, "exactly one of huggingFace, s3, persistentVolumeClaim and im"
+    ),
     _base("spec.serving.maxLoadedAdapters", 3, "maxLoadedAdapters must not be below maxActiveAdapters"),
     _base("spec.serving.engineArgs", ["--trust-remote"], "engineArgs must not contain, nor abbreviate"),
     *(
@@ -281,6 +285,14 @@ REFUSED_BY_BOUNDS = (
     _adapter("spec.source", {"oci": {"image": "adapters/support:v3"}}, "should match"),
     _adapter("spec.source", {"oci": {"image": "https://r.example.com/a:v1"}}, "should match"),
     _adapter("spec.source", {"oci": {"image": "r.example.com/a@sha256:abc"}}, "should match"),
+    _adapter("spec.source", {"oci": ARTEFACT | {"pullSecretRef": {"name": "Pull Secret"}}}, "should match"),
+    _adapter("spec.source", {"oci": ARTEFACT | {"pullSecretRef": {}}}, "Required value"),
+    _base("spec.source", {"image": {"reference": "models/qwen:v1"}}, "should match"),
+    _base("spec.source", {"image": {"reference": "oci://r.example.com/qwen:v1"}}, "should match"),
+    _base("spec.source", {"image": {"reference": "r.example.com/qwen@sha256:abc"}}, "should match"),
+    _base("spec.source", {"image": {"reference": "r.example.com/qwen:v1", "path": "/models"}}, "should match"),
+    _base("spec.source", {"image": {"reference": "r.example.com/qwen:v1", "path": "../models"}}, "should match"),
+    _base("spec.source", {"image": {"path": "models"}}, "Required value"),
     _adapter("spec.source", S3_ADAPTER | {"digest": "sha256:abc"}, "should match"),
     _adapter("spec.source", S3_ADAPTER | {"interval": "30s"}, "should match"),
     _adapter("spec.source", S3_ADAPTER | {"interval": "0m"}, "should match"),

@@ -13,6 +13,7 @@ VOLUME_KINDS = {
     "downwardAPI",
     "emptyDir",
     "ephemeral",
+    "image",
     "persistentVolumeClaim",
     "projected",
     "secret",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.builders import NOW, adapter_of_base, base_model, base_seen, deployment, resolved_base, served_version
 
-from graft_operator.api.concurrency import ConcurrencyResult
+from graft_operator.api.base_serving import ConcurrencyResult
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.base.concurrency import decide_concurrency_test, identity_of_test
 from graft_operator.plan.jobs import JobObserved

@@ -119,3 +119,39 @@ def test_the_drift_of_the_current_base(given: BaseSnapshot, drift: Drift | None)
     resolved = decide_import(given, NOW, PLATFORM).resolved
     assert resolved is not None
     assert resolved.drift == drift
+
+
+IMAGE = "registry.example.com/models/qwen:v2"
+WAITS: dict[str, tuple[str, str, str]] = {
+    "the image of the spec can't be pulled": (
+        f'ImagePullBackOff: container import: Back-off pulling image "{IMAGE}": ErrImagePull: unauthorized',
+        "ImagePullFailed",
+        "it is spec.source.image.reference: check it, and imagePullSecrets in spec.importPod",
+    ),
+    "our own image can't be pulled": (
+        'ImagePullBackOff: container import: Back-off pulling image "graft/registry:1": not found',
+        "ImagePullFailed",
+        "the image is a value of Graft's chart",
+    ),
+    "a runtime that knows no image volumes": (
+        'CreateContainerError: container import: failed to generate spec: failed to mkdir "": mkdir : no such file',
+        "CreateContainerError",
+        "the node's runtime mounts no images (containerd does from 2.1 on)",
+    ),
+    "a runtime that can't mount this one": (
+        "CreateContainerError: container import: ImageVolumeMountFailed: no such layer",
+        "CreateContainerError",
+        "ImageVolumeMountFailed: no such layer",
+    ),
+}
+
+
+@pytest.mark.parametrize(("waiting", "reason", "says"), WAITS.values(), ids=WAITS)
+def test_what_keeps_an_image_from_being_mounted_is_told(waiting: str, reason: str, says: str) -> None:
+    base = base_model(source={"image": {"reference": IMAGE}})
+    given = base_seen(base, bases="A")
+    given = base_seen(base, bases="A", import_job=job(given.source_digest, "Active", waiting=waiting))
+    fact = decide_import(given, NOW, PLATFORM).fact
+    assert (fact.status, fact.reason) == ("False", reason)
+    assert says in fact.message
+    assert waiting.partition(": ")[2] in fact.message

@@ -28,6 +28,7 @@ from graft_operator.api.adapter_status import AdapterServingStatus, LoraAdapterS
 from graft_operator.api.base_model import ReadaptationStatus
 from graft_operator.api.conditions import find
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.manifests.jobs.resolve_job import look_settings_digest
 from graft_operator.plan.actions import CreateJob, DeleteObject, Plan
 from graft_operator.plan.adapter.plan import plan_adapter
 from graft_operator.plan.imports.looks import decide_look, seconds_to_wait, turn_after
@@ -352,3 +353,41 @@ def test_an_adapter_that_is_only_trained_has_no_word_of_sources() -> None:
     plan = planned(seen(adapter()))
     assert status_of(plan).source is None
     assert find(status_of(plan).conditions, "SourceChecked") is None
+
+
+def behind_login(secret: str = "pull", **fields: Any) -> LoraAdapter:
+    oci = {"image": "ghcr.io/team/support:v3", "pullSecretRef": {"name": secret}}
+    return looking(source={"s3": None, "oci": oci, "interval": "1h"}, **fields)
+
+
+def test_another_login_is_tried_at_once_after_one_that_was_refused() -> None:
+    refused = look(behind_login("wrong"), "Failed", outcome_reason="SourceForbidden", outcome_message="401")
+    status = status_of(planned(seen(behind_login("wrong"), recipe=None, resolve_job=refused)))
+    same = behind_login("wrong").model_copy(update={"status": status})
+    assert created(planned(seen(same, recipe=None))) == []
+    other = behind_login("right").model_copy(update={"status": status})
+    assert created(planned(seen(other, recipe=None))) == ["support-resolve"]
+
+
+def test_another_login_for_what_was_found_is_no_reason_to_look_or_to_import() -> None:
+    subject = known(behind_login(), pull_secret="pull")
+    other = behind_login("other").model_copy(update={"status": subject.status})
+    assert created(planned(seen(other, recipe=import_recipe_of(other, content="content")))) == created(
+        planned(seen(subject, recipe=import_recipe_of(subject, content="content")))
+    )
+    assert import_recipe_of(other, content="content") == import_recipe_of(subject, content="content")
+
+
+def test_a_look_that_waits_for_a_missing_secret_ends_when_another_is_named() -> None:
+    event = 'FailedMount: MountVolume.SetUp failed for volume "pull-secret" : secret "wrong" not found'
+    source = behind_login("wrong").spec.source
+    assert source is not None
+    settings = look_settings_digest(behind_login("wrong"), source, PLATFORM)
+    waits = look(behind_login("wrong"), waiting=event, pod_settings=settings)
+    plan = planned(seen(behind_login("wrong"), recipe=None, resolve_job=waits))
+    assert told(plan, "SourceChecked") == ("False", "MountFailed")
+    [fact] = [item for item in status_of(plan).conditions if item.type == "SourceChecked"]
+    assert "apply the Secret wrong of type kubernetes.io/dockerconfigjson" in fact.message
+    assert DeleteObject("Job", waits.name, waits.uid) not in plan.actions
+    plan = planned(seen(behind_login("right"), recipe=None, resolve_job=waits))
+    assert DeleteObject("Job", waits.name, waits.uid) in plan.actions

@@ -14,12 +14,17 @@ from tests.unit.registry.builders import CONFIG, WEIGHTS, write_adapter
 from tests.wire.oci.token_server import PASSWORD, REFRESH, USER, TokenServer
 from tests.wire.registry.server_thread import serving
 
+from graft_registry.config import RegistryConfig
 from graft_registry.digests import sha256_digest
+from graft_registry.documents import AdapterSource
 from graft_registry.errors import Forbidden
 from graft_registry.oci.manifests import OCI_MANIFEST
 from graft_registry.oci.references import Reference
 from graft_registry.oci.repository import Repository
+from graft_registry.sources.adapter_origins import fetch_adapter, resolve_adapter
 from graft_registry.sources.oci_artifact import pull, resolve
+from graft_registry.sources.source_access import SourceAccess
+from graft_registry.sources.source_files import SourceError, SourceProblem
 
 # bcrypt of the password below.
 HTPASSWD = "ann:$2b$05$abcdefghijklmnopqrstuu1qdcFaS0PtqFUPzaCxLQ8/0lspH0ZEW\n"
@@ -101,6 +106,18 @@ def at_home(tmp_path: Path, auths: dict[str, Any]) -> dict[str, str]:
     return {"HOME": str(tmp_path)}
 
 
+def pull_secret(tmp_path: Path, auths: dict[str, Any]) -> dict[str, str]:
+    """As the Secret that an adapter's source names is mounted."""
+    (tmp_path / ".dockerconfigjson").write_text(json.dumps({"auths": auths}))
+    return {"SOURCE_DOCKER_CONFIG": str(tmp_path), "DOCKER_AUTH_CONFIG": '{"auths": {}}'}
+
+
+def old_pull_secret(tmp_path: Path, auths: dict[str, Any]) -> dict[str, str]:
+    """The same of type ``kubernetes.io/dockercfg``."""
+    (tmp_path / ".dockercfg").write_text(json.dumps(auths))
+    return {"SOURCE_DOCKER_CONFIG": str(tmp_path)}
+
+
 def old_secret(tmp_path: Path, auths: dict[str, Any]) -> dict[str, str]:
     return {"DOCKER_AUTH_CONFIG": json.dumps(auths)}
 
@@ -111,6 +128,8 @@ KEEPERS: list[Callable[[Path, dict[str, Any]], dict[str, str]]] = [
     of_the_source,
     podman_file,
     at_home,
+    pull_secret,
+    old_pull_secret,
     old_secret,
 ]
 
@@ -146,6 +165,87 @@ def test_the_closest_entry_counts(auths: dict[str, Any], basic: str, tmp_path: P
     for name, value in {"host": basic, "user": user, "password": password, **entry(BASIC_LOGIN)}.items():
         text = text.replace(f"{{{name}}}", value)
     assert resolve(reference, {"DOCKER_AUTH_CONFIG": json.dumps({"auths": json.loads(text)})})
+
+
+HUB = "https://index.docker.io/v1/"
+SEVERAL: dict[str, dict[str, str]] = {
+    "among the logins of others": {HUB: "{wrong}", "ghcr.io": "{wrong}", "{host}": "{right}"},
+    "as a URL, beside Docker Hub's": {HUB: "{wrong}", "https://{host}/v1/": "{right}"},
+    "by name and password": {"ghcr.io": "{wrong}", "{host}": "{named}"},
+    "twice, the closer one right": {"{host}": "{wrong}", "{host}/private": "{right}"},
+    "with what Docker Desktop leaves behind": {"{host}": "{right}", "quay.io": "{empty}"},
+}
+
+
+@pytest.mark.parametrize("auths", SEVERAL.values(), ids=SEVERAL)
+def test_a_secret_may_hold_the_logins_of_several_registries(
+    auths: dict[str, str], basic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = f"{basic}/private/adapter:v1"
+    push_adapter(reference, BASIC_LOGIN, tmp_path / "source")
+    user, password = BASIC_LOGIN
+    entries = {
+        "{right}": entry(BASIC_LOGIN),
+        "{wrong}": entry(("bob", "wrong")),
+        "{empty}": {},
+        "{named}": {"username": user, "password": password, "email": "ann@example.com"},
+    }
+    named = {key.replace("{host}", basic): entries[name] for key, name in auths.items()}
+    (tmp_path / ".dockerconfigjson").write_text(json.dumps({"auths": named}))
+    monkeypatch.setenv("SOURCE_DOCKER_CONFIG", str(tmp_path))
+    source = AdapterSource.model_validate({"oci": {"image": reference}})
+    found = resolve_adapter(source, SourceAccess(), RegistryConfig(bucket="none"), workspace=tmp_path / "look")
+    assert found == fetch_adapter(source, SourceAccess(), RegistryConfig(bucket="none"), tmp_path / "fetched")
+
+
+WITHOUT_LOGIN: dict[str, tuple[dict[str, str], str]] = {
+    "only of another registry": (
+        {".dockerconfigjson": '{"auths": {"ghcr.io": {"auth": "YTpi"}}}'},
+        "no login for this",
+    ),
+    "only of Docker Hub": ({".dockerconfigjson": '{"auths": {"HUB": {"auth": "YTpi"}}}'}, "no login for this"),
+    "a helper for the registry": (
+        {".dockerconfigjson": '{"credHelpers": {"HOST": "ecr-login"}}'},
+        "leaves it to docker-credential-ecr-login, and no such program is run; give one that may pull: kubectl create",
+    ),
+    "a helper for all": (
+        {"config.json": '{"auths": {"HOST": {}}, "credsStore": "desktop"}'},
+        "leaves it to docker-credential-desktop, and no such program is run",
+    ),
+    "a Secret of another kind": ({"password": "hunter2"}, "has none of the keys config.json, .dockerconfigjson"),
+    "no JSON": ({".dockerconfigjson": "hunter2"}, "are not JSON such as docker login writes"),
+    "a login that is wrong": (
+        {".dockerconfigjson": '{"auths": {"HOST": {"username": "ann", "password": "hunter2"}}}'},
+        "the login may not pull here",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "says"), WITHOUT_LOGIN.values(), ids=WITHOUT_LOGIN)
+def test_a_secret_without_the_login_says_so_and_names_the_field(
+    files: dict[str, str], says: str, basic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = f"{basic}/private/adapter:v1"
+    push_adapter(reference, BASIC_LOGIN, tmp_path / "source")
+    folder = tmp_path / "pull-secret"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text.replace("HOST", basic).replace("HUB", HUB))
+    monkeypatch.setenv("SOURCE_DOCKER_CONFIG", str(folder))
+    source = AdapterSource.model_validate({"oci": {"image": reference}})
+    with pytest.raises(SourceError) as raised:
+        resolve_adapter(source, SourceAccess(), RegistryConfig(bucket="none"), workspace=tmp_path / "look")
+    assert raised.value.reason is SourceProblem.ADAPTER_FORBIDDEN
+    assert raised.value.field == "spec.source.oci.pullSecretRef"
+    assert says in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_public_artifact_needs_no_login_though_a_helper_is_named(bearer: str, tmp_path: Path) -> None:
+    reference = f"{bearer}/public/adapter:v2"
+    push_adapter(reference, TOKEN_LOGIN, tmp_path / "source")
+    (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {bearer: "gcloud"}}))
+    assert resolve(reference, {"SOURCE_DOCKER_CONFIG": str(tmp_path)})
 
 
 def test_a_public_artifact_needs_no_login(bearer: str, tokens: TokenServer, tmp_path: Path) -> None:

@@ -9,32 +9,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import StringConstraints, model_validator
 
-from graft_operator.api.base_model import HubRepository, HubRevision, S3Uri
+from graft_operator.api.base_source import Folder, HubRepository, HubRevision, OciReference, S3Uri
 from graft_operator.api.conditions import Text, Word
 from graft_operator.api.dataset import Url
-from graft_operator.api.meta import ApiModel, Digest, ObjectName, StatusModel
-
-Folder = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(([A-Za-z0-9_@+=-][A-Za-z0-9._@+=-]*)(/[A-Za-z0-9_@+=-][A-Za-z0-9._@+=-]*)*)?$",
-        max_length=512,
-    ),
-]
-"""A folder below a root; empty for the root itself. No leading slash, no segment that begins with a dot."""
-
-OciReference = Annotated[
-    str,
-    StringConstraints(
-        pattern=(
-            r"^((([A-Za-z0-9-]+\.)+[A-Za-z0-9-]+|localhost)(:[0-9]{1,5})?|[A-Za-z0-9-]+:[0-9]{1,5})"
-            r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
-            r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?$"
-        ),
-        max_length=512,
-    ),
-]
-"""``host/repository:tag`` or ``host/repository@sha256:…``. No host is assumed, as Docker does for short names."""
+from graft_operator.api.meta import ApiModel, Digest, LocalObjectReference, ObjectName, StatusModel
 
 Interval = Annotated[
     str, StringConstraints(pattern=r"^([1-9][0-9]{0,3}h([1-9][0-9]?m)?|[1-9][0-9]{0,4}m)$", max_length=8)
@@ -78,6 +56,8 @@ class OciAdapter(ApiModel):
 
     image: OciReference
     """``registry.example.com/adapters/support:v3``, or the same with a digest instead of the tag."""
+    pull_secret_ref: LocalObjectReference | None = None
+    """Secret of type kubernetes.io/dockerconfigjson with the registry's login. Pods that read the artefact mount it."""
 
 
 class AdapterSource(ApiModel):
@@ -159,3 +139,5 @@ class SourceStatus(StatusModel):
     """What was wrong, in words."""
     retry: Text = ""
     """Annotation graft.dev/retry at the last look: another value asks for one at once."""
+    pull_secret: Text = ""
+    """Name of oci.pullSecretRef at the last look: after a login that was refused another one is tried at once."""

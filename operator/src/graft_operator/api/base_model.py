@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from graft_operator.api.base_serving import BaseServing
+from graft_operator.api.base_serving import BaseServing, ConcurrencyResult
 from graft_operator.api.base_shape import BaseShape
-from graft_operator.api.concurrency import ConcurrencyResult
+from graft_operator.api.base_source import BaseSource
 from graft_operator.api.conditions import Condition
 from graft_operator.api.meta import (
     ApiModel,
@@ -21,65 +21,8 @@ from graft_operator.api.meta import (
 )
 from graft_operator.api.pods import PodSettings, Resources
 
-S3Uri = Annotated[
-    str,
-    StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=+@-]+)*/?$", max_length=1024),
-]
-RelativePath = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^([A-Za-z0-9_@+=-][A-Za-z0-9._@+=-]*)(/[A-Za-z0-9_@+=-][A-Za-z0-9._@+=-]*)*$",
-        max_length=512,
-    ),
-]
-"""A path below a volume's root: no leading slash, no segment that begins with a dot."""
-HubRepository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", max_length=192)]
-HubRevision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]+$", max_length=128)]
-
 BASE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 """A DNS label that a Service may be named after, with room for suffixes."""
-
-
-class HuggingFaceSource(ApiModel):
-    """A model repository on the Hugging Face hub, or on a mirror of it."""
-
-    repo: HubRepository
-    """Repository, such as ``mistralai/Mistral-7B-v0.3``."""
-    revision: HubRevision = "main"
-    """Branch, tag or commit. It is resolved once to a commit; change it to bump the base."""
-
-
-class S3Source(ApiModel):
-    """A model directory in an S3 bucket."""
-
-    uri: S3Uri
-    """``s3://bucket/prefix`` of the directory that holds config.json."""
-
-
-class ClaimSource(ApiModel):
-    """A model directory on a PersistentVolumeClaim; pods mount it read-only, nothing is copied."""
-
-    claim_name: ObjectName
-    """Claim in the same namespace; it must be mountable by every pod that needs the base (ROX or RWX)."""
-    path: RelativePath
-    """Directory below the volume's root that holds config.json."""
-
-
-class BaseSource(ApiModel):
-    """Where the base comes from: exactly one of the fields."""
-
-    hugging_face: HuggingFaceSource | None = None
-    """A repository on the Hugging Face hub."""
-    s3: S3Source | None = None
-    """A directory in an S3 bucket."""
-    persistent_volume_claim: ClaimSource | None = None
-    """A directory on a volume."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> BaseSource:
-        if len(self.model_dump(exclude_none=True)) != 1:
-            raise ValueError("exactly one of huggingFace, s3 and persistentVolumeClaim must be set")
-        return self
 
 
 PLACES_TO_READAPT = 100
@@ -139,7 +82,7 @@ class ResolvedBase(StatusModel):
     digest: Digest
     """Base digest: weights and fingerprint."""
     revision: str
-    """Commit of the hub, or digest of the weights."""
+    """Commit of the hub, digest of the image where the source names one, or else digest of the files."""
     source_digest: Digest
     """Digest of the source's spec: tells whether the spec has moved on."""
     parameters: int = 0
@@ -180,7 +123,7 @@ class ServingRevision(StatusModel):
     digest: Digest
     """Base digest."""
     revision: str = ""
-    """Commit of the hub, or digest of the weights."""
+    """Commit of the hub, digest of the image where the source names one, or else digest of the files."""
     deployment: str
     """Deployment that serves it."""
     replicas: int = 0

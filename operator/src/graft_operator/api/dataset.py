@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from graft_operator.api.base_model import HubRepository, HubRevision, RelativePath
+from graft_operator.api.base_source import HubRepository, HubRevision, RelativePath
 from graft_operator.api.meta import ApiModel, Digest, ObjectName
 
 S3Location = Annotated[

@@ -15,6 +15,7 @@ from graft_registry.documents.base import (
     BaseSourceRecord,
     Fingerprint,
     HuggingFaceSource,
+    ImageSource,
     PersistentVolumeClaimSource,
     S3Source,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "FoundBefore",
     "GoldenPrompt",
     "HuggingFaceSource",
+    "ImageSource",
     "ImportedFrom",
     "MergeRecord",
     "Metrics",

@@ -28,6 +28,18 @@ class PersistentVolumeClaimSource(Document):
     path: str = ""
 
 
+class ImageSource(Document):
+    """A directory of an OCI image, which is mounted; ``reference`` has a tag or a digest."""
+
+    reference: Annotated[str, Field(min_length=1)]
+    path: str = ""
+
+    @property
+    def digest(self) -> str | None:
+        """The digest that the reference names; None where a tag does, which may move."""
+        return self.reference.partition("@")[2] or None
+
+
 class OneOf(Document):
     """A document of which exactly one field is set; the others are left out when it is written."""
 
@@ -50,6 +62,7 @@ class BaseSource(OneOf):
     hugging_face: HuggingFaceSource | None = None
     s3: S3Source | None = None
     persistent_volume_claim: PersistentVolumeClaimSource | None = None
+    image: ImageSource | None = None
 
     def digest(self) -> str:
         """Return the digest that the resolution of this source is stored under."""

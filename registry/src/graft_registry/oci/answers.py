@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_registry.errors import Forbidden, InvalidArtifact, NotFound, RegistryError, Unavailable
-from graft_registry.oci.docker_config import PLACES
+from graft_registry.oci.docker_config import HOW_TO_KEEP_ONE, PLACES
 
 _MESSAGE_CHARACTERS: Final = 300
 
 
-def registry_error(status: int, body: bytes, *, what: str, had_login: bool, writing: bool = False) -> RegistryError:
+def registry_error(
+    status: int, body: bytes, *, what: str, had_login: bool, writing: bool = False, helper: str | None = None
+) -> RegistryError:
     """Translate an answer that is no success into the error that callers can act on.
 
     Args:
@@ -19,10 +21,11 @@ def registry_error(status: int, body: bytes, *, what: str, had_login: bool, writ
         what: was asked for, for the message.
         had_login: whether credentials were sent.
         writing: whether something was to be written.
+        helper: which program would have had the login, by whose word; see ``docker_config``.
     """
     said = f"{what}: {_said(body) or f'HTTP {status}'}"
     if status in (401, 403):
-        return Forbidden(f"{said}; {_advice(had_login=had_login, writing=writing)}")
+        return Forbidden(f"{said}; {_advice(had_login=had_login, writing=writing, helper=helper)}")
     if status == 404:
         return NotFound(f"{said}; is there such a repository, and such a tag or digest in it?")
     if status == 429 or status >= 500:
@@ -32,10 +35,13 @@ def registry_error(status: int, body: bytes, *, what: str, had_login: bool, writ
     return RegistryError(f"{said} (HTTP {status})")
 
 
-def _advice(*, had_login: bool, writing: bool) -> str:
+def _advice(*, had_login: bool, writing: bool, helper: str | None) -> str:
     right = "push" if writing else "pull"
     if had_login:
         return f"the login may not {right} here, has expired, or there is no such repository"
+    if helper is not None:
+        why = f"{helper}, and no such program is run"
+        return f"the login was not found: {why}; give one that may {right}: {HOW_TO_KEEP_ONE}"
     return f"no login for this registry was found; give one that may {right}: {PLACES}. Or there is no such repository"
 
 

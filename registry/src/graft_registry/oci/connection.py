@@ -9,10 +9,10 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
-from graft_registry.errors import InvalidArtifact, Unavailable
+from graft_registry.errors import InvalidArtifact, RegistryError, Unavailable
 from graft_registry.oci.answers import registry_error
 from graft_registry.oci.authorization import authorize
-from graft_registry.oci.docker_config import find_login
+from graft_registry.oci.docker_config import find_login, helper_for
 from graft_registry.oci.references import Reference
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Connection:
         self._insecure = reference.is_local or reference.host in plain
         self._root = f"{'http' if self._insecure else 'https'}://{reference.host}/v2/{reference.repository}/"
         self._login = find_login(reference.host, reference.repository, environ)
+        self._helper = helper_for(reference.host, environ) if self._login is None else None
         self._scope = f"repository:{reference.repository}:{actions}"
         self._authorization: str | None = None
 
@@ -81,8 +82,11 @@ class Connection:
         if answer.status < 300 or (missing_is_fine and answer.status == 404):
             return answer
         beginning = read_at_most(answer, DOCUMENT_BYTES, what)
-        writing = method in ("POST", "PUT")
-        raise registry_error(answer.status, beginning, what=what, had_login=self._login is not None, writing=writing)
+        raise self._error(answer.status, beginning, what, writing=method in ("POST", "PUT"))
+
+    def _error(self, status: int, body: bytes, what: str, *, writing: bool = False) -> RegistryError:
+        had_login = self._login is not None
+        return registry_error(status, body, what=what, had_login=had_login, writing=writing, helper=self._helper)
 
     def _has_authorized(self, answer: urllib3.BaseHTTPResponse, what: str) -> bool:
         """Get the authorization that an answer asks for. Tokens expire, so this may happen more than once."""
@@ -100,7 +104,7 @@ class Connection:
         answer = _request(method, url, headers, body, what)
         content = read_at_most(answer, DOCUMENT_BYTES, what)
         if answer.status != 200:
-            raise registry_error(answer.status, content, what=what, had_login=self._login is not None)
+            raise self._error(answer.status, content, what)
         return content
 
     def _send(

@@ -1,9 +1,11 @@
 """Credentials for registries, in the form that docker, podman and Kubernetes keep them: ``config.json`` with ``auths``.
 
-A Secret of type ``kubernetes.io/dockerconfigjson`` is such a file, under the name ``.dockerconfigjson``.
+A Secret of type ``kubernetes.io/dockerconfigjson`` is such a file, under the name ``.dockerconfigjson``; one of type
+``kubernetes.io/dockercfg`` holds what is below ``auths`` alone.
 """
 
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,15 +15,18 @@ from typing import Any, Final
 from graft_registry.errors import Forbidden
 from graft_registry.sources.source_access import PREFIX
 
-_FILES: Final = ("config.json", ".dockerconfigjson")
+_FILES: Final = ("config.json", ".dockerconfigjson", ".dockercfg")
 _INLINE: Final = ("DOCKER_AUTH_CONFIG", ".dockerconfigjson")
 """Variables that hold the JSON itself: GitLab's name, and what ``envFrom`` makes of a Secret where it may."""
-_HUB_KEYS: Final = ("https://index.docker.io/v1/", "index.docker.io", "docker.io")
+_HUB: Final = "registry-1.docker.io"
+_HUB_PLACES: Final = frozenset({_HUB, "index.docker.io", "docker.io"})
+_HELPER: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PLACES: Final = (
     "config.json in the folder of DOCKER_CONFIG, the file of REGISTRY_AUTH_FILE, or the JSON itself in "
     "DOCKER_AUTH_CONFIG; credential helpers are not run"
 )
 """Where people put credentials, for messages."""
+HOW_TO_KEEP_ONE: Final = "kubectl create secret docker-registry makes a Secret with a login"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,35 @@ def find_login(host: str, repository: str, environ: Mapping[str, str]) -> Login 
     return None
 
 
+def helper_for(host: str, environ: Mapping[str, str]) -> str | None:
+    """Return the place and the name of a program that keeps the login of a registry, where a configuration names one.
+
+    No such program is run: none is in our images, and a configuration from elsewhere may name any.
+
+    Raises:
+        Forbidden: as ``find_login``.
+    """
+    for where, config in _configs(environ):
+        by_host, auths = config.get("credHelpers"), config.get("auths")
+        places = {_place(key): name for key, name in by_host.items()} if isinstance(by_host, dict) else {}
+        known = {_place(key) for key in auths} if isinstance(auths, dict) else set()
+        names = _HUB_PLACES if host == _HUB else {host}
+        helper = next((places[name] for name in names if name in places), None)
+        if helper is None and known & names:
+            helper = config.get("credsStore")
+        if isinstance(helper, str) and _HELPER.fullmatch(helper):
+            return f"{where} leaves it to docker-credential-{helper}"
+    return None
+
+
 def _configs(environ: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for prefix in (PREFIX, ""):
         for name in _INLINE:
             if text := environ.get(prefix + name):
                 yield prefix + name, _parsed(text, prefix + name)
         if folder := environ.get(f"{prefix}DOCKER_CONFIG"):
+            if prefix and not any((Path(folder) / name).exists() for name in _FILES):
+                raise Forbidden(f"the source's Secret has none of the keys {', '.join(_FILES)}; {HOW_TO_KEEP_ONE}")
             yield from _read(Path(folder) / name for name in _FILES)
         if file := environ.get(f"{prefix}REGISTRY_AUTH_FILE"):
             yield from _read([Path(file)])
@@ -99,8 +127,8 @@ def _login_in(config: Mapping[str, Any], host: str, repository: str, where: str)
     if not isinstance(auths, dict):
         raise Forbidden(f'{where}: "auths" must be an object')
     by_place = {_place(key): entry for key, entry in auths.items() if isinstance(entry, dict)}
-    names = [_place(key) for key in _HUB_KEYS] if host == "registry-1.docker.io" else []
-    for place in (*_closest_first(host, repository), *names):
+    hubs = _HUB_PLACES if host == _HUB else ()
+    for place in (*_closest_first(host, repository), *sorted(hubs, reverse=True)):
         entry = by_place.get(place)
         if entry and (login := _login_of(entry, place, where)) is not None:
             return login

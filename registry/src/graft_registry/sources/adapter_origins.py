@@ -140,6 +140,10 @@ def _reading_an_artifact(field: str) -> Iterator[None]:
     try:
         with blaming_the_source(field):
             yield
+    except SourceError as error:
+        if error.reason is not SourceProblem.FORBIDDEN:
+            raise
+        raise SourceError(error.reason, str(error), "spec.source.oci.pullSecretRef") from error  # another login helps
     except (InvalidArtifact, Corrupt, Unsafe) as error:
         raise SourceError(SourceProblem.INVALID, str(error), field) from error
 

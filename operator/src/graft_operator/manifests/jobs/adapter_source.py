@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_operator.api.adapter_source import AdapterSource
+from graft_operator.manifests.pods import READABLE, variable
 from graft_registry.digests import digest_of
+
+LOGIN_VOLUME: Final = "pull-secret"
+LOGIN_DIR: Final = f"/{LOGIN_VOLUME}"
+"""Where the login of an artefact's registry is mounted."""
 
 ADAPTER_VOLUME: Final = "adapter"
 ADAPTER_DIR: Final = f"/{ADAPTER_VOLUME}"
@@ -39,16 +44,32 @@ def location_digest(location: Mapping[str, Any]) -> str:
 
 
 def adapter_volumes(source: AdapterSource | None) -> list[dict[str, Any]]:
-    """Return the volume of a source that is mounted."""
-    claim = source.persistent_volume_claim if source is not None else None
-    if claim is None:
-        return []
-    return [{"name": ADAPTER_VOLUME, "persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}}]
+    """Return the volume of a source that is mounted, or of the login that it needs."""
+    if source is not None and source.persistent_volume_claim is not None:
+        claim = {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}
+        return [{"name": ADAPTER_VOLUME, "persistentVolumeClaim": claim}]
+    if (name := pull_secret(source)) is not None:
+        # Whole: Secrets of other types call the same file otherwise.
+        return [{"name": LOGIN_VOLUME, "secret": {"secretName": name, "defaultMode": READABLE}}]
+    return []
 
 
 def adapter_mounts(source: AdapterSource | None) -> list[dict[str, Any]]:
     """Return the mount of :func:`adapter_volumes`."""
-    return [{"name": volume["name"], "mountPath": ADAPTER_DIR, "readOnly": True} for volume in adapter_volumes(source)]
+    names = (volume["name"] for volume in adapter_volumes(source))
+    return [{"name": name, "mountPath": f"/{name}", "readOnly": True} for name in names]
+
+
+def adapter_environment(source: AdapterSource | None) -> list[dict[str, Any]]:
+    """Return the variable by which the registry's client finds the login that is mounted."""
+    return [variable("SOURCE_DOCKER_CONFIG", LOGIN_DIR)] if pull_secret(source) is not None else []
+
+
+def pull_secret(source: AdapterSource | None) -> str | None:
+    """Return the name of the Secret with the login for an artefact's registry. It is no part of what is imported."""
+    if source is None or source.oci is None or source.oci.pull_secret_ref is None:
+        return None
+    return source.oci.pull_secret_ref.name
 
 
 def _without_unset(value: Any) -> Any:

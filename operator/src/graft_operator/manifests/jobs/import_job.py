@@ -6,6 +6,7 @@ import json
 from typing import Any, Final
 
 from graft_operator.api.base_model import BaseModel
+from graft_operator.api.base_source import BaseSource
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.jobs.exit_codes import exits_with, was_told_to_end
 from graft_operator.manifests.platform import Platform
@@ -24,6 +25,9 @@ from graft_operator.manifests.pods import (
 from graft_registry.digests import digest_of
 
 COMPONENT: Final = "import"
+
+IMAGE_DIR: Final = "/image"
+"""Where an image with the base's files is mounted."""
 
 USER_ERROR_CODES: Final = [64, 65, 77]
 """Exit codes of the import that trying again can't mend (see graft_registry.__main__)."""
@@ -74,12 +78,9 @@ def import_settings_digest(base: BaseModel, platform: Platform) -> str:
 
 def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
     """Return the pod of the import Job: the user's credentials are mounted here and nowhere else."""
-    settings, claim = base.spec.import_pod, base.spec.source.persistent_volume_claim
-    volumes: list[dict[str, Any]] = [scratch("tmp"), scratch("work")]
+    settings, mounted = base.spec.import_pod, source_volumes(base.spec.source)
     mounts: list[dict[str, Any]] = [{"name": "work", "mountPath": "/work"}]
-    if claim is not None:
-        volumes.append({"name": "claim", "persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}})
-        mounts.append({"name": "claim", "mountPath": CLAIM_DIR, "readOnly": True})
+    mounts += [{"name": volume["name"], "mountPath": f"/{volume['name']}", "readOnly": True} for volume in mounted]
     return pod_spec(
         settings,
         platform,
@@ -87,7 +88,7 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
         automountServiceAccountToken=False,
         serviceAccountName=settings.service_account_name,
         topologySpreadConstraints=spread(settings, labels.selector(base.metadata, COMPONENT)),
-        volumes=volumes,
+        volumes=[scratch("tmp"), scratch("work"), *mounted],
         containers=[
             container(
                 "import",
@@ -107,9 +108,22 @@ def import_pod(base: BaseModel, platform: Platform) -> dict[str, Any]:
     )
 
 
+def source_volumes(source: BaseSource) -> list[dict[str, Any]]:
+    """Return the volume of a source that the platform mounts, named as the folder that it is mounted at."""
+    if source.persistent_volume_claim is not None:
+        claim = {"claimName": source.persistent_volume_claim.claim_name, "readOnly": True}
+        return [{"name": CLAIM_DIR.strip("/"), "persistentVolumeClaim": claim}]
+    if source.image is not None:
+        # A tag is read once: what a node has kept of it may be what it was long ago.
+        policy = "IfNotPresent" if "@" in source.image.reference else "Always"
+        image = {"reference": source.image.reference, "pullPolicy": policy}
+        return [{"name": IMAGE_DIR.strip("/"), "image": image}]
+    return []
+
+
 def import_request(base: BaseModel) -> dict[str, Any]:
     """Return what the import is asked for (docs/contracts.md §2)."""
-    claim = base.spec.source.persistent_volume_claim
+    claim, image = base.spec.source.persistent_volume_claim, base.spec.source.image
     request: dict[str, Any] = {
         "namespace": base.metadata.namespace,
         "name": base.metadata.name,
@@ -117,6 +131,8 @@ def import_request(base: BaseModel) -> dict[str, Any]:
     }
     if claim is not None:
         request["path"] = f"{CLAIM_DIR}/{claim.path}"
+    if image is not None:
+        request["path"] = f"{IMAGE_DIR}/{image.path}" if image.path else IMAGE_DIR
     return request | previous_base(base)
 
 

@@ -9,10 +9,12 @@ from graft_operator.api.adapter_source import AdapterSource
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.jobs.adapter_source import (
+    adapter_environment,
     adapter_mounts,
     adapter_volumes,
     location_digest,
     location_document,
+    pull_secret,
 )
 from graft_operator.manifests.jobs.exit_codes import exits_with, was_told_to_end
 from graft_operator.manifests.jobs.import_job import USER_ERROR_CODES
@@ -27,6 +29,7 @@ from graft_operator.manifests.pods import (
     scratch,
     variable,
 )
+from graft_registry.digests import digest_of
 
 RESOLVE: Final = "resolve"
 """Component of these Jobs, and name of their container."""
@@ -53,7 +56,10 @@ def resolve_job_manifest(adapter: LoraAdapter, source: AdapterSource, platform: 
         adapter.metadata,
         name=resolve_job_name(adapter, source),
         component=RESOLVE,
-        annotations={labels.RECIPE: location_digest(location_document(source))},
+        annotations={
+            labels.RECIPE: location_digest(location_document(source)),
+            labels.POD_SETTINGS: look_settings_digest(adapter, source, platform),
+        },
     )
     return {
         "apiVersion": "batch/v1",
@@ -78,6 +84,15 @@ def resolve_job_manifest(adapter: LoraAdapter, source: AdapterSource, platform: 
     }
 
 
+def look_settings_digest(adapter: LoraAdapter, source: AdapterSource, platform: Platform) -> str:
+    """Return a digest of what decides whether, where and as whom a look runs, but not what it looks at.
+
+    A Job whose pod waits is made anew when it changes.
+    """
+    asked = {"pod": adapter.spec.pod.to_wire(), "tenantPods": platform.tenant_pods.changes()}
+    return digest_of(asked | {"pullSecret": pull_secret(source)})
+
+
 def resolve_pod(adapter: LoraAdapter, source: AdapterSource, platform: Platform) -> dict[str, Any]:
     """Return the pod: it has the credentials that an import has, and runs where that may run, but takes no GPU."""
     pod = adapter.spec.pod
@@ -97,6 +112,7 @@ def resolve_pod(adapter: LoraAdapter, source: AdapterSource, platform: Platform)
                 env=[
                     *registry_env(platform),
                     variable("GRAFT_ADAPTER_SOURCE", json.dumps(location_document(source), sort_keys=True)),
+                    *adapter_environment(source),
                     *_found_before(adapter),
                     variable("HF_HOME", "/tmp/hf"),  # noqa: S108 - an emptyDir of the pod
                 ],

@@ -14,7 +14,12 @@ from graft_operator.api.evaluation import Evaluation
 from graft_operator.api.lora_adapter import LoraAdapter, LoraAdapterSpec
 from graft_operator.api.training import LoraParameters, Training
 from graft_operator.manifests import labels, naming
-from graft_operator.manifests.jobs.adapter_source import adapter_mounts, adapter_volumes
+from graft_operator.manifests.jobs.adapter_source import (
+    adapter_environment,
+    adapter_mounts,
+    adapter_volumes,
+    pull_secret,
+)
 from graft_operator.manifests.jobs.dataset import dataset_document, dataset_volumes
 from graft_operator.manifests.jobs.distributed_job import (
     indexed,
@@ -209,6 +214,8 @@ def pod_settings_digest(spec: LoraAdapterSpec, platform_asks: Mapping[str, Any] 
     }
     if spec.dataset is not None:
         settings["maxDroppedPercent"] = spec.dataset.max_dropped_percent
+    if (name := pull_secret(spec.source)) is not None:
+        settings["pullSecret"] = name
     return digest_of(settings)
 
 
@@ -259,6 +266,7 @@ def trainer_container(
             variable("HF_HUB_OFFLINE", "1"),
             variable("HF_HOME", "/work/hf"),
             COMPILER_CACHE,
+            *adapter_environment(imported),
             *cpus_variable(spec.pod.resources),
             *rendezvous_variables(adapter, job_name),
         ],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graft_operator.api.base_model import ResolvedBase
-from graft_operator.api.concurrency import ConcurrencyResult
+from graft_operator.api.base_serving import ConcurrencyResult
 from graft_operator.api.conditions import Fact, no, unknown, yes
 from graft_operator.plan.actions import Action, DeleteObject
 from graft_operator.plan.jobs import JobObserved

@@ -11,6 +11,7 @@ from typing import Final
 
 from graft_operator.api.base_model import Drift, FailedImports, ResolvedBase
 from graft_operator.api.base_shape import BaseShape
+from graft_operator.api.base_source import BaseSource
 from graft_operator.api.conditions import Fact, find, is_true, no, unknown, yes
 from graft_operator.manifests.jobs.import_job import import_settings_digest
 from graft_operator.manifests.platform import Platform
@@ -81,7 +82,8 @@ def decide_import(seen: BaseSnapshot, now: datetime, platform: Platform) -> Impo
     if job.state == "Succeeded":
         message = f"Job {job.name} succeeded, but the base is not in the registry; imported again {after_rest(job)}"
         return import_again(old, job, no("BaseMissing", message), now)
-    return ImportDecision(resolved=old, fact=running(job, now), failed=failed, requeue_after=RUNNING_SECONDS)
+    fact = running(job, now, seen.base.spec.source)
+    return ImportDecision(resolved=old, fact=fact, failed=failed, requeue_after=RUNNING_SECONDS)
 
 
 def registry_is_unknown(seen: BaseSnapshot, manifest: Unknown) -> ImportDecision:
@@ -135,9 +137,10 @@ def source_is_resolved(seen: BaseSnapshot, manifest: BaseManifest) -> ImportDeci
     return ImportDecision(resolved=resolved, fact=yes("Resolved", f"revision {resolved.revision}"), actions=tidy)
 
 
-def running(job: JobObserved, now: datetime) -> Fact:
+def running(job: JobObserved, now: datetime, source: BaseSource) -> Fact:
     """Return what a Job does that has not ended: what keeps it from its work is told in the platform's own words."""
-    if (problem := problem_of_job(job, now, "spec.importPod")) is not None:
+    mounted = source.image.reference if source.image is not None else None
+    if (problem := problem_of_job(job, now, "spec.importPod", mounted_image=mounted)) is not None:
         reason, message = problem
         return no(reason if REASON.fullmatch(reason) else "Importing", f"Job {job.name}: {message}")
     return no("Importing", f"Job {job.name}: resolving the source and computing its digest")

@@ -17,8 +17,9 @@ from graft_operator.api.adapter_status import LoraAdapterStatus, Version
 from graft_operator.api.conditions import Fact, merge, no, unknown, yes
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.manifests import labels
+from graft_operator.manifests.jobs.adapter_source import pull_secret
 from graft_operator.manifests.jobs.exit_codes import SOURCE_UNAVAILABLE
-from graft_operator.manifests.jobs.resolve_job import resolve_job_manifest, resolve_job_name
+from graft_operator.manifests.jobs.resolve_job import look_settings_digest, resolve_job_manifest, resolve_job_name
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, CreateJob, DeleteObject, Plan
 from graft_operator.plan.imports.origin import is_of, known_source, source_digest
@@ -79,6 +80,8 @@ def decide_look(seen: AdapterSnapshot, now: datetime, platform: Platform) -> Loo
     if job is None:
         return next_look(seen, source, known, now, platform)
     if job.state == "Active":
+        if job.is_stuck and job.pod_settings not in ("", look_settings_digest(adapter, source, platform)):
+            return Look(source=known, fact=told(known), actions=(end_of(job),), requeue_after=ENDING_SECONDS)
         problem = problem_of_job(job, now)
         fact = told(known) if problem is None else no(word_of(problem[0]), f"Job {job.name}: {problem[1]}")
         return Look(source=known, fact=fact, requeue_after=RUNNING_SECONDS)
@@ -114,6 +117,8 @@ def seconds_to_wait(adapter: LoraAdapter, source: AdapterSource, known: SourceSt
     interval = timedelta(seconds=source.interval_seconds or 0.0)
     if known is None or known.checked_time is None or known.retry != asked_again(adapter):
         return 0.0
+    if known.reason == "SourceForbidden" and known.pull_secret != (pull_secret(source) or ""):
+        return 0.0
     if known.digest is None and known.reason in PASSING:
         return max(0.0, (known.checked_time + min(RETRY, interval) - now).total_seconds())
     if known.pending_digest is not None and known.reason is None:
@@ -137,6 +142,7 @@ def found_by(job: JobObserved, known: SourceStatus | None, adapter: LoraAdapter,
     """Return what is known once a Job has ended; of a look that has failed, what was known before, and why."""
     base = known or SourceStatus(source_digest=source_digest(adapter) or "")
     looked: dict[str, Any] = {"job": job.uid, "checked_time": job.ended_time or now, "retry": asked_again(adapter)}
+    looked["pull_secret"] = pull_secret(adapter.spec.source) or ""
     if job.state == "Succeeded" and job.outcome_digest:
         looked |= {"reason": None, "message": ""}
         if not is_complete(job.outcome_digest, base, adapter, looked["checked_time"]):

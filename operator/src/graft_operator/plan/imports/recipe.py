@@ -45,8 +45,10 @@ def import_inputs(
 
 
 def named_source(source: AdapterSource) -> dict[str, Any]:
-    """Return the source as the user names it."""
-    return {name: value for name, value in source.to_wire().items() if name not in ABOUT_LOOKS}
+    """Return the source as the user names it, without the login by which it is read."""
+    oci = source.oci.model_copy(update={"pull_secret_ref": None}) if source.oci is not None else None
+    named = source.model_copy(update={"oci": oci}).to_wire()
+    return {name: value for name, value in named.items() if name not in ABOUT_LOOKS}
 
 
 def import_recipes(

@@ -86,14 +86,32 @@ REFUSED: Final[Hints] = (
 
 UNMOUNTED: Final[Hints] = (
     (
+        re.compile(r'"pull-secret" : secret "(?P<what>[^"]+)" not found'),
+        "apply the Secret {what} of type kubernetes.io/dockerconfigjson, or correct spec.source.oci.pullSecretRef",
+    ),
+    (
         re.compile(r'"ca-bundle" : (configmap "(?P<what>[^"]+)" not found|references non-existent config key)'),
         "the certificates that caBundle names, in the chart or in {identity}, are not in this namespace",
     ),
 )
 """Parts of the kubelet's messages on volumes, and what helps."""
 
+NOT_CREATED: Final[Hints] = (
+    (
+        re.compile(r'failed to mkdir "": '),
+        "the node's runtime mounts no images (containerd does from 2.1 on): upgrade it, or copy the model to S3, a hub"
+        " or a claim and name that in spec.source",
+    ),
+)
+"""Parts of what runtimes say when they can't make a container, and what helps."""
+
 HINTS_BY_REASON: Final[Mapping[str, Hints]] = MappingProxyType(
-    {"Unschedulable": UNSCHEDULABLE, "PodsRefused": REFUSED, "MountFailed": UNMOUNTED}
+    {
+        "Unschedulable": UNSCHEDULABLE,
+        "PodsRefused": REFUSED,
+        "MountFailed": UNMOUNTED,
+        "CreateContainerError": NOT_CREATED,
+    }
 )
 
 

@@ -119,15 +119,18 @@ REASONS_OF_PODS: Final[Mapping[str, str]] = MappingProxyType(
 """Our reasons for those of Kubernetes, which takes turns with several while it tries again; to people they are one."""
 
 
-def problem_of_job(job: JobObserved, now: datetime, pod: str = TRAINING) -> tuple[str, str] | None:
+def problem_of_job(
+    job: JobObserved, now: datetime, pod: str = TRAINING, *, mounted_image: str | None = None
+) -> tuple[str, str] | None:
     """Return (reason, message) of what keeps an active Job's pod from running; None where nothing does.
 
     It is the same for a training and for an import, whose settings are at different places of their specs.
+    ``mounted_image`` is the image that the pod mounts as a volume, of the spec and not of ours.
     """
     if job.suspended:
         return QUEUED, why_held(job, now, pod)
     if job.waiting:
-        return problem_of(job.waiting, pod)
+        return problem_of(job.waiting, pod, mounted_image=mounted_image)
     if not job.no_pods:
         return None
     if job.event:
@@ -138,10 +141,12 @@ def problem_of_job(job: JobObserved, now: datetime, pod: str = TRAINING) -> tupl
     return "PodPending", "no pod of it has been created yet, and the platform has not said why"
 
 
-def problem_of(waiting: str, pod: str = TRAINING) -> tuple[str, str]:
+def problem_of(waiting: str, pod: str = TRAINING, *, mounted_image: str | None = None) -> tuple[str, str]:
     """Return (reason, message) of a pod that waits, given ``Reason: message`` in Kubernetes' own words."""
     told, _, message = waiting.partition(": ")
     reason = REASONS_OF_PODS.get(told, told)
+    if reason == "ImagePullFailed" and mounted_image is not None and mounted_image in message:
+        return reason, f"{waiting}; it is spec.source.image.reference: check it, and imagePullSecrets in {pod}"
     if reason == "ImagePullFailed":
         image = "spec.serving.image or a value" if pod == "spec.serving" else "a value"
         access = f"the node's access, and imagePullSecrets in {identity_of(pod)} or the chart's tenantPods"
