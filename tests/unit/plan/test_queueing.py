@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.builders import NOW, adapter, job, recipe_of, seen
 
+from graft_operator.api.base_source import BaseSource
 from graft_operator.plan.base.importing import running
 from graft_operator.plan.events import TROUBLES
 from graft_operator.plan.jobs import JobObserved, Queueing
@@ -72,7 +73,7 @@ def test_kueues_own_words_are_told_with_what_helps(says: str, helps: str) -> Non
 
 @pytest.mark.parametrize("says", [says for says, helps in WORDS.values() if "spec.pod.queueName" in helps])
 def test_an_import_names_no_queue(says: str) -> None:
-    fact = running(held(says), NOW)
+    fact = running(held(says), NOW, BaseSource.model_validate({"s3": {"uri": "s3://models/tiny/"}}))
     assert fact.reason == "Queued"
     assert says in fact.message
     assert "queueName" not in fact.message
