@@ -71,9 +71,8 @@ def random_base(sizes: Sizes, device: torch.device, dtype: torch.dtype, *, quant
     if quantized:
         quantization = nf4(dtype, sharded=False)
         model = replace_with_bnb_linear(model, ["lm_head"], quantization)
-        # What PEFT and the Trainer ask a model that was loaded so.
-        model.is_loaded_in_4bit, model.is_quantized = True, True
-        model.quantization_method = "bitsandbytes"
+        # What PEFT asks a model that was loaded so.
+        model.is_loaded_in_4bit = True
     for module in list(model.modules()):
         for name, weight in list(module.named_parameters(recurse=False)):
             setattr(module, name, _random_weight(module, weight, device, dtype))
