@@ -41,8 +41,8 @@ class Preparation(ApiModel):
     """
 
     mode: Literal["Auto", "Always", "Never"] = "Auto"
-    """Auto: in a Job of its own where ``spec.pod.resources`` ask for a GPU or another device. Never: by the training
-    itself, which holds its GPU meanwhile."""
+    """Auto: in a Job of its own where ``spec.pod.resources`` ask for a GPU or another device. Always: in such a Job
+    whatever they ask for. Never: by the training itself, which holds its GPU meanwhile."""
     resources: Annotated[Resources, AfterValidator(without_devices)] | None = None
     """Resources of its container; when empty, requests of 2 CPUs and 4Gi of memory. As many processes render as there
     are CPUs, eight at most."""
