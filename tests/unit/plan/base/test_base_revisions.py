@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.builders import adapter_of_base, base_id, base_seen, deployment, on_pod, pod, served_version
-from tests.unit.plan.base_plan import ON_A, ON_B, bumped_to, deleted, name_of, plan, revisions
+from tests.unit.plan.base.base_plan import ON_A, ON_B, bumped_to, deleted, name_of, plan, revisions
 
 from graft_operator.manifests import naming
 from graft_operator.plan.actions import ApplyObject

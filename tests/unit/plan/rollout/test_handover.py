@@ -20,7 +20,7 @@ from tests.builders import (
     serving_revision,
     version,
 )
-from tests.unit.plan.merged_plan import applied_versions, plan
+from tests.unit.plan.rollout.merged_plan import applied_versions, plan
 
 from graft_operator.api.adapter_status import (
     AdapterServingStatus,

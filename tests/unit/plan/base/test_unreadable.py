@@ -15,7 +15,7 @@ from tests.builders import (
     deployment,
     served_version,
 )
-from tests.unit.plan.base_plan import FINALIZER, deleted, name_of, plan, revisions, status_of
+from tests.unit.plan.base.base_plan import FINALIZER, deleted, name_of, plan, revisions, status_of
 
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.plan.actions import ApplyObject

@@ -19,7 +19,7 @@ from tests.builders import (
     serving_revision,
     source_of,
 )
-from tests.unit.plan.base_plan import (
+from tests.unit.plan.base.base_plan import (
     FINALIZER,
     ON_A,
     applied,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.trainer.public_sets import MENDED, READ, REFUSED, TEXTS, A, Q
-from tests.unit.trainer.public_sets_table import on_page, read_set, table
+from tests.unit.trainer.data.public_sets import MENDED, READ, REFUSED, TEXTS, A, Q
+from tests.unit.trainer.data.public_sets_table import on_page, read_set, table
 
 from graft_trainer.data.conversation import Conversation, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
@@ -74,7 +74,7 @@ def test_the_file_of_a_set_is_refused_with_what_to_do(name: str, tmp_path: Path)
 
 
 def test_the_page_lists_what_is_read(tmp_path: Path) -> None:
-    """``python -m tests.unit.trainer.public_sets_table`` writes it."""
+    """``python -m tests.unit.trainer.data.public_sets_table`` writes it."""
     assert on_page() == table(tmp_path)
 
 

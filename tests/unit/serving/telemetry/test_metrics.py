@@ -12,7 +12,7 @@ from tests.exported_series import KEY, STREAM, agent_metrics
 from graft_serving.telemetry.metrics import Metrics
 
 TABLE_ROW = re.compile(r"^\| `(?P<name>graft_\w+)` \| (?P<kind>\w+) \| (?P<labels>[\w, ]*) \|", re.MULTILINE)
-DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "metrics.md"
 
 
 def exposed(metrics: Metrics) -> dict[str, tuple[str, set[str]]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.builders import NOW, adapter, adapter_of_base, base_model, base_seen, served_version, version
-from tests.unit.plan.base_plan import FINALIZER, status_of
+from tests.unit.plan.base.base_plan import FINALIZER, status_of
 
 from graft_operator.api.adapter_status import AdapterServingStatus, Version
 from graft_operator.api.base_model import BaseModel, ReadaptationStatus

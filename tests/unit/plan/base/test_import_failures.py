@@ -15,7 +15,7 @@ from tests.builders import (
     job,
     resolved_base,
 )
-from tests.unit.plan.base_plan import bumped_to, condition, deleted, status_of
+from tests.unit.plan.base.base_plan import bumped_to, condition, deleted, status_of
 
 from graft_operator.api.base_model import BaseModelStatus
 from graft_operator.manifests.jobs.import_job import import_settings_digest

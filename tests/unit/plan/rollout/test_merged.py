@@ -18,7 +18,7 @@ from tests.builders import (
     seen,
     version,
 )
-from tests.unit.plan.merged_plan import applied_versions, plan
+from tests.unit.plan.rollout.merged_plan import applied_versions, plan
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
 from graft_operator.api.conditions import find

@@ -1,6 +1,6 @@
 """The table of docs/datasets.md, from what is read of the files of public sets.
 
-``python -m tests.unit.trainer.public_sets_table`` writes it.
+``python -m tests.unit.trainer.data.public_sets_table`` writes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.unit.trainer.public_sets import FILES, MENDED, PARQUET, READ, REFUSED, TEXTS, A, Q
+from tests.unit.trainer.data.public_sets import FILES, MENDED, PARQUET, READ, REFUSED, TEXTS, A, Q
 
 from graft_registry.config import RegistryConfig
 from graft_trainer.data.conversation import Example, Text
@@ -26,7 +26,7 @@ from graft_trainer.data.sources import DataFetcher
 from graft_trainer.dataset_config import DatasetConfig
 from graft_trainer.outcome import BadDatasetError
 
-PAGE = Path(__file__).parents[3] / "docs/datasets.md"
+PAGE = Path(__file__).parents[4] / "docs/datasets.md"
 BEGIN, END = "<!-- read by the tests: begin -->", "<!-- read by the tests: end -->"
 OF_FIRST_ROW = re.compile(r" (?:line \d+|row 1): (.*?)(?:; \S+ (?:line|row) \d+: |\. Mend or)")
 """What is wrong with the first of the rows that a refusal shows, and what to do."""
