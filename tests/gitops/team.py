@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from demo.client import Client
 from demo.cluster import Object, condition
@@ -38,7 +39,7 @@ class Team:
         spec: Object = self.tenant.base(source, replicas=1, tolerations=TOLERATIONS)["spec"]
         return spec
 
-    def adapter_spec(self, **spec: object) -> Object:
+    def adapter_spec(self, **spec: Any) -> Object:
         """Return the spec of an adapter that trains in seconds."""
         pod = {"resources": QUANTITIES, "tolerations": TOLERATIONS}
         found: Object = self.tenant.adapter(ADAPTER, **({"pod": pod} | spec))["spec"]
