@@ -86,9 +86,12 @@ def git_server(environment: Environment, cluster: Cluster) -> Iterator[str]:
 def tool(request: pytest.FixtureRequest, environment: Environment, cluster: Cluster) -> Iterator[Tool]:
     """Install one tool after the other; return it."""
     tool = TOOLS[request.param](cluster, environment.cache / "gitops")
-    tool.install()
-    yield tool
     tool.uninstall()
+    try:
+        tool.install()
+        yield tool
+    finally:
+        tool.uninstall()
 
 
 @pytest.fixture(scope="module")

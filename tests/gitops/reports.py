@@ -23,10 +23,10 @@ def of_kustomization(body: Object, commit: str) -> Report:
     """Return what Flux's Kustomization says: `flux get kustomizations` shows the same condition."""
     status, ready = body.get("status", {}), condition(body, "Ready")
     told = f"{ready['status']} {ready.get('reason', '')}: {ready.get('message', '')}"
-    seen = status.get("observedGeneration") == body["metadata"]["generation"]
-    if not seen or not status.get("lastAttemptedRevision", "").endswith(commit):
+    if not status.get("lastAttemptedRevision", "").endswith(commit):
         return Report("Unseen", told)
-    if ready["status"] == "True" and status.get("lastAppliedRevision", "").endswith(commit):
+    current = status.get("observedGeneration") == body["metadata"]["generation"]
+    if current and ready["status"] == "True" and status.get("lastAppliedRevision", "").endswith(commit):
         return Report("Done", told)
     return Report("Failed" if ready["status"] == "False" else "Working", told)
 

@@ -164,5 +164,5 @@ def applied(log: str) -> Iterator[dict[str, str]]:
     """Yield object → what was done to it, for each time that kustomize-controller has applied everything."""
     for line in log.splitlines():
         entry = json.loads(line) if line.startswith("{") else {}
-        if entry.get("msg") == "server-side apply completed" and entry.get("Kustomization", {}).get("name") == FOLLOWED:
+        if entry.get("msg") == "server-side apply completed" and entry.get("name") == FOLLOWED:
             yield entry["output"]
