@@ -143,7 +143,7 @@ test-engine: setup $(if $(ENGINE),,cluster-up images) ## The engine's behaviour 
 
 .PHONY: test-kueue
 test-kueue: setup cluster-up images ## Trainings in the queues of a real Kueue, built once into the cache; a quarter of an hour
-	$(PYTEST) -m kueue tests/kueue
+	GRAFT_VERSITYGW=$(GRAFT_CACHE)/bin/versitygw $(PYTEST) -m kueue tests/wire/kueue tests/kueue
 
 .PHONY: test-soak
 test-soak: setup cluster-up images ## Hundreds of swaps and deaths under load, outages, bad versions (GRAFT_SOAK_SWAPS, _KILLS, _OUTAGE_SECONDS)

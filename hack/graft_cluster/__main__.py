@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (up, images):
         command.add_argument("--light", action="store_true", help="leave out everything built on torch")
     kueue = commands.add_parser("kueue", help="install Kueue, which decides when Jobs in queues run")
+    kueue.add_argument("--program", action="store_true", help="build its program, and nothing else")
     kueue.add_argument("--remove", action="store_true", help="take it away again, with everything in its queues")
     commands.add_parser("down", help="delete the cluster, stop all processes")
     commands.add_parser("status", help="say what is running")
@@ -83,7 +84,10 @@ def change(arguments: argparse.Namespace, lifecycle: Lifecycle) -> None:
         lifecycle.images(light=arguments.light)
         print(lifecycle.cache.images_json.read_text(), end="")
     elif arguments.command == "kueue":
-        lifecycle.kueue(wanted=not arguments.remove)
+        if arguments.program:
+            golang.ensure(lifecycle.cache, lifecycle.steps, golang.KUEUE)
+        else:
+            lifecycle.kueue(wanted=not arguments.remove)
     elif arguments.command == "gitops":
         print(lifecycle.gitops_tools([arguments.only] if arguments.only else GITOPS_TOOLS))
     elif arguments.command == "registry-program":

@@ -49,6 +49,8 @@ class Jobs:
                 await self._let_go(metadata)
             return
         self._tell(metadata)
+        if job["spec"].get("suspend") and not ended(job):
+            await self._hold(job)
         if uid not in self._running and not ended(job) and not job["spec"].get("suspend"):
             self._running[uid] = asyncio.create_task(self._run(job))
 
@@ -66,6 +68,18 @@ class Jobs:
         for task in self._running.values():
             task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _hold(self, job: Object) -> None:
+        """Stop what runs, and say that the Job is suspended, as the Job controller does."""
+        metadata = job["metadata"]
+        if (task := self._running.pop(metadata["uid"], None)) is not None:
+            task.cancel()
+        known = job.get("status", {}).get("conditions") or ()
+        if any(item["type"] == "Suspended" and item["status"] == "True" for item in known):
+            return
+        told = {"type": "Suspended", "status": "True", "reason": "JobSuspended", "message": "Job suspended"}
+        told |= {"lastTransitionTime": now(), "lastProbeTime": now()}
+        await self._patch_status(metadata, {"conditions": [told]})
 
     async def _let_go(self, metadata: Object) -> None:
         # What the garbage collector does for a foreground deletion, after the pods are gone.
@@ -134,6 +148,9 @@ class Jobs:
         status = {"startTime": started, "completionTime": done, "succeeded": pods, "conditions": conditions}
         if indexed:
             status["completedIndexes"] = f"0-{pods - 1}" if pods > 1 else "0"
+        await self._patch_status(metadata, status)
+
+    async def _patch_status(self, metadata: Object, status: Object) -> None:
         try:
             await self._client.patch(
                 JOBS, metadata["namespace"], metadata["name"], {"status": status}, subresource="status"
