@@ -12,7 +12,7 @@ from tests.fields.values import keys, limits, nonsense, sample
 
 Object = dict[str, Any]
 API_VERSION: Final = "graft.dev/v1alpha1"
-SOURCES: Final = frozenset({"s3", "huggingFace", "configMap", "persistentVolumeClaim", "oci"})
+SOURCES: Final = frozenset({"s3", "huggingFace", "configMap", "persistentVolumeClaim", "oci", "image"})
 """Exactly one of them may be set wherever they are."""
 BEGUN: Final[dict[str, Object]] = {"source": {"s3": {"uri": "s3://models/adapters/tiny/"}}}
 """What an object is begun with, by its name, that must hold more than its schema says."""

@@ -40,7 +40,10 @@ def sample(node: Schema, turn: int = 0) -> Any:
         case _:
             if isinstance(node.get("additionalProperties"), dict):
                 return {keys(node)[turn % len(keys(node))]: sample(node["additionalProperties"], turn)}
-            return {name: sample(node["properties"][name], turn) for name in node.get("required", ())}
+            made = {name: sample(node["properties"][name], turn) for name in node.get("required", ())}
+            if made.get("operator") == "In":  # which a rule of the schema takes with values alone
+                made["values"] = [sample(node["properties"]["values"]["items"], turn)]
+            return made
 
 
 def keys(_node: Schema) -> tuple[str, ...]:
