@@ -13,7 +13,7 @@ from demo.environment import Environment
 from tests.families import bases
 from tests.families.engine import MODEL, engine_of
 from tests.trainer.toy_base import CHAT_TEMPLATE
-from tests.unit.trainer.test_templates import TOOLS
+from tests.unit.trainer.row_files.test_templates import TOOLS
 
 from graft_trainer.data.chat_template import ChatTemplate
 from graft_trainer.data.dropped_rows import UnusableRowError

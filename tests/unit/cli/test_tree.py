@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.builders import digest
 from tests.unit.cli.objects import LATER, adapter, base, canary, condition, training, version, with_conditions
 
 from graft_cli.client import Adapter, Base, FakeGraft
@@ -13,7 +14,8 @@ from graft_cli.decisions.tree import only, status_tree
 from graft_cli.errors import NotFound
 from graft_cli.rendering.console import as_text
 from graft_cli.rendering.tables import history_table, seconds
-from graft_cli.rendering.tree import parameters, status_view
+from graft_cli.rendering.tree import parameters, status_view, training_line
+from graft_operator.api.adapter_status import TrainingProgress
 
 GOLDEN = Path(__file__).parents[2] / "data/cli"
 
@@ -77,6 +79,19 @@ def test_history_reads_as_committed() -> None:
     )
     shown = canary().status.model_copy(update={"versions": entries})
     golden("history", as_text(history_table(Adapter.parse({**canary().raw, "status": shown.to_wire()}), LATER)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ({"rows": 120_000, "total_rows": 1_000_000}, "Preparing (SpecChanged), 120,000 of 1,000,000 rows, Job rows"),
+        ({"rows": 1_000}, "Preparing (SpecChanged), 1,000 rows read, Job rows"),
+        ({}, "Preparing (SpecChanged), Job rows"),
+    ],
+)
+def test_rows_that_are_prepared_are_counted(rows: dict[str, int], words: str) -> None:
+    progress = TrainingProgress(job="rows", recipe=digest("recipe"), reason="SpecChanged", state="Preparing", **rows)
+    assert training_line(progress).plain == f"training  {words}"
 
 
 def test_what_is_blocked_is_said_once() -> None:

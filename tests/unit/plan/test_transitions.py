@@ -133,6 +133,21 @@ STEPS: dict[str, tuple[LoraAdapterStatus, LoraAdapterStatus, list[tuple[str, str
         told("next", Trained=no("Training")),
         [("Normal", "Training")],
     ),
+    "rows are prepared": (
+        told(Trained=no("JobCreated")),
+        told("rows", Trained=no("Preparing", "1 of 2 rows")),
+        [("Normal", "Preparing")],
+    ),
+    "how far they are is no event": (
+        told("rows", Trained=no("Preparing", "1 of 2 rows")),
+        told("rows", Trained=no("Preparing", "2 of 2 rows")),
+        [],
+    ),
+    "the training after them begins": (
+        told("rows", Trained=no("Preparing")),
+        told("job", Trained=no("Training")),
+        [("Normal", "Training")],
+    ),
     "a training is preempted": (
         told("job", Trained=no("Training")),
         told("job", Trained=no("Preempted", "checkpoint 40")),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.unit.trainer.byte_tokenizer import byte_tokenizer
-from tests.unit.trainer.test_templates import FOLDER, TOOLS
+from tests.unit.trainer.row_files.test_templates import FOLDER, TOOLS
 
 from graft_registry.errors import InvalidModel
 from graft_registry.models.chat_templates import ChatTemplates, chat_template_digest, read_chat_templates
