@@ -56,15 +56,8 @@ def test_rows_with_a_given_digest_are_not_even_fetched_again(
         content = (pod.folder / f"{name}.jsonl").read_bytes()
         key = f"data/{pod.config['adapter']}/{name}.jsonl"
         pod.store.put(key, content)
-<<<<<<< HEAD
-        part |= {
-            "source": {"s3": {"uri": f"s3://graft/{pod.config['registry']['prefix']}/{key}"}},
-            "digest": sha256_digest(content),
-        }
-=======
         uri = f"s3://graft/{pod.config['registry']['prefix']}/{key}"
         part |= {"source": {"s3": {"uri": uri}}, "digest": sha256_digest(content)}
->>>>>>> wt-prep
     assert pod.run(PREPARE) == 0
 
     def refuse(*_: object, **__: object) -> None:

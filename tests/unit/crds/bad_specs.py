@@ -251,13 +251,7 @@ REFUSED_BY_RULES = (
         for field, value, says in BAD_POD_SETTINGS
     ),
     _adapter("spec.preparation.resources", {"limits": {"nvidia.com/gpu": "1"}}, "resources must not contain a device"),
-<<<<<<< HEAD
-    _adapter(
-        "spec.preparation.resources", {"requests": {"google.com/tpu": "1"}}, "resources must not contain a device"
-    ),
-=======
     _adapter("spec.preparation.resources", {"requests": {"google.com/tpu": "1"}}, "resources must not contain a"),
->>>>>>> wt-prep
     _base("spec.serving.serviceAccountAnnotations", {"graft.dev/x": "y"}, "annotations: each key must be"),
     *(
         _base("spec.serving.engineArgs", [f"{argument}=x"], "engineArgs must not contain, nor abbreviate")
