@@ -48,7 +48,7 @@ def pack(target: Path, *, python: str, cuda: str, has: Iterable[str]) -> int:
             "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", *where, "-r", Path(name) / "lacking.txt"
         )
         strip(site, cuda)
-        with tarfile.open(target, "w:xz") as archive:
+        with tarfile.open(target, "w:xz", preset=1) as archive:
             archive.add(site, "site")
     size = target.stat().st_size
     if size > MOST_BYTES:

@@ -34,7 +34,7 @@ class Brought:
     url: str
     """Where clients ask."""
     state: str
-    """Proven, or Refused."""
+    """Proven or Refused; something else where an engine doesn't answer."""
     message: str
     """Why, in the agent's words, which quote the engine's."""
 
@@ -73,12 +73,14 @@ def brought_up(
 
 
 def _settled(agent: subprocess.Popen[bytes], port: int, log: Path) -> dict[str, Any]:
-    """Wait until the version is proven or refused."""
+    """Wait until the version is proven or refused, or until patience is over."""
     deadline = time.monotonic() + SECONDS
     version: dict[str, Any] = {}
     while version.get("state") not in ("Proven", "Refused"):
-        if time.monotonic() > deadline or agent.poll() is not None:
-            raise AssertionError(f"the version is {version}:\n{log.read_text()[-4000:]}")
+        if agent.poll() is not None:
+            raise AssertionError(f"the agent has ended:\n{log.read_text()[-4000:]}")
+        if version and time.monotonic() > deadline:
+            return version | {"message": f"still {version['state']} after {SECONDS:.0f} s"}
         time.sleep(0.3)
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/state", timeout=10) as answer:

@@ -90,6 +90,11 @@ def _wait_until_ready(engine: Engine, run: _Docker) -> None:
             return
 
 
+def said_last(environment: Environment) -> str:
+    """Return what the running engine has said last of an error."""
+    return last_words(_Docker(environment)("logs", CONTAINER))
+
+
 def last_words(log: str) -> str:
     """Return the error of an engine's log that the others follow from: the first that a traceback ends with."""
     lines = [_TRACEBACK_NOISE.sub("", line).strip() for line in log.splitlines()]

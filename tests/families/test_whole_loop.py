@@ -19,7 +19,7 @@ import urllib3
 from demo.environment import Environment
 from tests.families import bases
 from tests.families.agent import brought_up
-from tests.families.engine import MODEL, EngineEndedError, engine_of
+from tests.families.engine import MODEL, EngineEndedError, engine_of, said_last
 from tests.trainer import families
 from tests.trainer.conftest import Pod, mounted, run_document
 from tests.trainer.families_table import write_whole_loop
@@ -115,7 +115,7 @@ def served(
         brought_up(engine, folder / "agent", manifest, version, registry) as brought,
     ):
         if brought.state != "Proven":
-            raise RefusedError(brought.message)
+            raise RefusedError(f"{brought.message}; the engine: {said_last(environment)}")
         yield brought.url, [version.manifest.adapter, manifest.name]
 
 
