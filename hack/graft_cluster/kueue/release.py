@@ -14,6 +14,8 @@ from graft_cluster.steps import Step, Steps
 NAME = "kueue"
 NAMESPACE = "kueue-system"
 GROUP = "kueue.x-k8s.io"
+AGGREGATED = ("v1beta1.visibility.kueue.x-k8s.io", "v1beta2.visibility.kueue.x-k8s.io")
+"""Answers of Kueue's own about its queues. The API server that can't list their kinds deletes no namespace at all."""
 CONFIGURATION: dict[str, Any] = {
     "apiVersion": "config.kueue.x-k8s.io/v1beta2",
     "kind": "Configuration",
@@ -43,6 +45,7 @@ def install(cache: Cache, steps: Steps, cluster: Cluster) -> None:
     where = ("--namespace", NAMESPACE, "--create-namespace", "--values", "-", "--wait", "--timeout", "5m")
     with steps.step("install Kueue") as step:
         cluster.helm(step, "upgrade", "--install", NAME, chart, *where, stdin=json.dumps(VALUES))
+        cluster.kubectl(step, "delete", "apiservice", *AGGREGATED, "--ignore-not-found")
 
 
 def remove(steps: Steps, cluster: Cluster) -> None:
