@@ -88,8 +88,9 @@ def test_with_quota_a_training_is_admitted_and_the_next_one_waits_for_it(
     kueue.give(TRAINER_CPU)
     tenant.wait_settled("second")
     assert_trained_once(tenant, "second", job)
-    finished = condition(kueue.workload(tenant, job["metadata"]["name"]), "Finished")
-    assert (finished["status"], finished["reason"]) == ("True", "Succeeded")
+    workload = kueue.workload(tenant, job["metadata"]["name"])["metadata"]["name"]
+    ended = ("--for=condition=Finished", f"workload/{workload}", "--timeout=60s")
+    tenant.cluster.kubectl("wait", "-n", tenant.namespace, *ended)
 
 
 def test_a_queue_that_does_not_exist_is_named_and_waited_for(tenant: Tenant, kueue: Kueue) -> None:
