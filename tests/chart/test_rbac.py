@@ -8,7 +8,14 @@ from typing import Any, get_args
 import pytest
 from tests.chart.conftest import Manifest, Render
 
-from graft_operator.cluster.resources import BASE_MODELS, INFERENCE_POOLS, LORA_ADAPTERS, NETWORK_POLICIES, Resource
+from graft_operator.cluster.resources import (
+    BASE_MODELS,
+    INFERENCE_POOLS,
+    LORA_ADAPTERS,
+    NETWORK_POLICIES,
+    WORKLOADS,
+    Resource,
+)
 from graft_operator.cluster.watching import WATCHED
 from graft_operator.plan.actions import Kind
 from graft_operator.reconcilers.executor import OWNED
@@ -73,6 +80,14 @@ def test_rights_to_inference_pools_can_be_left_out(render: Render) -> None:
     for namespaces, where in (([], ""), (["team-a"], "team-a")):
         manifests = render({"rbac": {"inferencePools": False}, "watchNamespaces": namespaces})
         assert verbs_on(manifests, INFERENCE_POOLS, namespace=where) == set()
+        assert verbs_on(manifests, LORA_ADAPTERS, namespace=where), "the other rights stay"
+
+
+def test_rights_to_what_kueue_says_can_be_left_out(render: Render) -> None:
+    assert verbs_on(render(), WORKLOADS) == {"list", "watch"}
+    for namespaces, where in (([], ""), (["team-a"], "team-a")):
+        manifests = render({"rbac": {"workloads": False}, "watchNamespaces": namespaces})
+        assert verbs_on(manifests, WORKLOADS, namespace=where) == set()
         assert verbs_on(manifests, LORA_ADAPTERS, namespace=where), "the other rights stay"
 
 

@@ -26,8 +26,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromiu
 MANY = 2000
 PATIENCE = 15_000
 """Milliseconds."""
-BLINK = 5000
-"""Milliseconds for which the page may be busy, on a machine with many other things to do; alone it takes 0.1 s."""
 ELEMENTS = 1000
 """Of a page, however many adapters there are."""
 
@@ -292,10 +290,6 @@ def test_thousands_of_adapters_freeze_nothing(browser: Browser) -> None:
     bodies = [lora(f"adapter-{number:04}", objects.adapter().raw) for number in range(MANY)]
     graft = FakeGraft([manifest("BaseModel", objects.base().raw), *bodies])
     with dashboard(graft) as server, opened_page(browser) as page:
-        page.add_init_script(
-            "window.longest = 0; new PerformanceObserver((list) => list.getEntries().forEach((one) => {"
-            " longest = Math.max(longest, one.duration); })).observe({type: 'longtask', buffered: true})"
-        )
         go(page, server.url, "adapters")
         expect(page.get_by_role("status").filter(has_text="in all")).to_have_text(f"{MANY} in all, page 1 of 40")
         assert page.get_by_role("row").count() == 51
@@ -306,6 +300,4 @@ def test_thousands_of_adapters_freeze_nothing(browser: Browser) -> None:
         expect(page.get_by_role("status").filter(has_text="in all")).to_have_text("1 in all, page 1 of 1")
         graft.put(lora("adapter-1999", objects.canary().raw))
         expect(page.get_by_role("row").filter(has_text="adapter-1999")).to_contain_text("v6 → v7", timeout=PATIENCE)
-        longest = page.evaluate("longest")
-        print(f"with {MANY} adapters the page was busy for {longest:.0f} ms at most")
-        assert longest < BLINK
+        assert page.evaluate("document.querySelectorAll('*').length") < ELEMENTS
