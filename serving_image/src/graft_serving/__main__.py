@@ -20,6 +20,8 @@ from graft_serving.wanted.configmap import ConfigMapWatch
 from graft_serving.wanted.file import wanted_sets_of_file
 
 CONFIGURATION_ERROR = 64
+YOUNG_OBJECTS = 20_000
+"""Of containers, made and not let go since the collector last looked at the young: those of some fifty requests."""
 
 
 def wanted_sets(settings: Settings) -> AsyncIterator[bytes]:
@@ -74,6 +76,8 @@ def main() -> int:
         return CONFIGURATION_ERROR
     # What has been imported stays until the end: without it a full collection is over before a client notices.
     gc.freeze()
+    # A request leaves hundreds of objects and hardly a cycle: by default the collector would look for some in each one.
+    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(serve(settings, open_store))
     return 0
