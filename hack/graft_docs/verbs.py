@@ -30,7 +30,8 @@ def verbs_page(group: click.Group, program: str) -> str:
 def section(command: click.Command, program: str) -> str:
     """Return the heading of a verb, how it is called, what it does and its options."""
     context = click.Context(command, info_name=command.name)
-    call = f"{program} {command.name} {' '.join(command.collect_usage_pieces(context))}".replace("[OPTIONS] ", "")
+    pieces = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
+    call = " ".join((program, str(command.name), *pieces))
     words = " ".join((command.help or "").split())
     options = [item for item in command.params if isinstance(item, click.Option) and not item.hidden]
     return "\n\n".join([f"## {command.name}", f"```\n{call} [OPTIONS]\n```", words, options_table(options, context)])
