@@ -14,6 +14,12 @@ async def in_canary(pod: Pod) -> None:
     await pod.until_routed("support", 1, 2)
 
 
+async def models(pod: Pod, path: str) -> Any:
+    """What a client reads of the models."""
+    async with pod.client.get(f"{pod.url}/v1/models{path}") as answer:
+        return await answer.json()
+
+
 async def test_each_version_answers_under_its_own_name_and_under_no_other(pod: Pod) -> None:
     async with pod.agent():
         await in_canary(pod)
@@ -24,6 +30,34 @@ async def test_each_version_answers_under_its_own_name_and_under_no_other(pod: P
         missing = await pod.ask("support@v3")
     assert (missing.status, missing.headers["X-Graft-Version"]) == (404, "none")
     assert "Loaded versions: support@v1, support@v2." in missing.body["error"]["message"]
+
+
+async def test_a_version_that_is_on_its_way_is_no_unknown_one(pod: Pod) -> None:
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_routed("support", 1)
+        door = pod.engine.load_doors["support"]
+        door.close()
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], [(v1, 100)])))
+        await door.until_waiting()
+        early = await pod.ask("support@v2")
+        door.open()
+        await pod.until_state("support", 2, "Proven")
+        answer = await pod.ask("support@v2")
+    assert (early.status, early.headers["X-Graft-Version"], early.headers["Retry-After"]) == (503, "none", "2")
+    assert answer.text == pod.expected("support", 2)
+
+
+async def test_a_version_that_answers_has_an_entry_of_its_own_and_is_in_no_list(pod: Pod) -> None:
+    async with pod.agent():
+        await in_canary(pod)
+        listed = [card["id"] for card in (await models(pod, ""))["data"]]
+        card = await models(pod, "/support@v2")
+        missing = await models(pod, "/support@v3")
+    assert listed == [pod.base.name, "support"]
+    assert (card["root"], [share["number"] for share in card["graft"]["route"]]) == ("support@v2", [2])
+    assert missing["error"]["code"] == "model_not_found"
 
 
 async def test_a_version_that_is_kept_for_a_rollback_answers_too_until_it_is_unloaded(pod: Pod) -> None:

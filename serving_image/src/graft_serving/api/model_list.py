@@ -4,6 +4,7 @@ from typing import Any
 
 from graft_serving.proxy import routing
 from graft_serving.proxy.routing import Alias, RoutingTable
+from graft_serving.versions import VersionKey
 
 
 def model_list(table: RoutingTable, *, base_digest: str) -> dict[str, Any]:
@@ -17,11 +18,19 @@ def model_list(table: RoutingTable, *, base_digest: str) -> dict[str, Any]:
 
 
 def model_card(table: RoutingTable, name: str, *, base_digest: str) -> dict[str, Any] | None:
-    """One entry of the list, which is also the answer to `GET /v1/models/{name}`; None if it isn't there."""
+    """One entry of the list, which is also the answer to `GET /v1/models/{name}`; None if it isn't there.
+
+    A name such as `support@v7` is in no list, and has an entry where that version can answer.
+    """
     base = {"name": table.base_name, "digest": base_digest}
     if name == table.base_name and table.has_base:
         return _card(name, root=f"{name}@base", parent=None, graft={"base": base, "route": []})
-    alias = table.aliases.get(name)
+    adapter, number = routing.named(name)
+    alias = table.aliases.get(adapter)
+    if alias is not None and number is not None:
+        key = alias.loaded.get(number)
+        route = [] if key is None else [_version(key, weight=100)]
+        return _card(name, root=name, parent=table.base_name, graft={"base": base, "route": route}) if route else None
     if alias is None or not (alias.live or alias.peers or alias.forward_to or alias.on_demand):
         return None
     root = routing.heaviest(alias.live).version.label if alias.live else name
@@ -33,15 +42,11 @@ def _base_first(table: RoutingTable) -> list[str]:
 
 
 def _route(alias: Alias) -> list[dict[str, Any]]:
-    return [
-        {
-            "version": share.version.label,
-            "number": share.version.number,
-            "manifestDigest": share.version.manifest_digest,
-            "weight": share.weight,
-        }
-        for share in alias.live
-    ]
+    return [_version(share.version, weight=share.weight) for share in alias.live]
+
+
+def _version(key: VersionKey, *, weight: int) -> dict[str, Any]:
+    return {"version": key.label, "number": key.number, "manifestDigest": key.manifest_digest, "weight": weight}
 
 
 def _card(name: str, **fields: Any) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class Alias:
     """Whether this pod is to load it."""
     loaded: Mapping[int, VersionKey] = field(default_factory=dict)
     """The versions that can answer here by their numbers, those beside the route, too."""
+    coming: frozenset[int] = frozenset()
+    """The numbers of those that are to be loaded here and can't answer yet."""
     salts: Mapping[VersionKey, str] = field(default_factory=dict)
     """What no client knows of a version and every pod that holds it does: else a client could calculate which sessions
     get which version."""
@@ -173,7 +175,8 @@ def _resolve_version(
     """Decide who answers with one version of an adapter; no other version ever does."""
     if (key := alias.loaded.get(number)) is not None:
         return ToVersion(key, is_named=True)
-    if alias.live and (alias.forward_to is None or forwarded or from_peer):
+    is_somewhere = number in alias.coming or (alias.forward_to is not None and not forwarded and not from_peer)
+    if alias.live and not is_somewhere:
         # Other pods of this revision hold the same versions, but for a moment: to search them only delays the answer.
         return NotFound(_not_loaded_version(alias, model))
     return resolve_elsewhere(table, model, forwarded=forwarded, from_peer=from_peer)

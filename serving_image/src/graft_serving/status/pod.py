@@ -143,6 +143,7 @@ class ServingPod:
                     is_wanted=bool(adapter.versions),
                     salts=self._salts(adapter.name),
                     loaded=self._loaded(adapter),
+                    coming=self._coming(adapter),
                 )
                 for adapter in wanted.adapters
             },
@@ -196,6 +197,11 @@ class ServingPod:
     def _loaded(self, adapter: WantedAdapter) -> dict[int, VersionKey]:
         routed = (share.version for share in self._lifecycle.routes.get(adapter.name, ()))
         return {key.number: key for key in (*routed, *adapter.version_keys) if self._is_live(key)}
+
+    def _coming(self, adapter: WantedAdapter) -> frozenset[int]:
+        records = ((key, self._lifecycle.records.get(key)) for key in adapter.version_keys if not self._is_live(key))
+        refused = VersionState.REFUSED
+        return frozenset(key.number for key, record in records if record is None or record.state is not refused)
 
     def _salts(self, adapter: str) -> dict[VersionKey, str]:
         route = self._lifecycle.routes.get(adapter, ())

@@ -126,6 +126,18 @@ VERSIONS: dict[str, tuple[RoutingTable, str, bool, type[Decision] | Decision]] =
     "A version that is loaded answers under its own name.": (table(KEPT), "support@v2", False, ToVersion(V2, True)),
     "So does one that gets no requests otherwise.": (table(KEPT), "support@v1", False, ToVersion(V1, True)),
     "Another one never answers instead.": (table(KEPT, peer=PEER), "support@v3", False, NotFound),
+    "One that is on its way is waited for, or had from another pod.": (
+        table(Alias(live=KEPT.live, loaded=KEPT.loaded, coming=frozenset({3})), peer=PEER),
+        "support@v3",
+        False,
+        Forward(PEER),
+    ),
+    "And from nowhere else by who was sent the request.": (
+        table(Alias(live=KEPT.live, loaded=KEPT.loaded, coming=frozenset({3})), peer=PEER),
+        "support@v3",
+        True,
+        Unavailable,
+    ),
     "The other revision may have it.": (
         table(Alias(live=KEPT.live, loaded=KEPT.loaded, forward_to=BLUE)),
         "support@v3",
