@@ -1,6 +1,7 @@
 """What one client can cost the others: bodies that stall or are heavy, answers that nobody reads, loops of scrapes."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import socket
@@ -57,8 +58,10 @@ async def test_a_header_that_comes_by_drops_has_its_time(
 
         dripping = asyncio.create_task(drip())
         try:
+            # What is still under way when the agent closes makes the end a reset.
             async with asyncio.timeout(60):
-                assert await reader.read() == b""
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
         finally:
             dripping.cancel()
         assert asyncio.get_running_loop().time() - began >= 0.5
