@@ -47,12 +47,21 @@ def indexes(resource: Resource, body: Mapping[str, Any]) -> tuple[str, ...]:
         base = ((body.get("spec") or {}).get("baseModelRef") or {}).get("name")
         return (f"{namespace}/{base}",) if base else ()
     if resource.kind == EVENTS.kind:
-        return str((body.get("regarding") or {}).get("uid", "")), f"{namespace}/"
+        return of_uid(namespace, str((body.get("regarding") or {}).get("uid", ""))), f"{namespace}/"
     if resource == WORKLOADS:
-        return tuple(str(item.get("uid", "")) for item in owning_jobs(body))
+        return tuple(of_uid(namespace, str(item.get("uid", ""))) for item in owning_jobs(body))
     uid, owner = label(body, labels.OWNER_UID), (body["metadata"].get("annotations") or {}).get(labels.OWNER_NAME)
     named = (f"{namespace}/{owner}",) if owner and resource == JOBS else ()
-    return (*((uid,) if uid else ()), *named)
+    return (*((of_uid(namespace, uid),) if uid else ()), *named)
+
+
+def of_uid(namespace: str, uid: str) -> str:
+    """Return the index of what says that it belongs to the object of this uid.
+
+    Anybody can write another's uid into a label or a reference of his own objects, but only where he has rights: what
+    belongs to an object is in its namespace. No namespace has a colon, so that no name passes for such an index.
+    """
+    return f"uid:{namespace}/{uid}"
 
 
 def scaled_by_autoscaler(metadata: Mapping[str, Any]) -> bool:

@@ -20,7 +20,8 @@ def queueing_of(job: Object, cache: Cache) -> Queueing | None:
     queue = text((metadata.get("labels") or {}).get(labels.KUEUE_QUEUE))
     if not queue:
         return None
-    kueue, workload = kueue_of(cache, metadata["namespace"]), newest(cache.workloads_of(metadata["uid"]))
+    namespace = metadata["namespace"]
+    kueue, workload = kueue_of(cache, namespace), newest(cache.workloads_of(namespace, metadata["uid"]))
     if workload is None or kueue in ("Missing", "Forbidden"):
         return Queueing(queue=queue, kueue=kueue)  # what was heard before is not true for ever
     return Queueing(
