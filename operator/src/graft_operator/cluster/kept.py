@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_operator.api.meta import GROUP
 from graft_operator.cluster.resources import EVENTS, JOBS, LORA_ADAPTERS, WORKLOADS, Resource
+from graft_operator.cluster.workload import read_of
 from graft_operator.manifests import labels
 
 Object = dict[str, Any]
@@ -17,17 +17,13 @@ AUTOSCALED: Final = f"{GROUP}/autoscaled"
 
 NOTE_LIMIT: Final = 1024
 
-OF_WORKLOADS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"spec": ("queueName", "active"), "status": ("conditions", "admissionChecks")}
-)
-"""Most Workloads are other people's, and all hold whole pod templates, which nobody here reads."""
-
 
 def kept(resource: Resource, body: Mapping[str, Any]) -> Object:
     """Return the object without what nobody reads.
 
     ``managedFields`` are half of what is applied by the server, and only :func:`scaled_by_autoscaler` asks for them.
     """
+    body = read_of(body) if resource == WORKLOADS else body
     metadata = dict(body["metadata"])
     if "managedFields" in metadata:
         if scaled_by_autoscaler(metadata):
@@ -35,8 +31,6 @@ def kept(resource: Resource, body: Mapping[str, Any]) -> Object:
         del metadata["managedFields"]
     if resource.kind == EVENTS.kind:
         body = {**body, "note": str(body.get("note") or "")[:NOTE_LIMIT]}
-    if resource == WORKLOADS:
-        body = {part: only(body.get(part) or {}, names) for part, names in OF_WORKLOADS.items()}
     return {"apiVersion": resource.api_version, "kind": resource.kind, **body, "metadata": metadata}
 
 
@@ -83,8 +77,3 @@ def owning_jobs(workload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def label(body: Mapping[str, Any], name: str) -> str:
     """Return a label's value; empty where there is none."""
     return str((body["metadata"].get("labels") or {}).get(name, ""))
-
-
-def only(part: Mapping[str, Any], names: Iterable[str]) -> Object:
-    """Return those fields of a part that are named, and there."""
-    return {name: part[name] for name in names if name in part}
