@@ -139,10 +139,10 @@ def test_a_kind_is_read_once_it_was_listed_and_until_it_is_closed_to_us(cache: C
 def test_children_are_found_by_their_owner_and_component(cache: Cache) -> None:
     for name, owner, component in (("a", "u1", "serving"), ("b", "u1", "import"), ("c", "u2", "serving")):
         cache.put(PODS, body(name, metadata={"labels": {labels.OWNER_UID: owner, labels.COMPONENT: component}}))
-    assert [pod["metadata"]["name"] for pod in cache.owned(PODS, "u1")] == ["a", "b"]
-    assert [pod["metadata"]["name"] for pod in cache.owned(PODS, "u1", "serving")] == ["a"]
+    assert [pod["metadata"]["name"] for pod in cache.owned(PODS, NAMESPACE, "u1")] == ["a", "b"]
+    assert [pod["metadata"]["name"] for pod in cache.owned(PODS, NAMESPACE, "u1", "serving")] == ["a"]
     cache.remove(PODS, NAMESPACE, "a")
-    assert cache.owned(PODS, "u1", "serving") == []
+    assert cache.owned(PODS, NAMESPACE, "u1", "serving") == []
 
 
 def test_adapters_are_found_by_the_base_that_they_name_now(cache: Cache) -> None:
@@ -161,8 +161,8 @@ def test_an_adapter_without_a_well_formed_spec_is_nobodys(cache: Cache) -> None:
 
 def test_what_the_platform_says_is_found_by_whom_it_is_about(cache: Cache) -> None:
     cache.put(REFUSED_PODS, body("event", regarding={"uid": "uid-job"}, note="exceeded quota"))
-    assert [event["note"] for event in cache.events_of("uid-job")] == ["exceeded quota"]
-    assert cache.events_of("uid-other") == []
+    assert [event["note"] for event in cache.events_of(NAMESPACE, "uid-job")] == ["exceeded quota"]
+    assert cache.events_of(NAMESPACE, "uid-other") == []
 
 
 def test_managed_fields_are_not_kept_but_that_an_autoscaler_has_set_the_replicas_is(cache: Cache) -> None:
@@ -194,7 +194,7 @@ def test_whoever_may_write_events_fills_no_memory(cache: Cache) -> None:
     for number in range(300):
         event = body(version=number + 1, uid=f"e{number}", name=f"e{number}", regarding={"uid": "p1"}, note="x" * 5000)
         cache.put(REFUSED_MOUNTS, event)
-    kept = cache.events_of("p1")
+    kept = cache.events_of(NAMESPACE, "p1")
     assert len(kept) == 256
     assert {len(event["note"]) for event in kept} == {1024}
     assert ("team-a", "e299") in cache.names(REFUSED_MOUNTS)
@@ -207,9 +207,9 @@ def test_of_what_kueue_makes_of_jobs_only_what_it_says_is_kept(cache: Cache) -> 
     mine = body("job-train", 3, metadata={"ownerReferences": [owner]}, spec=spec, status=said | {"admission": {}})
     cache.put(WORKLOADS, mine)
     cache.put(WORKLOADS, body("pod-group", 4, metadata={"ownerReferences": [owner | {"kind": "Pod"}]}))
-    [found] = cache.workloads_of("uid-of-job")
+    [found] = cache.workloads_of(NAMESPACE, "uid-of-job")
     assert (found["spec"], found["status"]) == ({"queueName": "gpus", "active": False}, said)
-    assert cache.workloads_of("uid-of-nobody") == []
+    assert cache.workloads_of(NAMESPACE, "uid-of-nobody") == []
 
 
 def test_versions_of_what_somebody_owns_are_told_without_reading_it(cache: Cache) -> None:
@@ -217,5 +217,26 @@ def test_versions_of_what_somebody_owns_are_told_without_reading_it(cache: Cache
     cache.put(JOBS, body("first", 3, metadata=owned))
     cache.put(JOBS, body("second", 4, metadata=owned))
     cache.put(JOBS, body("of-nobody", 5))
-    assert cache.owned_versions(JOBS, "uid-of-support") == {((NAMESPACE, "first"), 3), ((NAMESPACE, "second"), 4)}
-    assert cache.owned_versions(JOBS, "uid-of-nobody") == frozenset()
+    of_support = cache.owned_versions(JOBS, NAMESPACE, "uid-of-support")
+    assert of_support == {((NAMESPACE, "first"), 3), ((NAMESPACE, "second"), 4)}
+    assert cache.owned_versions(JOBS, NAMESPACE, "uid-of-nobody") == frozenset()
+
+
+def test_nothing_of_another_namespace_speaks_for_an_object_whose_uid_it_names(cache: Cache) -> None:
+    forged = {"namespace": "attacker", "labels": {labels.OWNER_UID: "u1", labels.COMPONENT: "serving"}}
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": "u1", "controller": True}
+    for kind in (JOBS, PODS, DEPLOYMENTS):
+        cache.put(kind, body("forged", metadata=forged))
+    cache.put(WORKLOADS, body("forged", metadata=forged | {"ownerReferences": [owner]}))
+    cache.put(REFUSED_PODS, body("forged", metadata=forged, regarding={"uid": "u1", "namespace": NAMESPACE}))
+    said = {"workloads": cache.workloads_of(NAMESPACE, "u1"), "events": cache.events_of(NAMESPACE, "u1")}
+    assert said == {"workloads": [], "events": []}
+    assert [cache.owned(kind, NAMESPACE, "u1") for kind in (JOBS, PODS, DEPLOYMENTS)] == [[], [], []]
+    assert cache.owned_versions(JOBS, NAMESPACE, "u1") == frozenset()
+    assert len(cache.workloads_of("attacker", "u1")) == len(cache.owned(JOBS, "attacker", "u1")) == 1
+
+
+@pytest.mark.parametrize("name", ["u1", "uid/u1", f"uid:{NAMESPACE}/u1"])
+def test_a_name_that_reads_like_a_uid_makes_nothing_another_ones(cache: Cache, name: str) -> None:
+    cache.put(JOBS, body(metadata={"annotations": {labels.OWNER_NAME: name}}))
+    assert cache.owned(JOBS, NAMESPACE, "u1") == []

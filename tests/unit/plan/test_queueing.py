@@ -83,6 +83,7 @@ def test_an_import_names_no_queue(says: str) -> None:
 ABSENT: dict[str, tuple[dict[str, Any], str]] = {
     "Kueue is not installed": ({"kueue": "Missing", "workload": ""}, "has no Kueue: install Kueue, or empty spec.pod"),
     "its Workloads may not be read": ({"kueue": "Forbidden", "workload": ""}, "set rbac.workloads of Graft's chart"),
+    "its Workloads can't be read": ({"kueue": "TooLarge", "workload": ""}, "some Workload of the cluster is too large"),
     "it is about to run": ({"is_admitted": True}, "is admitted by LocalQueue gpus, and Kueue is about to let it run"),
     "Kueue takes no notice": ({"workload": ""}, "see that its controller runs"),
     "Kueue has gone while it held the Workload": ({"is_kept": True}, "take the Workload's finalizers away"),

@@ -129,6 +129,13 @@ def test_a_job_is_known_by_its_workload() -> None:
     )
 
 
+def test_a_workload_of_another_namespace_says_nothing_of_a_job() -> None:
+    forged = workload(NO_QUEUE, created="9", name="forged", metadata={"namespace": "attacker"})
+    found = queueing_of(JOB, cache_with(workload(NO_QUOTA), forged))
+    assert found is not None
+    assert (found.workload, found.says) == ("job-support-train-1-5d1f6", NO_QUOTA["message"])
+
+
 @pytest.mark.parametrize(
     ("more", "admitted"),
     [((), True), ((WAS_EVICTED,), True), ((PREEMPTED,), False)],

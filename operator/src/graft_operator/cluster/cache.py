@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from graft_operator.cluster.kept import indexes, kept, label
+from graft_operator.cluster.kept import indexes, kept, label, of_uid
 from graft_operator.cluster.resources import EVENTS, EVENTS_OF_PODS, LORA_ADAPTERS, REFUSED_PODS, WORKLOADS, Resource
 from graft_operator.manifests import labels
 
@@ -92,14 +92,14 @@ class Cache:
         entry = self._entries[resource].get((namespace, name))
         return None if entry is None else (entry.uid, entry.version)
 
-    def owned(self, resource: Resource, uid: str, component: str | None = None) -> list[Object]:
-        """Return the objects that carry the owner's uid as a label, sorted by name; of one component if it is given."""
-        found = self._by_index(resource, uid)
+    def owned(self, resource: Resource, namespace: str, uid: str, component: str | None = None) -> list[Object]:
+        """Return what carries the owner's uid as a label in his namespace, by name; of one component if it is given."""
+        found = self._by_index(resource, of_uid(namespace, uid))
         return [body for body in found if component is None or label(body, labels.COMPONENT) == component]
 
-    def owned_versions(self, resource: Resource, uid: str) -> frozenset[tuple[Name, int]]:
-        """Return names and resourceVersions of the objects that carry the owner's uid, without decoding them."""
-        names = self._indexed.get((resource, uid), ())
+    def owned_versions(self, resource: Resource, namespace: str, uid: str) -> frozenset[tuple[Name, int]]:
+        """Return names and resourceVersions of what carries the owner's uid in his namespace, without decoding it."""
+        names = self._indexed.get((resource, of_uid(namespace, uid)), ())
         return frozenset((name, self._entries[resource][name].version) for name in names)
 
     def named_for(self, resource: Resource, namespace: str, owner: str) -> list[Object]:
@@ -110,13 +110,14 @@ class Cache:
         """Return the names of the LoraAdapters that name the base, sorted."""
         return sorted(self._indexed.get((LORA_ADAPTERS, f"{namespace}/{base}"), ()))
 
-    def events_of(self, uid: str) -> list[Object]:
+    def events_of(self, namespace: str, uid: str) -> list[Object]:
         """Return what the platform has last said of an object, as far as it is watched for."""
-        return [event for kind in (REFUSED_PODS, *EVENTS_OF_PODS) for event in self._by_index(kind, uid)]
+        index = of_uid(namespace, uid)
+        return [event for kind in (REFUSED_PODS, *EVENTS_OF_PODS) for event in self._by_index(kind, index)]
 
-    def workloads_of(self, uid: str) -> list[Object]:
+    def workloads_of(self, namespace: str, uid: str) -> list[Object]:
         """Return what Kueue has made of a Job."""
-        return self._by_index(WORKLOADS, uid)
+        return self._by_index(WORKLOADS, of_uid(namespace, uid))
 
     def names(self, resource: Resource) -> list[Name]:
         """Return the names of all objects of the kind, sorted."""

@@ -1,9 +1,12 @@
 """What may go wrong with an API request. Nothing above `cluster` sees the client's own exceptions."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from graft_operator.controller_runtime.controller import TransientError
+
+TOO_LARGE: Final = "(too large)"
+"""Ends what is said of an answer that was not read, as a status ends what is said of others."""
 
 
 class ClusterError(Exception):
@@ -40,6 +43,10 @@ class Unavailable(ClusterError, TransientError):
 
 class Gone(Unavailable):
     """410: a list went stale half-way, or a watch is to go on from a version that is too old. Begin anew."""
+
+
+class TooLarge(ClusterError):
+    """An answer, or an event of a watch, has more bytes than are read of one. A smaller page may be asked for."""
 
 
 def error_from_response(request: str, status: int, body: str | None) -> ClusterError:

@@ -18,9 +18,9 @@ from typing import Any, Final
 import msgspec
 
 from graft_operator.cluster.cache import Cache, Name
-from graft_operator.cluster.errors import ClusterError, Forbidden, Gone, NotFound
+from graft_operator.cluster.errors import ClusterError, Forbidden, Gone, NotFound, TooLarge
 from graft_operator.cluster.resources import Resource
-from graft_operator.cluster.transport import Transport
+from graft_operator.cluster.transport import LARGEST_ANSWER, Decode, Transport
 from graft_operator.controller_runtime.backoff import Backoff
 from graft_operator.telemetry import metrics
 
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 PAGE: Final = 250
 """Objects of one page of a listing: about 2 MiB of adapters, so that none is held whole."""
+SMALLER: Final = 5
+"""A page that is too large is asked for anew with so many times fewer objects."""
 YIELD_EVERY: Final = 25
 """Objects that are taken in before others get the event loop: some 5 ms."""
 WATCH_SECONDS: Final = 240
@@ -57,6 +59,10 @@ class Watched:
     """Versions that servers may have instead of the resource's own. What is read of an object is alike in all."""
     has_bookmarks: bool = True
     """Whether the server says something each minute even if nothing happens. Of events it does not."""
+    page: int = PAGE
+    decode_page: Decode = msgspec.json.decode
+    decode_event: Decode = msgspec.json.decode
+    """For kinds whose objects are not to be decoded whole."""
 
 
 class Informer:
@@ -99,6 +105,9 @@ class Informer:
                 if isinstance(error, NotFound) and self._has_another_version():
                     continue
                 await asyncio.sleep(_around(OPTIONAL_SECONDS if self._watched.is_optional else MISSING_SECONDS))
+            except TooLarge as error:
+                self._fail(error, is_closed=self._watched.is_optional)
+                await asyncio.sleep(_around(OPTIONAL_SECONDS if self._watched.is_optional else MISSING_SECONDS))
             except ClusterError as error:
                 failures += 1
                 self._fail(error)
@@ -122,7 +131,7 @@ class Informer:
                 failures = 0
                 # A server, or a proxy before it, that ends each watch at once is not asked faster than this.
                 await asyncio.sleep(max(0.0, started + SHORTEST_SECONDS - asyncio.get_running_loop().time()))
-            except (Gone, NotFound, Forbidden):
+            except (Gone, NotFound, Forbidden, TooLarge):
                 raise
             except ClusterError as error:
                 # The version is still good: what has happened since is told by the next watch.
@@ -131,18 +140,11 @@ class Informer:
                 await asyncio.sleep(RETRY.delay(failures))
 
     async def _list(self) -> str:
-        resource, query = self._watched.resource, self._query() | {"limit": str(PAGE)}
+        resource, query = self._watched.resource, self._query() | {"limit": str(self._watched.page)}
         listed: set[Name] = set()
         first_version = ""
         while True:
-            page = await self._transport.request(
-                "list",
-                "GET",
-                self._served.path(self._namespace),
-                resource=resource.plural,
-                query=query,
-                metadata_only="List" if self._watched.metadata_only else "",
-            )
+            page = await self._page(query)
             metadata = page.get("metadata") or {}
             first_version = first_version or str(metadata.get("resourceVersion", "0"))
             for position, item in enumerate(page.get("items") or ()):
@@ -157,6 +159,25 @@ class Informer:
         self._cache.replace(resource, self._namespace, listed, int(first_version) if first_version.isdigit() else 0)
         self._beat()
         return first_version
+
+    async def _page(self, query: dict[str, str]) -> dict[str, Any]:
+        """Return a page; one that is too large with fewer objects, as all after it: ``query`` has their number."""
+        while True:
+            try:
+                return await self._transport.request(
+                    "list",
+                    "GET",
+                    self._served.path(self._namespace),
+                    resource=self._watched.resource.plural,
+                    query=query,
+                    metadata_only="List" if self._watched.metadata_only else "",
+                    decode=self._watched.decode_page,
+                    largest=LARGEST_ANSWER,
+                )
+            except TooLarge:
+                if (number := int(query["limit"])) == 1:
+                    raise
+                query["limit"] = str(max(1, number // SMALLER))
 
     async def _watch(self, seconds: float) -> None:
         """Take in what happens after the last version that was seen, for about so long."""
@@ -182,7 +203,7 @@ class Informer:
     def _take(self, line: bytes) -> str:
         """Take one event in; return its version. Raises Gone if the watch can't go on from where it was."""
         try:
-            event: Any = msgspec.json.decode(line)
+            event: Any = self._watched.decode_event(line)
             kind, body = event["type"], event["object"]
             metadata = body.get("metadata") or {}
         except (msgspec.DecodeError, LookupError, TypeError, AttributeError) as error:

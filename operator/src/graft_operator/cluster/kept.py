@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_operator.api.meta import GROUP
 from graft_operator.cluster.resources import EVENTS, JOBS, LORA_ADAPTERS, WORKLOADS, Resource
+from graft_operator.cluster.workload import read_of
 from graft_operator.manifests import labels
 
 Object = dict[str, Any]
@@ -17,17 +17,13 @@ AUTOSCALED: Final = f"{GROUP}/autoscaled"
 
 NOTE_LIMIT: Final = 1024
 
-OF_WORKLOADS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"spec": ("queueName", "active"), "status": ("conditions", "admissionChecks")}
-)
-"""Most Workloads are other people's, and all hold whole pod templates, which nobody here reads."""
-
 
 def kept(resource: Resource, body: Mapping[str, Any]) -> Object:
     """Return the object without what nobody reads.
 
     ``managedFields`` are half of what is applied by the server, and only :func:`scaled_by_autoscaler` asks for them.
     """
+    body = read_of(body) if resource == WORKLOADS else body
     metadata = dict(body["metadata"])
     if "managedFields" in metadata:
         if scaled_by_autoscaler(metadata):
@@ -35,8 +31,6 @@ def kept(resource: Resource, body: Mapping[str, Any]) -> Object:
         del metadata["managedFields"]
     if resource.kind == EVENTS.kind:
         body = {**body, "note": str(body.get("note") or "")[:NOTE_LIMIT]}
-    if resource == WORKLOADS:
-        body = {part: only(body.get(part) or {}, names) for part, names in OF_WORKLOADS.items()}
     return {"apiVersion": resource.api_version, "kind": resource.kind, **body, "metadata": metadata}
 
 
@@ -47,12 +41,21 @@ def indexes(resource: Resource, body: Mapping[str, Any]) -> tuple[str, ...]:
         base = ((body.get("spec") or {}).get("baseModelRef") or {}).get("name")
         return (f"{namespace}/{base}",) if base else ()
     if resource.kind == EVENTS.kind:
-        return str((body.get("regarding") or {}).get("uid", "")), f"{namespace}/"
+        return of_uid(namespace, str((body.get("regarding") or {}).get("uid", ""))), f"{namespace}/"
     if resource == WORKLOADS:
-        return tuple(str(item.get("uid", "")) for item in owning_jobs(body))
+        return tuple(of_uid(namespace, str(item.get("uid", ""))) for item in owning_jobs(body))
     uid, owner = label(body, labels.OWNER_UID), (body["metadata"].get("annotations") or {}).get(labels.OWNER_NAME)
     named = (f"{namespace}/{owner}",) if owner and resource == JOBS else ()
-    return (*((uid,) if uid else ()), *named)
+    return (*((of_uid(namespace, uid),) if uid else ()), *named)
+
+
+def of_uid(namespace: str, uid: str) -> str:
+    """Return the index of what says that it belongs to the object of this uid.
+
+    Anybody can write another's uid into a label or a reference of his own objects, but only where he has rights: what
+    belongs to an object is in its namespace. No namespace has a colon, so that no name passes for such an index.
+    """
+    return f"uid:{namespace}/{uid}"
 
 
 def scaled_by_autoscaler(metadata: Mapping[str, Any]) -> bool:
@@ -74,8 +77,3 @@ def owning_jobs(workload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def label(body: Mapping[str, Any], name: str) -> str:
     """Return a label's value; empty where there is none."""
     return str((body["metadata"].get("labels") or {}).get(name, ""))
-
-
-def only(part: Mapping[str, Any], names: Iterable[str]) -> Object:
-    """Return those fields of a part that are named, and there."""
-    return {name: part[name] for name in names if name in part}

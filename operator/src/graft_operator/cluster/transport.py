@@ -6,7 +6,7 @@ client's own schema and drop unknown fields on reads, so a newer pod field in a 
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -16,8 +16,19 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.exceptions import ApiException
 
-from graft_operator.cluster.errors import Conflict, Unavailable, error_from_response, is_failed_test
+from graft_operator.cluster.errors import (
+    TOO_LARGE,
+    ClusterError,
+    Conflict,
+    TooLarge,
+    Unavailable,
+    error_from_response,
+    is_failed_test,
+)
 from graft_operator.telemetry import metrics
+
+Decode = Callable[[bytes], Any]
+"""What reads JSON. Raises msgspec.DecodeError."""
 
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
@@ -26,8 +37,11 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 CONNECT_TIMEOUT_SECONDS = 10.0
-LONGEST_LINE: Final = 8 * 2**20
-"""Bytes of one event of a watch; an object has at most 1.5 MiB in etcd."""
+LARGEST_ANSWER: Final = 8 * 2**20
+"""Bytes of one page of a listing, or one event of a watch; an object has at most 1.5 MiB in etcd.
+
+What others have made must not fill the operator's memory: some kinds are listed whoever's the objects are.
+"""
 
 
 class Transport:
@@ -47,12 +61,15 @@ class Transport:
         body: Mapping[str, Any] | list[dict[str, Any]] | None = None,
         content_type: str = JSON,
         metadata_only: str = "",
+        decode: Decode = msgspec.json.decode,
+        largest: int | None = None,
     ) -> dict[str, Any]:
-        """Send one request and return the JSON object of the answer.
+        """Send one request and return the JSON object of the answer, as `decode` reads it.
 
         `verb` and `resource` only label the metrics. `metadata_only` asks for nothing but metadata: "List" of a
-        collection. Raises a ClusterError of `cluster.errors`.
+        collection. Raises a ClusterError of `cluster.errors`: TooLarge for more than `largest` bytes.
         """
+        request = f"{method} {path}"
         call = self._call(
             method,
             path,
@@ -62,15 +79,12 @@ class Transport:
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS),
         )
         try:
-            status, content = await _measured(_read(call), verb, resource)
+            status, content = await _measured(_read(call, request, largest), verb, resource)
         except (aiohttp.ClientError, TimeoutError, OSError, ApiException) as error:
-            raise Unavailable(f"{method} {path}: no answer: {error or type(error).__name__}") from error
+            raise Unavailable(f"{request}: no answer: {error or type(error).__name__}") from error
         if not 200 <= status < 300:
-            text = content.decode(errors="replace")
-            if content_type == JSON_PATCH and is_failed_test(status, text):
-                raise Conflict(f"{method} {path}: the object changed since it was read")
-            raise error_from_response(f"{method} {path}", status, text)
-        return _json_object(content, f"{method} {path}")
+            raise _refusal(request, status, content.decode(errors="replace"), content_type)
+        return _json_object(content, request, decode)
 
     @asynccontextmanager
     async def stream(
@@ -78,7 +92,8 @@ class Transport:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open a watch and yield its lines, until the server ends it.
 
-        Raises Unavailable where it says nothing for ``quiet_seconds``, and whatever the server answers instead.
+        Raises Unavailable where it says nothing for ``quiet_seconds``, TooLarge for an event of more than
+        LARGEST_ANSWER bytes, and whatever the server answers instead.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=quiet_seconds)
         headers = {"Accept": _accept("Watch" if metadata_only else "")}
@@ -88,7 +103,7 @@ class Transport:
             response = await self._call("GET", path, query=query, headers=headers, timeout=timeout)
             if response.status != 200:
                 raise error_from_response(f"GET {path}", response.status, await response.text(errors="replace"))
-            yield _lines(response)
+            yield _lines(response, f"watch of {path}")
         except (aiohttp.ClientError, TimeoutError, OSError, ApiException) as error:
             raise Unavailable(f"watch of {path}: {error or type(error).__name__}") from error
         finally:
@@ -118,10 +133,17 @@ class Transport:
         return response
 
 
-def _json_object(content: bytes, request: str) -> dict[str, Any]:
+def _refusal(request: str, status: int, text: str, content_type: str) -> ClusterError:
+    """Return the error for an answer that is none of success."""
+    if content_type == JSON_PATCH and is_failed_test(status, text):
+        return Conflict(f"{request}: the object changed since it was read")
+    return error_from_response(request, status, text)
+
+
+def _json_object(content: bytes, request: str, decode: Decode) -> dict[str, Any]:
     """Return the answer's object. Raises Unavailable for anything else, such as a proxy's page."""
     try:
-        answer = msgspec.json.decode(content)
+        answer = decode(content)
     except msgspec.DecodeError:
         answer = None
     if not isinstance(answer, dict):
@@ -136,21 +158,35 @@ def _accept(metadata_only: str) -> str:
     return f"{JSON};as={kind};g=meta.k8s.io;v=v1"
 
 
-async def _read(call: Awaitable[aiohttp.ClientResponse]) -> tuple[int, bytes]:
+async def _read(call: Awaitable[aiohttp.ClientResponse], request: str, largest: int | None) -> tuple[int, bytes]:
     async with await call as response:
-        return response.status, await response.read()
+        if largest is None:
+            return response.status, await response.read()
+        content = bytearray()
+        async for chunk in response.content.iter_any():
+            content += chunk
+            if len(content) > largest:
+                response.close()  # the rest is not read, and the connection of no further use
+                raise _too_large(f"{request}: the answer", largest)
+        return response.status, bytes(content)
 
 
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _lines(response: aiohttp.ClientResponse, request: str) -> AsyncIterator[bytes]:
     """Yield whole lines. Not ``readline``: that has a limit of its own, below the size of a large object."""
-    rest = b""
+    rest = bytearray()
     async for chunk in response.content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > LONGEST_LINE:
-            raise aiohttp.ClientPayloadError(f"an event of more than {LONGEST_LINE} bytes")
-        for line in lines:
-            if line.strip():
-                yield line
+        for position, part in enumerate(chunk.split(b"\n")):
+            if position:  # a line has ended before this part
+                if line := bytes(rest).strip():
+                    yield line
+                rest.clear()
+            rest += part
+            if len(rest) > LARGEST_ANSWER:
+                raise _too_large(f"{request}: an event", LARGEST_ANSWER)
+
+
+def _too_large(what: str, limit: int) -> TooLarge:
+    return TooLarge(f"{what} has more than {limit} bytes {TOO_LARGE}")
 
 
 async def _measured(call: Awaitable[tuple[int, bytes]], verb: str, resource: str) -> tuple[int, bytes]:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from graft_operator.cluster import workload
 from graft_operator.cluster.cache import Cache
 from graft_operator.cluster.informer import Informer, Watched
 from graft_operator.cluster.resources import (
@@ -46,7 +47,14 @@ WATCHED: Final = (
         for kind in (SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, POD_DISRUPTION_BUDGETS, NETWORK_POLICIES)
     ),
     Watched(resource=INFERENCE_POOLS, is_optional=True),
-    Watched(resource=WORKLOADS, is_optional=True, older_versions=("v1beta1",)),
+    Watched(
+        resource=WORKLOADS,
+        is_optional=True,
+        older_versions=("v1beta1",),
+        page=25,  # everybody's, with templates of pods
+        decode_page=workload.page_of,
+        decode_event=workload.event_of,
+    ),
     *(
         Watched(
             resource=kind, fields=f"reason={kind.view},regarding.kind={about}", is_optional=True, has_bookmarks=False

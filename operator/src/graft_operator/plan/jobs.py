@@ -22,8 +22,8 @@ class Queueing:
 
     queue: str
     """LocalQueue, as the Job's label says: Kueue itself gives one to Jobs without, where a namespace has a default."""
-    kueue: Literal["Served", "Missing", "Forbidden", "Unknown"] = "Unknown"
-    """Whether the cluster has Kueue, and the operator may read what it says; Unknown while that can't be told."""
+    kueue: Literal["Served", "Missing", "Forbidden", "TooLarge", "Unknown"] = "Unknown"
+    """Whether the cluster has Kueue, and the operator can read what it says; Unknown while that can't be told."""
     workload: str = ""
     """Name of the Workload that Kueue has made of the Job; empty while there is none."""
     says: str = ""

@@ -66,6 +66,8 @@ def why_held(job: JobObserved, now: datetime, pod: str = TRAINING) -> str:
         return f"{waits}, but this cluster has no Kueue: {without_kueue(job, pod)}"
     if found.kueue == "Forbidden":
         return f"{waits}; why it does not can't be told: set rbac.workloads of Graft's chart to true"
+    if found.kueue == "TooLarge":
+        return f"{waits}; why it does not can't be told: some Workload of the cluster is too large to be read"
     if found.is_kept:
         return f"{waits}, but {kept_by_kueue(found)}"
     if found.says:

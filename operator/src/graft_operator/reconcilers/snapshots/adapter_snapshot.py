@@ -118,12 +118,13 @@ class AdapterSnapshots:
 
     def _jobs(self, adapter: LoraAdapter) -> tuple[tuple[str, JobObserved], ...]:
         """Return the Jobs of the adapter, each with what it is for."""
-        cache, uid = self._dependencies.cache, adapter.metadata.uid
-        jobs = [job for job in cache.owned(JOBS, uid) if adapter.metadata.is_deleting or not is_going(job)]
+        cache, namespace, uid = self._dependencies.cache, adapter.metadata.namespace, adapter.metadata.uid
+        jobs = [job for job in cache.owned(JOBS, namespace, uid) if adapter.metadata.is_deleting or not is_going(job)]
         if not jobs:
             return ()
-        pods = cache.owned(PODS, uid)
-        events = {item["metadata"]["uid"]: cache.events_of(item["metadata"]["uid"]) for item in (*jobs, *pods)}
+        pods = cache.owned(PODS, namespace, uid)
+        uids = [item["metadata"]["uid"] for item in (*jobs, *pods)]
+        events = {child: cache.events_of(namespace, child) for child in uids}
         seen = (replace(job_observed(job, pods, events), queueing=queueing_of(job, cache)) for job in jobs)
         return tuple(zip((job["metadata"]["labels"].get(COMPONENT, "") for job in jobs), seen, strict=True))
 

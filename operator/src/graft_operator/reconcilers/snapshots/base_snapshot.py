@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -67,6 +68,7 @@ class BaseSnapshots:
         manifests = {digest: item.value for digest, item in answers.items() if isinstance(item, Known) and item.value}
         manifests |= {found.digest: found} if found else {}
         jobs = self._jobs(base)
+        events_of = partial(dependencies.cache.events_of, metadata.namespace)
         by_short = {short(digest): digest for digest in needed | manifests.keys()}
         return BaseSnapshot(
             base=base,
@@ -76,15 +78,12 @@ class BaseSnapshots:
             drift=self._drift(base, found),
             manifests=manifests,
             lost_bases=lost(answers),
-            wanted={
-                item.digest: dependencies.wanted.of(metadata.namespace, item.deployment).document
-                for item in base.status.serving
-            },
+            wanted=self._wanted(base),
             import_job=jobs.get("import"),
             concurrency_job=jobs.get("concurrency-test"),
             adapters=adapters,
             unreadable=unreadable,
-            deployments=tuple(deployment_observed(body, pods, dependencies.cache.events_of) for body in deployments),
+            deployments=tuple(deployment_observed(body, pods, events_of) for body in deployments),
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
             leaving_pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in leaving),
             gateway=gateway_observed(dependencies.cache, base),
@@ -107,7 +106,7 @@ class BaseSnapshots:
         """Return what the base needs of an adapter; read anew only where it, a Job of it or the base is another."""
         cache = self._dependencies.cache
         version = cache.version(LORA_ADAPTERS, *name)
-        jobs = cache.owned_versions(JOBS, version[0]) if version else frozenset()
+        jobs = cache.owned_versions(JOBS, name[0], version[0]) if version else frozenset()
         resolved = base.status.resolved.digest if base.status.resolved else None
         identity = (base.metadata.namespace, base.metadata.name, base.metadata.uid)
         read_from = (version, identity, resolved, base.spec.readaptation, jobs)
@@ -125,7 +124,7 @@ class BaseSnapshots:
     def _readapts(self, name: Name, base: BaseModel) -> bool:
         """Whether a training Job is active that was made because the base has changed."""
         version = self._dependencies.cache.version(LORA_ADAPTERS, *name)
-        jobs = self._dependencies.cache.owned(JOBS, version[0]) if version else []
+        jobs = self._dependencies.cache.owned(JOBS, name[0], version[0]) if version else []
         return any(
             job_state(job)[0] == "Active"
             and job["metadata"]["labels"].get(labels.READAPTATION) == "true"
@@ -133,22 +132,28 @@ class BaseSnapshots:
             for job in jobs
         )
 
+    def _wanted(self, base: BaseModel) -> dict[str, Mapping[str, Any]]:
+        """Return what is written for the pods of each base that is served."""
+        namespace, wanted = base.metadata.namespace, self._dependencies.wanted
+        return {item.digest: wanted.of(namespace, item.deployment).document for item in base.status.serving}
+
     def _deployments(self, base: BaseModel) -> list[Object]:
-        bodies = self._dependencies.cache.owned(DEPLOYMENTS, base.metadata.uid, "serving")
+        bodies = self._dependencies.cache.owned(DEPLOYMENTS, base.metadata.namespace, base.metadata.uid, "serving")
         return [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
 
     def _jobs(self, base: BaseModel) -> dict[str, JobObserved]:
         """Return the newest Job of each component, of those that are the base's own."""
-        cache, uid = self._dependencies.cache, base.metadata.uid
+        cache, namespace, uid = self._dependencies.cache, base.metadata.namespace, base.metadata.uid
         newest: dict[str, Object] = {}
-        jobs = cache.owned(JOBS, uid)
+        jobs = cache.owned(JOBS, namespace, uid)
         for job in sorted(jobs, key=lambda job: str(job["metadata"].get("creationTimestamp", "")), reverse=True):
             if not job["metadata"].get("deletionTimestamp"):
                 newest.setdefault(job["metadata"]["labels"][labels.COMPONENT], job)
         observed = {}
         for component, own in newest.items():
-            pods = cache.owned(PODS, uid, component)
-            events = {item["metadata"]["uid"]: cache.events_of(item["metadata"]["uid"]) for item in (own, *pods)}
+            pods = cache.owned(PODS, namespace, uid, component)
+            uids = [item["metadata"]["uid"] for item in (own, *pods)]
+            events = {child: cache.events_of(namespace, child) for child in uids}
             observed[component] = replace(job_observed(own, pods, events), queueing=queueing_of(own, cache))
         return observed
 

@@ -36,13 +36,16 @@ def merged_pods(cache: Cache, agents: Agents, adapter: ObjectMeta) -> tuple[PodO
     """Return the pods of the adapter's merged model that are not on their way out."""
     bodies = [body for body in listed_pods(cache, adapter, MERGED) if not is_leaving(body)]
     pods = follow_agents(agents, bodies)
-    observed = (merged_pod_observed(pod, adapter.name, cache.events_of(pod.body["metadata"]["uid"])) for pod in pods)
+    observed = (
+        merged_pod_observed(pod, adapter.name, cache.events_of(adapter.namespace, pod.body["metadata"]["uid"]))
+        for pod in pods
+    )
     return tuple(pod for pod in observed if pod is not None)
 
 
 def merged_deployment(cache: Cache, adapter: ObjectMeta) -> DeploymentObserved | None:
     """Return the Deployment of the adapter's merged model; None where there is none, or one on its way out."""
-    bodies = cache.owned(DEPLOYMENTS, adapter.uid, MERGED)
+    bodies = cache.owned(DEPLOYMENTS, adapter.namespace, adapter.uid, MERGED)
     there = [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
     return deployment_observed(there[0], ()) if there else None
 

@@ -47,8 +47,8 @@ def listed_pods(cache: Cache, owner: ObjectMeta, component: str = SERVING) -> li
     Labels alone make no serving pod: anybody who may run pods can set them. It has to come from a Deployment of the
     owner.
     """
-    names = {body["metadata"]["name"] for body in cache.owned(DEPLOYMENTS, owner.uid, component)}
-    bodies = cache.owned(PODS, owner.uid, component)
+    names = {body["metadata"]["name"] for body in cache.owned(DEPLOYMENTS, owner.namespace, owner.uid, component)}
+    bodies = cache.owned(PODS, owner.namespace, owner.uid, component)
     return [
         body
         for body in bodies

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from graft_operator.cluster import Cache
+from graft_operator.cluster.errors import TOO_LARGE
 from graft_operator.cluster.resources import WORKLOADS
 from graft_operator.manifests import labels
 from graft_operator.plan.jobs import Queueing
@@ -20,8 +21,9 @@ def queueing_of(job: Object, cache: Cache) -> Queueing | None:
     queue = text((metadata.get("labels") or {}).get(labels.KUEUE_QUEUE))
     if not queue:
         return None
-    kueue, workload = kueue_of(cache, metadata["namespace"]), newest(cache.workloads_of(metadata["uid"]))
-    if workload is None or kueue in ("Missing", "Forbidden"):
+    namespace = metadata["namespace"]
+    kueue, workload = kueue_of(cache, namespace), newest(cache.workloads_of(namespace, metadata["uid"]))
+    if workload is None or kueue in ("Missing", "Forbidden", "TooLarge"):
         return Queueing(queue=queue, kueue=kueue)  # what was heard before is not true for ever
     return Queueing(
         queue=queue,
@@ -33,13 +35,15 @@ def queueing_of(job: Object, cache: Cache) -> Queueing | None:
     )
 
 
-def kueue_of(cache: Cache, namespace: str) -> Literal["Served", "Missing", "Forbidden", "Unknown"]:
+def kueue_of(cache: Cache, namespace: str) -> Literal["Served", "Missing", "Forbidden", "TooLarge", "Unknown"]:
     """Return whether the cluster has Kueue, as far as reading its Workloads tells."""
     if cache.is_synced(WORKLOADS, namespace):
         return "Served"
     problem = cache.problem(WORKLOADS, namespace)
     if "(403)" in problem:
         return "Forbidden"
+    if TOO_LARGE in problem:
+        return "TooLarge"
     return "Missing" if "(404)" in problem else "Unknown"
 
 
