@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.wire.registry.hub import TOKEN, HubServer, Repository
 from graft_registry.bases import BaseRegistry
 from graft_registry.config import RegistryConfig
 from graft_registry.documents.base import base_digest
+from graft_registry.models.fingerprint import identify
 from graft_registry.s3.store import ObjectStore
 
 HUB = {"huggingFace": {"repo": "org/tiny", "revision": "main"}}
@@ -192,3 +195,57 @@ def test_a_file_of_a_claim_that_may_not_be_read_is_the_users_to_correct(
     assert (code, told["reason"]) == (77, "Forbidden")
     assert told["field"] == "spec.source.persistentVolumeClaim.path"
     assert "model.safetensors" in told["message"]
+
+
+def link_to_the_environment(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    (folder / "chat_template.jinja").symlink_to("/proc/self/environ")
+
+
+def template_beside_the_claim(folder: Path) -> None:
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").symlink_to("../../../secret.jinja")
+
+
+def folder_of_templates_beside_the_claim(folder: Path) -> None:
+    (folder / "additional_chat_templates").symlink_to("../..")
+
+
+def folder_beside_the_claim(folder: Path) -> None:
+    shutil.move(folder, folder.parents[1] / "moved")
+    folder.symlink_to("../moved")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        link_to_the_environment,
+        template_beside_the_claim,
+        folder_of_templates_beside_the_claim,
+        folder_beside_the_claim,
+    ],
+)
+def test_a_link_out_of_a_claim_is_not_followed(
+    spoil: Callable[[Path], None], container: Container, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "claim" / "tiny"
+    shutil.copytree(model, folder)
+    (tmp_path / "secret.jinja").write_text("a token of the pod")
+    spoil(folder)
+    source = {"persistentVolumeClaim": {"claimName": "models", "path": "tiny"}}
+    code, told = container.import_base(source, path=str(folder))
+    assert (code, told["reason"]) == (65, "SourceInvalid"), told
+    assert told["field"] == "spec.source.persistentVolumeClaim.path"
+    assert "claim models" in told["message"]
+    assert "a link" in told["message"]
+
+
+def test_links_within_a_claim_are_followed(container: Container, model: Path, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    shutil.copytree(model, claim / "blobs")
+    (claim / "snapshots" / "main").mkdir(parents=True)
+    for file in (claim / "blobs").iterdir():
+        (claim / "snapshots" / "main" / file.name).symlink_to(f"../../blobs/{file.name}")
+    source = {"persistentVolumeClaim": {"claimName": "models", "path": "snapshots/main"}}
+    code, message = container.import_base(source, path=str(claim / "snapshots" / "main"))
+    assert (code, message.get("digest")) == (0, identify(model).digest), message
