@@ -3,7 +3,9 @@
 Only what a server and a trainer read is brought (see ``source_files``); pickles are never downloaded.
 """
 
+import itertools
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from graft_registry.documents import (
     BaseLocation,
     BaseManifest,
     BaseSource,
+    Fingerprint,
     S3Source,
     StoredFile,
     timestamp,
@@ -21,6 +24,7 @@ from graft_registry.documents import (
 from graft_registry.documents.base import base_digest
 from graft_registry.documents.model import Digest, Document
 from graft_registry.errors import Corrupt, InvalidModel, NotFound
+from graft_registry.models.chat_templates import TEMPLATE_PLACES, former_chat_template_digest
 from graft_registry.models.drift import compare
 from graft_registry.models.fingerprint import CONFIG, check_configuration, identify
 from graft_registry.s3.store import ObjectStore
@@ -89,33 +93,64 @@ def import_base(store: ObjectStore, request: BaseImport, access: SourceAccess, *
     model = workspace / "model"
     model.mkdir()
     local = bring(request.source, access, store.config, mount=request.path, workspace=model)
-    published = registry.publish(_as_published_before(registry, _manifest(local, request)), local.directory)
+    published = registry.publish(
+        _as_published_before(registry, _manifest(local, request), local.directory), local.directory
+    )
     if request.previous is not None:
         _record_drift(registry, request.previous, published, local.directory, workspace)
     # Last: whoever finds the source resolved finds the drift, too.
     return registry.read(registry.record_source(request.source, published.digest))
 
 
-def _as_published_before(registry: BaseRegistry, manifest: BaseManifest) -> BaseManifest:
+def _as_published_before(registry: BaseRegistry, manifest: BaseManifest, directory: Path) -> BaseManifest:
     """Keep the identity that an earlier release gave to the very same files.
 
-    Its fingerprints said nothing of ``generation_config.json`` and of much of ``config.json``. Where those files are
-    what they were, the base is what it was; anything else would have all its adapters trained again for nothing.
+    Its fingerprints said nothing of ``generation_config.json`` and of much of ``config.json``, or of all chat templates
+    but one. Where those files are what they were, the base is what it was; anything else would have all its adapters
+    trained again for nothing.
     """
-    fingerprint = manifest.fingerprint.model_copy(update={"behaviour_digest": None})
-    digest = base_digest(manifest.weights_digest, fingerprint)
-    try:
-        before = registry.read(digest)
-    except NotFound:
-        return manifest
-    if _configuration_files(before) != _configuration_files(manifest):
-        return manifest
-    return manifest.model_copy(update={"digest": digest, "fingerprint": fingerprint})
+    for fingerprint in _former_fingerprints(manifest.fingerprint, former_chat_template_digest(directory)):
+        digest = base_digest(manifest.weights_digest, fingerprint)
+        try:
+            before = registry.read(digest)
+        except NotFound:
+            continue
+        if _same_revision(before, manifest) or not _differing_files(before, manifest) & _unsaid(before, manifest):
+            return manifest.model_copy(update={"digest": digest, "fingerprint": fingerprint})
+    return manifest
 
 
-def _configuration_files(manifest: BaseManifest) -> dict[str, str]:
-    names = ("config.json", "generation_config.json")
-    return {file.path: file.sha256 for file in manifest.files if file.path in names}
+def _former_fingerprints(now: Fingerprint, former_template: str | None) -> Iterator[Fingerprint]:
+    """Yield what the rules of earlier releases give for the same files. Pure."""
+    rules = itertools.product((None, now.behaviour_digest), (now.chat_template_digest, former_template))
+    for behaviour, template in dict.fromkeys(rules):
+        fingerprint = now.model_copy(update={"behaviour_digest": behaviour, "chat_template_digest": template})
+        if fingerprint != now:
+            yield fingerprint
+
+
+def _same_revision(before: BaseManifest, now: BaseManifest) -> bool:
+    """Return whether both are of one commit, whose files are the same, including those that were not brought then."""
+    return now.source.hugging_face is not None and before.revision == now.revision
+
+
+def _unsaid(before: BaseManifest, now: BaseManifest) -> set[str]:
+    """Return the files that decide what only the newer of two fingerprints tells. Pure."""
+    files: set[str] = set()
+    if before.fingerprint.behaviour_digest != now.fingerprint.behaviour_digest:
+        files |= {"config.json", "generation_config.json"}
+    if before.fingerprint.chat_template_digest != now.fingerprint.chat_template_digest:
+        files |= TEMPLATE_PLACES
+    return files
+
+
+def _differing_files(before: BaseManifest, now: BaseManifest) -> set[str]:
+    """Return the paths that have other content in one than in the other, or are in one alone. Pure."""
+    return {
+        path
+        for path, _ in {(file.path, file.sha256) for file in before.files}
+        ^ {(file.path, file.sha256) for file in now.files}
+    }
 
 
 def _record_drift(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from graft_registry.digests import digest_of, sha256_digest
 from graft_registry.documents import AdapterSource
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources import adapter_sizes
-from graft_registry.sources.adapter_origins import fetch_adapter
+from graft_registry.sources.adapter_origins import fetch_adapter, resolve_adapter
 from graft_registry.sources.source_access import SourceAccess
+from graft_registry.sources.source_files import SourceError, SourceProblem
 
 NAMES = ["adapter_config.json", "adapter_model.safetensors"]
 PICKLE = {"optimizer.pt": b"\x80\x04.", "checkpoint-1/adapter_model.safetensors": b"another", "tokenizer.json": b"{}"}
@@ -64,6 +67,41 @@ def test_an_adapter_of_a_hub_is_known_without_its_weights(
 
 def test_an_adapter_of_a_directory_is_the_same(container: Container, tmp_path: Path, files: dict[str, bytes]) -> None:
     source = {"directory": {"path": str(tmp_path / "adapter"), "uri": "persistentVolumeClaim:a/b"}}
+    assert resolve(container, source) == (0, {"outcome": "Resolved", "digest": digest_of_files(files)})
+
+
+@pytest.mark.parametrize("linked", ["adapter_config.json", "adapter_model.safetensors", "the folder"])
+@pytest.mark.parametrize("resolving", [True, False], ids=["looked at", "brought"])
+def test_a_link_out_of_a_volume_is_not_followed(
+    linked: str, resolving: bool, config: RegistryConfig, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    folder = tmp_path / "volume" / "a" / "b"
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    if linked == "the folder":
+        shutil.rmtree(folder)
+        folder.symlink_to(tmp_path / "adapter")
+    else:
+        (folder / linked).unlink()
+        (folder / linked).symlink_to(tmp_path / "adapter" / linked)
+    directory = {"path": str(folder), "uri": "persistentVolumeClaim:claim/a/b"}
+    source = AdapterSource.model_validate({"directory": directory})
+    read = partial(resolve_adapter, workspace=tmp_path) if resolving else partial(fetch_adapter, folder=tmp_path / "to")
+    with pytest.raises(SourceError, match=f"{linked} is a link that leads out of the volume") as raised:
+        read(source, SourceAccess(), config)
+    assert raised.value.reason is SourceProblem.INVALID
+    assert raised.value.field == "spec.source.persistentVolumeClaim.path"
+    assert not list((tmp_path / "to").glob("adapter*"))
+
+
+def test_links_within_a_volume_are_followed(container: Container, tmp_path: Path, files: dict[str, bytes]) -> None:
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    for name in files:
+        (folder / name).symlink_to(f"../../adapter/{name}")
+    (tmp_path / "a" / "latest").symlink_to("b")
+    source = {"directory": {"path": str(tmp_path / "a" / "latest"), "uri": "persistentVolumeClaim:claim/a/latest"}}
     assert resolve(container, source) == (0, {"outcome": "Resolved", "digest": digest_of_files(files)})
 
 

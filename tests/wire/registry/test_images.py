@@ -64,6 +64,17 @@ def cache_of_the_hub(image: Path, model: Path) -> str:
     return "models--org--tiny/snapshots/0a1b2c"
 
 
+def templates_by_links(image: Path, model: Path) -> str:
+    """The folder of templates and a file in it are links within the image."""
+    modelcar(image, model)
+    (image / "shared").mkdir()
+    (image / "shared" / "tools.txt").write_text("{{ tools }}")
+    (image / "shared" / "tool_use.jinja").symlink_to("tools.txt")
+    (image / "models" / "additional_chat_templates").symlink_to("../shared")
+    shutil.copytree(image / "shared", model / "additional_chat_templates")
+    return "models"
+
+
 def with_much_else(image: Path, model: Path) -> str:
     """A clone with its Git folder, pickles beside the safetensors, and other people's formats."""
     at_the_root(image, model)
@@ -74,7 +85,14 @@ def with_much_else(image: Path, model: Path) -> str:
     return ""
 
 
-LAYOUTS: list[Callable[[Path, Path], str]] = [at_the_root, modelcar, by_version, cache_of_the_hub, with_much_else]
+LAYOUTS: list[Callable[[Path, Path], str]] = [
+    at_the_root,
+    modelcar,
+    by_version,
+    cache_of_the_hub,
+    templates_by_links,
+    with_much_else,
+]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
@@ -156,6 +174,55 @@ def secrets_of_the_pod(image: Path, model: Path) -> str:
     return ""
 
 
+TOKEN = "a token of the pod"
+FOLDER = "additional_chat_templates"
+
+
+def mounted_secret(image: Path) -> Path:
+    """A file of the pod, beside the image, as a platform mounts tokens."""
+    token = image.parent / "secrets" / "token.jinja"
+    token.parent.mkdir()
+    token.write_text(TOKEN)
+    return token
+
+
+def token_as_a_template(image: Path, model: Path) -> str:
+    at_the_root(image, model)
+    (image / FOLDER).mkdir()
+    (image / FOLDER / "tool_use.jinja").symlink_to(mounted_secret(image))
+    return ""
+
+
+def environment_as_a_template(image: Path, model: Path) -> str:
+    at_the_root(image, model)
+    (image / FOLDER).mkdir()
+    (image / FOLDER / "env.jinja").symlink_to("/proc/self/environ")
+    return ""
+
+
+def folder_of_secrets_as_the_templates(image: Path, model: Path) -> str:
+    at_the_root(image, model)
+    (image / FOLDER).symlink_to(mounted_secret(image).parent)
+    return ""
+
+
+def link_to_a_link_that_leads_out(image: Path, model: Path) -> str:
+    """Neither the folder nor the file in it is what leads out at first sight."""
+    modelcar(image, model)
+    (image / "etc" / "templates").mkdir()
+    (image / "etc" / "passed_on").symlink_to(mounted_secret(image))
+    (image / "etc" / "templates" / "tool_use.jinja").symlink_to("../passed_on")
+    (image / "models" / FOLDER).symlink_to("../etc/templates")
+    return "models"
+
+
+def link_in_a_circle(image: Path, model: Path) -> str:
+    at_the_root(image, model)
+    (image / FOLDER).mkdir()
+    (image / FOLDER / "tool_use.jinja").symlink_to("tool_use.jinja")
+    return ""
+
+
 def folder_out_of_the_image(image: Path, model: Path) -> str:
     shutil.copytree(model, image.parent / "elsewhere")
     at_the_root(image, model)
@@ -172,6 +239,16 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], str], str, str, str]] = {
     "pickles": (pickles, "SourceInvalid", "path", "only pickled weights"),
     "absolute links": (absolute_links, "SourceInvalid", "reference", "is a link to /data/"),
     "a link to the pod's environment": (secrets_of_the_pod, "SourceInvalid", "reference", "/proc/self/environ"),
+    "a template that is a token": (token_as_a_template, "SourceInvalid", "reference", "tool_use.jinja is a link to /"),
+    "a template that is the environment": (environment_as_a_template, "SourceInvalid", "reference", "/proc/self/envi"),
+    "templates in a folder of secrets": (
+        folder_of_secrets_as_the_templates,
+        "SourceInvalid",
+        "reference",
+        f"{FOLDER} is a link to /",
+    ),
+    "a link by way of another": (link_to_a_link_that_leads_out, "SourceInvalid", "reference", "is a link to ../passed"),
+    "a link in a circle": (link_in_a_circle, "SourceInvalid", "reference", "is a link to tool_use.jinja"),
     "a folder elsewhere": (folder_out_of_the_image, "SourceNotFound", "path", "config.json is in the root"),
 }
 
@@ -193,12 +270,15 @@ def test_what_is_no_base_is_refused_with_what_helps(
     assert not list(store.list(BaseLayout("team-a", "tiny").blob("")))
 
 
+@pytest.mark.parametrize("closed", ["model.safetensors", f"{FOLDER}/tool_use.jinja"])
 def test_files_that_only_root_may_read_are_the_users_to_correct(
-    container: Container, image: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    closed: str, container: Container, image: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_the_root(image, model)
+    (image / FOLDER).mkdir()
+    (image / FOLDER / "tool_use.jinja").write_text("{{ tools }}")
     # Root may read everything, so what the kernel says to other users is said here.
-    monkeypatch.setattr("os.access", lambda path, mode: Path(path).suffix != ".safetensors")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != image / closed)
     code, told = imported(container, image)
     assert (code, told["reason"], told["field"]) == (77, "Forbidden", "spec.source.image.path")
-    assert "model.safetensors can't be read by user" in told["message"]
+    assert f"{closed} can't be read by user" in told["message"]

@@ -2,17 +2,22 @@
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.registry.builders import base_manifest
+from tests.unit.registry.builders import base_manifest, write_model
 from tests.wire.registry.container import Container, files_of, put_files
-from tests.wire.registry.hub import TOKEN, HubServer, Repository
+from tests.wire.registry.hub import COMMIT, TOKEN, HubServer, Repository
 
 from graft_registry.bases import BaseRegistry
 from graft_registry.config import RegistryConfig
+from graft_registry.digests import sha256_digest
+from graft_registry.documents import BaseManifest
 from graft_registry.documents.base import base_digest
+from graft_registry.models.fingerprint import identify
 from graft_registry.s3.store import ObjectStore
 
 HUB = {"huggingFace": {"repo": "org/tiny", "revision": "main"}}
@@ -142,6 +147,75 @@ def test_a_base_of_an_earlier_release_keeps_its_identity_until_its_configuration
     assert "generation_config.json" in {file.path for file in registry.read(message["digest"]).files}
 
 
+FOLDER = "additional_chat_templates"
+PICTURES = json.dumps({"chat_template": "{{ pictures }}"}).encode()
+
+
+def published_before(model: Path, template: str, registry: BaseRegistry, *, behaviour: bool = True) -> BaseManifest:
+    """Publish a commit's base as earlier releases did, which knew one template and nothing of the folder."""
+    now = base_manifest(model, revision=COMMIT)
+    changes: dict[str, Any] = {"chat_template_digest": sha256_digest(template.encode())}
+    fingerprint = now.fingerprint.model_copy(update=changes if behaviour else changes | {"behaviour_digest": None})
+    digest = base_digest(now.weights_digest, fingerprint)
+    return registry.publish(now.model_copy(update={"fingerprint": fingerprint, "digest": digest}), model)
+
+
+def tools_in_the_folder(model: Path) -> dict[str, bytes]:
+    return {f"{FOLDER}/tool_use.jinja": b"{{ tools }}", f"{FOLDER}/rag.jinja": b"{{ documents }}"}
+
+
+def another_of_the_processor(model: Path) -> dict[str, bytes]:
+    (model / "chat_template.json").write_bytes(PICTURES)
+    return {}
+
+
+@pytest.mark.parametrize("behaviour", [True, False], ids=["a late release", "an early release"])
+@pytest.mark.parametrize("added", [tools_in_the_folder, another_of_the_processor])
+def test_a_base_of_an_earlier_release_is_the_same_once_its_commit_is_pinned(
+    added: Callable[[Path], dict[str, bytes]],
+    behaviour: bool,
+    container: Container,
+    hub: HubServer,
+    store: ObjectStore,
+    tmp_path: Path,
+) -> None:
+    model = write_model(tmp_path / "wrapped", hidden_size=..., text_config={"hidden_size": 8})
+    more = added(model)
+    registry = BaseRegistry(store, "team-a", "tiny")
+    before = published_before(model, "{{ messages }}", registry, behaviour=behaviour)
+    hub.repositories["org/tiny"] = Repository(files_of(model) | more, revisions={COMMIT: COMMIT})
+    pinned = {"huggingFace": {"repo": "org/tiny", "revision": COMMIT}}
+    code, message = container.import_base(pinned, HF_ENDPOINT=hub.url)
+    assert (code, message.get("digest")) == (0, before.digest), message
+    assert registry.read(before.digest) == before
+
+
+def test_templates_of_a_later_commit_are_another_base(
+    container: Container, hub: HubServer, store: ObjectStore, model: Path
+) -> None:
+    before = published_before(model, "{{ messages }}", BaseRegistry(store, "team-a", "tiny"))
+    later = {"v2": "2" * 40, "2" * 40: "2" * 40}
+    hub.repositories["org/tiny"] = Repository(files_of(model) | tools_in_the_folder(model), revisions=later)
+    code, message = container.import_base({"huggingFace": {"repo": "org/tiny", "revision": "v2"}}, HF_ENDPOINT=hub.url)
+    assert code == 0, message
+    assert message["digest"] != before.digest
+    files = {file.path for file in BaseRegistry(store, "team-a", "tiny").read(message["digest"]).files}
+    assert files >= {f"{FOLDER}/tool_use.jinja"}
+
+
+@pytest.mark.parametrize("template", [PICTURES, json.dumps({"chat_template": "{{ mended }}"}).encode()])
+def test_a_processors_template_is_part_of_a_base_where_it_is_copied_to(
+    template: bytes, container: Container, bucket: ObjectStore, store: ObjectStore, tmp_path: Path
+) -> None:
+    model = write_model(tmp_path / "wrapped", hidden_size=..., text_config={"hidden_size": 8})
+    another_of_the_processor(model)
+    before = published_before(model, "{{ messages }}", BaseRegistry(store, "team-a", "tiny"))
+    put_files(bucket, "copy/", files_of(model) | {"chat_template.json": template})
+    code, message = container.import_base({"s3": {"uri": f"s3://{bucket.config.bucket}/copy/"}})
+    assert code == 0, message
+    assert (message["digest"] == before.digest) == (template == PICTURES)
+
+
 def test_a_missing_source_bucket_is_the_users_to_correct(container: Container) -> None:
     code, failure = container.import_base({"s3": {"uri": "s3://no-such-bucket/tiny"}})
     assert (code, failure["reason"], failure["field"]) == (65, "SourceNotFound", "spec.source.s3.uri")
@@ -192,3 +266,57 @@ def test_a_file_of_a_claim_that_may_not_be_read_is_the_users_to_correct(
     assert (code, told["reason"]) == (77, "Forbidden")
     assert told["field"] == "spec.source.persistentVolumeClaim.path"
     assert "model.safetensors" in told["message"]
+
+
+def link_to_the_environment(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    (folder / "chat_template.jinja").symlink_to("/proc/self/environ")
+
+
+def template_beside_the_claim(folder: Path) -> None:
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").symlink_to("../../../secret.jinja")
+
+
+def folder_of_templates_beside_the_claim(folder: Path) -> None:
+    (folder / "additional_chat_templates").symlink_to("../..")
+
+
+def folder_beside_the_claim(folder: Path) -> None:
+    shutil.move(folder, folder.parents[1] / "moved")
+    folder.symlink_to("../moved")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        link_to_the_environment,
+        template_beside_the_claim,
+        folder_of_templates_beside_the_claim,
+        folder_beside_the_claim,
+    ],
+)
+def test_a_link_out_of_a_claim_is_not_followed(
+    spoil: Callable[[Path], None], container: Container, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "claim" / "tiny"
+    shutil.copytree(model, folder)
+    (tmp_path / "secret.jinja").write_text("a token of the pod")
+    spoil(folder)
+    source = {"persistentVolumeClaim": {"claimName": "models", "path": "tiny"}}
+    code, told = container.import_base(source, path=str(folder))
+    assert (code, told["reason"]) == (65, "SourceInvalid"), told
+    assert told["field"] == "spec.source.persistentVolumeClaim.path"
+    assert "claim models" in told["message"]
+    assert "a link" in told["message"]
+
+
+def test_links_within_a_claim_are_followed(container: Container, model: Path, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    shutil.copytree(model, claim / "blobs")
+    (claim / "snapshots" / "main").mkdir(parents=True)
+    for file in (claim / "blobs").iterdir():
+        (claim / "snapshots" / "main" / file.name).symlink_to(f"../../blobs/{file.name}")
+    source = {"persistentVolumeClaim": {"claimName": "models", "path": "snapshots/main"}}
+    code, message = container.import_base(source, path=str(claim / "snapshots" / "main"))
+    assert (code, message.get("digest")) == (0, identify(model).digest), message

@@ -14,6 +14,11 @@ class AdapterDirectory(Document):
     path: Annotated[str, Field(min_length=1)]
     uri: Annotated[str, Field(min_length=1)]
 
+    @property
+    def path_in_volume(self) -> str:
+        """The folder below the volume's root, as ``uri`` says it: ``persistentVolumeClaim:claim/folder``."""
+        return self.uri.partition("/")[2]
+
 
 class AdapterRepository(Document):
     """A repository on a Hugging Face hub, or a folder ``path`` of it; ``endpoint`` is null for the usual hub."""

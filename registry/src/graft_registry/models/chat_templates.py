@@ -14,15 +14,24 @@ from typing import Any, Final
 from graft_registry.digests import digest_of, sha256_digest
 from graft_registry.errors import InvalidModel
 from graft_registry.models.model_config import read_json
+from graft_registry.sources.source_files import TEMPLATE_FOLDER
 
 TEMPLATE_FILE: Final = "chat_template.jinja"
-TEMPLATE_FOLDER: Final = "additional_chat_templates"
-"""Holds a file for each template but the default one."""
 TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 PROCESSOR_CONFIG: Final = "processor_config.json"
 OLDER_FILE: Final = "chat_template.json"
 """Where processors kept theirs before the other file was invented. Tokenizers don't read it."""
 DEFAULT, TOOL_USE = "default", "tool_use"
+TEMPLATE_PLACES: Final = frozenset(
+    {
+        TEMPLATE_FILE,
+        TOKENIZER_CONFIG,
+        PROCESSOR_CONFIG,
+        OLDER_FILE,
+        *(f"{TEMPLATE_FOLDER}/{name}.jinja" for name in (DEFAULT, TOOL_USE)),
+    }
+)
+"""Files that may hold a template that an engine takes by itself."""
 _REFUSAL: Final = (
     "{{{{ raise_exception('the base has no template for conversations {} tools, and engines refuse them; give it a "
     "chat_template.jinja') }}}}"
@@ -47,6 +56,11 @@ class ChatTemplates:
     def with_tools(self) -> str | None:
         """What a conversation is written with whose row or request declares tools."""
         return self.tokenizer.get(TOOL_USE, self.tokenizer.get(DEFAULT))
+
+    @property
+    def used(self) -> dict[str, str]:
+        """Those of the tokenizer that an engine takes by itself."""
+        return {name: template for name, template in self.tokenizer.items() if name in (DEFAULT, TOOL_USE)}
 
     @property
     def unused(self) -> tuple[str, ...]:
@@ -93,32 +107,59 @@ def chat_template_digest(directory: Path, *, wrapped: bool) -> str | None:
     """Return the digest of what conversations are written with, None where there is nothing.
 
     A single template has the digest of its text, wherever it is kept, and a list in ``tokenizer_config.json`` that of
-    the list, as in all releases.
+    the list, as in all releases. What no engine takes by itself is no part of it.
     """
-    found = read_chat_templates(directory, wrapped=wrapped)
-    own = found.tokenizer
+    found, files = read_chat_templates(directory, wrapped=wrapped), _paths(directory)
+    own = found.used
     if own and found.processor not in (None, own.get(DEFAULT)):
-        return digest_of({"processor": found.processor, "tokenizer": dict(own)})
-    if set(own) == {DEFAULT} and (directory / TEMPLATE_FILE).is_file():
-        return sha256_digest((directory / TEMPLATE_FILE).read_bytes())
-    if _template_files(directory):
-        return digest_of(dict(own))
-    kept = _value(directory / TOKENIZER_CONFIG)
+        return digest_of({"processor": found.processor, "tokenizer": own})
+    if files and set(own) == {DEFAULT}:
+        return sha256_digest(files[DEFAULT].read_bytes())
+    if files:
+        return digest_of(own) if own else _digest_of_value(found.processor)
+    kept = _without_unused(_value(directory / TOKENIZER_CONFIG))
     if kept is None:
         kept = _value(directory / OLDER_FILE)
-    if kept is None:
-        kept = found.processor
-    if kept is None:
+    return _digest_of_value(found.processor if kept is None else kept)
+
+
+def former_chat_template_digest(directory: Path) -> str | None:
+    """Return the digest by the rule of earlier releases, which knew one template, the tokenizer's, and lists of them.
+
+    It says nothing of ``additional_chat_templates``, nor of a processor's template that differs from the tokenizer's.
+    """
+    path = directory / TEMPLATE_FILE
+    if path.is_file():
+        return sha256_digest(path.read_bytes())
+    kept = _value(directory / TOKENIZER_CONFIG)
+    return _digest_of_value(_value(directory / OLDER_FILE) if kept is None else kept)
+
+
+def _digest_of_value(value: Any) -> str | None:
+    if value is None:
         return None
-    return sha256_digest(kept.encode()) if isinstance(kept, str) else digest_of(kept)
+    return sha256_digest(value.encode()) if isinstance(value, str) else digest_of(value)
+
+
+def _without_unused(value: Any) -> Any:
+    """Return a list, or an object, of templates by name without those that no engine takes; None where none is left."""
+    if isinstance(value, list):
+        return [item for item in value if item["name"] in (DEFAULT, TOOL_USE)] or None
+    if isinstance(value, dict):
+        return {name: template for name, template in value.items() if name in (DEFAULT, TOOL_USE)} or None
+    return value
 
 
 def _template_files(directory: Path) -> dict[str, str]:
     """Return the templates that are files, by name; where there is one, nothing else counts."""
+    return {name: _text(path) for name, path in _paths(directory).items()}
+
+
+def _paths(directory: Path) -> dict[str, Path]:
     paths = {DEFAULT: directory / TEMPLATE_FILE}
     if (folder := directory / TEMPLATE_FOLDER).is_dir():
         paths |= {path.name.removesuffix(_JINJA): path for path in sorted(folder.glob(f"*{_JINJA}"))}
-    return {name: _text(path) for name, path in paths.items() if path.is_file()}
+    return {name: path for name, path in paths.items() if path.is_file()}
 
 
 def _of_processor(directory: Path, files: Mapping[str, str]) -> str | None:

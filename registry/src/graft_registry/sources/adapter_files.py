@@ -11,6 +11,8 @@ from typing import Final
 from graft_registry.adapters.publishable import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
+MOST_FILES: Final = 10_000
+"""Below one folder. Whoever names a whole bucket is told so, instead of waiting for all of it."""
 _SHARD: Final = re.compile(r"adapter_model-(\d{5})-of-(\d{5})\.safetensors")
 _PICKLES: Final = re.compile(r"(adapter_model|pytorch_model|lora|adapter).*\.(bin|pt|pth|ckpt|pkl)")
 _CHECKPOINT: Final = re.compile(r"checkpoint-(\d+)")
@@ -51,6 +53,19 @@ def files_of_adapter(names: Collection[str], *, where: str, field: str) -> tuple
         raise SourceError(SourceProblem.INVALID, f"{where} has no {ADAPTER_WEIGHTS}; {_unreadable(names)}", field)
     _check_all_are_there(shards, where, field)
     return (ADAPTER_CONFIG, *shards)
+
+
+def few_enough(names: list[str], *, where: str, field: str) -> list[str]:
+    """Return the names that were found.
+
+    Raises:
+        SourceError: there are more than one adapter has.
+    """
+    if len(names) > MOST_FILES:
+        raise SourceError(
+            SourceProblem.INVALID, f"{where} has more than {MOST_FILES} files below it; name the adapter's own", field
+        )
+    return names
 
 
 def _check_all_are_there(shards: Sequence[str], where: str, field: str) -> None:

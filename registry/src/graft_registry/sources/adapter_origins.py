@@ -1,27 +1,24 @@
 """Brings an adapter that was trained elsewhere from where it is kept, or finds out what is there."""
 
 import itertools
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of, file_sha256
-from graft_registry.documents import AdapterDirectory, AdapterRepository, AdapterSource, HuggingFaceSource, S3Source
+from graft_registry.documents import AdapterRepository, AdapterSource, HuggingFaceSource, S3Source
 from graft_registry.errors import Corrupt, InvalidArtifact, Unsafe
 from graft_registry.s3.store import ObjectStore
-from graft_registry.sources.adapter_files import files_of_adapter
+from graft_registry.sources.adapter_files import MOST_FILES, few_enough, files_of_adapter
 from graft_registry.sources.adapter_sizes import oversize
+from graft_registry.sources.mounted_adapter import MountedAdapter, mounted_adapter
 from graft_registry.sources.oci_artifact import pull, resolve
 from graft_registry.sources.source_access import SourceAccess, blaming_the_source
 from graft_registry.sources.source_files import SourceError, SourceProblem
-
-_MOST_FILES: Final = 10_000
-"""Below one folder. Whoever names a whole bucket is told so, instead of waiting for all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +118,17 @@ def _origin(
         elif source.hugging_face is not None:
             yield _Repository(source.hugging_face, access)
         elif source.directory is not None:
-            field = "spec.source.persistentVolumeClaim.path"
-            with _blaming_the_directory(source.directory, field):
-                yield _Directory(Path(source.directory.path), source.directory.uri, field)
+            with mounted_adapter(source.directory) as adapter:
+                yield adapter
         elif source.oci is not None:
             yield _pulled(source.oci.image, workspace / "artifact", "spec.source.oci.image")
 
 
-def _pulled(image: str, folder: Path, field: str) -> "_Directory":
+def _pulled(image: str, folder: Path, field: str) -> MountedAdapter:
     """Bring an artifact, of which nothing less than all tells what it holds."""
     with _reading_an_artifact(field):
         digest = pull(image, folder)
-    return _Directory(folder, image, field, revision=digest)
+    return MountedAdapter(folder, image, field, folder, revision=digest)
 
 
 @contextmanager
@@ -176,9 +172,9 @@ class _Bucket:
         self._sizes: dict[str, int] = {}
 
     def names(self) -> list[str]:
-        found = itertools.islice(self._store.list(self._folder), _MOST_FILES + 1)
+        found = itertools.islice(self._store.list(self._folder), MOST_FILES + 1)
         self._sizes = {entry.key.removeprefix(self._folder): entry.size for entry in found}
-        return _few_enough(list(self._sizes), self.where, self.field)
+        return few_enough(list(self._sizes), where=self.where, field=self.field)
 
     def size(self, name: str) -> int:
         return self._sizes[name]
@@ -194,33 +190,6 @@ class _Bucket:
             message = f"{self.where} is being written to: {name} has grown since it was listed ({error})"
             raise SourceError(SourceProblem.UNAVAILABLE, message, self.field) from error
         return folder / name
-
-
-@dataclass(frozen=True)
-class _Directory:
-    """Files of a mounted volume, or of an artifact that was brought; they are copied, since they may change."""
-
-    path: Path
-    where: str
-    field: str
-    revision: str | None = None
-
-    def names(self) -> list[str]:
-        if not self.path.is_dir():
-            what = "is a file; name the folder that it is in" if self.path.exists() else "does not exist"
-            raise SourceError(SourceProblem.NOT_FOUND, f"{self.where} {what}", self.field)
-        below = (Path(root, name) for root, _, files in os.walk(self.path, onerror=_raise) for name in files)
-        found = [path.relative_to(self.path).as_posix() for path in itertools.islice(below, _MOST_FILES + 1)]
-        return _few_enough(found, self.where, self.field)
-
-    def size(self, name: str) -> int:
-        return (self.path / name).stat().st_size
-
-    def sha256(self, name: str) -> str:
-        return file_sha256(self.path / name)
-
-    def bring(self, name: str, folder: Path) -> Path:
-        return Path(shutil.copyfile(self.path / name, folder / name))
 
 
 class _Repository:
@@ -267,27 +236,3 @@ class _Repository:
         return self._hub.download_model_file(
             self._at, self._folder + name, folder, endpoint=self._endpoint, token=self._token, field=self.field
         )
-
-
-def _few_enough(names: list[str], where: str, field: str) -> list[str]:
-    if len(names) > _MOST_FILES:
-        raise SourceError(
-            SourceProblem.INVALID, f"{where} has more than {_MOST_FILES} files below it; name the adapter's own", field
-        )
-    return names
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-@contextmanager
-def _blaming_the_directory(directory: AdapterDirectory, field: str) -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as error:
-        message = f"{directory.uri} may not be read by user {os.getuid()} ({error}); make it readable for others"
-        raise SourceError(SourceProblem.FORBIDDEN, message, field) from error
-    except FileNotFoundError as error:
-        message = f"{directory.uri}: {error}; a link that leads out of the volume, or it is being written"
-        raise SourceError(SourceProblem.NOT_FOUND, message, field) from error

@@ -4,12 +4,21 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from graft_registry.documents import ImageSource, PersistentVolumeClaimSource
 from graft_registry.models.fingerprint import CONFIG
-from graft_registry.sources.source_files import SourceError, SourceProblem, check_listing, wanted
+from graft_registry.sources.source_files import (
+    TEMPLATE_FOLDER,
+    SourceError,
+    SourceProblem,
+    check_listing,
+    files_below,
+    leads_out,
+    mounted_root,
+    wanted,
+)
 
 CLAIM_FIELD: Final = "spec.source.persistentVolumeClaim.path"
 IMAGE_FIELD: Final = "spec.source.image.path"
@@ -20,14 +29,16 @@ _MOST_FILES: Final = 100_000
 
 
 def check_claim(mount: Path, claim: PersistentVolumeClaimSource) -> None:
-    """Check that a claim's directory is there, can be read, and has weights that may be loaded.
+    """Check that a claim's directory is there, has weights that may be loaded, and no link that leads out of the claim.
 
     Raises:
-        SourceError: it is not, or has none.
+        SourceError: it is not there, can't be read, has no weights, or has such a link.
     """
+    root = mounted_root(mount, claim.path)
     with _told_of_whom_may_read("the claim", CLAIM_FIELD):
         if not mount.is_dir():
             raise SourceError(SourceProblem.NOT_FOUND, f"the claim has no directory {claim}", CLAIM_FIELD)
+        _check_links(mount, root, holder=f"claim {claim.claim_name}", field=CLAIM_FIELD)
         _check_files(mount, where="the claim's directory", field=CLAIM_FIELD)
 
 
@@ -37,7 +48,7 @@ def check_image(mount: Path, image: ImageSource) -> None:
     Raises:
         SourceError: it is not there, has no weights, or has a link to what the image does not hold.
     """
-    root = mount.parents[len(PurePosixPath(image.path).parts) - 1] if image.path else mount
+    root = mounted_root(mount, image.path)
     with _told_of_whom_may_read(f"image {image.reference}", IMAGE_FIELD):
         if not root.is_dir() or not any(root.iterdir()):
             raise SourceError(
@@ -48,9 +59,9 @@ def check_image(mount: Path, image: ImageSource) -> None:
             )
         where = f"folder {image.path} of {image.reference}" if image.path else f"the root of {image.reference}"
         # The folder itself may be a link, too, and lead anywhere.
-        if not mount.is_dir() or not mount.resolve().is_relative_to(root.resolve()):
+        if not mount.is_dir() or leads_out(mount, root):
             raise SourceError(SourceProblem.NOT_FOUND, f"there is no {where}{_where_models_are(root)}", IMAGE_FIELD)
-        _check_links(mount, root, image)
+        _check_links(mount, root, holder=image.reference, field=REFERENCE_FIELD)
         if not (mount / CONFIG).is_file():
             message = f"{where} has no {CONFIG}{_where_models_are(root)}"
             raise SourceError(SourceProblem.NOT_FOUND, message, IMAGE_FIELD)
@@ -58,7 +69,7 @@ def check_image(mount: Path, image: ImageSource) -> None:
 
 
 def _check_files(mount: Path, *, where: str, field: str) -> None:
-    names = [path.name for path in mount.iterdir() if path.is_file()]
+    names = files_below(mount)
     check_listing(names, where=where, field=field)
     unreadable = sorted(name for name in names if wanted(name) and not os.access(mount / name, os.R_OK))
     if unreadable:
@@ -69,24 +80,28 @@ def _check_files(mount: Path, *, where: str, field: str) -> None:
         )
 
 
-def _check_links(mount: Path, root: Path, image: ImageSource) -> None:
-    """An image is somebody else's: a link out of it would publish files of this pod, such as its environment."""
-    for path in sorted(mount.iterdir()):
-        if wanted(path.name) and path.is_symlink() and not _leads_into(path, root.resolve()):
+def _check_links(mount: Path, root: Path, *, holder: str, field: str) -> None:
+    """What is mounted may be somebody else's: a link out of it would publish files of this pod, such as its tokens."""
+    if leads_out(mount, root):
+        raise SourceError(SourceProblem.INVALID, f"the folder is a link that leads out of {holder}", field)
+    for path in _all_that_is_read(mount):
+        if leads_out(path, root) or (path.is_symlink() and not path.exists()):
             raise SourceError(
                 SourceProblem.INVALID,
-                f"{path.name} is a link to {path.readlink()}, which {image.reference} does not hold there; put the file"
-                " itself into the image, or a relative link to one in it",
-                REFERENCE_FIELD,
+                f"{path.relative_to(mount)} is a link to {path.readlink()}, which {holder} does not hold there; put "
+                "the file itself there, or a relative link to one beside it",
+                field,
             )
 
 
-def _leads_into(link: Path, root: Path) -> bool:
-    try:
-        target = link.resolve(strict=True)
-    except (OSError, RuntimeError):  # nowhere, or in a circle
-        return False
-    return target.is_relative_to(root) and target.is_file()
+def _all_that_is_read(mount: Path) -> Iterator[Path]:
+    """Yield the paths of a base's files, of the folder of templates before those in it, and of links to nowhere."""
+    yield from (path for path in sorted(mount.iterdir()) if wanted(path.name))
+    folder = mount / TEMPLATE_FOLDER
+    if folder.exists() or folder.is_symlink():
+        yield folder
+    if folder.is_dir():
+        yield from (path for path in sorted(folder.iterdir()) if wanted(path.relative_to(mount).as_posix()))
 
 
 def _where_models_are(root: Path) -> str:

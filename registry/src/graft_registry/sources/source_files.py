@@ -1,9 +1,10 @@
 """Which files of a source are brought, and what can be wrong with a source."""
 
+import os
 from collections.abc import Iterable
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 WANTED_FILES: Final = (
@@ -18,7 +19,9 @@ WANTED_FILES: Final = (
 )
 UNWANTED_FILES: Final = ("consolidated*.safetensors", "adapter_*")
 """The second copy of the weights that some publishers add in their own format."""
-TEMPLATE_FILES: Final = "additional_chat_templates/*.jinja"
+TEMPLATE_FOLDER: Final = "additional_chat_templates"
+"""Holds a file for each chat template but the default one."""
+TEMPLATE_FILES: Final = f"{TEMPLATE_FOLDER}/*.jinja"
 """All that is wanted of subdirectories."""
 _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
@@ -56,9 +59,23 @@ def wanted(path: str) -> bool:
 
 def files_below(directory: Path) -> list[str]:
     """Return the paths of the files in a model's directory and in the one subdirectory that may hold some, sorted."""
-    folder = directory / TEMPLATE_FILES.partition("/")[0]
+    folder = directory / TEMPLATE_FOLDER
     paths = [*directory.iterdir(), *(folder.iterdir() if folder.is_dir() else ())]
     return sorted(path.relative_to(directory).as_posix() for path in paths if path.is_file())
+
+
+def mounted_root(directory: Path, path: str) -> Path:
+    """Return where a volume is mounted of which ``directory`` is the folder ``path``. Pure."""
+    below = PurePosixPath(path.strip("/")).parts
+    return directory.parents[len(below) - 1] if below and directory.parts[-len(below) :] == below else directory
+
+
+def leads_out(path: Path, root: Path) -> bool:
+    """Return whether what would be read at ``path`` is elsewhere than below ``root``, by whichever link on the way.
+
+    Whoever fills a volume could have files of the pod that mounts it read otherwise, such as its tokens.
+    """
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
 def check_listing(paths: Iterable[str], *, where: str, field: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.unit.trainer.byte_tokenizer import byte_tokenizer
 from tests.unit.trainer.row_files.test_templates import FOLDER, TOOLS
 
+from graft_registry.digests import sha256_digest
 from graft_registry.errors import InvalidModel
 from graft_registry.models.chat_templates import ChatTemplates, chat_template_digest, read_chat_templates
 from graft_trainer.data.chat_template import ChatTemplate
@@ -199,6 +200,56 @@ def test_another_choice_is_another_base(
     before = chat_template_digest(tmp_path, wrapped=True)
     change(tmp_path)
     assert chat_template_digest(tmp_path, wrapped=True) != before
+
+
+def mend_the_list(directory: Path) -> None:
+    named = {"default": COMMAND, "tool_use": TOOLS_OF_IT, "rag": "mended"}
+    listed = [{"name": name, "template": template} for name, template in named.items()]
+    edit(directory / "tokenizer_config.json", chat_template=listed)
+
+
+def mend_the_file(directory: Path) -> None:
+    (directory / "additional_chat_templates" / "rag.jinja").write_text("mended")
+
+
+def delete_the_file(directory: Path) -> None:
+    (directory / "additional_chat_templates" / "rag.jinja").unlink()
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["text", "pictures"])
+@pytest.mark.parametrize(
+    ("form", "change"),
+    [(list_in_the_config, mend_the_list), (folder_of_files, mend_the_file), (folder_of_files, delete_the_file)],
+)
+def test_what_no_engine_takes_by_itself_is_no_part_of_a_base(
+    form: Callable[[Path], None], change: Callable[[Path], None], wrapped: bool, tmp_path: Path
+) -> None:
+    form(write_tokenizer(tmp_path))
+    if wrapped:
+        older_file_of_a_processor(tmp_path)
+    before = chat_template_digest(tmp_path, wrapped=wrapped)
+    assert before is not None
+    change(tmp_path)
+    assert chat_template_digest(tmp_path, wrapped=wrapped) == before
+
+
+def test_a_default_in_the_folder_is_the_one_that_counts(tmp_path: Path) -> None:
+    one_in_the_config(write_tokenizer(tmp_path))
+    inline = chat_template_digest(tmp_path, wrapped=False)
+    (tmp_path / "chat_template.jinja").write_text(COMMAND)
+    (tmp_path / "additional_chat_templates").mkdir()
+    (tmp_path / "additional_chat_templates" / "default.jinja").write_text(PLAIN)
+    assert chat_template_digest(tmp_path, wrapped=False) == inline
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_without_a_template_that_is_used_only_the_processors_counts(wrapped: bool, tmp_path: Path) -> None:
+    one_in_the_config(write_tokenizer(tmp_path))
+    older_file_of_a_processor(tmp_path)
+    (tmp_path / "additional_chat_templates").mkdir()
+    (tmp_path / "additional_chat_templates" / "rag.jinja").write_text(RAG)
+    expected = sha256_digest(PICTURES.encode()) if wrapped else None
+    assert chat_template_digest(tmp_path, wrapped=wrapped) == expected
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
