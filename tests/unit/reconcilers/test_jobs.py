@@ -463,3 +463,26 @@ def test_an_autoscaler_that_has_said_something_hides_no_volume_that_is_missing()
         event("Nominated", "a node", last=LATER),
     ]
     assert job_observed(JOB, [pending], {"uid-of-pod": events}).waiting == "FailedMount: no such volume"
+
+
+TIMES = ["2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z", "2026-01-01T00:20:00Z"]
+
+
+def held(status: str, since: str) -> dict[str, Any]:
+    return {"conditions": [{"type": "Suspended", "status": status, "lastTransitionTime": since}]}
+
+
+IDLE: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
+    "since it was made": ({}, [], TIMES[0]),
+    "since its pod was made": ({}, [pod(created=TIMES[1])], TIMES[1]),
+    "since the newest one was": ({}, [pod(created=TIMES[2]), pod(created=TIMES[1])], TIMES[2]),
+    "since it was held": (held("True", TIMES[2]), [pod(created=TIMES[1])], TIMES[2]),
+    "it is held no more": (held("False", TIMES[2]), [pod(created=TIMES[1])], TIMES[1]),
+    "what is no time says nothing": (held("True", "soon"), [pod(created="")], TIMES[0]),
+}
+
+
+@pytest.mark.parametrize(("status", "pods", "since"), IDLE.values(), ids=IDLE)
+def test_since_when_it_may_wait(status: dict[str, Any], pods: list[dict[str, Any]], since: str) -> None:
+    found = job_observed({"metadata": JOB["metadata"] | {"creationTimestamp": TIMES[0]}, "status": status}, pods)
+    assert found.idle_since == datetime.fromisoformat(since)

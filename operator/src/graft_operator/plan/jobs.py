@@ -65,6 +65,8 @@ class JobObserved:
     """The platform's newest complaint about the Job itself, as ``Reason: message``."""
     waiting: str = ""
     """Why the pod does not run yet, such as ``Unschedulable: 0/3 nodes are available``."""
+    idle_since: datetime | None = None
+    """When the last thing happened to it that a pod needs: it was made, it was held, or its newest pod was made."""
     suspended: bool = False
     """Whether the Job is held, as Kueue does until there is quota for it."""
     queueing: Queueing | None = None

@@ -91,7 +91,9 @@ def inputs_of(seen: AdapterSnapshot) -> str:
 
 def kept_failures(seen: AdapterSnapshot) -> FailedTrainings | None:
     """Return what is remembered of the failures of the current recipe, as long as nothing has changed."""
-    known = seen.adapter.status.failed_trainings
+    known, skipped = seen.adapter.status.failed_trainings, seen.adapter.status.skipped_preparation
+    if known is not None and skipped is not None and known.job == skipped.job:
+        return None  # it was no training's
     return None if known is None or known.recipe != seen.recipe or may_retry_now(seen, known) else known
 
 

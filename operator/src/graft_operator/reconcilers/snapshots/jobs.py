@@ -66,6 +66,7 @@ def job_observed(
         no_pods=state == "Active" and not suspended and not own,
         event=newest_warning(events.get(metadata["uid"], ())),
         waiting=next((problem for pod in up if (problem := waiting_of(pod, events.get(_uid(pod), ())))), ""),
+        idle_since=idle_since(job, own),
         suspended=suspended,
         pods_running=bool(up),
         pods_ended=bool(own) and not up,
@@ -103,6 +104,15 @@ def job_state(job: Object) -> tuple[JobState, Object | None]:
         if condition.get("status") == "True" and condition.get("type") == "Complete":
             return "Succeeded", condition
     return "Active", None
+
+
+def idle_since(job: Object, pods: Sequence[Object]) -> datetime | None:
+    """Return since when a Job waits, if it does: when it, or the newest of its pods, was made, or when it was held."""
+    conditions = job.get("status", {}).get("conditions", [])
+    held = [item for item in conditions if item.get("type") == "Suspended" and item.get("status") == "True"]
+    made = [item["metadata"].get("creationTimestamp") for item in (job, *pods)]
+    times = map(_time, (*made, *(item.get("lastTransitionTime") for item in held)))
+    return max((time for time in times if time is not None), default=None)
 
 
 def lingering_pods(pods: Iterable[Object]) -> list[Object]:
