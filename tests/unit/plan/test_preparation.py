@@ -211,7 +211,7 @@ FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize(("fields", "reason", "says"), FAILURES.values(), ids=FAILURES)
 def test_what_is_wrong_stalls_before_a_gpu_is_asked_for(fields: dict[str, Any], reason: str, says: str) -> None:
-    subject = adapter(pod=GPU)
+    subject = adapter(pod=GPU, preparation=ALWAYS)
     plan = planned(subject, prepares(subject, "Failed", ended_time=NOW, **fields))
     assert created(plan) == []
     assert told(plan, "Stalled")[0] == told(plan)[0] == reason
@@ -231,10 +231,10 @@ def test_what_passes_is_tried_again() -> None:
 
 
 def test_more_memory_for_it_makes_it_anew() -> None:
-    before = adapter(pod=GPU)
+    before = adapter(pod=GPU, preparation=ALWAYS)
     failed = prepares(before, "Failed", ended_time=NOW, outcome_reason="OutOfMemory", pod_settings=digest("before"))
     status = {"failed_trainings": getattr(planned(before, failed).status, "failed_trainings")}  # noqa: B009
-    after = adapter(pod=GPU, preparation={"resources": {"limits": {"memory": "16Gi"}}}, status=status)
+    after = adapter(pod=GPU, preparation=ALWAYS | {"resources": {"limits": {"memory": "16Gi"}}}, status=status)
     plan = planned(after, failed)
     assert (told(plan)[0], deleted(plan)) == ("PodSettingsChanged", [failed.name])
 
@@ -290,6 +290,38 @@ def test_it_waits_in_no_queue_for_gpus_and_on_none_of_their_nodes() -> None:
     assert own["spec"]["suspend"] is True
     assert own["metadata"]["labels"][labels.KUEUE_QUEUE] == "cpus"
     assert own["spec"]["template"]["spec"]["nodeSelector"] == {"pool": "cpu"}
+
+
+TAINTED = {"key": "dedicated", "operator": "Exists"}
+ARM = {"kubernetes.io/arch": "arm64", "kubernetes.io/os": "linux", "accelerator": "h200"}
+
+PLACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "as the training's, where nobody says more": (
+        {},
+        {"tolerations": [TAINTED], "nodeSelector": {"kubernetes.io/arch": "arm64", "kubernetes.io/os": "linux"}},
+    ),
+    "what is said wins": (
+        {
+            "tolerations": [{"key": "cpu", "operator": "Exists"}],
+            "nodeSelector": {"kubernetes.io/arch": "amd64", "pool": "cpu"},
+        },
+        {
+            "tolerations": [{"key": "cpu", "operator": "Exists"}],
+            "nodeSelector": {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux", "pool": "cpu"},
+        },
+    ),
+    "one that is asked for has its own place": (ALWAYS, {}),
+    "and chooses it": (ALWAYS | {"nodeSelector": {"pool": "cpu"}}, {"nodeSelector": {"pool": "cpu"}}),
+}
+
+
+@pytest.mark.parametrize(("preparation", "place"), PLACES.values(), ids=PLACES)
+def test_a_pod_that_nobody_asked_for_runs_where_the_training_can(
+    preparation: dict[str, Any], place: dict[str, Any]
+) -> None:
+    made = manifest_of(pod=GPU | {"tolerations": [TAINTED], "nodeSelector": ARM}, preparation=preparation)
+    pod = made["spec"]["template"]["spec"]
+    assert {key: pod[key] for key in ("tolerations", "nodeSelector") if key in pod} == place
 
 
 def test_one_pod_prepares_for_all_workers() -> None:

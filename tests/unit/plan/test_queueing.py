@@ -13,6 +13,7 @@ from graft_operator.plan.base.importing import running
 from graft_operator.plan.events import TROUBLES
 from graft_operator.plan.jobs import JobObserved, Queueing
 from graft_operator.plan.queueing import FIRST_WORKLOAD, why_held
+from graft_operator.plan.training.pod_hints import PREPARATION
 from graft_operator.plan.training.retry_policy import deadline_is_exceeded, training_has_failed
 
 RECIPE = recipe_of(adapter())
@@ -106,6 +107,7 @@ def test_before_it_could_be_known_nothing_is_blamed(kueue: str, age: timedelta) 
 
 def test_a_job_in_no_queue_is_held_by_somebody_else() -> None:
     assert why_held(job(RECIPE, suspended=True), NOW) == "is suspended by somebody else"
+    assert "name one in spec.preparation.queueName" in why_held(job(RECIPE, suspended=True), NOW, PREPARATION)
 
 
 def test_days_in_a_queue_are_no_failure_and_do_not_count_for_the_deadline() -> None:

@@ -125,3 +125,28 @@ async def test_a_suspended_adapter_prepares_nothing_until_it_goes_on() -> None:
     run.write_adapter(suspend=False)
     await run.settle()
     assert run.answers() == {"v1@a"}
+
+
+async def test_a_preparation_that_no_node_takes_keeps_nobody_from_training() -> None:
+    run = Simulation()
+    run.world.preparations_start = False
+    run.write_adapter(pod=GPU)
+    for _ in range(200):
+        run.world.restart_operator()
+        await run.round()
+    assert made(run) == ["prepare", "train"]
+    assert run.answers() == {"v1@a"}
+    skipped = run.status().skipped_preparation
+    assert skipped is not None
+    assert skipped.reason == "Unschedulable"
+    assert not [name for name in run.jobs() if "-prepare-" in name]
+
+
+async def test_one_that_is_asked_for_is_waited_for() -> None:
+    run = preparing()
+    run.world.preparations_start = False
+    await run.rounds(200)
+    assert (made(run), run.reason("Trained")) == (["prepare"], "Unschedulable")
+    run.world.preparations_start = True
+    await run.rounds(20)
+    assert run.answers() == {"v1@a"}

@@ -51,6 +51,8 @@ class World:
         """Reason in the termination message of every training that ends while it is set."""
         self.preparation_fails: str | None = None
         """Reason in the termination message of every preparation of rows that ends while it is set."""
+        self.preparations_start = True
+        """Whether some node takes the pods that prepare rows."""
         self.rows_that_fit: int | None = None
         """Rows per forward pass beyond which a training is out of memory."""
         self.rank_that_learns: int | None = None
@@ -104,6 +106,9 @@ class World:
 
     def _work(self, job: dict[str, Any]) -> None:
         uid = job["metadata"]["uid"]
+        if job["metadata"]["labels"][labels.COMPONENT] == "preparation" and not self.preparations_start:
+            self._wait(job)
+            return
         done = self._progress[uid] = self._progress.get(uid, 0) + 1
         component = job["metadata"]["labels"][labels.COMPONENT]
         trains = component == "training"
@@ -130,6 +135,23 @@ class World:
             return
         self._publish(run)
         self._end(job, "Complete", "")
+
+    def _wait(self, job: dict[str, Any]) -> None:
+        """Let the Job have a pod that no node takes."""
+        name, why = job["metadata"]["name"], "0/3 nodes are available: 3 node(s) had untolerated taint {a: b}."
+        if ("Pod", f"{name}-0") in self.cluster.objects:
+            return
+        unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
+        self.cluster.put(
+            "Pod",
+            f"{name}-0",
+            metadata={
+                "labels": {**job["metadata"]["labels"], "job-name": name},
+                "creationTimestamp": self.now.isoformat(),
+                "ownerReferences": [{"uid": job["metadata"]["uid"], "name": name}],
+            },
+            status={"phase": "Pending", "conditions": [unscheduled]},
+        )
 
     def _look(self, job: dict[str, Any]) -> None:
         """Tell what a source holds, as the Job does that looks at it."""

@@ -149,6 +149,19 @@ class FailedTrainings(StatusModel):
     """Image of that Job's trainer."""
 
 
+class SkippedPreparation(StatusModel):
+    """A preparation of rows that spec.preparation.mode Auto has given up: the training prepares them itself."""
+
+    recipe: Digest
+    """Digest of the training inputs."""
+    reason: Word
+    """What kept its Job from doing it."""
+    message: Text = ""
+    """The same in words."""
+    job: Text = ""
+    """UID of that Job."""
+
+
 class ChosenMethod(StatusModel):
     """What method Auto has come to."""
 
@@ -265,6 +278,8 @@ class LoraAdapterStatus(StatusModel):
     """How trainings of the current recipe have failed; empty while none has, and once there is a version of it."""
     prepared_rows: Digest | None = None
     """Digest of what decided the rows that were prepared last: the same are not prepared again."""
+    skipped_preparation: SkippedPreparation | None = None
+    """Why the training of the current recipe prepares its rows itself; empty where nothing was given up."""
     source: SourceStatus | None = None
     """What is known of spec.source; empty without one, and before it was read."""
     chosen_method: ChosenMethod | None = None

@@ -33,6 +33,7 @@ TROUBLES: Final = frozenset(
         "PodsRefused",
         "ConditionalWritesIgnored",
         "StoreUnfit",
+        "PreparationGivenUp",
     }
 )
 """What goes wrong without a stall: it passes by itself, or by what we do about it, and people still want to know."""

@@ -10,6 +10,9 @@ from typing import Final, Literal
 REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 """What may be the reason of a condition, whoever has said it."""
 
+POD_EVICTED: Final = "Evicted"
+"""Reason of a pod's status, and ours of a Job whose pods the kubelet has evicted for what they did themselves."""
+
 JobState = Literal["Active", "Succeeded", "Failed"]
 
 Interval = tuple[datetime, datetime | None]
@@ -65,6 +68,8 @@ class JobObserved:
     """The platform's newest complaint about the Job itself, as ``Reason: message``."""
     waiting: str = ""
     """Why the pod does not run yet, such as ``Unschedulable: 0/3 nodes are available``."""
+    idle_since: datetime | None = None
+    """When the last thing happened to it that a pod needs: it was made, it was held, or its newest pod was made."""
     suspended: bool = False
     """Whether the Job is held, as Kueue does until there is quota for it."""
     queueing: Queueing | None = None
@@ -74,7 +79,8 @@ class JobObserved:
     pods_ended: bool = False
     """Whether every pod that it had has ended: the Job controller is about to make another."""
     lingers: bool = False
-    """Whether its own container has ended while another one of the pod, such as a mesh's, keeps the pod up."""
+    """Whether all is known of it, and it goes on: another container, such as a mesh's, keeps its pod up, or its
+    controller makes pod after pod for the kubelet to end."""
     ran: tuple[Interval, ...] = ()
     """When its own container has run, pod by pod, without the time for which pods waited."""
     image: str = ""

@@ -58,7 +58,7 @@ HELD: Final[Hints] = (
 def why_held(job: JobObserved, now: datetime, pod: str = TRAINING) -> str:
     """Return why a suspended Job is held; ``pod`` is where the settings of its pods are."""
     if (found := job.queueing) is None:
-        return "is suspended by somebody else"
+        return f"is suspended by somebody else{by_kueue(pod)}"
     if found.is_admitted:
         return f"is admitted by LocalQueue {found.queue}, and Kueue is about to let it run"
     waits = f"waits until LocalQueue {found.queue} admits it"
@@ -75,6 +75,13 @@ def why_held(job: JobObserved, now: datetime, pod: str = TRAINING) -> str:
         return f"{waits}: {found.says}; {help_}" if help_ else f"{waits}: {found.says}"
     is_old = job.created_time is not None and now - job.created_time >= FIRST_WORKLOAD
     return f"{waits}; {unnoticed(pod)}" if found.kueue == "Served" and not found.workload and is_old else waits
+
+
+def by_kueue(pod: str) -> str:
+    """Return what lets a Job run that is in no queue, though the training after it may be in one."""
+    if pod != PREPARATION:
+        return ""
+    return f"; where that is a Kueue that manages Jobs without a queue, name one in {pod}.queueName"
 
 
 def another_queue(pod: str) -> str:

@@ -346,6 +346,13 @@ class Everything:
             ("training_is_running", {"jobs": (job(RECIPE),)}),
             ("deadline_is_exceeded", {"jobs": (job(RECIPE, ran=((NOW - timedelta(days=2), None),)),)}),
             ("training_has_failed", {"jobs": (job(RECIPE, "Failed"),)}),
+            (
+                "preparation_is_given_up",
+                {
+                    "adapter": adapter(pod={"resources": {"limits": {"nvidia.com/gpu": "1"}}}),
+                    "jobs": (job(RECIPE, "Failed", prepares=True),),
+                },
+            ),
             ("job_is_outdated", {"jobs": (job(RECIPE, "Failed", pod_settings=digest("other settings")),)}),
             ("adapter_is_suspended", {"adapter": adapter(suspend=True), "unknown": None}),
             ("version_is_published", {"published": version(2)}),

@@ -42,16 +42,18 @@ class Preparation(ApiModel):
 
     mode: Literal["Auto", "Always", "Never"] = "Auto"
     """Auto: in a Job of its own where ``spec.pod.resources`` ask for a GPU or another device. Always: in such a Job
-    whatever they ask for. Never: by the training itself, which holds its GPU meanwhile."""
+    whatever they ask for. Never: by the training itself, which holds its GPU meanwhile. With Auto the training does it,
+    too, once that Job has waited ten minutes for its pod to run, or has failed for another reason than the rows."""
     resources: Annotated[Resources, AfterValidator(without_devices)] | None = None
     """Resources of its container; when empty, requests of 2 CPUs and 4Gi of memory. As many processes render as there
     are CPUs, eight at most."""
     queue_name: QueueName | None = None
     """LocalQueue of Kueue that decides when it may run; at once when empty, whatever queue the training waits in."""
     node_selector: dict[str, LabelText] = Field(default_factory=dict, max_length=32)
-    """Node labels that its pod needs."""
+    """Node labels that its pod needs; with mode Auto also ``kubernetes.io/arch`` and ``kubernetes.io/os`` of
+    ``spec.pod``, where they are not named here."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=16)
-    """Taints that its pod tolerates."""
+    """Taints that its pod tolerates; with mode Auto those of ``spec.pod`` when empty."""
 
     @property
     def effective_resources(self) -> Resources:

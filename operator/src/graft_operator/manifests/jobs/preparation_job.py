@@ -24,6 +24,9 @@ COMPONENT: Final = "preparation"
 TASK: Final = "prepare"
 """Argument of the trainer's program."""
 
+KIND_OF_MACHINE: Final = frozenset({"kubernetes.io/arch", "kubernetes.io/os"})
+"""Labels of nodes that say what programs they run, and not that they have GPUs: an image is built for one kind."""
+
 
 def preparation_job_manifest(
     adapter: LoraAdapter,
@@ -77,15 +80,20 @@ def preparation_pod(
 def placed_to_prepare(adapter: LoraAdapter) -> LoraAdapter:
     """Return the adapter with the pod that prepares its rows: one process, no device, and a place of its own.
 
-    Neither the nodes nor the queue of the training are asked for: both are there for its GPUs.
+    Neither the nodes nor the queue of the training are asked for: both are there for its GPUs. But where nobody asked
+    for such a pod, it can run where the training can: its taints are tolerated, and its machines are of the same kind.
     """
-    chosen = adapter.spec.preparation
+    chosen, training = adapter.spec.preparation, adapter.spec.pod
+    tolerations, kind_of_machine = chosen.tolerations, {}
+    if chosen.mode == "Auto":
+        tolerations = chosen.tolerations or training.tolerations
+        kind_of_machine = {key: value for key, value in training.node_selector.items() if key in KIND_OF_MACHINE}
     pod = adapter.spec.pod.model_copy(
         update={
             "resources": chosen.effective_resources,
             "queue_name": chosen.queue_name,
-            "node_selector": chosen.node_selector,
-            "tolerations": chosen.tolerations,
+            "node_selector": kind_of_machine | chosen.node_selector,
+            "tolerations": tolerations,
             "affinity": None,
             "runtime_class_name": None,
             "topology_spread_constraints": (),

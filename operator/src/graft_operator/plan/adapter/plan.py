@@ -15,7 +15,7 @@ from graft_operator.plan.adapter.fast_path import is_settled
 from graft_operator.plan.imports.checks import unservable
 from graft_operator.plan.imports.looks import decide_look, with_look
 from graft_operator.plan.preparation.due import preparation_is_due
-from graft_operator.plan.preparation.wanted import prepared_rows
+from graft_operator.plan.preparation.wanted import prepared_rows, skipped_preparation
 from graft_operator.plan.rollout.merged import fits_mode, merged_actions, merged_endpoint
 from graft_operator.plan.rollout.modes import decide_serving, seconds_left
 from graft_operator.plan.rollout.plan import ABORTED, Rollback, Rollout, served
@@ -180,8 +180,7 @@ def adapter_status(
     now: datetime,
 ) -> LoraAdapterStatus:
     """Return the whole status; what has not changed keeps its value, so that an equal status is not written."""
-    old = seen.adapter.status
-    rolling = rollout.target is not None and not rollout.done and not rollout.absent
+    old, rolling = seen.adapter.status, rollout.target is not None and not rollout.done and not rollout.absent
     answering = rollout.answering_in_mode if rollout.mode == "MultiAdapter" else None
     undecided = seen.unknown is not None and training.current is None
     return LoraAdapterStatus(
@@ -195,7 +194,8 @@ def adapter_status(
         training=training.progress,
         failed_trainings=training.failed,
         prepared_rows=prepared_rows(seen),
-        chosen_method=seen.adapter.status.chosen_method,
+        skipped_preparation=training.skipped or skipped_preparation(seen),
+        chosen_method=old.chosen_method,
         raised_rank=training.raised_rank or raised_rank(seen.adapter),
         serving=old.serving.model_copy(
             update={

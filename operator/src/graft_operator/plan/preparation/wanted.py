@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graft_operator.api.adapter_status import SkippedPreparation
 from graft_operator.api.dataset import Dataset
 from graft_operator.api.lora_adapter import LoraAdapterSpec
 from graft_operator.api.pods.preparation import is_device
@@ -18,7 +19,13 @@ def is_prepared_first(seen: AdapterSnapshot) -> bool:
     spec = seen.adapter.spec
     if is_import(seen) or spec.preparation.mode == "Never":
         return False
-    return spec.preparation.mode == "Always" or asks_for_device(spec)
+    return spec.preparation.mode == "Always" or (asks_for_device(spec) and skipped_preparation(seen) is None)
+
+
+def skipped_preparation(seen: AdapterSnapshot) -> SkippedPreparation | None:
+    """Return the preparation that was given up, as long as the recipe is the same, or can't be told."""
+    known = seen.adapter.status.skipped_preparation
+    return known if known is not None and seen.recipe in (None, known.recipe) else None
 
 
 def asks_for_device(spec: LoraAdapterSpec) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from graft_operator.api.adapter_status import FailedTrainings, RaisedRank, TrainingProgress
+from graft_operator.api.adapter_status import FailedTrainings, RaisedRank, SkippedPreparation, TrainingProgress
 from graft_operator.api.conditions import Fact, no, unknown, yes
 from graft_operator.plan.actions import Action
 from graft_registry.documents import StoredVersion
@@ -28,6 +28,8 @@ class TrainingDecision:
     progress: TrainingProgress | None = None
     failed: FailedTrainings | None = None
     """How trainings of the recipe have failed: becomes ``status.failedTrainings``."""
+    skipped: SkippedPreparation | None = None
+    """The preparation of its rows that is given up: becomes ``status.skippedPreparation``."""
     raised_rank: RaisedRank | None = None
     """The rank of the next version, where the current one failed its gate for want of rank."""
     actions: tuple[Action, ...] = ()

@@ -15,6 +15,7 @@ from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.base.readaptation import may_readapt
 from graft_operator.plan.imports.checks import bound_base_is_missing, source_is_unresolved
 from graft_operator.plan.imports.origin import is_import
+from graft_operator.plan.preparation.giving_up import preparation_is_given_up
 from graft_operator.plan.preparation.wanted import unwanted_preparations
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
@@ -172,6 +173,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     version_is_published,  # before suspend: what is published may be served
     adapter_is_suspended,
     job_is_outdated,  # before the failures, which other pod settings may mend
+    preparation_is_given_up,  # before them, too: they are not the training's
     training_has_failed,
     deadline_is_exceeded,
     training_is_running,
