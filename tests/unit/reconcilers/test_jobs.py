@@ -103,7 +103,7 @@ def killed(code: int = 137, reason: str = "Error", **fields: Any) -> dict[str, A
     return body | {"spec": {"containers": [{"name": "trainer", "resources": {"limits": fields.get("limits", {})}}]}}
 
 
-DISRUPTED = {"conditions": [{"type": "DisruptionTarget", "status": "True"}]}
+DISRUPTED: dict[str, Any] = {"conditions": [{"type": "DisruptionTarget", "status": "True"}]}
 
 KILLS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "by its limit": (
