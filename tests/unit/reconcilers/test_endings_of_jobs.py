@@ -85,3 +85,28 @@ async def test_suspend_ends_a_training_whose_base_is_being_resolved() -> None:
     run.write_adapter(suspend=True)
     await run.reconcile("support")
     assert training_jobs(run) == []
+
+
+async def test_a_training_that_fills_its_disk_again_and_again_ends_and_says_so() -> None:
+    run = Simulation()
+    name = await until_training(run)
+    cluster = run.world.cluster
+    full = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi."
+    for number in range(cluster.objects["Job", name]["spec"]["backoffLimit"]):
+        assert training_jobs(run) == [name], "it may try as often as with any failure"
+        cluster.put(
+            "Pod",
+            f"{name}-{number}",
+            metadata={
+                "labels": {**cluster.objects["Job", name]["metadata"]["labels"], "job-name": name},
+                "ownerReferences": [{"uid": cluster.objects["Job", name]["metadata"]["uid"], "name": name}],
+            },
+            status={"phase": "Failed", "reason": "Evicted", "message": full},
+        )
+        await run.reconcile("support")
+        await run.reconcile("support")
+    assert (training_jobs(run), told(run, "Stalled")) == ([], ("True", "Evicted"))
+    run.world.restart_operator()
+    await run.settle()
+    assert (training_jobs(run), told(run, "Stalled")) == ([], ("True", "Evicted"))
+    assert any(full in text for text in events_of(run, "Evicted"))

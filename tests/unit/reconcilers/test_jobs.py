@@ -103,7 +103,7 @@ def killed(code: int = 137, reason: str = "Error", **fields: Any) -> dict[str, A
     return body | {"spec": {"containers": [{"name": "trainer", "resources": {"limits": fields.get("limits", {})}}]}}
 
 
-DISRUPTED = {"conditions": [{"type": "DisruptionTarget", "status": "True"}]}
+DISRUPTED: dict[str, Any] = {"conditions": [{"type": "DisruptionTarget", "status": "True"}]}
 
 KILLS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "by its limit": (
@@ -486,3 +486,48 @@ IDLE: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
 def test_since_when_it_may_wait(status: dict[str, Any], pods: list[dict[str, Any]], since: str) -> None:
     found = job_observed({"metadata": JOB["metadata"] | {"creationTimestamp": TIMES[0]}, "status": status}, pods)
     assert found.idle_since == datetime.fromisoformat(since)
+
+
+FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi."
+
+
+def evicted(reason: str = "Evicted", *, created: str = "1", code: int = 143, **status: Any) -> dict[str, Any]:
+    """A pod that the kubelet has ended: its trainer has left as it was told to."""
+    ended = {"name": "trainer", "state": {"terminated": {"exitCode": code, "message": said(reason="Preempted")}}}
+    told = {"phase": "Failed", "reason": reason, "message": FULL, "containerStatuses": [ended]}
+    body = pod(None, created=created)
+    return body | {"status": told | status}
+
+
+def with_retries(count: int, **status: Any) -> dict[str, Any]:
+    return JOB | {"spec": {"backoffLimit": count}, "status": status}
+
+
+ENDED_BY_KUBELET: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "for its disk, as often as it has retries": ([evicted(), evicted()], "Evicted"),
+    "and another pod is up already": ([pod(created="2", phase="Running"), evicted(), evicted()], "Evicted"),
+    "before any container of it ran": ([evicted(containerStatuses=[]), evicted(containerStatuses=[])], "Evicted"),
+    "by SIGKILL": ([evicted(code=137), evicted(code=137)], "Evicted"),
+    "for its time": ([evicted("DeadlineExceeded"), evicted("DeadlineExceeded")], "DeadlineExceeded"),
+    "for both": ([evicted("DeadlineExceeded", created="2"), evicted()], "DeadlineExceeded"),
+    "once": ([evicted()], ""),
+    "for the sake of others": ([evicted(**DISRUPTED), evicted(**DISRUPTED)], ""),
+    "once for them": ([evicted(**DISRUPTED), evicted()], ""),
+    "with its node": ([evicted("NodeShutdown"), evicted("Terminated")], ""),
+    "by a preemption": ([evicted(""), evicted("")], ""),
+    "not yet": ([evicted(phase="Running"), evicted(phase="Running")], ""),
+}
+
+
+@pytest.mark.parametrize(("pods", "reason"), ENDED_BY_KUBELET.values(), ids=ENDED_BY_KUBELET)
+def test_a_job_whose_pods_the_kubelet_ends_again_and_again_has_failed(pods: list[dict[str, Any]], reason: str) -> None:
+    found = job_observed(with_retries(2), pods)
+    assert (found.state, found.lingers) == (("Failed", True) if reason else ("Active", False))
+    if reason:
+        assert (found.outcome_reason, found.outcome_message) == (reason, FULL)
+
+
+def test_a_job_that_has_ended_by_itself_is_judged_by_its_own_end() -> None:
+    done = with_retries(2, conditions=[{"type": "Complete", "status": "True"}])
+    found = job_observed(done, [evicted(), evicted()])
+    assert (found.state, found.lingers) == ("Succeeded", False)

@@ -10,6 +10,9 @@ from typing import Final, Literal
 REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 """What may be the reason of a condition, whoever has said it."""
 
+POD_EVICTED: Final = "Evicted"
+"""Reason of a pod's status, and ours of a Job whose pods the kubelet has evicted for what they did themselves."""
+
 JobState = Literal["Active", "Succeeded", "Failed"]
 
 Interval = tuple[datetime, datetime | None]
@@ -76,7 +79,8 @@ class JobObserved:
     pods_ended: bool = False
     """Whether every pod that it had has ended: the Job controller is about to make another."""
     lingers: bool = False
-    """Whether its own container has ended while another one of the pod, such as a mesh's, keeps the pod up."""
+    """Whether all is known of it, and it goes on: another container, such as a mesh's, keeps its pod up, or its
+    controller makes pod after pod for the kubelet to end."""
     ran: tuple[Interval, ...] = ()
     """When its own container has run, pod by pod, without the time for which pods waited."""
     image: str = ""

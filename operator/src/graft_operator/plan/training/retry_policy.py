@@ -6,6 +6,7 @@
 | MergeMismatch | exit 71 | stalls: the same weights would be merged again |
 | SourceInvalid, SourceNotFound, SourceForbidden | exit 72 | stalls: only another source, or another spec, helps |
 | OutOfMemory | exit 69, or OOMKilled again and again | another Job with a smaller micro-batch; stalls at one row |
+| Evicted | the kubelet, of as many pods as the Job has retries | stalls: the next pod would fill its disk again |
 | DeadlineExceeded | the time for which its pods have run | stalls; a higher deadline goes on from the checkpoint |
 | RegistryUnavailable, SourceUnavailable | exit 68 | its Job retries ever later, then rests ever longer |
 | Crashed, TrainingFailed, any other | any other exit | the same; stalls as CrashLoop after three alike in a row |
@@ -31,7 +32,7 @@ from graft_operator.manifests.jobs.preparation_job import preparation_settings_d
 from graft_operator.manifests.jobs.training_job import pod_settings_digest
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.imports.origin import is_import
-from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.jobs import POD_EVICTED, JobObserved
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.failure_counts import CRASH_LOOP, after_rest, counted, is_crash_loop, rest_of
@@ -40,7 +41,15 @@ from graft_registry.digests import digest_of
 
 DEADLINE: Final = "DeadlineExceeded"
 
-FINAL: Final = SOURCE_REFUSED | {"InvalidConfig", "BadDataset", "BaseMismatch", "Diverged", "MergeMismatch", DEADLINE}
+FINAL: Final = SOURCE_REFUSED | {
+    "InvalidConfig",
+    "BadDataset",
+    "BaseMismatch",
+    "Diverged",
+    "MergeMismatch",
+    DEADLINE,
+    POD_EVICTED,
+}
 """Failures that trying again unchanged can't mend."""
 
 OF_THE_IMAGE: Final = frozenset({"InvalidConfig", "BaseMismatch", "MergeMismatch"})
@@ -118,7 +127,7 @@ def training_has_failed(seen: AdapterSnapshot, now: datetime) -> TrainingDecisio
         return memory_is_exhausted(seen, job)
     failures = failures_with(seen, job, reason, message)
     if reason in FINAL:
-        return stalled(seen, failures)
+        return stalled(seen, failures, job)
     return retry_after_rest(seen, job, failures, now)
 
 
@@ -257,7 +266,15 @@ def failure_of(job: JobObserved) -> tuple[str, str]:
     if job.failure_reason == DEADLINE:
         return DEADLINE, deadline_message(job)
     reason = job.outcome_reason or "TrainingFailed"
+    if reason == POD_EVICTED:
+        return POD_EVICTED, eviction_message(job)
     return reason, job.outcome_message or f"Job {job.name} failed ({job.failure_reason}); see its pod's log"
+
+
+def eviction_message(job: JobObserved) -> str:
+    """Return what the kubelet ends pod after pod for, in its own words, and where more is given."""
+    said = job.outcome_message or "the kubelet has not said why"
+    return f"{'spec.preparation' if job.prepares else 'spec.pod'}.resources.limits: pod after pod is evicted: {said}"
 
 
 def deadline_message(job: JobObserved) -> str:

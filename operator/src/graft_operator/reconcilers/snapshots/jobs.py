@@ -26,6 +26,7 @@ from graft_operator.reconcilers.snapshots.containers import (
     text,
     word,
 )
+from graft_operator.reconcilers.snapshots.evictions import ended_for_good
 from graft_operator.reconcilers.snapshots.pod_events import newest_warning, waiting_of
 
 Object = Mapping[str, Any]
@@ -47,9 +48,10 @@ def job_observed(
     lingers = state == "Active" and bool(lingering)
     if lingers:
         state, ended_time = state_of_lingering(job, own, lingering)
-    # A pod that lost a worker knows less than the pod of that worker.
-    said = sorted(filter(None, map(outcome_of, own)), key=lambda outcome: outcome.get("reason") == WORKER_LOST)
-    outcome = next(iter(said), None) or job_outcome(ended)
+    ended_by_kubelet = ended_for_good(job, own) if state == "Active" else {}
+    if ended_by_kubelet:
+        state, lingers = "Failed", True
+    outcome = ended_by_kubelet or said_by(own) or job_outcome(ended)
     suspended = bool(job.get("spec", {}).get("suspend"))
     up = [pod for pod in own if not has_ended(pod) and own_end(pod) is None]
     return JobObserved(
@@ -159,6 +161,12 @@ def occupied_name(job: Object, owner_uid: str, queueing: Queueing | None = None)
     whose = ", ".join(f"{item.get('kind')} {item.get('name')}" for item in owners) or "nobody"
     message = f"it belongs to a former {whose}" if former else f"it belongs to {whose}"
     return OccupiedName(name=metadata["name"], ending=former, message=message)
+
+
+def said_by(pods: Iterable[Object]) -> Object | None:
+    """Return what the first pod says that says something. One that lost a worker knows less than that worker's pod."""
+    said = filter(None, map(outcome_of, pods))
+    return min(said, key=lambda outcome: outcome.get("reason") == WORKER_LOST, default=None)
 
 
 def job_outcome(ended: Object | None) -> Object:
