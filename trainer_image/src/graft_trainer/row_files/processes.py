@@ -135,7 +135,6 @@ def _by_others(
 ) -> Iterator[Any]:
     # Forking would copy the locks of threads that torch and the tokenizer have begun.
     context = multiprocessing.get_context("spawn")
-    before = {child.pid for child in multiprocessing.active_children()}
     with ProcessPoolExecutor(processes, context, _become_renderer, (renderer,)) as pool:
         given: deque[Future[Any]] = deque()
         try:
@@ -146,10 +145,8 @@ def _by_others(
             while given:
                 yield _result(given.popleft(), idle)
         except BaseException:
-            # Nobody waits for what they are at.
-            for child in multiprocessing.active_children():
-                if child.pid not in before:
-                    child.terminate()
+            # What they are at is waited for, some seconds: a process that is ended while it holds a lock of the pool's
+            # queues leaves whoever shuts the pool down waiting for ever.
             pool.shutdown(cancel_futures=True)
             raise
 
