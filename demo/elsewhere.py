@@ -32,13 +32,15 @@ def adapter_from_elsewhere(stage: Stage, url: str) -> None:
     say(f"{stage.bucket.uri(FOLDER)}/ holds adapter_config.json and adapter_model.safetensors, as PEFT writes them")
     say(f"kubectl apply -f {NAME}.yaml   (a source in place of rows: nothing is trained)")
     begun = time.monotonic()
-    stage.write_manifest(NAME, manifest(stage))
+    # Asked for, so that the folder is looked at even where an earlier demo's later revision answers at once.
+    asked = str(int(begun))
+    stage.write_manifest(NAME, manifest(stage, asked))
     stage.apply(NAME)
-    first = settled_version(stage, "imported, proved, and answering on every replica")
+    first = settled_version(stage, asked, "imported, proved, and answering on every replica")
     say(f"✓ version {first} answers on every replica {duration(time.monotonic() - begun)} after the apply")
     with stage.client.load(url, {NAME: questions(stage)}, rate=RATE) as load:
         second = next_revision(stage, first)
-        go_back(stage, first)
+        go_back(stage, first, asked)
         report = load.finish()
     say(f"{report['requests']:,} requests meanwhile, {report['failed']} failed; version {second} stays in the registry")
 
@@ -63,11 +65,11 @@ def next_revision(stage: Stage, before: int) -> int:
     return number
 
 
-def go_back(stage: Stage, number: int) -> None:
+def go_back(stage: Stage, number: int, asked: str) -> None:
     """Pin the version before."""
     say(f"kubectl graft rollback {NAME}   (it sets spec.version: {number})")
     begun = time.monotonic()
-    body = manifest(stage)
+    body = manifest(stage, asked)
     body["spec"]["version"] = number
     stage.cluster.apply(body)
     goal = answers_with(number)
@@ -75,12 +77,11 @@ def go_back(stage: Stage, number: int) -> None:
     say(f"✓ version {number} answers again after {duration(time.monotonic() - begun)}")
 
 
-def settled_version(stage: Stage, what: str) -> int:
-    """Wait until the version of what the folder holds answers everywhere; return its number."""
+def settled_version(stage: Stage, asked: str, what: str) -> int:
+    """Wait until the version of what the look that was asked for has found answers everywhere; return its number."""
 
     def is_looked_at(adapter: Object) -> bool:
-        # Where an earlier demo has imported both revisions, the later one answers before the folder is looked at.
-        return settled(adapter) and "checkedTime" in adapter["status"].get("source", {})
+        return settled(adapter) and adapter["status"].get("source", {}).get("retry") == asked
 
     seen = follow(stage.cluster, NAMESPACE, is_looked_at, (NAME,), what=what, timeout=PATIENCE_SECONDS)
     return int(seen[NAME]["status"]["servedVersion"])
@@ -91,12 +92,12 @@ def forget(stage: Stage) -> None:
     stage.cluster.delete("loraadapters.graft.dev", NAME, NAMESPACE)
 
 
-def manifest(stage: Stage) -> Object:
-    """Return the LoraAdapter."""
+def manifest(stage: Stage, asked: str) -> Object:
+    """Return the LoraAdapter, with a look at its source asked for."""
     return {
         "apiVersion": "graft.dev/v1alpha1",
         "kind": "LoraAdapter",
-        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "annotations": {"graft.dev/retry": asked}},
         "spec": {
             "baseModelRef": {"name": BASE},
             "source": {"s3": {"uri": f"{stage.bucket.uri(FOLDER)}/"}, "interval": "1h"},
