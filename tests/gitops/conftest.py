@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import subprocess
-import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,14 @@ from demo import release
 from demo.bucket import Bucket
 from demo.cluster import Cluster
 from demo.environment import Environment, read_environment
+from tests.e2e.conftest import models
 from tests.e2e.diagnosis import diagnose, logs, said
-from tests.e2e.tenant import SOURCES, Tenant
+from tests.e2e.tenant import Tenant
 from tests.gitops.repository import Repository
 from tests.gitops.team import Team
 from tests.gitops.tools import TOOLS, Tool
+
+__all__ = ["models"]
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE_PORT = 30080
@@ -55,18 +56,6 @@ def cluster(environment: Environment) -> Iterator[Cluster]:
     release.install(cluster, environment)
     yield cluster
     release.uninstall(cluster)
-
-
-@pytest.fixture(scope="session")
-def models(environment: Environment) -> Path:
-    """Return the folder of built bases and rows, which are in the bucket, too."""
-    folder = environment.cache / "demo" / "e2e"
-    command = [sys.executable, "-m", "demo.models.build", "--out", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    bucket = Bucket(environment.storage)
-    for name in ("base-v1", "base-v2", "data"):
-        bucket.upload(folder / name, f"{SOURCES}/{name}")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ from tests.e2e.conftest import (
     pytest_terminal_summary,
     tenant,
 )
-from tests.kueue.queues import Kueue
+from tests.e2e.tenant import Tenant
+from tests.kueue.queues import QUEUE, TRAINER_CPU, Kueue
 
 __all__ = [
     "alone",
@@ -52,3 +53,12 @@ def kueue(cluster: Cluster) -> Iterator[Kueue]:
         yield Kueue(cluster=cluster, remove=lambda: graft_cluster("kueue", "--remove"))
     finally:
         graft_cluster("kueue", "--remove")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def queues(tenant: Tenant, kueue: Kueue) -> None:
+    """Open a queue with quota for one training at a time, and resolve a base, which needs no queue."""
+    kueue.give(TRAINER_CPU)
+    kueue.open(tenant, QUEUE)
+    tenant.apply(tenant.base())
+    tenant.wait_resolved()

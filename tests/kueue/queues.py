@@ -22,6 +22,8 @@ TRAINER_CPU: Final = 400
 """Thousandths of a CPU that a trainer asks for."""
 POD: Final[Object] = {"queueName": QUEUE, "resources": {"requests": {"cpu": f"{TRAINER_CPU}m", "memory": "1Gi"}}}
 TOLD_SECONDS: Final = 60.0
+UNSERVED: Final[Object] = {"mode": "None"}
+"""Of an adapter that is only trained."""
 CONTROLLER: Final = ("-n", NAMESPACE, "deployment/kueue-controller-manager")
 CONTROLLER_PODS: Final = ("-n", NAMESPACE, "-l", "control-plane=controller-manager")
 

@@ -17,6 +17,7 @@ from tests.kueue.queues import (
     QUEUE,
     TOLD_SECONDS,
     TRAINER_CPU,
+    UNSERVED,
     Kueue,
     assert_trained_once,
     queued,
@@ -24,19 +25,9 @@ from tests.kueue.queues import (
 )
 
 pytestmark = [pytest.mark.kueue, pytest.mark.timeout(1200)]
-UNSERVED = {"mode": "None"}
 LONGER = {"maxSteps": 300, "evalSteps": 150, "checkpointSeconds": 1}
 DEADLINE = 90
 """Seconds that a training may run, and that it waits for longer here."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def queues(tenant: Tenant, kueue: Kueue) -> None:
-    """Open a queue with quota for one training at a time, and resolve a base, which needs no queue."""
-    kueue.give(TRAINER_CPU)
-    kueue.open(tenant, QUEUE)
-    tenant.apply(tenant.base())
-    tenant.wait_resolved()
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from tests.e2e.tenant import Tenant
 from tests.kueue.queues import (
     NAMESPACE,
     POD,
-    QUEUE,
     TOLD_SECONDS,
     TRAINER_CPU,
+    UNSERVED,
     Kueue,
     assert_trained_once,
     queued,
@@ -18,15 +18,6 @@ from tests.kueue.queues import (
 )
 
 pytestmark = [pytest.mark.kueue, pytest.mark.timeout(1200)]
-UNSERVED = {"mode": "None"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def queues(tenant: Tenant, kueue: Kueue) -> None:
-    kueue.give(TRAINER_CPU)
-    kueue.open(tenant, QUEUE)
-    tenant.apply(tenant.base())
-    tenant.wait_resolved()
 
 
 def refused(adapter: Object) -> bool:

@@ -28,9 +28,10 @@ def model_card(table: RoutingTable, name: str, *, base_digest: str) -> dict[str,
     adapter, number = routing.named(name)
     alias = table.aliases.get(adapter)
     if alias is not None and number is not None:
-        key = alias.loaded.get(number)
-        route = [] if key is None else [_version(key, weight=100)]
-        return _card(name, root=name, parent=table.base_name, graft={"base": base, "route": route}) if route else None
+        if (key := alias.loaded.get(number)) is None:
+            return None
+        route = [_version(key, weight=100)]
+        return _card(name, root=name, parent=table.base_name, graft={"base": base, "route": route})
     if alias is None or not (alias.live or alias.peers or alias.forward_to or alias.on_demand):
         return None
     root = routing.heaviest(alias.live).version.label if alias.live else name

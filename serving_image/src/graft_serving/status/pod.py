@@ -1,6 +1,6 @@
 """The pod as others see it: the routing table for the router, the state document for the operator."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 
 from graft_registry.documents import BaseManifest, BaseReference
 from graft_serving.adapters.lifecycle import Lifecycle
@@ -135,16 +135,7 @@ class ServingPod:
             base_live=self._monitor.is_ready,
             base_forward_to=wanted.base.forward_to,
             aliases={
-                adapter.name: Alias(
-                    live=self._live_route(adapter.name),
-                    forward_to=adapter.forward_to,
-                    peers=peers_of(wanted.peers_with(adapter, besides=self._name)),
-                    on_demand=adapter.on_demand,
-                    is_wanted=bool(adapter.versions),
-                    salts=self._salts(adapter.name),
-                    loaded=self._loaded(adapter),
-                    coming=self._coming(adapter),
-                )
+                adapter.name: self._alias(adapter, wanted.peers_with(adapter, besides=self._name))
                 for adapter in wanted.adapters
             },
             peer=self._peer,
@@ -194,12 +185,26 @@ class ServingPod:
         route = self._lifecycle.routes.get(adapter, ())
         return tuple(share for share in route if self._is_live(share.version))
 
+    def _alias(self, adapter: WantedAdapter, peers: tuple[WantedPeer, ...] | None) -> Alias:
+        loaded = self._loaded(adapter)
+        return Alias(
+            live=self._live_route(adapter.name),
+            forward_to=adapter.forward_to,
+            peers=peers_of(peers),
+            on_demand=adapter.on_demand,
+            is_wanted=bool(adapter.versions),
+            salts=self._salts(adapter.name),
+            loaded=loaded,
+            coming=self._coming(adapter, loaded),
+        )
+
     def _loaded(self, adapter: WantedAdapter) -> dict[int, VersionKey]:
         routed = (share.version for share in self._lifecycle.routes.get(adapter.name, ()))
         return {key.number: key for key in (*routed, *adapter.version_keys) if self._is_live(key)}
 
-    def _coming(self, adapter: WantedAdapter) -> frozenset[int]:
-        records = ((key, self._lifecycle.records.get(key)) for key in adapter.version_keys if not self._is_live(key))
+    def _coming(self, adapter: WantedAdapter, loaded: Mapping[int, VersionKey]) -> frozenset[int]:
+        absent = [key for key in adapter.version_keys if key.number not in loaded]
+        records = ((key, self._lifecycle.records.get(key)) for key in absent)
         refused = VersionState.REFUSED
         return frozenset(key.number for key, record in records if record is None or record.state is not refused)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,12 +12,12 @@ from graft_operator.manifests import labels, naming
 from graft_operator.manifests.jobs.training_job import (
     NOTHING,
     job_labels,
-    job_rules,
     pod_settings_digest,
+    trainer_job,
     training_pod,
 )
 from graft_operator.manifests.platform import Platform
-from graft_operator.manifests.pods import fetch_base_container, fitted, pod_metadata
+from graft_operator.manifests.pods import fetch_base_container, fitted
 
 COMPONENT: Final = "preparation"
 TASK: Final = "prepare"
@@ -55,13 +54,8 @@ def preparation_job_manifest(
             labels.POD_SETTINGS: pod_settings_digest(adapter.spec, platform.tenant_pods.changes()),
         },
     )
-    annotations = metadata["annotations"] | {labels.RUN: json.dumps(run, sort_keys=True)}
-    template = {
-        "metadata": pod_metadata(metadata | {"annotations": annotations}, adapter.spec.pod, platform),
-        "spec": preparation_pod(adapter, base, run, platform, job_name=metadata["name"]),
-    }
-    spec = job_rules(adapter.spec) | {"template": template}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+    pod = preparation_pod(adapter, base, run, platform, job_name=metadata["name"])
+    return trainer_job(adapter, metadata, run, pod, platform)
 
 
 def preparation_pod(

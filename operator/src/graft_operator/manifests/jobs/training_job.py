@@ -167,12 +167,17 @@ def training_job_manifest(
             labels.POD_SETTINGS: pod_settings or pod_settings_digest(adapter.spec, platform.tenant_pods.changes()),
         },
     )
+    pod = training_pod(adapter, base, run, platform, job_name=metadata["name"])
+    return trainer_job(adapter, metadata, run, pod, platform)
+
+
+def trainer_job(
+    adapter: LoraAdapter, metadata: dict[str, Any], run: dict[str, Any], pod: dict[str, Any], platform: Platform
+) -> dict[str, Any]:
+    """Return the Job of a pod of the trainer, which finds its run in the pod's annotations."""
     annotations = metadata["annotations"] | {labels.RUN: json.dumps(run, sort_keys=True)}
-    template = {
-        "metadata": pod_metadata(metadata | {"annotations": annotations}, adapter.spec.pod, platform),
-        "spec": training_pod(adapter, base, run, platform, job_name=metadata["name"]),
-    }
-    spec = job_rules(adapter.spec) | {"template": template}
+    of_pod = pod_metadata(metadata | {"annotations": annotations}, adapter.spec.pod, platform)
+    spec = job_rules(adapter.spec) | {"template": {"metadata": of_pod, "spec": pod}}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 

@@ -50,19 +50,19 @@ def preparation_under_way(seen: AdapterSnapshot) -> JobObserved | None:
     """Return the Job that prepares the rows of the recipe, until it has; None where that is not asked for."""
     if not is_prepared_first(seen):
         return None
-    own = (job for job in seen.jobs if job.prepares and job.recipe == seen.recipe and job.state != "Succeeded")
-    return next(own, None)
+    return next(iter(unfinished(seen)), None)
 
 
 def unwanted_preparations(seen: AdapterSnapshot) -> tuple[DeleteObject, ...]:
     """Return the deletions of Jobs that prepare what the training is to prepare itself by now."""
     if is_prepared_first(seen):
         return ()
-    return tuple(
-        DeleteObject("Job", job.name, job.uid)
-        for job in seen.jobs
-        if job.prepares and job.recipe == seen.recipe and job.state != "Succeeded"
-    )
+    return tuple(DeleteObject("Job", job.name, job.uid) for job in unfinished(seen))
+
+
+def unfinished(seen: AdapterSnapshot) -> list[JobObserved]:
+    """Return the Jobs that prepare the rows of the recipe and have not."""
+    return [job for job in seen.jobs if job.prepares and job.recipe == seen.recipe and job.state != "Succeeded"]
 
 
 def rows_digest(seen: AdapterSnapshot) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from graft_operator.plan.jobs import JobObserved
+
 TRAINING: Final = "spec.pod"
 """Where an adapter sets what concerns the pods of its trainings."""
 
@@ -121,6 +123,11 @@ def hint(platform_says: str, pod: str = TRAINING, hints: Hints = UNSCHEDULABLE, 
     found = [(pattern.search(platform_says), advice) for pattern, advice in hints]
     named = {"pod": pod, "identity": identity_of(pod), **places}
     return "; ".join(advice.format(**named, **match.groupdict()) for match, advice in found if match)
+
+
+def settings_of(job: JobObserved) -> str:
+    """Return where an adapter sets what concerns the pods of this Job of its trainings."""
+    return PREPARATION if job.prepares else TRAINING
 
 
 def identity_of(pod: str) -> str:

@@ -14,7 +14,7 @@ from graft_operator.plan.queueing import QUEUED, why_held
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.memory import batch_of, current_job, with_batch
-from graft_operator.plan.training.pod_hints import HINTS_BY_REASON, PREPARATION, TRAINING, hint, identity_of
+from graft_operator.plan.training.pod_hints import HINTS_BY_REASON, TRAINING, hint, identity_of, settings_of
 from graft_operator.plan.training.retry_policy import lingering_jobs
 
 IMPORTED: Final = "Imported"
@@ -43,7 +43,7 @@ def training_is_running(seen: AdapterSnapshot, now: datetime) -> TrainingDecisio
 
 def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress, now: datetime) -> tuple[str, str]:
     """Return (reason, message) of an active Job."""
-    if (problem := problem_of_job(job, now, PREPARATION if job.prepares else TRAINING)) is not None:
+    if (problem := problem_of_job(job, now, settings_of(job))) is not None:
         return problem
     if job.pods_ended and job.outcome_reason:
         is_anew = job.prepares or job.reason == IMPORTED

@@ -37,6 +37,7 @@ from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.failure_counts import CRASH_LOOP, after_rest, counted, is_crash_loop, rest_of
 from graft_operator.plan.training.memory import batch_of, current_job, smaller_batch
+from graft_operator.plan.training.pod_hints import settings_of
 from graft_registry.digests import digest_of
 
 DEADLINE: Final = "DeadlineExceeded"
@@ -274,7 +275,7 @@ def failure_of(job: JobObserved) -> tuple[str, str]:
 def eviction_message(job: JobObserved) -> str:
     """Return what the kubelet ends pod after pod for, in its own words, and where more is given."""
     said = job.outcome_message or "the kubelet has not said why"
-    return f"{'spec.preparation' if job.prepares else 'spec.pod'}.resources.limits: pod after pod is evicted: {said}"
+    return f"{settings_of(job)}.resources.limits: pod after pod is evicted: {said}"
 
 
 def deadline_message(job: JobObserved) -> str:
