@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sized
-from types import ModuleType, SimpleNamespace
 
 import pytest
 from tests.doors import Door
@@ -11,7 +10,7 @@ from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.digests import sha256_digest
-from graft_serving.adapters import base_answers, bring_up, lifecycle, proof
+from graft_serving.adapters import asking, lifecycle
 
 
 async def until_more(outcomes: Sized, count: int) -> None:
@@ -209,21 +208,7 @@ async def test_adapters_are_loaded_side_by_side_but_never_more_than_the_setting_
     assert pod.engine.most_loading == 2
 
 
-def pauses_in(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Note the module's pauses in the list that is returned instead of making them."""
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    monkeypatch.setattr(module, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
-    return pauses
-
-
-async def test_golden_prompts_come_one_after_another_but_none_waits_for_an_answer(
-    pod: Pod, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    of_adapter, of_base = pauses_in(bring_up, monkeypatch), pauses_in(base_answers, monkeypatch)
+async def test_prompts_of_a_proof_come_together_while_nobody_else_asks(pod: Pod) -> None:
     async with pod.agent():
         loads = pod.engine.load_doors["support"]
         loads.close()
@@ -234,8 +219,29 @@ async def test_golden_prompts_come_one_after_another_but_none_waits_for_an_answe
         await pod.engine.answers.until_waiting(8)
         pod.engine.answers.open()
         await pod.until_ready()
-    assert of_adapter == [position * proof.SECONDS_BETWEEN_PROMPTS for position in range(8)]
-    assert of_base[-8:] == of_adapter, "the base is asked its own prompts and the adapter's in the same way"
+
+
+async def test_prompts_of_all_proofs_come_two_at_a_time_beside_clients(pod: Pod) -> None:
+    first = pod.publisher.publish("support", golden_count=8)
+    later = {name: pod.publisher.publish(name, golden_count=8) for name in ("sales", "law")}
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [first])))
+        await pod.until_ready()
+        assert (await pod.ask("support")).status == 200
+        pod.engine.answers.close()
+        pod.engine.most_generating = 0
+        pod.want(
+            wanted_set(
+                pod.base,
+                wanted_adapter("support", [first]),
+                *(wanted_adapter(name, [version]) for name, version in later.items()),
+            )
+        )
+        await pod.engine.answers.until_waiting(2)
+        pod.engine.answers.open()
+        for name in later:
+            await pod.until_state(name, 1, "Proven")
+    assert pod.engine.most_generating == asking.MOST_BESIDE_CLIENTS
 
 
 async def test_what_comes_in_one_pause_is_one_event(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:

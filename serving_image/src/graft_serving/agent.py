@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from graft_registry.s3.store import ObjectStore
+from graft_serving.adapters.asking import ProofPrompts
 from graft_serving.adapters.base_answers import BaseAnswers
 from graft_serving.adapters.bring_up import BringUpSequence
 from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
@@ -211,11 +212,12 @@ def _bring_up_sequence(
     memory: Memory,
     metrics: Metrics,
 ) -> BringUpSequence:
-    base_answers = BaseAnswers(engine=engine, monitor=monitor, memory=memory, base_digest=subject.base.digest)
+    prompts = ProofPrompts(engine, monitor)
+    base_answers = BaseAnswers(prompts=prompts, monitor=monitor, memory=memory, base_digest=subject.base.digest)
     return BringUpSequence(
         cache=subject.versions,
         check=subject.check,
-        engine=engine,
+        prompts=prompts,
         monitor=monitor,
         base_answers=base_answers if subject.has_base else None,
         observer=metrics,

@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from graft_registry.documents import GoldenPrompt
+from graft_serving.adapters.asking import ProofPrompts
 from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.proof import (
     BaseAnswer,
     base_failure,
     leak_failure,
-    seconds_until_asked,
     telling_of_leaks,
 )
-from graft_serving.engine.client import EngineClient, Generation
+from graft_serving.engine.client import Generation
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.errors import EngineRejectedError, EngineUnreachableError, RetryableError
 
@@ -70,9 +70,9 @@ class SharedOrAlone:
 class BaseAnswers:
     """The base's own greedy answers to a few fixed prompts, recorded while the engine had no adapter yet."""
 
-    def __init__(self, *, engine: EngineClient, monitor: EngineMonitor, memory: Memory, base_digest: str) -> None:
-        """Ask `engine`; go on with what `memory` holds of the base `base_digest`."""
-        self._engine = engine
+    def __init__(self, *, prompts: ProofPrompts, monitor: EngineMonitor, memory: Memory, base_digest: str) -> None:
+        """Ask by `prompts`; go on with what `memory` holds of the base `base_digest`."""
+        self._prompts = prompts
         self._monitor = monitor
         self._memory = memory
         self._base_digest = base_digest
@@ -153,29 +153,23 @@ class BaseAnswers:
     ) -> list[Generation | None]:
         """The base's answers; all of them are awaited, so that none is under way after an error."""
         ended = await asyncio.gather(
-            *(
-                self._ask(position, prompt, tokens, with_margins=with_margins)
-                for position, (prompt, tokens) in enumerate(asked)
-            ),
+            *(self._ask(prompt, tokens, with_margins=with_margins) for prompt, tokens in asked),
             return_exceptions=True,
         )
         if failed := next((answer for answer in ended if isinstance(answer, BaseException)), None):
             raise failed
         return [answer for answer in ended if not isinstance(answer, BaseException)]
 
-    async def _ask(
-        self, position: int, prompt: str | Sequence[int], tokens: int, *, with_margins: bool = False
-    ) -> Generation | None:
-        """The base's answer, when the prompts before it have been read; None if the engine won't ever answer this."""
-        await asyncio.sleep(seconds_until_asked(position))
+    async def _ask(self, prompt: str | Sequence[int], tokens: int, *, with_margins: bool = False) -> Generation | None:
+        """The base's answer; None if the engine won't ever answer this."""
         base = self._monitor.base_model
         if base is None:
             raise EngineUnreachableError("the engine has not answered yet")
         try:
-            return await self._engine.generate(base, prompt, tokens, with_margins=with_margins)
+            return await self._prompts.generate(base, prompt, tokens, with_margins=with_margins)
         except EngineRejectedError as error:
             if with_margins and error.is_final:  # an engine may be told to give no log probabilities
-                return await self._ask(0, prompt, tokens)
+                return await self._ask(prompt, tokens)
             if error.is_final:
                 logger.info("the base is not asked %r: %s", prompt, error)
                 return None

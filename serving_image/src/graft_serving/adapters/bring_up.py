@@ -10,11 +10,12 @@ from typing import Protocol
 
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import GoldenPrompt, VersionManifest
+from graft_serving.adapters.asking import ProofPrompts
 from graft_serving.adapters.base_answers import BaseAnswers, SharedOrAlone
 from graft_serving.adapters.cache import CachedVersion, VersionsOnDisk
-from graft_serving.adapters.proof import askable, proof_failure, seconds_until_asked
+from graft_serving.adapters.proof import askable, proof_failure
 from graft_serving.adapters.records import VersionRecord
-from graft_serving.engine.client import EngineClient, Generation
+from graft_serving.engine.client import Generation
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.errors import EngineRejectedError, EngineUnreachableError, RefusedError, RetryableError
 from graft_serving.versions import VersionKey, VersionState
@@ -55,7 +56,7 @@ class BringUpSequence:
         *,
         cache: VersionsOnDisk,
         check: Check,
-        engine: EngineClient,
+        prompts: ProofPrompts,
         monitor: EngineMonitor,
         base_answers: BaseAnswers | None,
         observer: LoadObserver,
@@ -67,7 +68,7 @@ class BringUpSequence:
         """
         self._cache = cache
         self._check = check
-        self._engine = engine
+        self._prompts = prompts
         self._monitor = monitor
         self._base_answers = base_answers
         self._observer = observer
@@ -200,9 +201,9 @@ class BringUpSequence:
         name = record.key.engine_name
         try:
             if not prompts:
-                await self._engine.generate(name, PROMPT_WITHOUT_GOLDEN, 1)
+                await self._prompts.generate(name, PROMPT_WITHOUT_GOLDEN, 1)
                 return None
-            answers = (self._answer(name, golden, position) for position, golden in enumerate(prompts))
+            answers = (self._answer(name, golden) for golden in prompts)
             ended = await asyncio.gather(*answers, return_exceptions=True)
             if failed := next((answer for answer in ended if isinstance(answer, BaseException)), None):
                 raise failed
@@ -215,9 +216,8 @@ class BringUpSequence:
                 raise RefusedError("ProofFailed", str(error), by_engine=True) from error
             raise RetryableError("ProofBroken", f"{error}; its base answers, so the proof is tried again") from error
 
-    async def _answer(self, name: str, golden: GoldenPrompt, position: int) -> Generation:
-        await asyncio.sleep(seconds_until_asked(position))
-        return await self._engine.generate(name, golden.prompt_token_ids, max(1, len(golden.answer_token_ids)))
+    async def _answer(self, name: str, golden: GoldenPrompt) -> Generation:
+        return await self._prompts.generate(name, golden.prompt_token_ids, max(1, len(golden.answer_token_ids)))
 
 
 def _settle(record: VersionRecord, state: VersionState, reason: str, message: str) -> None:

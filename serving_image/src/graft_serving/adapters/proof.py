@@ -26,16 +26,9 @@ MOST_PROMPT_TOKENS = 2048
 MOST_ANSWER_TOKENS = 64
 """Bounds of a proof, whatever a manifest says: users of other adapters wait for it. Trainers record 8 prompts with
 answers of 16 tokens."""
-SECONDS_BETWEEN_PROMPTS = 0.03
-"""An engine that gets all of them at once reads them in one step, which every sibling's next token waits for."""
 MOST_PROMPTS_OF_BASE = 4
 FEWEST_PROMPTS_OF_BASE = 2
 """Of the golden prompts that the base is asked, too. It may give the adapter's answer to a single one by chance."""
-
-
-def seconds_until_asked(position: int) -> float:
-    """How long the prompt at this position, of the adapter or of the base, waits for those before it to be read."""
-    return position * SECONDS_BETWEEN_PROMPTS
 
 
 def askable(golden: Sequence[GoldenPrompt], max_model_length: int | None) -> tuple[GoldenPrompt, ...]:

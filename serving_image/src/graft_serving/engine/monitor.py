@@ -85,6 +85,11 @@ class EngineMonitor:
         """A request of somebody else was answered: the engine lives."""
         self._answered_at = time.monotonic()
 
+    @property
+    def is_asked_by_clients(self) -> bool:
+        """Whether somebody else has had an answer lately, and so may wait for the next one."""
+        return time.monotonic() - self._answered_at < ANSWERED_LATELY_SECONDS
+
     async def survives(self) -> bool:
         """Whether the engine generates a token for its base now, soon."""
         try:
