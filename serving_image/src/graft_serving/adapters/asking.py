@@ -9,8 +9,8 @@ from graft_serving.engine.monitor import EngineMonitor
 
 MOST_BESIDE_CLIENTS: Final = 2
 """Prompts in the engine at the same time while clients wait for its answers: each one makes every step of theirs
-longer. Of eight at once, or of eight that come 30 ms apart, clients of an engine on two cores felt 1.8 times their
-99th percentile, of two 1.2 times; a proof takes a third longer with two (docs/figures.md)."""
+longer. Their 99th percentile was 1.3 times the quiet one with all at once or 30 ms apart, 1.04 times with two
+(docs/figures.md)."""
 MOST_ALONE: Final = 32
 """While nobody waits, as in a pod that starts with a hundred versions to prove: what an engine batches well."""
 
