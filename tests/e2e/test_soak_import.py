@@ -110,8 +110,9 @@ def write_kustomization(serving: Serving, names: list[str], folder: Path) -> Non
         for field in ("dataset", "training", "lora"):
             del adapter["spec"][field]
         adapter["spec"]["source"] = {"s3": {"uri": f"{tenant.bucket.uri(place(name))}/"}}
-        # More pods at once would only wait for one another: two cores import two at a time.
-        adapter["spec"]["pod"] = {"resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}
+        # Each node of the local cluster takes all cores of the machine for its own: one import on each is two on two
+        # cores, and more would only wait for one another, and the operator for all of them.
+        adapter["spec"]["pod"] = {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
         (folder / f"{name}.yaml").write_text(json.dumps(adapter))
     (folder / "kustomization.yaml").write_text(json.dumps({"resources": [f"{name}.yaml" for name in names]}))
 

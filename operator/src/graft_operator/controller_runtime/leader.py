@@ -6,10 +6,12 @@ compared with a local clock, so clock skew between nodes cannot produce two lead
 
 A leader that has been frozen for a minute wakes up in the middle of a pass and does not know it yet. So each write
 passes a fence: `LeaderElector.writing` lets it begin only while the lease is surely ours, and the lease is given back
-only when every write has ended.
+only when every write has ended. A leader that could not renew in time waits behind that fence, and goes on if nobody
+has taken its place.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -44,7 +46,7 @@ class LeaseTaken(Exception):
 
 
 class LeadershipLost(Exception):
-    """The lease is held by another process, or could not be renewed in time. The process must exit."""
+    """Another process holds the lease, or has held it meanwhile. The process must exit."""
 
 
 class NotLeader(TransientError):
@@ -91,6 +93,7 @@ class LeaderElector:
         self._seen_at = 0.0
         self._renewed_at = float("-inf")
         self._surely_ours = False
+        self._told_leader = True
         self._clock: Callable[[], float] = lambda: float("inf")
         self._writes = 0
         self._writes_lock = threading.Lock()
@@ -132,24 +135,36 @@ class LeaderElector:
         log.info("lease acquired", extra={"identity": self._identity})
 
     async def hold(self) -> None:
-        """Renew for ever. Raises LeadershipLost as soon as leadership is no longer certain."""
-        loop = asyncio.get_running_loop()
+        """Renew for ever. Raises LeadershipLost as soon as somebody else is known to have held the lease.
+
+        One that can't be renewed in time, for want of an API server or of a processor, is not surely ours: no write
+        begins until it is renewed. client-go's leaders end then, since nothing holds their writes back. If nobody has
+        taken it by the next renewal, nobody else has written either, and a restart would only cost more of the same.
+        """
+        term = self._seen.transitions if self._seen is not None else 0
         try:
             while True:
                 await asyncio.sleep(self._timing.retry_period)
-                deadline = self._renewed_at + self._timing.renew_deadline
-                try:
+                with contextlib.suppress(TimeoutError):
                     # One that gets no answer leaves time for another one, over another connection.
-                    async with asyncio.timeout_at(min(deadline, loop.time() + self._timing.renew_deadline / 2)):
-                        renewed = await self._attempt()
-                except TimeoutError:
-                    renewed = False
+                    async with asyncio.timeout(self._timing.renew_deadline / 2):
+                        await self._attempt()
                 if self._seen is not None and self._seen.holder != self._identity:
                     raise LeadershipLost(f"the lease is now held by {self._seen.holder or 'nobody'}")
-                if not renewed and loop.time() >= deadline:
-                    raise LeadershipLost(f"no renewal for {self._timing.renew_deadline:g} s")
+                if self._seen is not None and self._seen.transitions != term:
+                    raise LeadershipLost("somebody else has held the lease meanwhile")
+                self._tell()
         finally:
             metrics.LEADER.set(0)
+
+    def _tell(self) -> None:
+        """Log, once, that the lease is not surely ours any more, and that it is again."""
+        is_leader = self.is_leader()
+        if is_leader != self._told_leader:
+            overdue = f"it could not be renewed for {self._timing.renew_deadline:g} s; nothing is written until it is"
+            log.warning("the lease is ours again" if is_leader else f"the lease is not surely ours: {overdue}")
+            metrics.LEADER.set(is_leader)
+        self._told_leader = is_leader
 
     async def release(self) -> None:
         """Give the lease back, so that the next process need not wait for its end. A failure is only logged.
