@@ -141,8 +141,7 @@ def test_swaps_lose_nothing_and_mix_nothing_up(fleet: Fleet, figures: Figures) -
     for report in reports.values():
         assert_every_answer_was_right(report)
     fleet.wait_settled()
-    # Each of the twelve is decided by the three slowest of some 280 requests, so the highest says little.
-    assert median(bystanders) < 2 * quiet["p99"], "the siblings of a swap notice it"
+    assert max(bystanders) < 2 * quiet["p99"], "the siblings of a swap notice it"
 
 
 def swapped(fleet: Fleet, name: str, times: int, seconds: list[float]) -> Object:

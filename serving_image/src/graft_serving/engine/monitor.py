@@ -164,7 +164,7 @@ class EngineMonitor:
                 await self.confirm()
         except EngineTimeoutError as error:
             self._slow_polls += 1
-            is_busy = time.monotonic() - self._answered_at < ANSWERED_LATELY_SECONDS
+            is_busy = self.is_asked_by_clients
             if not self.is_ready or (self._slow_polls >= SLOW_POLLS_UNTIL_DOWN and not is_busy):
                 self._set_down(str(error))
             return
