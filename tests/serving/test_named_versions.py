@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pytest
 from aiohttp import web
 from tests.serving.conftest import Pod
 from tests.serving.published import wanted_adapter, wanted_set
+
+from graft_serving.adapters import lifecycle
 
 
 async def in_canary(pod: Pod) -> None:
@@ -47,6 +50,19 @@ async def test_a_version_that_is_on_its_way_is_no_unknown_one(pod: Pod) -> None:
         answer = await pod.ask("support@v2")
     assert (early.status, early.headers["X-Graft-Version"], early.headers["Retry-After"]) == (503, "none", "2")
     assert answer.text == pod.expected("support", 2)
+
+
+async def test_who_reads_that_a_version_is_proven_may_ask_for_it_at_once(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each pass is followed by the longest pause, as with a thousand versions on a busy machine.
+    monkeypatch.setattr(lifecycle, "PAUSES_PER_PASS", 1e9)
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], [(v1, 100)])))
+        await pod.until_state("support", 2, "Proven")
+        answer = await pod.ask("support@v2")
+    assert answer.status == 200, answer.body
 
 
 async def test_a_version_that_answers_has_an_entry_of_its_own_and_is_in_no_list(pod: Pod) -> None:

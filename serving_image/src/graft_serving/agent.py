@@ -82,7 +82,7 @@ class Agent:
         engine = engine_client(settings, sessions.control)
         watched = engine_client(settings, sessions.watch, subject.engine)
         self._monitor = EngineMonitor(
-            watched, poll_seconds=settings.engine_poll_seconds, on_change=lambda: self.lifecycle.wake()
+            watched, poll_seconds=settings.engine_poll_seconds, on_change=self._engine_changed
         )
         memory = Memory(settings.adapters_dir / MEMORY_FOLDER)
         self.lifecycle = Lifecycle(
@@ -155,6 +155,11 @@ class Agent:
             self.router.is_stopping = True
             logger.info("stopping: serving on for %g s", settings.drain_seconds)
             await asyncio.sleep(settings.drain_seconds)
+
+    def _engine_changed(self) -> None:
+        # At once: the pod must not be told to be ready before its router knows that the engine answers.
+        self._pod.refresh()
+        self.lifecycle.wake()
 
     def _reconciled(self) -> None:
         self._pod.refresh()

@@ -72,6 +72,11 @@ class RoutingTable:
         """What requests may name."""
         return (*((self.base_name,) if self.has_base else ()), *self.aliases)
 
+    def has(self, key: VersionKey) -> bool:
+        """Whether requests that name this version are answered by it here."""
+        alias = self.aliases.get(key.adapter)
+        return alias is not None and alias.loaded.get(key.number) == key
+
 
 @dataclass(frozen=True, slots=True)
 class ToVersion:

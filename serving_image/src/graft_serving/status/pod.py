@@ -223,7 +223,8 @@ class ServingPod:
         )
 
     def _adapter_status(self, name: str, records: list[VersionRecord], decision: Decision | None) -> AdapterStatus:
-        live = self._live_route(name)
+        alias = self._table.aliases.get(name)
+        live = tuple(share for share in alias.live if self._is_live(share.version)) if alias else ()
         is_busy = any(record.traffic.inflight for record in records)
         return AdapterStatus(
             name=name,
@@ -233,16 +234,26 @@ class ServingPod:
             last_asked=self._demand.last_asked(name, is_loaded=bool(live), is_busy=is_busy),
         )
 
+    def _told_of(self, record: VersionRecord) -> tuple[VersionState, str, str]:
+        """State, reason and message: who reads that a version is proven may ask for it."""
+        told = record.state, record.reason, record.message
+        if record.state is VersionState.PROVEN and not self._is_live(record.key):
+            # What was proven on an engine that is gone has to be proven again.
+            told = VersionState.PENDING, "EngineDown", "waiting for the engine to come back"
+        elif record.state is VersionState.PROVEN and not self._table.has(record.key):
+            # Its proof has just ended, and the router hears of it in a moment.
+            told = VersionState.PROVING, "", ""
+        return told
+
     def _version_status(self, record: VersionRecord) -> VersionStatus:
-        # What was proven on an engine that is gone has to be proven again.
-        lost = record.state is VersionState.PROVEN and not self._is_live(record.key)
+        state, reason, message = self._told_of(record)
         return VersionStatus(
             number=record.key.number,
             manifest_digest=record.key.manifest_digest,
             engine_name=record.key.engine_name,
-            state=VersionState.PENDING if lost else record.state,
-            reason="EngineDown" if lost else record.reason,
-            message="waiting for the engine to come back" if lost else record.message,
+            state=state,
+            reason=reason,
+            message=message,
             inflight=record.traffic.inflight,
             requests=record.traffic.requests,
             errors=record.traffic.errors,
