@@ -57,7 +57,8 @@ class Operator:
         store = ClusterLeaseStore(self.cluster, namespace=settings.lease_namespace, name=settings.lease_name)
         elector = LeaderElector(store, identity=settings.identity, now=self.now)
         # What is decided while the lease is held may not be written once it is not.
-        self.cluster.writing = self.artifacts.writing = elector.writing
+        self.cluster.requesting = elector.requesting
+        self.artifacts.fence_by(elector.writing, elector.is_leader)
         self.health.ready = True
         try:
             if await self._acquired(elector, stop):
@@ -110,6 +111,7 @@ class Operator:
                 work.set()
 
             async def end() -> None:
+                await elector.end_writing()
                 for task in running:
                     task.cancel()
 

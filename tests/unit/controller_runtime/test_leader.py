@@ -1,72 +1,24 @@
 import asyncio
-import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
+from tests.unit.controller_runtime.lease import TIMING, Link, MemoryLease, elector, held_by_one, now
 
-from graft_operator.controller_runtime.controller import TransientError
-from graft_operator.controller_runtime.leader import (
-    LeaderElector,
-    LeadershipLost,
-    LeaseRecord,
-    LeaseTaken,
-    LeaseTiming,
-    NotLeader,
-)
-
-TIMING = LeaseTiming(duration=15, renew_deadline=10, retry_period=2)
-
-
-class MemoryLease:
-    """A Lease with optimistic locking. `away` makes every request fail, `hang` makes it wait for ever."""
-
-    def __init__(self) -> None:
-        self.record: LeaseRecord | None = None
-        self.away = False
-        self.hang = False
-        self._version = 0
-
-    async def read(self) -> LeaseRecord | None:
-        await self._network()
-        return self.record
-
-    async def write(self, record: LeaseRecord) -> LeaseRecord:
-        await self._network()
-        if record.version != (self.record.version if self.record else ""):
-            raise LeaseTaken("not at this version")
-        self._version += 1
-        self.record = replace(record, version=str(self._version))
-        return self.record
-
-    async def _network(self) -> None:
-        await asyncio.sleep(0.01)
-        if self.hang:
-            await asyncio.Event().wait()
-        if self.away:
-            raise TransientError("no answer")
-
-
-def elector(lease: MemoryLease, identity: str, *, skew: timedelta = timedelta()) -> LeaderElector:
-    return LeaderElector(lease, identity=identity, now=lambda: datetime(2030, 1, 1, tzinfo=UTC) + skew, timing=TIMING)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
+from graft_operator.controller_runtime.leader import LeadershipLost
+from graft_operator.controller_runtime.lease import LeaseTiming, LeaseUnreachable
 
 
 async def test_the_first_candidate_gets_a_new_lease_at_once() -> None:
     lease = MemoryLease()
     await elector(lease, "one").acquire()
-    assert lease.record is not None
-    assert (lease.record.holder, lease.record.transitions) == ("one", 0)
+    assert (lease.stored().holder, lease.stored().transitions) == ("one", 0)
     assert now() < 1
 
 
 async def test_a_standby_takes_over_only_a_whole_lease_duration_after_the_last_renewal() -> None:
     lease = MemoryLease()
-    leader = elector(lease, "one")
-    await leader.acquire()
+    leader = await held_by_one(lease)
     holding = asyncio.create_task(leader.hold())
     standby = asyncio.create_task(elector(lease, "two", skew=timedelta(days=1)).acquire())
     await asyncio.sleep(100)
@@ -75,105 +27,18 @@ async def test_a_standby_takes_over_only_a_whole_lease_duration_after_the_last_r
     died = now()
     await standby
     assert 15 - TIMING.retry_period <= now() - died <= 15 + 2 * TIMING.retry_period
-    assert lease.record is not None
-    assert (lease.record.holder, lease.record.transitions) == ("two", 1)
+    assert (lease.stored().holder, lease.stored().transitions) == ("two", 1)
 
 
 async def test_a_released_lease_is_taken_at_the_next_retry() -> None:
     lease = MemoryLease()
-    leader = elector(lease, "one")
-    await leader.acquire()
+    leader = await held_by_one(lease)
     standby = asyncio.create_task(elector(lease, "two").acquire())
     await asyncio.sleep(5)
     await leader.release()
     released = now()
     await standby
     assert now() - released <= TIMING.retry_period + 0.1
-
-
-@pytest.mark.parametrize("trouble", ["away", "hang"])
-async def test_nothing_is_written_before_anyone_can_take_over_and_all_goes_on_if_nobody_has(
-    trouble: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    lease = MemoryLease()
-    leader = await held_by(lease)
-    holding = asyncio.create_task(leader.hold())
-    setattr(lease, trouble, True)
-    await asyncio.sleep(TIMING.renew_deadline + 0.1)
-    assert not leader.is_leader()
-    with pytest.raises(NotLeader), leader.writing():
-        pass
-    await asyncio.sleep(600)
-    setattr(lease, trouble, False)
-    await asyncio.sleep(TIMING.renew_deadline)
-    assert leader.is_leader()
-    assert not holding.done()
-    told = [record.message for record in caplog.records if "ours" in record.message]
-    assert [message[:24] for message in told] == ["the lease is not surely ", "the lease is ours again"]
-    holding.cancel()
-
-
-async def test_leadership_is_lost_if_another_has_held_the_lease_meanwhile_though_it_is_free_again() -> None:
-    lease = MemoryLease()
-    leader = await held_by(lease)
-    holding = asyncio.create_task(leader.hold())
-    lease.away = True
-    await asyncio.sleep(60)
-    assert lease.record is not None
-    theirs = lease.record.transitions + 1
-    lease.record = replace(lease.record, holder="", transitions=theirs, version="999")
-    lease.away = False
-    with pytest.raises(LeadershipLost, match="somebody else has held the lease meanwhile"):
-        await holding
-
-
-async def test_a_renewal_that_gets_no_answer_leaves_time_for_another_one() -> None:
-    lease = MemoryLease()
-    leader = elector(lease, "one")
-    await leader.acquire()
-    holding = asyncio.create_task(leader.hold())
-    lease.hang = True
-    await asyncio.sleep(3)  # the renewal is under way
-    lease.hang = False
-    await asyncio.sleep(60)
-    assert not holding.done()
-    holding.cancel()
-
-
-async def test_a_short_outage_is_survived() -> None:
-    lease = MemoryLease()
-    leader = elector(lease, "one")
-    await leader.acquire()
-    holding = asyncio.create_task(leader.hold())
-    for _ in range(5):
-        lease.away = True
-        await asyncio.sleep(5)
-        lease.away = False
-        await asyncio.sleep(5)
-    assert not holding.done()
-    holding.cancel()
-
-
-async def test_leadership_is_lost_at_once_when_another_holds_the_lease() -> None:
-    lease = MemoryLease()
-    leader = elector(lease, "one")
-    await leader.acquire()
-    assert lease.record is not None
-    lease.record = replace(lease.record, holder="two", version="999")
-    with pytest.raises(LeadershipLost, match="held by two"):
-        await leader.hold()
-    assert now() < TIMING.retry_period + 1
-
-
-async def test_release_never_touches_the_lease_of_another() -> None:
-    lease = MemoryLease()
-    leader = elector(lease, "one")
-    await leader.acquire()
-    assert lease.record is not None
-    theirs = replace(lease.record, holder="two", version="999")
-    lease.record = theirs
-    await leader.release()
-    assert lease.record == theirs
 
 
 async def test_of_two_candidates_for_a_free_lease_one_wins() -> None:
@@ -185,109 +50,152 @@ async def test_of_two_candidates_for_a_free_lease_one_wins() -> None:
         task.cancel()
 
 
+@pytest.mark.parametrize("trouble", [{"away": True}, {"hang": True}, {"refusal": LeaseUnreachable("forbidden (403)")}])
+async def test_an_outage_is_waited_for_and_all_goes_on_if_nobody_has_taken_over(
+    trouble: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    link = Link(MemoryLease())
+    leader = await held_by_one(link)
+    holding = asyncio.create_task(leader.hold())
+    well = {name: getattr(link, name) for name in trouble}
+    vars(link).update(trouble)
+    await asyncio.sleep(TIMING.renew_deadline + 0.1)
+    assert not leader.is_leader()
+    await asyncio.sleep(600)
+    vars(link).update(well)
+    await asyncio.sleep(TIMING.renew_deadline)
+    assert leader.is_leader()
+    assert not holding.done()
+    told = [record.message for record in caplog.records if "ours" in record.message]
+    assert [message[:24] for message in told] == ["the lease is not surely ", "the lease is ours again"]
+    holding.cancel()
+
+
+async def test_a_leader_that_hears_of_no_renewal_lets_others_lead() -> None:
+    lease = MemoryLease()
+    link = Link(lease)
+    holding = asyncio.create_task((await held_by_one(link)).hold())
+    standby = asyncio.create_task(elector(lease, "two").acquire())
+    await asyncio.sleep(5)
+    link.there, link.back = 0.1, TIMING.renew_deadline  # each renewal arrives, and no answer comes in time
+    await asyncio.sleep(2 * TIMING.duration + TIMING.renew_deadline)
+    assert standby.done()
+    link.back = 0.1
+    with pytest.raises(LeadershipLost, match="held by two"):
+        await holding
+
+
+async def test_a_leader_alone_that_hears_of_no_renewal_leads_again_once_it_does() -> None:
+    link = Link(MemoryLease())
+    leader = await held_by_one(link)
+    holding = asyncio.create_task(leader.hold())
+    link.there, link.back = 0.1, TIMING.renew_deadline
+    await asyncio.sleep(60)
+    assert not leader.is_leader()
+    link.back = 0.1
+    await asyncio.sleep(TIMING.duration + 4 * TIMING.retry_period)
+    assert leader.is_leader()
+    holding.cancel()
+
+
+async def test_a_slow_way_to_the_server_is_no_reason_to_stop() -> None:
+    link = Link(MemoryLease())
+    leader = await held_by_one(link)
+    holding = asyncio.create_task(leader.hold())
+    link.there = link.back = 1.3
+    for _ in range(100):
+        await asyncio.sleep(1)
+        assert leader.is_leader()
+    holding.cancel()
+
+
+async def test_a_renewal_that_gets_no_answer_leaves_time_for_another_one() -> None:
+    link = Link(MemoryLease())
+    holding = asyncio.create_task((await held_by_one(link)).hold())
+    link.hang = True
+    await asyncio.sleep(3)  # the renewal is under way
+    link.hang = False
+    await asyncio.sleep(60)
+    assert not holding.done()
+    holding.cancel()
+
+
+async def test_short_outages_are_survived() -> None:
+    link = Link(MemoryLease())
+    leader = await held_by_one(link)
+    holding = asyncio.create_task(leader.hold())
+    for _ in range(5):
+        link.away = True
+        await asyncio.sleep(5)
+        assert leader.is_leader()
+        link.away = False
+        await asyncio.sleep(5)
+    assert not holding.done()
+    holding.cancel()
+
+
+async def test_leadership_is_lost_as_soon_as_another_holds_the_lease() -> None:
+    lease = MemoryLease()
+    leader = await held_by_one(lease)
+    lease.edit(replace(lease.stored(), holder="two"))
+    with pytest.raises(LeadershipLost, match="held by two"):
+        await leader.hold()
+    assert now() < TIMING.retry_period + 1
+
+
+@pytest.mark.parametrize("transitions", [0, 1])
+async def test_leadership_is_lost_if_another_has_held_the_lease_meanwhile_though_it_is_free_again(
+    transitions: int,
+) -> None:
+    lease = MemoryLease()
+    link = Link(lease)
+    leader = await held_by_one(link)
+    holding = asyncio.create_task(leader.hold())
+    link.away = True
+    await asyncio.sleep(60)
+    lease.edit(replace(lease.stored(), holder="", transitions=transitions))
+    link.away = False
+    with pytest.raises(LeadershipLost, match="held by nobody"):
+        await holding
+    assert not leader.is_leader(), "what was decided before the other's term may not be written after it"
+
+
+async def test_of_a_lease_that_is_deleted_nobody_makes_two() -> None:
+    lease = MemoryLease()
+    leader, other = await held_by_one(lease), elector(lease, "two")
+    holding, standby = asyncio.create_task(leader.hold()), asyncio.create_task(other.acquire())
+    await asyncio.sleep(6.5)
+    lease.record = None
+    deleted = now()
+    while not standby.done():
+        await asyncio.sleep(0.05)
+        assert not (leader.is_leader() and other.is_leader())
+    assert now() - deleted <= TIMING.duration + TIMING.retry_period
+    with pytest.raises(LeadershipLost):
+        await holding
+
+
+async def test_of_a_lease_that_is_deleted_while_its_holder_is_cut_off_nobody_makes_two() -> None:
+    lease = MemoryLease()
+    link = Link(lease)
+    leader, other = await held_by_one(link), elector(lease, "two")
+    holding, standby = asyncio.create_task(leader.hold()), asyncio.create_task(other.acquire())
+    await asyncio.sleep(6.5)
+    link.away, lease.record = True, None
+    while not standby.done():
+        await asyncio.sleep(0.05)
+        assert not (leader.is_leader() and other.is_leader())
+    holding.cancel()
+
+
+async def test_release_never_touches_the_lease_of_another() -> None:
+    lease = MemoryLease()
+    leader = await held_by_one(lease)
+    theirs = lease.edit(replace(lease.stored(), holder="two"))
+    await leader.release()
+    assert lease.record == theirs
+
+
 def test_a_deadline_beyond_the_lease_is_refused() -> None:
     with pytest.raises(ValueError, match="renew_deadline < duration"):
         LeaseTiming(duration=10, renew_deadline=10)
-
-
-async def held_by(lease: MemoryLease) -> LeaderElector:
-    leader = elector(lease, "one")
-    await leader.acquire()
-    return leader
-
-
-async def test_nobody_is_leader_before_the_lease_is_acquired() -> None:
-    candidate = elector(MemoryLease(), "one")
-    assert not candidate.is_leader()
-    with pytest.raises(NotLeader), candidate.writing():
-        pytest.fail("it writes")
-
-
-async def test_the_fence_is_open_until_the_renewal_is_due_and_closed_before_anyone_can_take_over() -> None:
-    lease = MemoryLease()
-    leader = await held_by(lease)
-    acquired = now()
-    assert leader.deadline() == pytest.approx(acquired + TIMING.renew_deadline, abs=0.1)
-    standby = asyncio.create_task(elector(lease, "two").acquire())
-    await asyncio.sleep(TIMING.renew_deadline - 1)
-    assert leader.is_leader()
-    assert leader.is_leader(within=0.5)
-    assert not leader.is_leader(within=2)
-    await asyncio.sleep(1.1)
-    assert not leader.is_leader()
-    assert not standby.done()
-    with pytest.raises(NotLeader), leader.writing():
-        pytest.fail("a process that was frozen writes as a former leader")
-    await standby
-
-
-async def test_renewals_keep_the_fence_open() -> None:
-    leader = await held_by(MemoryLease())
-    holding = asyncio.create_task(leader.hold())
-    for _ in range(100):
-        await asyncio.sleep(1)
-        assert leader.is_leader(within=TIMING.renew_deadline - TIMING.retry_period - 1)
-    holding.cancel()
-
-
-@pytest.mark.parametrize("theirs", ["two", "one"])
-async def test_the_fence_closes_as_soon_as_somebody_else_has_written_the_lease(theirs: str) -> None:
-    lease = MemoryLease()
-    leader = await held_by(lease)
-    holding = asyncio.create_task(leader.hold())
-    assert lease.record is not None
-    read = lease.read
-
-    async def read_before_it_is_written() -> LeaseRecord | None:
-        record = await read()
-        assert lease.record is not None
-        lease.record = replace(lease.record, holder=theirs, version=f"{theirs}-999")
-        return record
-
-    lease.read = read_before_it_is_written  # type: ignore[method-assign]
-    await asyncio.sleep(TIMING.retry_period + 0.5)
-    assert not leader.is_leader(), "our renewal was refused"
-    lease.read = read  # type: ignore[method-assign]
-    await asyncio.sleep(TIMING.retry_period)
-    assert leader.is_leader() == (theirs == "one"), "an edit of another field is survived"
-    assert holding.done() == (theirs == "two")
-    holding.cancel()
-    await asyncio.gather(holding, return_exceptions=True)
-
-
-@pytest.mark.looptime(False)
-async def test_the_lease_is_given_back_only_after_the_last_write_even_of_a_thread_whose_task_is_gone() -> None:
-    lease = MemoryLease()
-    leader = await held_by(lease)
-    begun, may_end = threading.Event(), threading.Event()
-
-    def deletes() -> None:
-        with leader.writing():
-            begun.set()
-            may_end.wait(60)
-            assert lease.record is not None
-            assert lease.record.holder == "one", "it was given back while we write"
-
-    task = asyncio.create_task(asyncio.to_thread(deletes))
-    thread_ends = asyncio.get_running_loop().run_in_executor(None, begun.wait, 60)
-    await thread_ends
-    task.cancel()
-    releasing = asyncio.create_task(leader.release())
-    await asyncio.sleep(0.05)
-    assert not releasing.done()
-    with pytest.raises(NotLeader), leader.writing():
-        pytest.fail("a new write begins")
-    may_end.set()
-    await releasing
-    assert lease.record is not None
-    assert lease.record.holder == ""
-
-
-async def test_a_lease_whose_writes_do_not_end_in_time_is_not_given_back(caplog: pytest.LogCaptureFixture) -> None:
-    lease = MemoryLease()
-    leader = await held_by(lease)
-    with leader.writing():
-        await leader.release()
-    assert lease.record is not None
-    assert lease.record.holder == "one"
-    assert "still being written" in caplog.text

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -96,6 +97,24 @@ async def test_a_verdict_is_written_and_an_adapter_deleted(config: RegistryConfi
         assert found == Known({1: verdict})
         await artifacts.delete_adapter(NAMESPACE, "support")
         assert [entry.key.split("/")[2] for entry in store.list("")] == ["support-2"]
+
+
+async def test_a_deletion_stops_where_this_process_may_not_write_any_more(config: RegistryConfig) -> None:
+    store = ObjectStore(config)
+    for number in (1, 2, 3):
+        store_version(store, version(number))
+    looks: list[bool] = []
+
+    def may_write() -> bool:
+        looks.append(True)
+        return len(looks) < 4  # the lease is lost while it is deleting
+
+    async with Artifacts.connect(config) as artifacts:
+        artifacts.fence_by(nullcontext, may_write)
+        with pytest.raises(RegistryUnavailable):
+            await artifacts.delete_adapter(NAMESPACE, "support")
+    assert len(looks) == 4, "nothing more is asked for"
+    assert 0 < len(list(store.list(""))) < 3, "the rest is another's to delete"
 
 
 async def test_the_store_is_examined(config: RegistryConfig) -> None:

@@ -1,7 +1,8 @@
 """What each `Cluster` method puts on the wire, and what it makes of the answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from graft_operator.cluster import (
 from graft_operator.cluster.resources import CONFIG_MAPS, JOBS, LORA_ADAPTERS, PODS, Resource
 from graft_operator.cluster.transport import Transport
 from graft_operator.controller_runtime.controller import TransientError
+from graft_operator.controller_runtime.leader import NotLeader
 from graft_operator.telemetry import metrics
 
 ADAPTER: dict[str, Any] = {
@@ -280,3 +282,22 @@ async def test_requests_are_counted_by_verb_resource_and_code(server: ApiServer,
 def test_names_cannot_leave_their_path_segment() -> None:
     resource = Resource("graft.dev", "v1alpha1", "loraadapters", "LoraAdapter")
     assert resource.path("ns", "a/../b?c", "status").endswith("/namespaces/ns/loraadapters/a%2F..%2Fb%3Fc/status")
+
+
+async def test_who_may_not_write_any_more_writes_nothing_and_still_tells_what_has_been(
+    server: ApiServer, cluster: Cluster
+) -> None:
+    @asynccontextmanager
+    async def closed() -> AsyncIterator[None]:
+        raise NotLeader("the lease is not surely ours")
+        yield
+
+    cluster.requesting = closed
+    with pytest.raises(NotLeader):
+        await cluster.apply(JOBS, JOB)
+    with pytest.raises(NotLeader):
+        await cluster.delete(JOBS, "team-a", "j")
+    assert not server.requests
+    cluster.record_event(ADAPTER, reason="Published", message="m", action="Publish")
+    await cluster.events.flush()
+    assert [request.body["reason"] for request in server.requests] == ["Published"]

@@ -7,7 +7,7 @@ from tests.wire.operator.api_server import ApiServer
 
 from graft_operator.cluster import Cluster
 from graft_operator.cluster.leases import ClusterLeaseStore
-from graft_operator.controller_runtime.leader import LeaseRecord, LeaseTaken
+from graft_operator.controller_runtime.lease import LeaseRecord, LeaseTaken, LeaseUnreachable
 
 MOMENT = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 RECORD = LeaseRecord(holder="pod-1", duration_seconds=15, acquire_time=MOMENT, renew_time=MOMENT, transitions=2)
@@ -73,3 +73,12 @@ async def test_a_lease_written_by_hand_reads_as_released(server: ApiServer, stor
     record = await store.read()
     assert record is not None
     assert (record.holder, record.version) == ("", "1")
+
+
+async def test_a_refusal_is_waited_for_as_an_outage_is(server: ApiServer, store: ClusterLeaseStore) -> None:
+    server.refuse(403, "Forbidden", "the Role is being changed")
+    with pytest.raises(LeaseUnreachable, match="Role"):
+        await store.read()
+    server.refuse(403, "Forbidden", "the Role is being changed")
+    with pytest.raises(LeaseUnreachable, match="Role"):
+        await store.write(RECORD)

@@ -52,8 +52,8 @@ class Artifacts:
     ) -> None:
         self.on_news: Callable[[str, str, str], None] = lambda kind, namespace, name: None
         """Called with kind (LoraAdapter, BaseModel), namespace and name of an object whose answers have changed."""
-        self.writing: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Each write is made inside of this, which raises where this process may not write any more."""
+        self._writing: Callable[[], AbstractContextManager[None]] = nullcontext
+        self._may_write: Callable[[], bool] = lambda: True
         self._store = store
         self._lookups = lookups or Threads()
         self._answers = Answers(store, self._lookups, clock, lambda *owner: self.on_news(*owner))
@@ -72,6 +72,10 @@ class Artifacts:
             with suppress(asyncio.CancelledError):
                 await auditing
             artifacts.close()
+
+    def fence_by(self, writing: Callable[[], AbstractContextManager[None]], may_write: Callable[[], bool]) -> None:
+        """Begin writes inside of `writing` only, and send each further request of one only while `may_write`."""
+        self._writing, self._may_write = writing, may_write
 
     def close(self) -> None:
         """Give up whatever runs."""
@@ -195,8 +199,8 @@ class Artifacts:
 
     async def _write(self, namespace: str, operation: str, work: Callable[[Stopped], None], seconds: float) -> None:
         def fenced(stopped: Stopped) -> None:
-            with self.writing():
-                work(stopped)
+            with self._writing():
+                work(lambda: stopped() or not self._may_write())
 
         try:
             await self._lookups.run(namespace, operation, fenced, seconds)

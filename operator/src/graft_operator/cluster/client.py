@@ -1,7 +1,7 @@
 """Writes of Kubernetes objects, as plain dicts, and the few reads that the cache is not for."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final
 
 from graft_operator.cluster.cache import Cache
@@ -27,7 +27,8 @@ class Cluster:
 
     What a write has made of an object is in the cache before the call returns, so that nobody decides from what was
     there before; only an object that is deleted at once stays there until its watch says so. Each write, but for
-    those of the Lease itself, is made inside of `writing`, which raises where this process may not write any more.
+    those of the Lease itself and of events, which tell what has been, is made inside of `requesting`, which raises
+    where this process may not write any more.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Cluster:
         cache: Cache | None = None,
     ) -> None:
         self.transport = transport
-        self.writing: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.requesting: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         self._identity = identity
         self.events = EventPoster(self._post_event)
         self._cache = Cache() if cache is None else cache  # an empty one is one
@@ -212,7 +213,7 @@ class Cluster:
         )
 
     async def _write(self, verb: str, method: str, resource: Resource, path: str, **request: Any) -> Object:
-        with nullcontext() if resource == LEASES else self.writing():
+        async with nullcontext() if resource in UNCACHED else self.requesting():
             answer = await self.transport.request(verb, method, path, resource=resource.plural, **request)
         # The answer to a deletion is the object, if something holds it back, or else only a Status.
         if answer.get("kind") == resource.kind and resource not in UNCACHED and "metadata" in answer:

@@ -14,7 +14,6 @@ from uuid import uuid4
 
 from graft_operator.cluster.errors import ClusterError
 from graft_operator.cluster.resources import EVENTS
-from graft_operator.controller_runtime.controller import TransientError
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class EventPoster:
             event = self._waiting[0]
             try:
                 await self._post(event)
-            except (ClusterError, TransientError) as error:  # such as a lease that is not surely ours any more
+            except ClusterError as error:
                 log.warning("event not posted", extra={"reason": event["reason"], "error": str(error)})
             self._waiting.popleft()  # one whose posting is cut off is posted by whoever flushes
         self._is_there.clear()

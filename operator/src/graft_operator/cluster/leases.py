@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graft_operator.cluster.client import Cluster, Object
-from graft_operator.cluster.errors import AlreadyExists, Conflict, NotFound
+from graft_operator.cluster.errors import AlreadyExists, Conflict, Forbidden, NotFound
 from graft_operator.cluster.resources import LEASES
-from graft_operator.controller_runtime.leader import LeaseRecord, LeaseTaken
+from graft_operator.controller_runtime.lease import LeaseRecord, LeaseTaken, LeaseUnreachable
 
 
 class ClusterLeaseStore:
@@ -18,12 +18,18 @@ class ClusterLeaseStore:
         self._name = name
 
     async def read(self) -> LeaseRecord | None:
-        """Return the stored record, or None if there is no Lease. Raises Unavailable, Forbidden."""
-        lease = await self._cluster.get(LEASES, self._namespace, self._name)
+        """Return the stored record, or None if there is no Lease. Raises Unavailable, LeaseUnreachable."""
+        try:
+            lease = await self._cluster.get(LEASES, self._namespace, self._name)
+        except Forbidden as error:
+            raise LeaseUnreachable(str(error)) from error
         return None if lease is None else _record(lease)
 
     async def write(self, record: LeaseRecord) -> LeaseRecord:
-        """Create or replace the Lease. Raises LeaseTaken if it is not at `record.version`; Unavailable."""
+        """Create or replace the Lease.
+
+        Raises LeaseTaken if it is not at `record.version`; Unavailable, LeaseUnreachable.
+        """
         body = self._body(record)
         try:
             if record.version:
@@ -31,6 +37,8 @@ class ClusterLeaseStore:
             return _record(await self._cluster.create(LEASES, body))
         except (AlreadyExists, Conflict, NotFound) as error:
             raise LeaseTaken(str(error)) from error
+        except Forbidden as error:
+            raise LeaseUnreachable(str(error)) from error
 
     def _body(self, record: LeaseRecord) -> Object:
         metadata: Object = {"namespace": self._namespace, "name": self._name}
