@@ -128,3 +128,14 @@ def test_an_unquoted_number_is_told_with_its_field_and_to_be_written_in_quotes(
     said = capsys.readouterr().err
     assert "support.yaml:17: spec.training.learningRate: must be a string, and 3e-3 is a number" in said
     assert 'write it in quotes: learningRate: "3e-3"' in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_word_of_the_table_is_broken_on_a_narrow_terminal(
+    config: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    main(["estimate", ADAPTER, "--base", config, "--gpu-memory", "24Gi"])
+    words = capsys.readouterr().out.split()
+    assert {"ACTIVATIONS", "OVERHEAD", "VERDICT", "MEMORY", "support", "LoRA"} <= set(words)
