@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -21,18 +21,19 @@ PICTURE_SECONDS: Final = 0.25
 class Tape:
     """Takes what is shown, as a file does."""
 
-    def __init__(self, columns: int, rows: int) -> None:
+    def __init__(self, columns: int, rows: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = {"width": columns, "height": rows}
         self._events: list[tuple[float, str]] = []
         self._time = 0.0
-        self._heard = time.monotonic()
+        self._clock = clock
+        self._heard = clock()
         self._longest_wait = LONGEST_WAIT
         self.line_seconds = 0.0
         """How long each line stands before the next one; for what is longer than the screen."""
 
     def write(self, text: str) -> None:
         """Take what a program shows now."""
-        now = time.monotonic()
+        now = self._clock()
         self._time += min(now - self._heard, self._longest_wait)
         self._heard = now
         for line in text.splitlines(keepends=True):
@@ -71,4 +72,4 @@ class Tape:
     def _add(self, seconds: float, text: str) -> None:
         self._time += seconds
         self._events.append((self._time, text))
-        self._heard = time.monotonic()
+        self._heard = self._clock()

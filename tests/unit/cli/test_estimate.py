@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.text import Text
 from tests.unit.cli.objects import base
 from tests.unit.crds.bad_specs import EXAMPLES
 from tests.unit.registry.published_memory import LLAMA_3_8B
@@ -137,5 +138,5 @@ def test_no_word_of_the_table_is_broken_on_a_narrow_terminal(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(width))
     main(["estimate", ADAPTER, "--base", config, "--gpu-memory", "24Gi"])
-    words = capsys.readouterr().out.split()
+    words = Text.from_ansi(capsys.readouterr().out).plain.split()
     assert {"ACTIVATIONS", "OVERHEAD", "VERDICT", "MEMORY", "support", "LoRA"} <= set(words)

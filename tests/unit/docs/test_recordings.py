@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.cli.recordings.drawing import MOST_BYTES, faults
+from tests.cli.recordings.tape import LONGEST_WAIT, Tape
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 SHOWN = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<path>(?:\.\./)*recordings/[^)\s]+)\)")
@@ -49,7 +51,7 @@ def test_each_recording_is_shown_and_each_that_is_shown_is_there() -> None:
     assert {path for _, _, path in shown()} == files, "run `make recordings`, or show it on a page"
 
 
-@pytest.mark.parametrize(("page", "alt", "path"), shown(), ids=lambda value: getattr(value, "name", None))
+@pytest.mark.parametrize(("page", "alt", "path"), list(shown()), ids=lambda value: getattr(value, "name", None))
 def test_the_alt_text_says_what_is_seen(page: Path, alt: str, path: Path) -> None:
     assert len(alt) >= SHORTEST_ALT, f"{page.name} shows {path.name}"
 
@@ -80,3 +82,59 @@ def test_one_that_is_too_large_is_found() -> None:
 def test_what_is_no_xml_or_no_recording_is_told() -> None:
     assert next(faults("<svg>")).startswith("is no XML")
     assert list(faults("<svg/>")) == ["does not tell the size of its terminal"]
+
+
+class Clock:
+    """Tells the time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def heard(tape: Tape, clock: Clock, *texts: str, every: float) -> None:
+    for text in texts:
+        clock.now += every
+        tape.write(text)
+
+
+def times(tape: Tape) -> list[float]:
+    head, *events = map(json.loads, tape.cast().splitlines())
+    assert head == {"version": 2, "width": 100, "height": 30}
+    return [when for when, _, _ in events]
+
+
+def test_nobody_waits_long_for_a_program() -> None:
+    clock = Clock()
+    tape = Tape(100, 30, clock)
+    heard(tape, clock, "a", every=1.0)
+    heard(tape, clock, "b", every=60.0)
+    assert times(tape) == [1.0, 1.0 + LONGEST_WAIT]
+
+
+def test_what_takes_minutes_is_shown_evenly_in_its_seconds() -> None:
+    clock = Clock()
+    tape = Tape(100, 30, clock)
+    heard(tape, clock, "$", every=1.0)
+    with tape.within(10.0):
+        heard(tape, clock, *"abcd", every=50.0)
+    heard(tape, clock, "e", every=1.0)
+    assert times(tape) == [1.0, 3.5, 6.0, 8.5, 11.0, 12.0]
+
+
+def test_what_is_short_anyway_takes_its_own_time() -> None:
+    clock = Clock()
+    tape = Tape(100, 30, clock)
+    with tape.within(10.0):
+        heard(tape, clock, *"ab", every=2.0)
+    assert times(tape) == [2.0, 4.0]
+
+
+def test_the_lines_of_a_long_output_come_one_by_one() -> None:
+    clock = Clock()
+    tape = Tape(100, 30, clock)
+    tape.line_seconds = 0.5
+    heard(tape, clock, "a\r\nb\r\nc", every=1.0)
+    assert times(tape) == [1.0, 1.5, 2.0]
