@@ -29,3 +29,7 @@ chromium: ## Install Debian's Chromium for the tests of the dashboard, if it is 
 
 dashboard-screenshots: setup chromium ## Take the dashboard's screenshots of docs/screenshots again
 	@$(PYTHON) -m tests.cli.dashboard_screenshots
+
+.PHONY: recordings
+recordings: setup cluster-up images ## Record the plugin's verbs for docs/recordings again, on the cluster (SCENES="lint doctor": only these)
+	@$(PYTHON) -m tests.cli.recordings $(SCENES)

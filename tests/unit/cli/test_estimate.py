@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.text import Text
 from tests.unit.cli.objects import base
 from tests.unit.crds.bad_specs import EXAMPLES
 from tests.unit.registry.published_memory import LLAMA_3_8B
@@ -128,3 +129,14 @@ def test_an_unquoted_number_is_told_with_its_field_and_to_be_written_in_quotes(
     said = capsys.readouterr().err
     assert "support.yaml:17: spec.training.learningRate: must be a string, and 3e-3 is a number" in said
     assert 'write it in quotes: learningRate: "3e-3"' in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_word_of_the_table_is_broken_on_a_narrow_terminal(
+    config: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    main(["estimate", ADAPTER, "--base", config, "--gpu-memory", "24Gi"])
+    words = Text.from_ansi(capsys.readouterr().out).plain.split()
+    assert {"ACTIVATIONS", "OVERHEAD", "VERDICT", "MEMORY", "support", "LoRA"} <= set(words)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from graft_cli.client import Base
@@ -19,7 +18,7 @@ from graft_cli.decisions.manifests import Manifest, read_manifests
 from graft_cli.errors import ExitCode, GraftError, Refused
 from graft_cli.rendering.console import STYLES, show
 from graft_cli.rendering.documents import Format, print_document
-from graft_cli.rendering.tables import table
+from graft_cli.rendering.tables import FittedTable
 from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.training.memory import size
@@ -118,7 +117,7 @@ def resolved(base: Base) -> ResolvedBase:
     return base.status.resolved
 
 
-def estimate_table(reports: list[Report]) -> Table:
+def estimate_table(reports: list[Report]) -> FittedTable:
     """Return a row for each adapter."""
     head = ("NAME", "METHOD", *(part.upper() for part in PARTS), "SUM", "GPU", "VERDICT", "MAIN MEMORY")
     rows: list[tuple[str | Text, ...]] = []
@@ -127,7 +126,7 @@ def estimate_table(reports: list[Report]) -> Table:
         gpu = size(found.available) if found.available is not None else "-"
         verdict = Text(found.verdict, style=STYLES[VERDICT_STYLES[found.verdict]])
         rows.append((found.adapter, found.method, *parts, size(found.total), gpu, verdict, found.main_memory))
-    return table(head, rows)
+    return FittedTable(head, rows)
 
 
 def remarks(found: Report) -> list[Text]:

@@ -85,4 +85,9 @@ def summary(count: int, problems: Sequence[Problem]) -> str:
     """Return what was looked at."""
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
-    return f"{count} objects checked: {errors} errors, {warnings} warnings"
+    return f"{counted(count, 'object')} checked: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``1 error`` or ``2 errors``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

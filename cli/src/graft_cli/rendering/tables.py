@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +30,25 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class FittedTable:
+    """A table that is turned on its side where its rows are wider than the terminal: no word of it is broken then."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | Text]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table as it fits."""
+        upright = table(self.head, self.rows)
+        wanted = Measurement.get(console, options.update_width(sys.maxsize), upright).maximum
+        if wanted <= options.max_width:
+            yield upright
+            return
+        titles = [Text(title, style="bold") for title in self.head]
+        head, *rows = zip(titles, *self.rows, strict=True)
+        yield table([str(cell) for cell in head], rows)
 
 
 def history_table(adapter: Adapter, now: datetime) -> Table:
