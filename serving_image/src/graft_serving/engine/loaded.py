@@ -34,7 +34,8 @@ class LoadedAdapters:
         else:
             self._unsure.discard(name)
         finally:
-            self._under_way[name] -= 1
+            # In place: a name that has no change under way any more is not kept.
+            self._under_way -= Counter((name,))
 
     def note_loaded(self, name: str, path: str) -> None:
         """The engine has said that it has loaded this."""
@@ -46,7 +47,7 @@ class LoadedAdapters:
 
     def begin_list(self) -> None:
         """The engine is about to be asked for its list."""
-        self._touched = set(+self._under_way)
+        self._touched = set(self._under_way)
 
     def has_lost_any(self, listed: Mapping[str, str]) -> bool:
         """Whether the list lacks what nobody has unloaded. Engines never forget by themselves: it is a new process."""
@@ -58,7 +59,7 @@ class LoadedAdapters:
         What was being changed in a former process is in the new one only if its list says so, or if it was changed
         there since.
         """
-        own = self._touched - set(+self._under_way) - self._unsure if of_new_process else self._touched
+        own = self._touched - self._under_way.keys() - self._unsure if of_new_process else self._touched
         told = {name: path for name, path in listed.items() if name not in own}
         told |= {name: path for name, path in self.by_name.items() if name in own}
         self._unsure &= listed.keys() | self._touched
