@@ -25,6 +25,7 @@ from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.records import VersionRecord
 from graft_serving.adapters.registry_source import RegistrySource
 from graft_serving.api.model_list import model_list
+from graft_serving.engine.loaded import LoadedAdapters
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.status.pod import ServingPod
 from graft_serving.telemetry.answered import Answered, Asker, Usage
@@ -114,7 +115,7 @@ def serving(folder: Path, raw: bytes) -> tuple[Lifecycle, ServingPod, Metrics]:
             record.traffic.count(Asker(), ANSWER)
             metrics.answered(key.adapter, f"v{key.number}", ANSWER)
             metrics.loaded(key, 0.5)
-    monitor.loaded = loaded
+    monitor.adapters = LoadedAdapters(loaded)
     lifecycle._reconcile(cast(Any, None))
     return lifecycle, pod, metrics
 

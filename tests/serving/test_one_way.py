@@ -232,30 +232,92 @@ async def test_a_stranger_at_the_address_of_a_pod_gets_no_key(pod: Pod, tmp_path
     assert not any("sk-secret" in headers for headers in got)
 
 
-async def test_a_pod_that_can_not_be_reached_is_asked_last_for_a_while(
-    pods: list[Pod], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def long_ejections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a pod that failed asked last for longer than a test takes."""
     monkeypatch.setattr(ejection, "FIRST_SECONDS", 3600)
     monkeypatch.setattr(ejection, "LONGEST_SECONDS", 3600)
-    attempts = 0
 
-    async def count(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal attempts
-        attempts += 1
+
+class Gone:
+    """Somebody at the address of a pod, who breaks every connection."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.url = ""
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        server = await asyncio.start_server(self._count, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server:
+            yield
+
+    async def _count(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.attempts += 1
         assert isinstance(writer.transport, asyncio.Transport)
         writer.transport.abort()
 
-    gone = await asyncio.start_server(count, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{gone.sockets[0].getsockname()[1]}"
-    async with gone, running(pods[:2], on=pods[1:2]):
+
+async def until_listed(pod: Pod, *models: str) -> None:
+    """Wait until the router of the pod knows these models and no others."""
+
+    async def are_listed() -> bool:
+        async with pod.client.get(f"{pod.url}/v1/models") as answer:
+            return {model["id"] for model in (await answer.json())["data"]} == {pod.base.name, *models}
+
+    await eventually(are_listed, what=f"the models {models}")
+
+
+@pytest.mark.usefixtures("long_ejections")
+async def test_a_pod_that_can_not_be_reached_is_asked_last_until_it_has_gone_and_come_back(pods: list[Pod]) -> None:
+    gone, here = Gone(), {"name": "tiny-1", "url": pods[1].peer_url}
+    async with gone.listening(), running(pods[:2], on=pods[1:2]):
         entry = wanted_adapter("support", [pods[0].publisher.publish("support")]) | {"pods": ["tiny-9", "tiny-1"]}
-        peers = [{"name": "tiny-9", "url": url}, {"name": "tiny-1", "url": pods[1].peer_url}]
+        with_both = wanted_set(pods[0].base, entry) | {"peers": [{"name": "tiny-9", "url": gone.url}, here]}
         for pod in pods[:2]:
-            pod.want(wanted_set(pod.base, entry) | {"peers": peers})
+            pod.want(with_both)
         await pods[1].until_state("support", 2, "Proven")
+
+        async def ask_often() -> set[int]:
+            answers = [await pods[0].ask("support", user=f"user-{number}") for number in range(20)]
+            return {answer.status for answer in answers}
+
+        statuses, attempts = await ask_often(), gone.attempts
+        another = wanted_adapter("sales", []) | {"onDemand": True}
+        pods[0].want(wanted_set(pods[0].base, entry, another) | {"peers": [here]})
+        await until_listed(pods[0], "support", "sales")
+        pods[0].want(with_both)
+        await until_listed(pods[0], "support")
+        statuses |= await ask_often()
+    assert statuses == {200}
+    assert (attempts, gone.attempts) == (1, 2)
+
+
+@pytest.mark.usefixtures("long_ejections")
+async def test_a_pod_whose_answer_breaks_off_in_the_midst_is_asked_last_for_a_while(pods: list[Pod]) -> None:
+    async def break_off(request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
+        if not body.get("stream"):
+            return None
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b'data: {"choices":[{"text":"so far"}]}\n\n')
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async with running(pods[:3], on=pods[1:3]):
+        for pod in pods[1:3]:
+            pod.engine.instead = break_off
+        body = {"model": "support", "prompt": "hello", "stream": True}
+        async with pods[0].client.post(f"{pods[0].url}/v1/completions", json=body) as stream:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await stream.content.read()
+        before = [pod.engine.generations.total() for pod in pods[1:3]]
         answers = [await pods[0].ask("support", user=f"user-{number}") for number in range(20)]
+        asked = [pod.engine.generations.total() - begun for pod, begun in zip(pods[1:3], before, strict=True)]
     assert {answer.status for answer in answers} == {200}
-    assert attempts == 1
+    assert sorted(asked)[0] <= 1, "the base's confirmation, and no request"
 
 
 async def test_a_pod_declines_what_its_own_engine_may_have_had_already(pod: Pod) -> None:

@@ -62,7 +62,7 @@ async def test_a_busy_engine_may_miss_two_polls_but_not_three(pod: Pod, monkeypa
     def lists_take(seconds: float) -> None:
         monkeypatch.setattr("graft_serving.engine.client.LIST_TIMEOUT_SECONDS", seconds)
 
-    monkeypatch.setattr("graft_serving.engine.monitor.ANSWERED_LATELY_SECONDS", 0.5)
+    monkeypatch.setattr("graft_serving.engine.monitor.SIGN_OF_LIFE_SECONDS", 0.5)
     v1 = pod.publisher.publish("support")
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
@@ -83,6 +83,30 @@ async def test_a_busy_engine_may_miss_two_polls_but_not_three(pod: Pod, monkeypa
         await eventually(is_unready)
     assert ready
     assert answer.status == 200
+
+
+async def test_an_engine_with_slow_lists_lives_while_a_stream_of_it_flows_and_not_because_a_client_waits_for_it(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graft_serving.engine.monitor.SIGN_OF_LIFE_SECONDS", 2.0)
+    async with pod.agent():
+        pod.want(wanted_set(pod.base))
+        await pod.until_ready()
+        pod.engine.seconds_per_token = 0.02
+        body = {"model": "tiny", "prompt": "hello", "max_tokens": 10_000, "stream": True}
+        async with pod.client.post(f"{pod.url}/v1/completions", json=body) as stream:
+            monkeypatch.setattr("graft_serving.engine.client.LIST_TIMEOUT_SECONDS", 0.1)
+            pod.engine.lists.close()
+            await pod.engine.lists.until_come(pod.engine.lists.comers + 15)
+            while_it_flows = await pod.is_ready()
+            pod.engine.streams.close()
+
+            async def is_unready() -> bool:
+                return not await pod.is_ready()
+
+            await eventually(is_unready)
+            assert not stream.content.at_eof(), "the client still waits"
+    assert while_it_flows
 
 
 async def test_an_agent_that_restarts_with_api_and_registry_away_serves_from_its_disk(pod: Pod) -> None:

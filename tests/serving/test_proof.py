@@ -1,5 +1,6 @@
 """Which proofs refuse a version, which are tried again, and what they cost the others."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -189,6 +190,35 @@ async def test_a_version_that_the_engine_s_cache_has_dropped_already_is_unloaded
         await pod.until_answered_by("support", "support@v1")
         pod.want(wanted_set(pod.base))
         await pod.until_state("support", 1, None)
+
+
+@pytest.mark.parametrize("model", ["support", "tiny"])
+async def test_beside_a_client_in_the_midst_of_a_stream_two_prompts_of_proofs_are_in_the_engine(
+    pod: Pod, model: str
+) -> None:
+    served = wanted_adapter("support", [pod.publisher.publish("support")])
+    names = ("a", "b", "c", "d")
+    later = [wanted_adapter(name, [pod.publisher.publish(name, golden_count=8)]) for name in names]
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, served))
+        await pod.until_routed("support", 1)
+        pod.engine.streams.close()
+        body = {"model": model, "prompt": "hello", "max_tokens": 6, "stream": True}
+        async with pod.client.post(f"{pod.url}/v1/completions", json=body) as stream:
+            assert await stream.content.readline()
+            pod.engine.answers.close()
+            pod.engine.most_generating = 0
+            pod.want(wanted_set(pod.base, served, *later))
+            await pod.engine.answers.until_waiting(2)
+            await asyncio.sleep(1)  # in which the others would come
+            beside = pod.engine.answers.waiting
+            pod.engine.streams.open()
+            assert (await stream.content.read()).endswith(b"data: [DONE]\n\n")
+            await pod.engine.answers.until_waiting(3)
+            pod.engine.answers.open()
+        for name in names:
+            await pod.until_routed(name, 1)
+    assert beside == 2
 
 
 async def test_proofs_that_take_long_do_not_hide_the_engine_from_who_watches_it(pod: Pod) -> None:

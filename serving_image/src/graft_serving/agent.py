@@ -95,7 +95,7 @@ class Agent:
             on_reconciled=self._reconciled,
         )
         self._pod = _serving_pod(settings, subject, self.lifecycle, self._monitor)
-        self._scoring = _scoring(settings, self._pod, self.lifecycle, subject, engine, self._monitor)
+        self._scoring = self._composed_scoring(subject, engine)
         self._peers = PeerIdentity.composed(settings.peer_group, settings.peer_token_file, api)
         self.router = _router(settings, subject, self._pod, watched, sessions, metrics, self._peers)
         self._admin = admin_application(
@@ -155,6 +155,16 @@ class Agent:
             self.router.is_stopping = True
             logger.info("stopping: serving on for %g s", settings.drain_seconds)
             await asyncio.sleep(settings.drain_seconds)
+
+    def _composed_scoring(self, subject: Subject, engine: EngineClient) -> Scoring:
+        return Scoring(
+            lifecycle=self.lifecycle,
+            cache=subject.versions,
+            engine=engine,
+            monitor=self._monitor,
+            retry_seconds=self._settings.retry_seconds,
+            on_scored=self._pod.refresh,
+        )
 
     def _engine_changed(self) -> None:
         # At once: the pod must not be told to be ready before its router knows that the engine answers.
@@ -217,7 +227,7 @@ def _bring_up_sequence(
     memory: Memory,
     metrics: Metrics,
 ) -> BringUpSequence:
-    prompts = ProofPrompts(engine, monitor)
+    prompts = ProofPrompts(engine, monitor.clients)
     base_answers = BaseAnswers(prompts=prompts, monitor=monitor, memory=memory, base_digest=subject.base.digest)
     return BringUpSequence(
         cache=subject.versions,
@@ -238,24 +248,6 @@ def _serving_pod(settings: Settings, subject: Subject, lifecycle: Lifecycle, mon
         peer=settings.peer_service_url,
         lifecycle=lifecycle,
         monitor=monitor,
-    )
-
-
-def _scoring(
-    settings: Settings,
-    pod: ServingPod,
-    lifecycle: Lifecycle,
-    subject: Subject,
-    engine: EngineClient,
-    monitor: EngineMonitor,
-) -> Scoring:
-    return Scoring(
-        lifecycle=lifecycle,
-        cache=subject.versions,
-        engine=engine,
-        monitor=monitor,
-        retry_seconds=settings.retry_seconds,
-        on_scored=pod.refresh,
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.telemetry.traffic import Traffic
 from graft_serving.versions import VersionKey, VersionState
 
@@ -48,3 +49,13 @@ class VersionRecord:
     """What no client knows of the version and every pod that holds it does."""
     traffic: Traffic = field(default_factory=Traffic)
     score: ProbeScore | None = None
+
+
+def is_live(record: VersionRecord | None, engine: EngineMonitor) -> bool:
+    """Whether a version can answer requests now: proven, and loaded in an engine that answers."""
+    return (
+        record is not None
+        and record.state is VersionState.PROVEN
+        and engine.is_ready
+        and record.key.engine_name in engine.loaded
+    )

@@ -14,11 +14,11 @@ from graft_registry.documents import Probe
 from graft_serving.adapters.cache import VersionsOnDisk
 from graft_serving.adapters.lifecycle import Lifecycle
 from graft_serving.adapters.proof import MOST_PROMPT_TOKENS
-from graft_serving.adapters.records import ProbeScore, VersionRecord
+from graft_serving.adapters.records import ProbeScore, VersionRecord, is_live
 from graft_serving.engine.client import EngineClient
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.errors import AgentError, EngineRejectedError, EngineUnreachableError
-from graft_serving.versions import VersionKey, VersionState
+from graft_serving.versions import VersionKey
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +88,8 @@ class Scoring:
     def _answering(self, pair: Pair) -> tuple[VersionRecord, ...] | None:
         """The records of both versions; None while one of them can't answer."""
         records = [self._lifecycle.records.get(key) for key in pair]
-        proven = tuple(record for record in records if record is not None and record.state is VersionState.PROVEN)
-        return proven if len(proven) == len(pair) and self._monitor.is_ready else None
+        live = tuple(record for record in records if record is not None and is_live(record, self._monitor))
+        return live if len(live) == len(pair) else None
 
     async def _score(self, pair: Pair) -> None:
         candidate, _ = pair

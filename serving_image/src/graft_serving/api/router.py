@@ -200,7 +200,7 @@ class Router:
             way,
             session=session,
             draw=random.random(),  # noqa: S311 - not a secret
-            ejected=self._dispatcher.ejections.names,
+            ejected=self._pod.ejections.names,
         )
         answer, tries = await self._dispatcher.dispatch(asked, planned)
         return answer if answer is not None else self._give_up(way, tries, planned.otherwise)

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from graft_serving.engine.activity import ClientActivity
 from graft_serving.engine.client import EngineClient
+from graft_serving.engine.loaded import LoadedAdapters
 from graft_serving.errors import AgentError, EngineRejectedError, EngineTimeoutError, EngineUnreachableError
 
 logger = logging.getLogger(__name__)
@@ -22,8 +24,8 @@ SHORTEST_POLL_SECONDS = 0.05
 SECONDS_BETWEEN_CONFIRMATIONS = 1.0
 """A generation of the base's costs its users little, but not nothing: requests that fail again and again get one each
 second."""
-ANSWERED_LATELY_SECONDS = 15.0
-"""An engine that has answered a request within this time is busy, not gone, however slow its list of models is."""
+SIGN_OF_LIFE_SECONDS = 15.0
+"""An engine that has given a client anything within this time is busy, not gone, however slow its list of models is."""
 SURVIVAL_SECONDS = 5.0
 """How long an engine that has lost a request may take to answer another one."""
 FIRST_PROMPT = (1,)
@@ -44,10 +46,8 @@ class EngineMonitor:
         self._poke = asyncio.Event()
         self._ready = asyncio.Event()
         self._slow_polls = 0
-        self._own_changes = 0
         self._is_doubted = False
         self._is_suspected = False
-        self._answered_at = float("-inf")
         self._confirmed_at = float("-inf")
         self.state: EngineStateName = "Starting"
         self.message = "the engine has not answered yet"
@@ -55,7 +55,14 @@ class EngineMonitor:
         self.base_model: str | None = None
         self.max_model_length: int | None = None
         """Tokens of prompt and answer together, as the engine tells it."""
-        self.loaded: Mapping[str, str] = {}
+        self.adapters = LoadedAdapters()
+        self.clients = ClientActivity()
+        """Whoever sends a client's request to the engine tells of it here."""
+
+    @property
+    def loaded(self) -> Mapping[str, str]:
+        """Name → path of every loaded adapter."""
+        return self.adapters.by_name
 
     @property
     def is_ready(self) -> bool:
@@ -77,18 +84,12 @@ class EngineMonitor:
 
     def doubt(self) -> None:
         """Take the engine, which has said that it is dying, for dead until it has generated a token."""
-        self._is_doubted = True
+        was_ready, self._is_doubted = self.is_ready, True
         self._ready.clear()
         self.suspect()
-
-    def note_answer(self) -> None:
-        """A request of somebody else was answered: the engine lives."""
-        self._answered_at = time.monotonic()
-
-    @property
-    def is_asked_by_clients(self) -> bool:
-        """Whether somebody else has had an answer lately, and so may wait for the next one."""
-        return time.monotonic() - self._answered_at < ANSWERED_LATELY_SECONDS
+        if was_ready:
+            # At once, and not at the next poll: each request until then would be lost as well.
+            self._on_change()
 
     async def survives(self) -> bool:
         """Whether the engine generates a token for its base now, soon."""
@@ -116,18 +117,19 @@ class EngineMonitor:
             EngineUnreachableError: try again once the engine is ready.
             EngineRejectedError: the engine's verdict on the adapter.
         """
-        try:
-            await self._client.load(name, path)
-        except EngineRejectedError as error:
-            if error.status != 400:
-                raise
-            loaded = (await self._client.models()).adapters
-            if name not in loaded:
-                raise
-            if loaded[name] != path:
-                await self._client.unload(name)
+        with self.adapters.changing(name):
+            try:
                 await self._client.load(name, path)
-        self._note({**self.loaded, name: path})
+            except EngineRejectedError as error:
+                if error.status != 400:
+                    raise
+                loaded = (await self._client.models()).adapters
+                if name not in loaded:
+                    raise
+                if loaded[name] != path:
+                    await self._client.unload(name)
+                    await self._client.load(name, path)
+            self.adapters.note_loaded(name, path)
 
     async def unload(self, name: str) -> None:
         """Unload an adapter; success also if the engine doesn't know it.
@@ -136,8 +138,9 @@ class EngineMonitor:
             EngineUnreachableError: try again once the engine is ready.
             EngineRejectedError: the engine would not.
         """
-        await self._client.unload(name)
-        self._note({key: path for key, path in self.loaded.items() if key != name})
+        with self.adapters.changing(name):
+            await self._client.unload(name)
+            self.adapters.note_unloaded(name)
 
     async def confirm(self) -> None:
         """Let the base generate a token.
@@ -150,12 +153,8 @@ class EngineMonitor:
         await self._client.generate(self.base_model, FIRST_PROMPT, 1)
         self._confirmed_at = time.monotonic()
 
-    def _note(self, loaded: Mapping[str, str]) -> None:
-        self._own_changes += 1
-        self.loaded = loaded
-
     async def _poll(self) -> None:
-        own_changes = self._own_changes
+        self.adapters.begin_list()
         try:
             models = await self._client.models()
             self.base_model, self.max_model_length = models.base, models.max_model_length
@@ -164,7 +163,7 @@ class EngineMonitor:
                 await self.confirm()
         except EngineTimeoutError as error:
             self._slow_polls += 1
-            is_busy = self.is_asked_by_clients
+            is_busy = self.clients.seconds_silent < SIGN_OF_LIFE_SECONDS
             if not self.is_ready or (self._slow_polls >= SLOW_POLLS_UNTIL_DOWN and not is_busy):
                 self._set_down(str(error))
             return
@@ -172,21 +171,17 @@ class EngineMonitor:
             self._set_down(str(error))
             return
         self._slow_polls = 0
-        # A list that was asked for before a load of ours ended may lack what was loaded meanwhile.
-        if own_changes == self._own_changes:
-            self._set_ready(models.adapters)
+        self._set_ready(models.adapters)
 
     def _needs_confirmation(self) -> bool:
         if not self.is_ready:
             return True
         return self._is_suspected and time.monotonic() - self._confirmed_at >= SECONDS_BETWEEN_CONFIRMATIONS
 
-    def _set_ready(self, loaded: Mapping[str, str]) -> None:
-        # An engine never forgets an adapter by itself, so one that did is a new process.
-        restarted = self.state == "Ready" and not self.loaded.keys() <= loaded.keys()
-        came_up, changed = restarted or self.state != "Ready", dict(loaded) != dict(self.loaded)
+    def _set_ready(self, listed: Mapping[str, str]) -> None:
+        came_up = self.state != "Ready" or self.adapters.has_lost_any(listed)
+        changed = self.adapters.take(listed, of_new_process=came_up)
         was_doubted, self._is_doubted = self._is_doubted, False
-        self.loaded = loaded
         if came_up:
             self.state, self.message = "Ready", ""
             self.starts += 1

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -26,6 +27,7 @@ from graft_serving.proxy.attempts import (
 )
 from graft_serving.proxy.body import RequestBody
 from graft_serving.proxy.ejection import Ejections
+from graft_serving.proxy.engine_target import EngineTarget
 from graft_serving.proxy.relay import Call, Relayed, relay
 from graft_serving.proxy.reports import in_words, told_of
 from graft_serving.proxy.routing import Peer, ToBase, ToVersion
@@ -64,8 +66,15 @@ class Pod(Protocol):
     def went_idle(self, key: VersionKey) -> None:
         """The last request under way on a version has ended; it may be waiting to be unloaded."""
 
-    def engine_answered(self) -> None:
-        """The engine has answered a request."""
+    @property
+    def ejections(self) -> Ejections:
+        """Which other pods to ask last."""
+
+    def client_waits(self) -> AbstractContextManager[None]:
+        """A client waits for the engine until the block ends."""
+
+    def engine_lives(self) -> None:
+        """The engine has given a client a part of an answer."""
 
     def suspect_engine(self) -> None:
         """A request failed on the engine."""
@@ -96,20 +105,6 @@ class Asked:
         self.release()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineTarget:
-    """What answers one request on this pod's engine; without a key it is the bare base."""
-
-    key: VersionKey | None = None
-    engine_model: str
-    label: str
-    adapter: str
-    version: str
-    traffic: Traffic = field(default_factory=Traffic)
-    is_named: bool = False
-    """Whether the client has chosen the version itself, so that its answer says nothing of the others'."""
-
-
 class Dispatcher:
     """Sends requests to the engine, to other pods and to Services, and their answers back as they come."""
 
@@ -137,7 +132,6 @@ class Dispatcher:
         self._own_token = own_token
         self._tracing = tracing or NoTracing()
         self._base_traffic = Traffic()
-        self.ejections = Ejections()
 
     async def dispatch(self, asked: Asked, planned: Attempts) -> tuple[web.StreamResponse | None, tuple[Try, ...]]:
         """Try the targets until one answers; the answer, or None, and the record of the tries."""
@@ -179,8 +173,8 @@ class Dispatcher:
         relayed = await self._send_on(asked, target, tries, trace)
         self._metrics.forwarded(relayed.outcome)
         if isinstance(target, Peer):
-            failed = relayed.outcome in (Outcome.UNREACHABLE, Outcome.LOST)
-            (self.ejections.failed if failed else self.ejections.answered)(target.name)
+            # What breaks off in the midst is lost, too, although the client has had a part of it.
+            self._pod.ejections.tried(target.name, Outcome.LOST if relayed.broke_off else relayed.outcome)
         return relayed
 
     def _engine_target(self, answer: ToVersion | ToBase, model: str) -> EngineTarget:
@@ -215,8 +209,13 @@ class Dispatcher:
             engine_model=target.engine_model,
             kept_back=_nothing,
             on_first_byte=asked.forget_body,
+            on_sign_of_life=self._pod.engine_lives,
         )
-        with target.traffic.under_way(partial(self._went_idle, target)), self._metrics.under_way(*_labels(target)):
+        with (
+            self._pod.client_waits(),
+            target.traffic.under_way(partial(self._went_idle, target)),
+            self._metrics.under_way(*target.labels),
+        ):
             relayed = await relay(self._session, asked.request, call)
             self._record(target, asked.asker, relayed)
         if relayed.outcome is Outcome.LOST and not await self._pod.engine_survives():
@@ -243,6 +242,7 @@ class Dispatcher:
             added_headers={},
             kept_back=headers.kept_back_of_peer if isinstance(target, Peer) else headers.kept_back_of_service,
             on_first_byte=asked.forget_body,
+            on_sign_of_life=_unheard,
         )
         return await relay(self._session, asked.request, call)
 
@@ -268,20 +268,21 @@ class Dispatcher:
                     # The client is gone, or does not read: neither is an answer.
                     return
                 target.traffic.count(asker, answered, is_measured=not target.is_named)
-                self._metrics.answered(*_labels(target), answered)
-                (self._pod.suspect_engine if answered.failed else self._pod.engine_answered)()
+                self._metrics.answered(*target.labels, answered)
+                if answered.failed:
+                    self._pod.suspect_engine()
             case Outcome.UNREACHABLE | Outcome.DECLINED | Outcome.REFUSED:
                 self._pod.suspect_engine()
             case _:
                 target.traffic.count(asker, None, is_measured=not target.is_named)
-                self._metrics.lost(*_labels(target))
+                self._metrics.lost(*target.labels)
                 self._pod.suspect_engine()
-
-
-def _labels(target: EngineTarget) -> tuple[str, str]:
-    return target.adapter, target.version
 
 
 def _nothing(_: int, __: Mapping[str, str]) -> None:
     """An engine's answers are all for the client."""
     return
+
+
+def _unheard() -> None:
+    """Another pod's engine is watched by that pod."""

@@ -5,9 +5,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
+from graft_serving.proxy.attempts import Outcome
+
 FIRST_SECONDS: Final = 5.0
 LONGEST_SECONDS: Final = 60.0
 MOST_DOUBLINGS: Final = 5
+FAILURES: Final = frozenset({Outcome.UNREACHABLE, Outcome.LOST, Outcome.DIED, Outcome.TIMED_OUT})
+"""Of the pod that was asked. One that leaves a request to others has neither failed nor shown that it answers."""
 
 
 @dataclass(slots=True)
@@ -30,8 +34,19 @@ class Ejections:
         now = self._clock()
         return {name for name, failures in self._failures.items() if failures.until > now}
 
-    def failed(self, name: str) -> None:
-        """A pod could not be reached, or lost a request."""
+    def tried(self, name: str, outcome: Outcome) -> None:
+        """A pod was asked, and this is how it ended."""
+        if outcome in FAILURES:
+            self._failed(name)
+        elif outcome is Outcome.ANSWERED:
+            self._failures.pop(name, None)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all other pods."""
+        for name in self._failures.keys() - set(names):
+            del self._failures[name]
+
+    def _failed(self, name: str) -> None:
         now = self._clock()
         known = self._failures.get(name)
         if known is not None and known.until > now:
@@ -40,12 +55,3 @@ class Ejections:
         count = 0 if known is None else known.count + 1
         seconds = min(FIRST_SECONDS * 2 ** min(count, MOST_DOUBLINGS), LONGEST_SECONDS)
         self._failures[name] = _Failures(count, now + seconds)
-
-    def answered(self, name: str) -> None:
-        """A pod has answered."""
-        self._failures.pop(name, None)
-
-    def keep(self, names: Collection[str]) -> None:
-        """Forget all other pods."""
-        for name in self._failures.keys() - set(names):
-            del self._failures[name]

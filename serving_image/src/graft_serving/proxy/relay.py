@@ -59,6 +59,8 @@ class Call:
     """Tells by status and headers an answer that the client must not see: somebody else may answer yet."""
     on_first_byte: Callable[[], None]
     """Called when the client is about to get something."""
+    on_sign_of_life: Callable[[], None]
+    """Called at each part of an answer that shows whoever was asked to be at work."""
 
     def take_body(self) -> bytes:
         """The body, which nobody has any more then."""
@@ -77,6 +79,11 @@ class Relayed:
     is_dying: bool = False
     """Whether the engine has said that its core is gone."""
     detail: str = ""
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether the answer ended in the midst, and not by the client's doing."""
+        return self.answered is not None and not self.answered.complete
 
     @property
     def has_failed(self) -> bool:
@@ -178,6 +185,8 @@ class _Exchange:
         if model is not None and upstream.status >= 500 and is_dying(body):
             return Relayed(outcome=Outcome.DIED, is_dying=True, detail=body[:200].decode("utf-8", "replace"))
         answered = Answered(status=upstream.status, seconds=self._seconds, usage=usage_in(body) or Usage())
+        if not answered.failed:
+            self._call.on_sign_of_life()
         if self._call.model_name is not None:
             body = self._call.model_name.put_into(body)
         response = self._response = web.Response(body=body, status=upstream.status, headers=headers)
@@ -198,6 +207,7 @@ class _Exchange:
         self._call.on_first_byte()
         await response.prepare(self._request)
         while chunk:
+            self._call.on_sign_of_life()
             if lines := chunk if stream is None else stream.add(chunk):
                 await self._write(response, lines)
             chunk = await anext(chunks, b"")

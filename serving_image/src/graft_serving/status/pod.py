@@ -1,11 +1,13 @@
 """The pod as others see it: the routing table for the router, the state document for the operator."""
 
 from collections.abc import Hashable, Iterable, Mapping
+from contextlib import AbstractContextManager
 
 from graft_registry.documents import BaseManifest, BaseReference
 from graft_serving.adapters.lifecycle import Lifecycle
-from graft_serving.adapters.records import ProbeScore, VersionRecord
+from graft_serving.adapters.records import ProbeScore, VersionRecord, is_live
 from graft_serving.engine.monitor import EngineMonitor
+from graft_serving.proxy.ejection import Ejections
 from graft_serving.proxy.routing import Alias, Peer, RoutingTable, named
 from graft_serving.status.demand import Demand
 from graft_serving.status.documents import (
@@ -22,7 +24,7 @@ from graft_serving.status.revision import Revision
 from graft_serving.telemetry.pacing import Slices
 from graft_serving.telemetry.traffic import Measured, Traffic
 from graft_serving.versions import Route, VersionKey, VersionState
-from graft_serving.wanted.documents import Decision, WantedAdapter, WantedPeer
+from graft_serving.wanted.documents import Decision, WantedAdapter, WantedPeer, WantedSet
 
 
 class ServingPod:
@@ -51,6 +53,8 @@ class ServingPod:
         self._table = RoutingTable(base_name=base.name, peer=self._peer, has_base=has_base)
         self._demand = Demand(on_missed=self._tell)
         self.revision = Revision()
+        self.ejections = Ejections()
+        """Which other pods to ask last."""
 
     @property
     def name(self) -> str:
@@ -93,9 +97,13 @@ class ServingPod:
         if key.adapter in self._table.aliases:
             self._demand.count(key.adapter, is_missed=False)
 
-    def engine_answered(self) -> None:
-        """The engine has answered a request."""
-        self._monitor.note_answer()
+    def client_waits(self) -> AbstractContextManager[None]:
+        """A client waits for the engine until the block ends."""
+        return self._monitor.clients.waiting()
+
+    def engine_lives(self) -> None:
+        """The engine has given a client a part of an answer."""
+        self._monitor.clients.note_sign_of_life()
 
     def suspect_engine(self) -> None:
         """A request failed on the engine."""
@@ -104,33 +112,34 @@ class ServingPod:
     def engine_is_dying(self) -> None:
         """The engine has said that its core is gone."""
         self._monitor.doubt()
-        # Not at the next step of the lifecycle: each request until then would be lost as well.
-        self._refresh_table()
 
     async def engine_survives(self) -> bool:
         """Whether the engine, which has just lost a request, still answers."""
         return await self._monitor.survives()
 
     def refresh(self) -> None:
-        """Rebuild the routing table; called whenever the lifecycle has taken its steps."""
-        self._refresh_table()
+        """Rebuild the routing table, and tell whoever waits for news of it.
+
+        Called whenever the lifecycle has taken its steps, or the engine has changed.
+        """
+        wanted = self._lifecycle.wanted
+        self._table = self._table_of(wanted)
         self._demand.keep(self._table.aliases)
+        self.ejections.keep({peer.name for peer in wanted.peers} if wanted else ())
         self._tell()
 
     def _tell(self) -> None:
         self.revision.update(self._news())
 
-    def _refresh_table(self) -> None:
-        wanted = self._lifecycle.wanted
+    def _table_of(self, wanted: WantedSet | None) -> RoutingTable:
         if wanted is None:
-            self._table = RoutingTable(
+            return RoutingTable(
                 base_name=self._base.name,
                 base_live=self._monitor.is_ready,
                 peer=self._peer,
                 has_base=self._has_base,
             )
-            return
-        self._table = RoutingTable(
+        return RoutingTable(
             base_name=wanted.base.name,
             base_live=self._monitor.is_ready,
             base_forward_to=wanted.base.forward_to,
@@ -171,15 +180,23 @@ class ServingPod:
 
     def _news(self) -> Hashable:
         """What somebody may wait for: neither counters nor the steps of a version that is on its way."""
-        lifecycle = self._lifecycle
-        settled = [_outcome(record) for record in lifecycle.records.values() if is_settled(record)]
+        lifecycle, monitor = self._lifecycle, self._monitor
+        outcomes = (self._outcome(record) for record in lifecycle.records.values())
         routes = [(name, alias.live) for name, alias in self._table.aliases.items() if alias.live]
         return (
-            (lifecycle.wanted_digest, lifecycle.message, lifecycle.is_ready, self._monitor.state),
+            (lifecycle.wanted_digest, lifecycle.message, lifecycle.is_ready, monitor.state, monitor.is_ready),
             self._demand.times_told,
             tuple(sorted(routes)),
-            tuple(sorted(settled)),
+            tuple(sorted(outcome for outcome in outcomes if outcome is not None)),
         )
+
+    def _outcome(self, record: VersionRecord) -> tuple[VersionKey, VersionState, str, str, str] | None:
+        """How a version's way has ended here, as it is told, and whose probes it is scored by; None before that."""
+        state, reason, message = self._told_of(record)
+        if state not in (VersionState.PROVEN, VersionState.REFUSED, VersionState.FAILING):
+            return None
+        scored_by = record.score.of if record.score is not None and record.score.complete else ""
+        return record.key, state, reason, message, scored_by
 
     def _live_route(self, adapter: str) -> Route:
         route = self._lifecycle.routes.get(adapter, ())
@@ -214,13 +231,7 @@ class ServingPod:
         return {record.key: record.salt for record in records if record is not None and record.salt}
 
     def _is_live(self, key: VersionKey) -> bool:
-        record = self._lifecycle.records.get(key)
-        return (
-            record is not None
-            and record.state is VersionState.PROVEN
-            and self._monitor.is_ready
-            and key.engine_name in self._monitor.loaded
-        )
+        return is_live(self._lifecycle.records.get(key), self._monitor)
 
     def _adapter_status(self, name: str, records: list[VersionRecord], decision: Decision | None) -> AdapterStatus:
         alias = self._table.aliases.get(name)
@@ -237,7 +248,7 @@ class ServingPod:
     def _told_of(self, record: VersionRecord) -> tuple[VersionState, str, str]:
         """State, reason and message: who reads that a version is proven may ask for it."""
         told = record.state, record.reason, record.message
-        if record.state is VersionState.PROVEN and not self._is_live(record.key):
+        if record.state is VersionState.PROVEN and not is_live(record, self._monitor):
             # What was proven on an engine that is gone has to be proven again.
             told = VersionState.PENDING, "EngineDown", "waiting for the engine to come back"
         elif record.state is VersionState.PROVEN and not self._table.has(record.key):
@@ -261,17 +272,6 @@ class ServingPod:
             measured=_measured_state(record.traffic.measured),
             probes=_score_state(record.score),
         )
-
-
-def is_settled(record: VersionRecord) -> bool:
-    """Whether a version has come to the end of its way here, for now at least."""
-    return record.state in (VersionState.PROVEN, VersionState.REFUSED, VersionState.FAILING)
-
-
-def _outcome(record: VersionRecord) -> tuple[VersionKey, VersionState, str, str]:
-    """How a version's way has ended, and by which version's probes it is scored."""
-    scored_by = record.score.of if record.score is not None and record.score.complete else ""
-    return record.key, record.state, record.reason, scored_by
 
 
 def _measured_state(measured: Measured) -> MeasuredState:

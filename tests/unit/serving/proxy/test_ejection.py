@@ -1,5 +1,8 @@
 """How long a pod that failed is asked last."""
 
+import pytest
+
+from graft_serving.proxy.attempts import Outcome
 from graft_serving.proxy.ejection import FIRST_SECONDS, LONGEST_SECONDS, Ejections
 
 
@@ -16,8 +19,8 @@ def test_a_pod_that_failed_is_left_out_for_a_while_and_longer_when_it_fails_agai
     ejections = Ejections(clock)
     lasted = []
     for _ in range(8):
-        ejections.failed("tiny-1")
-        ejections.failed("tiny-1")
+        ejections.tried("tiny-1", Outcome.UNREACHABLE)
+        ejections.tried("tiny-1", Outcome.UNREACHABLE)
         begun = clock.now
         while "tiny-1" in ejections.names:
             clock.now += 1
@@ -29,14 +32,32 @@ def test_a_pod_that_failed_is_left_out_for_a_while_and_longer_when_it_fails_agai
 def test_a_pod_that_answers_is_forgiven() -> None:
     clock = Clock()
     ejections = Ejections(clock)
-    ejections.failed("tiny-1")
-    ejections.failed("tiny-2")
-    ejections.answered("tiny-1")
+    ejections.tried("tiny-1", Outcome.UNREACHABLE)
+    ejections.tried("tiny-2", Outcome.LOST)
+    ejections.tried("tiny-1", Outcome.ANSWERED)
     assert set(ejections.names) == {"tiny-2"}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNREACHABLE, Outcome.LOST, Outcome.DIED, Outcome.TIMED_OUT])
+def test_a_pod_that_fails_is_asked_last_and_a_further_failure_does_not_forgive_it(outcome: Outcome) -> None:
+    ejections = Ejections(Clock())
+    for _ in range(2):
+        ejections.tried("tiny-1", outcome)
+        assert set(ejections.names) == {"tiny-1"}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DECLINED, Outcome.REFUSED])
+def test_a_pod_that_leaves_a_request_to_others_stays_what_it_was(outcome: Outcome) -> None:
+    ejections = Ejections(Clock())
+    ejections.tried("tiny-1", outcome)
+    assert not ejections.names
+    ejections.tried("tiny-1", Outcome.DIED)
+    ejections.tried("tiny-1", outcome)
+    assert set(ejections.names) == {"tiny-1"}
 
 
 def test_pods_that_are_gone_are_forgotten() -> None:
     ejections = Ejections(Clock())
-    ejections.failed("tiny-1")
+    ejections.tried("tiny-1", Outcome.UNREACHABLE)
     ejections.keep(["tiny-2"])
     assert not ejections.names
