@@ -83,6 +83,12 @@ class Cluster:
         manager = f"--field-manager={FIELD_MANAGER}"
         return self.kubectl("apply", "--server-side", "--force-conflicts", manager, "-f", "-", stdin=listing)
 
+    def wait_for_kinds(self, *definitions: str) -> None:
+        """Wait until kinds are served whose CustomResourceDefinitions were just applied."""
+        # Of `condition=Established` kubectl says that it can't be read, while there is no condition yet.
+        established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+        self.kubectl("wait", f"--for={established}", "--timeout=60s", *(f"crd/{name}" for name in definitions))
+
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """Return one object, or None if it isn't there."""
         text = self.kubectl("get", kind, name, *_scope(namespace), "--ignore-not-found", "-o", "json")

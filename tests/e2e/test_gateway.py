@@ -61,7 +61,7 @@ def test_without_the_kind_the_base_says_so_and_is_served_as_ever(tenant: Tenant)
 
 def test_a_kind_that_is_installed_later_is_noticed(tenant: Tenant) -> None:
     tenant.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(DEFINITION))
-    tenant.cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", f"crd/{POOLS}")
+    tenant.cluster.wait_for_kinds(POOLS)
     tenant.wait_for_base(gateway_says("NoGateway"), "waiting for a Gateway", NOTICED_SECONDS)
     wait_for_pool(tenant)
 

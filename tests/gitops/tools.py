@@ -40,12 +40,10 @@ class Tool(ABC):
 
     def install(self) -> None:
         """Install it, and wait until it runs."""
-        # With libyaml: a megabyte of CRDs takes long otherwise.
-        bodies = list(yaml.load_all((self.manifests / f"{self.name}.yaml").read_text(), yaml.CSafeLoader))
+        bodies = self._bodies()
         first = [body for body in bodies if body["kind"] in ("Namespace", "CustomResourceDefinition")]
         self.cluster.apply(*first)
-        crds = [f"crd/{body['metadata']['name']}" for body in first if body["kind"] != "Namespace"]
-        self.cluster.kubectl("wait", "--for=condition=Established", *crds, "--timeout=60s")
+        self.cluster.wait_for_kinds(*(body["metadata"]["name"] for body in first if body["kind"] != "Namespace"))
         self.cluster.apply(*(body for body in bodies if body not in first))
         for kind in ("deployment", "statefulset"):
             for item in self.cluster.list(kind, self.system):
@@ -54,9 +52,16 @@ class Tool(ABC):
                 self.cluster.kubectl("rollout", "status", *which, limit, timeout=ROLLOUT_SECONDS + 9)
 
     def uninstall(self) -> None:
-        """Take it away, with its CRDs."""
-        file = str(self.manifests / f"{self.name}.yaml")
-        self.cluster.kubectl("delete", "--ignore-not-found", "-f", file, timeout=300)
+        """Take it away, with its CRDs, and with them whatever is of their kinds."""
+        bodies = self._bodies()
+        groups = {body["spec"]["group"] for body in bodies if body["kind"] == "CustomResourceDefinition"}
+        # Without the CRDs nobody knows the others' kinds, and kubectl deletes nothing at all.
+        known = yaml.dump_all(body for body in bodies if body["apiVersion"].partition("/")[0] not in groups)
+        self.cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=known, timeout=300)
+
+    def _bodies(self) -> list[Object]:
+        # With libyaml: a megabyte of CRDs takes long otherwise.
+        return list(yaml.load_all((self.manifests / f"{self.name}.yaml").read_text(), yaml.CSafeLoader))
 
     def read(self) -> Object:
         """Return the object by which it follows the stage, with what it says."""
