@@ -6,12 +6,18 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from demo.cluster import Object, holds
+from demo.cluster import Object, condition, holds
 
 
 def settled(adapter: Object) -> bool:
-    """Whether the version of the current spec answers everywhere and nothing else is going on."""
-    return holds(adapter, "Ready") and holds(adapter, "UpToDate") and holds(adapter, "Reconciling", "False")
+    """Whether the version of the current spec, or the one that it pins, answers everywhere and nothing else goes on."""
+    return holds(adapter, "Ready") and is_as_wanted(adapter) and holds(adapter, "Reconciling", "False")
+
+
+def is_as_wanted(adapter: Object) -> bool:
+    """Whether what there is to serve was made from the current spec and base, or is what the spec pins instead."""
+    is_pinned = condition(adapter, "UpToDate").get("reason") == "Pinned"
+    return holds(adapter, "UpToDate", "False" if is_pinned else "True")
 
 
 def answers_with(number: int) -> Callable[[Object], bool]:

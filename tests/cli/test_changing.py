@@ -66,11 +66,19 @@ def test_what_git_owns_is_not_changed_beside_it_without_force(cluster: Cluster, 
     refused = cluster.graft("rollback", "support")
     assert refused.code == 6
     assert tool in refused.err
-    assert "spec:\n    version: 5\n" in refused.err
+    assert refused.err.endswith("metadata:\n  name: support\nspec:\n  version: 5\n")
+    assert "not into what stages share" in refused.err
     assert "version" not in spec(cluster)
     forced = cluster.graft("rollback", "support", "--force")
     assert (forced.code, "undoes this" in forced.err) == (0, True)
     assert spec(cluster)["version"] == 5
+    assert "until `spec.version` is taken out of Git" in forced.err
+    let_go = cluster.graft("unpin", "support")
+    assert (let_go.code, "take spec.version out of what" in let_go.err) == (6, True)
+    assert cluster.graft("unpin", "support", "--force").code == 0
+    again = cluster.graft("unpin", "support", "--force")
+    assert (again.code, "nothing to do" in again.err) == (0, True)
+    assert cluster.graft("unpin", "support").code == 1
 
 
 def test_a_field_manager_alone_tells_of_argo_cd(cluster: Cluster) -> None:

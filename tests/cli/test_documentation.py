@@ -126,7 +126,8 @@ def test_what_the_plugin_prints_for_git_can_be_committed(cluster: Cluster, perso
     cluster.put(ADAPTERS, body)
     said = cluster.graft(verb, "support", *rest)
     assert said.code == 6
-    printed = yaml.safe_load(said.err[said.err.index("  spec:") :])
+    printed = yaml.safe_load(said.err[said.err.index("apiVersion:") :])
+    assert (printed["kind"], printed["metadata"]) == ("LoraAdapter", {"name": "support"})
     committed = merged({key: value for key, value in body.items() if key != "status"}, printed)
     done = person.run("kubectl", *DRY, text=json.dumps(committed))
     assert done.returncode == 0, done.stderr

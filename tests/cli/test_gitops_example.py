@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -32,6 +33,32 @@ def test_a_stage_can_be_applied(person: Person, stage: str) -> None:
     assert bodies[0]["spec"]["source"]["huggingFace"]["revision"] != "main"
     done = person.run("kubectl", *DRY, text=rendered.stdout)
     assert done.returncode == 0, done.stderr
+
+
+def rendered(person: Person, stage: str) -> list[dict[str, Any]]:
+    """Return the objects of a stage, which the API server takes."""
+    made = person.run("kubectl", "kustomize", f"models/{stage}")
+    assert made.returncode == 0, made.stderr
+    person.run("kubectl", "create", "namespace", STAGES[stage])
+    done = person.run("kubectl", *DRY, text=made.stdout)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(made.stdout))
+
+
+def test_a_stage_is_pinned_by_one_line(person: Person) -> None:
+    file = person.folder / "models/staging/kustomization.yaml"
+    assert "version" not in rendered(person, "staging")[1]["spec"]
+    file.write_text(file.read_text().replace("# - path: pin.yaml", "- path: pin.yaml"))
+    assert rendered(person, "staging")[1]["spec"]["version"] == 1
+    assert "version" not in rendered(person, "production")[1]["spec"]
+
+
+def test_a_base_may_come_from_s3(person: Person) -> None:
+    for file in (person.folder / "models").rglob("*.yaml"):
+        whole = re.sub(r"huggingFace:\n.*\n.*\n", "s3: {uri: s3://models/qwen/v1}\n", file.read_text())
+        file.write_text(whole)
+    for stage in STAGES:
+        assert rendered(person, stage)[0]["spec"]["source"] == {"s3": {"uri": "s3://models/qwen/v1"}}
 
 
 def lint(person: Person) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from demo.cluster import Object, condition, holds
-from demo.goals import answers_with
+from demo.goals import answers_with, is_as_wanted
 from tests.e2e.published import Publisher
 from tests.e2e.serving import REPLICAS, Serving, assert_no_failures
 from tests.e2e.tenant import ADAPTERS
@@ -85,7 +85,7 @@ def test_who_is_asked_takes_the_place_of_one_that_is_idle(serving: Serving, name
     adapter = serving.tenant.read(absent)
     assert holds(adapter, "Stalled", "False")
     assert holds(adapter, "Reconciling", "False")
-    assert holds(adapter, "UpToDate")
+    assert is_as_wanted(adapter)
     with serving.load("topic", rate=4) as load:
         ask(serving, absent)
         other = wait_for_one_without_a_place(serving, names, absent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from graft_operator.api.conditions import PINNED
 from graft_operator.cluster.cache import Cache, Change
 from graft_operator.cluster.kept import owning_jobs
 from graft_operator.cluster.resources import (
@@ -34,7 +35,7 @@ _KEY_TYPES: Final[Mapping[str, type[AdapterKey] | type[BaseKey]]] = {
 }
 
 COUNTED: Final = frozenset({"UpToDate", "Stalled", "Accepted"})
-"""Conditions of adapters that their base sums up, or grants places by."""
+"""Conditions of adapters that their base sums up, or grants places by; of reasons it knows a pin alone."""
 OF_PODS: Final = frozenset({"desired", "loaded", "failed", "message", "endpoint"})
 """Parts of an adapter's `status.serving` that only say how far the pods are; their base hears it from the pods."""
 SUMMARIES: Final = frozenset({"observedGeneration", "conditions", "adapters", "replicas", "failedImports"})
@@ -175,9 +176,13 @@ def shown_to_base(adapter: Body) -> Any:
         (spec.get("baseModelRef"), spec.get("serving"), spec.get("suspend"), spec.get("version")),
         (spec.get("source"), "dataset" in spec, {part: source.get(part) for part in ("digest", "baseDigest")}),
         (serving, versions[0].get("baseDigest")),
-        {item["type"]: item.get("status") for item in status.get("conditions") or () if item["type"] in COUNTED},
+        {item["type"]: _counted(item) for item in status.get("conditions") or () if item["type"] in COUNTED},
         (status.get("training") or {}).get("job"),
     )
+
+
+def _counted(condition: Body) -> tuple[Any, bool]:
+    return condition.get("status"), condition.get("reason") == PINNED
 
 
 def shown_to_adapters(base: Body) -> Any:

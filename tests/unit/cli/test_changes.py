@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from tests.builders import digest
 from tests.unit.cli.objects import adapter, canary, condition, failed, serving, version, with_conditions
 
+from graft_cli.client import Adapter
 from graft_cli.decisions import changes
+from graft_cli.decisions.findings import findings_of_adapter
 from graft_cli.errors import Refused
+from graft_operator.api.evaluation import ComparedVersion
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -53,8 +58,6 @@ def test_a_version_that_does_not_exist_is_refused_and_an_old_one_looked_up() -> 
 
 
 def test_a_pin_to_another_base_says_what_it_costs() -> None:
-    from tests.builders import digest
-
     change = changes.pin(adapter(status={"versions": (version(6), version(5, base_digest=digest("B")))}), 5)
     assert any("another base" in note for note in change.notes)
 
@@ -65,6 +68,55 @@ def test_pin_and_unpin_refuse_what_is_so_already() -> None:
     with pytest.raises(Refused, match="not pinned"):
         changes.unpin(adapter())
     assert changes.unpin(adapter(version=3)).patch == {"spec": {"version": None}}
+
+
+def pinned(newest: dict[str, Any], *, asks_for: int = 6, **metadata: Any) -> Adapter:
+    """Return an adapter that is pinned to version 5, and whose spec asks for another."""
+    versions = (version(6, **newest), version(5))
+    status = {"versions": versions, "recipe": digest(f"recipe {asks_for}"), "observed_generation": 1}
+    return adapter(version=5, status=status, **metadata)
+
+
+WORSE = ComparedVersion(number=5, loss_change="5.1900")
+BETTER = ComparedVersion(number=5, loss_change="-0.1000")
+FOLLOWS: dict[str, tuple[Adapter, str]] = {
+    "worse": (
+        pinned({"compared_with": WORSE}),
+        "the spec asks for version 6, which is served next; it is 519% worse than version 5 on the same rows",
+    ),
+    "better": (pinned({"compared_with": BETTER}), "10% better than version 5"),
+    "not compared": (pinned({"message": "evaluation loss 1.4"}), "served next; its gate said: evaluation loss 1.4"),
+    "nothing is known of it": (pinned({}), "the spec asks for version 6, which is served next"),
+    "the pinned one itself": (pinned({}, asks_for=5), "the spec asks for version 5, too: it goes on serving"),
+    "rejected": (pinned({"state": "Rejected", "message": "worse"}), "which its gate has rejected (worse)"),
+    "rolled back": (pinned({"state": "RolledBack", "message": "errors"}), "is RolledBack (errors) and is tried again"),
+    "one that status does not list": (pinned({}, asks_for=9), "and trained if there is none"),
+    "a spec that nobody has looked at": (pinned({}, meta={"generation": 2}), "and trained if there is none"),
+}
+
+
+@pytest.mark.parametrize(("subject", "told"), FOLLOWS.values(), ids=FOLLOWS)
+def test_unpin_says_what_is_served_next(subject: Adapter, told: str) -> None:
+    (note,) = changes.unpin(subject).notes
+    assert told in note
+
+
+def test_unpin_can_do_nothing() -> None:
+    change = changes.unpin(adapter(), lenient=True)
+    assert (change.patch, change.says) == ({}, "support is not pinned: nothing to do")
+
+
+def test_notes_on_what_lies_in_git_name_no_verb() -> None:
+    flux = {"labels": {"kustomize.toolkit.fluxcd.io/name": "models", "kustomize.toolkit.fluxcd.io/namespace": "flux"}}
+    change = changes.rollback(adapter(raw=flux), None)
+    assert change.notes[0] == "nothing is trained until `spec.version` is taken out of Git"
+    assert changes.rollback(adapter(), None).notes[0] == "nothing is trained until `kubectl graft unpin support`"
+    assert "taken out of Git" in changes.promote(adapter(version=5, raw=flux), 6).notes[0]
+    found = findings_of_adapter(adapter(version=5, suspend=True, raw=flux))
+    assert [item.message.rpartition("until ")[2] for item in found] == [
+        "`spec.version` is taken out of Git",
+        "`spec.suspend` is taken out of Git",
+    ]
 
 
 def test_promote_means_the_canary() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from graft_cli.cluster.git_sources import folder_of
 from graft_cli.decisions.gitops import GitOwner, git_owner, refusal, to_commit
 from graft_cli.errors import ExitCode
 
@@ -28,6 +29,10 @@ FLUX = {"kustomize.toolkit.fluxcd.io/name": "adapters", "kustomize.toolkit.fluxc
             {"annotations": {"argocd.argoproj.io/tracking-id": "loras:graft.dev/LoraAdapter:team-a/support"}},
             GitOwner("Argo CD", "Application loras"),
         ),
+        (
+            {"annotations": {"argocd.argoproj.io/tracking-id": "apps_loras:graft.dev/LoraAdapter:team-a/support"}},
+            GitOwner("Argo CD", "Application apps/loras"),
+        ),
         ({"labels": {"argocd.argoproj.io/instance": "loras"}}, GitOwner("Argo CD", "Application loras")),
         (
             managed("argocd-controller") | {"labels": {"app.kubernetes.io/instance": "loras"}},
@@ -44,21 +49,67 @@ def test_tools_are_told_by_what_they_leave(metadata: dict[str, Any], owner: GitO
     assert git_owner({"metadata": metadata}) == owner
 
 
-def test_what_to_commit_is_yaml_and_names_what_goes() -> None:
+def test_what_to_commit_is_a_patch_and_names_what_goes() -> None:
     patch = {"serving": {"rollout": {"promote": 7, "abort": None}}}
-    assert to_commit(patch).splitlines() == [
-        "  spec:",
-        "    serving:",
-        "      rollout:",
-        "        promote: 7",
-        "  # remove spec.serving.rollout.abort",
+    assert to_commit("support", patch).splitlines() == [
+        "apiVersion: graft.dev/v1alpha1",
+        "kind: LoraAdapter",
+        "metadata:",
+        "  name: support",
+        "spec:",
+        "  serving:",
+        "    rollout:",
+        "      promote: 7",
+        "# remove spec.serving.rollout.abort",
     ]
-    assert to_commit({"version": None}) == "  # remove spec.version"
 
 
-def test_the_refusal_names_the_tool_and_the_way_round_it() -> None:
-    error = refusal(GitOwner("Flux", "Kustomization flux-system/adapters"), "LoraAdapter a/b", {"version": 6})
-    assert "Flux (Kustomization flux-system/adapters)" in error.message
-    assert "--force" in error.fix
-    assert "version: 6" in error.fix
+OWNER = GitOwner("Flux", "Kustomization flux-system/models")
+
+
+def test_the_refusal_says_what_to_commit_and_where() -> None:
+    error = refusal(OWNER, "a", "b", {"version": 6}, folder="./models/staging", notes=("nothing is trained",))
+    assert "LoraAdapter a/b is applied by Flux (Kustomization flux-system/models)" in error.message
+    assert error.fix.splitlines()[:3] == [
+        "put this into what Kustomization flux-system/models applies (folder ./models/staging), not into what stages"
+        " share; or change it all the same with --force",
+        "  note: nothing is trained",
+        "",
+    ]
+    assert error.fix.endswith("spec:\n  version: 6")
     assert error.exit_code == ExitCode.MANAGED_ELSEWHERE
+
+
+def test_the_refusal_of_a_removal_names_the_field() -> None:
+    error = refusal(GitOwner("Argo CD"), "a", "b", {"version": None})
+    assert error.fix == "take spec.version out of what Argo CD applies; if it is not there, use --force"
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "place"),
+    [
+        ("Kustomization flux-system/models", "Kustomization", ("flux-system", "models")),
+        ("Application loras", "Application", ("", "loras")),
+        ("Application team-a/loras", "Application", ("team-a", "loras")),
+        ("HelmRelease /a", "HelmRelease", ("", "a")),
+        ("", "", ("", "")),
+    ],
+)
+def test_the_place_of_the_source_is_told(source: str, kind: str, place: tuple[str, str]) -> None:
+    owner = GitOwner("Any", source)
+    assert (owner.kind, owner.place) == (kind, place)
+
+
+@pytest.mark.parametrize(
+    ("body", "folder"),
+    [
+        ({"spec": {"path": "./models/staging", "sourceRef": {"kind": "GitRepository"}}}, "./models/staging"),
+        ({"spec": {"source": {"path": "models/staging", "repoURL": "https://git"}}}, "models/staging"),
+        ({"spec": {"source": {"chart": "models", "repoURL": "https://charts"}}}, ""),
+        ({"spec": {"sources": [{"path": "one"}, {"path": "two"}]}}, ""),
+        ({"spec": {"sourceRef": {"kind": "OCIRepository"}}}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_folder_is_the_one_that_the_tool_is_told(body: dict[str, Any], folder: str) -> None:
+    assert folder_of(body) == folder

@@ -163,6 +163,16 @@ ADAPTERS = {
         serving={"target": V2, "loaded": 1, "desired": 2, "failed": 0, "message": "…", "endpoint": "http://x"},
     ),
     "it is up to date": status_of(told={TINY: PROGRESS}, conditions=conditions(UpToDate="True")),
+    "it is held by a pin": status_of(
+        told={TINY: PROGRESS},
+        before={"conditions": [{"type": "UpToDate", "status": "False", "reason": "RollingOut"}]},
+        conditions=[{"type": "UpToDate", "status": "False", "reason": "Pinned"}],
+    ),
+    "it waits for something else": status_of(
+        told={},
+        before={"conditions": [{"type": "UpToDate", "status": "False", "reason": "RollingOut"}]},
+        conditions=[{"type": "UpToDate", "status": "False", "reason": "Training"}],
+    ),
     "it stalls": status_of(told={TINY: PROGRESS}, conditions=conditions(Stalled="True")),
     "it answers": status_of(told={}, conditions=conditions(Ready="True", Served="True", Reconciling="False")),
     "what nobody has thought of here": status_of(told={TINY: PROGRESS}, serving={"novelty": 1}),

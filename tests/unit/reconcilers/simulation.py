@@ -14,7 +14,7 @@ from tests.unit.reconcilers.serving_pod import ServingPod
 from tests.unit.reconcilers.world import World
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
-from graft_operator.api.conditions import find, is_true
+from graft_operator.api.conditions import Condition, find, is_true
 from graft_operator.controller_runtime.controller import TransientError
 from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
 from graft_operator.manifests import labels
@@ -149,9 +149,18 @@ class Simulation:
         body = self.world.cluster.objects["LoraAdapter", name]
         return LoraAdapterStatus.model_validate(body.get("status", {}))
 
-    def reason(self, condition: str, name: str = "support") -> str:
-        found = find(self.status(name).conditions, condition)
+    def reason(self, condition: str, name: str = "support", kind: str = "LoraAdapter") -> str:
+        found = self._condition(condition, name, kind)
         return found.reason if found else ""
+
+    def told(self, condition: str, name: str = "support", kind: str = "LoraAdapter") -> str:
+        """Return the message of a condition."""
+        found = self._condition(condition, name, kind)
+        return found.message if found else ""
+
+    def _condition(self, condition: str, name: str, kind: str) -> Condition | None:
+        told = self.world.cluster.objects[kind, name].get("status", {}).get("conditions", ())
+        return find(map(Condition.model_validate, told), condition)
 
     def health(self, kind: str = "LoraAdapter", name: str = "support") -> str:
         return kstatus(self.world.cluster.objects[kind, name])

@@ -117,6 +117,55 @@ async def test_a_pin_serves_the_named_version_and_stops_training() -> None:
     assert run.health() == "Current"
 
 
+async def test_a_pin_says_which_version_the_spec_asks_for_until_that_is_the_pinned_one() -> None:
+    run = Simulation()
+    await run.settle()
+    run.write_adapter(lora={"rank": 8})
+    await run.settle()
+    run.write_adapter(version=1)
+    await run.settle()
+    assert run.told("UpToDate") == "version 1 is pinned; the spec asks for another one (version 2)"
+    assert (run.reason("UpToDate"), run.reason("Ready"), run.health()) == ("Pinned", "Serving", "Current")
+    assert run.reason("AdaptersUpToDate", "tiny", "BaseModel") == "AdaptersBehind"
+    run.write_adapter(lora=None)
+    await run.settle()
+    assert (run.reason("UpToDate"), run.told("UpToDate")) == ("UpToDate", "version 1")
+
+
+async def test_a_pin_to_the_spec_s_own_version_is_not_up_to_date_once_the_base_has_changed() -> None:
+    run = Simulation()
+    await run.settle()
+    run.write_adapter(version=1)
+    await run.settle()
+    assert run.reason("UpToDate") == "UpToDate"
+    run.write_base("b")
+    await run.settle()
+    assert (run.reason("UpToDate"), run.answers(), run.health()) == ("Pinned", {"v1@a"}, "Current")
+    run.write_base("a")
+    await run.settle()
+    assert run.reason("UpToDate") == "UpToDate"
+    assert len(run.world.trained) == 1
+
+
+async def test_a_version_that_is_let_through_though_it_is_much_worse_is_told() -> None:
+    run = Simulation()
+    run.world.losses = {1: 1.0, 2: 1.9}
+    run.write_adapter(evaluation={"maxRegression": "1"})
+    await run.settle()
+    assert run.reason("Accepted") == "Accepted"
+    run.write_adapter(lora={"rank": 8})
+    await run.settle()
+    assert (run.answers(), run.reason("Accepted")) == ({"v2@a"}, "AcceptedWithAdvice")
+    assert "version 2 is 90% worse than version 1 on the same rows and was let through by 1" in run.told("Accepted")
+    run.write_adapter(version=1)
+    await run.settle()
+    assert run.reason("Accepted") == "Accepted"
+    compared = {entry.number: entry.compared_with for entry in run.status().versions}
+    assert compared[1] is None
+    assert compared[2] is not None
+    assert (compared[2].number, compared[2].loss_change) == (1, "0.9000")
+
+
 async def test_a_training_that_fails_for_good_stalls_until_the_spec_is_mended() -> None:
     run = Simulation()
     run.world.training_fails = "BadDataset"

@@ -10,6 +10,7 @@ import click
 
 from graft_cli.client import Adapter
 from graft_cli.cluster.edits import patch_adapter
+from graft_cli.cluster.git_sources import folder_in_git
 from graft_cli.commands.options import Target, adapter_argument, cluster_options
 from graft_cli.commands.status import version_number
 from graft_cli.decisions import changes
@@ -49,7 +50,11 @@ def apply(target: Target, name: str, decide: Callable[[Adapter], Change], *, for
     change = decide(adapter)
     owner = git_owner(adapter.raw) if change.spec else None
     if owner is not None and not force:
-        raise refusal(owner, f"LoraAdapter {target.namespace}/{name}", change.spec)
+        folder = folder_in_git(target.reader.connection, owner)
+        raise refusal(owner, target.namespace, name, change.spec, folder=folder, notes=change.notes)
+    if not change.patch:
+        say(change.says)
+        return
     patch_adapter(target.reader.connection, target.namespace, name, change.patch, dry_run=dry_run)
     say(f"{change.says}{' (dry run: nothing was changed)' if dry_run else ''}")
     for note in change.notes:
@@ -78,7 +83,7 @@ def pin(target: Target, adapter: str, number: int, force: bool, dry_run: bool) -
 @change_options
 def unpin(target: Target, adapter: str, force: bool, dry_run: bool) -> None:
     """Let the spec of ADAPTER decide again which version is served (removes spec.version)."""
-    apply(target, adapter, changes.unpin, force=force, dry_run=dry_run)
+    apply(target, adapter, lambda found: changes.unpin(found, lenient=force), force=force, dry_run=dry_run)
 
 
 @click.command()

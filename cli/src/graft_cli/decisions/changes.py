@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from graft_cli.client.objects import Adapter
+from graft_cli.decisions.gitops import end_of
 from graft_cli.decisions.tree import canary_of
 from graft_cli.errors import Refused
 from graft_operator.api.adapter_status import Version
@@ -49,7 +50,7 @@ def pin(adapter: Adapter, number: int) -> Change:
     if entry is None and (not known or number > min(version.number for version in known)):
         listed = ", ".join(str(version.number) for version in known) or "none yet"
         raise Refused(f"{name} has no version {number}", fix=f"status knows these: {listed}")
-    notes = [f"nothing is trained until `kubectl graft unpin {name}`"]
+    notes = [f"nothing is trained until {end_of(adapter.raw, 'spec.version', f'unpin {name}')}"]
     if entry is None:
         notes.append(f"version {number} is older than what status lists; the operator looks it up in the registry")
     elif entry.state != "Published":
@@ -60,13 +61,15 @@ def pin(adapter: Adapter, number: int) -> Change:
     return Change({"spec": {"version": number}}, f"{name} is pinned to version {number}", tuple(notes))
 
 
-def unpin(adapter: Adapter) -> Change:
-    """Let the spec decide again which version is served."""
+def unpin(adapter: Adapter, *, lenient: bool = False) -> Change:
+    """Let the spec decide again which version is served; ``lenient``: also where it does already."""
     name = adapter.metadata.name
+    if adapter.pinned is None and lenient:
+        return Change({}, f"{name} is not pinned: nothing to do")
     if adapter.pinned is None:
         raise Refused(f"{name} is not pinned", fix=f"`kubectl graft status {name}` tells what is served")
-    note = "the version of the current spec is served again, and trained if there is none"
-    return Change({"spec": {"version": None}}, f"{name} is not pinned to version {adapter.pinned} any more", (note,))
+    says = f"{name} is not pinned to version {adapter.pinned} any more"
+    return Change({"spec": {"version": None}}, says, (_what_follows(adapter),))
 
 
 def promote(adapter: Adapter, number: int | None) -> Change:
@@ -129,7 +132,8 @@ def retrain(adapter: Adapter, now: datetime) -> Change:
         fix = stalled.message if stalled is not None and stalled.status == "True" else fix
         raise Refused(f"no training of {name} has failed for good", fix=fix)
     says = f"the training of {name} that has failed ({failed.reason}) is tried again"
-    notes = ["spec.suspend is true: nothing starts until `kubectl graft resume`"] if adapter.spec.get("suspend") else []
+    way = end_of(adapter.raw, "spec.suspend", "resume")
+    notes = [f"spec.suspend is true: nothing starts until {way}"] if adapter.spec.get("suspend") else []
     stamp = now.isoformat(timespec="seconds").replace("+00:00", "Z")
     return Change({"metadata": {"annotations": {RETRY: stamp}}}, says, tuple(notes))
 
@@ -137,7 +141,32 @@ def retrain(adapter: Adapter, now: datetime) -> Change:
 def _unless_pinned(adapter: Adapter, number: int) -> tuple[str, ...]:
     if adapter.pinned is None or adapter.pinned == number:
         return ()
-    return (f"spec.version pins version {adapter.pinned}: this has no effect until `kubectl graft unpin`",)
+    way = end_of(adapter.raw, "spec.version", "unpin")
+    return (f"spec.version pins version {adapter.pinned}: this has no effect until {way}",)
+
+
+def _what_follows(adapter: Adapter) -> str:
+    """Say which version the spec asks for but for its pin, and how good that is, as far as status knows."""
+    status = adapter.status
+    is_seen = status.recipe is not None and status.observed_generation == adapter.metadata.generation
+    entry = next((item for item in status.versions if is_seen and item.recipe == status.recipe), None)
+    if entry is None:
+        return "the version of the current spec is served again, and trained if there is none"
+    if entry.number == adapter.pinned:
+        return f"the spec asks for version {entry.number}, too: it goes on serving"
+    asked = f"the spec asks for version {entry.number}"
+    if entry.state == "Rejected":
+        return f"{asked}, which its gate has rejected ({entry.message}); it is not served unless it passes now"
+    if entry.state != "Published":
+        return f"{asked}, which is {entry.state} ({entry.message}) and is tried again"
+    return f"{asked}, which is served next{_how_good(entry)}"
+
+
+def _how_good(entry: Version) -> str:
+    if (other := entry.compared_with) is None:
+        return f"; its gate said: {entry.message}" if entry.message else ""
+    word = "worse" if other.change > 0 else "better"
+    return f"; it is {abs(other.change):.0%} {word} than version {other.number} on the same rows"
 
 
 def _entry(adapter: Adapter, number: int) -> Version | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from graft_cli.client.objects import Adapter, Base
-from graft_operator.api.conditions import Condition, find
+from graft_cli.decisions.gitops import end_of
+from graft_operator.api.conditions import PINNED, Condition, find
 
 Mood = Literal["good", "busy", "bad", "plain"]
 
@@ -35,7 +36,8 @@ def findings_of_adapter(adapter: Adapter) -> tuple[Finding, ...]:
     told = {finding.message for finding in found}
     behind = find(conditions, "UpToDate")
     if behind is not None and behind.status == "False" and not _repeats(behind, told, found):
-        found.append(Finding("NotUpToDate", behind.reason, behind.message, "busy"))
+        mood: Mood = "plain" if behind.reason == PINNED else "busy"  # nothing passes by itself there
+        found.append(Finding("NotUpToDate", behind.reason, behind.message, mood))
     accepted = find(conditions, "Accepted")
     if accepted is not None and accepted.status == "True" and accepted.reason == "AcceptedWithAdvice":
         found += [Finding("Advice", "", sentence, "plain") for sentence in re.split(r"; (?=spec\.)", accepted.message)]
@@ -93,9 +95,11 @@ def _of_spec(adapter: Adapter) -> list[Finding]:
     """Return what a person has decided."""
     found = []
     if adapter.pinned is not None:
-        message = f"spec.version pins version {adapter.pinned}; nothing is trained until `kubectl graft unpin`"
+        way = end_of(adapter.raw, "spec.version", "unpin")
+        message = f"spec.version pins version {adapter.pinned}; nothing is trained until {way}"
         found.append(Finding("Spec", "Pinned", message, "plain"))
     if adapter.spec.get("suspend"):
-        message = "spec.suspend is true; no new training starts until `kubectl graft resume`"
+        way = end_of(adapter.raw, "spec.suspend", "resume")
+        message = f"spec.suspend is true; no new training starts until {way}"
         found.append(Finding("Spec", "Suspended", message, "plain"))
     return found

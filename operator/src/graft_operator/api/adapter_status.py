@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from graft_operator.api.adapter_source import ImportedVersion, SourceStatus
 from graft_operator.api.conditions import WORD_SCHEMA, Condition, Text, Word
+from graft_operator.api.evaluation import ComparedVersion
 from graft_operator.api.meta import Digest, StatusModel
 
 VERSIONS_KEPT = 10
@@ -86,6 +87,8 @@ class Version(StatusModel):
     """Seconds that its training took."""
     train_tokens: int | None = None
     """Tokens that it was trained on, each epoch counted."""
+    compared_with: ComparedVersion | None = None
+    """The version that was served before, compared on the same rows; empty where they can't be compared."""
     published_time: datetime | None = None
     """When its manifest was committed."""
 

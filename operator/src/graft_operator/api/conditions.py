@@ -22,6 +22,9 @@ MESSAGE_LIMIT = 1024
 WORD_LIMIT: Final = 64
 WORD_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9]*$", "maxLength": WORD_LIMIT}
 
+PINNED: Final = "Pinned"
+"""Reason of all that is so because a person has named a version: it passes, and others are neither made nor served."""
+
 
 def _cut(value: Any) -> Any:
     return value[:MESSAGE_LIMIT] if isinstance(value, str) else value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
-from graft_operator.api.meta import ApiModel, DecimalString, decimal_that
+from graft_operator.api.meta import ApiModel, DecimalString, StatusModel, decimal_that
 
 PROBE_CHARACTERS = 16_384
 """Of all probes and prompts: they travel in an annotation, of which an object has 256 KiB, and JSON may escape one
@@ -60,3 +61,21 @@ class Evaluation(ApiModel):
         if of_probes + sum(map(len, self.prompts)) > PROBE_CHARACTERS:
             raise ValueError(f"prompts and probes must hold at most {PROBE_CHARACTERS} characters in all")
         return self
+
+
+class ComparedVersion(StatusModel):
+    """The version that was served when another one came before its gate, and how the two compare on the same rows."""
+
+    number: int
+    """Version number."""
+    loss_change: str
+    """By what part of its evaluation loss the newer one's is higher: 0.1 is 10 % worse, and -0.1 is 10 % better."""
+
+    @property
+    def change(self) -> float:
+        """Return the change as a number; what somebody else has written and is none changes nothing."""
+        try:
+            found = float(self.loss_change)
+        except ValueError:
+            return 0.0
+        return found if math.isfinite(found) else 0.0

@@ -173,6 +173,8 @@ class AdapterOfBase:
     on_demand: bool = False
     """Whether it gives its place to others while nobody asks for it."""
     up_to_date: bool = False
+    pinned: bool = False
+    """Whether it stays on another version than its spec asks for, since a person has named that one."""
     wants_readaptation: bool = False
     """Whether it is to be trained anew because the base has changed, and nothing but a place is missing for that."""
     readapting: bool = False
@@ -182,6 +184,11 @@ class AdapterOfBase:
     stalled: bool = False
     scores_probes: bool = False
     """Whether a limit of its rollouts depends on how the engine answers probes."""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether what it serves stays as long as nobody changes anything."""
+        return self.up_to_date or self.pinned
 
     @property
     def weight(self) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.builders import adapter, seen
+from tests.builders import adapter, seen, version
 
 from graft_operator.api.conditions import yes
-from graft_operator.plan.adapter.advice import advice
+from graft_operator.api.evaluation import ComparedVersion
+from graft_operator.plan.adapter.advice import advice, served_advice
 from graft_operator.plan.adapter.conditions import accepted_fact
 from graft_operator.plan.training.decision import TrainingDecision
+from graft_operator.plan.training.versions import summary
 
 ADVICE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "the defaults": ({}, ()),
@@ -18,6 +20,11 @@ ADVICE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "alpha of the rank": (
         {"lora": {"rank": 8, "alpha": 8}},
         ("spec.lora.alpha: 8 is not twice the rank; 16 is recommended",),
+    ),
+    "a limit of twice the loss": ({"evaluation": {"maxRegression": "1"}}, ()),
+    "a limit that nothing exceeds": (
+        {"evaluation": {"maxRegression": "100"}},
+        ("spec.evaluation.maxRegression: 100 lets a version take over that is 10000% worse; 0.05 is recommended",),
     ),
     "alpha of a method that scales otherwise": ({"method": "RsLoRA", "lora": {"rank": 8, "alpha": 8}}, ()),
     "the learning rate of full fine-tuning": (
@@ -61,3 +68,25 @@ def test_advice_is_told_beside_acceptance_and_stops_nothing() -> None:
     fact = accepted_fact(given, TrainingDecision(trained=yes("Trained")))
     assert (fact.status, fact.reason) == ("True", "AcceptedWithAdvice")
     assert fact.message.count("is recommended") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "limit", "told"),
+    [
+        ("5.1900", "100", "519% worse than version 1 on the same rows and was let through by 100; set spec.version"),
+        ("5.1900", "0.05", "519% worse than version 1 on the same rows; set spec.version to 1"),
+        ("0.5000", "1", ""),
+        ("-0.2000", "1", ""),
+        ("nan", "1", ""),
+        ("a lot", "1", ""),
+    ],
+)
+def test_what_answers_and_is_much_worse_is_told(change: str, limit: str, told: str) -> None:
+    before = ComparedVersion(number=1, loss_change=change)
+    entry = summary(version(2)).model_copy(update={"compared_with": before})
+    found = served_advice(adapter(evaluation={"maxRegression": limit}).spec, entry)
+    assert (told in found[0]) if told else (found == ())
+
+
+def test_what_was_compared_with_nothing_is_not_told() -> None:
+    assert served_advice(adapter().spec, summary(version(2))) == served_advice(adapter().spec, None) == ()

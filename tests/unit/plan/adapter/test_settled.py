@@ -84,6 +84,9 @@ ON_B = base_model(resolved="B", serves=("A", "B"))
 UNSERVED = adapter(serving={"mode": "None"})
 V1_UNSERVED = version(1, recipe=recipe_of(UNSERVED))
 PINNED = adapter(version=1)
+PINNED_V1 = served(PINNED, pinned=version(1, recipe=recipe_of(PINNED)))
+OF_OTHER = version(1, recipe=recipe_of(adapter(lora={"rank": 8})))
+PINNED_TO_OTHER = served(PINNED, stored=OF_OTHER, pinned=OF_OTHER, published=None)
 OF_MERGED = adapter(serving={"mode": "Merged"})
 V1_MERGED = version(1, recipe=recipe_of(OF_MERGED), merge=PARITY)
 SUSPENDED = lived(seen(adapter(suspend=True)))
@@ -175,6 +178,14 @@ CASES = {
     ),
     "one that is pinned to another version": no_for(
         with_spec(served(PINNED, pinned=version(1, recipe=recipe_of(PINNED))), adapter(version=2))
+    ),
+    "one that is pinned, whose base asks for another by now": no_for(PINNED_V1, base=ON_B),
+    "one that is pinned, whose spec asks for another": yes_for(PINNED_TO_OTHER),
+    "one that is pinned, said to be up to date by an earlier release": no_for(
+        now_told(PINNED_TO_OTHER, "UpToDate", yes("UpToDate"))
+    ),
+    "one that is pinned, whose spec asks for it by now": no_for(
+        with_spec(PINNED_TO_OTHER, adapter(version=1, lora={"rank": 8}))
     ),
     "one that is pinned from now on": no_for(with_spec(SERVED, PINNED)),
     "one that policy Never keeps on its base": yes_for(KEPT, base=NEVER),

@@ -163,6 +163,13 @@ def test_the_adapters_are_counted() -> None:
     assert (counts.total, counts.up_to_date, counts.readapting, counts.blocked) == (3, 1, 1, 1)
 
 
+def test_who_is_behind_and_who_is_pinned_is_told_apart() -> None:
+    adapters = (ON_B, adapter_of_base("b"), adapter_of_base("c", pinned=True))
+    told = find(status_of(base_seen(adapters=adapters)).conditions, "AdaptersUpToDate")
+    assert told is not None
+    assert told.message == "1 of 3 adapters are up to date; behind: b; pinned to another version: c"
+
+
 def sharing_two_places(**seconds_ago: int) -> BaseSnapshot:
     """Return three adapters on demand, the last without a place, and when their only pod was asked for each."""
     adapters = tuple(adapter_of_base(name, target=served_version(1), on_demand=True) for name in "abc")

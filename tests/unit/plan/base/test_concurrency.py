@@ -49,6 +49,10 @@ WAITING = {
         replace(seen(), adapters=()),
         ("Unknown", "NotSettled", False),
     ),
+    "an adapter that is pinned to another version than its spec's is not": (
+        seen(SERVED, adapter_of_base(name="pinned", target=served_version(1), pinned=True)),
+        ("Unknown", "Testing", True),
+    ),
     "an adapter that is still being trained is waited for": (
         seen(SERVED, adapter_of_base(name="late", target=None)),
         ("Unknown", "NotSettled", False),

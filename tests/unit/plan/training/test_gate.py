@@ -138,6 +138,27 @@ def test_the_message_names_the_numbers_and_the_field() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("candidate", "live", "change"),
+    [
+        (version(2, loss=6.19), LIVE, (1, "5.1900")),
+        (version(2, loss=0.5), LIVE, (1, "-0.5000")),
+        (version(2, loss=0.5), None, None),
+        (version(2, loss=None), LIVE, None),
+        (version(2), version(1, loss=0.0), None),
+        (version(2, eval_rows=digest("other rows")), LIVE, None),
+        (LIVE, LIVE, None),
+        (version(1, loss=9.0), version(2, loss=1.0), None),
+    ],
+)
+def test_what_a_version_was_compared_with_is_kept(
+    candidate: StoredVersion, live: StoredVersion | None, change: tuple[int, str] | None
+) -> None:
+    limits = Evaluation.model_validate({"maxRegression": "100"})
+    found = judge(candidate.manifest, live.manifest if live else None, limits).compared_with
+    assert (None if found is None else (found.number, found.loss_change)) == change
+
+
 def says(candidate: StoredVersion, live: StoredVersion | None = None, **limits: str) -> str:
     return judge(candidate.manifest, live.manifest if live else None, Evaluation.model_validate(limits)).message
 

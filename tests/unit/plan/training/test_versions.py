@@ -8,7 +8,8 @@ import pytest
 from tests.builders import base_id, digest, served_version, version
 
 from graft_operator.api.adapter_status import VERSIONS_KEPT, AdapterServingStatus, LoraAdapterStatus, Version
-from graft_operator.plan.training.gate import PINNED, GateDecision
+from graft_operator.api.conditions import PINNED
+from graft_operator.plan.training.gate import GateDecision
 from graft_operator.plan.training.versions import (
     as_first_told,
     entry_of,

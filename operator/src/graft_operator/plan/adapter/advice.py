@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from graft_operator.api.adapter_status import Version
+from graft_operator.api.evaluation import Evaluation
 from graft_operator.api.lora_adapter import LoraAdapterSpec
 
 SCALED_BY_RANK: Final = frozenset({"Auto", "LoRA", "QLoRA", "DoRA", "PiSSA", "LoRAPlus", "EVA"})
@@ -14,6 +16,15 @@ LOWEST_RATE, USUAL_RATE, HIGHEST_RATE = 5e-5, "2e-4", 1e-3
 
 LARGEST_STEP: Final = 32
 """Rows of one optimizer step: LoRA takes larger ones worse than full fine-tuning, whatever its rank (same source)."""
+
+
+DEFAULT_REGRESSION: Final = Evaluation().max_regression
+
+LARGEST_REGRESSION: Final = 1.0
+"""Part by which a limit lets the loss grow: above it, a version of twice the loss takes over."""
+
+WORTH_A_WORD: Final = 0.5
+"""Part by which the loss of a version that serves has grown, within its limits, when that is told all the same."""
 
 
 def advice(spec: LoraAdapterSpec) -> tuple[str, ...]:
@@ -37,4 +48,19 @@ def advice(spec: LoraAdapterSpec) -> tuple[str, ...]:
         value = f"{passes} with this batchSize" if passes else max(1, LARGEST_STEP // workers)
         text = f"spec.training.{field}: {rows} rows per optimizer step are many for an adapter"
         sentences.append(f"{text}; {value} is recommended")
+    limit = spec.evaluation.max_regression
+    if float(limit) > LARGEST_REGRESSION:
+        text = f"spec.evaluation.maxRegression: {limit} lets a version take over that is {float(limit):.0%} worse"
+        sentences.append(f"{text}; {DEFAULT_REGRESSION} is recommended")
     return tuple(sentences)
+
+
+def served_advice(spec: LoraAdapterSpec, answering: Version | None) -> tuple[str, ...]:
+    """Return a sentence on a version that answers though it is much worse than the one before, as its limit allows."""
+    before = answering.compared_with if answering is not None else None
+    if answering is None or before is None or not before.change > WORTH_A_WORD:
+        return ()
+    change, limit = before.change, spec.evaluation.max_regression
+    text = f"version {answering.number} is {change:.0%} worse than version {before.number} on the same rows"
+    text += f" and was let through by {limit}" if change <= float(limit) else ""
+    return (f"spec.evaluation.maxRegression: {text}; set spec.version to {before.number} to serve that one again",)

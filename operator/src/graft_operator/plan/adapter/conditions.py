@@ -12,14 +12,17 @@
 | Served | normal | the target version answers on every wanted replica |
 | UpToDate | normal | what answers, or will once it is loaded on demand, was made from the current spec and base |
 | SourceChecked | normal | the last look at the source has told what it holds; only with ``source.interval`` |
+
+An adapter whose ``spec.version`` names another version than its spec asks for is Ready and settled, but not UpToDate.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, yes
-from graft_operator.plan.adapter.advice import advice
+from graft_operator.api.adapter_status import ServedVersion
+from graft_operator.api.conditions import PINNED, Condition, Fact, merge, no, unknown, yes
+from graft_operator.plan.adapter.advice import advice, served_advice
 from graft_operator.plan.imports.checks import bound_fact
 from graft_operator.plan.rollout.messages import (
     absent_fact,
@@ -32,6 +35,8 @@ from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.gate import GateDecision
+from graft_operator.plan.training.recipe_choice import version_asked_for
+from graft_operator.plan.training.versions import entry_of
 
 
 def adapter_conditions(
@@ -50,7 +55,7 @@ def adapter_conditions(
         "Stalled": stalled,
         "Reconciling": reconciling_fact(seen, training, rollout, stalled),
         "Ready": ready_fact(seen, training, rollout) if serves else published_as_ready(training, gate),
-        "Accepted": accepted_fact(seen, training),
+        "Accepted": accepted_fact(seen, training, rollout.answering),
         "Trained": training.trained,
         "Evaluated": evaluated_fact(gate),
         "Published": published_fact(training),
@@ -144,9 +149,10 @@ def published_fact(training: TrainingDecision) -> Fact:
     return yes("Published", f"version {training.current.manifest.number}")
 
 
-def accepted_fact(seen: AdapterSnapshot, training: TrainingDecision) -> Fact:
-    """Say what is wrong with the spec, or else what should be looked at again."""
-    sentences = advice(seen.adapter.spec)
+def accepted_fact(seen: AdapterSnapshot, training: TrainingDecision, answering: ServedVersion | None = None) -> Fact:
+    """Say what is wrong with the spec, or else what should be looked at again, in it or in what answers."""
+    entry = entry_of(seen.adapter.status.versions, answering.number) if answering is not None else None
+    sentences = (*advice(seen.adapter.spec), *served_advice(seen.adapter.spec, entry))
     if training.accepted.status != "True" or not sentences:
         return training.accepted
     return yes("AcceptedWithAdvice", "; ".join(sentences))
@@ -163,6 +169,18 @@ def kept_on_old_base(seen: AdapterSnapshot) -> Fact | None:
     )
 
 
+def pinned_fact(seen: AdapterSnapshot) -> Fact | None:
+    """Say that a person holds another version than the spec asks for; None where nobody does."""
+    pinned = seen.adapter.spec.version
+    if pinned is None or (seen.published is not None and seen.published.manifest.number == pinned):
+        return None
+    if seen.recipe is None:
+        return no(PINNED, f"version {pinned} is pinned; what the spec asks for can't be told now")
+    number = version_asked_for(seen)
+    which = "" if number is None else f" (version {number})"
+    return no(PINNED, f"version {pinned} is pinned; the spec asks for another one{which}")
+
+
 def up_to_date_fact(
     seen: AdapterSnapshot, training: TrainingDecision, gate: GateDecision | None, rollout: Rollout
 ) -> Fact:
@@ -176,5 +194,5 @@ def up_to_date_fact(
     comes = is_on_demand(seen, rollout) and not rollout.coverage.refused
     answering = rollout.target if comes else rollout.answering_in_mode
     if not serves or (answering is not None and answering.number == number):
-        return kept_on_old_base(seen) or yes("UpToDate", f"version {number}")
+        return pinned_fact(seen) or kept_on_old_base(seen) or yes("UpToDate", f"version {number}")
     return no("RollingOut", f"version {number} is not served everywhere yet")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from graft_operator.api.adapter_status import Version
 from graft_operator.api.base_model import ResolvedBase
-from graft_operator.api.conditions import find, is_true
+from graft_operator.api.conditions import PINNED, find, is_true
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.imports.origin import content_to_import, is_bound, is_imported_on, is_unresolved
 from graft_operator.plan.imports.recipe import import_recipes
@@ -54,7 +54,7 @@ def status_says_so(seen: AdapterSnapshot) -> bool:
     if adapter.metadata.generation != adapter.status.observed_generation or not is_at_rest(adapter):
         return False
     if adapter.spec.version is not None:
-        return pin_is_carried_out(adapter)
+        return pin_is_carried_out(adapter) and pin_is_told(seen)
     if seen.base is None or seen.base.status.resolved is None or seen.dataset_problem or seen.unknown is not None:
         return False
     if not is_servable(seen):
@@ -88,9 +88,23 @@ def pin_is_carried_out(adapter: LoraAdapter) -> bool:
     """Whether the version that ``spec.version`` names is served, or is published where nothing is served."""
     status, number = adapter.status, adapter.spec.version
     trained, entry = find(status.conditions, "Trained"), entry_of(status.versions, number or 0)
-    if entry is None or trained is None or trained.reason != "Pinned" or not answers(adapter):
+    if entry is None or trained is None or trained.reason != PINNED or not answers(adapter):
         return False
     return entry.state == "Published" and is_target(adapter, entry)
+
+
+def pin_is_told(seen: AdapterSnapshot) -> bool:
+    """Whether the status is right on whether the spec asks for the pinned version; so where that can't be told now.
+
+    A base or rows that change under a pin change nothing but that.
+    """
+    status, resolved = seen.adapter.status, seen.base.status.resolved if seen.base is not None else None
+    entry, told = entry_of(status.versions, seen.adapter.spec.version or 0), find(status.conditions, "UpToDate")
+    if entry is None or resolved is None or seen.dataset_problem or seen.unknown is not None:
+        return True
+    base = trained_on(seen, resolved, entry)
+    is_asked_for = base is not None and entry.recipe in recipes_on(seen, base, entry)
+    return told is not None and is_asked_for == (told.reason != PINNED)
 
 
 def fulfilling_entry(adapter: LoraAdapter) -> Version | None:

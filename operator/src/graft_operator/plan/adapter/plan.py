@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from graft_operator.api.adapter_status import LoraAdapterStatus, ServedVersion, Version
-from graft_operator.api.conditions import Fact, no
+from graft_operator.api.conditions import PINNED, Fact, no
 from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, Plan
 from graft_operator.plan.adapter.conditions import adapter_conditions
@@ -22,7 +22,7 @@ from graft_operator.plan.rollout.plan import ABORTED, Rollback, Rollout, served
 from graft_operator.plan.rollout.requeue import rollout_requeue, soonest
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
-from graft_operator.plan.training.gate import PINNED, GateDecision, judge
+from graft_operator.plan.training.gate import GateDecision, judge
 from graft_operator.plan.training.job import training_is_due
 from graft_operator.plan.training.plan import decide_training, finished_jobs, superseded_jobs
 from graft_operator.plan.training.rank import correct_rank, raised_rank

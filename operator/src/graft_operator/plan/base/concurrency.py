@@ -83,7 +83,7 @@ def served_adapters(seen: BaseSnapshot) -> list[str]:
 
 def not_yet(seen: BaseSnapshot) -> str:
     """Return why a test would measure something that is about to change; empty when nothing is."""
-    moving = sorted(adapter.name for adapter in seen.adapters if not adapter.up_to_date or adapter.deleting)
+    moving = sorted(adapter.name for adapter in seen.adapters if adapter.deleting or not adapter.is_at_rest)
     if moving:
         return f"waits until every adapter is up to date; not yet: {', '.join(moving[:5])}"
     if not served_adapters(seen):

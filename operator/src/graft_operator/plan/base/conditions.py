@@ -103,5 +103,9 @@ def adapters_fact(seen: BaseSnapshot) -> Fact:
     total, current = len(seen.adapters), sum(adapter.up_to_date for adapter in seen.adapters)
     if total == current:
         return yes("UpToDate", f"all {total} adapters are up to date")
-    behind = sorted(adapter.name for adapter in seen.adapters if not adapter.up_to_date)[:5]
-    return no("AdaptersBehind", f"{current} of {total} adapters are up to date; behind: {', '.join(behind)}")
+    late = {
+        "behind": [adapter.name for adapter in seen.adapters if not adapter.is_at_rest],
+        "pinned to another version": [adapter.name for adapter in seen.adapters if adapter.pinned],
+    }
+    told = [f"{what}: {', '.join(sorted(names)[:5])}" for what, names in late.items() if names]
+    return no("AdaptersBehind", "; ".join([f"{current} of {total} adapters are up to date", *told]))

@@ -16,12 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from graft_operator.api.evaluation import Evaluation
+from graft_operator.api.evaluation import ComparedVersion, Evaluation
 from graft_registry.digests import digest_of
 from graft_registry.documents import VersionManifest
-
-PINNED: Final = "Pinned"
-"""Reason of a version that passes because a person has named it."""
 
 ROUNDING: Final = 1e-9
 """Exactly at a limit passes: (1.05 - 1) / 1 is a little more than 0.05 in floating point."""
@@ -37,6 +34,8 @@ class GateDecision:
     passed: bool
     reason: str
     message: str
+    compared_with: ComparedVersion | None = None
+    """The version that it would take the place of, and how the loss changes; None where they can't be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +57,12 @@ def judge(candidate: VersionManifest, live: VersionManifest | None, limits: Eval
     """
     trial = Trial(candidate=candidate, live=live, limits=limits)
     rejections = [rejection for limit in LIMITS if (rejection := limit(trial)) is not None]
+    compared = compared_with_live(trial)
     if rejections:
-        return GateDecision(False, rejections[0].reason, "; ".join(rejection.message for rejection in rejections))
-    return GateDecision(True, "Passed", "; ".join(filter(None, (figures(candidate), comparison_with_live(trial)))))
+        message = "; ".join(rejection.message for rejection in rejections)
+        return GateDecision(False, rejections[0].reason, message, compared)
+    message = "; ".join(filter(None, (figures(candidate), comparison_with_live(trial))))
+    return GateDecision(True, "Passed", message, compared)
 
 
 def is_evaluated(trial: Trial) -> GateDecision | None:
@@ -221,6 +223,15 @@ def loss_figures(candidate: VersionManifest, other: str) -> str:
         f"evaluation loss {metrics.eval_loss or 0.0:.4f},"
         f" {improvement(candidate):.1%} better than the {other}'s {metrics.base_eval_loss or 0.0:.4f}"
     )
+
+
+def compared_with_live(trial: Trial) -> ComparedVersion | None:
+    """Return the live version and the relative change of its loss; None where the two can't be compared."""
+    loss, live = trial.candidate.metrics.eval_loss, trial.live
+    live_loss = live.metrics.eval_loss if live is not None else None
+    if live is None or loss is None or not live_loss or incomparable(trial):
+        return None
+    return ComparedVersion(number=live.number, loss_change=f"{(loss - live_loss) / live_loss:.4f}")
 
 
 def comparison_with_live(trial: Trial) -> str:

@@ -145,7 +145,8 @@ def with_candidate(seen: AdapterSnapshot) -> AdapterSnapshot:
     is_trained = base is not None and not is_import(seen)
     adapter = with_chosen_method(seen.adapter, base) if base is not None and is_trained else seen.adapter
     limits = adapter.spec.evaluation
-    choice = choose(ways_to_fulfil(seen), seen.found, comparison_baseline(seen), limits, (seen.live, seen.stable))
+    at_hand = (seen.live, seen.stable, seen.pinned)
+    choice = choose(ways_to_fulfil(seen), seen.found, comparison_baseline(seen), limits, at_hand)
     return replace(
         seen,
         adapter=adapter,
@@ -155,6 +156,13 @@ def with_candidate(seen: AdapterSnapshot) -> AdapterSnapshot:
         rejected=choice.rejected,
         unknown=choice.unknown or seen.unknown,
     )
+
+
+def version_asked_for(seen: AdapterSnapshot) -> int | None:
+    """Return the version that the spec asks for but for its pin, as far as the status knows of one."""
+    known = known_versions(seen.adapter.status.versions, seen.history)
+    fit = (version.number for way in ways_to_fulfil(seen) for version in known if version.recipe in way.recipes)
+    return next(fit, None)
 
 
 def ways_to_fulfil(seen: AdapterSnapshot) -> tuple[Candidate, ...]:

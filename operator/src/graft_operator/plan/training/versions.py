@@ -18,9 +18,10 @@ from graft_operator.api.adapter_status import (
     VersionState,
     WarmStart,
 )
+from graft_operator.api.conditions import PINNED
 from graft_operator.manifests.jobs.adapter_source import location_digest
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.gate import PINNED, GateDecision
+from graft_operator.plan.training.gate import GateDecision
 from graft_registry.documents import Metrics, StoredVersion, VersionVerdict
 
 OF_THE_GATE: Final = frozenset({"Published", "Rejected"})
@@ -117,7 +118,9 @@ def record(versions: Iterable[Version], entry: Version) -> tuple[Version, ...]:
     """Return the list with ``entry`` put in or replaced, newest first, bounded."""
     before = entry_of(versions := tuple(versions), entry.number)
     if before is not None:
-        kept = {"spec_digest": entry.spec_digest or before.spec_digest, "served": entry.served or before.served}
+        # What is live already is compared with nothing any more, and neither is what a person has named.
+        parts = ("spec_digest", "served", "compared_with")
+        kept = {part: getattr(entry, part) or getattr(before, part) for part in parts}
         entry = entry.model_copy(update=kept)
     others = [version for version in versions if version.number != entry.number]
     newest_first = sorted([*others, entry], key=lambda version: version.number, reverse=True)
@@ -188,7 +191,8 @@ def judged(stored: StoredVersion, verdict: GateDecision, known: Version | None) 
         return known
     # Of a pinned version nobody has asked what the gate says; it may yet be asked when the pin is gone.
     words = "" if verdict.reason == PINNED else verdict.message
-    return summary(stored, "Published" if verdict.passed else "Rejected", words)
+    entry = summary(stored, "Published" if verdict.passed else "Rejected", words)
+    return entry.model_copy(update={"compared_with": verdict.compared_with})
 
 
 def as_first_told(verdict: GateDecision, known: Version | None) -> GateDecision:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from graft_operator.api.base_model import BaseModel
-from graft_operator.api.conditions import Condition, is_true
+from graft_operator.api.conditions import PINNED, Condition, find, is_true
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.cluster import Cache
 from graft_operator.cluster.resources import DEPLOYMENTS, INFERENCE_POOLS, JOBS, LORA_ADAPTERS, PODS
@@ -217,7 +217,7 @@ def adapter_of_base(body: Object, base: BaseModel, *, readapting: bool = False) 
     status, spec = adapter.status, adapter.spec
     # A merged model stands on its own: the base's engine has nothing to load for it.
     serving, rolls_out = status.serving, status.serving.mode_in_force == "MultiAdapter"
-    limits = spec.serving.rollout.effective_limits
+    limits, told = spec.serving.rollout.effective_limits, find(status.conditions, "UpToDate")
     read = AdapterOfBase(
         name=metadata["name"],
         deleting="deletionTimestamp" in metadata,
@@ -227,6 +227,7 @@ def adapter_of_base(body: Object, base: BaseModel, *, readapting: bool = False) 
         previous=serving.previous if rolls_out else None,
         progress=serving.rollout if rolls_out else None,
         up_to_date=is_true(status.conditions, "UpToDate"),
+        pinned=told is not None and told.reason == PINNED,
         wants_readaptation=wants_readaptation(adapter, base),
         readapting=readapting,
         behind_since=behind_since(adapter),
