@@ -31,11 +31,12 @@ from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, P
 from graft_operator.plan.adapter.plan import plan_adapter
 from graft_operator.plan.rollout.requeue import MOVING_SECONDS, WATCHING_SECONDS
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.versions import entry_of
+from graft_operator.plan.training.versions import entry_of, summary
 
 RECIPE = recipe_of(adapter())
 CURRENT = version(1, recipe=RECIPE)
 V1 = served_version(1, recipe=RECIPE)
+FINE_IF_TRUE = {"Accepted", "Trained", "Evaluated", "Published", "Served", "UpToDate"}
 TYPES = ["Stalled", "Reconciling", "Ready", "Accepted", "Trained", "Evaluated", "Published", "Served", "UpToDate"]
 
 
@@ -73,9 +74,37 @@ STATES: dict[str, tuple[AdapterSnapshot, str, str]] = {
     "refused by the pods": (
         served_on(pod("pod-1", on_pod(V1, "Refused", reason="WrongBase"))),
         "Failed",
+        "VersionRefused",
+    ),
+    "failed by the gate": (seen(published=version(1, recipe=RECIPE, loss=3.0)), "Failed", "WorseThanBase"),
+    "failed by the gate, and not to be served": (
+        seen(adapter(serving={"mode": "None"}), published=version(1, recipe=RECIPE, loss=3.0)),
+        "Failed",
+        "WorseThanBase",
+    ),
+    "failed by the gate, while an old version answers": (
+        served_on(answering_pod(V1), published=version(2, recipe=RECIPE, loss=3.0)),
+        "Failed",
+        "Serving",
+    ),
+    "failed by the gate, while the pods of an old version start": (
+        served_on(pod("pod-1"), published=version(2, recipe=RECIPE, loss=3.0)),
+        "Failed",
         "RollingOut",
     ),
-    "failed by the gate": (seen(published=version(1, recipe=RECIPE, loss=3.0)), "Failed", "Trained"),
+    "given up by the pods before this object was made": (
+        seen(
+            adapter(
+                status={
+                    "observedGeneration": 1,
+                    "versions": [summary(CURRENT, "RolledBack", "it failed").to_wire()],
+                }
+            ),
+            published=CURRENT,
+        ),
+        "Failed",
+        "RolledBack",
+    ),
     "failed by its data": (seen(jobs=(job(RECIPE, "Failed", outcome_reason="BadDataset"),)), "Failed", "BadDataset"),
     "resting after a failure": (
         seen(jobs=(job(RECIPE, "Failed", outcome_reason="Crashed", ended_time=NOW),)),
@@ -112,7 +141,7 @@ STATES: dict[str, tuple[AdapterSnapshot, str, str]] = {
     ),
     "on demand and on its way": (on_demand(pod("pod-1", on_pod(V1, "Loading"))), "InProgress", "Loading"),
     "on demand and there": (on_demand(answering_pod(V1)), "Current", "Serving"),
-    "on demand and refused": (on_demand(pod("pod-1", on_pod(V1, "Refused"))), "Failed", "Loading"),
+    "on demand and refused": (on_demand(pod("pod-1", on_pod(V1, "Refused"))), "Failed", "VersionRefused"),
     "on a base without replicas": (served_on(base=base_model(replicas=0)), "InProgress", "RollingOut"),
 }
 
@@ -129,6 +158,8 @@ def test_the_status_is_readable_and_true(given: AdapterSnapshot, health: str, re
     assert ready is not None
     assert ready.reason == ready_reason
     assert all(condition.reason for condition in status.conditions)
+    fine = {item.reason for item in status.conditions if item.status == "True" and item.type in FINE_IF_TRUE}
+    assert ready.status == "True" or ready.reason not in fine, "kubectl get shows what is fine as the cause"
 
 
 @pytest.mark.parametrize(("given", "health", "ready_reason"), STATES.values(), ids=STATES)

@@ -22,6 +22,7 @@ from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, y
 from graft_operator.plan.adapter.advice import advice
 from graft_operator.plan.imports.checks import bound_fact
 from graft_operator.plan.rollout.messages import (
+    NO_VERSION,
     absent_fact,
     answering_versions,
     is_on_demand,
@@ -59,6 +60,8 @@ def adapter_conditions(
     }
     before = seen.adapter.status.conditions
     facts |= undecided(seen, training, answers=facts["Ready"].status == "True")
+    if rollout.target is None or rollout.coverage.refused:  # else its own pods keep it from answering
+        facts["Ready"] = unless_stalled(facts["Ready"], facts["Stalled"])
     return merge(before, facts, generation=seen.adapter.metadata.generation, now=now)
 
 
@@ -119,15 +122,25 @@ def ready_fact(seen: AdapterSnapshot, training: TrainingDecision, rollout: Rollo
         return yes("Serving", f"version {numbers} answers on every wanted replica")
     if rollout.target is not None:
         return rolling_fact(seen, rollout)
+    return without_version(training)
+
+
+def unless_stalled(ready: Fact, stalled: Fact) -> Fact:
+    """Return Ready in the words of what keeps it from coming true: ``kubectl get`` shows its reason and message alone."""
+    return no(stalled.reason, stalled.message) if stalled.status == "True" and ready.status != "True" else ready
+
+
+def without_version(training: TrainingDecision) -> Fact:
+    """Say why there is no version to serve, never in the words of a training that is done."""
     fact = training.stalled or training.waiting or training.trained
-    return no(fact.reason, fact.message)
+    return no("NoVersion", NO_VERSION) if fact.status == "True" else no(fact.reason, fact.message)
 
 
 def published_as_ready(training: TrainingDecision, gate: GateDecision | None) -> Fact:
     """Without serving, an adapter is ready when its current version is published and passed the gate."""
     if training.current is not None and gate is not None and gate.passed:
         return yes("Published", f"version {training.current.manifest.number} is published")
-    return no(training.trained.reason, training.trained.message)
+    return without_version(training)
 
 
 def evaluated_fact(gate: GateDecision | None) -> Fact:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.api.base_model import ServingRevision
@@ -12,6 +13,8 @@ from graft_operator.plan.rollout import canary
 from graft_operator.plan.rollout.coverage import wanted_replicas
 from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot
+
+NO_VERSION: Final = "there is no version to serve yet"
 
 
 def answering_versions(seen: AdapterSnapshot, rollout: Rollout) -> tuple[int, ...]:
@@ -35,7 +38,7 @@ def answering_versions(seen: AdapterSnapshot, rollout: Rollout) -> tuple[int, ..
 def served_fact(seen: AdapterSnapshot, rollout: Rollout, rollback: Fact | None) -> Fact:
     """Say whether the target answers everywhere, and what it stands in for."""
     if rollout.target is None:
-        return no("NoVersion", "there is no version to serve yet")
+        return no("NoVersion", NO_VERSION)
     if rollout.absent:
         return absent_fact(seen, rollout)
     if not rollout.done:

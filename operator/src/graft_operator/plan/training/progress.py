@@ -20,6 +20,8 @@ from graft_operator.plan.training.retry_policy import lingering_jobs
 IMPORTED: Final = "Imported"
 """Reason of the Jobs that import what was trained elsewhere."""
 
+PREPARES_ONLY: Final = "this Job prepares the rows, and the training asks for what spec.pod says after it"
+
 FIRST_POD: Final = timedelta(seconds=30)
 """How long the Job controller may take to make a pod before anybody is told that there is none."""
 
@@ -44,7 +46,10 @@ def training_is_running(seen: AdapterSnapshot, now: datetime) -> TrainingDecisio
 def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress, now: datetime) -> tuple[str, str]:
     """Return (reason, message) of an active Job."""
     if (problem := problem_of_job(job, now, settings_of(job))) is not None:
-        return problem
+        reason, message = problem
+        # Who asked for a GPU looks for one.
+        is_mistaken = job.prepares and reason == "Unschedulable"
+        return reason, f"{message}; {PREPARES_ONLY}" if is_mistaken else message
     if job.pods_ended and job.outcome_reason:
         is_anew = job.prepares or job.reason == IMPORTED
         goes_on = "tries again" if is_anew else "goes on from the last checkpoint"
