@@ -162,6 +162,17 @@ def test_the_status_is_readable_and_true(given: AdapterSnapshot, health: str, re
     assert ready.status == "True" or ready.reason not in fine, "kubectl get shows what is fine as the cause"
 
 
+@pytest.mark.parametrize(("promote", "told"), [(1, True), (2, False), (None, False)])
+def test_a_promotion_of_what_the_gate_has_rejected_is_answered(promote: int | None, told: bool) -> None:
+    subject = adapter(serving={"rollout": {"promote": promote}} if promote else {})
+    status = status_of(seen(subject, published=version(1, recipe=RECIPE, loss=3.0)))
+    stalled = find(status.conditions, "Stalled")
+    assert stalled is not None
+    assert stalled.reason == "WorseThanBase"
+    assert "lower evaluation.minImprovementOverBase" in stalled.message
+    assert ("spec.serving.rollout.promote names version 1" in stalled.message) == told
+
+
 @pytest.mark.parametrize(("given", "health", "ready_reason"), STATES.values(), ids=STATES)
 def test_a_second_look_at_the_same_world_changes_nothing(
     given: AdapterSnapshot, health: str, ready_reason: str

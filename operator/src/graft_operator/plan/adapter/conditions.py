@@ -46,7 +46,7 @@ def adapter_conditions(
     """Return all conditions of the adapter. ``rollback`` says why the current version was given up by the pods."""
     serves = seen.adapter.spec.serving.mode != "None"
     rollback = rollback if serves else None
-    stalled = stalled_fact(training, gate, rollout, rollback)
+    stalled = stalled_fact(seen, training, gate, rollout, rollback)
     facts = {
         "Stalled": stalled,
         "Reconciling": reconciling_fact(seen, training, rollout, stalled),
@@ -84,18 +84,33 @@ def undecided(seen: AdapterSnapshot, training: TrainingDecision, *, answers: boo
 
 
 def stalled_fact(
-    training: TrainingDecision, gate: GateDecision | None, rollout: Rollout, rollback: Fact | None
+    seen: AdapterSnapshot,
+    training: TrainingDecision,
+    gate: GateDecision | None,
+    rollout: Rollout,
+    rollback: Fact | None,
 ) -> Fact:
     """A user error, a version that fails the gate or was given up, or one that is refused while there is no other."""
     if training.stalled is not None:
         return yes(training.stalled.reason, training.stalled.message)
     if gate is not None and not gate.passed and training.raised_rank is None:
-        return yes(gate.reason, gate.message)
+        return yes(gate.reason, f"{gate.message_and_advice}{promoted_in_vain(seen, training)}")
     if rollback is not None:
         return yes(rollback.reason, rollback.message)
     if rollout.coverage.refused:
         return yes("VersionRefused", rollout.coverage.message)
     return no("Progressing")
+
+
+def promoted_in_vain(seen: AdapterSnapshot, training: TrainingDecision) -> str:
+    """Return what to say of a promotion of a version that its gate has rejected; empty where nobody asks for one."""
+    promoted = seen.adapter.spec.serving.rollout.promote
+    if training.current is None or training.current.manifest.number != promoted:
+        return ""
+    return (
+        f"; spec.serving.rollout.promote names version {promoted}, but is for canaries and versions that were rolled"
+        " back: spec.version serves it whatever its gate says"
+    )
 
 
 def reconciling_fact(seen: AdapterSnapshot, training: TrainingDecision, rollout: Rollout, stalled: Fact) -> Fact:
@@ -126,7 +141,7 @@ def ready_fact(seen: AdapterSnapshot, training: TrainingDecision, rollout: Rollo
 
 
 def unless_stalled(ready: Fact, stalled: Fact) -> Fact:
-    """Return Ready in the words of what keeps it from coming true: ``kubectl get`` shows its reason and message alone."""
+    """Return Ready in the words of what keeps it from coming true: ``kubectl get`` shows no other condition's."""
     return no(stalled.reason, stalled.message) if stalled.status == "True" and ready.status != "True" else ready
 
 

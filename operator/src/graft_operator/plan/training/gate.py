@@ -12,7 +12,7 @@ the base that the version is served on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,6 +37,15 @@ class GateDecision:
     passed: bool
     reason: str
     message: str
+    limit: str = ""
+    """The field that a rejected version is beyond; empty where another value would not let it pass."""
+    advice: str = ""
+    """What a person may do about a rejected version; empty where the message says so."""
+
+    @property
+    def message_and_advice(self) -> str:
+        """What was found, and what may be done about it."""
+        return f"{self.message}; {self.advice}" if self.advice else self.message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +68,27 @@ def judge(candidate: VersionManifest, live: VersionManifest | None, limits: Eval
     trial = Trial(candidate=candidate, live=live, limits=limits)
     rejections = [rejection for limit in LIMITS if (rejection := limit(trial)) is not None]
     if rejections:
-        return GateDecision(False, rejections[0].reason, "; ".join(rejection.message for rejection in rejections))
+        text = "; ".join(rejection.message for rejection in rejections)
+        return GateDecision(False, rejections[0].reason, text, advice=advice(candidate, rejections))
     return GateDecision(True, "Passed", "; ".join(filter(None, (figures(candidate), comparison_with_live(trial)))))
+
+
+def advice(candidate: VersionManifest, rejections: Sequence[GateDecision]) -> str:
+    """Return what may be done about a version that is beyond limits; empty where that is not what it lacks."""
+    limits = [rejection.limit for rejection in rejections]
+    if not all(limits):
+        return ""
+    better = "train on more or better rows, or for more epochs"
+    if candidate.imported is not None:
+        better = "let the source hold a better one"
+    return (
+        f"version {candidate.number} is kept, not served: {better}, or {loosened(limits)}, which trains nothing again"
+    )
+
+
+def loosened(limits: Iterable[str]) -> str:
+    """Return what to do for these limits to let more versions pass, in words."""
+    return " and ".join(f"{'raise' if '.max' in limit else 'lower'} {limit}" for limit in dict.fromkeys(limits))
 
 
 def is_evaluated(trial: Trial) -> GateDecision | None:
@@ -87,6 +115,7 @@ def improves_the_base(trial: Trial) -> GateDecision | None:
         f"evaluation loss {metrics.eval_loss:.4f} improves the {opponent(trial.candidate)}'s"
         f" {metrics.base_eval_loss:.4f} by {gained:.1%},"
         f" below evaluation.minImprovementOverBase {needed:.1%}",
+        limit="evaluation.minImprovementOverBase",
     )
 
 
@@ -104,6 +133,7 @@ def keeps_up_with_live(trial: Trial) -> GateDecision | None:
         "WorseThanLive",
         f"evaluation loss {loss:.4f} is {regression:.1%} worse than version {live.number}'s {live_loss:.4f},"
         f" above evaluation.maxRegression {allowed:.1%}",
+        limit="evaluation.maxRegression",
     )
 
 
@@ -118,7 +148,7 @@ def is_sure_enough(trial: Trial) -> GateDecision | None:
         return None
     over = (perplexity - float(limit)) / float(limit)
     text = f"perplexity {perplexity:.2f} is {over:.1%} above evaluation.maxPerplexity {limit}"
-    return GateDecision(False, "PerplexityTooHigh", text)
+    return GateDecision(False, "PerplexityTooHigh", text, limit="evaluation.maxPerplexity")
 
 
 def answers_exactly(trial: Trial) -> GateDecision | None:
@@ -133,7 +163,7 @@ def answers_exactly(trial: Trial) -> GateDecision | None:
     if matched >= needed - ROUNDING:
         return None
     text = f"{matched:.1%} of the answers are exact, {needed - matched:.1%} below evaluation.minExactMatch {needed:.1%}"
-    return GateDecision(False, "ExactMatchTooLow", text)
+    return GateDecision(False, "ExactMatchTooLow", text, limit="evaluation.minExactMatch")
 
 
 def prefers_what_is_better(trial: Trial) -> GateDecision | None:
@@ -148,7 +178,7 @@ def prefers_what_is_better(trial: Trial) -> GateDecision | None:
     if accuracy >= needed - ROUNDING:
         return None
     text = f"preference accuracy {accuracy:.1%} is below evaluation.minPreferenceAccuracy {needed:.1%}"
-    return GateDecision(False, "PreferenceAccuracyTooLow", text)
+    return GateDecision(False, "PreferenceAccuracyTooLow", text, limit="evaluation.minPreferenceAccuracy")
 
 
 LIMITS: Final[tuple[Limit, ...]] = (
