@@ -25,7 +25,7 @@ from tests.builders import (
 from tests.kstatus import kstatus
 
 from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus
-from graft_operator.api.conditions import find
+from graft_operator.api.conditions import Condition, find
 from graft_operator.manifests.naming import training_job_name
 from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, Plan
 from graft_operator.plan.adapter.plan import plan_adapter
@@ -160,6 +160,28 @@ def test_the_status_is_readable_and_true(given: AdapterSnapshot, health: str, re
     assert all(condition.reason for condition in status.conditions)
     fine = {item.reason for item in status.conditions if item.status == "True" and item.type in FINE_IF_TRUE}
     assert ready.status == "True" or ready.reason not in fine, "kubectl get shows what is fine as the cause"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "one", "told"),
+    [
+        pytest.param("own", pod("pod-1", ready=False), True, id="its pods start"),
+        pytest.param("other", pod("pod-1", ready=False), False, id="those of another revision do"),
+        pytest.param("own", pod("pod-1", on_pod(V1, "Failing", message="no")), False, id="a pod says more itself"),
+    ],
+)
+def test_a_first_version_tells_what_the_pods_of_its_base_wait_for(deployment: str, one: Any, told: bool) -> None:
+    revision = serving_revision(ready=0)
+    name = revision.deployment if deployment == "own" else "graft-tiny-ffffffff"
+    why = f"Deployment {name}: 0 of 1 pods are ready: engine Starting: it loads the model, which takes minutes"
+    starting = Condition(
+        type="ServingReady", status="False", reason="PodsNotReady", message=why, last_transition_time=NOW
+    )
+    base = base_model(status={"serving": (revision,), "conditions": (starting,)})
+    ready = find(status_of(served_on(one, base=base)).conditions, "Ready")
+    assert ready is not None
+    assert ready.message.startswith("version 1 answers on 0 of 1 replicas")
+    assert ready.message.endswith(f"; {why}") == told
 
 
 @pytest.mark.parametrize(("promote", "told"), [(1, True), (2, False), (None, False)])

@@ -182,6 +182,30 @@ def test_a_comparison_that_is_left_out_is_told(why: str, candidate: StoredVersio
     assert says(candidate, tokenized(LIVE, "tokens")).endswith(why)
 
 
+def answering(*pairs: tuple[str, str | None]) -> StoredVersion:
+    """A version with these golden answers, and the base's."""
+    golden = [
+        {"promptTokenIds": [1], "prompt": "p", "answer": own, "answerTokenIds": [2], "baseAnswer": base}
+        for own, base in pairs
+    ]
+    return version(1, golden=golden)
+
+
+ANSWERS = {
+    "all are the base's": (answering(("a", "a"), ("b", " b"), ("c", "c")), True),
+    "one differs": (answering(("a", "a"), ("b", "b"), ("c", "d")), False),
+    "too few are known": (answering(("a", "a"), ("b", "b"), ("c", None)), False),
+    "none is known": (version(1), False),
+}
+
+
+@pytest.mark.parametrize(("candidate", "told"), ANSWERS.values(), ids=ANSWERS)
+def test_who_answers_as_the_base_does_passes_with_advice(candidate: StoredVersion, told: bool) -> None:
+    verdict = judge(candidate.manifest, None, Evaluation())
+    assert verdict.passed
+    assert ("set evaluation.minExactMatch" in verdict.message_and_advice) == told
+
+
 ADVICE = {
     "too little better than the base": (
         {"minImprovementOverBase": "0.99"},

@@ -162,6 +162,8 @@ def evaluated_fact(gate: GateDecision | None) -> Fact:
     """Say what the gate said of the current version."""
     if gate is None:
         return unknown("NotTrained", "there is no version of the current spec yet")
+    if gate.passed and gate.advice:
+        return yes("SameAsBase", gate.message_and_advice)
     return yes(gate.reason, gate.message) if gate.passed else no(gate.reason, gate.message)
 
 
@@ -175,9 +177,16 @@ def published_fact(training: TrainingDecision) -> Fact:
 def accepted_fact(seen: AdapterSnapshot, training: TrainingDecision) -> Fact:
     """Say what is wrong with the spec, or else what should be looked at again."""
     sentences = advice(seen.adapter.spec)
-    if training.accepted.status != "True" or not sentences:
+    if training.accepted.status != "True" or not sentences or has_proved_itself(seen):
         return training.accepted
     return yes("AcceptedWithAdvice", "; ".join(sentences))
+
+
+def has_proved_itself(seen: AdapterSnapshot) -> bool:
+    """Whether a version of the spec has passed its gate: then its values were meant, however seldom they are."""
+    status = seen.adapter.status
+    recipe = seen.recipe or status.recipe
+    return any(version.recipe == recipe and version.state == "Published" for version in status.versions)
 
 
 def kept_on_old_base(seen: AdapterSnapshot) -> Fact | None:

@@ -26,6 +26,9 @@ PINNED: Final = "Pinned"
 ROUNDING: Final = 1e-9
 """Exactly at a limit passes: (1.05 - 1) / 1 is a little more than 0.05 in floating point."""
 
+ENOUGH_ANSWERS: Final = 3
+"""Golden answers that have to be the base's for anything to be said of that."""
+
 LOSS_REASONS: Final = frozenset({"WorseThanBase", "WorseThanLive", "PerplexityTooHigh"})
 """Rejections for what the loss is, which another training of the same rows may mend."""
 
@@ -40,7 +43,8 @@ class GateDecision:
     limit: str = ""
     """The field that a rejected version is beyond; empty where another value would not let it pass."""
     advice: str = ""
-    """What a person may do about a rejected version; empty where the message says so."""
+    """What a person may do about a rejected version, or one that passes and is hardly meant; empty where the message
+    says so, or nothing is to be done."""
 
     @property
     def message_and_advice(self) -> str:
@@ -70,7 +74,8 @@ def judge(candidate: VersionManifest, live: VersionManifest | None, limits: Eval
     if rejections:
         text = "; ".join(rejection.message for rejection in rejections)
         return GateDecision(False, rejections[0].reason, text, advice=advice(candidate, rejections))
-    return GateDecision(True, "Passed", "; ".join(filter(None, (figures(candidate), comparison_with_live(trial)))))
+    text = "; ".join(filter(None, (figures(candidate), comparison_with_live(trial))))
+    return GateDecision(True, "Passed", text, advice=advice_on_answers(candidate))
 
 
 def advice(candidate: VersionManifest, rejections: Sequence[GateDecision]) -> str:
@@ -83,6 +88,19 @@ def advice(candidate: VersionManifest, rejections: Sequence[GateDecision]) -> st
         better = "let the source hold a better one"
     return (
         f"version {candidate.number} is kept, not served: {better}, or {loosened(limits)}, which trains nothing again"
+    )
+
+
+def advice_on_answers(candidate: VersionManifest) -> str:
+    """Return what to do about a version that answers as its base does, though it has a lower loss; empty where it
+    doesn't, or too few of its own answers are known to tell."""
+    pairs = [(golden.answer, golden.base_answer) for golden in candidate.golden if golden.base_answer is not None]
+    if len(pairs) < ENOUGH_ANSWERS or any(own.strip() != base.strip() for own, base in pairs):
+        return ""
+    return (
+        f"none of the {len(pairs)} golden answers of version {candidate.number} differs from the base's, so too little"
+        " was learned: train for more epochs, on more rows or with a higher learningRate, and set"
+        " evaluation.minExactMatch so that no such version is served"
     )
 
 

@@ -63,7 +63,8 @@ def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress
         lowered = f" (batchSize {progress.batch_size} × {progress.gradient_accumulation} after running out of memory)"
     if progress.prepared:
         return "Training", f"{progress.state}, {progress.prepared}{lowered}"
-    return "Training", f"{progress.state}, step {progress.step} of {progress.max_steps}{lowered}"
+    steps = f", step {progress.step} of {progress.max_steps}" if progress.max_steps else ""
+    return "Training", f"{progress.state}{steps}{lowered}"
 
 
 def progress_of(seen: AdapterSnapshot, job: JobObserved) -> TrainingProgress:
@@ -73,7 +74,7 @@ def progress_of(seen: AdapterSnapshot, job: JobObserved) -> TrainingProgress:
     loads = said is not None and said.state == "Loading"
     rows = {"rows": said.rows, "total_rows": said.total_rows} if said is not None and loads else {}
     if job.prepares:  # what else was said is of a training whose Job is gone
-        return begun.model_copy(update={"state": "Preparing", **rows})
+        return begun if job.awaits_pod else begun.model_copy(update={"state": "Preparing", **rows})
     training = with_batch(seen.adapter.spec.training, batch_of(seen, job))
     shape = {
         "batch_size": training.batch_size,
@@ -89,6 +90,8 @@ def progress_of(seen: AdapterSnapshot, job: JobObserved) -> TrainingProgress:
         "loss": None if said.loss is None else f"{said.loss:.4f}",
         "eta_seconds": None if said.eta_seconds is None else round(said.eta_seconds),
     }
+    if job.awaits_pod:  # what was said is of the Job that prepared the rows, or of a pod that is gone
+        return begun.model_copy(update=shape | reached | {"state": begun.state, "eta_seconds": None})
     return begun.model_copy(update=shape | rows | reached)
 
 
