@@ -126,6 +126,35 @@ def test_promote_means_the_canary() -> None:
     assert changes.promote(adapter(), 5).patch == {"spec": {"serving": {"rollout": {"promote": 5}}}}
 
 
+SCORES = "evaluation loss 2.0 improves the base's 2.1 by 5.0%, below evaluation.minImprovementOverBase 99.0%"
+
+
+@pytest.mark.parametrize(
+    ("message", "fix"),
+    [
+        (SCORES, "lower evaluation.minImprovementOverBase, which trains nothing again; or `kubectl graft pin"),
+        ("x, above evaluation.maxRegression 5.0%", "raise evaluation.maxRegression, which"),
+        ("the manifest holds no evaluation loss: train again", "`kubectl graft pin support 1`"),
+    ],
+)
+def test_what_the_gate_has_rejected_is_not_promoted(message: str, fix: str) -> None:
+    status = {"versions": (version(1, "Rejected", message=message),), "served_version": None, "serving": serving(None)}
+    with pytest.raises(Refused, match="version 1 of support was rejected by its gate, and promote is for") as caught:
+        changes.promote(adapter(status=status), 1)
+    assert caught.value.fix.startswith(fix)
+    assert "kubectl graft pin support 1" in caught.value.fix
+
+
+def test_only_what_the_spec_asks_for_is_promoted() -> None:
+    gone, back = version(4, "RolledBack"), version(7, "RolledBack")
+    subject = adapter(status={"versions": (back, version(6), gone), "recipe": back.recipe})
+    assert changes.promote(subject, 7).patch == {"spec": {"serving": {"rollout": {"promote": 7}}}}
+    assert changes.promote(subject, 6).patch, "it takes over, and its limits are watched"
+    with pytest.raises(Refused, match="version 4 of support is not what its spec asks for") as caught:
+        changes.promote(subject, 4)
+    assert "kubectl graft pin support 4" in caught.value.fix
+
+
 def test_abort_means_the_canary_alone() -> None:
     assert changes.abort(canary(), None).patch == {"spec": {"serving": {"rollout": {"abort": 7}}}}
     for number, subject in ((5, canary()), (None, adapter()), (6, adapter())):

@@ -35,6 +35,25 @@ def test_every_bad_spec_is_found_and_its_field_named(bad: BadSpec) -> None:
     assert any(last in f"{problem.field} {problem.message} {problem.fix}" for problem in found)
 
 
+COLUMN_NAMES = {
+    "promt": "did you mean prompt?",
+    "completions": "did you mean completion?",
+    "anwser": "did you mean answer?",
+    "Instruction": "did you mean instruction?",
+    "zzz": "use one of answer, chosen, ",
+}
+
+
+@pytest.mark.parametrize(("name", "fix"), COLUMN_NAMES.items(), ids=COLUMN_NAMES)
+def test_a_column_under_a_name_of_no_format_is_found_on_its_own_line(name: str, fix: str) -> None:
+    text = ADAPTER.replace("  dataset: {s3: {uri: s3://rows/a.jsonl}}\n", "")
+    text += f"  dataset:\n    s3: {{uri: s3://rows/a.jsonl}}\n    columns:\n      input: x\n      {name}: y\n"
+    (found,) = problems(text)
+    assert (found.field, found.line) == (f"spec.dataset.columns.{name}", len(text.splitlines()))
+    assert found.message == "no format knows this name"
+    assert found.fix.startswith(fix)
+
+
 @pytest.mark.parametrize("name", ["BaseModel", "LoraAdapter", "on-demand", "imported"])
 def test_the_examples_are_in_order(name: str) -> None:
     assert problems((EXAMPLES / f"{name.lower()}.yaml").read_text()) == []

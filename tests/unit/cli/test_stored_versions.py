@@ -9,6 +9,7 @@ from tests.unit.cli.objects import adapter, version
 
 from graft_cli.decisions.stored.references import VersionReference, failure, referenced_version, registry_document
 from graft_cli.errors import ExitCode, Refused
+from graft_operator.api.adapter_status import Version
 
 
 def test_the_served_version_is_meant_unless_another_is_named() -> None:
@@ -19,10 +20,26 @@ def test_the_served_version_is_meant_unless_another_is_named() -> None:
     assert referenced_version(served, 1) == VersionReference(1, None)
 
 
+@pytest.mark.parametrize(
+    ("versions", "fix"),
+    [
+        ((), "`kubectl graft status support` tells what it waits for"),
+        ((version(1, "Rejected"),), "version 1 was rejected by its gate; name it, as in `kubectl graft report support"),
+        ((version(2, "RolledBack"), version(1)), "version 2 was rolled back; name it"),
+        ((version(1),), "version 1 is published and not served; name it"),
+        ((version(1, "Quarantined"),), "version 1 is Quarantined; name it"),
+    ],
+)
+def test_who_serves_nothing_is_told_what_became_of_its_version(versions: tuple[Version, ...], fix: str) -> None:
+    with pytest.raises(Refused, match="support serves no version") as caught:
+        referenced_version(adapter(status={"versions": versions, "served_version": None}), None)
+    assert fix in caught.value.fix
+
+
 def test_an_adapter_that_serves_nothing_has_no_version_to_take() -> None:
     with pytest.raises(Refused, match="serves no version") as caught:
         referenced_version(adapter(status={"served_version": None}), None)
-    assert "name a version" in caught.value.fix
+    assert "name it, as in" in caught.value.fix
 
 
 @pytest.mark.parametrize(

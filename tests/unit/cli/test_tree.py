@@ -9,7 +9,7 @@ from tests.builders import digest
 from tests.unit.cli.objects import LATER, adapter, base, canary, condition, training, version, with_conditions
 
 from graft_cli.client import Adapter, Base, FakeGraft
-from graft_cli.commands.status import read_tree
+from graft_cli.commands.status import read_tree, tree_to_show
 from graft_cli.decisions.tree import only, status_tree
 from graft_cli.errors import NotFound
 from graft_cli.rendering.console import as_text
@@ -109,17 +109,34 @@ def test_a_status_of_a_newer_operator_hides_no_sibling() -> None:
     assert sibling.served == 6
 
 
-@pytest.mark.parametrize(("name", "adapters"), [("topic", ["topic"]), ("tiny", ["speech", "topic"])])
-def test_a_name_is_that_of_an_adapter_or_a_base(name: str, adapters: list[str]) -> None:
-    (found,) = only(status_tree([base()], [readapting(), blocked()]), name)
+@pytest.mark.parametrize(
+    ("names", "adapters"),
+    [
+        (("topic",), ["topic"]),
+        (("tiny",), ["pinned", "speech", "topic"]),
+        (("topic", "speech"), ["speech", "topic"]),
+        (("topic", "tiny"), ["pinned", "speech", "topic"]),
+    ],
+)
+def test_names_are_those_of_adapters_and_bases(names: tuple[str, ...], adapters: list[str]) -> None:
+    (found,) = only(status_tree([base()], [readapting(), blocked(), pinned()]), names)
     assert [adapter.name for adapter in found.adapters] == adapters
 
 
 def test_a_name_of_nothing_is_an_error() -> None:
     graft = FakeGraft([{**base().raw, "kind": "BaseModel"}])
-    assert read_tree(graft, "team-a", None)[0].name == "tiny"
-    with pytest.raises(NotFound, match="nobody"):
-        read_tree(graft, "team-a", "nobody")
+    assert read_tree(graft, "team-a", ())[0].name == "tiny"
+    with pytest.raises(NotFound, match="is called nobody or no-one in"):
+        read_tree(graft, "team-a", ("nobody", "tiny", "no-one"))
+
+
+@pytest.mark.parametrize(("names", "advice"), [((), 0), (("tiny",), 0), (("advised",), 2), (("tiny", "advised"), 2)])
+def test_advice_is_for_who_names_the_adapter(names: tuple[str, ...], advice: int) -> None:
+    graft = FakeGraft([{**base().raw, "kind": "BaseModel"}, {**with_advice().raw, "kind": "LoraAdapter"}])
+    shown = as_text(status_view(tree_to_show(graft, "team-a", names), LATER))
+    assert shown.count("recommended") + shown.count("are many") == advice
+    (everything,) = read_tree(graft, "team-a", names)
+    assert len(everything.adapters[0].findings) == 2, "programs get all"
 
 
 def test_readaptation_that_waits_is_told_of_the_base() -> None:

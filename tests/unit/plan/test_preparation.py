@@ -359,6 +359,13 @@ def test_what_helps_a_pod_that_does_not_start_is_named(waiting: str, field: str)
     assert field in told(planned(subject, prepares(subject, waiting=waiting)))[1]
 
 
+def test_no_node_for_the_preparation_says_nothing_of_the_gpu() -> None:
+    short = "Unschedulable: 0/1 nodes are available: 1 Insufficient cpu."
+    message = told(planned(adapter(pod=GPU), prepares(adapter(pod=GPU), waiting=short)))[1]
+    assert "2 CPUs and 4Gi of memory when empty" in message
+    assert "the training asks for what spec.pod says after it" in message
+
+
 def test_nothing_of_a_training_is_another_one_for_it() -> None:
     """A release that brings preparations neither trains anew nor forgets what has failed."""
     plain, with_it = adapter(pod=GPU), adapter(pod=GPU, preparation=ALWAYS)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from graft_operator.agents.state import AgentState, EngineState
 from graft_operator.reconcilers.snapshots.deployments import deployment_observed
 from graft_operator.reconcilers.snapshots.serving_pods import ServingPod
 
@@ -48,6 +49,43 @@ def test_a_serving_pod_for_which_a_node_comes_is_said_to_wait_for_it() -> None:
     assert observed.message.startswith(
         "WaitingForNode: pod triggered scale-up: [{gpus 0->1}]; until then Unschedulable"
     )
+
+
+def engine(state: str, message: str = "") -> EngineState:
+    return EngineState(state=state, starts=1, message=message)
+
+
+UNREACHABLE = "the engine can't be reached at http://127.0.0.1:8001: Cannot connect to host 127.0.0.1:8001"
+RUNS = {"name": "engine", "state": {"running": {"startedAt": "2026-01-01T11:58:00Z"}}}
+SINCE = "engine Starting: it loads the model since 2026-01-01T11:58:00Z, which takes minutes"
+ENGINES: dict[str, tuple[EngineState, dict[str, Any], str]] = {
+    "it starts": (engine("Starting", UNREACHABLE), {"initContainerStatuses": [RUNS]}, SINCE),
+    "a merged model's does": (engine("Starting", UNREACHABLE), {"containerStatuses": [RUNS]}, SINCE),
+    "it says something itself": (
+        engine("Starting", "HTTP 500"),
+        {"initContainerStatuses": [RUNS]},
+        f"{SINCE}; HTTP 500",
+    ),
+    "nobody says since when": (
+        engine("Starting", UNREACHABLE),
+        {},
+        "engine Starting: it loads the model, which takes minutes",
+    ),
+    "it is gone": (engine("Down", UNREACHABLE), {"initContainerStatuses": [RUNS]}, f"engine Down: {UNREACHABLE}"),
+    "it is ready": (engine("Ready"), {"initContainerStatuses": [RUNS]}, ""),
+}
+
+
+@pytest.mark.parametrize(("told", "status", "message"), ENGINES.values(), ids=ENGINES)
+def test_an_engine_that_loads_its_model_does_not_look_broken(
+    told: EngineState, status: dict[str, Any], message: str
+) -> None:
+    labels = {"graft.dev/base-digest": "0a1b2c3d"}
+    given = deployment(readyReplicas=0)
+    given["metadata"]["labels"] = labels
+    body = {"metadata": {"uid": "uid-of-pod", "name": "x-1", "labels": labels}, "status": status}
+    pod = ServingPod(body=body, answer=AgentState(pod="x-1", engine=told, ready=False))
+    assert deployment_observed(given, [pod]).message == message
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ async def test_a_first_model_that_does_not_answer_as_its_manifest_says_is_never_
     for _ in range(20):
         await run.round()
     assert versions(run) == []
-    assert run.reason("Ready") == "RollingOut"
+    assert run.reason("Ready") == "VersionRefused"
     assert run.status().served_version is None
     assert "ProofFailed" in run.status().serving.message
 

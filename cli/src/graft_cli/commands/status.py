@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,7 +20,7 @@ from graft_cli.commands.options import (
     complete_adapter,
     output_option,
 )
-from graft_cli.decisions.tree import BaseNode, only, status_tree
+from graft_cli.decisions.tree import BaseNode, missing_names, only, status_tree, with_advice_of
 from graft_cli.errors import NotFound
 from graft_cli.rendering.console import as_text, console_for, say, show
 from graft_cli.rendering.documents import Format, print_document
@@ -30,57 +31,62 @@ LOOK_SECONDS: Final = 2.0
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=complete_adapter)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_adapter)
 @click.option("-w", "--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @all_namespaces_option
 @output_option
 @cluster_options
-def status(target: Target, name: str | None, watch: bool, output: Format) -> None:
+def status(target: Target, names: tuple[str, ...], watch: bool, output: Format) -> None:
     """Show bases, their adapters, and what each waits for.
 
-    NAME is a base, which is shown with all its adapters, or an adapter.
+    NAME is a base, which is shown with all its adapters, or an adapter. Advice on a spec is shown of adapters that are
+    named.
     """
     namespace = target.listed_namespace
     if watch and output != "table":
         raise click.UsageError("--watch shows the tree; for programs, call `status -o json` again")
     if watch:
-        watch_tree(target.reader, namespace, name)
+        watch_tree(target.reader, namespace, names)
         return
-    tree = read_tree(target.reader, namespace, name)
+    tree = read_tree(target.reader, namespace, names)
     if output != "table":
         print_document({"bases": tree}, output)
     elif tree:
-        show(status_view(tree, datetime.now(UTC)))
+        show(status_view(with_advice_of(tree, names), datetime.now(UTC)))
     else:
         say(f"There are no BaseModels and no LoraAdapters{f' in namespace {namespace}' if namespace else ''}.")
 
 
-def read_tree(reader: GraftReader, namespace: str | None, name: str | None) -> tuple[BaseNode, ...]:
-    """Return the whole tree, or the part of it that is called ``name``. Raises NotFound where nothing is."""
+def read_tree(reader: GraftReader, namespace: str | None, names: Collection[str]) -> tuple[BaseNode, ...]:
+    """Return the whole tree, or what is called by one of ``names``. Raises NotFound for a name of nothing."""
     tree = status_tree(reader.bases(namespace), reader.adapters(namespace))
-    if name is None:
-        return tree
-    if not (found := only(tree, name)):
+    if missing := " or ".join(missing_names(tree, names)):
         where = f"namespace {namespace}" if namespace else "any namespace"
-        raise NotFound(f"no BaseModel and no LoraAdapter is called {name} in {where}", fix="try `-n NAMESPACE` or `-A`")
-    return found
+        fix = "try `-n NAMESPACE` or `-A`"
+        raise NotFound(f"no BaseModel and no LoraAdapter is called {missing} in {where}", fix=fix)
+    return only(tree, names) if names else tree
 
 
-def watch_tree(reader: GraftReader, namespace: str | None, name: str | None) -> None:
+def tree_to_show(reader: GraftReader, namespace: str | None, names: Collection[str]) -> tuple[BaseNode, ...]:
+    """Return the tree as people read it."""
+    return with_advice_of(read_tree(reader, namespace, names), names)
+
+
+def watch_tree(reader: GraftReader, namespace: str | None, names: Collection[str]) -> None:
     """Show the tree until Ctrl-C: in place on a terminal, else again whenever it has changed."""
     if not sys.stdout.isatty():
-        watch_changes(reader, namespace, name)
+        watch_changes(reader, namespace, names)
     with Live(console=console_for(sys.stdout), auto_refresh=False, vertical_overflow="visible") as live:
         while True:
-            live.update(status_view(read_tree(reader, namespace, name), datetime.now(UTC)), refresh=True)
+            live.update(status_view(tree_to_show(reader, namespace, names), datetime.now(UTC)), refresh=True)
             time.sleep(LOOK_SECONDS)
 
 
-def watch_changes(reader: GraftReader, namespace: str | None, name: str | None) -> None:
+def watch_changes(reader: GraftReader, namespace: str | None, names: Collection[str]) -> None:
     """Print the tree whenever it has changed, with the time."""
     before: tuple[BaseNode, ...] | None = None
     while True:
-        tree, now = read_tree(reader, namespace, name), datetime.now(UTC)
+        tree, now = tree_to_show(reader, namespace, names), datetime.now(UTC)
         if tree != before:
             click.echo(f"--- {now:%Y-%m-%dT%H:%M:%SZ}\n{as_text(status_view(tree, now))}", nl=False)
         before = tree

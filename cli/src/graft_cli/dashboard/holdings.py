@@ -71,9 +71,15 @@ def holding(pod: str, node: str, phase: str, document: Any) -> Holding:
         ready=document.get("ready") is True,
         base_digest=_text(_mapping(document.get("base")).get("digest"), NAME_LIMIT),
         engine=_text(engine.get("state"), NAME_LIMIT),
-        message=_text(document.get("message")) or _text(engine.get("message")),
+        message=_text(document.get("message")) or _engine_message(engine),
         adapters=tuple(_adapters(document.get("adapters"))),
     )
+
+
+def _engine_message(engine: Mapping[str, Any]) -> str:
+    """Return what the agent says of its engine. While that starts nothing listens on its port, which is no fault."""
+    is_loading = engine.get("state") == "Starting"
+    return "the engine is loading the model, which takes minutes" if is_loading else _text(engine.get("message"))
 
 
 def _adapters(items: Any) -> Iterator[HeldAdapter]:

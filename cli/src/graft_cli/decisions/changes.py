@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from graft_cli.errors import Refused
 from graft_operator.api.adapter_status import Version
 from graft_operator.api.conditions import find
 from graft_operator.manifests.labels import RETRY
+from graft_operator.plan.training.gate import loosened
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,7 @@ def promote(adapter: Adapter, number: int | None) -> Change:
     if number is None:
         fix = f"name a version that was rolled back: `kubectl graft promote {name} N`"
         raise Refused(f"no canary of {name} is under way", fix=fix)
-    if _entry(adapter, number) is None:
-        raise Refused(f"{name} has no version {number}", fix=f"see `kubectl graft history {name}`")
+    _refuse_vain_promotion(adapter, number)
     if adapter.rollout.get("promote") == number:
         raise Refused(f"spec.serving.rollout.promote of {name} names version {number} already")
     other = {"abort": None} if adapter.rollout.get("abort") == number else {}
@@ -136,6 +137,22 @@ def retrain(adapter: Adapter, now: datetime) -> Change:
     notes = [f"spec.suspend is true: nothing starts until {way}"] if adapter.spec.get("suspend") else []
     stamp = now.isoformat(timespec="seconds").replace("+00:00", "Z")
     return Change({"metadata": {"annotations": {RETRY: stamp}}}, says, tuple(notes))
+
+
+def _refuse_vain_promotion(adapter: Adapter, number: int) -> None:
+    """Raise Refused for a version that the operator would not roll out for a promotion: nothing would happen."""
+    name, entry, status = adapter.metadata.name, _entry(adapter, number), adapter.status
+    what = "promote is for canaries and versions that were rolled back"
+    pin_it = f"`kubectl graft pin {name} {number}` serves it as it is"
+    if entry is None:
+        raise Refused(f"{name} has no version {number}", fix=f"see `kubectl graft history {name}`")
+    if entry.state == "Rejected":
+        message = f"version {number} of {name} was rejected by its gate, and {what}"
+        limits = loosened(re.findall(r"evaluation\.m(?:in|ax)[A-Za-z]+", entry.message))
+        raise Refused(message, fix=f"{limits}, which trains nothing again; or {pin_it}" if limits else pin_it)
+    is_target = status.serving.target is not None and status.serving.target.number == number
+    if not is_target and status.recipe is not None and entry.recipe != status.recipe:
+        raise Refused(f"version {number} of {name} is not what its spec asks for, and {what}", fix=pin_it)
 
 
 def _unless_pinned(adapter: Adapter, number: int) -> tuple[str, ...]:

@@ -41,6 +41,9 @@ def findings_of_adapter(adapter: Adapter) -> tuple[Finding, ...]:
     accepted = find(conditions, "Accepted")
     if accepted is not None and accepted.status == "True" and accepted.reason == "AcceptedWithAdvice":
         found += [Finding("Advice", "", sentence, "plain") for sentence in re.split(r"; (?=spec\.)", accepted.message)]
+    evaluated = find(conditions, "Evaluated")
+    if evaluated is not None and evaluated.status == "True" and evaluated.reason == "SameAsBase":
+        found.append(Finding("Advice", evaluated.reason, evaluated.message, "plain"))
     return (*found, *_of_spec(adapter))
 
 

@@ -5,7 +5,7 @@ Everything comes from spec, status and conditions; nothing is guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -74,16 +74,40 @@ def status_tree(bases: Iterable[Base], adapters: Iterable[Adapter]) -> tuple[Bas
     return tuple(sorted(nodes, key=lambda node: (node.namespace, node.name)))
 
 
-def only(tree: Iterable[BaseNode], name: str) -> tuple[BaseNode, ...]:
-    """Return what is called ``name``: a base with all its adapters, or an adapter below its base."""
+def only(tree: Iterable[BaseNode], names: Collection[str]) -> tuple[BaseNode, ...]:
+    """Return what is called by one of ``names``: bases with all their adapters, and adapters below their bases."""
     found = []
     for base in tree:
-        own = tuple(adapter for adapter in base.adapters if adapter.name == name)
-        if base.name == name and base.exists:
+        own = tuple(adapter for adapter in base.adapters if adapter.name in names)
+        if base.name in names and base.exists:
             found.append(base)
         elif own:
             found.append(replace(base, adapters=own))
     return tuple(found)
+
+
+def missing_names(tree: Iterable[BaseNode], names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of ``names`` by which nothing is called."""
+    nodes = tuple(tree)
+    known = {base.name for base in nodes if base.exists} | {one.name for base in nodes for one in base.adapters}
+    return tuple(name for name in names if name not in known)
+
+
+def with_advice_of(tree: Iterable[BaseNode], names: Collection[str]) -> tuple[BaseNode, ...]:
+    """Return the tree with the advice on adapters that are called by one of ``names``, and on no others.
+
+    Advice on a spec holds for as long as that does: who looks at many adapters has read it, and looks for what waits.
+    What is said of a version, which has a reason, is news.
+    """
+    return tuple(
+        replace(base, adapters=tuple(one if one.name in names else _without_advice(one) for one in base.adapters))
+        for base in tree
+    )
+
+
+def _without_advice(adapter: AdapterNode) -> AdapterNode:
+    kept = tuple(found for found in adapter.findings if found.kind != "Advice" or found.reason)
+    return replace(adapter, findings=kept)
 
 
 def base_node(base: Base, adapters: Iterable[Adapter]) -> BaseNode:

@@ -51,6 +51,9 @@ def value_error(message: str, path: Path) -> tuple[str, str, Path]:
     """Return a rule that is broken; rules over several fields begin with the field that they are about."""
     first, _, rest = message.partition(" ")
     what, _, fix = message.partition("; ")
+    below = tuple(first.removesuffix(":").split("."))
+    if first.endswith(":") and below[0] in known_fields((*path, below[0])):
+        return rest.partition("; ")[0], fix, (*path, *below)
     if not path and first.startswith("metadata."):
         return rest.partition("; ")[0], fix, tuple(first.split("."))
     return what, fix, path

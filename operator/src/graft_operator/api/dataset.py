@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -149,7 +150,9 @@ class MixedDataset(ApiModel):
 def check_columns(columns: Mapping[str, str]) -> None:
     """Raise ValueError for a name that no format knows, and for two names of one column."""
     if unknown := sorted(columns.keys() - COLUMNS):
-        raise ValueError(f"columns: {unknown[0]} is no name that a format knows; use one of {sorted(COLUMNS)}")
+        near = get_close_matches(unknown[0], COLUMNS, n=1)
+        fix = f"did you mean {near[0]}?" if near else f"use one of {', '.join(sorted(COLUMNS))}"
+        raise ValueError(f"columns.{unknown[0]}: no format knows this name; {fix}")
     if len(set(columns.values())) < len(columns):
         raise ValueError("columns must not give one column two names; remove one")
 

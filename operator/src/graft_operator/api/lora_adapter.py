@@ -83,7 +83,8 @@ class LoraAdapterSpec(ApiModel):
     version: int | None = Field(default=None, ge=1, le=99_999_999)
     """Pins the served version: nothing is trained while it is set."""
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
-    """What becomes of the published versions when this object is deleted."""
+    """What becomes of the published versions when this object is deleted. Delete takes all that the bucket holds of the
+    adapter; the files of its base stay there, whatever is deleted."""
     suspend: bool = False
     """No new training starts while true; what is served stays served."""
 

@@ -95,6 +95,14 @@ class JobObserved:
     """Digest of the pod settings that it was made with; empty where the Job doesn't tell."""
 
     @property
+    def awaits_pod(self) -> bool:
+        """Whether its own container has yet to start, at first or in the pod after one that has ended."""
+        if self.state != "Active":
+            return False
+        runs = any(end is None for _, end in self.ran)
+        return bool(self.waiting or self.suspended or self.no_pods or (self.pods_running and not runs))
+
+    @property
     def is_stuck(self) -> bool:
         """Whether the Job has failed, or its pod waits for something that may never come."""
         return self.state == "Failed" or (

@@ -118,8 +118,8 @@ def connection_advice(error: BotoCoreError) -> str | None:
         )
     if isinstance(cause, NameResolutionError):
         return (
-            "the name can't be resolved: correct registry.endpoint (with registry.forcePathStyle: false the bucket is "
-            "part of it)"
+            "the name can't be resolved: correct registry.endpoint of the chart, or AWS_ENDPOINT_URL where you call "
+            "this yourself (with registry.forcePathStyle: false the bucket is part of the name)"
         )
     return None
 

@@ -15,6 +15,9 @@ from graft_serving.versions import Route, Share, VersionKey
 _VERSION_NAME: Final = re.compile(r"(?P<adapter>[^@]+)@v(?P<number>[1-9][0-9]{0,7})")
 """As in `support@v7`. No Kubernetes name has an `@`, so none can be taken for another adapter's."""
 
+_OBJECT_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+"""What a Kubernetes object may be called."""
+
 RETRY_AFTER_SECONDS = 2
 """What a client is told when nobody can answer right now; a small adapter loads within this time."""
 
@@ -286,6 +289,12 @@ def heaviest(route: Route) -> Share:
 
 
 def unknown(table: RoutingTable, model: str) -> str:
-    """What a client is told that names a model which is not there."""
-    known = ", ".join(sorted(table.names)[:20])
-    return f"The model {model!r} does not exist here. Known models: {known}. GET /v1/models lists them."
+    """What a client is told that names a model which nobody serves here: there may be an adapter of that name all the
+    same, in training or rejected by its gate, of which pods are not told."""
+    known, adapter = ", ".join(sorted(table.names)[:20]), named(model)[0]
+    # The name is a stranger's, and people copy commands.
+    command = f"kubectl graft status {adapter}" if _OBJECT_NAME.fullmatch(adapter) else "kubectl graft status"
+    return (
+        f"No version of {model!r} is served here. Known models: {known}. GET /v1/models lists them. If it is a"
+        f" LoraAdapter, `{command}` tells what it waits for."
+    )

@@ -25,17 +25,18 @@ from tests.builders import (
 from tests.kstatus import kstatus
 
 from graft_operator.api.adapter_status import VERSIONS_KEPT, LoraAdapterStatus
-from graft_operator.api.conditions import find
+from graft_operator.api.conditions import Condition, find
 from graft_operator.manifests.naming import training_job_name
 from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, Plan
 from graft_operator.plan.adapter.plan import plan_adapter
 from graft_operator.plan.rollout.requeue import MOVING_SECONDS, WATCHING_SECONDS
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.versions import entry_of
+from graft_operator.plan.training.versions import entry_of, summary
 
 RECIPE = recipe_of(adapter())
 CURRENT = version(1, recipe=RECIPE)
 V1 = served_version(1, recipe=RECIPE)
+FINE_IF_TRUE = {"Accepted", "Trained", "Evaluated", "Published", "Served", "UpToDate"}
 TYPES = ["Stalled", "Reconciling", "Ready", "Accepted", "Trained", "Evaluated", "Published", "Served", "UpToDate"]
 
 
@@ -73,9 +74,37 @@ STATES: dict[str, tuple[AdapterSnapshot, str, str]] = {
     "refused by the pods": (
         served_on(pod("pod-1", on_pod(V1, "Refused", reason="WrongBase"))),
         "Failed",
+        "VersionRefused",
+    ),
+    "failed by the gate": (seen(published=version(1, recipe=RECIPE, loss=3.0)), "Failed", "WorseThanBase"),
+    "failed by the gate, and not to be served": (
+        seen(adapter(serving={"mode": "None"}), published=version(1, recipe=RECIPE, loss=3.0)),
+        "Failed",
+        "WorseThanBase",
+    ),
+    "failed by the gate, while an old version answers": (
+        served_on(answering_pod(V1), published=version(2, recipe=RECIPE, loss=3.0)),
+        "Failed",
+        "Serving",
+    ),
+    "failed by the gate, while the pods of an old version start": (
+        served_on(pod("pod-1"), published=version(2, recipe=RECIPE, loss=3.0)),
+        "Failed",
         "RollingOut",
     ),
-    "failed by the gate": (seen(published=version(1, recipe=RECIPE, loss=3.0)), "Failed", "Trained"),
+    "given up by the pods before this object was made": (
+        seen(
+            adapter(
+                status={
+                    "observedGeneration": 1,
+                    "versions": [summary(CURRENT, "RolledBack", "it failed").to_wire()],
+                }
+            ),
+            published=CURRENT,
+        ),
+        "Failed",
+        "RolledBack",
+    ),
     "failed by its data": (seen(jobs=(job(RECIPE, "Failed", outcome_reason="BadDataset"),)), "Failed", "BadDataset"),
     "resting after a failure": (
         seen(jobs=(job(RECIPE, "Failed", outcome_reason="Crashed", ended_time=NOW),)),
@@ -112,7 +141,7 @@ STATES: dict[str, tuple[AdapterSnapshot, str, str]] = {
     ),
     "on demand and on its way": (on_demand(pod("pod-1", on_pod(V1, "Loading"))), "InProgress", "Loading"),
     "on demand and there": (on_demand(answering_pod(V1)), "Current", "Serving"),
-    "on demand and refused": (on_demand(pod("pod-1", on_pod(V1, "Refused"))), "Failed", "Loading"),
+    "on demand and refused": (on_demand(pod("pod-1", on_pod(V1, "Refused"))), "Failed", "VersionRefused"),
     "on a base without replicas": (served_on(base=base_model(replicas=0)), "InProgress", "RollingOut"),
 }
 
@@ -129,6 +158,41 @@ def test_the_status_is_readable_and_true(given: AdapterSnapshot, health: str, re
     assert ready is not None
     assert ready.reason == ready_reason
     assert all(condition.reason for condition in status.conditions)
+    fine = {item.reason for item in status.conditions if item.status == "True" and item.type in FINE_IF_TRUE}
+    assert ready.status == "True" or ready.reason not in fine, "kubectl get shows what is fine as the cause"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "one", "told"),
+    [
+        pytest.param("own", pod("pod-1", ready=False), True, id="its pods start"),
+        pytest.param("other", pod("pod-1", ready=False), False, id="those of another revision do"),
+        pytest.param("own", pod("pod-1", on_pod(V1, "Failing", message="no")), False, id="a pod says more itself"),
+    ],
+)
+def test_a_first_version_tells_what_the_pods_of_its_base_wait_for(deployment: str, one: Any, told: bool) -> None:
+    revision = serving_revision(ready=0)
+    name = revision.deployment if deployment == "own" else "graft-tiny-ffffffff"
+    why = f"Deployment {name}: 0 of 1 pods are ready: engine Starting: it loads the model, which takes minutes"
+    starting = Condition(
+        type="ServingReady", status="False", reason="PodsNotReady", message=why, last_transition_time=NOW
+    )
+    base = base_model(status={"serving": (revision,), "conditions": (starting,)})
+    ready = find(status_of(served_on(one, base=base)).conditions, "Ready")
+    assert ready is not None
+    assert ready.message.startswith("version 1 answers on 0 of 1 replicas")
+    assert ready.message.endswith(f"; {why}") == told
+
+
+@pytest.mark.parametrize(("promote", "told"), [(1, True), (2, False), (None, False)])
+def test_a_promotion_of_what_the_gate_has_rejected_is_answered(promote: int | None, told: bool) -> None:
+    subject = adapter(serving={"rollout": {"promote": promote}} if promote else {})
+    status = status_of(seen(subject, published=version(1, recipe=RECIPE, loss=3.0)))
+    stalled = find(status.conditions, "Stalled")
+    assert stalled is not None
+    assert stalled.reason == "WorseThanBase"
+    assert "lower evaluation.minImprovementOverBase" in stalled.message
+    assert ("spec.serving.rollout.promote names version 1" in stalled.message) == told
 
 
 @pytest.mark.parametrize(("given", "health", "ready_reason"), STATES.values(), ids=STATES)

@@ -98,7 +98,7 @@ CASES = {
             given=failed(outcome_reason=reason, outcome_message="spec.field: it is wrong"),
             reason=reason,
             stalls=True,
-            says="spec.field: it is wrong; to try again unchanged, give annotation graft.dev/retry",
+            says="spec.field: it is wrong; to try again unchanged: `kubectl graft retrain support`, or give annotation",
         )
         for reason in ("InvalidConfig", "BadDataset", "BaseMismatch", "Diverged")
     },

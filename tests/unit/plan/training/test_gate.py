@@ -201,3 +201,50 @@ NOT_COMPARED = {
 @pytest.mark.parametrize(("why", "candidate"), NOT_COMPARED.items())
 def test_a_comparison_that_is_left_out_is_told(why: str, candidate: StoredVersion) -> None:
     assert says(candidate, tokenized(LIVE, "tokens")).endswith(why)
+
+
+def answering(*pairs: tuple[str, str | None]) -> StoredVersion:
+    """A version with these golden answers, and the base's."""
+    golden = [
+        {"promptTokenIds": [1], "prompt": "p", "answer": own, "answerTokenIds": [2], "baseAnswer": base}
+        for own, base in pairs
+    ]
+    return version(1, golden=golden)
+
+
+ANSWERS = {
+    "all are the base's": (answering(("a", "a"), ("b", " b"), ("c", "c")), True),
+    "one differs": (answering(("a", "a"), ("b", "b"), ("c", "d")), False),
+    "too few are known": (answering(("a", "a"), ("b", "b"), ("c", None)), False),
+    "none is known": (version(1), False),
+}
+
+
+@pytest.mark.parametrize(("candidate", "told"), ANSWERS.values(), ids=ANSWERS)
+def test_who_answers_as_the_base_does_passes_with_advice(candidate: StoredVersion, told: bool) -> None:
+    verdict = judge(candidate.manifest, None, Evaluation())
+    assert verdict.passed
+    assert ("set evaluation.minExactMatch" in verdict.message_and_advice) == told
+
+
+ADVICE = {
+    "too little better than the base": (
+        {"minImprovementOverBase": "0.99"},
+        "; version 2 is kept, not served: train on more or better rows, or for more epochs, or lower"
+        " evaluation.minImprovementOverBase, which trains nothing again",
+    ),
+    "two limits": (
+        {"minImprovementOverBase": "0.99", "maxPerplexity": "1.1"},
+        "or lower evaluation.minImprovementOverBase and raise evaluation.maxPerplexity, which trains nothing again",
+    ),
+    "nothing was measured, which no limit changes": ({"minExactMatch": "0.5"}, "or rows with short answers"),
+    "it passes": ({}, ""),
+}
+
+
+@pytest.mark.parametrize(("limits", "advice"), ADVICE.values(), ids=ADVICE)
+def test_who_is_rejected_is_told_what_to_do(limits: dict[str, str], advice: str) -> None:
+    candidate = version(2, metrics={"evalLoss": 1.5, "baseEvalLoss": 2.0, "perplexity": 4.0})
+    verdict = judge(candidate.manifest, None, Evaluation.model_validate(limits))
+    assert verdict.message_and_advice.endswith(advice)
+    assert ("kept, not served" in verdict.message_and_advice) == ("trains nothing again" in advice)

@@ -18,7 +18,7 @@ IN_GPUS = Queueing(queue="gpus")
 PREEMPTED = {"pods_ended": True, "outcome_reason": "Preempted", "outcome_message": "checkpoint 40 is stored"}
 
 REASONS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
-    "it trains": ({}, {}, "Training", "Pending, step 0 of 0"),
+    "it trains": ({}, {}, "Training", "Pending"),
     "no node takes its pod": ({"waiting": "Unschedulable: 0/3 nodes"}, {}, "Unschedulable", "0/3 nodes"),
     "no node has a GPU": (
         {"waiting": "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."},
@@ -40,7 +40,7 @@ REASONS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "PodPending",
         "no pod of it has been created yet",
     ),
-    "it was made a moment ago": ({"no_pods": True, "created_time": NOW}, {}, "Training", "step 0"),
+    "it was made a moment ago": ({"no_pods": True, "created_time": NOW}, {}, "Training", "Pending"),
     "Kueue holds it": (
         {"suspended": True, "queueing": IN_GPUS},
         {"queueName": "gpus"},
@@ -56,7 +56,7 @@ REASONS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "LocalQueue gpus",
     ),
     "its pod was preempted": (PREEMPTED, {}, "Preempted", "checkpoint 40 is stored; the next pod goes on"),
-    "the next pod runs": (PREEMPTED | {"pods_ended": False}, {}, "Training", "step 0"),
+    "the next pod runs": (PREEMPTED | {"pods_ended": False}, {}, "Training", "Pending"),
     "the registry was away": (
         {"pods_ended": True, "outcome_reason": "RegistryUnavailable", "outcome_message": "no route"},
         {},
@@ -97,6 +97,38 @@ def test_status_tells_how_many_workers_train_even_before_they_start(pod: dict[st
     assert verdict is not None
     assert verdict.progress is not None
     assert verdict.progress.workers == workers
+
+
+WITHOUT_A_POD_THAT_RUNS: dict[str, dict[str, Any]] = {
+    "no node takes it": {"waiting": "Unschedulable: 0/3 nodes", "pods_running": True},
+    "its image is pulled, or its base fetched": {"pods_running": True},
+    "the next pod of one that has ended waits": {
+        "pods_running": True,
+        "ran": ((NOW - timedelta(hours=1), NOW - timedelta(minutes=1)),),
+    },
+    "Kueue holds it": {"suspended": True},
+    "it has no pod": {"no_pods": True},
+}
+
+
+@pytest.mark.parametrize("fields", WITHOUT_A_POD_THAT_RUNS.values(), ids=WITHOUT_A_POD_THAT_RUNS)
+def test_a_training_without_a_pod_that_runs_is_pending_whatever_was_said_before(fields: dict[str, Any]) -> None:
+    said = Progress(
+        recipe=RECIPE, state="Training", step=7, max_steps=9, loss=1.25, eta_seconds=9, updated_time=CREATED
+    )
+    verdict = training_is_running(seen(jobs=(job(RECIPE, **fields),), progress=said), NOW)
+    assert verdict is not None
+    assert verdict.progress is not None
+    assert (verdict.progress.state, verdict.progress.step, verdict.progress.eta_seconds) == ("Pending", 7, None)
+
+
+def test_a_training_whose_pod_runs_is_as_far_as_it_says() -> None:
+    said = Progress(recipe=RECIPE, state="Training", step=7, max_steps=9, updated_time=CREATED)
+    runs = job(RECIPE, pods_running=True, ran=((NOW - timedelta(hours=2), NOW - timedelta(hours=1)), (NOW, None)))
+    verdict = training_is_running(seen(jobs=(runs,), progress=said), NOW)
+    assert verdict is not None
+    assert verdict.progress is not None
+    assert verdict.progress.state == "Training"
 
 
 LOOKS = {

@@ -10,7 +10,7 @@ SAID = {
     "no GPU is free": (
         "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: 3 No preemption"
         " victims found for incoming pod.",
-        ["no node has so much nvidia.com/gpu free"],
+        ["no node has so much nvidia.com/gpu free, or none at all", "kubectl graft doctor"],
     ),
     "the GPU nodes are tainted and the others have none": (
         "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint {nvidia.com/gpu:"
@@ -45,6 +45,52 @@ SAID = {
 def test_hint(scheduler_says: str, hints: list[str]) -> None:
     found = hint(scheduler_says)
     assert all(part in found for part in hints)
+
+
+CONTROL_PLANE = "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }"
+SAID_IN_ORDER = {
+    "the cause comes before the taint": (
+        "0/2 nodes are available: 1 node(s) had untolerated taint {dedicated: gpu}, 1 Insufficient cpu.",
+        ["so much cpu free", "by a taint"],
+        "",
+    ),
+    "a control plane is none of the causes": (
+        f"0/2 nodes are available: {CONTROL_PLANE}, 1 Insufficient cpu. preemption: 0/2 nodes are available.",
+        ["so much cpu free"],
+        "taint",
+    ),
+    "nor is that of an older release": (
+        "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint"
+        " {node-role.kubernetes.io/master: }.",
+        ["nvidia.com/gpu free"],
+        "taint",
+    ),
+    "a control plane with a node of another taint": (
+        f"0/2 nodes are available: {CONTROL_PLANE}, 1 node(s) had untolerated taint {{dedicated: gpu}}.",
+        ["a node keeps pods away by a taint"],
+        "control plane",
+    ),
+    "a control plane alone": (f"0/1 nodes are available: {CONTROL_PLANE}.", ["control plane", "tolerations"], ""),
+    "a node whose disk is full": (
+        "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }.",
+        ["node.kubernetes.io/disk-pressure", "kubectl describe node"],
+        "tolerations",
+    ),
+}
+
+
+@pytest.mark.parametrize(("scheduler_says", "in_order", "unsaid"), SAID_IN_ORDER.values(), ids=SAID_IN_ORDER)
+def test_taints_are_told_after_what_the_other_nodes_lack(scheduler_says: str, in_order: list[str], unsaid: str) -> None:
+    found = hint(scheduler_says)
+    places = [found.index(part) for part in in_order]
+    assert places == sorted(places)
+    assert not unsaid or unsaid not in found
+
+
+def test_who_has_set_nothing_is_told_what_the_preparation_asks_for() -> None:
+    said = "0/1 nodes are available: 1 Insufficient cpu."
+    assert "spec.preparation.resources (2 CPUs and 4Gi of memory when empty)" in hint(said, "spec.preparation")
+    assert "when empty" not in hint(said, "spec.pod")
 
 
 def test_words_that_nobody_knows_get_no_hint() -> None:

@@ -22,6 +22,7 @@ from graft_serving.proxy.routing import (
     pick,
     pick_for_session,
     resolve,
+    unknown,
 )
 from graft_serving.versions import Route, Share, VersionKey
 
@@ -306,3 +307,23 @@ def test_a_session_moves_only_to_a_version_that_gains(
 @given(st.text(max_size=20), st.permutations(of_weights(60, 30, 10)))
 def test_a_session_has_one_version_whatever_the_order_of_the_route(session: str, route: list[Share]) -> None:
     assert pick_for_session(tuple(route), session) == pick_for_session(of_weights(60, 30, 10), session)
+
+
+NAMES = {
+    "an adapter that may be in training": ("gpu", "`kubectl graft status gpu`"),
+    "a version of one": ("gpu@v7", "`kubectl graft status gpu`"),
+    "a model of another server": ("meta-llama/Llama-3.1-8B", "`kubectl graft status`"),
+    "a command of a stranger": ("x; rm -rf ~", "`kubectl graft status`"),
+    "an option": ("-A", "`kubectl graft status`"),
+    "a line of its own": ("gpu\n`reboot`", "`kubectl graft status`"),
+    "a name in another script": ("\u0434\u0430", "`kubectl graft status`"),
+    "a name that no object can have": ("a" * 300, "`kubectl graft status`"),
+}
+
+
+@pytest.mark.parametrize(("model", "command"), NAMES.values(), ids=NAMES)
+def test_an_unknown_name_is_answered_with_where_to_look(model: str, command: str) -> None:
+    message = unknown(table(LIVE), model)
+    assert message.startswith(f"No version of {model!r} is served here. Known models: ")
+    assert f"If it is a LoraAdapter, {command} tells what it waits for." in message
+    assert "\n" not in message

@@ -28,7 +28,7 @@ from graft_trainer.outcome import BadDatasetError
 
 PAGE = Path(__file__).parents[4] / "docs/datasets.md"
 BEGIN, END = "<!-- read by the tests: begin -->", "<!-- read by the tests: end -->"
-OF_FIRST_ROW = re.compile(r" (?:line \d+|row 1): (.*?)(?:; \S+ (?:line|row) \d+: |\. Mend or)")
+OF_FIRST_ROW = re.compile(r" (?:line \d+|row 1): (.*?)(?:; \S+ (?:line|row) \d+: |$)")
 """What is wrong with the first of the rows that a refusal shows, and what to do."""
 OTHER_WORDS = {Q: "how high is it", A: "a mile and a half"}
 

@@ -55,7 +55,7 @@ BAD_DATA: dict[str, tuple[str, bytes | None, dict[str, Any], tuple[str, ...]]] =
         lines(ROW, "{oops", ROW),
         {},
         (
-            "1 of 3 rows cannot be used (1 NotJSON), and spec.dataset.maxDroppedPercent is 5:",
+            "1 of 3 rows cannot be used (1 NotJSON), and spec.dataset.maxDroppedPercent is 5.",
             "rows.jsonl line 2: not JSON",
             "Mend or remove",
         ),
@@ -64,10 +64,41 @@ BAD_DATA: dict[str, tuple[str, bytes | None, dict[str, Any], tuple[str, ...]]] =
         "rows.jsonl",
         lines(*map(row, range(90)), *["{oops"] * 4, *[{"prompt": "x"}] * 6),
         {},
-        ("10 of 100 rows", "(6 WrongKeys, 4 NotJSON)", "line 91: not JSON", "line 95: format", "line 92: not JSON"),
+        (
+            "10 of 100 rows",
+            "(6 WrongKeys, 4 NotJSON)",
+            "line 91: not JSON",
+            "line 95: format",
+            "or set spec.dataset.maxDroppedPercent: 10 to go on",
+        ),
     ),
     "a list on each line": ("rows.jsonl", lines([1], [2]), {}, ("cannot be read as JSON",)),
     "a list among objects": ("rows.jsonl", lines(ROW, [1]), {}, ("line 2: must be a JSON object, not list",)),
+    "rows of which some have no answer": (
+        "rows.jsonl",
+        lines(*map(row, range(19)), *[{"prompt": "x", "completion": ""}] * 2),
+        {},
+        (
+            "(2 NoAnswer)",
+            "5. Mend or remove the rows, or set spec.dataset.maxDroppedPercent: 10 to go on without them.",
+        ),
+    ),
+    "a column that no row has": (
+        "rows.jsonl",
+        lines({"question": "a", "answer": "b"}, {"question": "c", "answer": "d"}),
+        {"columns": {"prompt": "qestion", "completion": "answer"}},
+        (
+            "5. Mend or remove the rows, or correct spec.dataset.columns, or set spec.dataset.format",
+            "The first: configMap:rows/rows.jsonl line 1: spec.dataset.columns.prompt: there is no column qestion;"
+            " did you mean question? The row has answer, question",
+        ),
+    ),
+    "a column of another set": (
+        "rows.jsonl",
+        lines({"a": "a", "b": "b"}),
+        {"columns": {"instruction": "task", "output": "b"}, "format": "Alpaca"},
+        ("The first: configMap:rows/rows.jsonl line 1: spec.dataset.columns.instruction: there is no column task.",),
+    ),
     "keys of no format": (
         "rows.jsonl",
         lines({"q": 1, "a": 2}),
@@ -176,13 +207,30 @@ def test_the_user_decides_how_many_bad_rows_are_too_many(tmp_path: Path, limit: 
     if accepted:
         assert load(tmp_path, content, maxDroppedPercent=limit).dropped.total == 3
     else:
-        with pytest.raises(BadDatasetError, match=f"and spec.dataset.maxDroppedPercent is {limit}:"):
+        with pytest.raises(
+            BadDatasetError, match=rf"and spec\.dataset\.maxDroppedPercent is {limit}\. .*maxDroppedPercent: 3 to go on"
+        ):
             load(tmp_path, content, maxDroppedPercent=limit)
 
 
 def test_nothing_but_bad_rows_is_never_accepted(tmp_path: Path) -> None:
     with pytest.raises(BadDatasetError, match="2 of 2 rows cannot be used"):
         load(tmp_path, lines("{oops", "{oops"), maxDroppedPercent=100)
+
+
+def test_rows_that_are_bad_alike_are_shown_once_and_behind_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BadDatasetError) as raised:
+        load(tmp_path, lines(*[{"question": "a", "anwser": "b"}] * 200))
+    message = str(raised.value)
+    assert message.count("cannot tell the format") == 1
+    assert message.index("Mend or remove the rows") < message.index("line 1:")
+    assert "to go on without them" not in message, "nothing would be left"
+
+
+def test_a_column_that_some_rows_lack_is_no_fault(tmp_path: Path) -> None:
+    rows = [{"q": str(number), "a": "b"} | ({"s": "c"} if number else {}) for number in range(9)]
+    columns = {"prompt": "q", "completion": "a", "system": "s"}
+    assert load(tmp_path, lines(*rows), columns=columns).dropped.total == 0
 
 
 def test_a_row_may_not_fill_the_message(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 from graft_registry.digests import digest_of, digest_of_items
 from graft_trainer.config import Objective
 from graft_trainer.data.conversation import Example
-from graft_trainer.data.dropped_rows import DropTally, UnusableRowError, check_limit
-from graft_trainer.data.formats import Record, with_columns
+from graft_trainer.data.dropped_rows import DropTally, UnusableRowError, check_limit, how_to_mend
+from graft_trainer.data.formats import Record, naming_missing_column, with_columns
 from graft_trainer.data.preferences import READINGS, Reading
 from graft_trainer.data.record_files import read_records
 from graft_trainer.data.sources import DataFetcher, Fetched
@@ -268,7 +268,7 @@ def _read(
         rows + dropped.total,
         max_percent=max_percent,
         field=field,
-        fix="Mend or remove the rows, or set spec.dataset.format or fileType to what they are",
+        fix=how_to_mend(dropped, has_columns=bool(shape.columns)),
     )
     counted.dropped += dropped
     return rows
@@ -289,7 +289,9 @@ class _Reader:
         if isinstance(record, UnusableRowError):
             raise record
         row = with_columns(record, self._columns)
-        if self._format == "Auto":
-            self._format = self._reading.detect(row)
-        self._writer.add(self._reading.convert(row, self._format, place=place))
+        with naming_missing_column(record, self._columns):
+            if self._format == "Auto":
+                self._format = self._reading.detect(row)
+            example = self._reading.convert(row, self._format, place=place)
+        self._writer.add(example)
         self._counted.count(self._reading.unused(row, self._format))

@@ -6,6 +6,7 @@ a limit the run fails before anything is trained.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -46,6 +47,18 @@ class DropReason(StrEnum):
     """The answer begins behind the longest sequence."""
 
 
+SHAPELESS = frozenset(
+    {
+        DropReason.NOT_JSON,
+        DropReason.NOT_AN_OBJECT,
+        DropReason.WRONG_KEYS,
+        DropReason.MALFORMED,
+        DropReason.NO_PREFERENCE,
+    }
+)
+"""Reasons for which rows may only have been taken for what they are not."""
+
+
 class UnusableRowError(ValueError):
     """One row cannot be used; the others may be."""
 
@@ -82,9 +95,12 @@ class DropTally:
             examples.append(DroppedRow(place, shorten(str(error), MESSAGE_LENGTH, placeholder="…")))
 
     def examples(self) -> list[DroppedRow]:
-        """Return the first rows, one of each reason before the second of any."""
+        """Return the first rows, one of each reason before the second of any, and none that says what another does."""
         by_round = [row for rank in range(EXAMPLES) for rows in self.first.values() for row in rows[rank : rank + 1]]
-        return by_round[:EXAMPLES]
+        by_message: dict[str, DroppedRow] = {}
+        for row in by_round:
+            by_message.setdefault(row.message, row)
+        return list(by_message.values())[:EXAMPLES]
 
     def by_reason(self) -> dict[str, int]:
         """Return the number of rows per reason, the most frequent first."""
@@ -108,6 +124,14 @@ class DropTally:
         return ", ".join(reasons)
 
 
+def how_to_mend(dropped: DropTally, *, has_columns: bool) -> str:
+    """Return what to do about rows that cannot be used, as an imperative sentence without a full stop."""
+    if not SHAPELESS & dropped.counts.keys():
+        return "Mend or remove the rows"
+    columns = "correct spec.dataset.columns, or " if has_columns else ""
+    return f"Mend or remove the rows, or {columns}set spec.dataset.format or fileType to what they are"
+
+
 def check_limit(dropped: DropTally, rows: int, *, max_percent: int, field: str, fix: str) -> None:
     """Raise BadDatasetError where more than ``max_percent`` of ``rows`` rows were left out, or all of them.
 
@@ -122,8 +146,11 @@ def check_limit(dropped: DropTally, rows: int, *, max_percent: int, field: str, 
         return
     examples = "; ".join(f"{row.place}: {row.message}" for row in dropped.examples())
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.by_reason().items())
+    enough = math.ceil(dropped.total * 100 / rows)
+    without = f", or set spec.dataset.maxDroppedPercent: {enough} to go on without them" if dropped.total < rows else ""
+    # What to do comes before the examples: they may be long, and statuses hold no long messages.
     raise BadDatasetError(
         f"{dropped.total} of {rows} rows cannot be used ({reasons}), and spec.dataset.maxDroppedPercent is "
-        f"{max_percent}: {examples}. {fix}",
+        f"{max_percent}. {fix}{without}. The first: {examples}",
         field=field,
     )

@@ -6,11 +6,13 @@ renderer (`rendering.py`) sees one shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any, Final
 
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
-from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.dropped_rows import SHAPELESS, DropReason, UnusableRowError
 from graft_trainer.data.turns import REASONING, from_json_text, parse_tools, parse_turns, text_of, unused_keys
 
 Record = Mapping[str, Any]
@@ -96,6 +98,32 @@ def with_columns(record: Record, columns: Mapping[str, str]) -> Record:
     renamed = {theirs: ours for ours, theirs in columns.items()}
     kept = {key: value for key, value in record.items() if key not in renamed and key not in columns}
     return kept | {ours: record[theirs] for theirs, ours in renamed.items() if theirs in record}
+
+
+@contextmanager
+def naming_missing_column(record: Record, columns: Mapping[str, str]) -> Iterator[None]:
+    """Tell of a row whose shape is not known that ``columns`` names what it lacks, where that is so.
+
+    Others may lack it, too: a system turn that only some rows have is no fault.
+    """
+    try:
+        yield
+    except UnusableRowError as error:
+        if error.reason in SHAPELESS and (missing := missing_column(record, columns)):
+            raise UnusableRowError(error.reason, missing) from error
+        raise
+
+
+def missing_column(record: Record, columns: Mapping[str, str]) -> str:
+    """Return what is wrong with ``columns`` where they name one that the record lacks; empty where they don't."""
+    ours = next((name for name, theirs in columns.items() if theirs not in record), None)
+    if ours is None:
+        return ""
+    own = [str(key) for key in record]
+    near = get_close_matches(columns[ours], own, n=1)
+    meant = f"; did you mean {near[0]}?" if near else "."
+    listed = ", ".join(sorted(own))
+    return f"spec.dataset.columns.{ours}: there is no column {columns[ours]}{meant} The row has {listed}"
 
 
 def check_is_text(record: Record) -> None:

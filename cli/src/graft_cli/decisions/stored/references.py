@@ -13,12 +13,20 @@ from graft_cli.errors import Forbidden, GraftError, NotFound, Refused, Unreachab
 REGISTRY: Final = "GRAFT_REGISTRY"
 _ERRORS: Final[Mapping[int, type[GraftError]]] = {66: NotFound, 68: Unreachable, 77: Forbidden}
 """What the registry's program ends with (``python -m graft_registry``), as the plugin's own errors."""
+BECAME: Final[Mapping[str, str]] = {
+    "Published": "is published and not served",
+    "Rejected": "was rejected by its gate",
+    "Refused": "was refused by the serving pods",
+    "RolledBack": "was rolled back",
+}
+"""What has become of a version, by its state in status."""
 _FIXES: Final[Mapping[int, str]] = {
     64: "see `--help` of the verb and docs/export.md",
     66: "`kubectl graft history` lists versions; is --registry the registry of this cluster?",
-    68: "try again later, or look at the address",
+    68: "try again later, or set AWS_ENDPOINT_URL to your store's address",
     73: "name another place, or give --overwrite",
-    77: "docs/export.md says which login each place takes, and the registry itself",
+    77: "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (those of the Secret graft-registry), and AWS_ENDPOINT_URL"
+    " for a store beside AWS; docs/export.md says which login other places take",
 }
 
 
@@ -34,10 +42,19 @@ def referenced_version(adapter: Adapter, number: int | None) -> VersionReference
     """Return the version that is meant: ``number``, or the one that is served. Raises Refused where none is."""
     wanted = number if number is not None else adapter.status.served_version
     if wanted is None:
-        fix = "wait until it is Ready, or name a version: `kubectl graft history` lists them"
-        raise Refused(f"{adapter.metadata.name} serves no version", fix=fix)
+        raise Refused(f"{adapter.metadata.name} serves no version", fix=_instead_of_served(adapter))
     known = next((item.digest for item in adapter.status.versions if item.number == wanted), None)
     return VersionReference(wanted, known)
+
+
+def _instead_of_served(adapter: Adapter) -> str:
+    """Return what to do where no version is served, which may never be."""
+    name = adapter.metadata.name
+    newest = max(adapter.status.versions, key=lambda version: version.number, default=None)
+    if newest is None:
+        return f"it has none yet: `kubectl graft status {name}` tells what it waits for"
+    became = BECAME.get(newest.state, f"is {newest.state}")
+    return f"version {newest.number} {became}; name it, as in `kubectl graft report {name} v{newest.number}`"
 
 
 def registry_document(option: str | None, environ: Mapping[str, str]) -> str:

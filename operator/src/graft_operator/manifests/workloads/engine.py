@@ -10,6 +10,9 @@ from graft_operator.manifests import naming
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.pods import BASE_DIR, COMPILER_CACHE, base_mounts, container, scratch, variable
 
+ENGINE: Final = "engine"
+"""Name of the container."""
+
 ENGINE_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The values that vLLM accepts for ``--max-lora-rank`` (vllm/config/lora.py, 0.32)."""
 
@@ -81,7 +84,7 @@ def engine_sidecar(platform: Platform, process: dict[str, Any], mounts: list[dic
     """Return the engine as a sidecar (KEP-753): it starts before the agent and ends after it."""
     shared_memory = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 - vLLM's workers share memory
     engine = container(
-        "engine", platform=platform, **process, restartPolicy="Always", volumeMounts=[*mounts, shared_memory]
+        ENGINE, platform=platform, **process, restartPolicy="Always", volumeMounts=[*mounts, shared_memory]
     )
     own_tmp = {"name": "engine-tmp", "mountPath": "/tmp"}  # noqa: S108 - sockets of the engine are none of the agent's
     engine["volumeMounts"] = [own_tmp if mount["name"] == "tmp" else mount for mount in engine["volumeMounts"]]

@@ -25,6 +25,7 @@ from graft_operator.api.conditions import PINNED, Condition, Fact, merge, no, un
 from graft_operator.plan.adapter.advice import advice, served_advice
 from graft_operator.plan.imports.checks import bound_fact
 from graft_operator.plan.rollout.messages import (
+    NO_VERSION,
     absent_fact,
     answering_versions,
     is_on_demand,
@@ -50,7 +51,7 @@ def adapter_conditions(
     """Return all conditions of the adapter. ``rollback`` says why the current version was given up by the pods."""
     serves = seen.adapter.spec.serving.mode != "None"
     rollback = rollback if serves else None
-    stalled = stalled_fact(training, gate, rollout, rollback)
+    stalled = stalled_fact(seen, training, gate, rollout, rollback)
     facts = {
         "Stalled": stalled,
         "Reconciling": reconciling_fact(seen, training, rollout, stalled),
@@ -64,6 +65,8 @@ def adapter_conditions(
     }
     before = seen.adapter.status.conditions
     facts |= undecided(seen, training, answers=facts["Ready"].status == "True")
+    if rollout.target is None or rollout.coverage.refused:  # else its own pods keep it from answering
+        facts["Ready"] = unless_stalled(facts["Ready"], facts["Stalled"])
     return merge(before, facts, generation=seen.adapter.metadata.generation, now=now)
 
 
@@ -86,18 +89,33 @@ def undecided(seen: AdapterSnapshot, training: TrainingDecision, *, answers: boo
 
 
 def stalled_fact(
-    training: TrainingDecision, gate: GateDecision | None, rollout: Rollout, rollback: Fact | None
+    seen: AdapterSnapshot,
+    training: TrainingDecision,
+    gate: GateDecision | None,
+    rollout: Rollout,
+    rollback: Fact | None,
 ) -> Fact:
     """A user error, a version that fails the gate or was given up, or one that is refused while there is no other."""
     if training.stalled is not None:
         return yes(training.stalled.reason, training.stalled.message)
     if gate is not None and not gate.passed and training.raised_rank is None:
-        return yes(gate.reason, gate.message)
+        return yes(gate.reason, f"{gate.message_and_advice}{promoted_in_vain(seen, training)}")
     if rollback is not None:
         return yes(rollback.reason, rollback.message)
     if rollout.coverage.refused:
         return yes("VersionRefused", rollout.coverage.message)
     return no("Progressing")
+
+
+def promoted_in_vain(seen: AdapterSnapshot, training: TrainingDecision) -> str:
+    """Return what to say of a promotion of a version that its gate has rejected; empty where nobody asks for one."""
+    promoted = seen.adapter.spec.serving.rollout.promote
+    if training.current is None or training.current.manifest.number != promoted:
+        return ""
+    return (
+        f"; spec.serving.rollout.promote names version {promoted}, but is for canaries and versions that were rolled"
+        " back: spec.version serves it whatever its gate says"
+    )
 
 
 def reconciling_fact(seen: AdapterSnapshot, training: TrainingDecision, rollout: Rollout, stalled: Fact) -> Fact:
@@ -124,21 +142,33 @@ def ready_fact(seen: AdapterSnapshot, training: TrainingDecision, rollout: Rollo
         return yes("Serving", f"version {numbers} answers on every wanted replica")
     if rollout.target is not None:
         return rolling_fact(seen, rollout)
+    return without_version(training)
+
+
+def unless_stalled(ready: Fact, stalled: Fact) -> Fact:
+    """Return Ready in the words of what keeps it from coming true: ``kubectl get`` shows no other condition's."""
+    return no(stalled.reason, stalled.message) if stalled.status == "True" and ready.status != "True" else ready
+
+
+def without_version(training: TrainingDecision) -> Fact:
+    """Say why there is no version to serve, never in the words of a training that is done."""
     fact = training.stalled or training.waiting or training.trained
-    return no(fact.reason, fact.message)
+    return no("NoVersion", NO_VERSION) if fact.status == "True" else no(fact.reason, fact.message)
 
 
 def published_as_ready(training: TrainingDecision, gate: GateDecision | None) -> Fact:
     """Without serving, an adapter is ready when its current version is published and passed the gate."""
     if training.current is not None and gate is not None and gate.passed:
         return yes("Published", f"version {training.current.manifest.number} is published")
-    return no(training.trained.reason, training.trained.message)
+    return without_version(training)
 
 
 def evaluated_fact(gate: GateDecision | None) -> Fact:
     """Say what the gate said of the current version."""
     if gate is None:
         return unknown("NotTrained", "there is no version of the current spec yet")
+    if gate.passed and gate.advice:
+        return yes("SameAsBase", gate.message_and_advice)
     return yes(gate.reason, gate.message) if gate.passed else no(gate.reason, gate.message)
 
 
@@ -152,10 +182,18 @@ def published_fact(training: TrainingDecision) -> Fact:
 def accepted_fact(seen: AdapterSnapshot, training: TrainingDecision, answering: ServedVersion | None = None) -> Fact:
     """Say what is wrong with the spec, or else what should be looked at again, in it or in what answers."""
     entry = entry_of(seen.adapter.status.versions, answering.number) if answering is not None else None
-    sentences = (*advice(seen.adapter.spec), *served_advice(seen.adapter.spec, entry))
+    of_spec = () if has_proved_itself(seen) else advice(seen.adapter.spec)
+    sentences = (*of_spec, *served_advice(seen.adapter.spec, entry))
     if training.accepted.status != "True" or not sentences:
         return training.accepted
     return yes("AcceptedWithAdvice", "; ".join(sentences))
+
+
+def has_proved_itself(seen: AdapterSnapshot) -> bool:
+    """Whether a version of the spec has passed its gate: then its values were meant, however seldom they are."""
+    status = seen.adapter.status
+    recipe = seen.recipe or status.recipe
+    return any(version.recipe == recipe and version.state == "Published" for version in status.versions)
 
 
 def kept_on_old_base(seen: AdapterSnapshot) -> Fact | None:

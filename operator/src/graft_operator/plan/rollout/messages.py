@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.api.base_model import ServingRevision
-from graft_operator.api.conditions import Fact, no, yes
+from graft_operator.api.conditions import Fact, find, no, yes
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.plan.rollout import canary
 from graft_operator.plan.rollout.coverage import wanted_replicas
 from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot
+
+NO_VERSION: Final = "there is no version to serve yet"
 
 
 def answering_versions(seen: AdapterSnapshot, rollout: Rollout) -> tuple[int, ...]:
@@ -35,7 +38,7 @@ def answering_versions(seen: AdapterSnapshot, rollout: Rollout) -> tuple[int, ..
 def served_fact(seen: AdapterSnapshot, rollout: Rollout, rollback: Fact | None) -> Fact:
     """Say whether the target answers everywhere, and what it stands in for."""
     if rollout.target is None:
-        return no("NoVersion", "there is no version to serve yet")
+        return no("NoVersion", NO_VERSION)
     if rollout.absent:
         return absent_fact(seen, rollout)
     if not rollout.done:
@@ -73,10 +76,23 @@ def rolling_fact(seen: AdapterSnapshot, rollout: Rollout) -> Fact:
     progress = rollout.progress
     if progress is not None and progress.weight < canary.ALL and progress.step_time is not None:
         return no("Canary", canary_message(seen.adapter.spec.serving.rollout, number, progress))
-    text, deployment = rolling_message(rollout, number), seen.merged_deployment
-    if rollout.mode == "Merged" and deployment is not None and deployment.message:
-        text = f"{text}; {deployment.message}"
-    return no("Loading" if is_on_demand(seen, rollout) else "RollingOut", text)
+    text, pods = rolling_message(rollout, number), what_pods_wait_for(seen, rollout)
+    return no("Loading" if is_on_demand(seen, rollout) else "RollingOut", f"{text}; {pods}" if pods else text)
+
+
+def what_pods_wait_for(seen: AdapterSnapshot, rollout: Rollout) -> str:
+    """Return why the pods that are to answer are not up, in the words of their Deployment or of the base's condition;
+    empty where that is not what the rollout waits for, or one of them says more of the version itself."""
+    target, coverage, deployment = rollout.target, rollout.coverage, seen.merged_deployment
+    if rollout.mode == "Merged":
+        return deployment.message if deployment is not None else ""
+    if seen.base is None or target is None or coverage.message or coverage.loaded >= coverage.desired:
+        return ""
+    own = next((item for item in seen.base.status.serving if item.digest == target.base_digest), None)
+    told = find(seen.base.status.conditions, "ServingReady")
+    if own is None or told is None or told.reason != "PodsNotReady":
+        return ""
+    return told.message if told.message.startswith(f"Deployment {own.deployment}: ") else ""
 
 
 def rolling_message(rollout: Rollout, number: int) -> str:

@@ -12,7 +12,7 @@ the base that the version is served on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,9 @@ from graft_registry.documents import VersionManifest
 
 ROUNDING: Final = 1e-9
 """Exactly at a limit passes: (1.05 - 1) / 1 is a little more than 0.05 in floating point."""
+
+ENOUGH_ANSWERS: Final = 3
+"""Golden answers that have to be the base's for anything to be said of that."""
 
 LOSS_REASONS: Final = frozenset({"WorseThanBase", "WorseThanLive", "PerplexityTooHigh"})
 """Rejections for what the loss is, which another training of the same rows may mend."""
@@ -34,8 +37,18 @@ class GateDecision:
     passed: bool
     reason: str
     message: str
+    limit: str = ""
+    """The field that a rejected version is beyond; empty where another value would not let it pass."""
+    advice: str = ""
+    """What a person may do about a rejected version, or one that passes and is hardly meant; empty where the message
+    says so, or nothing is to be done."""
     compared_with: ComparedVersion | None = None
     """The version that it would take the place of, and how the loss changes; None where they can't be compared."""
+
+    @property
+    def message_and_advice(self) -> str:
+        """What was found, and what may be done about it."""
+        return f"{self.message}; {self.advice}" if self.advice else self.message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +72,42 @@ def judge(candidate: VersionManifest, live: VersionManifest | None, limits: Eval
     rejections = [rejection for limit in LIMITS if (rejection := limit(trial)) is not None]
     compared = compared_with_live(trial)
     if rejections:
-        message = "; ".join(rejection.message for rejection in rejections)
-        return GateDecision(False, rejections[0].reason, message, compared)
-    message = "; ".join(filter(None, (figures(candidate), comparison_with_live(trial))))
-    return GateDecision(True, "Passed", message, compared)
+        text = "; ".join(rejection.message for rejection in rejections)
+        offered = advice(candidate, rejections)
+        return GateDecision(False, rejections[0].reason, text, advice=offered, compared_with=compared)
+    text = "; ".join(filter(None, (figures(candidate), comparison_with_live(trial))))
+    return GateDecision(True, "Passed", text, advice=advice_on_answers(candidate), compared_with=compared)
+
+
+def advice(candidate: VersionManifest, rejections: Sequence[GateDecision]) -> str:
+    """Return what may be done about a version that is beyond limits; empty where that is not what it lacks."""
+    limits = [rejection.limit for rejection in rejections]
+    if not all(limits):
+        return ""
+    better = "train on more or better rows, or for more epochs"
+    if candidate.imported is not None:
+        better = "let the source hold a better one"
+    return (
+        f"version {candidate.number} is kept, not served: {better}, or {loosened(limits)}, which trains nothing again"
+    )
+
+
+def advice_on_answers(candidate: VersionManifest) -> str:
+    """Return what to do about a version that answers as its base does, though it has a lower loss; empty where it
+    doesn't, or too few of its own answers are known to tell."""
+    pairs = [(golden.answer, golden.base_answer) for golden in candidate.golden if golden.base_answer is not None]
+    if len(pairs) < ENOUGH_ANSWERS or any(own.strip() != base.strip() for own, base in pairs):
+        return ""
+    return (
+        f"none of the {len(pairs)} golden answers of version {candidate.number} differs from the base's, so too little"
+        " was learned: train for more epochs, on more rows or with a higher learningRate, and set"
+        " evaluation.minExactMatch so that no such version is served"
+    )
+
+
+def loosened(limits: Iterable[str]) -> str:
+    """Return what to do for these limits to let more versions pass, in words."""
+    return " and ".join(f"{'raise' if '.max' in limit else 'lower'} {limit}" for limit in dict.fromkeys(limits))
 
 
 def is_evaluated(trial: Trial) -> GateDecision | None:
@@ -89,6 +134,7 @@ def improves_the_base(trial: Trial) -> GateDecision | None:
         f"evaluation loss {metrics.eval_loss:.4f} improves the {opponent(trial.candidate)}'s"
         f" {metrics.base_eval_loss:.4f} by {gained:.1%},"
         f" below evaluation.minImprovementOverBase {needed:.1%}",
+        limit="evaluation.minImprovementOverBase",
     )
 
 
@@ -106,6 +152,7 @@ def keeps_up_with_live(trial: Trial) -> GateDecision | None:
         "WorseThanLive",
         f"evaluation loss {loss:.4f} is {regression:.1%} worse than version {live.number}'s {live_loss:.4f},"
         f" above evaluation.maxRegression {allowed:.1%}",
+        limit="evaluation.maxRegression",
     )
 
 
@@ -120,7 +167,7 @@ def is_sure_enough(trial: Trial) -> GateDecision | None:
         return None
     over = (perplexity - float(limit)) / float(limit)
     text = f"perplexity {perplexity:.2f} is {over:.1%} above evaluation.maxPerplexity {limit}"
-    return GateDecision(False, "PerplexityTooHigh", text)
+    return GateDecision(False, "PerplexityTooHigh", text, limit="evaluation.maxPerplexity")
 
 
 def answers_exactly(trial: Trial) -> GateDecision | None:
@@ -135,7 +182,7 @@ def answers_exactly(trial: Trial) -> GateDecision | None:
     if matched >= needed - ROUNDING:
         return None
     text = f"{matched:.1%} of the answers are exact, {needed - matched:.1%} below evaluation.minExactMatch {needed:.1%}"
-    return GateDecision(False, "ExactMatchTooLow", text)
+    return GateDecision(False, "ExactMatchTooLow", text, limit="evaluation.minExactMatch")
 
 
 def prefers_what_is_better(trial: Trial) -> GateDecision | None:
@@ -150,7 +197,7 @@ def prefers_what_is_better(trial: Trial) -> GateDecision | None:
     if accuracy >= needed - ROUNDING:
         return None
     text = f"preference accuracy {accuracy:.1%} is below evaluation.minPreferenceAccuracy {needed:.1%}"
-    return GateDecision(False, "PreferenceAccuracyTooLow", text)
+    return GateDecision(False, "PreferenceAccuracyTooLow", text, limit="evaluation.minPreferenceAccuracy")
 
 
 LIMITS: Final[tuple[Limit, ...]] = (

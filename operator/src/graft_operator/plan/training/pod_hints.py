@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from graft_operator.api.pods.preparation import DEFAULT_RESOURCES
 from graft_operator.plan.jobs import JobObserved
 
 TRAINING: Final = "spec.pod"
@@ -15,23 +16,23 @@ TRAINING: Final = "spec.pod"
 PREPARATION: Final = "spec.preparation"
 """Where it sets what concerns the pod that prepares their rows."""
 
+DEFAULT_TO_PREPARE: Final = " ({cpu} CPUs and {memory} of memory when empty)".format_map(DEFAULT_RESOURCES.requests)
+"""What that pod asks for where nobody has set anything, and who waits for it looks for in vain."""
+
 Hints = tuple[tuple[re.Pattern[str], str], ...]
 """Parts of messages, and what helps; ``{pod}`` is where the place and the resources of the pod are set, such as
 ``spec.pod``, and ``{identity}`` where is said who it is."""
 
 UNSCHEDULABLE: Final[Hints] = (
     (
-        re.compile(r"untolerated taint"),
-        "a node keeps pods away by a taint: add a toleration to {pod}.tolerations if the pod is meant for it",
-    ),
-    (
         re.compile(r"Insufficient (?P<what>[a-z0-9.-]+/[a-z0-9._-]*[a-z0-9])"),
-        "no node has so much {what} free: wait for it, lower {pod}.resources.limits, or see that the node's device"
-        " plugin runs",
+        "no node has so much {what} free, or none at all, which the scheduler says alike: wait for it, lower"
+        " {pod}.resources.limits or take {what} out of it, or see that the node's device plugin runs (`kubectl graft"
+        " doctor` tells what nodes offer)",
     ),
     (
         re.compile(r"Insufficient (?P<what>cpu|memory|ephemeral-storage)"),
-        "no node has so much {what} free: lower {pod}.resources, or add a node",
+        "no node has so much {what} free: lower {pod}.resources{default}, or add a node",
     ),
     (
         re.compile(r"didn't match Pod's node affinity/selector"),
@@ -49,8 +50,26 @@ UNSCHEDULABLE: Final[Hints] = (
         re.compile(r"didn't match pod topology spread constraints"),
         "no place is left by {pod}.topologySpreadConstraints: use whenUnsatisfiable ScheduleAnyway, or add nodes",
     ),
+    (
+        re.compile(r"untolerated taint \{(?P<what>node\.kubernetes\.io/[a-z-]+)"),
+        "a node is not well, as its taint {what} says: `kubectl describe node` tells why",
+    ),
+    (
+        re.compile(r"untolerated taint(?! \{node(-role)?\.kubernetes\.io/)"),
+        "a node keeps pods away by a taint: add a toleration to {pod}.tolerations if the pod is meant for it",
+    ),
 )
-"""Parts of kube-scheduler's messages, and what helps. The wording is that of its plugins' ErrReason constants."""
+"""Parts of kube-scheduler's messages, and what helps. The wording is that of its plugins' ErrReason constants. Taints
+come last: a cluster has nodes that are not meant for the pod, and what it lacks on the others is why it waits."""
+
+CONTROL_PLANE: Final[Hints] = (
+    (
+        re.compile(r"untolerated taint \{node-role\.kubernetes\.io/"),
+        "the nodes that are left keep pods away by a taint, as those of a control plane do: add a node, or a toleration"
+        " to {pod}.tolerations if the pod is meant for them",
+    ),
+)
+"""What helps where nothing else is named: few pods are meant for the nodes of a control plane."""
 
 REFUSED: Final[Hints] = (
     (
@@ -120,9 +139,15 @@ HINTS_BY_REASON: Final[Mapping[str, Hints]] = MappingProxyType(
 def hint(platform_says: str, pod: str = TRAINING, hints: Hints = UNSCHEDULABLE, **places: str) -> str:
     """Return what may help, sentence by sentence; empty where nothing is known. ``pod`` is where its settings are;
     advice may name further ``places``."""
+    default = DEFAULT_TO_PREPARE if pod == PREPARATION else ""
+    named = {"pod": pod, "identity": identity_of(pod), "default": default, **places}
+    return advised(platform_says, hints, named) or advised(platform_says, CONTROL_PLANE, named)
+
+
+def advised(platform_says: str, hints: Hints, places: Mapping[str, str]) -> str:
+    """Return what these hints say, sentence by sentence."""
     found = [(pattern.search(platform_says), advice) for pattern, advice in hints]
-    named = {"pod": pod, "identity": identity_of(pod), **places}
-    return "; ".join(advice.format(**named, **match.groupdict()) for match, advice in found if match)
+    return "; ".join(advice.format(**places, **match.groupdict()) for match, advice in found if match)
 
 
 def settings_of(job: JobObserved) -> str:

@@ -20,6 +20,8 @@ from graft_operator.plan.training.retry_policy import lingering_jobs
 IMPORTED: Final = "Imported"
 """Reason of the Jobs that import what was trained elsewhere."""
 
+PREPARES_ONLY: Final = "this Job prepares the rows, and the training asks for what spec.pod says after it"
+
 FIRST_POD: Final = timedelta(seconds=30)
 """How long the Job controller may take to make a pod before anybody is told that there is none."""
 
@@ -44,7 +46,10 @@ def training_is_running(seen: AdapterSnapshot, now: datetime) -> TrainingDecisio
 def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress, now: datetime) -> tuple[str, str]:
     """Return (reason, message) of an active Job."""
     if (problem := problem_of_job(job, now, settings_of(job))) is not None:
-        return problem
+        reason, message = problem
+        # Who asked for a GPU looks for one.
+        is_mistaken = job.prepares and reason == "Unschedulable"
+        return reason, f"{message}; {PREPARES_ONLY}" if is_mistaken else message
     if job.pods_ended and job.outcome_reason:
         is_anew = job.prepares or job.reason == IMPORTED
         goes_on = "tries again" if is_anew else "goes on from the last checkpoint"
@@ -58,7 +63,8 @@ def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress
         lowered = f" (batchSize {progress.batch_size} × {progress.gradient_accumulation} after running out of memory)"
     if progress.prepared:
         return "Training", f"{progress.state}, {progress.prepared}{lowered}"
-    return "Training", f"{progress.state}, step {progress.step} of {progress.max_steps}{lowered}"
+    steps = f", step {progress.step} of {progress.max_steps}" if progress.max_steps else ""
+    return "Training", f"{progress.state}{steps}{lowered}"
 
 
 def progress_of(seen: AdapterSnapshot, job: JobObserved) -> TrainingProgress:
@@ -68,7 +74,7 @@ def progress_of(seen: AdapterSnapshot, job: JobObserved) -> TrainingProgress:
     loads = said is not None and said.state == "Loading"
     rows = {"rows": said.rows, "total_rows": said.total_rows} if said is not None and loads else {}
     if job.prepares:  # what else was said is of a training whose Job is gone
-        return begun.model_copy(update={"state": "Preparing", **rows})
+        return begun if job.awaits_pod else begun.model_copy(update={"state": "Preparing", **rows})
     training = with_batch(seen.adapter.spec.training, batch_of(seen, job))
     shape = {
         "batch_size": training.batch_size,
@@ -84,6 +90,8 @@ def progress_of(seen: AdapterSnapshot, job: JobObserved) -> TrainingProgress:
         "loss": None if said.loss is None else f"{said.loss:.4f}",
         "eta_seconds": None if said.eta_seconds is None else round(said.eta_seconds),
     }
+    if job.awaits_pod:  # what was said is of the Job that prepared the rows, or of a pod that is gone
+        return begun.model_copy(update=shape | reached | {"state": begun.state, "eta_seconds": None})
     return begun.model_copy(update=shape | rows | reached)
 
 

@@ -215,7 +215,8 @@ def stalled(seen: AdapterSnapshot, failures: FailedTrainings, job: JobObserved |
 
     It is the same with and without the Job, so that nothing is told anew when that goes.
     """
-    again = f"to try again unchanged, give annotation {labels.RETRY} of the LoraAdapter another value"
+    retrain = f"`kubectl graft retrain {seen.adapter.metadata.name}`"
+    again = f"to try again unchanged: {retrain}, or give annotation {labels.RETRY} of the LoraAdapter another value"
     if not is_crash_loop(failures):
         fact = no(failures.reason, f"{failures.message}; {again}")
     else:
