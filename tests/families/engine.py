@@ -81,7 +81,7 @@ def _wait_until_ready(engine: Engine, run: _Docker) -> None:
         try:
             engine.models()
         except (urllib3.exceptions.HTTPError, AssertionError):
-            if run("inspect", "--format={{.State.Running}}", CONTAINER) != "true":
+            if not _runs(run):
                 raise EngineEndedError(last_words(run("logs", CONTAINER))) from None
             if time.monotonic() > deadline:
                 raise AssertionError(f"the engine is not ready after {READY_SECONDS} s") from None
@@ -90,16 +90,31 @@ def _wait_until_ready(engine: Engine, run: _Docker) -> None:
             return
 
 
+def runs(environment: Environment) -> bool:
+    """Whether the engine has not ended."""
+    return _runs(_Docker(environment))
+
+
+def _runs(run: _Docker) -> bool:
+    return run("inspect", "--format={{.State.Running}}", CONTAINER) == "true"
+
+
 def said_last(environment: Environment) -> str:
     """Return what the running engine has said last of an error."""
     return last_words(_Docker(environment)("logs", CONTAINER))
 
 
 def last_words(log: str) -> str:
-    """Return the error of an engine's log that the others follow from: the first that a traceback ends with."""
+    """Return the error of an engine's log that the others follow from: the first that a traceback ends with.
+
+    Where it is about Triton, what the engine has said of Triton before comes first: that is the cause.
+    """
     lines = [_TRACEBACK_NOISE.sub("", line).strip() for line in log.splitlines()]
     errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b: ", line)]
-    return errors[0] if errors else " ".join(lines[-3:])
+    if not errors:
+        return " ".join(lines[-3:])
+    of_triton = [line for line in lines if re.search("TRITON|triton-cpu", line)] if "triton" in errors[0] else []
+    return "; ".join([*dict.fromkeys(of_triton), errors[0]])
 
 
 class _Docker:
