@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -41,8 +42,8 @@ def engine_of(environment: Environment, base: Path, folder: Path, *, adapters: b
     run = _Docker(environment)
     run("rm", "--force", CONTAINER, check=False)
     port = free_port()
-    container = ("run", "--detach", f"--name={CONTAINER}", *_container(folder), environment.images["engine"])
-    run(*container, *_arguments(base, port, adapters=adapters))
+    container = ("run", "--detach", f"--name={CONTAINER}", *_container(folder, environment.cache))
+    run(*container, environment.images["engine"], *_arguments(base, port, adapters=adapters))
     try:
         engine = Engine(url=f"http://127.0.0.1:{port}", model=MODEL, is_own=True)
         _wait_until_ready(engine, run)
@@ -51,14 +52,20 @@ def engine_of(environment: Environment, base: Path, folder: Path, *, adapters: b
         run("rm", "--force", CONTAINER, check=False)
 
 
-def _container(folder: Path) -> list[str]:
-    """Return Docker's options: the engine is who this process is, so that it may read what was written here."""
-    environment = {**ENVIRONMENT, "HOME": "/tmp"}
+def _container(folder: Path, cache: Path) -> list[str]:
+    """Return Docker's options: the engine is who this process is, so that it may read what was written here.
+
+    It keeps what it has found of a model's class, for which it imports all of itself once more.
+    """
+    kept = cache / "families-engine"
+    kept.mkdir(exist_ok=True)
+    environment = {**ENVIRONMENT, "HOME": "/tmp", "VLLM_CACHE_ROOT": str(kept)}
     return [
         "--network=host",
         "--shm-size=512m",
         f"--user={os.getuid()}:{os.getgid()}",
         f"--volume={folder}:{folder}:ro",
+        f"--volume={kept}:{kept}",
         *(f"--env={name}={value}" for name, value in environment.items()),
     ]
 
@@ -72,6 +79,7 @@ def _arguments(base: Path, port: int, *, adapters: bool) -> list[str]:
         f"--port={port}",
         f"--max-model-len={LONGEST}",
         *objects.CPU_ENGINE_ARGUMENTS,
+        *(("--language-model-only",) if "vision_config" in json.loads((base / "config.json").read_text()) else ()),
     ]
 
 
@@ -107,12 +115,14 @@ def said_last(environment: Environment) -> str:
 def last_words(log: str) -> str:
     """Return the error of an engine's log that the others follow from: the first that a traceback ends with.
 
-    Where it is about Triton, what the engine has said of Triton before comes first: that is the cause.
+    A module that is missing is the cause of whatever else there is. Where the error is about Triton, what the engine
+    has said of Triton before comes first.
     """
     lines = [_TRACEBACK_NOISE.sub("", line).strip() for line in log.splitlines()]
     errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b: ", line)]
     if not errors:
         return " ".join(lines[-3:])
+    errors.sort(key=lambda error: not error.startswith("ModuleNotFoundError"))
     of_triton = [line for line in lines if re.search("TRITON|triton-cpu", line)] if "triton" in errors[0] else []
     return "; ".join([*dict.fromkeys(of_triton), errors[0]])
 
