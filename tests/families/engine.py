@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import urllib3
 from demo import objects
@@ -23,6 +24,8 @@ MODEL = "tiny"
 LONGEST = 96
 """Tokens of a question with its answer."""
 ADAPTER_ARGUMENTS = ("--enable-lora", "--max-loras=1", "--max-cpu-loras=2", "--max-lora-rank=16")
+TORCHVISION = "torchvision==0.28.0"
+"""The build for the image's torch. vLLM's classes for models with pictures import it, though asked for text alone."""
 _TRACEBACK_NOISE = re.compile(r"(\x1b\[[0-9;]*m|\(\w+ pid=\d+\)|[A-Z]+ \d\d-\d\d [\d:]+ \[[^\]]*\])")
 
 
@@ -57,17 +60,29 @@ def _container(folder: Path, cache: Path) -> list[str]:
 
     It keeps what it has found of a model's class, for which it imports all of itself once more.
     """
-    kept = cache / "families-engine"
+    kept, packages = cache / "families-engine", _packages(cache)
     kept.mkdir(exist_ok=True)
-    environment = {**ENVIRONMENT, "HOME": "/tmp", "VLLM_CACHE_ROOT": str(kept)}
+    environment = {**ENVIRONMENT, "HOME": "/tmp", "VLLM_CACHE_ROOT": str(kept), "PYTHONPATH": str(packages)}
     return [
         "--network=host",
         "--shm-size=512m",
         f"--user={os.getuid()}:{os.getgid()}",
         f"--volume={folder}:{folder}:ro",
         f"--volume={kept}:{kept}",
+        f"--volume={packages}:{packages}:ro",
         *(f"--env={name}={value}" for name, value in environment.items()),
     ]
+
+
+def _packages(cache: Path) -> Path:
+    """Return a folder with what vLLM's own images have and the cluster's lacks."""
+    folder = cache / f"families-{TORCHVISION}"
+    if not folder.exists():
+        uv = next(cache.glob("uv-*/bin/uv"))
+        unfinished = cache / f"{folder.name}.unfinished"
+        subprocess.run([uv, "pip", "install", "-q", "--no-deps", "--target", unfinished, TORCHVISION], check=True)
+        unfinished.rename(folder)
+    return folder
 
 
 def _arguments(base: Path, port: int, *, adapters: bool) -> list[str]:
@@ -79,7 +94,16 @@ def _arguments(base: Path, port: int, *, adapters: bool) -> list[str]:
         f"--port={port}",
         f"--max-model-len={LONGEST}",
         *objects.CPU_ENGINE_ARGUMENTS,
-        *(("--language-model-only",) if "vision_config" in json.loads((base / "config.json").read_text()) else ()),
+        *_arguments_of_kind(json.loads((base / "config.json").read_text())),
+    ]
+
+
+def _arguments_of_kind(config: dict[str, Any]) -> list[str]:
+    """Return what some kinds need: no processor of pictures; the one precision of linear attention on a CPU."""
+    text = config.get("text_config", config)
+    return [
+        *(("--language-model-only",) if "vision_config" in config else ()),
+        *(("--dtype=bfloat16",) if "linear_attention" in text.get("layer_types", ()) else ()),
     ]
 
 

@@ -40,16 +40,10 @@ pytestmark = [
 ]
 
 NO_KERNELS_BESIDE_EXPERTS = r"no: .*triton-cpu is expected.*Using TRITON .*triton\.language.*; merged: yes"
-NO_TORCHVISION = r"no: ModuleNotFoundError: No module named 'torchvision'.*"
-ENGINE_CANNOT: dict[str, str] = {
-    **dict.fromkeys(
-        (model_type for model_type, family in FAMILIES.items() if "one stacked tensor" in family.left_out),
-        NO_KERNELS_BESIDE_EXPERTS,
-    ),
-    **dict.fromkeys(
-        ("gemma3", "mistral3", "llama4", "qwen2_5_vl", "qwen3_5", "qwen3_5_text", "qwen3_5_moe_text"), NO_TORCHVISION
-    ),
-}
+ENGINE_CANNOT: dict[str, str] = dict.fromkeys(
+    (model_type for model_type, family in FAMILIES.items() if "one stacked tensor" in family.left_out),
+    NO_KERNELS_BESIDE_EXPERTS,
+)
 """Model types of which the engine on a CPU says no, with what it says. Should one of these work, the line can go."""
 
 
