@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.trainer import families
@@ -39,7 +40,15 @@ def pairs_of_bytes() -> PreTrainedTokenizerFast:
     return trained(tokenizer, trainers.BpeTrainer(**of_size(400), initial_alphabet=alphabet))
 
 
-def of_size(size: int) -> dict[str, object]:
+def padded() -> PreTrainedTokenizerFast:
+    """As files are that were saved after a batch was made of them."""
+    tokenizer = pairs_of_bytes()
+    tokenizer.backend_tokenizer.enable_padding(length=512)
+    tokenizer.backend_tokenizer.enable_truncation(8)
+    return tokenizer
+
+
+def of_size(size: int) -> dict[str, Any]:
     return {"vocab_size": size, "special_tokens": list(SPECIAL_TOKENS), "show_progress": False}
 
 
@@ -70,7 +79,8 @@ def test_a_tokenizer_of_another_kind_is_refused_where_most_words_would_be_lost(
 @pytest.mark.parametrize(
     ("model_type", "tokenizer"),
     [
-        *(("qwen2", form) for form in (pairs_of_bytes,)),
+        ("qwen2", pairs_of_bytes),
+        ("qwen2", padded),
         *(("llama", form) for form in (words, unigrams, pairs_of_characters, pairs_of_bytes)),
         *(("gemma3_text", form) for form in (words, unigrams, pairs_of_characters, pairs_of_bytes)),
     ],
