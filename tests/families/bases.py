@@ -19,6 +19,8 @@ WIDER: dict[str, Any] = {
     "head_dim": 32,
     "query_pre_attn_scalar": 32,
     "global_head_dim": 32,
+    "linear_key_head_dim": 32,
+    "linear_value_head_dim": 32,
     "n_embd": 128,
     "n_inner": 192,
     "d_model": 128,
