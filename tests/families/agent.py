@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,13 @@ class Brought:
 
 @contextmanager
 def brought_up(
-    engine: Engine, folder: Path, base: BaseManifest, version: StoredVersion, registry: RegistryConfig
+    engine: Engine,
+    folder: Path,
+    base: BaseManifest,
+    version: StoredVersion,
+    registry: RegistryConfig,
+    *,
+    engine_runs: Callable[[], bool],
 ) -> Iterator[Brought]:
     """Let an agent fetch, check, load and prove a version; it serves until the block ends. ``folder`` is empty."""
     (folder / "base" / ".graft").mkdir(parents=True)
@@ -65,20 +71,22 @@ def brought_up(
     with (folder / "agent.log").open("wb") as log:
         agent = subprocess.Popen([sys.executable, "-m", "graft_serving"], env=environment, cwd=ROOT, stderr=log)
     try:
-        found = _settled(agent, ports["ADMIN"], folder / "agent.log")
+        found = _settled(agent, ports["ADMIN"], folder / "agent.log", engine_runs)
         yield Brought(url=f"http://127.0.0.1:{ports['API']}", state=found["state"], message=found["message"])
     finally:
         agent.terminate()
         agent.wait()
 
 
-def _settled(agent: subprocess.Popen[bytes], port: int, log: Path) -> dict[str, Any]:
-    """Wait until the version is proven or refused, or until patience is over."""
+def _settled(agent: subprocess.Popen[bytes], port: int, log: Path, engine_runs: Callable[[], bool]) -> dict[str, Any]:
+    """Wait until the version is proven or refused, until the engine has ended, or until patience is over."""
     deadline = time.monotonic() + SECONDS
     version: dict[str, Any] = {}
     while version.get("state") not in ("Proven", "Refused"):
         if agent.poll() is not None:
             raise AssertionError(f"the agent has ended:\n{log.read_text()[-4000:]}")
+        if version and not engine_runs():
+            return version | {"message": "the engine has ended"}
         if version and time.monotonic() > deadline:
             return version | {"message": f"still {version['state']} after {SECONDS:.0f} s"}
         time.sleep(0.3)

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.trainer import families
-from transformers import AutoConfig
+from tests.trainer.toy_base import CHAT_TEMPLATE, SPECIAL_TOKENS
+from tests.trainer.toy_task import EVALUATION, TRAINING
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 WIDER: dict[str, Any] = {
     "hidden_size": 128,
@@ -16,6 +19,8 @@ WIDER: dict[str, Any] = {
     "head_dim": 32,
     "query_pre_attn_scalar": 32,
     "global_head_dim": 32,
+    "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128,
     "n_embd": 128,
     "n_inner": 192,
     "d_model": 128,
@@ -29,15 +34,47 @@ WIDER: dict[str, Any] = {
 SPECIAL: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"num_key_value_heads": 4, "qk_rope_head_dim": 32, "qk_nope_head_dim": 32, "v_head_dim": 32},
     "deepseek_v3": {"num_key_value_heads": 4, "qk_rope_head_dim": 32, "qk_nope_head_dim": 32, "v_head_dim": 32},
+    "gemma4_text": {"head_dim": 32, "global_head_dim": 32},
     "falcon_h1": {"mamba_d_ssm": 128, "mamba_d_head": 32},
     "granitemoehybrid": {"mamba_d_head": 64},
     "nemotron_h": {"mamba_head_dim": 32},
 }
 
 
+BYTE_LEVEL = frozenset({"qwen2", "qwen3_5", "qwen3_5_text", "qwen3_5_moe_text"})
+"""Of these Transformers reads every tokenizer.json as one of Qwen's own kind, whatever it says itself."""
+VOCABULARY = 384
+"""Of the tokenizer of bytes: all 256, the special tokens, and the commonest pairs."""
+
+
 def save(model_type: str, folder: Path) -> Path:
     """Write a base of a type, with a tokenizer and a chat template."""
-    plain = AutoConfig.for_model(model_type)
+    plain = AutoConfig.for_model(model_type).get_text_config()
     known = set(plain.to_dict()) | set(getattr(plain, "attribute_map", {}))
-    changes = {name: value for name, value in WIDER.items() if name in known}
-    return families.save(model_type, folder, **(changes | SPECIAL.get(model_type, {})))
+    changes = {name: value for name, value in WIDER.items() if name in known} | SPECIAL.get(plain.model_type, {})
+    if model_type not in BYTE_LEVEL:
+        return families.save(model_type, folder, **changes)
+    families.save(model_type, folder, **changes, vocab_size=VOCABULARY)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer of bytes and their pairs, as those of Qwen are, with the chat template of the others."""
+    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = bytes_
+    tokenizer.decoder = decoders.ByteLevel()
+    texts = [message["content"] for row in TRAINING + EVALUATION for message in row["messages"]]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=bytes_.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<end>", pad_token="<pad>", unk_token="<unk>"
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast

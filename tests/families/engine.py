@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import urllib3
 from demo import objects
@@ -22,6 +24,8 @@ MODEL = "tiny"
 LONGEST = 96
 """Tokens of a question with its answer."""
 ADAPTER_ARGUMENTS = ("--enable-lora", "--max-loras=1", "--max-cpu-loras=2", "--max-lora-rank=16")
+TORCHVISION = "torchvision==0.28.0"
+"""The build for the image's torch. vLLM's classes for models with pictures import it, though asked for text alone."""
 _TRACEBACK_NOISE = re.compile(r"(\x1b\[[0-9;]*m|\(\w+ pid=\d+\)|[A-Z]+ \d\d-\d\d [\d:]+ \[[^\]]*\])")
 
 
@@ -41,8 +45,8 @@ def engine_of(environment: Environment, base: Path, folder: Path, *, adapters: b
     run = _Docker(environment)
     run("rm", "--force", CONTAINER, check=False)
     port = free_port()
-    container = ("run", "--detach", f"--name={CONTAINER}", *_container(folder), environment.images["engine"])
-    run(*container, *_arguments(base, port, adapters=adapters))
+    container = ("run", "--detach", f"--name={CONTAINER}", *_container(folder, environment.cache))
+    run(*container, environment.images["engine"], *_arguments(base, port, adapters=adapters))
     try:
         engine = Engine(url=f"http://127.0.0.1:{port}", model=MODEL, is_own=True)
         _wait_until_ready(engine, run)
@@ -51,16 +55,34 @@ def engine_of(environment: Environment, base: Path, folder: Path, *, adapters: b
         run("rm", "--force", CONTAINER, check=False)
 
 
-def _container(folder: Path) -> list[str]:
-    """Return Docker's options: the engine is who this process is, so that it may read what was written here."""
-    environment = {**ENVIRONMENT, "HOME": "/tmp"}
+def _container(folder: Path, cache: Path) -> list[str]:
+    """Return Docker's options: the engine is who this process is, so that it may read what was written here.
+
+    It keeps what it has found of a model's class, for which it imports all of itself once more.
+    """
+    kept, packages = cache / "families-engine", _packages(cache)
+    kept.mkdir(exist_ok=True)
+    environment = {**ENVIRONMENT, "HOME": "/tmp", "VLLM_CACHE_ROOT": str(kept), "PYTHONPATH": str(packages)}
     return [
         "--network=host",
         "--shm-size=512m",
         f"--user={os.getuid()}:{os.getgid()}",
         f"--volume={folder}:{folder}:ro",
+        f"--volume={kept}:{kept}",
+        f"--volume={packages}:{packages}:ro",
         *(f"--env={name}={value}" for name, value in environment.items()),
     ]
+
+
+def _packages(cache: Path) -> Path:
+    """Return a folder with what vLLM's own images have and the cluster's lacks."""
+    folder = cache / f"families-{TORCHVISION}"
+    if not folder.exists():
+        uv = next(cache.glob("uv-*/bin/uv"))
+        unfinished = cache / f"{folder.name}.unfinished"
+        subprocess.run([uv, "pip", "install", "-q", "--no-deps", "--target", unfinished, TORCHVISION], check=True)
+        unfinished.rename(folder)
+    return folder
 
 
 def _arguments(base: Path, port: int, *, adapters: bool) -> list[str]:
@@ -72,6 +94,16 @@ def _arguments(base: Path, port: int, *, adapters: bool) -> list[str]:
         f"--port={port}",
         f"--max-model-len={LONGEST}",
         *objects.CPU_ENGINE_ARGUMENTS,
+        *_arguments_of_kind(json.loads((base / "config.json").read_text())),
+    ]
+
+
+def _arguments_of_kind(config: dict[str, Any]) -> list[str]:
+    """Return what some kinds need: no processor of pictures; the one precision of linear attention on a CPU."""
+    text = config.get("text_config", config)
+    return [
+        *(("--language-model-only",) if "vision_config" in config else ()),
+        *(("--dtype=bfloat16",) if "linear_attention" in text.get("layer_types", ()) else ()),
     ]
 
 
@@ -81,7 +113,7 @@ def _wait_until_ready(engine: Engine, run: _Docker) -> None:
         try:
             engine.models()
         except (urllib3.exceptions.HTTPError, AssertionError):
-            if run("inspect", "--format={{.State.Running}}", CONTAINER) != "true":
+            if not _runs(run):
                 raise EngineEndedError(last_words(run("logs", CONTAINER))) from None
             if time.monotonic() > deadline:
                 raise AssertionError(f"the engine is not ready after {READY_SECONDS} s") from None
@@ -90,16 +122,33 @@ def _wait_until_ready(engine: Engine, run: _Docker) -> None:
             return
 
 
+def runs(environment: Environment) -> bool:
+    """Whether the engine has not ended."""
+    return _runs(_Docker(environment))
+
+
+def _runs(run: _Docker) -> bool:
+    return run("inspect", "--format={{.State.Running}}", CONTAINER) == "true"
+
+
 def said_last(environment: Environment) -> str:
     """Return what the running engine has said last of an error."""
     return last_words(_Docker(environment)("logs", CONTAINER))
 
 
 def last_words(log: str) -> str:
-    """Return the error of an engine's log that the others follow from: the first that a traceback ends with."""
+    """Return the error of an engine's log that the others follow from: the first that a traceback ends with.
+
+    A module that is missing is the cause of whatever else there is. Where the error is about Triton, what the engine
+    has said of Triton before comes first.
+    """
     lines = [_TRACEBACK_NOISE.sub("", line).strip() for line in log.splitlines()]
     errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b: ", line)]
-    return errors[0] if errors else " ".join(lines[-3:])
+    if not errors:
+        return " ".join(lines[-3:])
+    errors.sort(key=lambda error: not error.startswith("ModuleNotFoundError"))
+    of_triton = [line for line in lines if re.search("TRITON|triton-cpu", line)] if "triton" in errors[0] else []
+    return "; ".join([*dict.fromkeys(of_triton), errors[0]])
 
 
 class _Docker:

@@ -96,6 +96,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
         "vocab_size_per_layer_input": 96,
         "global_head_dim": 16,
         "layer_types": ALTERNATING,
+        "num_experts": None,
     },
     "gemma3_text": {"layer_types": ALTERNATING, "query_pre_attn_scalar": 16},
     "gpt_oss": {"layer_types": ALTERNATING},
@@ -128,7 +129,6 @@ VISION: dict[str, Any] = {
     "depth": 1,
     "num_heads": 2,
     "embed_dim": 32,
-    "out_hidden_size": 64,
     "image_size": 28,
     "patch_size": 14,
     "vision_output_dim": 64,
@@ -141,10 +141,12 @@ def configuration(model_type: str, **changes: Any) -> PreTrainedConfig:
     """Return a tiny configuration of a type; a type with pictures gets a tiny language model of its own kind."""
     plain = AutoConfig.for_model(model_type)
     if getattr(plain, "text_config", None) is not None and plain.get_text_config() is not plain:
-        text = configuration(plain.text_config.model_type)
+        text = configuration(plain.text_config.model_type, **changes)
         known = set(plain.vision_config.to_dict())
         vision = {name: value for name, value in VISION.items() if name in known}
         vision["model_type"] = plain.vision_config.model_type
+        if "out_hidden_size" in known:
+            vision["out_hidden_size"] = text.hidden_size
         config = AutoConfig.for_model(model_type, text_config=text.to_dict(), vision_config=vision)
         config.pad_token_id = SIZES["pad_token_id"]
         return config

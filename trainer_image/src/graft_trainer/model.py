@@ -35,6 +35,7 @@ from graft_registry.models.chat_templates import read_chat_templates
 from graft_trainer.methods.long_context import LongContext
 from graft_trainer.methods.table import Method
 from graft_trainer.outcome import BaseMismatchError, TrainingError, ran_out_of_memory
+from graft_trainer.tokenizer_reading import check_reading
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast or tokenizer.eos_token is None:
         raise BaseMismatchError("the base needs a tokenizer.json with an end-of-sequence token", field=FIELD)
+    check_reading(path, tokenizer, field=FIELD)
     vocabulary = text_fields(path).get("vocab_size")
     beyond = tokenizer.pad_token is not None and vocabulary is not None and tokenizer.pad_token_id >= vocabulary
     if tokenizer.pad_token is None or beyond:
