@@ -247,14 +247,14 @@ class ServingPod:
 
     def _told_of(self, record: VersionRecord) -> tuple[VersionState, str, str]:
         """State, reason and message: who reads that a version is proven may ask for it."""
-        told = record.state, record.reason, record.message
-        if record.state is VersionState.PROVEN and not is_live(record, self._monitor):
+        state, reason, message = record.state, record.reason, record.message
+        if state is VersionState.PROVEN and not is_live(record, self._monitor):
             # What was proven on an engine that is gone has to be proven again.
-            told = VersionState.PENDING, "EngineDown", "waiting for the engine to come back"
-        elif record.state is VersionState.PROVEN and not self._table.has(record.key):
+            state, reason, message = VersionState.PENDING, "EngineDown", "waiting for the engine to come back"
+        elif state is VersionState.PROVEN and not self._table.has(record.key):
             # Its proof has just ended, and the router hears of it in a moment.
-            told = VersionState.PROVING, "", ""
-        return told
+            state, reason, message = VersionState.PROVING, "", ""
+        return state, reason, message
 
     def _version_status(self, record: VersionRecord) -> VersionStatus:
         state, reason, message = self._told_of(record)
