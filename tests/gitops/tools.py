@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -122,6 +123,12 @@ class ArgoCD(Tool):
     name = "argocd"
     system = "argocd"
     follower = "applications.argoproj.io"
+
+    def install(self) -> None:
+        """Install it with a key for what it encrypts, which its API server makes where there is one."""
+        Tool.install(self)
+        key = json.dumps({"stringData": {"server.secretkey": secrets.token_hex(32)}})
+        self.cluster.kubectl("patch", "-n", self.system, "secret/argocd-secret", "--type=merge", "-p", key)
 
     def follow(self, url: str, namespace: str) -> None:
         *_, stage = example("argocd")
