@@ -124,11 +124,14 @@ class ArgoCD(Tool):
     system = "argocd"
     follower = "applications.argoproj.io"
 
-    def install(self) -> None:
-        """Install it with a key for what it encrypts, which its API server makes where there is one."""
-        Tool.install(self)
-        key = json.dumps({"stringData": {"server.secretkey": secrets.token_hex(32)}})
-        self.cluster.kubectl("patch", "-n", self.system, "secret/argocd-secret", "--type=merge", "-p", key)
+    def _bodies(self) -> list[Object]:
+        bodies = Tool._bodies(self)
+        named = {(body["kind"], body["metadata"]["name"]): body for body in bodies}
+        # Its API server, which is not part of this, would have made one.
+        named["Secret", "argocd-secret"]["stringData"] = {"server.secretkey": secrets.token_hex(32)}
+        # What it says of each object is kept in its Redis otherwise, for the API server to read.
+        named["ConfigMap", "argocd-cmd-params-cm"]["data"] = {"controller.resource.health.persist": "true"}
+        return bodies
 
     def follow(self, url: str, namespace: str) -> None:
         *_, stage = example("argocd")
