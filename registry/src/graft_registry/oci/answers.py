@@ -26,9 +26,9 @@ def registry_error(
     said = f"{what}: {_said(body) or f'HTTP {status}'}"
     if status in (401, 403):
         return Forbidden(f"{said}; {_advice(had_login=had_login, writing=writing, helper=helper)}")
-    if status == 404:
+    if status in (404, 410):
         return NotFound(f"{said}; is there such a repository, and such a tag or digest in it?")
-    if status == 429 or status >= 500:
+    if status in (408, 425, 429) or status >= 500:
         return Unavailable(f"{said} (HTTP {status})")
     if status in (400, 405, 406, 413, 415):
         return InvalidArtifact(f"{said} (HTTP {status}): the registry does not take this")

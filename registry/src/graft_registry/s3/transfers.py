@@ -15,7 +15,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.exceptions import RetriesExceededError
 
-from graft_registry.errors import Corrupt, Unavailable
+from graft_registry.errors import Corrupt, RegistryError, Unavailable
+from graft_registry.s3.advice import NOT_A_STORE
 from graft_registry.s3.s3_client import checksum, sends_checksums
 from graft_registry.s3.s3_errors import FAILURES, registry_error
 
@@ -117,7 +118,12 @@ def fetch_whole(
 
 def _fetch_once(client: Any, at: dict[str, str], hashing: "_HashingWriter", go_on: Callable[[], None]) -> str:
     go_on()
-    answer = client.get_object(**at)
+    try:
+        answer = client.get_object(**at)
+    except BotoCoreError:
+        raise
+    except ValueError as error:  # botocore takes the numbers and times of headers for what they should be.
+        raise RegistryError(f"{at['Key']}: an answer that can't be read ({error}); {NOT_A_STORE}") from error
     with contextlib.closing(answer["Body"]) as body:
         hashing.refuse_more_than(answer.get("ContentLength", 0))
         for chunk in body.iter_chunks(_CHUNK_BYTES):
