@@ -120,3 +120,10 @@ def test_a_name_that_no_request_can_carry_is_not_waited_for(tmp_path: Path) -> N
             workspace=tmp_path,
         )
     assert (raised.value.reason, raised.value.field) == (INVALID, FIELD)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"{}  ", b"<html>Sign in</html>"])
+def test_a_file_of_another_size_than_listed_is_being_written(body: bytes, tmp_path: Path) -> None:
+    error = problem(lambda is_list: LISTED if is_list else Answer(body), tmp_path)
+    assert error.reason is SourceProblem.ADAPTER_UNAVAILABLE
+    assert "is being written to" in str(error)

@@ -183,12 +183,16 @@ class _Bucket:
         return None
 
     def bring(self, name: str, folder: Path) -> Path:
+        path, listed = folder / name, self._sizes[name]
         try:
-            self._store.download_file(self._folder + name, folder / name, sha256=None, size=self._sizes[name])
+            self._store.download_file(self._folder + name, path, sha256=None, size=listed)
         except Corrupt as error:
             message = f"{self.where} is being written to: {name} has grown since it was listed ({error})"
             raise SourceError(SourceProblem.UNAVAILABLE, message, self.field) from error
-        return folder / name
+        if (size := path.stat().st_size) != listed:
+            message = f"{self.where} is being written to: {name} has {size} bytes, and was listed with {listed}"
+            raise SourceError(SourceProblem.UNAVAILABLE, message, self.field)
+        return path
 
 
 class _Repository:
