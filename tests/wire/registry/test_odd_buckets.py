@@ -37,8 +37,12 @@ LISTED = listing(entry(CONFIG, 2), entry(WEIGHTS, 9))
 
 def problem(answers: Callable[[bool], Answer], workspace: Path) -> SourceError:
     """Return what is told of a store that answers so to lists (``True``) and reads."""
+    return problem_of_paths(lambda path: answers("list-type" in path), workspace)
+
+
+def problem_of_paths(answers: Callable[[str], Answer], workspace: Path) -> SourceError:
     source = AdapterSource.model_validate({"s3": {"uri": "s3://models/a/"}})
-    server = OddServer(lambda path: answers("list-type" in path))
+    server = OddServer(answers)
     access = SourceAccess(s3_endpoint=server.url, s3_credentials=Credentials("key", "secret", None))
     with serving(server), pytest.raises(SourceError) as raised:
         resolve_adapter(source, access, RegistryConfig(bucket="none"), workspace=workspace)
@@ -120,6 +124,14 @@ def test_a_name_that_no_request_can_carry_is_not_waited_for(tmp_path: Path) -> N
             workspace=tmp_path,
         )
     assert (raised.value.reason, raised.value.field) == (INVALID, FIELD)
+
+
+def test_headers_of_large_objects_are_read_with_the_same_care(tmp_path: Path) -> None:
+    large = listing(entry(CONFIG, 2), entry(WEIGHTS, 100 << 20))
+    config, odd = Answer(b"{}"), Answer(b"weights", headers={"Last-Modified": "yesterday"})
+    error = problem_of_paths(lambda path: large if "list-type" in path else config if CONFIG in path else odd, tmp_path)
+    assert error.reason is INVALID
+    assert f"{WEIGHTS}: an answer that can't be read" in str(error)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"{}  ", b"<html>Sign in</html>"])

@@ -162,3 +162,16 @@ def test_a_size_is_never_taken_for_a_promise(
     assert large in str(error)
     left = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 1000]
     assert not left
+
+
+def test_a_hash_is_never_taken_for_a_promise(tmp_path: Path) -> None:
+    listed = told(document(size=9, lfs=LFS))
+
+    def answers(path: str) -> Answer:
+        if "/api/" in path:
+            return listed
+        return Answer(b"{}" if CONFIG in path else b"otherwise", headers=HEADERS)
+
+    error = problem(answers, tmp_path, fetching=True)
+    assert (error.reason, error.field) == (SourceProblem.INVALID, FIELD)
+    assert f"tells sha256 {'a' * 64}" in str(error)

@@ -219,7 +219,7 @@ class _Repository:
             for name, sha256 in listing.sha256.items()
             if name.startswith(self._folder)
         }
-        self._sizes = listing.sizes
+        self._sizes = dict(listing.sizes)
 
     def names(self) -> list[str]:
         return list(self._sha256)
@@ -237,13 +237,18 @@ class _Repository:
 
     def bring(self, name: str, folder: Path) -> Path:
         path = self._folder + name
-        told = self._sizes[path]
-        return self._hub.download_model_file(
+        size, told = self._sizes[path], self._sha256[name]
+        brought = self._hub.download_model_file(
             self._at,
             path,
             folder,
-            most=largest(name) if told is None else told,
+            most=largest(name) if size is None else size,
             endpoint=self._endpoint,
             token=self._token,
             field=self.field,
         )
+        # By the hash that it tells looks know the content again, without a copy.
+        if told is not None and (actual := file_sha256(brought)) != told:
+            message = f"{self.where}: the hub tells sha256 {told} of {name}, and gives {actual}; upload the file again"
+            raise SourceError(SourceProblem.INVALID, message, self.field)
+        return brought
