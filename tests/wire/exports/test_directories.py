@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 from tests.wire.exports.conftest import Exporter, contents, parsed
 
@@ -59,8 +61,31 @@ def test_an_export_is_replaced_where_that_is_asked_for(export: Exporter, tmp_pat
     out = tmp_path / "out"
     export(f"dir:{out}")
     before = contents(out)
-    assert export(f"dir:{out}")[0] == 73
     (out / "README.md").write_text("changed")
     assert export(f"dir:{out}", "--overwrite")[0] == 0
     assert contents(out) == before
     assert yaml.safe_load((out / "README.md").read_text().split("---")[1])["library_name"] == "peft"
+
+
+def test_what_is_there_already_is_not_brought_again(export: Exporter, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(f"dir:{out}")
+    (out / "README.md").write_text("my own notes")
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    code, message = export(f"dir:{out}")
+    assert (code, message["location"]) == (0, f"dir:{out}")
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json", "graft-version.json"])
+@pytest.mark.parametrize(
+    "change", [Path.unlink, lambda path: path.write_bytes(path.read_bytes() + b" ")], ids=["gone", "changed"]
+)
+def test_an_export_that_is_not_whole_is_not_taken_for_one(
+    name: str, change: Callable[[Path], object], export: Exporter, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    export(f"dir:{out}")
+    change(out / name)
+    code, message = export(f"dir:{out}")
+    assert (code, message["reason"]) == (73, "Conflict")

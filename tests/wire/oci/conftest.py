@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from tests.distribution import PROGRAM, distribution
 from tests.unit.registry.builders import CONFIG, WEIGHTS, write_adapter
+from tests.wire.oci.odd_registry import OddRegistry
 from tests.wire.oci.pushing import Files, Pusher
+from tests.wire.registry.server_thread import serving
+
+from graft_registry.oci import connection
 
 _repositories = itertools.count()
 
@@ -40,3 +44,12 @@ def adapter(tmp_path: Path) -> Files:
     """The two files that every adapter has."""
     written = write_adapter(tmp_path / "source", fill=b"\x07")
     return {name: (written / name).read_bytes() for name in (CONFIG, WEIGHTS)}
+
+
+@pytest.fixture
+def odd(monkeypatch: pytest.MonkeyPatch) -> Iterator[OddRegistry]:
+    """A registry that answers as it is told to, and is asked again at once."""
+    monkeypatch.setattr(connection, "_RETRIES", connection._RETRIES.new(backoff_factor=0))
+    server = OddRegistry()
+    with serving(server):
+        yield server

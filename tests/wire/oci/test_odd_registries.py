@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,6 @@ from graft_registry.errors import Corrupt, Forbidden, InvalidArtifact, NotFound,
 from graft_registry.oci import archives, connection, layers
 from graft_registry.sources import adapter_sizes, oci_artifact
 from graft_registry.sources.oci_artifact import pull, resolve
-
-
-@pytest.fixture
-def odd(monkeypatch: pytest.MonkeyPatch) -> Iterator[OddRegistry]:
-    monkeypatch.setattr(connection, "_RETRIES", connection._RETRIES.new(backoff_factor=0))
-    server = OddRegistry()
-    with serving(server):
-        yield server
 
 
 def reference(odd: OddRegistry) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 def serving(server: socketserver.BaseServer) -> Iterator[None]:
     """Serve while the block runs, and close the server at its end."""
     with server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield

@@ -12,6 +12,8 @@ from graft_registry.models.safetensors_header import read_header
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
+ADAPTER_SHARD: Final = re.compile(r"adapter_model-(\d{5})-of-(\d{5})\.safetensors")
+"""A part of weights that were saved in several files. Sources may have them, versions never do."""
 _ALLOWED: Final = re.compile(
     r"adapter_config\.json|adapter_model\.safetensors|README\.md|report\.html"
     r"|merged/([A-Za-z0-9_][A-Za-z0-9._+-]*/)*[A-Za-z0-9_][A-Za-z0-9._+-]*\.(safetensors|json)"

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from graft_registry.adapters.publishable import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from graft_registry.adapters.publishable import ADAPTER_CONFIG, ADAPTER_SHARD, ADAPTER_WEIGHTS
 from graft_registry.errors import InvalidArtifact, Unsafe
 from graft_registry.oci.archives import MOST_MEMBERS, Kind, Member
 from graft_registry.oci.layers import is_pickle, plain_path
@@ -89,6 +89,8 @@ def _is_hidden(path: str, hidden: Collection[str]) -> bool:
 def chosen(tree: Tree, left_out: Sequence[str], *, where: str) -> Mapping[str, Place]:
     """Return the adapter's configuration and weights by name, of the topmost folder that holds both.
 
+    Weights may be in one file or in several, of which all that are there are returned.
+
     Args:
         tree: all files.
         left_out: names of layers that were not brought, for messages.
@@ -98,7 +100,8 @@ def chosen(tree: Tree, left_out: Sequence[str], *, where: str) -> Mapping[str, P
         InvalidArtifact: no folder holds an adapter, or several do.
     """
     folders = [posixpath.dirname(path) for path in tree if posixpath.basename(path) == ADAPTER_CONFIG]
-    whole = [folder for folder in folders if posixpath.join(folder, ADAPTER_WEIGHTS) in tree]
+    weights = _weights_by_folder(tree)
+    whole = [folder for folder in folders if folder in weights]
     if not whole:
         raise InvalidArtifact(f"{where} {_what_is_missing(folders, sorted({*tree, *left_out}))}")
     depth = min(map(_depth, whole))
@@ -106,16 +109,26 @@ def chosen(tree: Tree, left_out: Sequence[str], *, where: str) -> Mapping[str, P
     if len(topmost) > 1:
         listed = ", ".join(sorted(topmost)[:5])
         raise InvalidArtifact(f"{where} holds several adapters ({listed}); push each as an artifact of its own")
-    return _files_of(tree, topmost[0], where)
+    return _files_of(tree, topmost[0], weights[topmost[0]], where)
+
+
+def _weights_by_folder(tree: Tree) -> dict[str, list[str]]:
+    """Return the names of the weights in each folder that has some: the one file, or else those of all parts."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(tree):
+        folder, name = posixpath.split(path)
+        if name == ADAPTER_WEIGHTS or ADAPTER_SHARD.fullmatch(name):
+            found.setdefault(folder, []).append(name)
+    return {folder: [ADAPTER_WEIGHTS] if ADAPTER_WEIGHTS in names else names for folder, names in found.items()}
 
 
 def _depth(folder: str) -> int:
     return folder.count("/") + bool(folder)
 
 
-def _files_of(tree: Tree, folder: str, where: str) -> Mapping[str, Place]:
+def _files_of(tree: Tree, folder: str, weights: Sequence[str], where: str) -> Mapping[str, Place]:
     found: dict[str, Place] = {}
-    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+    for name in (ADAPTER_CONFIG, *weights):
         path = posixpath.join(folder, name)
         place = _followed(tree, path)
         if place is None:

@@ -23,16 +23,17 @@ def registry_error(
         writing: whether something was to be written.
         helper: which program would have had the login, by whose word; see ``docker_config``.
     """
-    said = f"{what}: {_said(body) or f'HTTP {status}'}"
+    told = _said(body)
+    said = f"{what}: {told} (HTTP {status})" if told else f"{what}: HTTP {status}"
     if status in (401, 403):
         return Forbidden(f"{said}; {_advice(had_login=had_login, writing=writing, helper=helper)}")
-    if status == 404:
+    if status in (404, 410):
         return NotFound(f"{said}; is there such a repository, and such a tag or digest in it?")
-    if status == 429 or status >= 500:
-        return Unavailable(f"{said} (HTTP {status})")
+    if status in (408, 425, 429) or status >= 500:
+        return Unavailable(said)
     if status in (400, 405, 406, 413, 415):
-        return InvalidArtifact(f"{said} (HTTP {status}): the registry does not take this")
-    return RegistryError(f"{said} (HTTP {status})")
+        return InvalidArtifact(f"{said}: the registry does not take this")
+    return RegistryError(said)
 
 
 def _advice(*, had_login: bool, writing: bool, helper: str | None) -> str:

@@ -6,6 +6,7 @@ owner, mode or path of an archive takes effect. What one may make the reader do 
 
 import gzip
 import io
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ _LONGEST_NAME: Final = 1024
 _LARGEST_READ: Final = 1 << 20
 """tarfile reads the headers of long names at once, whatever length they claim."""
 _BLOCK: Final = 512
+_ZSTANDARD: Final = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE: Final = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""The beginning of a frame that decompression passes over: pzstd writes one first, with the length of what follows."""
 _BROKEN: Final = (
     tarfile.TarError,
     zlib.error,
@@ -160,7 +164,7 @@ def _readable(layer: Path) -> Iterator["_Bounded"]:
         stream: _Source = raw
         if beginning[:2] == b"\x1f\x8b":
             stream = stack.enter_context(gzip.GzipFile(fileobj=raw, mode="rb"))
-        elif beginning == b"\x28\xb5\x2f\xfd":
+        elif beginning == _ZSTANDARD or _SKIPPABLE.fullmatch(beginning):
             stream = stack.enter_context(
                 closing(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
             )

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
-from graft_registry.errors import Forbidden
+from graft_registry.errors import Forbidden, InvalidArtifact
 from graft_registry.oci.answers import parsed_object
 from graft_registry.oci.docker_config import Login
 
@@ -55,6 +55,7 @@ def authorize(header: str, login: Login | None, *, scope: str, insecure: bool, f
 
     Raises:
         Forbidden: the token's service would be asked without TLS, or gives no token.
+        InvalidArtifact: its address is no URL.
         RegistryError: as it answers.
     """
     if login is not None and login.registry_token:
@@ -65,9 +66,18 @@ def authorize(header: str, login: Login | None, *, scope: str, insecure: bool, f
     return login.basic if "basic" in offered and login is not None and login.username else None
 
 
+def _parsed(realm: str) -> SplitResult:
+    try:
+        parts = urlsplit(realm)
+        _ = parts.port  # Which is only read when it is asked for.
+    except ValueError as error:
+        raise InvalidArtifact(f"the registry sends for a token to {realm!r}, which is no URL: {error}") from error
+    return parts
+
+
 def _bearer(challenge: Challenge, login: Login | None, *, scope: str, insecure: bool, fetch: Fetch) -> str:
     realm = challenge.parameters.get("realm", "")
-    parts = urlsplit(realm)
+    parts = _parsed(realm)
     if parts.scheme != "https" and not (insecure and parts.scheme == "http"):
         raise Forbidden(f"the registry sends for a token to {realm!r}, which is not HTTPS; no login is sent there")
     query = {"service": challenge.parameters.get("service", ""), "scope": scope}

@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, LocationValueError, SSLError
 
 from graft_registry.errors import InvalidArtifact, RegistryError, Unavailable
 from graft_registry.oci.answers import registry_error
@@ -76,13 +76,25 @@ class Connection:
         except ValueError as error:
             raise InvalidArtifact(f"{what}: the registry gives {path!r}, which is no URL: {error}") from error
         answer = self._send(method, url, headers or {}, body, what)
-        if answer.status == 401 and self._has_authorized(answer, what):
+        elsewhere = self._elsewhere(answer, url)
+        if answer.status == 401 and elsewhere is None and self._has_authorized(answer, what):
             answer.drain_conn()
             answer = self._send(method, url, headers or {}, body, what)
+            elsewhere = self._elsewhere(answer, url)
         if answer.status < 300 or (missing_is_fine and answer.status == 404):
             return answer
         beginning = read_at_most(answer, DOCUMENT_BYTES, what)
+        if answer.status in (401, 403) and elsewhere is not None:
+            raise _refused_elsewhere(elsewhere, answer.status, what)
         raise self._error(answer.status, beginning, what, writing=method in ("POST", "PUT"))
+
+    def _elsewhere(self, answer: urllib3.BaseHTTPResponse, url: str) -> str | None:
+        """Return where an answer comes from, if the registry has let us in and sent us on, as to a store of blobs."""
+        asked = url
+        for step in answer.retries.history if answer.retries else ():
+            url = urljoin(url, step.redirect_location or "")
+        is_registrys = _origin(url) == _origin(self._root) and urlsplit(url).path.startswith("/v2/")
+        return None if url == asked or is_registrys else url
 
     def _error(self, status: int, body: bytes, what: str, *, writing: bool = False) -> RegistryError:
         had_login = self._login is not None
@@ -142,8 +154,21 @@ def _request(method: str, url: str, headers: Mapping[str, str], body: Body, what
         return _pool(url).request(
             method, url, headers=sent, body=body, retries=_RETRIES, timeout=_TIMEOUT, preload_content=False
         )
+    except ValueError as error:
+        # Others than of addresses may hold a header, and with it a login.
+        said = f" ({str(error).partition('?')[0]})" if isinstance(error, LocationValueError) else ""
+        raise InvalidArtifact(f"{what}: the registry sends us to what is no URL{said}") from error
     except HTTPError as error:
         raise unavailable(error, what) from error
+
+
+def _refused_elsewhere(url: str, status: int, what: str) -> Unavailable:
+    """Return what it means that another place refuses to which the registry has sent us: no login helps there."""
+    return Unavailable(
+        f"{what}: {urlsplit(url).hostname}, to which the registry sends for it, refuses (HTTP {status}), which is not "
+        "about the login: such addresses run out, so look at the clock; or something on the way, such as a proxy "
+        "(HTTPS_PROXY, NO_PROXY), lets nobody there"
+    )
 
 
 def unavailable(error: HTTPError, what: str) -> Unavailable:

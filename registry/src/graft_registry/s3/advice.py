@@ -13,6 +13,15 @@ _REGION: Final = "correct registry.region (or registry.endpoint)"
 _VIRTUAL_HOST: Final = "this store takes the bucket's name in the host alone: set registry.forcePathStyle: false"
 _KEY_IS_NOT_KNOWN: Final = "the store does not know this key: correct AWS_ACCESS_KEY_ID"
 _KMS: Final = "the key may not use this KMS key, or it is disabled or elsewhere: see registry.kmsKeyId"
+_KMS_OF_READS: Final = (
+    "the KMS key that the object is encrypted with is disabled, deleted or elsewhere: enable it, or copy the object in "
+    "clear"
+)
+_KMS_RIGHT: Final = re.compile(r"\bkms:[A-Za-z*]+")
+_CUSTOMER_KEY: Final = re.compile(r"form of Server Side Encryption|customer.provided|SSE-C\b", re.IGNORECASE)
+_NEEDS_CUSTOMER_KEY: Final = (
+    "the object is encrypted with a key of whoever wrote it (SSE-C), and Graft has none: copy it onto itself without"
+)
 ARCHIVED: Final = (
     "the object is archived and can't be read as it is: restore it (s3api restore-object, then copy it onto itself in "
     "class STANDARD), and take this prefix out of the lifecycle rule that archives"
@@ -23,6 +32,7 @@ NOT_A_STORE: Final = (
 )
 
 _BY_CODE: Final = {
+    "InvalidBucketName": "no store has a bucket of this name: correct it",
     "RequestTimeTooSkewed": _CLOCK,
     "RequestExpired": _CLOCK,
     "InvalidAccessKeyId": _KEY_IS_NOT_KNOWN,
@@ -50,6 +60,7 @@ _CHECKSUM_WORDS: Final = re.compile(
 _CHECKSUM_CODES: Final = frozenset({"XAmzContentSHA256Mismatch", "MissingContentLength"})
 _DAMAGED: Final = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 """What was sent is not what arrived: the checksum was understood."""
+_READS: Final = frozenset({"GetObject", "HeadObject"})
 _UPLOADS: Final = frozenset({"PutObject", "UploadPart", "CreateMultipartUpload", "CompleteMultipartUpload"})
 _LOCKED: Final = re.compile(r"object lock|retention|legal hold|\bWORM\b|ObjectLocked", re.IGNORECASE)
 _CERTIFICATES: Final = (
@@ -91,7 +102,18 @@ def advice_for(error: ClientError) -> str | None:
         return f"the bucket is in region {place}: set registry.region: {place}"
     if _LOCKED.search(str(error)):
         return f"the object is locked until its retention ends: keep object lock off this prefix ({DOCUMENT})"
-    return _BY_CODE.get(code) or (_REGION if _is_redirect(error) else None)
+    return _about_encryption(error) or _BY_CODE.get(code) or (_REGION if _is_redirect(error) else None)
+
+
+def _about_encryption(error: ClientError) -> str | None:
+    """Return what to do about an answer that is about the key by which an object is encrypted, None for any other."""
+    if right := _KMS_RIGHT.search(str(error)):
+        return f"the key lacks {right[0]} on the KMS key that the object is encrypted with ({DOCUMENT})"
+    if error.operation_name not in _READS:
+        return None
+    if code_of(error).startswith("KMS."):
+        return _KMS_OF_READS
+    return _NEEDS_CUSTOMER_KEY if _CUSTOMER_KEY.search(str(error)) else None
 
 
 def is_no_stores_answer(error: ClientError) -> bool:

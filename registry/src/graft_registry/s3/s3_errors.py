@@ -8,6 +8,7 @@ from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
     NoCredentialsError,
+    ParamValidationError,
     PartialCredentialsError,
 )
 from botocore.parsers import ResponseParserError
@@ -24,6 +25,7 @@ _NOT_MODIFIED = 304
 _PRECONDITION_FAILED = 412
 _CONFLICT = 409
 _THROTTLED = 429
+_PASSING = (408, _CONFLICT, 425, _THROTTLED)
 _SERVER_ERRORS = 500
 _NOT_IMPLEMENTED = 501
 _BAD_REQUEST = 400
@@ -45,6 +47,8 @@ def registry_error(error: Failure, key: str) -> RegistryError:
         return Forbidden(f"{message}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or use workload identity")
     if isinstance(error, ResponseParserError):
         return Unavailable(f"{message[:500]}; {NOT_A_STORE}")
+    if isinstance(error, ParamValidationError):
+        return RegistryError(f"{message}; correct the name of the bucket or object")
     if isinstance(error, BotoCoreError):
         return Unavailable(_with(message, connection_advice(error)))
     status, code, advice = status_of(error), code_of(error), advice_for(error)
@@ -58,9 +62,9 @@ def registry_error(error: Failure, key: str) -> RegistryError:
         return _not_found(error, message)
     if status >= _SERVER_ERRORS and is_no_stores_answer(error):
         return Unavailable(_with(message, NOT_A_STORE))
-    if status in (_CONFLICT, _THROTTLED) or status >= _SERVER_ERRORS or code in _TRY_AGAIN:
+    if status in _PASSING or status >= _SERVER_ERRORS or code in _TRY_AGAIN:
         return Unavailable(_with(message, advice))
-    return RegistryError(_with(message, advice))
+    return RegistryError(_with(message, advice or (NOT_A_STORE if is_no_stores_answer(error) else None)))
 
 
 def _with(message: str, advice: str | None) -> str:

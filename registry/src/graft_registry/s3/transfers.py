@@ -6,7 +6,7 @@ parallelism and that of a retry. boto3's transfer manager does the work for part
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -15,7 +15,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.exceptions import RetriesExceededError
 
-from graft_registry.errors import Corrupt, Unavailable
+from graft_registry.errors import Corrupt, RegistryError, Unavailable
+from graft_registry.s3.advice import NOT_A_STORE
 from graft_registry.s3.s3_client import checksum, sends_checksums
 from graft_registry.s3.s3_errors import FAILURES, registry_error
 
@@ -75,7 +76,8 @@ def fetch_in_parts(client: Any, at: dict[str, str], sink: BinaryIO, *, most: int
     """
     hashing = _HashingWriter(sink, at["Key"], most)
     try:
-        client.download_fileobj(**at, Fileobj=hashing, Config=_TRANSFER)
+        with _readable(at["Key"]):
+            client.download_fileobj(**at, Fileobj=hashing, Config=_TRANSFER)
     except RetriesExceededError as error:
         raise Unavailable(f"{at['Key']}: {error.last_exception}") from error
     except FAILURES as error:
@@ -117,13 +119,25 @@ def fetch_whole(
 
 def _fetch_once(client: Any, at: dict[str, str], hashing: "_HashingWriter", go_on: Callable[[], None]) -> str:
     go_on()
-    answer = client.get_object(**at)
+    with _readable(at["Key"]):
+        answer = client.get_object(**at)
     with contextlib.closing(answer["Body"]) as body:
         hashing.refuse_more_than(answer.get("ContentLength", 0))
         for chunk in body.iter_chunks(_CHUNK_BYTES):
             go_on()
             hashing.write(chunk)
     return hashing.digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _readable(key: str) -> Iterator[None]:
+    """Tell of an answer whose headers can't be read: botocore takes their numbers and times for what they should be."""
+    try:
+        yield
+    except FAILURES:
+        raise
+    except ValueError as error:
+        raise RegistryError(f"{key}: an answer that can't be read ({error}); {NOT_A_STORE}") from error
 
 
 class _HashingWriter:

@@ -8,12 +8,11 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from graft_registry.adapters.publishable import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from graft_registry.adapters.publishable import ADAPTER_CONFIG, ADAPTER_SHARD, ADAPTER_WEIGHTS
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
 MOST_FILES: Final = 10_000
 """Below one folder. Whoever names a whole bucket is told so, instead of waiting for all of it."""
-_SHARD: Final = re.compile(r"adapter_model-(\d{5})-of-(\d{5})\.safetensors")
 _PICKLES: Final = re.compile(r"(adapter_model|pytorch_model|lora|adapter).*\.(bin|pt|pth|ckpt|pkl)")
 _CHECKPOINT: Final = re.compile(r"checkpoint-(\d+)")
 
@@ -48,7 +47,7 @@ def files_of_adapter(names: Collection[str], *, where: str, field: str) -> tuple
         raise SourceError(SourceProblem.INVALID, f"{where} has no {ADAPTER_CONFIG}; {_instead(names)}", field)
     if ADAPTER_WEIGHTS in names:
         return (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
-    shards = sorted(name for name in names if _SHARD.fullmatch(name))
+    shards = sorted(name for name in names if ADAPTER_SHARD.fullmatch(name))
     if not shards:
         raise SourceError(SourceProblem.INVALID, f"{where} has no {ADAPTER_WEIGHTS}; {_unreadable(names)}", field)
     _check_all_are_there(shards, where, field)
@@ -69,7 +68,7 @@ def few_enough(names: list[str], *, where: str, field: str) -> list[str]:
 
 
 def _check_all_are_there(shards: Sequence[str], where: str, field: str) -> None:
-    totals = {found[2] for name in shards if (found := _SHARD.fullmatch(name))}
+    totals = {found[2] for name in shards if (found := ADAPTER_SHARD.fullmatch(name))}
     expected = [f"adapter_model-{number:05}-of-{max(totals)}.safetensors" for number in range(1, int(max(totals)) + 1)]
     if missing := sorted(set(expected).symmetric_difference(shards)):
         raise SourceError(

@@ -11,12 +11,13 @@ from typing import Protocol
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of, file_sha256
 from graft_registry.documents import AdapterRepository, AdapterSource, HuggingFaceSource, S3Source
-from graft_registry.errors import Corrupt, InvalidArtifact, Unsafe
+from graft_registry.errors import Corrupt
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.adapter_files import MOST_FILES, few_enough, files_of_adapter
-from graft_registry.sources.adapter_sizes import oversize
+from graft_registry.sources.adapter_sizes import largest, oversize
 from graft_registry.sources.mounted_adapter import MountedAdapter, mounted_adapter
 from graft_registry.sources.oci_artifact import pull, resolve
+from graft_registry.sources.scratch_disk import naming_a_full_disk
 from graft_registry.sources.source_access import SourceAccess, blaming_the_source
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
@@ -43,7 +44,7 @@ class _Origin(Protocol):
     def names(self) -> list[str]: ...
 
     def size(self, name: str) -> int | None:
-        """Return a file's bytes, None where its place does not tell them and so gives no file."""
+        """Return a file's bytes, None where its place does not tell them. No more are ever brought than it tells."""
 
     def sha256(self, name: str) -> str | None:
         """Return a file's hash where it can be had without a copy of the file."""
@@ -110,7 +111,7 @@ def _content(origin: _Origin, sha256: Callable[[str], str]) -> AdapterContent:
 def _origin(
     source: AdapterSource, access: SourceAccess, registry: RegistryConfig, workspace: Path
 ) -> Iterator[_Origin]:
-    with _told_apart_from_the_registry():
+    with _told_apart_from_the_registry(), naming_a_full_disk():
         if source.s3 is not None:
             field = "spec.source.s3.uri"
             with blaming_the_source(field):
@@ -140,8 +141,6 @@ def _reading_an_artifact(field: str) -> Iterator[None]:
         if error.reason is not SourceProblem.FORBIDDEN:
             raise
         raise SourceError(error.reason, str(error), "spec.source.oci.pullSecretRef") from error  # another login helps
-    except (InvalidArtifact, Corrupt, Unsafe) as error:
-        raise SourceError(SourceProblem.INVALID, str(error), field) from error
 
 
 @contextmanager
@@ -184,12 +183,16 @@ class _Bucket:
         return None
 
     def bring(self, name: str, folder: Path) -> Path:
+        path, listed = folder / name, self._sizes[name]
         try:
-            self._store.download_file(self._folder + name, folder / name, sha256=None, size=self._sizes[name])
+            self._store.download_file(self._folder + name, path, sha256=None, size=listed)
         except Corrupt as error:
             message = f"{self.where} is being written to: {name} has grown since it was listed ({error})"
             raise SourceError(SourceProblem.UNAVAILABLE, message, self.field) from error
-        return folder / name
+        if (size := path.stat().st_size) != listed:
+            message = f"{self.where} is being written to: {name} has {size} bytes, and was listed with {listed}"
+            raise SourceError(SourceProblem.UNAVAILABLE, message, self.field)
+        return path
 
 
 class _Repository:
@@ -216,23 +219,36 @@ class _Repository:
             for name, sha256 in listing.sha256.items()
             if name.startswith(self._folder)
         }
-        self._told_sizes = listing.sizes
+        self._sizes = dict(listing.sizes)
 
     def names(self) -> list[str]:
         return list(self._sha256)
 
     def size(self, name: str) -> int | None:
-        told = self._told_sizes[self._folder + name]
-        if told is not None:
-            return told
-        return self._hub.size_of_model_file(
-            self._at, self._folder + name, endpoint=self._endpoint, token=self._token, field=self.field
-        )
+        path = self._folder + name
+        if self._sizes[path] is None:
+            self._sizes[path] = self._hub.size_of_model_file(
+                self._at, path, endpoint=self._endpoint, token=self._token, field=self.field
+            )
+        return self._sizes[path]
 
     def sha256(self, name: str) -> str | None:
         return self._sha256[name]
 
     def bring(self, name: str, folder: Path) -> Path:
-        return self._hub.download_model_file(
-            self._at, self._folder + name, folder, endpoint=self._endpoint, token=self._token, field=self.field
+        path = self._folder + name
+        size, told = self._sizes[path], self._sha256[name]
+        brought = self._hub.download_model_file(
+            self._at,
+            path,
+            folder,
+            most=largest(name) if size is None else size,
+            endpoint=self._endpoint,
+            token=self._token,
+            field=self.field,
         )
+        # By the hash that it tells looks know the content again, without a copy.
+        if told is not None and (actual := file_sha256(brought)) != told:
+            message = f"{self.where}: the hub tells sha256 {told} of {name}, and gives {actual}; upload the file again"
+            raise SourceError(SourceProblem.INVALID, message, self.field)
+        return brought

@@ -11,6 +11,11 @@ LARGEST_WEIGHTS_BYTES: Final = 16 << 30
 """All weights of one adapter together. Those of rank 256 for the largest open models stay below."""
 
 
+def largest(name: str) -> int:
+    """Return how many bytes one file of an adapter may have, whatever its place tells of its size."""
+    return LARGEST_CONFIG_BYTES if name == ADAPTER_CONFIG else LARGEST_WEIGHTS_BYTES
+
+
 def oversize(sizes: Mapping[str, int]) -> str | None:
     """Return what is wrong with the sizes of an adapter's files, in words that name file and bound; None if nothing is.
 

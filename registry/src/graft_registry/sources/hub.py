@@ -1,26 +1,24 @@
-"""Repositories on a Hugging Face hub: the only module that knows huggingface_hub (the ``hub`` extra)."""
+"""Repositories on a Hugging Face hub, by its own client (the ``hub`` extra)."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
 
-from huggingface_hub import HfApi, constants, errors, hf_hub_url
+from huggingface_hub import HfApi, constants, hf_hub_url
+from huggingface_hub.utils import tqdm
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from graft_registry.documents import HuggingFaceSource
+from graft_registry.documents.model import Sha256Hex
 from graft_registry.sources.dataset_files import files_of_split
-from graft_registry.sources.source_files import (
-    SourceError,
-    SourceProblem,
-    check_listing,
-    wanted,
-)
+from graft_registry.sources.hub_errors import MoreThanToldError, explained
+from graft_registry.sources.source_files import SourceError, SourceProblem, check_listing, wanted
 
-_OWN_CA: Final = (
-    "; the hub's certificate is signed by a CA that is not known here: mount the CA's certificate and name its file in "
-    "SSL_CERT_FILE (docs/object-store.md)"
-)
+_COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +29,16 @@ class DatasetFiles:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@checked_dataclass(frozen=True, slots=True, config=ConfigDict(strict=True))
 class ModelListing:
     """The files of a model's repository at one commit, with the hashes of those that the hub tells: the large ones.
 
-    A mirror may tell no ``sizes``.
+    A mirror may tell no ``sizes``. What is told of another kind is refused: the hub's client takes it as it is.
     """
 
     commit: str
-    sha256: dict[str, str | None]
-    sizes: dict[str, int | None]
+    sha256: dict[str, Sha256Hex | None]
+    sizes: dict[str, Annotated[int, Field(ge=0)] | None]
 
 
 def list_model(source: HuggingFaceSource, *, endpoint: str | None, token: str | None, field: str) -> ModelListing:
@@ -53,26 +51,26 @@ def list_model(source: HuggingFaceSource, *, endpoint: str | None, token: str | 
     """
     where = f"{source.repo}@{source.revision}"
     hub = HfApi(endpoint=endpoint, token=token or False)
-    with _online(), _explained(where, field):
+    with _online(), explained(where, field):
         info = hub.model_info(source.repo, revision=source.revision, files_metadata=True)
-    siblings = info.siblings or ()
-    return ModelListing(
-        str(info.sha),
-        sha256={file.rfilename: file.lfs.sha256 if file.lfs else None for file in siblings},
-        sizes={file.rfilename: file.lfs.size if file.lfs else file.size for file in siblings},
-    )
+        siblings = info.siblings or ()
+        return ModelListing(
+            _commit(info.sha),
+            sha256={file.rfilename: file.lfs.sha256 if file.lfs else None for file in siblings},
+            sizes={file.rfilename: file.lfs.size if file.lfs else file.size for file in siblings},
+        )
 
 
 def size_of_model_file(
     source: HuggingFaceSource, name: str, *, endpoint: str | None, token: str | None, field: str
 ) -> int | None:
-    """Return the bytes of one file of a model, None where the hub doesn't tell; it then can't be downloaded, either.
+    """Return the bytes of one file of a model, None where the hub doesn't tell.
 
     Raises:
         SourceError: it is gone, no access, or the hub is away.
     """
     hub = HfApi(endpoint=endpoint, token=token or False)
-    with _online(), _explained(f"{source.repo}@{source.revision}", field):
+    with _online(), explained(f"{source.repo}@{source.revision}", field):
         url = hf_hub_url(source.repo, name, revision=source.revision, endpoint=endpoint)
         size: int | None = hub.get_hf_file_metadata(url=url, token=token or False).size
     return size
@@ -83,6 +81,7 @@ def download_model_file(
     name: str,
     directory: Path,
     *,
+    most: int,
     endpoint: str | None,
     token: str | None,
     field: str,
@@ -90,11 +89,19 @@ def download_model_file(
     """Download one file of a model, at a commit that ``list_model`` gave, and return where it lies below ``directory``.
 
     Raises:
-        SourceError: it is gone, no access, or the hub is away.
+        SourceError: it is gone, has more than ``most`` bytes, no access, or the hub is away.
     """
     hub = HfApi(endpoint=endpoint, token=token or False)
-    with _online(), _explained(f"{source.repo}@{source.revision}", field):
-        return Path(hub.hf_hub_download(source.repo, name, revision=source.revision, local_dir=directory))
+    with _online(), explained(f"{source.repo}@{source.revision}", field):
+        bound = _bound(name, most)
+        path = Path(
+            hub.hf_hub_download(source.repo, name, revision=source.revision, local_dir=directory, tqdm_class=bound)
+        )
+        # What comes by another way than HTTP is counted in another thread.
+        if path.stat().st_size > most:
+            path.unlink()
+            raise _more_than(name, most)
+        return path
 
 
 def download_snapshot(source: HuggingFaceSource, directory: Path, *, endpoint: str | None, token: str | None) -> str:
@@ -111,11 +118,11 @@ def download_snapshot(source: HuggingFaceSource, directory: Path, *, endpoint: s
     """
     where, field = f"{source.repo}@{source.revision}", "spec.source.huggingFace"
     hub = HfApi(endpoint=endpoint, token=token)
-    with _explained(where, field):
+    with explained(where, field):
         info = hub.model_info(source.repo, revision=source.revision)
         names = [sibling.rfilename for sibling in info.siblings or ()]
         check_listing(names, where=where, field=f"{field}.repo")
-        commit = str(info.sha)
+        commit = _commit(info.sha)
         hub.snapshot_download(
             source.repo,
             revision=commit,
@@ -152,7 +159,7 @@ def download_dataset(
     """
     where = f"{source.repo}@{source.revision}"
     hub = HfApi(endpoint=endpoint, token=token or False)
-    with _online(), _explained(where, field):
+    with _online(), explained(where, field):
         info = hub.dataset_info(source.repo, revision=source.revision)
         names = [sibling.rfilename for sibling in info.siblings or ()]
         if file is None:
@@ -161,27 +168,10 @@ def download_dataset(
             wanted = [file]
         else:
             raise SourceError(SourceProblem.NOT_FOUND, f"{where} has no file {file}", f"{field}.file")
-        commit = str(info.sha)
+        commit = _commit(info.sha)
         for name in wanted:
             hub.hf_hub_download(source.repo, name, repo_type="dataset", revision=commit, local_dir=directory)
     return DatasetFiles(commit, tuple(wanted))
-
-
-@contextmanager
-def _explained(where: str, field: str) -> Iterator[None]:
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise _problem(SourceProblem.FORBIDDEN, where, error, f"{field}.repo") from error
-    except errors.RevisionNotFoundError as error:
-        raise _problem(SourceProblem.NOT_FOUND, where, error, f"{field}.revision") from error
-    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise _problem(SourceProblem.NOT_FOUND, where, error, f"{field}.repo") from error
-    # The hub's client re-exports its transport's base error, whatever that transport is.
-    except (errors.HTTPError, OSError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        reason = SourceProblem.FORBIDDEN if status in (401, 403) else SourceProblem.UNAVAILABLE
-        raise _problem(reason, where, error, f"{field}.repo") from error
 
 
 @contextmanager
@@ -194,6 +184,37 @@ def _online() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = offline
 
 
-def _problem(reason: SourceProblem, where: str, error: Exception, field: str) -> SourceError:
-    advice = _OWN_CA if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
-    return SourceError(reason, f"{where}: {error}{advice}", field)
+def _commit(told: object) -> str:
+    """Return the commit that a hub tells.
+
+    Raises:
+        ValueError: it tells none, so what it gives could be other files tomorrow.
+    """
+    if not isinstance(told, str) or _COMMIT.fullmatch(told) is None:
+        raise ValueError(f"it tells no commit, but {told!r}")
+    return told
+
+
+def _bound(name: str, most: int) -> type[tqdm]:
+    """Return a progress bar that ends a download of more than ``most`` bytes before they are written.
+
+    It is all that the client tells of what arrives; it writes whatever comes.
+    """
+
+    class Bound(tqdm):  # type: ignore[misc]  # tqdm has no types
+        def __init__(self, *arguments: Any, initial: int = 0, **named: Any) -> None:
+            self._arrived: float = initial
+            super().__init__(*arguments, initial=initial, **named)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self._arrived += n or 0
+            if self._arrived > most:
+                raise _more_than(name, most)
+            shown: bool | None = super().update(n)
+            return shown
+
+    return Bound
+
+
+def _more_than(name: str, most: int) -> MoreThanToldError:
+    return MoreThanToldError(f"{name} has more than the {most} bytes that the hub tells of it, or an adapter may have")

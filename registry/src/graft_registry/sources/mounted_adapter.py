@@ -1,20 +1,39 @@
 """An adapter in a folder on a disk: of a volume that the platform mounts, or of an artifact that was brought."""
 
+import errno
+import hashlib
 import itertools
 import os
-import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-from graft_registry.digests import file_sha256
 from graft_registry.documents import AdapterDirectory
 from graft_registry.sources.adapter_files import MOST_FILES, few_enough
+from graft_registry.sources.adapter_sizes import largest, oversize
+from graft_registry.sources.scratch_disk import is_full
 from graft_registry.sources.source_files import SourceError, SourceProblem, leads_out, mounted_root
 
 CLAIM_FIELD: Final = "spec.source.persistentVolumeClaim.path"
+_NO_FILES: Final = frozenset(
+    {
+        errno.ELOOP,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+        errno.EOPNOTSUPP,
+    }
+)
+"""What is said of links in a circle, sockets and the like. All other errors are the volume's, and may pass."""
+_FILES_ONLY: Final = "only files are read, no pipes, sockets, devices, folders or links in a circle: put the file there"
+_CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -37,21 +56,45 @@ class MountedAdapter:
         if not self.path.is_dir():
             what = "is a file; name the folder that it is in" if self.path.exists() else "does not exist"
             raise SourceError(SourceProblem.NOT_FOUND, f"{self.where} {what}", self.field)
-        below = (Path(root, name) for root, _, files in os.walk(self.path, onerror=_raise) for name in files)
+        below = (Path(root, name) for root, _, files in os.walk(self.path, onerror=self._unlisted) for name in files)
         found = [path.relative_to(self.path).as_posix() for path in itertools.islice(below, MOST_FILES + 1)]
         return few_enough(found, where=self.where, field=self.field)
 
     def size(self, name: str) -> int:
         """Return a file's bytes."""
-        return self._real(self.path / name).stat().st_size
+        with self._opened(name) as stream:
+            return os.fstat(stream.fileno()).st_size
 
     def sha256(self, name: str) -> str:
         """Return a file's hash, without a copy of it."""
-        return file_sha256(self._real(self.path / name))
+        with self._opened(name) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def bring(self, name: str, folder: Path) -> Path:
         """Copy a file below ``folder`` and return where it is."""
-        return Path(shutil.copyfile(self._real(self.path / name), folder / name))
+        target, written = folder / name, 0
+        with self._opened(name) as stream, target.open("wb") as sink:
+            while piece := stream.read(_CHUNK_BYTES):
+                written += len(piece)
+                # It may have grown since its size was looked at.
+                if written > largest(name):
+                    raise SourceError(SourceProblem.INVALID, f"{self.where}: {oversize({name: written})}", self.field)
+                sink.write(piece)
+        return target
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[BufferedReader]:
+        """Open a file to read it. A pipe would be waited for without an end, so it isn't even opened as one."""
+        path = self._real(self.path / name)
+        with open(path, "rb", opener=lambda at, flags: os.open(at, flags | os.O_NONBLOCK)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise SourceError(SourceProblem.INVALID, f"{self.where}: {name}: {_FILES_ONLY}", self.field)
+            yield stream
+
+    def _unlisted(self, error: OSError) -> None:
+        """Pass over what can't be listed beside the adapter, such as ``lost+found``: nothing of it is read."""
+        if error.filename == os.fspath(self.path):
+            raise error
 
     def _real(self, path: Path) -> Path:
         """Return a path without links, so that what is read is what was looked at."""
@@ -79,7 +122,10 @@ def mounted_adapter(directory: AdapterDirectory) -> Iterator[MountedAdapter]:
     except FileNotFoundError as error:
         message = f"{directory.uri}: {error}; a link to a file that is not there, or it is being written"
         raise SourceError(SourceProblem.NOT_FOUND, message, CLAIM_FIELD) from error
-
-
-def _raise(error: OSError) -> None:
-    raise error
+    except OSError as error:
+        if is_full(error):
+            raise
+        if error.errno in _NO_FILES:
+            raise SourceError(SourceProblem.INVALID, f"{directory.uri}: {error}; {_FILES_ONLY}", CLAIM_FIELD) from error
+        message = f"{directory.uri}: {error}: the volume can't be read now; look at what it is on"
+        raise SourceError(SourceProblem.UNAVAILABLE, message, CLAIM_FIELD) from error

@@ -56,8 +56,9 @@ def resolve(reference: str, environ: Mapping[str, str] = os.environ) -> str:
 def pull(reference: str, folder: Path, environ: Mapping[str, str] = os.environ) -> str:
     """Bring the adapter that an artifact holds into ``folder``, and return the digest of what the reference names.
 
-    The folder then holds ``adapter_config.json`` and ``adapter_model.safetensors``, and no other file of the artifact;
-    the sizes of both are within those of ``adapter_sizes``. Nothing in them is looked at.
+    The folder then holds ``adapter_config.json`` and ``adapter_model.safetensors``, or the parts of weights in several
+    files, and no other file of the artifact; their sizes are within those of ``adapter_sizes``. Nothing in them is
+    looked at.
 
     Args:
         reference: such as ``oci://registry.example.com/team/adapter:v1``, with or without the scheme.

@@ -4,16 +4,29 @@ A variable named ``SOURCE_<NAME>`` is about the source alone and wins over ``<NA
 registry. So a source in another store, with other credentials, can be imported in one pod.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from graft_registry.config import Credentials, RegistryConfig
-from graft_registry.errors import Forbidden, NoSuchBucket, NotFound, Unavailable
+from graft_registry.errors import Archived, Forbidden, NoSuchBucket, NotFound, RegistryError, Unavailable
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
 PREFIX = "SOURCE_"
+
+_SETTINGS: Final = {"registry.region": f"{PREFIX}AWS_REGION", "registry.endpoint": f"{PREFIX}AWS_ENDPOINT_URL"}
+"""What the registry's settings are called where they are about a source."""
+_PROBLEMS: Final[tuple[tuple[type[RegistryError], SourceProblem], ...]] = (
+    (Forbidden, SourceProblem.FORBIDDEN),
+    (NotFound, SourceProblem.NOT_FOUND),
+    (NoSuchBucket, SourceProblem.NOT_FOUND),
+    (Archived, SourceProblem.INVALID),  # Waiting restores nothing.
+    (Unavailable, SourceProblem.UNAVAILABLE),
+    (RegistryError, SourceProblem.INVALID),  # Asked again, the place would say the same.
+)
+"""What a place's answer means for a source; the first that fits counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +78,11 @@ def blaming_the_source(field: str) -> Iterator[None]:
     """Turn what a store answers about a source into a SourceError that names ``field`` of the spec."""
     try:
         yield
-    except Forbidden as error:
-        raise SourceError(SourceProblem.FORBIDDEN, str(error), field) from error
-    except (NotFound, NoSuchBucket) as error:
-        raise SourceError(SourceProblem.NOT_FOUND, str(error), field) from error
-    except Unavailable as error:
-        raise SourceError(SourceProblem.UNAVAILABLE, str(error), field) from error
+    except RegistryError as error:
+        problem = next(problem for kind, problem in _PROBLEMS if isinstance(error, kind))
+        raise SourceError(problem, _with_settings_of_sources(str(error)), field) from error
+
+
+def _with_settings_of_sources(advice: str) -> str:
+    """Name in an advice the variables that are about the source, where it names settings of the registry."""
+    return re.sub("|".join(map(re.escape, _SETTINGS)), lambda found: _SETTINGS[found[0]], advice)
