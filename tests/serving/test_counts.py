@@ -3,7 +3,7 @@
 import asyncio
 
 from prometheus_client.parser import text_string_to_metric_families
-from tests.serving.conftest import Pod, eventually, eventually
+from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
 
