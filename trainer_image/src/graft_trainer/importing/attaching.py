@@ -18,8 +18,9 @@ from graft_registry.documents import BaseManifest, Servable
 from graft_registry.models.safetensors_header import TensorInfo, read_header
 from graft_trainer import model
 from graft_trainer.config import ServingConfig
+from graft_trainer.importing.completeness import FIELD
 from graft_trainer.importing.copies import without_copies
-from graft_trainer.importing.fitting import FIELD, BaseShapes, Fitted, fit
+from graft_trainer.importing.fitting import BaseShapes, Fitted, fit
 from graft_trainer.importing.normalised import write_adapter, zeros_of
 from graft_trainer.importing.source import ForeignAdapter
 from graft_trainer.importing.tensor_names import PARTS

@@ -10,7 +10,8 @@ from typing import Final
 import torch
 from transformers import PreTrainedModel
 
-from graft_trainer.importing.fitting import FIELD, Fitted
+from graft_trainer.importing.completeness import FIELD
+from graft_trainer.importing.fitting import Fitted
 from graft_trainer.importing.normalised import opened
 from graft_trainer.importing.source import ForeignAdapter
 from graft_trainer.importing.wording import shown
@@ -96,8 +97,9 @@ def is_alike(theirs: torch.Tensor, own: torch.Tensor) -> bool:
 
 def _slices(own: torch.Tensor, theirs: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     own, theirs = own.detach().reshape(-1), theirs.reshape(-1)
-    for ours, copied in zip(own.split(ELEMENTS_AT_ONCE), theirs.split(ELEMENTS_AT_ONCE), strict=True):
-        yield ours, copied.to(own.device)
+    for begin in range(0, own.numel(), ELEMENTS_AT_ONCE):
+        part = slice(begin, begin + ELEMENTS_AT_ONCE)
+        yield own[part], theirs[part].to(own.device)
 
 
 def _rounded(numbers: torch.Tensor, formats: tuple[torch.dtype, ...]) -> torch.Tensor:
