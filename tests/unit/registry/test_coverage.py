@@ -46,7 +46,19 @@ def test_an_expression_matches_what_it_matches_in_python(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [LLAMA_FACTORY, SWIFT, r"(a)\1", "a)|(b", "(", "((a{1000}){1000}){1000}", "a" * 5000, "[a&&b]", "[[a]b]", "{'a'}"],
+    [
+        LLAMA_FACTORY,
+        SWIFT,
+        r"(a)\1",
+        "a)|(b",
+        "(",
+        "((a{1000}){1000}){1000}",
+        "a" * 5000,
+        "[a&&b]",
+        "[[a]b]",
+        "{'a'}",
+        ".*+a",
+    ],
 )
 def test_an_expression_that_could_mean_something_else_is_not_read(text: str) -> None:
     assert Expression.parse(text) is None

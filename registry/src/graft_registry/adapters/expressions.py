@@ -7,8 +7,9 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 _LONGEST: Final = 4096
 """Characters; what libraries write has a few hundred."""
-_OTHERWISE_IN_RUST: Final = ("[[", "&&", "--", "~~")
-"""Operators within a class of characters, which are plain characters to Python."""
+_OTHERWISE_IN_RUST: Final = ("[[", "&&", "--", "~~", "*+", "++", "?+", "}+", "(?x")
+"""Operators within a class of characters, which are plain characters to Python; repetitions that give nothing back,
+which are repeated repetitions to Rust; and spaces that mean nothing, which Python takes for some within a class."""
 
 
 @dataclass(frozen=True, slots=True)
