@@ -127,6 +127,8 @@ def settings(**fields: Any) -> AdapterSettings:
             '{"peft_type": "LORA", "auto_mapping": {"base_model_class": ["OptimizedModule"]}}',
             "only adapters that write",
         ),
+        ('{"peft_type": "LORA", "r": 8, "lora_alpha": 8, "r": 16}', "r is there twice"),
+        ('{"peft_type": "LORA", "alpha_pattern": {"q_proj": 8, "q_proj": 16}}', "q_proj is there twice"),
         ('{"peft_type": "PeftType.VERA"}', "peft_type is VERA: only LORA and IA3"),
         ('{"peft_type": "LORA", "use_rslora": "sometimes"}', "use_rslora: .*has to be true or false"),
         ('{"peft_type": "LORA", "use_dora": 2}', "use_dora: .*has to be true or false"),

@@ -167,7 +167,7 @@ def read_settings(text: str) -> AdapterSettings:
     Raises InvalidSourceError, which names the field and says what helps.
     """
     try:
-        config = json.loads(text)
+        config = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise _invalid(f"not JSON: {shown(error)}; copy the adapter again") from None
     if not isinstance(config, dict):
@@ -187,6 +187,16 @@ def read_settings(text: str) -> AdapterSettings:
     _check_beginning(settings)
     _check_options(settings)
     return settings
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a field that is there twice: parsers don't agree on which of the two counts."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _invalid(f"{shown(name)} is there twice; leave the one that it was trained with")
+        found[name] = value
+    return found
 
 
 def _check_text(config: dict[str, Any]) -> None:
