@@ -219,7 +219,13 @@ READ: Final[tuple[Layout, ...]] = (
     Layout(
         "scripts",
         "a norm trained as a whole by one percent",
-        lambda maker: _norm_a_little_trained(maker),
+        lambda maker: _trained_a_little(maker, "norm", "model.norm", "model.norm", lambda own: own * 1.01),
+        "merged",
+    ),
+    Layout(
+        "scripts",
+        "a head of which one token's row was trained",
+        lambda maker: _trained_a_little(maker, "lm_head", "lm_head", "model.embed_tokens", _one_row_trained),
         "merged",
     ),
 )
@@ -261,15 +267,22 @@ def _converted_pissa(maker: Maker) -> None:
         model.save_pretrained(str(maker.folder), path_initial_model_for_weight_conversion=str(beginning))
 
 
-def _norm_a_little_trained(maker: Maker) -> None:
-    """Train a norm by less than rounding a whole parameter would do to it, but not to each number."""
+def _one_row_trained(own: torch.Tensor) -> torch.Tensor:
+    trained = own.clone()
+    trained[20] *= 1.18
+    return trained
+
+
+def _trained_a_little(
+    maker: Maker, module: str, path: str, stored: str, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """Train a parameter by less, as a whole, than its rounding could come to."""
     from tests.trainer.foreign_adapters import logits_of
     from transformers import AutoModelForCausalLM
 
-    name = "base_model.model.model.norm.weight"
-    maker.lora(modules_to_save=["norm"])
-    own = load_file(maker.base / "model.safetensors")["model.norm.weight"]
-    maker.weights(lambda tensors: tensors | {name: own * 1.01})
+    maker.lora(modules_to_save=[module])
+    own = load_file(maker.base / "model.safetensors")[f"{stored}.weight"]
+    maker.weights(lambda tensors: tensors | {f"base_model.model.{path}.weight": change(own)})
     maker.logits = logits_of(PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(maker.base), maker.folder))
 
 
