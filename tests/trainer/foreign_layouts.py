@@ -14,10 +14,12 @@ from peft import (
     LoHaConfig,
     LoKrConfig,
     LoraConfig,
+    PeftModel,
     PrefixTuningConfig,
     PromptTuningConfig,
     VeraConfig,
 )
+from safetensors.torch import load_file, save_file
 from tests.trainer.foreign_adapters import ATTENTION, LINEAR, OLD_FIELDS, WEIGHTS, Maker, another_base
 
 Result = Literal["beside others", "merged", "refused"]
@@ -175,6 +177,31 @@ READ: Final[tuple[Layout, ...]] = (
         r"layers\.(\d)\.",
         r"layers.\1._fsdp_wrapped_module._checkpoint_wrapped_module.",
     ),
+    _renamed("Lightning", "`model.` before PEFT's own prefix", "^", "model."),
+    _renamed("TRL, a state dict", "`pretrained_model.`, of a model with a value head", "^", "pretrained_model."),
+    _renamed("DeepSpeed, Accelerate", "`_forward_module.`", "^", "_forward_module."),
+    Layout(
+        "torch.compile",
+        "`auto_mapping` with `OptimizedModule`",
+        lambda maker: maker.lora().fields(
+            task_type=None,
+            auto_mapping={"base_model_class": "OptimizedModule", "parent_library": "torch._dynamo.eval_frame"},
+        ),
+    ),
+    Layout(
+        "ms-swift",
+        "with its own fields (`swift_type`, `lorap_lr_ratio`, …)",
+        lambda maker: maker.lora().fields(
+            swift_type="LORA", lora_dtype=None, lorap_emb_lr=1e-6, lorap_lr_ratio=16.0, model_key_mapping=None
+        ),
+    ),
+    Layout(
+        "scripts",
+        '`use_rslora: "false"`, `peft_type: PeftType.LORA`',
+        lambda maker: maker.lora().fields(
+            use_rslora="false", peft_type="PeftType.LORA", task_type="TaskType.CAUSAL_LM", lora_bias="None"
+        ),
+    ),
     Layout("PEFT", "`use_dora`", lambda maker: maker.lora(use_dora=True), "merged"),
     Layout(
         "PEFT, a state dict",
@@ -187,6 +214,18 @@ READ: Final[tuple[Layout, ...]] = (
         "LongLoRA",
         "norms trained as a whole (`modules_to_save`)",
         lambda maker: maker.lora(modules_to_save=["input_layernorm", "norm"]),
+        "merged",
+    ),
+    Layout(
+        "scripts",
+        "a norm trained as a whole by one percent",
+        lambda maker: _trained_a_little(maker, "norm", "model.norm", "model.norm", lambda own: own * 1.01),
+        "merged",
+    ),
+    Layout(
+        "scripts",
+        "a head of which one token's row was trained",
+        lambda maker: _trained_a_little(maker, "lm_head", "lm_head", "model.embed_tokens", _one_row_trained),
         "merged",
     ),
 )
@@ -228,6 +267,25 @@ def _converted_pissa(maker: Maker) -> None:
         model.save_pretrained(str(maker.folder), path_initial_model_for_weight_conversion=str(beginning))
 
 
+def _one_row_trained(own: torch.Tensor) -> torch.Tensor:
+    trained = own.clone()
+    trained[20] *= 1.18
+    return trained
+
+
+def _trained_a_little(
+    maker: Maker, module: str, path: str, stored: str, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """Train a parameter by less, as a whole, than its rounding could come to."""
+    from tests.trainer.foreign_adapters import logits_of
+    from transformers import AutoModelForCausalLM
+
+    maker.lora(modules_to_save=[module])
+    own = load_file(maker.base / "model.safetensors")[f"{stored}.weight"]
+    maker.weights(lambda tensors: tensors | {f"base_model.model.{path}.weight": change(own)})
+    maker.logits = logits_of(PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(maker.base), maker.folder))
+
+
 def _set(maker: Maker, ending: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Maker:
     return maker.weights(
         lambda tensors: {name: change(tensor) if name.endswith(ending) else tensor for name, tensor in tensors.items()}
@@ -248,6 +306,17 @@ def _classifier(maker: Maker) -> None:
 
     model = AutoModelForSequenceClassification.from_pretrained(maker.base, num_labels=2)
     maker.peft(LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["q_proj", "v_proj"]), model=model)
+
+
+def _without(maker: Maker, part: str) -> Maker:
+    return maker.weights(lambda tensors: {name: tensor for name, tensor in tensors.items() if part not in name})
+
+
+def _in_two_files(maker: Maker) -> None:
+    """Leave a part of another checkpoint beside the first."""
+    maker.lora().sharded()
+    first, second = (maker.folder / f"adapter_model-0000{part}-of-00002.safetensors" for part in (1, 2))
+    save_file(load_file(second) | {name: -7 * tensor for name, tensor in load_file(first).items()}, second)
 
 
 def _pointer(maker: Maker) -> None:
@@ -299,6 +368,7 @@ REFUSED: Final[tuple[Layout, ...]] = (
         lambda maker: maker.lora().sharded().without("adapter_model-00002-of-00002.safetensors"),
         "1 of the 2 parts",
     ),
+    _refused("scripts", "the same tensors in two files", _in_two_files, "is in two of the files"),
     _refused(
         "PEFT",
         "prompt tuning",
@@ -403,6 +473,30 @@ REFUSED: Final[tuple[Layout, ...]] = (
     ),
     _refused(
         "PEFT",
+        "`use_dora` without one magnitude",
+        lambda maker: _without(maker.lora(use_dora=True), "layers.1.self_attn.q_proj.lora_magnitude_vector"),
+        "q_proj has no lora_magnitude_vector",
+    ),
+    _refused(
+        "torchtune",
+        "DoRA of which the configuration says nothing",
+        lambda maker: maker.lora(use_dora=True).fields(use_dora=...),
+        "use_dora is not set in adapter_config.json",
+    ),
+    _refused(
+        "scripts",
+        "IA3 with a configuration of LoRA",
+        lambda maker: maker.peft(_ia3()).fields(peft_type="LORA"),
+        "is a tensor of IA3, but adapter_config.json says peft_type LORA",
+    ),
+    _refused(
+        "scripts",
+        "LoRA with a configuration of IA3",
+        lambda maker: maker.lora().fields(peft_type="IA3", feedforward_modules=[]),
+        "is a tensor of LoRA, but adapter_config.json says peft_type IA3",
+    ),
+    _refused(
+        "PEFT",
         "`modules_to_save` without their weights",
         lambda maker: maker.lora().fields(modules_to_save=["lm_head"]),
         "of which there are no weights",
@@ -428,7 +522,32 @@ REFUSED: Final[tuple[Layout, ...]] = (
         lambda maker: maker.peft(_config(), model=another_base(maker.base, num_hidden_layers=1)).fields(
             target_modules=UNSLOTH_TARGETS
         ),
-        "changes the layers 0 to 0 and base toy has 2",
+        "no tensors for model.layers.1.self_attn",
+        "BaseMismatch",
+    ),
+    _refused(
+        "LLaMA-Factory",
+        "one layer missing in the last block, with an expression that looks ahead",
+        lambda maker: _without(maker.lora(), "layers.1.self_attn.v_proj").fields(
+            target_modules=r"^(?!.*visual).*(?:q_proj|k_proj|v_proj|o_proj).*"
+        ),
+        "no tensors for model.layers.1.self_attn.v_proj",
+        "BaseMismatch",
+    ),
+    _refused(
+        "PEFT",
+        "of a base with fewer layers, with `exclude_modules` as an expression",
+        lambda maker: _without(maker.lora(), "layers.1.").fields(exclude_modules=".*visual.*"),
+        "no tensors for model.layers.1.self_attn",
+        "BaseMismatch",
+    ),
+    _refused(
+        "Transformers 5",
+        "of a base with fewer layers, with whole paths under another root",
+        lambda maker: _without(maker.lora(), "layers.1.").fields(
+            target_modules=[f"model.language_model.layers.{block}.self_attn.q_proj" for block in (0, 1)]
+        ),
+        "no tensors for model.layers.1.self_attn.q_proj",
         "BaseMismatch",
     ),
     _refused(

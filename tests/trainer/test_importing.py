@@ -246,6 +246,18 @@ def test_an_adapter_that_can_only_be_merged_is_not_served_beside_others(
     assert pod.version().manifest.servable == "Merged"
 
 
+def test_an_embedding_adapted_with_magnitudes_says_what_it_said(
+    importing: Callable[..., Pod], maker: Maker, base: Path, tmp_path: Path
+) -> None:
+    # Not served: a merge would change the head, too, which has the same weights.
+    maker.lora(use_dora=True, target_modules=["q_proj", "embed_tokens"])
+    pod = importing(maker.folder, "None")
+    assert pod.run() == 0, pod.termination()
+    pod.registry.fetch(pod.version(), tmp_path / "version")
+    assert maker.logits is not None
+    assert torch.allclose(served(base, tmp_path / "version"), maker.logits, rtol=1e-6, atol=1e-5)
+
+
 def test_an_adapter_that_changes_no_answer_is_refused_in_words(importing: Callable[..., Pod], maker: Maker) -> None:
     from tests.trainer.foreign_layouts import _config
 

@@ -159,6 +159,27 @@ def test_a_fitting_adapter_is_accepted(base: BaseManifest, config: dict[str, Any
             {}, adapter_tensors(layers=3), "ModuleUnknown", "model.layers.2.self_attn.q_proj", id="a deeper base's"
         ),
         pytest.param({}, adapter_tensors(layers=1), "MissingTensor", "model.layers.1", id="a shallower base's"),
+        pytest.param(
+            {"exclude_modules": ".*visual.*"},
+            adapter_tensors(layers=1),
+            "MissingTensor",
+            "model.layers.1",
+            id="a shallower base's that leaves layers out by a pattern",
+        ),
+        pytest.param(
+            {"target_modules": r".*\.(q|v)_proj"},
+            adapter_tensors(layers=1),
+            "MissingTensor",
+            "model.layers.1",
+            id="a shallower base's whose targets are a pattern",
+        ),
+        pytest.param(
+            {"target_modules": r"(?!vision).*\.(q|v)_proj"},
+            without(adapter_tensors(), f"{Q1}.lora_A.weight", f"{Q1}.lora_B.weight"),
+            "MissingTensor",
+            "model.layers.1.self_attn.q_proj",
+            id="a layer left out of a pattern that can't be matched safely",
+        ),
         pytest.param({}, adapter_tensors(hidden=4), "ShapeMismatch", r"lora_A is \[4, 4\]", id="a narrower base's"),
         pytest.param({"r": 8}, adapter_tensors(), "ShapeMismatch", "has rank 4", id="a rank that the config denies"),
         pytest.param(

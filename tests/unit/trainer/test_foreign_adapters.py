@@ -16,6 +16,7 @@ from graft_trainer.importing.patterns import ModulePattern
 from graft_trainer.importing.scaling import scaling_of
 from graft_trainer.importing.settings import AdapterSettings, read_settings
 from graft_trainer.importing.tensor_names import TensorRole, check_headers, role_of, roles_of
+from graft_trainer.importing.wording import shown
 from graft_trainer.outcome import BaseMismatchError, InvalidSourceError
 
 PATH = "model.layers.0.self_attn.q_proj"
@@ -26,6 +27,11 @@ ROLES: dict[str, TensorRole | None] = {
     f"{PATH}.lora_A.default.weight": TensorRole(PATH, "lora_A", "default"),
     f"module.base_model.model._orig_mod.{PATH}.lora_A.weight": TensorRole(PATH, "lora_A"),
     f"_fsdp_wrapped_module.base_model.model.{PATH}.lora_A.weight": TensorRole(PATH, "lora_A"),
+    f"model.base_model.model.{PATH}.lora_A.weight": TensorRole(PATH, "lora_A"),
+    f"pretrained_model.base_model.model.{PATH}.lora_A.weight": TensorRole(PATH, "lora_A"),
+    f"_forward_module.module.base_model.model.{PATH}.lora_A.weight": TensorRole(PATH, "lora_A"),
+    f"pretrained_model.{PATH}.lora_A.weight": TensorRole(PATH, "lora_A"),
+    f"_forward_module.{PATH}.lora_A.weight": TensorRole(PATH, "lora_A"),
     f"base_model.model.{PATH}.lora_magnitude_vector": TensorRole(PATH, "lora_magnitude_vector"),
     f"base_model.model.{PATH}.lora_magnitude_vector.default.weight": TensorRole(
         PATH, "lora_magnitude_vector", "default"
@@ -51,11 +57,19 @@ def test_a_tensor_is_what_its_name_says(name: str, role: TensorRole | None) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["prompt_embeddings", f"{PATH}.hada_w1_a", f"{PATH}.lora_A.a.b.weight", "lora_A.weight", "", "weight"],
+    [
+        *("prompt_embeddings", f"{PATH}.hada_w1_a", f"{PATH}.lora_A.a.b.weight", "lora_A.weight", "", "weight"),
+        *("module", "module.module", "base_model.model", "base_model.model.module", "model.base_model.model.weight"),
+    ],
 )
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidSourceError, match="PEFT's are called"):
         role_of(name)
+
+
+def test_a_module_that_is_saved_twice_within_a_wrapper_is_one() -> None:
+    names = [f"model.base_model.model.lm_head.{part}weight" for part in ("", "modules_to_save.default.")]
+    assert list(roles_of(names)) == names[:1]
 
 
 def test_the_same_tensor_twice_is_refused() -> None:
@@ -109,6 +123,17 @@ def settings(**fields: Any) -> AdapterSettings:
         ('{"peft_type": "LORA", "init_lora_weights": "pissa_niter_16"}', "LLaMA-Factory: the folder pissa_converted"),
         ('{"peft_type": "LORA", "init_lora_weights": "tomorrow"}', "which this release doesn't know"),
         ('{"peft_type": "LORA", "auto_mapping": {"base_model_class": "BertModel"}}', "auto_mapping is BertModel"),
+        (
+            '{"peft_type": "LORA", "auto_mapping": {"base_model_class": ["OptimizedModule"]}}',
+            "only adapters that write",
+        ),
+        ('{"peft_type": "LORA", "r": 8, "lora_alpha": 8, "r": 16}', "r is there twice"),
+        ('{"peft_type": "LORA", "alpha_pattern": {"q_proj": 8, "q_proj": 16}}', "q_proj is there twice"),
+        ('{"peft_type": "PeftType.VERA"}', "peft_type is VERA: only LORA and IA3"),
+        ('{"peft_type": "LORA", "use_rslora": "sometimes"}', "use_rslora: .*has to be true or false"),
+        ('{"peft_type": "LORA", "use_dora": 2}', "use_dora: .*has to be true or false"),
+        ('{"peft_type": "LORA", "use_dora": [false]}', "use_dora: .*has to be true or false"),
+        ('{"peft_type": "LORA", "lora_bias": "true"}', "lora_bias is set"),
         ('{"peft_type": "LORA", "later": [1]}', "later is set, which this release doesn't know"),
         (
             '{"peft_type": "LORA", "ensure_weight_tying": true, "target_modules": ["embed_tokens"]}',
@@ -153,11 +178,53 @@ def test_a_whole_pair_of_surrogates_is_a_character() -> None:
         {"eva_config": {"rho": 2.0}, "init_lora_weights": "eva"},
         {"modules_to_save": "lm_head"},
         {"ensure_weight_tying": True, "target_modules": ["q_proj"]},
+        {"use_rslora": "false", "use_dora": "False"},
+        {"use_rslora": None, "use_dora": 0, "lora_bias": "none", "later": "False"},
+        {"peft_type": "PeftType.LORA", "task_type": "TaskType.CAUSAL_LM"},
+        {"auto_mapping": {"base_model_class": "OptimizedModule", "parent_library": "torch._dynamo.eval_frame"}},
+        {"swift_type": "LORA", "lora_dtype": "AUTO", "lorap_lr_ratio": 16.0, "lorap_emb_lr": 1e-06},
         {"runtime_config": {"ephemeral_gpu_offload": False}, "qalora_group_size": 16, "megatron_core": "megatron.core"},
     ],
 )
 def test_a_configuration_of_any_release_is_read(fields: dict[str, Any]) -> None:
     assert settings(**fields).method == "LoRA"
+
+
+@pytest.mark.parametrize(("text", "method"), [("true", "RsLoRA"), (" True", "RsLoRA"), (1, "RsLoRA"), ("", "LoRA")])
+def test_a_flag_is_what_it_says(text: object, method: str) -> None:
+    assert settings(use_rslora=text).method == method
+
+
+LONG = "X" * 900_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"peft_type": LONG},
+        {"peft_type": "LORA", "task_type": LONG},
+        {"peft_type": "LORA", "auto_mapping": {"base_model_class": LONG}},
+        {"peft_type": "LORA", "init_lora_weights": LONG},
+        {"peft_type": "LORA", "init_lora_weights": "pissa" + LONG},
+        {"peft_type": "LORA", LONG: 1},
+        {"peft_type": "LORA", "rank_pattern": {LONG: 0}},
+        {"peft_type": "LORA", "use_dora": LONG},
+        {"peft_type": "LORA\n\x1b[31mERROR all is lost\u202e\r"},
+    ],
+)
+def test_no_value_from_outside_ousts_the_advice_or_writes_to_a_terminal(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSourceError) as refused:
+        read_settings(json.dumps(fields))
+    message = str(refused.value)
+    assert len(message) < 800
+    assert message.isprintable()
+    assert re.search("PEFT writes no such value$|make a BaseModel of the result$|train it as one$", message)
+
+
+def test_long_names_keep_their_beginning_and_their_end() -> None:
+    assert shown(f"{PATH}.lora_A.weight") == f"{PATH}.lora_A.weight"
+    assert re.fullmatch("model\\.(x{90,})…(x{80,})\\.lora_A", shown("model." + "x" * 10_000 + ".lora_A"))
+    assert shown("a\tb\x00c\ud800") == "a\\tb\\x00c\\ud800"
 
 
 def layer(rank: int, named: str = PATH) -> Adapted:
@@ -267,6 +334,8 @@ QUERIES = [f"model.layers.{block}.self_attn.q_proj" for block in range(2)]
         (TensorInfo(f"{PATH}\ud800.lora_B.weight", "BF16", (8, 4), (0, 64)), r"q_proj\\ud800.* isn't text"),
         (TensorInfo(f"{PATH}.lora_B.weight", "BF16", (0,), (0, 0)), r"is empty \(\[0\]\), as DeepSpeed ZeRO-3"),
         (TensorInfo(f"{PATH}.lora_B.weight", "BF16", (2**70, 0), (0, 0)), "is empty"),
+        (TensorInfo("." * 9_000_000, "BF16", (1,), (0, 2)), r"has 9000000 characters \(\.+…\.+\), at most 1024"),
+        (TensorInfo(f"base_model.model.{PATH}.lora_B.weight", "BF16", (8, 4), (0, 64)), "is in two of the files"),
     ],
 )
 def test_a_tensor_that_nothing_could_open_is_refused_by_its_header(tensor: TensorInfo, message: str) -> None:

@@ -1,3 +1,3 @@
-"""What a directory with an adapter is: what it says of itself (``peft_config``, ``lora_tensors``), which of its files
-may be published, and whether it may be loaded onto a base (``compatibility``).
+"""What a directory with an adapter is: what it says of itself (``peft_config``, ``lora_tensors``) and has to bring
+(``coverage``), which of its files may be published, and whether it may be loaded onto a base (``compatibility``).
 """

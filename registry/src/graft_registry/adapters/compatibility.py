@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from graft_registry.adapters.coverage import missing_modules
 from graft_registry.adapters.lora_tensors import LoraModule, lora_modules
-from graft_registry.adapters.peft_config import LoraSettings, covered_modules
+from graft_registry.adapters.peft_config import LoraSettings
 from graft_registry.documents import BaseManifest, VersionManifest
 from graft_registry.models.safetensors_header import TensorInfo
 
@@ -179,13 +180,12 @@ def _all_matrices_fit(candidate: _Candidate) -> Refusal | None:
 
 
 def _every_targeted_layer_is_adapted(candidate: _Candidate) -> Refusal | None:
-    targeted = covered_modules(candidate.settings, candidate.base.linear_modules)
-    missing = next((name for name in targeted if name not in candidate.modules), None)
-    if missing is None:
+    missing = missing_modules(candidate.settings, candidate.modules, candidate.base.linear_modules)
+    if not missing:
         return None
     return Refusal(
         RefusalReason.MISSING_TENSOR,
-        f"no tensors for {missing}, which target_modules covers: trained on another depth, or cut short",
+        f"no tensors for {missing[0]}, which target_modules covers: trained on another depth, or cut short",
     )
 
 

@@ -1,11 +1,8 @@
 """What ``adapter_config.json`` says about serving. The file comes from outside: nothing in it is evaluated."""
 
-from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from graft_registry.models.layer_paths import is_in_block
 
 _SERVABLE_INITIALISATIONS: Final = (True, False, None, "gaussian", "orthogonal", "eva")
 """The others (PiSSA, OLoRA, CorDA, LoftQ, …) change the base's weights, which the engine doesn't know of. An adapter
@@ -14,7 +11,6 @@ that PEFT has converted to plain LoRA on saving says ``true`` here."""
 _CHANGES_THE_FORWARD_PASS: Final = (
     "use_dora",
     "lora_bias",
-    "modules_to_save",
     "trainable_token_indices",
     "target_parameters",
     "layer_replication",
@@ -40,6 +36,7 @@ class LoraSettings(BaseModel):
     target_modules: tuple[str, ...] | str | None = None
     exclude_modules: tuple[str, ...] | str | None = None
     layers_to_transform: tuple[int, ...] | int | None = None
+    modules_to_save: tuple[str, ...] | str | None = None
     bias: str = "none"
     init_lora_weights: bool | str | None = True
     auto_mapping: Any = None
@@ -54,39 +51,8 @@ class LoraSettings(BaseModel):
             return f"init_lora_weights is {self.init_lora_weights}, which changes the base's own weights"
         if self.auto_mapping is not None:
             return "auto_mapping names a class to load; set task_type instead"
+        if self.modules_to_save:
+            return "modules_to_save is set"
         options = self.model_extra or {}
         option = next((name for name in _CHANGES_THE_FORWARD_PASS if options.get(name)), None)
         return f"{option} is set" if option else None
-
-
-def covered_modules(settings: LoraSettings, modules: Mapping[str, Any]) -> Sequence[str]:
-    """Return which of a base's linear modules ``target_modules`` selects, as PEFT matches them.
-
-    Empty where a regular expression would have to be evaluated: one from outside may take for ever.
-    """
-    targets, excluded = settings.target_modules, settings.exclude_modules or ()
-    if isinstance(excluded, str):
-        return ()
-    if targets == "all-linear":
-        selected: Iterable[str] = (name for name in modules if is_in_block(name))
-    elif targets is None or isinstance(targets, str):
-        return ()
-    else:
-        wanted = frozenset(targets)
-        selected = (name for name in modules if _ends_in_one_of(name, wanted))
-    unwanted = frozenset(excluded)
-    return [name for name in selected if _layer_is_chosen(name, settings) and not _ends_in_one_of(name, unwanted)]
-
-
-def _ends_in_one_of(module: str, endings: frozenset[str]) -> bool:
-    """Match as PEFT does: the whole path, or any number of its last segments."""
-    segments = module.split(".")
-    return any(".".join(segments[start:]) in endings for start in range(len(segments)))
-
-
-def _layer_is_chosen(module: str, settings: LoraSettings) -> bool:
-    chosen = settings.layers_to_transform
-    if chosen is None or chosen == ():
-        return True
-    layer = next((int(segment) for segment in module.split(".") if segment.isdecimal()), None)
-    return layer in (chosen if isinstance(chosen, tuple) else (chosen,))

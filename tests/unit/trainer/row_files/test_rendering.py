@@ -128,7 +128,7 @@ def test_a_row_that_the_template_refuses_is_dropped_and_the_others_are_not(token
 @pytest.mark.parametrize(
     ("conversation", "field", "message"),
     [
-        (MASKED, "spec.training.maxSequenceLength", r"\(2 FullyMasked\), .* is 5\. .* The first: x.jsonl line 4: no token of an answer"),
+        (MASKED, "spec.training.maxSequenceLength", r"\(2 FullyMasked\), .* is 5\. .* line 4: no token of an answer"),
         (TOOL_FIRST, "spec.dataset", r"2 of 3 rows cannot be used \(2 RefusedByTemplate\)"),
         (LONG_ANSWER, "spec.training.maxSequenceLength", "2 of 3 rows are longer than 12 tokens"),
     ],

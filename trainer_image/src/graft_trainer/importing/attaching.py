@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
-from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from graft_registry.adapters.compatibility import check_adapter
@@ -19,9 +18,13 @@ from graft_registry.documents import BaseManifest, Servable
 from graft_registry.models.safetensors_header import TensorInfo, read_header
 from graft_trainer import model
 from graft_trainer.config import ServingConfig
-from graft_trainer.importing.fitting import FIELD, BaseShapes, Fitted, fit
-from graft_trainer.importing.normalised import opened, write_adapter, zeros_of
+from graft_trainer.importing.completeness import FIELD
+from graft_trainer.importing.copies import without_copies
+from graft_trainer.importing.fitting import BaseShapes, Fitted, fit
+from graft_trainer.importing.normalised import write_adapter, zeros_of
 from graft_trainer.importing.source import ForeignAdapter
+from graft_trainer.importing.tensor_names import PARTS
+from graft_trainer.importing.wording import some
 from graft_trainer.methods.architectures import ENGINE_WITHOUT_ADAPTERS, Layers, layers_of
 from graft_trainer.methods.rehearsal import ANY_RANK
 from graft_trainer.outcome import BaseMismatchError, InvalidConfigError
@@ -29,9 +32,6 @@ from graft_trainer.run import ImportRun
 from graft_trainer.training.checkpoint import ADAPTER_FILES
 
 logger = logging.getLogger(__name__)
-
-COPY_TOLERANCE = 0.02
-"""By how much a copy of the base's weights may differ from them, relative to their size: it may have been rounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,42 +105,9 @@ def attach(run: ImportRun, placed: Placed) -> tuple[PeftModel, AdapterFiles]:
     with model.explained("the adapter onto the base", "name the base that it was trained on"):
         adapted = PeftModel.from_pretrained(base, folder)
     state = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    _check_everything_was_loaded(state, folder, run.base.name)
+    check_what_was_loaded(state, read_header(folder / ADAPTER_FILES[1]).tensors, run.base.name)
     parameters = sum(tensor.numel() for tensor in state.values())
     return adapted, AdapterFiles(folder=folder, servable=servable, parameters=parameters)
-
-
-def without_copies(fitted: Fitted, base: PreTrainedModel, adapter: ForeignAdapter, name: str) -> Fitted:
-    """Leave out parameters that are only copies of the base's own: PEFT saves embeddings whenever it is in doubt.
-
-    Raises BaseMismatchError where what has to be a copy is not one.
-    """
-    own = dict(base.named_parameters(remove_duplicate=False))
-    theirs = {info.name: parameter for parameter, info in (fitted.whole | fitted.copies).items()}
-    differing = set()
-    for path in adapter.weights:
-        with opened(path) as file:
-            for tensor in theirs.keys() & set(file.keys()):
-                if not _is_copy(file.get_tensor(tensor), own[theirs[tensor]]):
-                    differing.add(theirs[tensor])
-    if foreign := sorted(differing & fitted.copies.keys()):
-        raise BaseMismatchError(
-            f"the adapter's copy of the base's {foreign[0]} is not what base {name} has: it was trained on "
-            "another base; name that one",
-            field=FIELD,
-        )
-    whole = {parameter: info for parameter, info in fitted.whole.items() if parameter in differing}
-    if dropped := sorted(fitted.whole.keys() - whole.keys()):
-        logger.info("left out, since the base has the same: %s", ", ".join(dropped))
-    return replace(fitted, whole=whole, copies={})
-
-
-def _is_copy(theirs: torch.Tensor, own: torch.Tensor) -> bool:
-    """Tell whether a tensor is the base's; what is not in memory can't be compared and counts as trained."""
-    if own.is_meta:
-        return False
-    theirs = theirs.to(own.device, torch.float32)
-    return bool((theirs - own.float()).norm() <= COPY_TOLERANCE * own.float().norm())
 
 
 def servable_as(folder: Path, model_type: str, base: BaseManifest, serving: ServingConfig) -> Servable:
@@ -164,13 +131,27 @@ def servable_as(folder: Path, model_type: str, base: BaseManifest, serving: Serv
     return "Merged"
 
 
-def _check_everything_was_loaded(state: Mapping[str, torch.Tensor], folder: Path, base: str) -> None:
-    """Refuse an adapter of which PEFT left a part unused, which it does without an error."""
-    written: dict[str, TensorInfo] = {tensor.name: tensor for tensor in read_header(folder / ADAPTER_FILES[1]).tensors}
-    loaded = {name for name, tensor in state.items() if name in written and tuple(tensor.shape) == written[name].shape}
-    if lost := sorted(written.keys() - loaded):
+def check_what_was_loaded(state: Mapping[str, torch.Tensor], written: Collection[TensorInfo], base: str) -> None:
+    """Refuse an adapter of which PEFT left a part unused, or made one up, which it does without an error.
+
+    Args:
+        state: of the adapted model.
+        written: the tensors of the adapter's file.
+        base: the base's name.
+
+    Raises:
+        BaseMismatchError: they aren't the same.
+    """
+    shapes = {tensor.name: tensor.shape for tensor in written}
+    loaded = {name for name, tensor in state.items() if tuple(tensor.shape) == shapes.get(name)}
+    if lost := sorted(shapes.keys() - loaded):
         raise BaseMismatchError(
-            f"PEFT has no place in base {base} for {lost[0]} and {len(lost) - 1} more; name the base "
-            "that it was trained on",
+            f"PEFT has no place in base {base} for {some(lost)}; name the base that it was trained on", field=FIELD
+        )
+    # What else takes the place of a parameter is the base's own: PEFT goes by the ends of names.
+    if made_up := sorted(name for name in state.keys() - loaded if not PARTS.isdisjoint(name.split("."))):
+        raise BaseMismatchError(
+            f"PEFT adapts {some(made_up)} of base {base}, too, of which there are no tensors; name the base that it "
+            "was trained on, or save the adapter again",
             field=FIELD,
         )

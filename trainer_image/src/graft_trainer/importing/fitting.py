@@ -5,21 +5,21 @@ A misfit is never guessed away: an adapter of another size loads into most engin
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from graft_registry.adapters.peft_config import LoraSettings, covered_modules
+from graft_registry.adapters.coverage import block_of
 from graft_registry.models.layer_paths import ModuleNames, is_in_block
 from graft_registry.models.safetensors_header import TensorInfo
+from graft_trainer.importing.completeness import FIELD, check_complete
 from graft_trainer.importing.settings import MERGE_FIRST, AdapterSettings
 from graft_trainer.importing.tensor_names import COPY, PARTS, WHOLE, TensorRole, published_name, roles_of
+from graft_trainer.importing.wording import natural_order, shown, some
 from graft_trainer.outcome import BaseMismatchError, InvalidSourceError
 
-FIELD: Final = "spec.baseModelRef"
-TOLD: Final = 4
-"""Names that a message gives of many."""
+PAIRS: Final = (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"))
+MAGNITUDE: Final = "lora_magnitude_vector"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,7 @@ def fit(
     roles = roles_of(infos)
     if not roles:
         raise InvalidSourceError("the adapter has no tensors; save it again from the trained model")
+    _check_parts(roles, settings)
     unchanged = {roles[name].module for name in zeros if name in roles}
     parts = {name: role for name, role in roles.items() if role.part in PARTS}
     adapted, misplaced = _adapted(parts, infos, base, unchanged)
@@ -92,13 +93,29 @@ def fit(
         raise InvalidSourceError("the adapter has no matrices lora_A and lora_B; save it again from the trained model")
     whole, copies = _parameters(others, infos, base, misplaced)
     if misplaced:
-        raise BaseMismatchError(f"{_some(misplaced)}, which base {base.name} doesn't have; {_has(base)}", field=FIELD)
-    _check_saved_modules(whole, settings)
+        raise BaseMismatchError(f"{some(misplaced)}, which base {base.name} doesn't have; {_has(base)}", field=FIELD)
+    _check_saved_modules({*whole, *(f"{roles[info.name].module}.weight" for info in whole.values())}, settings)
     for module, layer in adapted.items():
+        _check_pair(layer, settings)
         _check_shapes(module, layer, base)
         adapted[module] = Adapted(layer.named, layer.tensors, _rank(module, layer, settings))
-    _check_depth(adapted, settings, base)
+    check_complete({module: layer.named for module, layer in adapted.items()}, settings, base.linear, base.name)
     return Fitted(adapted=adapted, whole=whole, copies=copies)
+
+
+def _check_parts(roles: Mapping[str, TensorRole], settings: AdapterSettings) -> None:
+    """Refuse tensors of another kind of adapter than the configuration is for."""
+    for name, role in roles.items():
+        if role.part in PARTS and (role.part == "ia3_l") != (settings.kind == "IA3"):
+            raise InvalidSourceError(
+                f"{shown(name)} is a tensor of {'IA3' if role.part == 'ia3_l' else 'LoRA'}, but adapter_config.json "
+                f"says peft_type {settings.peft_type}; bring the configuration that was saved with these weights"
+            )
+        if role.part == MAGNITUDE and not settings.use_dora:
+            raise InvalidSourceError(
+                f"{shown(name)} is a tensor of DoRA, but use_dora is not set in adapter_config.json; set it to true "
+                "there, or bring the configuration that was saved with these weights"
+            )
 
 
 def _adapted(
@@ -113,7 +130,7 @@ def _adapted(
         tensors = adapted.setdefault(module, Adapted(role.module)).tensors
         if role.part in tensors:
             raise InvalidSourceError(
-                f"{tensors[role.part].name} and {name} are the same tensor; save the adapter again"
+                f"{shown(tensors[role.part].name)} and {shown(name)} are the same tensor; save the adapter again"
             )
         tensors[role.part] = infos[name]
     return adapted, sorted(misplaced)
@@ -129,7 +146,9 @@ def _parameters(
     for name, role in roles.items():
         part = role.part.removeprefix(f"{COPY}.") if role.part != COPY else "weight"
         if part not in WHOLE or part == "bias":
-            raise InvalidSourceError(f"{name} is a bias that was trained, which engines don't add; {MERGE_FIRST}")
+            raise InvalidSourceError(
+                f"{shown(name)} is a bias that was trained, which engines don't add; {MERGE_FIRST}"
+            )
         module = names.find(role.module)
         parameter = f"{module}.{part}"
         if module is None or parameter not in base.parameters:
@@ -149,36 +168,46 @@ def _check_saved_modules(whole: Collection[str], settings: AdapterSettings) -> N
     missing = [name for name in settings.modules_to_save if not any(module.endswith(name) for module in modules)]
     if missing:
         raise InvalidSourceError(
-            f"adapter_config.json: modules_to_save names {missing[0]}, of which there are no weights; a head for "
-            "labels is no part of a language model, and otherwise the files are cut short: save the adapter again"
+            f"adapter_config.json: modules_to_save names {shown(missing[0])}, of which there are no weights; a head "
+            "for labels is no part of a language model, and otherwise the files are cut short: save the adapter again"
         )
+
+
+def _check_pair(layer: Adapted, settings: AdapterSettings) -> None:
+    """Refuse a layer of which a part is missing: PEFT makes up what it needs and doesn't find."""
+    parts = layer.tensors
+    pair = _pair_of(parts)
+    if pair is None:
+        if "ia3_l" in parts:
+            return
+        raise InvalidSourceError(
+            f"{shown(layer.named)} has {', '.join(parts)} without lora_A and lora_B; copy the files again"
+        )
+    needed = (*pair, MAGNITUDE) if settings.use_dora else pair
+    missing = next((part for part in needed if part not in parts), None)
+    if missing is not None:
+        because = ", though use_dora is set in adapter_config.json" if missing == MAGNITUDE else ""
+        raise InvalidSourceError(
+            f"{shown(layer.named)} has no {missing}{because}; the files are cut short: copy or save them again"
+        )
+
+
+def _pair_of(parts: Collection[str]) -> tuple[str, str] | None:
+    return next((pair for pair in PAIRS if not set(pair).isdisjoint(parts)), None)
 
 
 def _check_shapes(module: str, layer: Adapted, base: BaseShapes) -> None:
     rows, columns = base.linear[module]
     parts = layer.tensors
-    pair = next(
-        (
-            pair
-            for pair in (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"))
-            if pair[0] in parts or pair[1] in parts
-        ),
-        None,
-    )
-    if pair is None and "ia3_l" not in parts:
-        raise InvalidSourceError(
-            f"{layer.named} has {', '.join(parts)} without lora_A and lora_B; copy the files again"
-        )
-    missing = next((part for part in pair or () if part not in parts), None)
-    if missing is not None:
-        raise InvalidSourceError(f"{layer.named} has no {missing}; the files are cut short: copy or save them again")
+    pair = _pair_of(parts)
     rank = parts[pair[0]].shape[0] if pair and parts[pair[0]].shape else 0
     expected: dict[str, tuple[tuple[int, ...], ...]] = {
         "lora_A": ((rank, columns),),
         "lora_B": ((rows, rank),),
         "lora_embedding_A": ((rank, rows),),
         "lora_embedding_B": ((columns, rank),),
-        "lora_magnitude_vector": ((rows,),),
+        # One number for each output: of an embedding, whose rows are its inputs, those are the columns.
+        MAGNITUDE: ((columns if pair == PAIRS[1] else rows,),),
         "ia3_l": ((rows, 1), (1, columns)),
     }
     for part, tensor in parts.items():
@@ -187,7 +216,7 @@ def _check_shapes(module: str, layer: Adapted, base: BaseShapes) -> None:
 
 
 def _other_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...], base: BaseShapes) -> str:
-    message = f"{name} is {list(shape)}, base {base.name} needs {list(expected)}"
+    message = f"{shown(name)} is {shown(list(shape))}, base {base.name} needs {list(expected)}"
     is_vocabulary = not is_in_block(name) and any(word in name for word in ("embed", "head", "wte"))
     if is_vocabulary and len(shape) == len(expected) and sum(map(int.__ne__, shape, expected)) == 1:
         return (
@@ -205,65 +234,20 @@ def _rank(module: str, layer: Adapted, settings: AdapterSettings) -> int:
     rank = matrix.shape[0]
     known = {settings.r, *settings.rank_pattern.values()}
     if rank not in known:
+        said = shown(" or ".join(map(str, sorted(known))))
         raise InvalidSourceError(
-            f"{matrix.name} has rank {rank}, but adapter_config.json says {' or '.join(map(str, sorted(known)))}, so "
-            "its scale isn't known; bring the configuration that was saved with these weights"
+            f"{shown(matrix.name)} has rank {rank}, but adapter_config.json says {said}, so its scale isn't known; "
+            "bring the configuration that was saved with these weights"
         )
     return rank
-
-
-def _check_depth(adapted: Collection[str], settings: AdapterSettings, base: BaseShapes) -> None:
-    """Refuse an adapter of a base with fewer blocks, or of which a part is missing."""
-    if not isinstance(settings.target_modules, list) or settings.kind != "LoRA":
-        _check_every_block(adapted, base)
-        return
-    covered = covered_modules(
-        LoraSettings.model_validate(settings.model_dump(exclude={"init_lora_weights", "bias"})), base.linear
-    )
-    missing = sorted(set(covered) - set(adapted), key=_natural)
-    if missing:
-        raise BaseMismatchError(
-            f"there are no tensors for {_some(missing)}, which target_modules covers in base {base.name}: it was "
-            "trained on fewer layers, or the files are cut short; name the base that it was trained on",
-            field=FIELD,
-        )
-
-
-def _check_every_block(adapted: Collection[str], base: BaseShapes) -> None:
-    """The same where ``target_modules`` is an expression, which isn't evaluated: no block may be missing at the end."""
-    kinds: defaultdict[str, set[int]] = defaultdict(set)
-    for module in adapted:
-        if is_in_block(module):
-            kinds[module.rpartition(".")[2]].add(_block(module))
-    last = max((_block(module) for module in base.linear if is_in_block(module)), default=0)
-    deepest = max((block for blocks in kinds.values() for block in blocks), default=last)
-    if deepest < last and kinds and all(blocks == set(range(deepest + 1)) for blocks in kinds.values()):
-        raise BaseMismatchError(
-            f"it changes the layers 0 to {deepest} and base {base.name} has {last + 1}: it was trained on another "
-            "base; name that one, or give target_modules as a list and layers_to_transform, if only these were meant",
-            field=FIELD,
-        )
-
-
-def _block(module: str) -> int:
-    return next(int(part) for part in module.split(".") if part.isdecimal())
-
-
-def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in name.split("."))
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
-    return ", ".join(names[:TOLD]) + more
 
 
 def _has(base: BaseShapes) -> str:
     """Say what an adapter can change in the base."""
     blocks = [module for module in base.linear if is_in_block(module)]
     kinds = sorted({module.rpartition(".")[2] for module in blocks})
-    first = min(blocks, key=_natural, default="")
+    first = min(blocks, key=natural_order, default="")
     return (
-        f"it has {', '.join(kinds)} in {len({_block(module) for module in blocks})} blocks, such as {first}. Name the "
-        "base that the adapter was trained on (no engine serves layers for pictures or sound, nor single experts)"
+        f"it has {', '.join(kinds)} in {len({block_of(module) for module in blocks})} blocks, such as {first}. Name "
+        "the base that the adapter was trained on (no engine serves layers for pictures or sound, nor single experts)"
     )

@@ -16,6 +16,7 @@ from graft_registry.documents import BaseManifest
 from graft_trainer.importing.fitting import Fitted
 from graft_trainer.importing.scaling import Scaling, scaling_of
 from graft_trainer.importing.settings import AdapterSettings
+from graft_trainer.importing.wording import shown
 from graft_trainer.outcome import InvalidSourceError
 from graft_trainer.publishing.version import canonicalize_adapter_config
 from graft_trainer.training.checkpoint import ADAPTER_FILES
@@ -69,7 +70,9 @@ def opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
-        raise InvalidSourceError(f"{path.name} is not a safetensors file ({error}); save the adapter again") from error
+        raise InvalidSourceError(
+            f"{path.name} is not a safetensors file ({shown(error)}); save the adapter again"
+        ) from error
 
 
 def zeros_of(weights: Sequence[Path]) -> frozenset[str]:
@@ -90,8 +93,8 @@ def _read(weights: Sequence[Path], names: Mapping[str, str]) -> Iterator[tuple[s
                 tensor = file.get_tensor(name)
                 if not torch.isfinite(tensor).all():
                     raise InvalidSourceError(
-                        f"{name} holds what is no number (NaN or infinite): its training has diverged; import an "
-                        "earlier checkpoint",
+                        f"{shown(name)} holds what is no number (NaN or infinite): its training has diverged; import "
+                        "an earlier checkpoint",
                     )
                 yield wanted[name], tensor
 
@@ -105,9 +108,9 @@ def _scaled(tensors: dict[str, torch.Tensor], scaling: Scaling | None) -> dict[s
                 scaled = (tensors[name].float() * factor).to(tensors[name].dtype)
                 if not torch.isfinite(scaled).all() or scaled.any() != tensors[name].any():
                     raise InvalidSourceError(
-                        f"adapter_config.json: alpha_pattern, rank_pattern: they scale {module} {factor:g} times as "
-                        f"much as most modules, which its numbers don't bear in {scaled.dtype}; give what it was "
-                        "trained with"
+                        f"adapter_config.json: alpha_pattern, rank_pattern: they scale {shown(module)} {factor:g} "
+                        f"times as much as most modules, which its numbers don't bear in {scaled.dtype}; give what it "
+                        "was trained with"
                     )
                 tensors[name] = scaled
     return tensors

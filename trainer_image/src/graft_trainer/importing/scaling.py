@@ -15,13 +15,12 @@ from typing import Final
 from graft_trainer.importing.fitting import Adapted
 from graft_trainer.importing.patterns import ModulePattern
 from graft_trainer.importing.settings import AdapterSettings
+from graft_trainer.importing.wording import shown
 from graft_trainer.outcome import InvalidSourceError
 
 SMALLEST: Final = 2.0**-126
 LARGEST: Final = (2.0 - 2.0**-23) * 2.0**127
 """Of the normal numbers of float32 and bfloat16."""
-TOLD: Final = 200
-"""Characters that a message gives of a pattern."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +71,8 @@ def _alpha_patterns(settings: AdapterSettings) -> dict[str, ModulePattern]:
             patterns[pattern] = ModulePattern.parse(pattern)
         except ValueError as error:
             raise InvalidSourceError(
-                f"adapter_config.json: alpha_pattern: {pattern[:TOLD]} is an expression ({error}), and none from "
-                "outside is; give the modules' names, their ends, or both with ^, $, \\. and .* only"
+                f"adapter_config.json: alpha_pattern: {shown(pattern)} is an expression ({shown(error)}), and none "
+                "from outside is; give the modules' names, their ends, or both with ^, $, \\. and .* only"
             ) from None
     return patterns
 
@@ -81,12 +80,12 @@ def _alpha_patterns(settings: AdapterSettings) -> dict[str, ModulePattern]:
 def _scale(layer: Adapted, patterns: Mapping[str, ModulePattern], settings: AdapterSettings) -> float:
     """Return the scale of a module, by the first pattern that PEFT would match it with."""
     pattern = next((text for text, pattern in patterns.items() if pattern.matches(layer.named)), None)
-    field = "lora_alpha" if pattern is None else f"alpha_pattern: {pattern[:TOLD]}"
+    field = "lora_alpha" if pattern is None else f"alpha_pattern: {shown(pattern)}"
     alpha = settings.lora_alpha if pattern is None else settings.alpha_pattern[pattern]
     scale = alpha / _divisor(layer.rank, settings)
     if not SMALLEST <= scale <= LARGEST:
         raise InvalidSourceError(
-            f"adapter_config.json: {field} is {alpha}, which scales {layer.named} by {scale}: engines calculate in "
-            f"numbers from {SMALLEST:.0e} to {LARGEST:.0e}; give what it was trained with"
+            f"adapter_config.json: {field} is {alpha}, which scales {shown(layer.named)} by {scale}: engines calculate "
+            f"in numbers from {SMALLEST:.0e} to {LARGEST:.0e}; give what it was trained with"
         )
     return scale

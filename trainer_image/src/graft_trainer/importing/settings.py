@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from graft_trainer.importing.wording import shown
 from graft_trainer.outcome import InvalidSourceError
 
 MERGE_FIRST: Final = (
@@ -64,25 +65,63 @@ _WITHOUT_EFFECT: Final = frozenset(
         "inference_mode",
         "layers_pattern",
         "loftq_config",
+        "lora_dtype",
         "lora_ga_config",
+        "lorap_emb_lr",
+        "lorap_lr_ratio",
         "megatron_core",
         "merge_weights",
         "peft_version",
         "qalora_group_size",
         "revision",
         "runtime_config",
+        "swift_type",
         "unsloth_fixed",
         "velora_config",
     }
 )
 """Fields that say how the adapter was trained, initialised or saved, or that only matter with others."""
 
+_WRAPPERS: Final = frozenset(
+    {
+        "AutoModelForCausalLMWithValueHead",
+        "DeepSpeedEngine",
+        "DistributedDataParallel",
+        "FullyShardedDataParallel",
+        "OptimizedModule",
+    }
+)
+"""Classes around the model that was trained, which say nothing about it: of TRL, DeepSpeed and torch itself."""
+_OFF: Final = frozenset({"", "false", "none", "null"})
+"""Texts that scripts write for what is not set."""
+
 Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [])]
 Ranks = Annotated[dict[str, Annotated[int, Field(ge=1)]], BeforeValidator(lambda value: value or {})]
 Alphas = Annotated[
     dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]], BeforeValidator(lambda value: value or {})
 ]
-Flag = Annotated[bool, BeforeValidator(lambda value: bool(value))]
+
+
+def _flag(value: object) -> object:
+    """Read what scripts write for true and false; every other text would count as true."""
+    if value is None or _is_off(value):
+        return False
+    if isinstance(value, str) and value.strip().lower() == "true":
+        return True
+    if isinstance(value, bool | int) and value in (0, 1):
+        return bool(value)
+    raise ValueError("has to be true or false")
+
+
+def _member(value: object) -> object:
+    """Read the name of an enum's member where its class stands before it, as ``str()`` gives it."""
+    return (
+        value.rpartition(".")[2] if isinstance(value, str) and value.startswith(("PeftType.", "TaskType.")) else value
+    )
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Member = Annotated[str, BeforeValidator(_member)]
 
 
 class AdapterSettings(BaseModel):
@@ -90,8 +129,8 @@ class AdapterSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    peft_type: str
-    task_type: str | None = None
+    peft_type: Member
+    task_type: Member | None = None
     base_model_name_or_path: Annotated[str, Field(max_length=1024)] | None = None
     r: Annotated[int, Field(ge=1)] = 8
     lora_alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
@@ -128,9 +167,9 @@ def read_settings(text: str) -> AdapterSettings:
     Raises InvalidSourceError, which names the field and says what helps.
     """
     try:
-        config = json.loads(text)
+        config = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise _invalid(f"not JSON: {error}; copy the adapter again") from None
+        raise _invalid(f"not JSON: {shown(error)}; copy the adapter again") from None
     if not isinstance(config, dict):
         raise _invalid("not a JSON object; name the folder that PEFT has saved")
     _check_text(config)
@@ -140,12 +179,24 @@ def read_settings(text: str) -> AdapterSettings:
         settings = AdapterSettings.model_validate(config)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}; PEFT writes no such value") from None
+        raise _invalid(
+            f"{shown('.'.join(map(str, first['loc'])))}: {shown(first['msg'])}; PEFT writes no such value"
+        ) from None
     _check_kind(settings)
     _check_task(settings)
     _check_beginning(settings)
     _check_options(settings)
     return settings
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a field that is there twice: parsers don't agree on which of the two counts."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _invalid(f"{shown(name)} is there twice; leave the one that it was trained with")
+        found[name] = value
+    return found
 
 
 def _check_text(config: dict[str, Any]) -> None:
@@ -155,11 +206,11 @@ def _check_text(config: dict[str, Any]) -> None:
             json.dumps([name, value], ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise _invalid(
-                f"{name.encode(errors='replace').decode()}: holds {error.object[error.start]!a}, which is no "
+                f"{shown(name.encode(errors='replace').decode())}: holds {error.object[error.start]!a}, which is no "
                 "character; save the adapter again"
             ) from None
         except RecursionError:
-            raise _invalid(f"{name} is nested too deep; PEFT writes no such value") from None
+            raise _invalid(f"{shown(name)} is nested too deep; PEFT writes no such value") from None
 
 
 def _whose(config: dict[str, Any]) -> str:
@@ -171,7 +222,7 @@ def _whose(config: dict[str, Any]) -> str:
 def _check_kind(settings: AdapterSettings) -> None:
     if settings.peft_type not in ("LORA", "IA3"):
         why = _NOT_AN_UPDATE.get(settings.peft_type, f"only LORA and IA3 are imported; {MERGE_FIRST}")
-        raise _invalid(f"peft_type is {settings.peft_type}: {why}")
+        raise _invalid(f"peft_type is {shown(settings.peft_type)}: {why}")
 
 
 def _check_task(settings: AdapterSettings) -> None:
@@ -179,8 +230,12 @@ def _check_task(settings: AdapterSettings) -> None:
     trained = settings.task_type or (mapping.get("base_model_class") if isinstance(mapping, dict) else None)
     if trained is None or trained == "CAUSAL_LM" or str(trained).endswith(("CausalLM", "ConditionalGeneration")):
         return
+    if settings.task_type is None and str(trained) in _WRAPPERS:
+        return
     field = "task_type" if settings.task_type else "auto_mapping"
-    raise _invalid(f"{field} is {trained}: only adapters that write text (CAUSAL_LM) are served; train it as one")
+    raise _invalid(
+        f"{field} is {shown(trained)}: only adapters that write text (CAUSAL_LM) are served; train it as one"
+    )
 
 
 def _check_beginning(settings: AdapterSettings) -> None:
@@ -196,17 +251,17 @@ def _check_beginning(settings: AdapterSettings) -> None:
         )
     if str(beginning).startswith(_CHANGED_BASE):
         raise _invalid(
-            f"init_lora_weights is {beginning}, which has taken a part out of the base's weights, so these matrices "
-            "belong to what was left of them; save it as plain LoRA with "
+            f"init_lora_weights is {shown(beginning)}, which has taken a part out of the base's weights, so these "
+            "matrices belong to what was left of them; save it as plain LoRA with "
             "save_pretrained(…, path_initial_model_for_weight_conversion=<the adapter before training>) "
             f"(LLaMA-Factory: the folder pissa_converted), or {MERGE_FIRST}"
         )
-    raise _invalid(f"init_lora_weights is {beginning}, which this release doesn't know; {MERGE_FIRST}")
+    raise _invalid(f"init_lora_weights is {shown(beginning)}, which this release doesn't know; {MERGE_FIRST}")
 
 
 def _check_options(settings: AdapterSettings) -> None:
     options = {name: value for name, value in (settings.model_extra or {}).items() if value not in (None, False, 0)}
-    options = {name: value for name, value in options.items() if value not in ("", [], {})}
+    options = {name: value for name, value in options.items() if value not in ([], {}) and not _is_off(value)}
     trained = {*settings.modules_to_save, *(settings.target_modules or ())}
     if options.get("ensure_weight_tying") and not _TIED.isdisjoint(trained):
         raise _invalid(
@@ -217,9 +272,13 @@ def _check_options(settings: AdapterSettings) -> None:
             raise _invalid(f"{name} is set: {_REFUSED[name]}")
         if name not in _WITHOUT_EFFECT:
             raise _invalid(
-                f"{name} is set, which this release doesn't know; save it without, use a newer trainer image, or "
-                f"{MERGE_FIRST}"
+                f"{shown(name)} is set, which this release doesn't know; save it without, use a newer trainer image, "
+                f"or {MERGE_FIRST}"
             )
+
+
+def _is_off(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower() in _OFF
 
 
 def _invalid(what: str) -> InvalidSourceError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from graft_registry.sources.source_files import SourceError, SourceProblem
 from graft_trainer.config import AdapterSourceConfig
 from graft_trainer.importing.settings import AdapterSettings, read_settings
 from graft_trainer.importing.tensor_names import check_headers
+from graft_trainer.importing.wording import shown
 from graft_trainer.outcome import (
     ForbiddenSourceError,
     InvalidSourceError,
@@ -29,6 +30,9 @@ from graft_trainer.outcome import (
 FIELD: Final = "spec.source"
 CONFIG_BYTES: Final = 1 << 20
 """The most that a configuration may have; real ones have a few kB."""
+HEADER_BYTES: Final = 16 << 20
+"""The most that the headers of all files may have together, of which reading takes ten times as much memory; an adapter
+of every expert in 94 layers of 128 has 10 MB."""
 LFS_POINTER: Final = b"version https://git-lfs.github.com"
 
 PROBLEMS: Final[dict[SourceProblem, type[TrainingError]]] = {
@@ -69,7 +73,7 @@ def bring(
         )
     weights = tuple(folder / name for name in content.files if name != ADAPTER_CONFIG)
     settings = read_settings(_text(folder / ADAPTER_CONFIG))
-    tensors = tuple(tensor for path in weights for tensor in _header(path))
+    tensors = _headers(weights)
     check_headers(tensors)
     return ForeignAdapter(
         settings=settings,
@@ -97,6 +101,24 @@ def _text(path: Path) -> str:
         raise InvalidSourceError(f"{path.name} is no text ({error}); copy the adapter again", field=FIELD) from error
 
 
+def _headers(paths: Sequence[Path]) -> tuple[TensorInfo, ...]:
+    total = sum(map(_header_bytes, paths))
+    if total > HEADER_BYTES:
+        raise InvalidSourceError(
+            f"the headers of the weights have {total} bytes, at most {HEADER_BYTES} are read: they name far more "
+            "tensors than an adapter has; save the adapter alone",
+            field=FIELD,
+        )
+    return tuple(tensor for path in paths for tensor in _header(path))
+
+
+def _header_bytes(path: Path) -> int:
+    """Return how long a file says that its header is; 0 where that can't be, which is refused when it is read."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    return length if length < path.stat().st_size else 0
+
+
 def _header(path: Path) -> tuple[TensorInfo, ...]:
     try:
         return read_header(path).tensors
@@ -106,6 +128,6 @@ def _header(path: Path) -> tuple[TensorInfo, ...]:
         why = (
             "it is a pointer of Git LFS; run git lfs pull and copy it again"
             if is_pointer
-            else f"{error}; copy it again"
+            else f"{shown(error)}; copy it again"
         )
         raise InvalidSourceError(f"{path.name} is not a safetensors file: {why}", field=FIELD) from error

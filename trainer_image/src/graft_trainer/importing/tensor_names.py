@@ -11,12 +11,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from graft_registry.models.safetensors_header import TensorInfo
+from graft_trainer.importing.wording import shown, some
 from graft_trainer.outcome import InvalidSourceError
 
 ROOT: Final = "base_model.model."
 
-WRAPPERS: Final = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module"})
-"""Left in names by torch.compile, FSDP, activation checkpointing and DistributedDataParallel."""
+WRAPPERS: Final = frozenset(
+    {
+        *("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module"),
+        *("_forward_module", "pretrained_model"),
+    }
+)
+"""Left in names by torch.compile, FSDP, activation checkpointing, DistributedDataParallel, DeepSpeed, value heads."""
+
+LONGEST_NAME: Final = 1024
+"""Characters of a tensor's name; those of the deepest models have two hundred."""
 
 DTYPES: Final = frozenset({"F32", "F16", "BF16"})
 """Number formats that engines take for adapters."""
@@ -49,22 +58,34 @@ def check_headers(tensors: Iterable[TensorInfo]) -> None:
 
     Raises InvalidSourceError.
     """
+    seen = set[str]()
     for tensor in tensors:
+        if len(tensor.name) > LONGEST_NAME:
+            raise InvalidSourceError(
+                f"a tensor's name has {len(tensor.name)} characters ({shown(tensor.name)}), at most {LONGEST_NAME} are "
+                "read; save the adapter again"
+            )
+        if tensor.name in seen:
+            raise InvalidSourceError(
+                f"{shown(tensor.name)} is in two of the files, and nothing says which counts; remove the files that "
+                "are left of another adapter, or save it again into an empty folder"
+            )
+        seen.add(tensor.name)
         try:
             tensor.name.encode()
         except UnicodeEncodeError:
             raise InvalidSourceError(
-                f"a tensor is called {tensor.name!a}, which isn't text; save the adapter again"
+                f"a tensor is called '{shown(tensor.name)}', which isn't text; save the adapter again"
             ) from None
         if tensor.dtype not in DTYPES:
             raise InvalidSourceError(
-                f"{tensor.name} is stored as {tensor.dtype}, which no engine takes for adapters; save it as bfloat16 "
-                "(model.to(torch.bfloat16) before save_pretrained)"
+                f"{shown(tensor.name)} is stored as {tensor.dtype}, which no engine takes for adapters; save it as "
+                "bfloat16 (model.to(torch.bfloat16) before save_pretrained)"
             )
         if 0 in tensor.shape:
             raise InvalidSourceError(
-                f"{tensor.name} is empty ({list(tensor.shape)}), as DeepSpeed ZeRO-3 leaves what it has spread over "
-                "processes; save the adapter with stage3_gather_16bit_weights_on_model_save"
+                f"{shown(tensor.name)} is empty ({shown(list(tensor.shape))}), as DeepSpeed ZeRO-3 leaves what it "
+                "has spread over processes; save the adapter with stage3_gather_16bit_weights_on_model_save"
             )
 
 
@@ -73,26 +94,41 @@ def role_of(name: str) -> TensorRole | None:
 
     Raises InvalidSourceError for a name that PEFT doesn't give.
     """
-    segments = [segment for segment in name.split(".") if segment not in WRAPPERS]
-    while segments[:2] == ["base_model", "model"]:
-        segments = segments[2:]
+    segments = _below_peft([segment for segment in name.split(".") if segment not in WRAPPERS])
     if UNTRAINED in segments:
         return None
     marks = [index for index, segment in enumerate(segments) if segment in PARTS or segment in (COPY, SAVED)]
+    if not segments:
+        raise _unreadable(name)
     if not marks:
         module, part = ".".join(segments[:-1]), segments[-1]
         if part in WHOLE and module:
             return TensorRole(module, part)
-        raise InvalidSourceError(f"{name} is no tensor of an adapter that Graft can read; {EXPECTED}")
+        raise _unreadable(name)
     mark = marks[-1]
     module, part, tail = ".".join(segments[:mark]), segments[mark], segments[mark + 1 :]
     kind = tail.pop() if tail and tail[-1] in WHOLE else "weight"
     if len(tail) > 1 or not module:
-        raise InvalidSourceError(f"{name} is no tensor of an adapter that Graft can read; {EXPECTED}")
+        raise _unreadable(name)
     adapter = tail[0] if tail else ""
     if part == SAVED:
         return TensorRole(module, kind, adapter)
     return TensorRole(module, part if kind == "weight" else f"{part}.{kind}", adapter)
+
+
+def _below_peft(segments: list[str]) -> list[str]:
+    """Leave out PEFT's own parts, which may stand there twice, and what wrapped PEFT's model."""
+    prefix = ["base_model", "model"]
+    begin = next((at for at in range(len(segments) - 1) if segments[at : at + 2] == prefix), None)
+    if begin is None:
+        return segments
+    while segments[begin : begin + 2] == prefix:
+        begin += 2
+    return segments[begin:]
+
+
+def _unreadable(name: str) -> InvalidSourceError:
+    return InvalidSourceError(f"{shown(name)} is no tensor of an adapter that Graft can read; {EXPECTED}")
 
 
 EXPECTED: Final = f"PEFT's are called {ROOT}<module>.lora_A.weight"
@@ -105,24 +141,22 @@ def roles_of(names: Iterable[str]) -> dict[str, TensorRole]:
     """
     roles = {name: role for name in names if (role := role_of(name)) is not None}
     # A module that is saved for two reasons is written twice by PEFT: under its own name, and as it is in training.
-    roles = {name: role for name, role in roles.items() if SAVED not in name or _plain(role) not in roles}
+    plain = {(role.module, role.part) for name, role in roles.items() if SAVED not in name}
+    roles = {name: role for name, role in roles.items() if SAVED not in name or (role.module, role.part) not in plain}
     adapters = sorted({role.adapter for role in roles.values()} - {""})
     if len(adapters) > 1:
         raise InvalidSourceError(
-            f"the weights are of several adapters ({', '.join(adapters[:5])}); save one of them alone "
+            f"the weights are of several adapters ({some(adapters)}); save one of them alone "
             "(save_pretrained(selected_adapters=[…]))"
         )
     seen: dict[tuple[str, str], str] = {}
     for name, role in roles.items():
         other = seen.setdefault((role.module, role.part), name)
         if other != name:
-            raise InvalidSourceError(f"{other} and {name} are the same tensor under two names; save the adapter again")
+            raise InvalidSourceError(
+                f"{shown(other)} and {shown(name)} are the same tensor under two names; save the adapter again"
+            )
     return roles
-
-
-def _plain(role: TensorRole) -> str:
-    """Return the name under which PEFT saves a parameter that takes the place of the base's."""
-    return f"{ROOT}{role.module}.{role.part}"
 
 
 def published_name(module: str, part: str) -> str:
