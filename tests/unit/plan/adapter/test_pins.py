@@ -14,6 +14,7 @@ from tests.builders import (
     base_id,
     base_model,
     digest,
+    imported_adapter,
     pod,
     resolved_base,
     seen,
@@ -154,6 +155,31 @@ def test_a_pod_that_comes_back_does_not_make_a_pin_up_to_date() -> None:
     assert told(status_of(away)).reason == "RollingOut"
     back = replace(before, adapter=with_status(away, status_of(away)).adapter, unknown=Unknown())
     assert told(status_of(back)).status == "Unknown"
+
+
+@pytest.mark.parametrize(
+    ("subject", "verdict"),
+    [
+        pytest.param(
+            adapter(version=1, training={"objective": "DPO", "preference": {"referenceVersion": 3}}),
+            ("False", "version 1 is pinned; what the spec asks for can't be made now"),
+            id="a reference that is not in the registry",
+        ),
+        pytest.param(
+            imported_adapter(version=1, source={"interval": "1h"}),
+            ("Unknown", "version 1 is pinned; what the spec asks for can't be told now"),
+            id="a source that nobody has looked at",
+        ),
+    ],
+)
+def test_a_pin_of_a_spec_without_a_way_is_told_as_such_and_settles(
+    subject: LoraAdapter, verdict: tuple[str, str]
+) -> None:
+    given = pinned_to(OTHER)
+    given = lived(replace(given, adapter=given.adapter.model_copy(update={"spec": subject.spec})))
+    found = told(given.adapter.status)
+    assert (found.reason, found.status, found.message) == (PINNED, *verdict)
+    assert is_settled(given)
 
 
 DRIFT = Drift.model_validate({"previous": base_id("A"), "verdict": "Near", "relativeChange": "0.154"})
