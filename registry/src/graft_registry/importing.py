@@ -6,6 +6,7 @@ Only what a server and a trainer read is brought (see ``source_files``); pickles
 import itertools
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,14 @@ from graft_registry.models.drift import compare
 from graft_registry.models.fingerprint import CONFIG, check_configuration, identify
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.hub import download_snapshot
-from graft_registry.sources.mounted_model import check_claim, check_image
+from graft_registry.sources.mounted_model import (
+    CLAIM_FIELD,
+    IMAGE_FIELD,
+    blaming_the_volume,
+    check_claim,
+    check_image,
+)
+from graft_registry.sources.scratch_disk import naming_a_full_disk
 from graft_registry.sources.source_access import SourceAccess, blaming_the_source
 from graft_registry.sources.source_files import SourceError, SourceProblem, check_listing, wanted
 
@@ -92,14 +100,24 @@ def import_base(store: ObjectStore, request: BaseImport, access: SourceAccess, *
         return known
     model = workspace / "model"
     model.mkdir()
-    local = bring(request.source, access, store.config, mount=request.path, workspace=model)
-    published = registry.publish(
-        _as_published_before(registry, _manifest(local, request), local.directory), local.directory
-    )
+    with naming_a_full_disk("spec.importPod.resources"):
+        local = bring(request.source, access, store.config, mount=request.path, workspace=model)
+        with _blaming_the_source(request.source):
+            manifest = _as_published_before(registry, _manifest(local, request), local.directory)
+            published = registry.publish(manifest, local.directory)
     if request.previous is not None:
         _record_drift(registry, request.previous, published, local.directory, workspace)
     # Last: whoever finds the source resolved finds the drift, too.
     return registry.read(registry.record_source(request.source, published.digest))
+
+
+def _blaming_the_source(source: BaseSource) -> AbstractContextManager[None]:
+    """Say of a file that can't be read that it is the volume's, where it is on one."""
+    if source.persistent_volume_claim is not None:
+        return blaming_the_volume("the claim", CLAIM_FIELD)
+    if source.image is not None:
+        return blaming_the_volume(f"image {source.image.reference}", IMAGE_FIELD)
+    return nullcontext()
 
 
 def _as_published_before(registry: BaseRegistry, manifest: BaseManifest, directory: Path) -> BaseManifest:

@@ -13,6 +13,7 @@ from graft_cli.client import Adapter
 from graft_cli.decisions import changes
 from graft_cli.decisions.findings import findings_of_adapter
 from graft_cli.errors import Refused
+from graft_operator.api.adapter_source import ImportedVersion
 from graft_operator.api.evaluation import ComparedVersion
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -143,6 +144,17 @@ def test_what_the_gate_has_rejected_is_not_promoted(message: str, fix: str) -> N
         changes.promote(adapter(status=status), 1)
     assert caught.value.fix.startswith(fix)
     assert "kubectl graft pin support 1" in caught.value.fix
+
+
+def test_no_pin_is_advised_for_what_no_engine_can_load() -> None:
+    message = "the adapter was trained with method DoRA, which no engine applies beside others; use serving.mode Merged"
+    imported = ImportedVersion(source_digest=digest("source"), digest=digest("content"))
+    rejected = version(1, "Rejected", message=f"{message} or None", imported=imported)
+    status = {"versions": (rejected,), "served_version": None, "serving": serving(None)}
+    with pytest.raises(Refused, match="was rejected by its gate") as caught:
+        changes.promote(adapter(status=status), 1)
+    assert "use serving.mode Merged" in caught.value.fix
+    assert "kubectl graft pin" not in caught.value.fix
 
 
 def test_only_what_the_spec_asks_for_is_promoted() -> None:

@@ -152,6 +152,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
 
 
 AGENT = {"schema": "graft.dev/agent/v1", "ready": True}
+LOADS = "the engine loads the model, which takes minutes"
 
 
 @pytest.mark.parametrize(
@@ -183,6 +184,21 @@ def test_a_pod_that_is_no_agent_is_said_to_be_none(document: Any) -> None:
 def test_words_of_the_wrong_kind_are_left_out(wrong: Any) -> None:
     found = holding("pod-1", "node-1", "Running", AGENT | wrong)
     assert (found.problem, found.engine, found.base_digest, found.message, found.adapters) == ("", "", "", "", ())
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ({"state": "Starting"}, LOADS),
+        ({"state": "Starting", "message": "the engine can't be reached at http://127.0.0.1:8001: refused"}, LOADS),
+        ({"state": "Starting", "message": "Connection refused"}, LOADS),
+        ({"state": "Starting", "message": "HTTP 500"}, f"{LOADS}; HTTP 500"),
+        ({"state": "Starting", "message": ["HTTP 500"]}, LOADS),
+        ({"state": "Down", "message": "Connection refused"}, "Connection refused"),
+    ],
+)
+def test_an_engine_that_starts_is_told_with_what_it_says_itself(engine: dict[str, Any], message: str) -> None:
+    assert holding("pod-1", "node-1", "Running", AGENT | {"engine": engine, "message": ""}).message == message
 
 
 def test_a_pod_can_t_flood_the_page() -> None:

@@ -172,3 +172,21 @@ async def test_after_a_request_that_was_cut_off_the_lease_is_not_given_back_at_o
     await asyncio.sleep(0.1)
     await leader.release()
     assert lease.stored().holder == "one", "the server may carry it out after its client has gone"
+
+
+async def test_nor_is_it_after_one_that_was_cut_off_because_the_lease_was_not_renewed() -> None:
+    lease = MemoryLease()
+    link = Link(lease)
+    leader = await held_by_one(link)
+    holding = asyncio.create_task(leader.hold())
+    link.away = True
+    await asyncio.sleep(TIMING.renew_deadline - 1)
+    with pytest.raises(NotLeader, match="cut off"):
+        async with leader.requesting():
+            await asyncio.sleep(30)
+    link.away = False
+    await asyncio.sleep(TIMING.retry_period + 0.1)
+    assert leader.is_leader()
+    await leader.release()
+    assert lease.stored().holder == "one"
+    holding.cancel()

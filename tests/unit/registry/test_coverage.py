@@ -88,6 +88,7 @@ def settings(**fields: Any) -> LoraSettings:
         ({"target_modules": r".*\.layers\.1\.self_attn\.q_proj"}, ["model.layers.1.self_attn.q_proj"]),
         ({"target_modules": ["q_proj", "lm_head"], "modules_to_save": ["lm_head"]}, MODULES[::3]),
         ({"target_modules": ["q_proj"], "layers_to_transform": [2]}, ["model.layers.2.self_attn.q_proj"]),
+        ({"target_modules": [MODULES[0], "v_proj"], "layers_to_transform": [2]}, [MODULES[0], MODULES[7]]),
         ({"target_modules": ["fc1"]}, []),
         ({"target_modules": LLAMA_FACTORY}, None),
         ({"target_modules": ["q_proj"], "exclude_modules": SWIFT}, None),

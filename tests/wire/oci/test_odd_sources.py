@@ -159,6 +159,12 @@ def test_weights_in_several_files_are_brought(
     assert resolved(odd, tmp_path).files == (CONFIG, *SHARDS)
 
 
+def test_parts_beside_an_adapter_in_one_file_are_left_alone(odd: OddRegistry, adapter: Files, tmp_path: Path) -> None:
+    parts = {f"b/{CONFIG}": adapter[CONFIG], f"b/{SHARDS[0]}": adapter[WEIGHTS]}
+    odd.artifact(in_a_folder(adapter) | parts)
+    assert resolved(odd, tmp_path).files == (CONFIG, WEIGHTS)
+
+
 def test_of_weights_in_several_files_all_have_to_be_there(odd: OddRegistry, adapter: Files, tmp_path: Path) -> None:
     odd.artifact({CONFIG: adapter[CONFIG], SHARDS[1]: adapter[WEIGHTS]})
     reason, field, message = problem(odd, tmp_path)
@@ -213,3 +219,15 @@ def test_of_the_variants_of_a_platform_one_is_brought(odd: OddRegistry, adapter:
     assert resolved(odd, tmp_path).files == (CONFIG, WEIGHTS)
     asked = [path for _, path, _ in odd.seen if "/manifests/sha256:" in path]
     assert asked == [f"/v2/team/adapter/manifests/{entries[1]['digest']}"]
+
+
+def test_what_is_no_proxy_is_told_as_such(
+    odd: OddRegistry, adapter: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd.artifact(adapter)
+    monkeypatch.setenv("http_proxy", "socks5://user:secret@proxy:1080")
+    monkeypatch.setenv("no_proxy", "")
+    reason, field, message = problem(odd, tmp_path)
+    assert (reason, field) == (SourceProblem.ADAPTER_UNAVAILABLE, IMAGE)
+    assert "HTTP_PROXY names no proxy that speaks HTTP" in message
+    assert "secret" not in message

@@ -1,5 +1,6 @@
 """The commands that Jobs and init containers run, from their environment to their termination message."""
 
+import errno
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from tests.unit.registry.builders import version_draft, write_model
 from tests.wire.registry.container import Container, files_of, put_files
 from tests.wire.registry.hub import COMMIT, HubServer, Repository
 
+from graft_registry import importing
 from graft_registry.digests import digest_of
 from graft_registry.documents import VersionManifest
 from graft_registry.layout import AdapterLayout, BaseLayout
@@ -265,3 +267,24 @@ def test_a_command_that_is_told_to_end_does_so_at_once(tmp_path: Path) -> None:
             with connection:
                 process.terminate()
                 assert process.wait(timeout=10) == 143
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason", "field"),
+    [
+        (errno.ESTALE, "RegistryUnavailable", "spec.source.persistentVolumeClaim.path"),
+        (errno.EIO, "RegistryUnavailable", "spec.source.persistentVolumeClaim.path"),
+        (errno.EACCES, "Forbidden", "spec.source.persistentVolumeClaim.path"),
+        (errno.ENOSPC, "RegistryUnavailable", "spec.importPod.resources"),
+    ],
+)
+def test_what_a_claims_disk_answers_is_told_of_the_claim_and_a_full_one_of_the_pod(
+    container: Container, model: Path, monkeypatch: pytest.MonkeyPatch, trouble: int, reason: str, field: str
+) -> None:
+    def fails(_: Path) -> None:
+        raise OSError(trouble, os.strerror(trouble), str(model / "model.safetensors"))
+
+    monkeypatch.setattr(importing, "identify", fails)
+    code, message = container.import_base({"persistentVolumeClaim": {"claimName": "models"}}, path=str(model))
+    assert code != 0
+    assert (message["reason"], message["field"]) == (reason, field)

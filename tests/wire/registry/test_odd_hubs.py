@@ -15,6 +15,8 @@ from tests.wire.registry.server_thread import serving
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import AdapterSource
 from graft_registry.sources.adapter_origins import fetch_adapter, resolve_adapter
+from graft_registry.sources.hub import _bound
+from graft_registry.sources.hub_errors import MoreThanToldError
 from graft_registry.sources.source_access import SourceAccess
 from graft_registry.sources.source_files import SourceError, SourceProblem
 
@@ -175,3 +177,11 @@ def test_a_hash_is_never_taken_for_a_promise(tmp_path: Path) -> None:
     error = problem(answers, tmp_path, fetching=True)
     assert (error.reason, error.field) == (SourceProblem.INVALID, FIELD)
     assert f"tells sha256 {'a' * 64}" in str(error)
+
+
+def test_bytes_of_xet_on_the_network_are_no_bytes_of_the_file() -> None:
+    bar = _bound("adapter_model.safetensors", 100)(disable=True)
+    bar.update(100)
+    bar.update_transfer(1000)
+    with pytest.raises(MoreThanToldError, match="100 bytes"):
+        bar.update(1)

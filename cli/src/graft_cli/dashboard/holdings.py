@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from graft_operator.plan.engine_start import loading_message
+
 ADAPTERS_READ: Final = 8192
 """Of one pod; as many as the operator reads."""
 VERSIONS_READ: Final = 16
@@ -78,8 +80,8 @@ def holding(pod: str, node: str, phase: str, document: Any) -> Holding:
 
 def _engine_message(engine: Mapping[str, Any]) -> str:
     """Return what the agent says of its engine. While that starts nothing listens on its port, which is no fault."""
-    is_loading = engine.get("state") == "Starting"
-    return "the engine is loading the model, which takes minutes" if is_loading else _text(engine.get("message"))
+    said = _text(engine.get("message"))
+    return _text(loading_message("the engine", said)) if engine.get("state") == "Starting" else said
 
 
 def _adapters(items: Any) -> Iterator[HeldAdapter]:

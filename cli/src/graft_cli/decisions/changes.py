@@ -14,6 +14,7 @@ from graft_cli.errors import Refused
 from graft_operator.api.adapter_status import Version
 from graft_operator.api.conditions import find
 from graft_operator.manifests.labels import RETRY
+from graft_operator.plan.imports.checks import is_unservable
 from graft_operator.plan.training.gate import loosened
 
 
@@ -148,6 +149,8 @@ def _refuse_vain_promotion(adapter: Adapter, number: int) -> None:
         raise Refused(f"{name} has no version {number}", fix=f"see `kubectl graft history {name}`")
     if entry.state == "Rejected":
         message = f"version {number} of {name} was rejected by its gate, and {what}"
+        if is_unservable(entry):
+            raise Refused(message, fix=entry.message)
         limits = loosened(re.findall(r"evaluation\.m(?:in|ax)[A-Za-z]+", entry.message))
         raise Refused(message, fix=f"{limits}, which trains nothing again; or {pin_it}" if limits else pin_it)
     is_target = status.serving.target is not None and status.serving.target.number == number

@@ -109,6 +109,7 @@ class LeaderElector:
             except TimeoutError as error:
                 if not limit.expired():
                     raise
+                self._cut_off_at = self._clock()
                 raise NotLeader("the lease was not renewed while something was written, which was cut off") from error
             except asyncio.CancelledError:
                 self._cut_off_at = self._clock()

@@ -37,12 +37,14 @@ def covered_modules(settings: LoraSettings, modules: Iterable[str]) -> Sequence[
     if targeted is None or excluded is None:
         return None
     whole = _names(settings.modules_to_save)
+    # By its whole path PEFT takes a module of whichever layer.
+    by_path = frozenset(settings.target_modules or ()) if not isinstance(settings.target_modules, str) else frozenset()
     return [
         name
         for name in modules
         if targeted(name)
         and not excluded(name)
-        and _layer_is_chosen(name, settings)
+        and (name in by_path or _layer_is_chosen(name, settings))
         # PEFT adapts nothing within what is trained as a whole.
         and not any(f".{one}." in f".{name}." for one in whole)
     ]

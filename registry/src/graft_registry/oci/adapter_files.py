@@ -106,6 +106,8 @@ def chosen(tree: Tree, left_out: Sequence[str], *, where: str) -> Mapping[str, P
         raise InvalidArtifact(f"{where} {_what_is_missing(folders, sorted({*tree, *left_out}))}")
     depth = min(map(_depth, whole))
     topmost = [folder for folder in whole if _depth(folder) == depth]
+    # Parts beside an adapter in one file may be what is left of something else.
+    topmost = [folder for folder in topmost if weights[folder] == [ADAPTER_WEIGHTS]] or topmost
     if len(topmost) > 1:
         listed = ", ".join(sorted(topmost)[:5])
         raise InvalidArtifact(f"{where} holds several adapters ({listed}); push each as an artifact of its own")

@@ -150,8 +150,9 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 def _request(method: str, url: str, headers: Mapping[str, str], body: Body, what: str) -> urllib3.BaseHTTPResponse:
     sent = {"User-Agent": "graft", "Accept-Encoding": "identity", **headers}
+    pool = _pool(url, what)
     try:
-        return _pool(url).request(
+        return pool.request(
             method, url, headers=sent, body=body, retries=_RETRIES, timeout=_TIMEOUT, preload_content=False
         )
     except ValueError as error:
@@ -183,13 +184,21 @@ def unavailable(error: HTTPError, what: str) -> Unavailable:
     return Unavailable(f"{what}: {reason}")
 
 
-def _pool(url: str) -> urllib3.PoolManager:
-    """Return a pool that goes through the proxy which the environment names for this URL, as curl would."""
+def _pool(url: str, what: str) -> urllib3.PoolManager:
+    """Return a pool that goes through the proxy which the environment names for this URL, as curl would.
+
+    Raises:
+        Unavailable: the environment names something that is no such proxy.
+    """
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and not urllib.request.proxy_bypass(parts.netloc):
+    if not proxy or urllib.request.proxy_bypass(parts.netloc):
+        return urllib3.PoolManager()
+    try:
         return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}")
-    return urllib3.PoolManager()
+    except (ValueError, HTTPError) as error:
+        variable = f"{parts.scheme.upper()}_PROXY"
+        raise Unavailable(f"{what}: {variable} names no proxy that speaks HTTP: correct it") from error
 
 
 def read_at_most(answer: urllib3.BaseHTTPResponse, most: int, what: str) -> bytes:

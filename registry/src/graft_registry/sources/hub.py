@@ -196,9 +196,10 @@ def _commit(told: object) -> str:
 
 
 def _bound(name: str, most: int) -> type[tqdm]:
-    """Return a progress bar that ends a download of more than ``most`` bytes before they are written.
+    """Return a progress bar that ends a download over HTTP of more than ``most`` bytes before they are written.
 
-    It is all that the client tells of what arrives; it writes whatever comes.
+    It is all that the client tells of what arrives; it writes whatever comes. Over xet it prints what is raised here
+    and goes on, so the size is looked at afterwards, too.
     """
 
     class Bound(tqdm):  # type: ignore[misc]  # tqdm has no types
@@ -212,6 +213,9 @@ def _bound(name: str, most: int) -> type[tqdm]:
                 raise _more_than(name, most)
             shown: bool | None = super().update(n)
             return shown
+
+        def update_transfer(self, *_: object) -> None:
+            """Of xet's bytes on the network: there may be more of them than the file has."""
 
     return Bound
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from graft_registry.documents import ImageSource, PersistentVolumeClaimSource
 from graft_registry.models.fingerprint import CONFIG
+from graft_registry.sources.scratch_disk import is_full
 from graft_registry.sources.source_files import (
     TEMPLATE_FOLDER,
     SourceError,
@@ -35,7 +36,7 @@ def check_claim(mount: Path, claim: PersistentVolumeClaimSource) -> None:
         SourceError: it is not there, can't be read, has no weights, or has such a link.
     """
     root = mounted_root(mount, claim.path)
-    with _told_of_whom_may_read("the claim", CLAIM_FIELD):
+    with blaming_the_volume("the claim", CLAIM_FIELD):
         if not mount.is_dir():
             raise SourceError(SourceProblem.NOT_FOUND, f"the claim has no directory {claim}", CLAIM_FIELD)
         _check_links(mount, root, holder=f"claim {claim.claim_name}", field=CLAIM_FIELD)
@@ -49,7 +50,7 @@ def check_image(mount: Path, image: ImageSource) -> None:
         SourceError: it is not there, has no weights, or has a link to what the image does not hold.
     """
     root = mounted_root(mount, image.path)
-    with _told_of_whom_may_read(f"image {image.reference}", IMAGE_FIELD):
+    with blaming_the_volume(f"image {image.reference}", IMAGE_FIELD):
         if not root.is_dir() or not any(root.iterdir()):
             raise SourceError(
                 SourceProblem.NOT_FOUND,
@@ -120,9 +121,19 @@ def _files_below(root: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _told_of_whom_may_read(where: str, field: str) -> Iterator[None]:
+def blaming_the_volume(where: str, field: str) -> Iterator[None]:
+    """Say of a file that can't be read that it is the volume's.
+
+    Raises:
+        SourceError: it could not be read.
+    """
     try:
         yield
     except PermissionError as error:
         message = f"{where}: {error.filename} can't be read by user {os.getuid()}: make it readable for others"
         raise SourceError(SourceProblem.FORBIDDEN, message, field) from error
+    except OSError as error:
+        if is_full(error):  # that is this pod's own
+            raise
+        message = f"{where}: {error}: the volume can't be read now; look at what it is on"
+        raise SourceError(SourceProblem.UNAVAILABLE, message, field) from error

@@ -30,6 +30,6 @@ def naming_a_full_disk(field: str = RESOURCES_FIELD) -> Iterator[None]:
             raise
         message = (
             f"the disk of the pod that reads the source is full ({error}): let {field} request the "
-            "ephemeral-storage that the adapter takes twice"
+            "ephemeral-storage that its files take twice"
         )
         raise SourceError(SourceProblem.UNAVAILABLE, message, field) from error

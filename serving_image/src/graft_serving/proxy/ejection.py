@@ -10,8 +10,9 @@ from graft_serving.proxy.attempts import Outcome
 FIRST_SECONDS: Final = 5.0
 LONGEST_SECONDS: Final = 60.0
 MOST_DOUBLINGS: Final = 5
-FAILURES: Final = frozenset({Outcome.UNREACHABLE, Outcome.LOST, Outcome.DIED, Outcome.TIMED_OUT})
-"""Of the pod that was asked. One that leaves a request to others has neither failed nor shown that it answers."""
+FAILURES: Final = frozenset({Outcome.UNREACHABLE, Outcome.LOST, Outcome.DIED})
+"""Of the pod that was asked. One that leaves a request to others, or takes longer than a request may, has neither
+failed nor shown that it answers."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,8 @@ from tests.builders import (
     answering_pod,
     base_model,
     digest,
+    imported_adapter,
+    imported_version,
     job,
     on_pod,
     pod,
@@ -29,6 +31,7 @@ from graft_operator.api.conditions import Condition, find
 from graft_operator.manifests.naming import training_job_name
 from graft_operator.plan.actions import AddFinalizer, CreateJob, DeleteObject, Plan
 from graft_operator.plan.adapter.plan import plan_adapter
+from graft_operator.plan.imports.checks import is_unservable
 from graft_operator.plan.rollout.requeue import MOVING_SECONDS, WATCHING_SECONDS
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.versions import entry_of, summary
@@ -104,6 +107,15 @@ STATES: dict[str, tuple[AdapterSnapshot, str, str]] = {
         ),
         "Failed",
         "RolledBack",
+    ),
+    "refused by the pods, while the training of the next spec has failed": (
+        served_on(
+            pod("pod-1", on_pod(V1, "Refused", reason="WrongBase")),
+            published=None,
+            jobs=(job(RECIPE, "Failed", outcome_reason="BadDataset"),),
+        ),
+        "Failed",
+        "VersionRefused",
     ),
     "failed by its data": (seen(jobs=(job(RECIPE, "Failed", outcome_reason="BadDataset"),)), "Failed", "BadDataset"),
     "resting after a failure": (
@@ -193,6 +205,27 @@ def test_a_promotion_of_what_the_gate_has_rejected_is_answered(promote: int | No
     assert stalled.reason == "WorseThanBase"
     assert "lower evaluation.minImprovementOverBase" in stalled.message
     assert ("spec.serving.rollout.promote names version 1" in stalled.message) == told
+
+
+@pytest.mark.parametrize(
+    ("changes", "base", "reason"),
+    [
+        ({"servable": "Merged", "method": "DoRA"}, base_model(), "VersionNotServable"),
+        ({}, base_model(serving={"maxRank": 8}), "RankTooHigh"),
+    ],
+)
+def test_no_pin_is_advised_for_what_no_engine_can_load(changes: dict[str, Any], base: Any, reason: str) -> None:
+    subject = imported_adapter(serving={"rollout": {"promote": 1}})
+    stored = imported_version(subject, **changes)
+    status = status_of(seen(subject, base=base, recipe=stored.manifest.recipe, published=stored))
+    stalled, entry = find(status.conditions, "Stalled"), entry_of(status.versions, 1)
+    assert stalled is not None
+    assert stalled.reason == reason
+    assert "serving.mode Merged" in stalled.message
+    assert "spec.serving.rollout.promote names version 1" in stalled.message
+    assert "spec.version serves it" not in stalled.message
+    assert entry is not None
+    assert is_unservable(entry)
 
 
 @pytest.mark.parametrize(("given", "health", "ready_reason"), STATES.values(), ids=STATES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.builders import adapter, seen, version
+from tests.builders import adapter, recipe_of, seen, version
 
 from graft_operator.api.conditions import yes
 from graft_operator.api.evaluation import ComparedVersion
@@ -68,6 +68,16 @@ def test_advice_is_told_beside_acceptance_and_stops_nothing() -> None:
     fact = accepted_fact(given, TrainingDecision(trained=yes("Trained")))
     assert (fact.status, fact.reason) == ("True", "AcceptedWithAdvice")
     assert fact.message.count("is recommended") == 2
+
+
+def test_what_has_passed_its_gate_quiets_advice_on_its_training_and_none_on_its_gate() -> None:
+    subject = adapter(lora={"rank": 8, "alpha": 8}, evaluation={"maxRegression": "100"})
+    passed = summary(version(1, recipe=recipe_of(subject)))
+    subject = subject.model_copy(update={"status": subject.status.model_copy(update={"versions": (passed,)})})
+    fact = accepted_fact(seen(subject), TrainingDecision(trained=yes("Trained")))
+    assert fact.reason == "AcceptedWithAdvice"
+    assert fact.message.startswith("spec.evaluation.maxRegression: 100 ")
+    assert fact.message.count("is recommended") == 1
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.builders import (
 )
 
 from graft_operator.api.adapter_status import LoraAdapterStatus
-from graft_operator.api.conditions import no, yes
+from graft_operator.api.conditions import no, unknown, yes
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.plan.adapter.fast_path import is_settled
 from graft_operator.plan.adapter.plan import plan_adapter
@@ -186,6 +186,12 @@ CASES = {
     ),
     "one that is pinned, whose spec asks for it by now": no_for(
         with_spec(PINNED_TO_OTHER, adapter(version=1, lora={"rank": 8}))
+    ),
+    "one that is pinned, whose spec could not be told before": no_for(
+        now_told(PINNED_V1, "UpToDate", unknown("Pinned"))
+    ),
+    "one that is pinned, whose spec can't be told yet": yes_for(
+        now_told(PINNED_V1, "UpToDate", unknown("Pinned")), unknown=Unknown()
     ),
     "one that is pinned from now on": no_for(with_spec(SERVED, PINNED)),
     "one that policy Never keeps on its base": yes_for(KEPT, base=NEVER),

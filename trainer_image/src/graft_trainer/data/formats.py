@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, Final
 
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
@@ -119,11 +120,14 @@ def missing_column(record: Record, columns: Mapping[str, str]) -> str:
     ours = next((name for name, theirs in columns.items() if theirs not in record), None)
     if ours is None:
         return ""
-    own = [str(key) for key in record]
-    near = get_close_matches(columns[ours], own, n=1)
+    return _without_column(ours, columns[ours], tuple(sorted(str(key) for key in record)))
+
+
+@lru_cache(maxsize=64)  # of a million rows most have the same keys
+def _without_column(ours: str, theirs: str, own: tuple[str, ...]) -> str:
+    near = get_close_matches(theirs, own, n=1)
     meant = f"; did you mean {near[0]}?" if near else "."
-    listed = ", ".join(sorted(own))
-    return f"spec.dataset.columns.{ours}: there is no column {columns[ours]}{meant} The row has {listed}"
+    return f"spec.dataset.columns.{ours}: there is no column {theirs}{meant} The row has {', '.join(own)}"
 
 
 def check_is_text(record: Record) -> None:

@@ -42,7 +42,7 @@ def check_complete(named: Mapping[str, str], settings: AdapterSettings, linear: 
         raise BaseMismatchError(
             f"there are no tensors for {some(sorted(missing, key=natural_order))}, which {_meant_by(settings)} in "
             f"base {base}: it was trained on fewer layers, or the files are cut short; name the base that it was "
-            "trained on, or give target_modules as a list and layers_to_transform, if only these were meant",
+            "trained on, or list target_modules by their whole paths, if only these were meant",
             field=FIELD,
         )
 

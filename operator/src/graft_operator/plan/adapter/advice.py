@@ -48,11 +48,16 @@ def advice(spec: LoraAdapterSpec) -> tuple[str, ...]:
         value = f"{passes} with this batchSize" if passes else max(1, LARGEST_STEP // workers)
         text = f"spec.training.{field}: {rows} rows per optimizer step are many for an adapter"
         sentences.append(f"{text}; {value} is recommended")
+    return (*sentences, *limit_advice(spec))
+
+
+def limit_advice(spec: LoraAdapterSpec) -> tuple[str, ...]:
+    """Return the advice on what versions are let through by, which matters as soon as there is one to compare with."""
     limit = spec.evaluation.max_regression
-    if float(limit) > LARGEST_REGRESSION:
-        text = f"spec.evaluation.maxRegression: {limit} lets a version take over that is {float(limit):.0%} worse"
-        sentences.append(f"{text}; {DEFAULT_REGRESSION} is recommended")
-    return tuple(sentences)
+    if spec.is_only_imported or not float(limit) > LARGEST_REGRESSION:
+        return ()
+    text = f"spec.evaluation.maxRegression: {limit} lets a version take over that is {float(limit):.0%} worse"
+    return (f"{text}; {DEFAULT_REGRESSION} is recommended",)
 
 
 def served_advice(spec: LoraAdapterSpec, answering: Version | None) -> tuple[str, ...]:

@@ -21,9 +21,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from graft_operator.api.adapter_status import ServedVersion
-from graft_operator.api.conditions import PINNED, Condition, Fact, merge, no, unknown, yes
-from graft_operator.plan.adapter.advice import advice, served_advice
-from graft_operator.plan.imports.checks import bound_fact
+from graft_operator.api.conditions import Condition, Fact, merge, no, unknown, yes
+from graft_operator.plan.adapter.advice import advice, limit_advice, served_advice
+from graft_operator.plan.adapter.pins import pinned_fact
+from graft_operator.plan.imports.checks import UNSERVABLE, bound_fact
 from graft_operator.plan.rollout.messages import (
     NO_VERSION,
     absent_fact,
@@ -36,7 +37,6 @@ from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.gate import GateDecision
-from graft_operator.plan.training.recipe_choice import version_asked_for
 from graft_operator.plan.training.versions import entry_of
 
 
@@ -65,7 +65,9 @@ def adapter_conditions(
     }
     before = seen.adapter.status.conditions
     facts |= undecided(seen, training, answers=facts["Ready"].status == "True")
-    if rollout.target is None or rollout.coverage.refused:  # else its own pods keep it from answering
+    if rollout.coverage.refused:  # a training that has failed is not what keeps this version from answering
+        facts["Ready"] = unless_stalled(facts["Ready"], refused_fact(training, rollout, rollback))
+    elif rollout.target is None:  # else its own pods keep it from answering
         facts["Ready"] = unless_stalled(facts["Ready"], facts["Stalled"])
     return merge(before, facts, generation=seen.adapter.metadata.generation, now=now)
 
@@ -99,23 +101,32 @@ def stalled_fact(
     if training.stalled is not None:
         return yes(training.stalled.reason, training.stalled.message)
     if gate is not None and not gate.passed and training.raised_rank is None:
-        return yes(gate.reason, f"{gate.message_and_advice}{promoted_in_vain(seen, training)}")
+        return yes(gate.reason, f"{gate.message_and_advice}{promoted_in_vain(seen, training, gate)}")
     if rollback is not None:
         return yes(rollback.reason, rollback.message)
     if rollout.coverage.refused:
-        return yes("VersionRefused", rollout.coverage.message)
+        return refused_fact(training, rollout, rollback)
     return no("Progressing")
 
 
-def promoted_in_vain(seen: AdapterSnapshot, training: TrainingDecision) -> str:
+def refused_fact(training: TrainingDecision, rollout: Rollout, rollback: Fact | None) -> Fact:
+    """Say why the pods refuse the target: as it is remembered with what follows, where it is the current version."""
+    current, target = training.current, rollout.target
+    is_current = current is not None and target is not None and current.manifest.number == target.number
+    if is_current and rollback is not None:
+        return yes(rollback.reason, rollback.message)
+    return yes("VersionRefused", rollout.coverage.message)
+
+
+def promoted_in_vain(seen: AdapterSnapshot, training: TrainingDecision, gate: GateDecision) -> str:
     """Return what to say of a promotion of a version that its gate has rejected; empty where nobody asks for one."""
     promoted = seen.adapter.spec.serving.rollout.promote
     if training.current is None or training.current.manifest.number != promoted:
         return ""
-    return (
-        f"; spec.serving.rollout.promote names version {promoted}, but is for canaries and versions that were rolled"
-        " back: spec.version serves it whatever its gate says"
-    )
+    text = f"; spec.serving.rollout.promote names version {promoted}, but is for canaries and versions that were rolled"
+    # What no engine can load is not served for a pin, either.
+    way_out = "" if gate.reason in UNSERVABLE else ": spec.version serves it whatever its gate says"
+    return f"{text} back{way_out}"
 
 
 def reconciling_fact(seen: AdapterSnapshot, training: TrainingDecision, rollout: Rollout, stalled: Fact) -> Fact:
@@ -182,8 +193,10 @@ def published_fact(training: TrainingDecision) -> Fact:
 def accepted_fact(seen: AdapterSnapshot, training: TrainingDecision, answering: ServedVersion | None = None) -> Fact:
     """Say what is wrong with the spec, or else what should be looked at again, in it or in what answers."""
     entry = entry_of(seen.adapter.status.versions, answering.number) if answering is not None else None
-    of_spec = () if has_proved_itself(seen) else advice(seen.adapter.spec)
-    sentences = (*of_spec, *served_advice(seen.adapter.spec, entry))
+    spec = seen.adapter.spec
+    # What has passed its gate says nothing for a limit of that gate: the next version is held to it, too.
+    of_spec = limit_advice(spec) if has_proved_itself(seen) else advice(spec)
+    sentences = (*of_spec, *served_advice(spec, entry))
     if training.accepted.status != "True" or not sentences:
         return training.accepted
     return yes("AcceptedWithAdvice", "; ".join(sentences))
@@ -205,18 +218,6 @@ def kept_on_old_base(seen: AdapterSnapshot) -> Fact | None:
         f"BaseModel {seen.base.metadata.name} has changed and its readaptation.policy is Never: the adapter is trained"
         f" and served on revision {seen.kept_base.revision}",
     )
-
-
-def pinned_fact(seen: AdapterSnapshot) -> Fact | None:
-    """Say that a person holds another version than the spec asks for; None where nobody does."""
-    pinned = seen.adapter.spec.version
-    if pinned is None or (seen.published is not None and seen.published.manifest.number == pinned):
-        return None
-    if seen.recipe is None:
-        return no(PINNED, f"version {pinned} is pinned; what the spec asks for can't be told now")
-    number = version_asked_for(seen)
-    which = "" if number is None else f" (version {number})"
-    return no(PINNED, f"version {pinned} is pinned; the spec asks for another one{which}")
 
 
 def up_to_date_fact(

@@ -10,6 +10,7 @@ from graft_operator.api.adapter_status import Version
 from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.conditions import PINNED, find, is_true
 from graft_operator.api.lora_adapter import LoraAdapter
+from graft_operator.plan.adapter.pins import KEPT_ON_BASE, is_unclear
 from graft_operator.plan.imports.origin import content_to_import, is_bound, is_imported_on, is_unresolved
 from graft_operator.plan.imports.recipe import import_recipes
 from graft_operator.plan.placement.demand import is_absent
@@ -100,11 +101,24 @@ def pin_is_told(seen: AdapterSnapshot) -> bool:
     """
     status, resolved = seen.adapter.status, seen.base.status.resolved if seen.base is not None else None
     entry, told = entry_of(status.versions, seen.adapter.spec.version or 0), find(status.conditions, "UpToDate")
-    if entry is None or resolved is None or seen.dataset_problem or seen.unknown is not None:
+    if entry is None or resolved is None or is_unclear(seen):
         return True
     base = trained_on(seen, resolved, entry)
-    is_asked_for = base is not None and entry.recipe in recipes_on(seen, base, entry)
-    return told is not None and is_asked_for == (told.reason != PINNED)
+    is_asked_for = base is not None and is_asked_for_on(seen, base, entry)
+    return told is not None and told.status != "Unknown" and is_asked_for == (told.reason != PINNED)
+
+
+def is_asked_for_on(seen: AdapterSnapshot, base: ResolvedBase, entry: Version) -> bool:
+    """Whether a version of that base is what the spec asks for.
+
+    There may be another way to fulfil the same spec, such as a cold start beside a warm one. Which of them is chosen
+    depends on what the registry says of their versions, so the choice that the status tells of stands.
+    """
+    status, own = seen.adapter.status, recipes_on(seen, base, entry)
+    if entry.recipe not in own or status.recipe is None or status.recipe in own:
+        return entry.recipe in own
+    chosen = next((version for version in status.versions if version.recipe == status.recipe), None)
+    return status.recipe not in recipes_on(seen, base, chosen)
 
 
 def fulfilling_entry(adapter: LoraAdapter) -> Version | None:
@@ -135,7 +149,7 @@ def is_up_to_date(adapter: LoraAdapter) -> bool:
 def is_kept(adapter: LoraAdapter) -> bool:
     """Whether the status says that the adapter is kept on a former base, by policy Never or as an import."""
     told = find(adapter.status.conditions, "UpToDate")
-    return told is not None and told.reason in ("KeptOnOldBase", "BoundToBase")
+    return told is not None and told.reason in KEPT_ON_BASE
 
 
 def is_too_high(seen: AdapterSnapshot, entry: Version) -> bool:

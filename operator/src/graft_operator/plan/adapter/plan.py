@@ -12,6 +12,7 @@ from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, Pl
 from graft_operator.plan.adapter.conditions import adapter_conditions
 from graft_operator.plan.adapter.deletion import CLEANUP_FINALIZER, plan_adapter_deletion
 from graft_operator.plan.adapter.fast_path import is_settled
+from graft_operator.plan.adapter.pins import recipe_to_tell
 from graft_operator.plan.imports.checks import unservable
 from graft_operator.plan.imports.looks import decide_look, with_look
 from graft_operator.plan.preparation.due import preparation_is_due
@@ -187,7 +188,7 @@ def adapter_status(
         # What can't be decided yet is not observed: whoever waits for this generation waits on.
         observed_generation=old.observed_generation if undecided else seen.adapter.metadata.generation,
         conditions=adapter_conditions(seen, training, judgement.gate, rollout, judgement.rollback, now),
-        recipe=old.recipe if undecided and training.progress is None else seen.recipe,
+        recipe=old.recipe if undecided and training.progress is None else recipe_to_tell(seen),
         versions=with_served(judgement.versions, answering.number if answering else None),
         served_version=served_number(seen, rollout),
         candidate_version=rollout.target.number if rolling and rollout.target else None,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
+from graft_operator.api.adapter_status import Version
 from graft_operator.api.conditions import Fact, no, unknown
 from graft_operator.plan.imports.looks import PASSING
 from graft_operator.plan.imports.origin import is_bound, is_import, is_unresolved, known_source
@@ -11,6 +13,11 @@ from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.gate import GateDecision
 from graft_registry.documents import StoredVersion
+
+UNSERVABLE: Final = frozenset({"VersionNotServable", "RankTooHigh"})
+"""Reasons for which an import is rejected that no limit concerns: served as the spec asks, no engine would load it."""
+
+OTHER_MODES: Final = "use serving.mode Merged or None"
 
 
 def source_is_unresolved(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | None:
@@ -73,14 +80,19 @@ def unservable(seen: AdapterSnapshot, stored: StoredVersion) -> GateDecision | N
         return GateDecision(
             False,
             "VersionNotServable",
-            f"the adapter was trained with method {manifest.method}, which no engine applies beside others; use"
-            " serving.mode Merged or None",
+            f"the adapter was trained with method {manifest.method}, which no engine applies beside others;"
+            f" {OTHER_MODES}",
         )
     if base is not None and manifest.shape.rank > base.spec.serving.max_rank:
         return GateDecision(
             False,
             "RankTooHigh",
             f"the adapter has rank {manifest.shape.rank}, above serving.maxRank {base.spec.serving.max_rank} of"
-            f" BaseModel {base.metadata.name}; raise maxRank, or use serving.mode Merged or None",
+            f" BaseModel {base.metadata.name}; raise maxRank, or {OTHER_MODES}",
         )
     return None
+
+
+def is_unservable(entry: Version) -> bool:
+    """Whether the status says of a version that it was rejected for what no engine can load, so no pin serves it."""
+    return entry.state == "Rejected" and entry.imported is not None and entry.message.endswith(OTHER_MODES)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
-from graft_operator.agents.state import EngineState
 from graft_operator.manifests import labels
 from graft_operator.manifests.workloads.engine import ENGINE
+from graft_operator.plan.engine_start import loading_message
 from graft_operator.plan.snapshot import DeploymentObserved
 from graft_operator.reconcilers.snapshots.pod_events import waiting_of
 from graft_operator.reconcilers.snapshots.serving_pods import ServingPod, short_digest
 
 Object = Mapping[str, Any]
-
-NOT_LISTENING: Final = re.compile(r"can't be reached|[Cc]annot connect|[Cc]onnection refused")
-"""What an agent says of an engine whose port nothing listens on."""
 
 
 def base_digest(deployment: Object) -> str:
@@ -60,15 +56,10 @@ def problem_of(pod: ServingPod, events_of: Callable[[str], Iterable[Object]]) ->
     state = pod.state
     if state is None or state.engine.state == "Ready":
         return ""
-    message = loading_message(pod.body, state.engine) if state.engine.state == "Starting" else state.engine.message
+    message = state.engine.message
+    if state.engine.state == "Starting":
+        message = loading_message("it", message, started_time(pod.body, ENGINE))
     return f"engine {state.engine.state}: {message}".rstrip(": ")
-
-
-def loading_message(pod: Object, engine: EngineState) -> str:
-    """Return how a start is told that takes as long as it has to: that nothing listens meanwhile is no fault."""
-    begun = started_time(pod, ENGINE)
-    text = f"it loads the model{f' since {begun}' if begun else ''}, which takes minutes"
-    return text if not engine.message or NOT_LISTENING.search(engine.message) else f"{text}; {engine.message}"
 
 
 def started_time(pod: Object, container: str) -> str:
