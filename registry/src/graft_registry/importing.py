@@ -102,7 +102,7 @@ def import_base(store: ObjectStore, request: BaseImport, access: SourceAccess, *
     model.mkdir()
     with naming_a_full_disk("spec.importPod.resources"):
         local = bring(request.source, access, store.config, mount=request.path, workspace=model)
-        with _blaming_the_source(request.source):
+        with _blaming_its_volume(request.source):
             manifest = _as_published_before(registry, _manifest(local, request), local.directory)
             published = registry.publish(manifest, local.directory)
     if request.previous is not None:
@@ -111,7 +111,7 @@ def import_base(store: ObjectStore, request: BaseImport, access: SourceAccess, *
     return registry.read(registry.record_source(request.source, published.digest))
 
 
-def _blaming_the_source(source: BaseSource) -> AbstractContextManager[None]:
+def _blaming_its_volume(source: BaseSource) -> AbstractContextManager[None]:
     """Say of a file that can't be read that it is the volume's, where it is on one."""
     if source.persistent_volume_claim is not None:
         return blaming_the_volume("the claim", CLAIM_FIELD)

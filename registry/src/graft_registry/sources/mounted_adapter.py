@@ -16,7 +16,7 @@ from graft_registry.documents import AdapterDirectory
 from graft_registry.sources.adapter_files import MOST_FILES, few_enough
 from graft_registry.sources.adapter_sizes import largest, oversize
 from graft_registry.sources.scratch_disk import is_full
-from graft_registry.sources.source_files import SourceError, SourceProblem, leads_out, mounted_root
+from graft_registry.sources.source_files import SourceError, SourceProblem, leads_out, mounted_root, volume_away
 
 CLAIM_FIELD: Final = "spec.source.persistentVolumeClaim.path"
 _NO_FILES: Final = frozenset(
@@ -127,5 +127,4 @@ def mounted_adapter(directory: AdapterDirectory) -> Iterator[MountedAdapter]:
             raise
         if error.errno in _NO_FILES:
             raise SourceError(SourceProblem.INVALID, f"{directory.uri}: {error}; {_FILES_ONLY}", CLAIM_FIELD) from error
-        message = f"{directory.uri}: {error}: the volume can't be read now; look at what it is on"
-        raise SourceError(SourceProblem.UNAVAILABLE, message, CLAIM_FIELD) from error
+        raise volume_away(directory.uri, error, CLAIM_FIELD) from error

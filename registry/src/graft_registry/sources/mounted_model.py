@@ -18,6 +18,7 @@ from graft_registry.sources.source_files import (
     files_below,
     leads_out,
     mounted_root,
+    volume_away,
     wanted,
 )
 
@@ -135,5 +136,4 @@ def blaming_the_volume(where: str, field: str) -> Iterator[None]:
     except OSError as error:
         if is_full(error):  # that is this pod's own
             raise
-        message = f"{where}: {error}: the volume can't be read now; look at what it is on"
-        raise SourceError(SourceProblem.UNAVAILABLE, message, field) from error
+        raise volume_away(where, error, field) from error

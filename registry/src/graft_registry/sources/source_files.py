@@ -78,6 +78,12 @@ def leads_out(path: Path, root: Path) -> bool:
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
+def volume_away(where: str, error: OSError, field: str) -> SourceError:
+    """Return what it means that a mounted volume fails to read, other than by rights or by what lies on it."""
+    message = f"{where}: {error}: the volume can't be read now; look at what it is on"
+    return SourceError(SourceProblem.UNAVAILABLE, message, field)
+
+
 def check_listing(paths: Iterable[str], *, where: str, field: str) -> None:
     """Check that a source has weights that may be loaded, before anything is downloaded.
 
