@@ -10,7 +10,7 @@ from graft_operator.api.adapter_status import Version
 from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.conditions import PINNED, find, is_true
 from graft_operator.api.lora_adapter import LoraAdapter
-from graft_operator.plan.adapter.pins import KEPT_ON_BASE, is_unclear
+from graft_operator.plan.adapter.pins import KEPT_ON_BASE, is_observed, is_unclear
 from graft_operator.plan.imports.origin import content_to_import, is_bound, is_imported_on, is_unresolved
 from graft_operator.plan.imports.recipe import import_recipes
 from graft_operator.plan.placement.demand import is_absent
@@ -52,7 +52,7 @@ def pods_say_so(seen: AdapterSnapshot) -> bool:
 def status_says_so(seen: AdapterSnapshot) -> bool:
     """Whether the status tells of a version that the spec, the base and the data ask for today."""
     adapter = seen.adapter
-    if adapter.metadata.generation != adapter.status.observed_generation or not is_at_rest(adapter):
+    if not is_observed(seen) or not is_at_rest(adapter):
         return False
     if adapter.spec.version is not None:
         return pin_is_carried_out(adapter) and pin_is_told(seen)
