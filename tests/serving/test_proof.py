@@ -109,8 +109,10 @@ async def test_what_the_engine_did_not_load_is_tried_again_once_it_is_started_an
     assert refused["reason"] == "EngineRefused"
 
 
-@pytest.mark.parametrize(("wrong", "state", "loads"), [(1, "Proven", 2), (2, "Refused", 2)])
-async def test_a_wrong_answer_is_final_after_a_second_proof_only(pod: Pod, wrong: int, state: str, loads: int) -> None:
+@pytest.mark.parametrize(("wrong", "state", "asked"), [(1, "Proven", {1: 4, 2: 3}), (2, "Refused", {1: 4, 2: 4})])
+async def test_a_wrong_answer_is_final_after_a_second_proof_only(
+    pod: Pod, wrong: int, state: str, asked: dict[int, int]
+) -> None:
     proofs: Counter[int] = Counter()
 
     async def answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
@@ -127,8 +129,8 @@ async def test_a_wrong_answer_is_final_after_a_second_proof_only(pod: Pod, wrong
         pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support")])))
         await pod.until_state("support", 1, state)
         await pod.until_ready()
-    assert len(pod.engine.loads) == loads
-    assert proofs == {1: 4, 2: 4}
+    assert len(pod.engine.loads) == 2
+    assert proofs == asked, "of four prompts the last one is asked where it can decide"
 
 
 async def test_a_request_that_is_wrong_refuses_at_once(pod: Pod) -> None:
@@ -137,7 +139,7 @@ async def test_a_request_that_is_wrong_refuses_at_once(pod: Pod) -> None:
         pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support")])))
         refused = await pod.until_state("support", 1, "Refused")
     assert refused["reason"] == "ProofFailed"
-    assert stumbles.count == 4
+    assert stumbles.count == 3
 
 
 async def test_a_manifest_with_hundreds_of_golden_prompts_costs_no_more_than_another(pod: Pod) -> None:
@@ -151,11 +153,11 @@ async def test_a_manifest_with_hundreds_of_golden_prompts_costs_no_more_than_ano
     assert pod.engine.generations[hostile.engine_name] <= 10
 
 
-@pytest.mark.parametrize(("length", "asked", "told"), [(64, 4, False), (8, 4, False), (7, 1, True)])
+@pytest.mark.parametrize(("length", "asked", "told"), [(64, 3, False), (8, 3, False), (7, 1, True)])
 async def test_golden_prompts_that_do_not_fit_the_engine_are_left_out_and_that_is_told(
     pod: Pod, length: int, asked: int, *, told: bool
 ) -> None:
-    # Each has two tokens, and six in its answer.
+    # Each has two tokens, and six in its answer. Three that agree of four are enough.
     pod.engine.max_model_length = length
     v1 = pod.publisher.publish("support")
     async with pod.agent():

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from graft_serving.engine.activity import ClientActivity
 from graft_serving.engine.client import EngineClient, Generation
+
+Answer = TypeVar("Answer")
 
 MOST_BESIDE_CLIENTS: Final = 2
 """Prompts in the engine at the same time while clients wait for its answers: each one makes every step of theirs
@@ -26,6 +28,14 @@ def prompts_at_once(seconds_unasked: float) -> int:
     question does not slow down the proofs of all the next seconds.
     """
     return int(min(max(1.0, seconds_unasked) * MOST_BESIDE_CLIENTS, MOST_ALONE))
+
+
+async def all_ended(questions: Iterable[Awaitable[Answer]]) -> list[Answer]:
+    """The answers to all of them; the first error is raised when none is under way any more."""
+    ended = await asyncio.gather(*questions, return_exceptions=True)
+    if failed := next((answer for answer in ended if isinstance(answer, BaseException)), None):
+        raise failed
+    return [answer for answer in ended if not isinstance(answer, BaseException)]
 
 
 class ProofPrompts:

@@ -10,10 +10,10 @@ from typing import Protocol
 
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import GoldenPrompt, VersionManifest
-from graft_serving.adapters.asking import ProofPrompts
+from graft_serving.adapters.asking import ProofPrompts, all_ended
 from graft_serving.adapters.base_answers import BaseAnswers, SharedOrAlone
 from graft_serving.adapters.cache import CachedVersion, VersionsOnDisk
-from graft_serving.adapters.proof import askable, proof_failure
+from graft_serving.adapters.proof import askable, fewest_to_ask, proof_failure
 from graft_serving.adapters.records import VersionRecord
 from graft_serving.engine.client import Generation
 from graft_serving.engine.monitor import EngineMonitor
@@ -203,11 +203,12 @@ class BringUpSequence:
             if not prompts:
                 await self._prompts.generate(name, PROMPT_WITHOUT_GOLDEN, 1)
                 return None
-            answers = (self._answer(name, golden) for golden in prompts)
-            ended = await asyncio.gather(*answers, return_exceptions=True)
-            if failed := next((answer for answer in ended if isinstance(answer, BaseException)), None):
-                raise failed
-            return proof_failure(prompts, [answer for answer in ended if isinstance(answer, Generation)])
+            few = fewest_to_ask(prompts)
+            answers = await self._answers(name, prompts[:few])
+            # What is not asked is spared the pod's clients.
+            if proof_failure(prompts, answers) is not None:
+                answers += await self._answers(name, prompts[few:])
+            return proof_failure(prompts, answers)
         except EngineRejectedError as error:
             await self._blame_engine_if_broken(error)
             record.broken_proofs += 1
@@ -216,8 +217,11 @@ class BringUpSequence:
                 raise RefusedError("ProofFailed", str(error), by_engine=True) from error
             raise RetryableError("ProofBroken", f"{error}; its base answers, so the proof is tried again") from error
 
-    async def _answer(self, name: str, golden: GoldenPrompt) -> Generation:
-        return await self._prompts.generate(name, golden.prompt_token_ids, max(1, len(golden.answer_token_ids)))
+    async def _answers(self, name: str, prompts: Sequence[GoldenPrompt]) -> list[Generation]:
+        return await all_ended(
+            self._prompts.generate(name, golden.prompt_token_ids, max(1, len(golden.answer_token_ids)))
+            for golden in prompts
+        )
 
 
 def _settle(record: VersionRecord, state: VersionState, reason: str, message: str) -> None:

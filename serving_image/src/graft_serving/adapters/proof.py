@@ -4,6 +4,7 @@ The engine answers 200 for an adapter of another base and then talks nonsense, s
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,7 +33,10 @@ FEWEST_PROMPTS_OF_BASE = 2
 
 
 def askable(golden: Sequence[GoldenPrompt], max_model_length: int | None) -> tuple[GoldenPrompt, ...]:
-    """The golden prompts that are asked: so few, so short, and with room for their answers in the engine's length."""
+    """The golden prompts that are asked: so few, so short, and with room for their answers in the engine's length.
+
+    Those that tell most come first: often the others need not be asked.
+    """
     longest = max_model_length or MOST_PROMPT_TOKENS + MOST_ANSWER_TOKENS
     fitting = (
         prompt
@@ -41,7 +45,19 @@ def askable(golden: Sequence[GoldenPrompt], max_model_length: int | None) -> tup
         and len(prompt.answer_token_ids) <= MOST_ANSWER_TOKENS
         and len(prompt.prompt_token_ids) + max(1, len(prompt.answer_token_ids)) <= longest
     )
-    return tuple(itertools.islice(fitting, MOST_PROMPTS))
+    asked = itertools.islice(fitting, MOST_PROMPTS)
+    return tuple(sorted(asked, key=lambda prompt: (_is_near_tie(prompt), not _differs_from_base(prompt))))
+
+
+def fewest_to_agree(prompts: int) -> int:
+    """How many of so many prompts must agree. If the first ones all do, the others can't change the verdict."""
+    return math.ceil(REQUIRED_AGREEMENT * prompts)
+
+
+def fewest_to_ask(golden: Sequence[GoldenPrompt]) -> int:
+    """How many of the prompts, in the order of `askable`, prove the adapter if the engine gives all their answers."""
+    clear = sum(not _is_near_tie(prompt) for prompt in golden)
+    return fewest_to_agree(clear or len(golden))
 
 
 def same_answer(recorded: GoldenPrompt, generated: Generation) -> bool:
@@ -55,19 +71,20 @@ def same_answer(recorded: GoldenPrompt, generated: Generation) -> bool:
 def proof_failure(recorded: Sequence[GoldenPrompt], generated: Sequence[Generation]) -> str | None:
     """Say why the engine's answers don't prove that the adapter is applied; None if they do.
 
-    Both sequences have the same order and length. Without golden prompts there is nothing to disagree with. Near ties
+    Both sequences have the same order. The last prompts may have no answers yet: then None means that whatever the
+    engine answered, the verdict would be the same. Without golden prompts there is nothing to disagree with. Near ties
     count only where there are no other prompts.
     """
-    pairs = list(zip(recorded, generated, strict=True))
+    pairs = list(itertools.zip_longest(recorded, generated))
     telling = [(golden, answer) for golden, answer in pairs if _differs_from_base(golden)]
-    if telling and all(_is_base_answer(golden, answer) for golden, answer in telling):
+    if telling and all(answer is None or _is_base_answer(golden, answer) for golden, answer in telling):
         return (
             f"on all {len(telling)} golden prompts where the adapter differs from its base the engine gave "
             "the base's answer: the adapter is not applied"
         )
     clear = [(golden, answer) for golden, answer in pairs if not _is_near_tie(golden)] or pairs
-    agreeing = sum(same_answer(golden, answer) for golden, answer in clear)
-    if agreeing < REQUIRED_AGREEMENT * len(clear):
+    agreeing = sum(answer is not None and same_answer(golden, answer) for golden, answer in clear)
+    if agreeing < fewest_to_agree(len(clear)):
         return (
             f"the engine agrees with the trainer on {agreeing} of {len(clear)} golden prompts, "
             f"at least {REQUIRED_AGREEMENT} are needed: the version or the base is not what it was trained as"
@@ -107,7 +124,7 @@ class BaseAnswer:
 def base_failure(pairs: Sequence[tuple[BaseAnswer, Generation]]) -> str | None:
     """Say how the base answers otherwise than before; None if it does not, or if nothing could be asked."""
     agreeing = sum(recorded.agrees_with(generated) for recorded, generated in pairs)
-    if agreeing < REQUIRED_AGREEMENT * len(pairs):
+    if agreeing < fewest_to_agree(len(pairs)):
         return (
             f"with the adapter loaded the base answers {len(pairs) - agreeing} of {len(pairs)} fixed prompts otherwise "
             f"than without it: {_LEAK}"

@@ -1,12 +1,16 @@
 """When the engine's answers prove that a version is applied, case by case."""
 
+import itertools
+
 import pytest
 
 from graft_registry.documents import GoldenPrompt
 from graft_serving.adapters.proof import (
     MOST_PROMPTS_OF_BASE,
     BaseAnswer,
+    askable,
     base_failure,
+    fewest_to_ask,
     leak_failure,
     proof_failure,
     telling_of_leaks,
@@ -97,6 +101,29 @@ def test_proof(recorded: list[GoldenPrompt], generated: list[Generation], expect
     else:
         assert failure is not None
         assert expected in failure
+
+
+GOLDEN_OF_ANY_KIND = (golden(), golden(BASE), CLEAR, NEAR_TIE)
+
+
+@pytest.mark.parametrize("recorded", list(itertools.combinations_with_replacement(GOLDEN_OF_ANY_KIND, 4)))
+def test_what_has_proven_a_version_before_all_were_asked_is_turned_by_no_later_answer(
+    recorded: tuple[GoldenPrompt, ...],
+) -> None:
+    asked = askable(recorded, None)
+    few = fewest_to_ask(asked)
+    for generated in itertools.product([said(ANSWER), said(BASE), said(OTHER)], repeat=4):
+        if proof_failure(asked, generated[:few]) is None:
+            assert proof_failure(asked, generated) is None
+
+
+@pytest.mark.parametrize(("recorded", "few"), [([golden()] * 8, 6), ([CLEAR] * 5 + [NEAR_TIE] * 3, 4), ([NEAR_TIE], 1)])
+def test_so_few_answers_prove_a_version_if_all_of_them_are_right(recorded: list[GoldenPrompt], few: int) -> None:
+    asked = askable(recorded[::-1], None)
+    assert fewest_to_ask(asked) == few
+    right = [said(prompt.answer) for prompt in asked]
+    assert proof_failure(asked, right[:few]) is None
+    assert proof_failure(asked, right[: few - 1]) is not None
 
 
 def answered(tokens: tuple[int, ...], margins: tuple[float, ...] | None = None) -> Generation:
