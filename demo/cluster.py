@@ -7,7 +7,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,7 +106,7 @@ class Cluster:
 
     def watch(
         self, kind: str, namespace: str, *, timeout: float, name: str = "", selector: str = ""
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Yield what is there and then every change, until the time is up."""
         only = [f"--field-selector=metadata.name={name}"] if name else []
         only += [f"--selector={selector}"] if selector else []

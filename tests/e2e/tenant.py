@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,11 +105,20 @@ class Tenant:
         return self.cluster.apply(*bodies)
 
     def pin(self, name: str, number: int, *, timeout: float) -> float:
-        """Have an adapter serve one of its versions, without training; return the seconds until every replica does."""
-        begun = time.monotonic()
-        self.apply(self.adapter(name, version=number))
-        self.wait_for_adapter(name, answers_with(number), f"serving version {number}", timeout)
-        return time.monotonic() - begun
+        """Have an adapter serve one of its versions, without training; return the seconds until every replica does.
+
+        One that is there is watched from before the change on: a program that starts meanwhile takes time from engines.
+        """
+        is_there = self.cluster.get(ADAPTERS, name, self.namespace) is not None
+        with closing(self.cluster.watch(ADAPTERS, self.namespace, timeout=timeout, name=name)) as events:
+            if is_there:
+                next(events)
+            begun = time.monotonic()
+            self.apply(self.adapter(name, version=number))
+            reached = any(answers_with(number)(event.object) for event in events)
+            seconds = time.monotonic() - begun
+        assert reached, f"{name} does not serve version {number} after {timeout:.0f} s: {self.read(name)['status']}"
+        return seconds
 
     def read(self, name: str) -> Object:
         """Return an adapter as the API server has it."""
