@@ -88,7 +88,10 @@ def test_panels_say_what_they_show(dashboard: dict[str, Any]) -> None:
             assert used <= labels_in(target["expr"]), f"{panel['title']}: the legend asks for labels that are not there"
             counters = re.findall(r"\b\w+_(?:total|bucket)\b", target["expr"])
             rates = re.findall(r"\b(?:rate|increase)\(", target["expr"])
-            assert len(rates) >= len(counters), f"{panel['title']}: a counter without rate or increase"
+            births = re.findall(r"\b\w+_total\{[^}]*\} unless \w+_total\{[^}]*\} offset ", target["expr"])
+            assert len(rates) + 2 * len(births) >= len(counters), (
+                f"{panel['title']}: a counter without rate or increase"
+            )
 
 
 def test_panels_stand_beside_one_another(dashboard: dict[str, Any]) -> None:
@@ -101,6 +104,28 @@ def test_panels_stand_beside_one_another(dashboard: dict[str, Any]) -> None:
         taken |= cells
     numbers = [panel["id"] for panel in dashboard["panels"]]
     assert len(numbers) == len(set(numbers))
+
+
+def test_nothing_moves_up_when_grafana_lays_panels_out(dashboard: dict[str, Any]) -> None:
+    # Grafana leaves no hole above a panel: it moves the panel up, and a row of panels falls apart.
+    places = [panel["gridPos"] for panel in dashboard["panels"]]
+    for panel, at in zip(dashboard["panels"], places, strict=True):
+        carried = any(
+            above["y"] + above["h"] == at["y"] and above["x"] < at["x"] + at["w"] and at["x"] < above["x"] + above["w"]
+            for above in places
+        )
+        assert at["y"] == 0 or carried, panel["title"]
+
+
+def test_tables_lead_to_the_adapter_of_each_line(dashboard: dict[str, Any]) -> None:
+    arguments = {f"var-{name}" for name in variables(read(CHART / "dashboards/adapter.json"))}
+    for panel in panels(dashboard):
+        for override in panel["fieldConfig"]["overrides"]:
+            for link in (link for item in override["properties"] if item["id"] == "links" for link in item["value"]):
+                assert link["url"].startswith("/d/graft-adapter?"), panel["title"]
+                asked = dict(re.findall(r"(var-\w+)=\$\{__data\.fields\.(\w+)\}", link["url"]))
+                assert asked.keys() == {"var-namespace", "var-adapter"} <= arguments
+                assert set(asked.values()) <= labels_in(panel["targets"][0]["expr"])
 
 
 def test_every_variable_is_used_and_its_source_can_be_chosen(dashboard: dict[str, Any]) -> None:

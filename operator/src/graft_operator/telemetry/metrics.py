@@ -33,7 +33,7 @@ QUEUE_WAIT_SECONDS = Histogram(
 )
 API_REQUESTS = Counter(
     "graft_kubernetes_requests_total",
-    "Requests to the Kubernetes API by verb, resource and status code (0: no answer).",
+    "Requests to the Kubernetes API by verb, resource and status code (0: no answer; empty: a watch).",
     ("verb", "resource", "code"),
     registry=REGISTRY,
 )
