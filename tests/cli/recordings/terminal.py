@@ -54,6 +54,7 @@ class Terminal:
         child = self._start(line)
         deadline = time.monotonic() + PATIENCE_SECONDS
         with self.tape.within(shown_in):
+            child.expect(r"\S")  # a program that is slow to start has shown nothing of what is true already
             while not until():
                 has_ended = child.expect([pexpect.TIMEOUT, pexpect.EOF], timeout=1.0)
                 if has_ended or time.monotonic() > deadline:
