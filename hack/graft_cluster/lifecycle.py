@@ -45,12 +45,13 @@ class Lifecycle:
         """Choose the way; nothing is started yet."""
         self.cache = cache
         self.steps = Steps(cache)
+        chosen = Prebuilt.from_environment()  # before anything is pulled: it may be no such place
         self.way = ways.choose(cache)
         self._checkout = checkout
         self._engine = Engine(cache, self.steps)
         path = {"PATH": f"{cache.binaries}:{os.environ['PATH']}"}
         own = self.way is Way.OWN
-        self._prebuilt = None if own else Prebuilt.from_environment()
+        self._prebuilt = None if own else chosen
         self.docker = Docker(self._engine.environment if own else path, host_network=own)
         self.cluster = Cluster(cache, self.steps, self.docker)
 
