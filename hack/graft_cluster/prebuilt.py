@@ -72,6 +72,7 @@ class Prebuilt:
         docker.run(step, "push", "--quiet", published)
         repository = published.rpartition(":")[0]
         known = docker.read(step, "image", "inspect", published, '--format={{join .RepoDigests " "}}').split()
+        docker.run(step, "rmi", published)
         return next((reference for reference in known if reference.startswith(f"{repository}@")), published)
 
 

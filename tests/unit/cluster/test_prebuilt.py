@@ -87,6 +87,12 @@ class Machine:
         docker = Docker({"LOG": str(self._log), "SAYS": says, "IMAGE_ARCH": architecture})
         return Prebuilt("ghcr.io/acme/graft").pull(self._steps, docker, "operator", LOCAL)
 
+    def push(self, monkeypatch: pytest.MonkeyPatch, digests: str) -> str:
+        monkeypatch.setenv("PATH", self._path)
+        docker = Docker({"LOG": str(self._log), "SAYS": "", "IMAGE_ARCH": digests})
+        with self._steps.step("publish") as step:
+            return Prebuilt("ghcr.io/acme/graft").push(step, docker, LOCAL, THERE)
+
     @property
     def asked(self) -> list[str]:
         return self._log.read_text().splitlines()
@@ -146,3 +152,12 @@ def test_nobody_builds_for_hours_for_want_of_a_login(
     with pytest.raises(StepFailed, match=r"docker login ghcr\.io.*GRAFT_IMAGES_FROM.*unset") as caught:
         machine.pull(monkeypatch, says)
     assert says in str(caught.value)
+
+
+def test_what_is_published_is_told_by_its_digest_and_leaves_no_name_behind(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = "localhost:5001/graft/operator@sha256:11 ghcr.io/acme/graft/operator@sha256:22"
+    assert machine.push(monkeypatch, digests) == "ghcr.io/acme/graft/operator@sha256:22"
+    assert machine.asked[:2] == [f"tag {LOCAL} {THERE}", f"push --quiet {THERE}"]
+    assert machine.asked[-1] == f"rmi {THERE}"
