@@ -31,5 +31,5 @@ dashboard-screenshots: setup chromium ## Take the dashboard's screenshots of doc
 	@$(PYTHON) -m tests.cli.dashboard_screenshots
 
 .PHONY: recordings
-recordings: setup cluster-up images ## Record the plugin's verbs for docs/recordings again, on the cluster (SCENES="lint doctor": only these)
-	@$(PYTHON) -m tests.cli.recordings $(SCENES)
+recordings: setup cluster-up images ## Record the plugin's verbs for docs/recordings again, on the cluster (SCENES="lint doctor": only these; KEEP=1: leave what they were played with)
+	@$(PYTHON) -m tests.cli.recordings $(SCENES) $(if $(KEEP),--keep)

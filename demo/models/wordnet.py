@@ -6,14 +6,19 @@ The package is downloaded and unpacked into the cache; nothing is installed.
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import re
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "wordnet-base"
+DEBIAN_IMAGE = "python:3.11-slim-bookworm"
+"""Has Debian's apt, and is what the images are built on, too."""
 SOURCE = "WordNet 3.0, Copyright 2006 by Princeton University (WordNet 3.0 licence), from Debian's package wordnet-base"
 
 PARTS_OF_SPEECH = {"noun": "noun", "verb": "verb", "adj": "adjective", "adv": "adverb"}
@@ -52,22 +57,46 @@ class Synset:
 def fetch(cache: Path) -> Path:
     """Return the folder with the database, downloading the package into ``cache`` where it is not there yet.
 
-    Raises RuntimeError where apt cannot find the package.
+    That is done by this machine's apt, or where it has none by that of a container. Raises RuntimeError where it fails.
     """
     folder = cache / PACKAGE
     database = folder / "usr/share/wordnet"
     if database.is_dir():
         return database
-    cache.mkdir(parents=True, exist_ok=True)
+    unpacked = cache / f"{PACKAGE}.partial"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    unpacked.mkdir(parents=True)
+    if shutil.which("apt-get") and shutil.which("dpkg"):
+        _unpack_here(cache, unpacked)
+    else:
+        _unpack_in_container(unpacked)
+    unpacked.rename(folder)
+    return database
+
+
+def _unpack_here(cache: Path, unpacked: Path) -> None:
     download = subprocess.run(["apt-get", "download", PACKAGE], cwd=cache, capture_output=True, text=True, check=False)
     packages = sorted(cache.glob(f"{PACKAGE}_*.deb"))
     if download.returncode != 0 or not packages:
-        raise RuntimeError(f"cannot download {PACKAGE}: {download.stderr.strip()}; is this Debian? try: apt-get update")
-    unpacked = cache / f"{PACKAGE}.partial"
-    shutil.rmtree(unpacked, ignore_errors=True)
+        raise RuntimeError(f"cannot download {PACKAGE}: {download.stderr.strip()}; try: apt-get update")
     subprocess.run(["dpkg", "-x", str(packages[-1]), str(unpacked)], check=True)
-    unpacked.rename(folder)
-    return database
+
+
+def _unpack_in_container(unpacked: Path) -> None:
+    image = os.environ.get("PYTHON_BASE") or DEBIAN_IMAGE
+    steps = ("cd /tmp", "apt-get update -qq >&2", f"apt-get download -qq {PACKAGE} >&2")
+    script = " && ".join((*steps, f"dpkg --fsys-tarfile {PACKAGE}_*.deb"))
+    try:
+        ended = subprocess.run(
+            ["docker", "run", "--rm", "--user=0", image, "sh", "-c", script], capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        raise RuntimeError(f"cannot download {PACKAGE}: this takes apt (on Debian or Ubuntu) or Docker") from None
+    if ended.returncode != 0:
+        where = f"in a container of {image} (PYTHON_BASE names a mirror of it)"
+        raise RuntimeError(f"cannot download {PACKAGE} {where}: {ended.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(ended.stdout)) as package:
+        package.extractall(unpacked, filter="data")
 
 
 def read_synsets(database: Path) -> Iterator[Synset]:

@@ -1,4 +1,4 @@
-"""The command line: up, down, status, images, gitops, kueue, registry-program, pins, kubeconfig, prometheus, doctor."""
+"""The command line: up, down, status, images, gitops, kueue, pins, doctor, and what else stands in ``parser``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from graft_cluster.cache import Cache
 from graft_cluster.gitops.tools import TOOLS as GITOPS_TOOLS
 from graft_cluster.lifecycle import Lifecycle
 from graft_cluster.lock import only_one
+from graft_cluster.prebuilt import Prebuilt
 from graft_cluster.prometheus import ensure_prometheus
 from graft_cluster.steps import StepFailed, format_seconds, say
 
@@ -26,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     images = commands.add_parser("images", help="build and push what changed")
     for command in (up, images):
         command.add_argument("--light", action="store_true", help="leave out everything built on torch")
+    publish = commands.add_parser("publish-images", help="push the images to where others pull them from")
+    publish.add_argument("--to", required=True, help="such as registry.example.com/graft")
     kueue = commands.add_parser("kueue", help="install Kueue, which decides when Jobs in queues run")
     kueue.add_argument("--program", action="store_true", help="build its program, and nothing else")
     kueue.add_argument("--remove", action="store_true", help="take it away again, with everything in its queues")
@@ -54,7 +57,7 @@ def main() -> int:
     except KeyboardInterrupt:
         say("✗ interrupted; run the same command again to go on")
         return 130
-    if arguments.command in {"up", "down", "images", "gitops"}:
+    if arguments.command in {"up", "down", "images", "publish-images", "gitops"}:
         say(f"Done in {format_seconds(time.monotonic() - started)}.")
     return 0
 
@@ -83,6 +86,8 @@ def change(arguments: argparse.Namespace, lifecycle: Lifecycle) -> None:
     elif arguments.command == "images":
         lifecycle.images(light=arguments.light)
         print(lifecycle.cache.images_json.read_text(), end="")
+    elif arguments.command == "publish-images":
+        lifecycle.publish_images(Prebuilt.parse(arguments.to, "--to"))
     elif arguments.command == "kueue":
         if arguments.program:
             golang.ensure(lifecycle.cache, lifecycle.steps, golang.KUEUE)

@@ -41,6 +41,24 @@ class Docker:
             == 0
         )
 
+    def complaint(self, *arguments: str, timeout: float | None = None) -> str:
+        """What a docker command says when it fails; nothing when it succeeds."""
+        try:
+            done = subprocess.run(
+                ["docker", *arguments],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"docker {arguments[0]} has taken more than {timeout:.0f} s"
+        if done.returncode == 0:
+            return ""
+        return " ".join(done.stderr.split()) or f"docker {arguments[0]} ended with status {done.returncode}"
+
     def has_image(self, reference: str) -> bool:
         """Whether the daemon has that image."""
         return self.succeeds("image", "inspect", reference)

@@ -146,6 +146,8 @@ COMPILER_GOGC = "400"
 NODE_PARTS = (KUBERNETES, CONTAINERD, ETCD, COREDNS, PAUSE, KIND)
 #: What is needed or useful beside public images.
 TOOLS = (VERSITYGW, KIND, KUBECTL, HELM, KUBECONFORM)
+#: Those of them without which there is no cluster; the rest is for tests.
+CLUSTER_TOOLS = (KIND, KUBECTL, HELM)
 #: Everything, where nothing can be pulled; what images wait for comes first.
 ALL = (REGISTRY, VERSITYGW, *NODE_PARTS, HELM, KUBECONFORM, KUBE_NETWORK_POLICIES)
 
@@ -169,7 +171,8 @@ def is_on_path(cache: Cache, build: GoBuild) -> bool:
 
 def _build(cache: Cache, steps: Steps, build: GoBuild, folder: Path) -> None:
     if shutil.which("go") is None:
-        raise StepFailed(f"{build.name} has to be built, but Go is not installed")
+        other = f", or put {' and '.join(build.binaries)} on the path" if build in CLUSTER_TOOLS else ""
+        raise StepFailed(f"{build.name} has to be built, but Go is not installed: install it{other}")
     work = cache.folder("go", f".{build.key}")
     output = work / "out"
     shutil.rmtree(work)

@@ -7,7 +7,7 @@ nothing to do, and a cluster never runs an image that is not what it says.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from graft_cluster.cache import Cache
 from graft_cluster.context import BuildContext
 from graft_cluster.docker import Docker
 from graft_cluster.local_registry import ADDRESS
+from graft_cluster.prebuilt import Prebuilt
 from graft_cluster.steps import Steps, say
 
 
@@ -69,6 +70,8 @@ IMAGES = (
     ),
 )
 
+#: What pods run. The rest is only what these are built on.
+PROGRAMS = ("operator", "agent", "registry", "engine", "trainer")
 #: What nodes have from the start. Nothing with code of ours in it: that changes.
 PREPARED = ("python", "torch", "engine", "trainer-base", "versitygw")
 
@@ -86,20 +89,41 @@ def references(checkout: Path, roots: Mapping[str, str], images: tuple[Image, ..
     return known
 
 
-class ImageBuilder:
-    """Builds and pushes what is missing, and writes down what there is."""
+def to_build(had: Collection[str], images: tuple[Image, ...] = IMAGES) -> set[str]:
+    """The names of what has to be built when some images are there: the rest of the programs, and their bases."""
+    needed = set(PROGRAMS).difference(had)
+    for image in reversed(images):  # a base stands before what is built on it
+        if image.name in needed and image.base not in had:
+            needed.add(image.base)
+    return {image.name for image in images if image.name in needed}
 
-    def __init__(self, cache: Cache, steps: Steps, docker: Docker) -> None:
-        """Nothing is built yet."""
+
+class ImageBuilder:
+    """Gets and pushes what is missing, and writes down what there is."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        steps: Steps,
+        docker: Docker,
+        prebuilt: Prebuilt | None = None,
+        mirrors: Mapping[str, str] | None = None,
+    ) -> None:
+        """Nothing is built or pulled yet. ``mirrors``: where a public image comes from, which changes no tag."""
         self._cache = cache
         self._steps = steps
         self._docker = docker
+        self._prebuilt = prebuilt
+        self._mirrors = mirrors or {}
 
     def ensure(self, checkout: Path, roots: Mapping[str, str], *, light: bool) -> dict[str, str]:
-        """Build and push; return name → reference of Graft's programs."""
+        """Pull or build, and push; return name → reference of Graft's programs."""
         known = references(checkout, roots)
+        wanted = {image.name for image in IMAGES}
+        if self._prebuilt is not None:
+            wanted = to_build(roots.keys() | self._pulled(self._prebuilt, known, light=light))
         for image in IMAGES:
-            if image.name in roots:
+            if image.name in roots or image.name not in wanted:
                 continue
             if light and image.heavy:
                 self._only_if_there(image, known)
@@ -109,6 +133,18 @@ class ImageBuilder:
                 self._ensure_one(image, checkout, known)
         return known
 
+    def _pulled(self, prebuilt: Prebuilt, known: Mapping[str, str], *, light: bool) -> set[str]:
+        """Pull the programs that are not here yet; return the names of those that are here then."""
+        heavy = {image.name for image in IMAGES if image.heavy}
+        there = set()
+        for name in PROGRAMS:
+            if name not in known or (light and name in heavy):
+                continue
+            if self._docker.has_image(known[name]) or prebuilt.pull(self._steps, self._docker, name, known[name]):
+                self._push(name, known[name])
+                there.add(name)
+        return there
+
     def _only_if_there(self, image: Image, known: dict[str, str]) -> None:
         """Do not promise an image that nobody built."""
         if not self._docker.has_image(known.get(image.name, "none")):
@@ -116,17 +152,23 @@ class ImageBuilder:
 
     def _ensure_one(self, image: Image, checkout: Path, known: Mapping[str, str]) -> None:
         reference = known[image.name]
-        pushed = self._cache.folder("pushed") / reference.rpartition(":")[2]
         if not self._docker.has_image(reference):
-            pushed.unlink(missing_ok=True)
+            self._pushed(reference).unlink(missing_ok=True)
             with self._steps.step(f"build the {image.name} image") as step:
-                arguments = {image.base_argument: known[image.base]}
+                arguments = {image.base_argument: self._mirrors.get(known[image.base], known[image.base])}
                 context = image.context(checkout)
                 self._docker.build(step, context, reference, arguments, image.target)
+        self._push(image.name, reference)
+
+    def _push(self, name: str, reference: str) -> None:
+        pushed = self._pushed(reference)
         if not pushed.exists():
-            with self._steps.step(f"push the {image.name} image") as step:
+            with self._steps.step(f"push the {name} image") as step:
                 self._docker.run(step, "push", "--quiet", reference)
             pushed.touch()
+
+    def _pushed(self, reference: str) -> Path:
+        return self._cache.folder("pushed") / reference.rpartition(":")[2]
 
 
 def write_references(cache: Cache, known: Mapping[str, str]) -> None:

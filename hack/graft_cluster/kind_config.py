@@ -12,6 +12,9 @@ NODES = (CONTROL_PLANE, f"{CLUSTER}-worker", f"{CLUSTER}-worker2")
 POD_SUBNET = "10.244.0.0/16"
 VOLUMES = "/var/graft/volumes"
 TEMPLATE = "/var/graft/template"
+#: Of the S3 endpoint, on every node.
+NODE_PORT = 30070
+LOOPBACK = "127.0.0.1"
 
 # etcd keeps its data in the node's tmpfs: this cluster is thrown away, and a
 # small machine's disk is better spent on images. kubelet from 1.35 on refuses
@@ -49,7 +52,10 @@ class Stores:
 
 
 def render(volumes: Path, stores: Stores | None, node_image: str, *, without_cni: bool) -> str:
-    """The configuration; without stores the nodes keep what their image brings."""
+    """The configuration; without stores the nodes keep what their image brings.
+
+    Such nodes may be in a virtual machine, as Docker Desktop's are, so the S3 endpoint's port is one of this machine.
+    """
     head = HEAD.format(cluster=CLUSTER, pod_subnet=POD_SUBNET, without_cni=str(without_cni).lower())
     return head + "".join(_node(name, volumes, stores, node_image) for name in NODES)
 
@@ -61,6 +67,13 @@ def _node(name: str, volumes: Path, stores: Stores | None, image: str) -> str:
     if stores is not None:
         lines += _mount(stores.template, TEMPLATE, read_only=True)
         lines += _mount(stores.by_node[name], "/var/lib/containerd")
+    elif name == CONTROL_PLANE:
+        lines += [
+            "    extraPortMappings:",
+            f"      - containerPort: {NODE_PORT}",
+            f"        hostPort: {NODE_PORT}",
+            f"        listenAddress: {LOOPBACK}",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from graft_cluster import (
     kind_config,
     local_registry,
     network_policies,
+    prebuilt,
     system_images,
     ways,
 )
@@ -27,13 +28,14 @@ from graft_cluster.gitops.tools import GitopsTools
 from graft_cluster.kueue import image as kueue_image
 from graft_cluster.kueue import release
 from graft_cluster.object_store import BUCKET, IN_CLUSTER, REGION, ObjectStore
+from graft_cluster.prebuilt import Prebuilt
 from graft_cluster.steps import StepFailed, Steps, say
 from graft_cluster.template import Template
 from graft_cluster.ways import Way
 
 PUBLIC_PYTHON = "python:3.11-slim-bookworm"
 #: What an image is called to the people who install the chart.
-PROGRAMS = ("operator", "agent", "registry", "engine", "trainer", "versitygw")
+PROGRAMS = (*images.PROGRAMS, "versitygw")
 
 
 class Lifecycle:
@@ -43,11 +45,13 @@ class Lifecycle:
         """Choose the way; nothing is started yet."""
         self.cache = cache
         self.steps = Steps(cache)
+        chosen = Prebuilt.from_environment()  # before anything is pulled: it may be no such place
         self.way = ways.choose(cache)
         self._checkout = checkout
         self._engine = Engine(cache, self.steps)
         path = {"PATH": f"{cache.binaries}:{os.environ['PATH']}"}
         own = self.way is Way.OWN
+        self._prebuilt = None if own else chosen
         self.docker = Docker(self._engine.environment if own else path, host_network=own)
         self.cluster = Cluster(cache, self.steps, self.docker)
 
@@ -80,6 +84,18 @@ class Lifecycle:
             raise StepFailed("images are built for local clusters only")
         self._start_daemon()
         return self._images(light=light)
+
+    def publish_images(self, place: Prebuilt) -> None:
+        """Push what ``images`` has made to where others pull it from."""
+        if self.way is Way.EXISTING:
+            raise StepFailed("images are published from local clusters only; `make publish` is for your own")
+        local = self.images(light=False)
+        # Whoever pulls starts from the public image, so that is what its tags tell of.
+        public = images.references(self._checkout, {"python": PUBLIC_PYTHON})
+        for name in PROGRAMS:
+            with self.steps.step(f"publish the {name} image") as step:
+                published = place.reference(public.get(name, local[name]))
+                say(f"  {place.push(step, self.docker, local[name], published)}")
 
     def kueue(self, *, wanted: bool) -> None:
         """Install Kueue in the cluster that is up, or take it away again."""
@@ -128,7 +144,7 @@ class Lifecycle:
         if self.way is Way.OWN:
             network_policies.enforce(self.cache, self.steps, self.docker, self.cluster, manifests)
         store = ObjectStore(self.cache, self.steps, self.docker)
-        endpoint = store.apply(self.cluster, manifests)
+        endpoint = store.apply(self.cluster, manifests, published=self.way is Way.DOCKER)
         facts.write(self.cache.cluster_env, self._facts(store, endpoint))
 
     def _start_daemon(self) -> None:
@@ -142,7 +158,8 @@ class Lifecycle:
         """The programs that this way needs and nobody has installed."""
         if self.way is Way.OWN:
             return list(golang.ALL)
-        return [build for build in golang.TOOLS if not golang.is_on_path(self.cache, build)]
+        tools = golang.TOOLS if self._prebuilt is None else golang.CLUSTER_TOOLS
+        return [build for build in tools if not golang.is_on_path(self.cache, build)]
 
     def _compile(self, build: golang.GoBuild) -> None:
         golang.ensure(self.cache, self.steps, build)
@@ -150,11 +167,14 @@ class Lifecycle:
     def _images(self, *, light: bool) -> dict[str, str]:
         own = self.way is Way.OWN
         local_registry.ensure_registry(self.cache, self.steps, self.docker, can_pull=not own)
+        if own and os.environ.get(prebuilt.VARIABLE):
+            say(f"! {prebuilt.VARIABLE} has no effect here: nodes of an own Docker Engine start with images built here")
         roots = {"debian": ensure_debian(self.cache, self.steps, self.docker)} if own else {"python": PUBLIC_PYTHON}
-        builder = images.ImageBuilder(self.cache, self.steps, self.docker)
+        mirrors = {PUBLIC_PYTHON: os.environ.get("PYTHON_BASE") or PUBLIC_PYTHON}
+        builder = images.ImageBuilder(self.cache, self.steps, self.docker, self._prebuilt, mirrors)
         known = builder.ensure(self._checkout, roots, light=light)
         store = ObjectStore(self.cache, self.steps, self.docker)
-        known["versitygw"] = store.ensure_image()
+        known["versitygw"] = store.ensure_image(self._prebuilt)
         programs = {name: known[name] for name in PROGRAMS if name in known}
         images.write_references(self.cache, programs)
         return known
@@ -162,7 +182,7 @@ class Lifecycle:
     def _create(self, known: dict[str, str]) -> None:
         self.cluster.delete()
         if self.way is not Way.OWN:
-            self.cluster.create(ways.PUBLIC_NODE_IMAGE, None, without_cni=False)
+            self.cluster.create(ways.node_image(), None, without_cni=False)
             return
         debian = ensure_debian(self.cache, self.steps, self.docker)
         node_image = system_images.ensure_system_images(self.cache, self.steps, self.docker, debian, self._checkout)

@@ -7,6 +7,8 @@ machine means that container.
 
 from __future__ import annotations
 
+import os
+
 from graft_cluster import golang, versions
 from graft_cluster.cache import Cache
 from graft_cluster.docker import Docker
@@ -17,6 +19,7 @@ PORT = 5001
 ADDRESS = f"localhost:{PORT}"
 CONTAINER = "graft-registry"
 NETWORK = "kind"
+PUBLIC_IMAGE = "registry:3"
 CONFIG = """\
 version: 0.1
 log: {level: warn}
@@ -43,7 +46,7 @@ def ensure_registry(cache: Cache, steps: Steps, docker: Docker, *, can_pull: boo
     if running(docker):
         return
     ensure_network(steps, docker)
-    image = "registry:3" if can_pull else f"graft/registry-server:{versions.DISTRIBUTION}"
+    image = public_image() if can_pull else f"graft/registry-server:{versions.DISTRIBUTION}"
     if not can_pull and not docker.has_image(image):
         golang.ensure(cache, steps, golang.REGISTRY)
         with steps.step("make the image of the registry") as step:
@@ -66,6 +69,11 @@ def ensure_registry(cache: Cache, steps: Steps, docker: Docker, *, can_pull: boo
             "serve",
             "/etc/distribution/config.yml",
         )
+
+
+def public_image() -> str:
+    """The registry's own image, or a mirror of it."""
+    return os.environ.get("GRAFT_REGISTRY_IMAGE") or PUBLIC_IMAGE
 
 
 def running(docker: Docker) -> bool:

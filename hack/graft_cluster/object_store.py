@@ -15,7 +15,9 @@ from graft_cluster import golang, versions
 from graft_cluster.cache import Cache
 from graft_cluster.cluster import Cluster
 from graft_cluster.docker import Docker
+from graft_cluster.kind_config import LOOPBACK, NODE_PORT
 from graft_cluster.local_registry import ADDRESS
+from graft_cluster.prebuilt import Prebuilt
 from graft_cluster.sigv4 import signed_headers
 from graft_cluster.steps import Step, StepFailed, Steps
 from graft_cluster.system_images import import_program
@@ -24,7 +26,6 @@ NAMESPACE = "graft-s3"
 BUCKET = "graft"
 REGION = "us-east-1"
 IN_CLUSTER = f"http://s3.{NAMESPACE}.svc:7070"
-NODE_PORT = 30070
 IMAGE = f"{ADDRESS}/graft/versitygw:{versions.VERSITYGW}"
 
 
@@ -56,20 +57,28 @@ class ObjectStore:
         self._docker = docker
         self.credentials = Credentials.ensure(cache)
 
-    def ensure_image(self) -> str:
-        """Make and push the static image."""
+    def ensure_image(self, prebuilt: Prebuilt | None = None) -> str:
+        """Pull the static image or make it, and push it."""
         pushed = self._cache.folder("pushed") / f"versitygw-{versions.VERSITYGW}"
-        golang.ensure(self._cache, self._steps, golang.VERSITYGW)
-        if not pushed.exists() or not self._docker.has_image(IMAGE):
-            with self._steps.step("make and push the image of versitygw") as step:
-                program = self._cache.binaries / "versitygw"
-                import_program(self._docker, step, program, IMAGE)
+        there = self._docker.has_image(IMAGE)
+        if not there and prebuilt is not None:
+            there = prebuilt.pull(self._steps, self._docker, "versitygw", IMAGE)
+            pushed.unlink(missing_ok=True)
+        if prebuilt is None or not there:
+            golang.ensure(self._cache, self._steps, golang.VERSITYGW)
+        if not pushed.exists() or not there:
+            with self._steps.step("push the image of versitygw") as step:
+                if not there:
+                    import_program(self._docker, step, self._cache.binaries / "versitygw", IMAGE)
                 self._docker.run(step, "push", "--quiet", IMAGE)
             pushed.touch()
         return IMAGE
 
-    def apply(self, cluster: Cluster, manifests: Path) -> str:
-        """Apply it, wait until it answers, and return the address for this machine."""
+    def apply(self, cluster: Cluster, manifests: Path, *, published: bool) -> str:
+        """Apply it, wait until it answers, and return the address for this machine.
+
+        ``published``: the node's port is one of this machine, too, which may not reach the node otherwise.
+        """
         data = self._cache.folder("volumes", "s3")
         data.chmod(0o777)
         text = (manifests / "s3.yaml").read_text().replace("$(IMAGE)", IMAGE)
@@ -78,7 +87,7 @@ class ObjectStore:
             cluster.kubectl(step, "apply", "-f", "-", stdin=text)
             rollout = ("rollout", "status", "deployment/s3", "--timeout=120s")
             cluster.kubectl(step, "-n", NAMESPACE, *rollout)
-            host = f"{cluster.address(step)}:{NODE_PORT}"
+            host = f"{LOOPBACK if published else cluster.address(step)}:{NODE_PORT}"
             self._make_bucket(step, host)
         return f"http://{host}"
 
@@ -112,7 +121,7 @@ class ObjectStore:
             if status in {200, 409}:  # made now, or there already
                 return
             if time.monotonic() > deadline:
-                raise StepFailed(f"the bucket could not be made: status {status}")
+                raise StepFailed(f"the bucket could not be made at http://{host}: status {status}")
             time.sleep(0.5)
 
     def _put(self, host: str, path: str) -> int:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from enum import Enum
 from pathlib import Path
 
 from graft_cluster import host
 from graft_cluster.cache import Cache
+from graft_cluster.docker import Docker
 from graft_cluster.steps import StepFailed, say
 
-#: The node image that this release of kind was made for.
-PUBLIC_NODE_IMAGE = "kindest/node:v1.37.0"
+#: The node image that this release of kind was made for, by the digest that kind names.
+PUBLIC_NODE_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
 PULL_PATIENCE_S = 600
 
 
@@ -60,13 +60,21 @@ def _file(cache: Cache) -> Path:
     return cache.folder() / "way"
 
 
+def node_image() -> str:
+    """The public node image, or a mirror of it."""
+    return os.environ.get("GRAFT_NODE_IMAGE") or PUBLIC_NODE_IMAGE
+
+
 def _find() -> Way:
     if not host.docker_answers({}):
         return Way.OWN
-    say(f"… ask this machine's Docker for {PUBLIC_NODE_IMAGE}")
-    try:
-        pull = ["docker", "pull", "--quiet", PUBLIC_NODE_IMAGE]
-        pulled = subprocess.run(pull, capture_output=True, timeout=PULL_PATIENCE_S, check=False)
-    except subprocess.TimeoutExpired:
-        return Way.OWN
-    return Way.DOCKER if pulled.returncode == 0 else Way.OWN
+    image, docker = node_image(), Docker({})
+    if docker.has_image(image):
+        return Way.DOCKER
+    say(f"… pull {image}")
+    said = docker.complaint("pull", "--quiet", image, timeout=PULL_PATIENCE_S)
+    if not said:
+        return Way.DOCKER
+    say(f"! this machine's Docker can't pull the nodes' image: {said}")
+    say("! GRAFT_NODE_IMAGE names a mirror of it; without one, all is built from source in an own Docker Engine")
+    return Way.OWN

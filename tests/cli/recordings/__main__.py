@@ -1,6 +1,6 @@
 """Records the scenes of docs/recordings: `make recordings`, `python -m tests.cli.recordings SCENE…` for some.
 
-With names what an earlier run has left on the cluster is played with, and stays there.
+With names what an earlier run with --keep has left on the cluster is played with, and stays there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def main() -> None:
     """Record all scenes on a stage of their own, or the named ones."""
     parser = argparse.ArgumentParser(prog="recordings", description=__doc__)
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=", ".join(scene.name for scene in SCENES))
-    names = set(parser.parse_args().scenes)
+    parser.add_argument("--keep", action="store_true", help="leave what is played with on the cluster")
+    options = parser.parse_args()
+    names = set(options.scenes)
     if unknown := names - {scene.name for scene in SCENES}:
         parser.error(f"there is no scene {', '.join(sorted(unknown))}")
     with TemporaryDirectory() as folder:
@@ -33,7 +35,8 @@ def main() -> None:
             return
         stage.prepare()
         record(stage, SCENES)
-        stage.take_down()
+        if not options.keep:
+            stage.take_down()
 
 
 def record(stage: Stage, scenes: Sequence[Scene]) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.cli.recordings.stage import ADAPTER, Stage
+from demo.goals import answers_with
+from tests.cli.recordings.moments import candidate, failed, in_training, seen, served
+from tests.cli.recordings.stage import ADAPTER, MISLED, MISLED_ROWS, Stage
 from tests.cli.recordings.terminal import Terminal
 
 FAST: Final = 30.0
 LARGER: Final = '{"spec": {"lora": {"rank": 32, "alpha": 64}}}'
+ANOTHER_SEED: Final = '{"spec": {"training": {"seed": 7}}}'
 QUESTIONS: Final = ("small European brown bat", "a town of southern Ontario opposite northern Michigan")
 
 
@@ -19,7 +22,7 @@ def status(terminal: Terminal, stage: Stage) -> None:
     with stage.requests():
         terminal.run(f"kubectl patch loraadapter {ADAPTER} --type merge -p '{LARGER}'", reading=1.0)
         line = f"kubectl graft status -w    # minutes, shown in {FAST:.0f} seconds"
-        terminal.watch(line, lambda: stage.is_served(2), shown_in=FAST)
+        terminal.watch(line, lambda: stage.sees(served(2)), shown_in=FAST)
 
 
 def history(terminal: Terminal, stage: Stage) -> None:
@@ -41,8 +44,71 @@ def rollback(terminal: Terminal, stage: Stage) -> None:
     """An older version serves again, until the pin is taken away."""
     terminal.run(f"kubectl graft rollback {ADAPTER} --dry-run")
     terminal.run(f"kubectl graft rollback {ADAPTER}")
-    terminal.watch("kubectl graft status -w", lambda: stage.is_served(1), shown_in=10.0)
+    terminal.watch("kubectl graft status -w", lambda: stage.sees(served(1)), shown_in=10.0)
     terminal.run(f"kubectl graft unpin {ADAPTER}")
+
+
+def verify(terminal: Terminal, stage: Stage) -> None:
+    """The files of all versions are what was published; one that is overwritten in the bucket is found."""
+    terminal.run(f"kubectl graft verify {ADAPTER} --all")
+    terminal.run("# somebody overwrites a file of version 2 in the bucket", reading=1.0)
+    with stage.overwritten(2, "README.md"):
+        terminal.run(f"kubectl graft verify {ADAPTER} v2", code=1, reading=6.0)
+
+
+def report(terminal: Terminal, stage: Stage) -> None:
+    """What the trainer has written of a version: the page as it is, and the manifest for programs."""
+    terminal.run(f"kubectl graft report {ADAPTER} v2 -o html > {ADAPTER}-v2.html", reading=0.5)
+    terminal.run(f"grep -o '<h2>[^<]*' {ADAPTER}-v2.html | cut -c5-")
+    terminal.run(f"kubectl graft report {ADAPTER} v2 -o yaml | head -n 18", reading=5.0)
+
+
+def export(terminal: Terminal, stage: Stage) -> None:
+    """A version is brought into a folder, as a hub would have it."""
+    terminal.run(f"kubectl graft export {ADAPTER} --version 2 --to dir:{ADAPTER}-v2")
+    terminal.run(f"ls {ADAPTER}-v2")
+    terminal.run(f"head -n 24 {ADAPTER}-v2/README.md", reading=5.0)
+
+
+def suspend(terminal: Terminal, stage: Stage) -> None:
+    """A changed spec is not trained while its adapter is suspended, and is as soon as that is over."""
+    with stage.requests():
+        stage.wait_for(served(2))
+    terminal.run(f"kubectl graft suspend {ADAPTER}")
+    terminal.run(f"kubectl patch loraadapter {ADAPTER} --type merge -p '{ANOTHER_SEED}'", reading=1.0)
+    stage.wait_for(seen)
+    terminal.run(f"kubectl graft status {ADAPTER}")
+    terminal.run(f"kubectl graft resume {ADAPTER}")
+    terminal.watch(f"kubectl graft status {ADAPTER} -w", lambda: stage.sees(in_training), shown_in=8.0)
+
+
+def logs(terminal: Terminal, stage: Stage) -> None:
+    """The log of a training is followed to its end."""
+    stage.wait_for(in_training)
+    terminal.follow(f"kubectl graft logs {ADAPTER} -f    # a minute or two, shown in 15 seconds", shown_in=15.0)
+
+
+def promote(terminal: Terminal, stage: Stage) -> None:
+    """A canary is rolled back by a person's word, and by another it takes over after all."""
+    with stage.requests():
+        stage.wait_for(candidate(3))
+        terminal.run(f"kubectl graft status {ADAPTER}")
+        terminal.run(f"kubectl graft abort {ADAPTER}")
+        terminal.watch(f"kubectl graft status {ADAPTER} -w", lambda: stage.sees(answers_with(2)), shown_in=6.0)
+        terminal.run(f"kubectl graft promote {ADAPTER} 3")
+        terminal.watch(f"kubectl graft status {ADAPTER} -w", lambda: stage.sees(served(3)), shown_in=6.0)
+
+
+def retrain(terminal: Terminal, stage: Stage) -> None:
+    """A training has failed for good; its rows are corrected, it is tried again, and its version is served."""
+    stage.upload_rows(correct=False)
+    stage.cluster.apply(stage.adapter(MISLED, rows=MISLED_ROWS))
+    stage.wait_for(failed, MISLED)
+    terminal.run(f"kubectl graft status {MISLED}", reading=5.0)
+    terminal.run("# the rows are corrected, and uploaded again", reading=1.0)
+    stage.upload_rows(correct=True)
+    terminal.run(f"kubectl graft retrain {MISLED}")
+    terminal.watch(f"kubectl graft status {MISLED} -w", lambda: stage.sees(served(1), MISLED), shown_in=12.0)
 
 
 def doctor(terminal: Terminal, stage: Stage) -> None:
@@ -84,6 +150,13 @@ SCENES: Final = (
     Scene(play=diff, rows=30, title="kubectl graft diff"),
     Scene(play=chat, rows=16, title="kubectl graft chat"),
     Scene(play=rollback, rows=22, title="kubectl graft rollback"),
+    Scene(play=verify, rows=26, title="kubectl graft verify"),
+    Scene(play=report, rows=30, title="kubectl graft report"),
+    Scene(play=export, rows=30, title="kubectl graft export"),
+    Scene(play=suspend, rows=22, title="kubectl graft suspend and resume"),
+    Scene(play=logs, rows=22, title="kubectl graft logs -f"),
+    Scene(play=promote, rows=26, title="kubectl graft abort and promote"),
+    Scene(play=retrain, rows=22, title="kubectl graft retrain"),
     Scene(play=doctor, rows=26, title="kubectl graft doctor"),
     Scene(play=lint, rows=30, title="kubectl graft lint and estimate"),
 )

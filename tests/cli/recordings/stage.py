@@ -16,14 +16,18 @@ from demo.bucket import Bucket
 from demo.client import Client
 from demo.cluster import Cluster, Object
 from demo.environment import Environment, read_environment
-from demo.goals import answers_with, settled
+from demo.goals import settled
 from demo.progress import follow
 from demo.questions import read_rows
 from demo.stage import SOURCES_PREFIX
 from demo.stage import Stage as Sources
+from tests.cli.recordings.moments import Moment
 
 NAMESPACE: Final = "demo"
 BASE, ADAPTER = "tiny", "topic"
+MISLED: Final = "speech"
+"""An adapter whose rows can't be used until they are corrected."""
+MISLED_ROWS: Final = f"{SOURCES_PREFIX}/recordings/{MISLED}.jsonl"
 OURS: Final = {"app.kubernetes.io/part-of": "graft-recordings"}
 ADAPTERS: Final = "loraadapters.graft.dev"
 REQUESTS_PER_SECOND: Final = 4.0
@@ -131,18 +135,45 @@ class Stage:
         (self.folder / "llama").mkdir(exist_ok=True)
         (self.folder / "llama/config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
 
-    def adapter(self) -> Object:
-        """Return the LoraAdapter."""
-        uris = {part: self._bucket.uri(f"{SOURCES_PREFIX}/data/topic.{part}.jsonl") for part in ("train", "eval")}
-        dataset: Object = {"s3": {"uri": uris["train"]}, "evaluation": {"s3": {"uri": uris["eval"]}}}
-        chosen: dict[str, Any] = json.loads((self.sources.folder / "specs/topic.json").read_text())
+    def adapter(self, name: str = ADAPTER, *, rows: str = f"{SOURCES_PREFIX}/data/{ADAPTER}.train.jsonl") -> Object:
+        """Return a LoraAdapter that is trained on rows of the bucket."""
+        evaluation = self._bucket.uri(f"{SOURCES_PREFIX}/data/{name}.eval.jsonl")
+        dataset: Object = {"s3": {"uri": self._bucket.uri(rows)}, "evaluation": {"s3": {"uri": evaluation}}}
+        chosen: dict[str, Any] = json.loads((self.sources.folder / f"specs/{name}.json").read_text())
         more = {"evaluation": GATE, "serving": {"rollout": CANARY}}
-        return objects.lora_adapter(NAMESPACE, ADAPTER, BASE, dataset, chosen | more)
+        return objects.lora_adapter(NAMESPACE, name, BASE, dataset, chosen | more)
 
-    def is_served(self, version: int) -> bool:
-        """Whether that version answers everything."""
-        found = self.cluster.get(ADAPTERS, ADAPTER, NAMESPACE)
-        return found is not None and settled(found) and answers_with(version)(found)
+    def upload_rows(self, *, correct: bool) -> None:
+        """Upload the rows of the misled adapter: as they should be, or with a role that no format knows."""
+        text = (self.sources.folder / f"data/{MISLED}.small.jsonl").read_text(encoding="utf-8")
+        self._bucket.put(MISLED_ROWS, (text if correct else text.replace('"assistant"', '"bot"')).encode())
+
+    @contextmanager
+    def overwritten(self, version: int, path: str) -> Iterator[None]:
+        """Have a file of a version be another one than was published, as if somebody had written to the bucket."""
+        adapter = f"{NAMESPACE}/adapters/{ADAPTER}"
+        files = self._bucket.read_json(f"{adapter}/versions/{version:08d}/manifest.json")["files"]
+        key = next(f"{adapter}/blobs/sha256/{file['sha256']}" for file in files if file["path"] == path)
+        published = self._bucket.read(key)
+        self._bucket.put(key, published.upper())
+        try:
+            yield
+        finally:
+            self._bucket.put(key, published)
+
+    def sees(self, moment: Moment, name: str = ADAPTER) -> bool:
+        """Whether it is that moment in an adapter's life."""
+        found = self.cluster.get(ADAPTERS, name, NAMESPACE)
+        return found is not None and moment(found)
+
+    def wait_for(self, moment: Moment, name: str = ADAPTER) -> None:
+        """Wait behind the scenes. Raises WaitTimedOutError."""
+
+        def is_there(found: Mapping[str, Object]) -> bool:
+            return name in found and moment(found[name])
+
+        what = f"{name} is where the scene begins"
+        self.cluster.wait_for(ADAPTERS, NAMESPACE, is_there, what=what, name=name, timeout=PATIENCE_SECONDS)
 
     @contextmanager
     def requests(self) -> Iterator[None]:

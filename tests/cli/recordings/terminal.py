@@ -39,6 +39,13 @@ class Terminal:
         self.tape.line_seconds = 0.0
         self._end(child, line, code, reading)
 
+    def follow(self, line: str, *, shown_in: float, reading: float = 3.0) -> None:
+        """Type a command that goes on for minutes, and wait for its end. Raises UnexpectedEndError where it fails."""
+        child = self._start(line)
+        with self.tape.within(shown_in):
+            child.expect(pexpect.EOF, timeout=PATIENCE_SECONDS)
+        self._end(child, line, 0, reading)
+
     def watch(self, line: str, until: Callable[[], bool], *, shown_in: float, reading: float = 3.0) -> None:
         """Type a command that never ends, look on until something is true, and press Ctrl-C.
 
@@ -47,6 +54,7 @@ class Terminal:
         child = self._start(line)
         deadline = time.monotonic() + PATIENCE_SECONDS
         with self.tape.within(shown_in):
+            child.expect(r"\S")  # a program that is slow to start has shown nothing of what is true already
             while not until():
                 has_ended = child.expect([pexpect.TIMEOUT, pexpect.EOF], timeout=1.0)
                 if has_ended or time.monotonic() > deadline:

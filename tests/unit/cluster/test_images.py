@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from graft_cluster.images import IMAGES, PREPARED, Image, references
+from graft_cluster.images import IMAGES, PREPARED, PROGRAMS, Image, references, to_build
 
 CHAIN = (
     Image("python", "python", "debian", pinned=False),
@@ -53,3 +53,14 @@ def test_a_public_base_takes_the_place_of_ours(checkout: Path) -> None:
 
 def test_no_prepared_image_holds_code_of_ours() -> None:
     assert all(not image.sources for image in IMAGES if image.name in PREPARED)
+
+
+def test_where_every_program_is_pulled_nothing_is_built() -> None:
+    assert to_build({"python", *PROGRAMS}) == set()
+
+
+def test_what_is_not_there_is_built_with_all_that_it_stands_on() -> None:
+    assert to_build({"python", *PROGRAMS} - {"trainer"}) == {"torch", "trainer"}
+    assert to_build({"python", *PROGRAMS} - {"operator"}) == {"operator"}
+    assert to_build({"python", "torch"} | set(PROGRAMS) - {"engine"}) == {"engine"}
+    assert to_build(()) == {image.name for image in IMAGES} - {"trainer-base"}

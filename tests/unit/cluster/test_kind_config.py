@@ -2,7 +2,7 @@ from pathlib import Path
 
 import yaml
 
-from graft_cluster.kind_config import NODES, Stores, render
+from graft_cluster.kind_config import NODE_PORT, NODES, Stores, render
 
 
 def test_every_node_shows_the_volumes_and_its_own_store() -> None:
@@ -21,3 +21,13 @@ def test_public_node_images_keep_their_own_store_and_network() -> None:
     config = yaml.safe_load(render(Path("/v"), None, "kindest/node:v1", without_cni=False))
     assert config["networking"]["disableDefaultCNI"] is False
     assert all(len(node["extraMounts"]) == 1 for node in config["nodes"])
+
+
+def test_public_nodes_may_be_in_a_virtual_machine_so_their_s3_is_published() -> None:
+    nodes = yaml.safe_load(render(Path("/v"), None, "kindest/node:v1", without_cni=False))["nodes"]
+    mapping = {"containerPort": NODE_PORT, "hostPort": NODE_PORT, "listenAddress": "127.0.0.1"}
+    assert [node.get("extraPortMappings") for node in nodes] == [[mapping], None, None]
+    services = yaml.safe_load_all((Path(__file__).parents[3] / "hack/manifests/s3.yaml").read_text())
+    assert [service["spec"]["ports"][0]["nodePort"] for service in services if service["kind"] == "Service"] == [
+        NODE_PORT
+    ]

@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 from tests.cli.recordings.drawing import MOST_BYTES, faults
+from tests.cli.recordings.scenes import SCENES
 from tests.cli.recordings.tape import LONGEST_WAIT, Tape
+
+from graft_cli.app import VERBS
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 SHOWN = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<path>(?:\.\./)*recordings/[^)\s]+)\)")
 SHORTEST_ALT = 40
 """Characters in which it can be said what is seen."""
+
+SHOWN_OTHERWISE = {"dashboard", "completion", "pin"}
+"""A page of its own has screenshots, a shell's keys show nothing, and ``rollback`` is a pin."""
 
 SOUND = (
     '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
@@ -49,6 +55,17 @@ def test_each_recording_is_shown_and_each_that_is_shown_is_there() -> None:
     files = set((DOCS / "recordings").glob("*.svg"))
     assert files
     assert {path for _, _, path in shown()} == files, "run `make recordings`, or show it on a page"
+
+
+def test_each_scene_is_recorded() -> None:
+    assert {f"{scene.name}.svg" for scene in SCENES} == {path.name for path in (DOCS / "recordings").iterdir()}
+
+
+@pytest.mark.parametrize("verb", sorted({str(verb.name) for verb in VERBS} - SHOWN_OTHERWISE))
+def test_each_verb_is_seen_somewhere(verb: str) -> None:
+    typed = re.compile(rf"kubectl graft {verb}[ <]")
+    recordings = (path.read_text(encoding="utf-8") for path in (DOCS / "recordings").glob("*.svg"))
+    assert any(typed.search(text) for text in recordings), "add a scene to tests/cli/recordings/scenes.py"
 
 
 @pytest.mark.parametrize(("page", "alt", "path"), list(shown()), ids=lambda value: getattr(value, "name", None))
