@@ -228,6 +228,17 @@ def test_the_text_of_special_tokens_in_a_row_is_text() -> None:
     assert renderer.prompt_ids(Conversation(conversation.messages[:1])) == row.input_ids[: row.answers[0][0]]
 
 
+@pytest.mark.parametrize("icon", ["\U000f0000", "\U000f0001", "\U000f0000\U000f0001", "\U000f0000" * 3, "\ue0b0"])
+def test_icons_of_fonts_in_a_row_are_what_they_are(icon: str) -> None:
+    """Terminal fonts have theirs at the private characters that stand for special tokens while a row is rendered."""
+    tokenizer = byte_tokenizer(CHATML, end="<|im_end|>")
+    question, answer = Message("user", f"what is {icon}"), Message("assistant", f"{icon} or <|im_end|>{icon}")
+    (row,) = Renderer(tokenizer).render(Conversation((question, answer)), max_length=4096)
+    said = tokenizer.decode([label for label in row.labels if label >= 0])
+    assert said == f"{answer.content}<|im_end|>\n"
+    assert question.content in tokenizer.decode(row.input_ids)
+
+
 def test_an_end_mark_at_which_no_server_stops_is_told_and_followed_by_one_that_is(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
