@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +18,7 @@ from graft_trainer.data.formats import to_example
 from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import Row, segments
 from graft_trainer.judging.evaluation import visible
+from graft_trainer.outcome import BaseMismatchError
 from graft_trainer.row_files.rendering import render_rows
 
 if TYPE_CHECKING:
@@ -360,3 +363,47 @@ def test_tokens_beyond_the_embedding_are_the_bases_fault() -> None:
     assert Renderer(tokenizer, vocabulary=len(tokenizer)).render(conversation, max_length=99)
     with pytest.raises(BaseMismatchError, match="resize the embedding"):
         Renderer(tokenizer, vocabulary=256).render(conversation, max_length=99)
+
+
+WITH_A_RULE = Conversation((Message("system", "Answer in German."), Message("user", "a"), Message("assistant", "b")))
+WITH_A_RESULT = Conversation(
+    (Message("user", "a"), Message("assistant", "let me see"), Message("tool", "sunny"), Message("assistant", "b"))
+)
+WITH_TOOLS = Conversation((Message("user", "a"), Message("assistant", "b")), tools=json.dumps(TOOLS))
+FORGETS: dict[str, tuple[str, Conversation, str]] = {
+    "what the system says": (
+        CHATML.replace("in messages %}", "in messages if message.role != 'system' %}"),
+        WITH_A_RULE,
+        "leaves out turn 1, which is the system's",
+    ),
+    "what a tool returned": (
+        CHATML.replace("in messages %}", "in messages if message.role != 'tool' %}"),
+        WITH_A_RESULT,
+        "leaves out turn 3, which is the tool's",
+    ),
+    "the declared tools": (CHATML, WITH_TOOLS, "does not write the declared tools (weather)"),
+}
+
+
+@pytest.mark.parametrize(("template", "conversation", "says"), FORGETS.values(), ids=FORGETS)
+def test_an_answer_is_not_learned_without_what_it_follows(template: str, conversation: Conversation, says: str) -> None:
+    with pytest.raises(UnusableRowError, match=re.escape(says)) as refusal:
+        Renderer(byte_tokenizer(template, end="<|im_end|>")).pieces(conversation)
+    assert refusal.value.reason is DropReason.REFUSED_BY_TEMPLATE
+
+
+@pytest.mark.parametrize("written", ["content | tojson", "content | upper", "content | e", "content[:20]"])
+def test_what_it_follows_may_be_written_otherwise(written: str) -> None:
+    template = CHATML.replace("message.content", f"message.{written} if message.role == 'user' else message.content")
+    words = 'say "yes",\nor <no> & more'
+    asked = Conversation((Message("user", words), Message("assistant", "b")))
+    (piece,) = Renderer(byte_tokenizer(template, end="<|im_end|>")).pieces(asked)
+    assert words not in piece.text
+    assert piece.text.endswith("<|im_start|>assistant\nb<|im_end|>\n")
+
+
+@pytest.mark.parametrize("template", ["{% for m in messages %}{{ m.content }}", "{{ messages | no_such_filter }}"])
+def test_a_template_that_is_none_is_the_bases_fault(template: str) -> None:
+    with pytest.raises(BaseMismatchError, match="the base's chat template can't be read") as refusal:
+        Renderer(byte_tokenizer(template, end="<|im_end|>")).pieces(WITH_A_RULE)
+    assert refusal.value.field == "spec.baseModelRef"

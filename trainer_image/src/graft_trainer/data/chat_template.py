@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from graft_trainer.data.conversation import Message
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.outcome import BadDatasetError
+from graft_trainer.outcome import BadDatasetError, BaseMismatchError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,7 +67,8 @@ class ChatTemplate:
     def render(self, turns: Sequence[Turn], tools: list[Any] | None, *, ask: bool = False) -> str:
         """Write the turns, and open the assistant's next one with ``ask``.
 
-        Raises UnusableRowError where the template refuses the turns, and BadDatasetError where there is no template.
+        Raises UnusableRowError where the template refuses the turns, BadDatasetError where there is none, and
+        BaseMismatchError where it is none that can be read.
         """
         if not self._tokenizer.chat_template:
             raise BadDatasetError(
@@ -75,8 +76,16 @@ class ChatTemplate:
                 "base",
                 field="spec.dataset.format",
             )
+        source = self._tokenizer.get_chat_template(tools=tools)
         try:
-            source = self._tokenizer.get_chat_template(tools=tools)
+            _compiled(source)
+        except Exception as error:
+            raise BaseMismatchError(
+                f"the base's chat template can't be read ({type(error).__name__}: {error}), not by engines either; "
+                "correct it, or use another base",
+                field="spec.baseModelRef",
+            ) from error
+        try:
             return self._write(source, [adapt(turn, self._shape(source)) for turn in turns], tools, ask=ask)
         except Exception as error:
             # Templates raise jinja2 errors of many classes for roles that they do not support.
