@@ -131,7 +131,8 @@ def test_a_head_that_is_tied_is_not_missed(folder: Path) -> None:
 def test_a_configuration_may_say_that_there_is_no_text_beside_others(folder: Path) -> None:
     edit(folder / "config.json", text_config=None)
     tokenizer = load_tokenizer(folder)
-    assert (stop_tokens(folder, tokenizer), stored_dtype(folder)) == ({1}, torch.float32)
+    assert stop_tokens(folder, tokenizer) == {1}
+    assert stored_dtype(folder) == torch.float32
 
 
 def only_sentencepiece(folder: Path) -> None:
