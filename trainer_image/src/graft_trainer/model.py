@@ -181,9 +181,8 @@ def load_base(
     """Load the base onto the device; a ``method`` that quantizes loads its linear layers as NF4.
 
     A ``context`` longer than its own extends it. ``offload`` leaves in main memory what a GPU has no room for, which
-    then comes to it layer by layer in every pass. A base that is going to be ``sharded`` stays in main memory until
-    then, except that NF4 weights, which are small, are made on the GPU. They are held as numbers of ``dtype``, for
-    shards of a block to be of one type.
+    then comes to it layer by layer in every pass. A base to be ``sharded`` stays there until then, but for NF4 weights:
+    these are small, made on the GPU, and held as numbers of ``dtype``, for shards of a block to be of one type.
     Raises BaseMismatchError.
     """
     device_map: str | dict[str, torch.device] | None = "auto" if offload and torch.cuda.is_available() else None

@@ -71,6 +71,21 @@ TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
             Conversation((Message("user", "e"), Message("assistant", "f"), QUESTION, ANSWER)),
         ),
         (
+            {"query": "q", "response": "a", "history": [["e", "f"]]},
+            "PromptCompletion",
+            Conversation((Message("user", "e"), Message("assistant", "f"), QUESTION, ANSWER)),
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"text": "q"}]},
+                    {"role": "assistant", "content": [{"text": "a"}]},
+                ]
+            },
+            "Messages",
+            Conversation((QUESTION, ANSWER)),
+        ),
+        (
             {"messages": [{"role": "developer", "content": "s"}, *TURNS]},
             "Messages",
             Conversation((Message("system", "s"), QUESTION, ANSWER)),
@@ -396,6 +411,12 @@ NOT_TO_LEARN: dict[str, tuple[dict[str, Any], DropReason, str]] = {
         DropReason.MALFORMED,
         "arguments must be an object",
     ),
+    "a row that is not meant": (
+        {"prompt": "q", "completion": "a", "weight": 0},
+        DropReason.NO_ANSWER,
+        "weight",
+    ),
+    "turns that are not": ({"messages": TURNS, "train": "false"}, DropReason.NO_ANSWER, "nothing is to learn of the"),
     "a number without end": ({"prompt": "q", "completion": float("inf")}, DropReason.MALFORMED, "is inf"),
     "one within a call": (
         calls({"function": {"name": "f", "arguments": {"a": float("-inf")}}}),
@@ -416,6 +437,13 @@ def test_what_would_be_learned_for_what_it_is_not_is_refused(
     with pytest.raises(UnusableRowError, match=re.escape(message)) as raised:
         to_example(record, detect_format({key: record[key] for key in record if key not in ("label", "kto_tag")}))
     assert raised.value.reason is reason
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0.5}, {"weight": 1}, {"train": True}, {"loss": 0}])
+def test_a_row_may_have_a_weight_that_is_none_of_nothing(mark: dict[str, Any]) -> None:
+    assert to_example({"prompt": "q", "completion": "a", **mark}, "PromptCompletion") == Conversation(
+        (QUESTION, ANSWER)
+    )
 
 
 @pytest.mark.parametrize("label", [1, "0", "great", 0.5])

@@ -13,7 +13,7 @@ from graft_trainer.data.conversation import Conversation, Example, Message, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.fields.calls import parse_tools
 from graft_trainer.data.fields.texts import from_json_text, text_of, truth_of
-from graft_trainer.data.turns import REASONING, parse_turns, turns_in, unused_keys
+from graft_trainer.data.turns import REASONING, WEIGHTS, parse_turns, turns_in, unused_keys
 
 Record = Mapping[str, Any]
 
@@ -53,6 +53,9 @@ NOTHING: Final[tuple[Any, ...]] = (None, "", [])
 
 USED: Final = frozenset({*TURNS, *TOOLS, "history", "text", *EXTRA, *SYSTEM, *REASONING[:2]})
 
+ROW_WEIGHTS: Final = WEIGHTS[:4]
+"""What rows call such a mark of the whole; a ``loss`` beside them is a measured one."""
+
 PREFERENCES: Final = ("chosen", "rejected")
 LABELS: Final = ("label", "kto_tag")
 
@@ -86,6 +89,7 @@ def to_example(record: Record, format_name: str, *, place: str = "") -> Example:
     Raises UnusableRowError with what is wrong and where in the record.
     """
     _check_preferences(record, format_name)
+    check_weight(record)
     if not SIGNATURES[format_name](record):
         raise UnusableRowError(DropReason.WRONG_KEYS, f"format {format_name} needs the keys {NEEDED[format_name]}")
     return CONVERTERS[format_name](record, place)
@@ -108,9 +112,9 @@ def _used(record: Record, format_name: str) -> set[str | None]:
     pair = _pair(record, format_name)
     if pair is None:
         return {"text"}
-    beside = _given(record, *SYSTEM), _given(record, *REASONING[:2])
     extra = _given(record, *(name for name in EXTRA if name != pair[0]))
-    return {*pair, *TOOLS, *beside, extra, *(["history"] if format_name == "Alpaca" else [])}
+    history = "history" if format_name == "Alpaca" or isinstance(record.get("history"), list) else None
+    return {*pair, *TOOLS, _given(record, *SYSTEM), _given(record, *REASONING[:2]), extra, history}
 
 
 def check_is_text(record: Record) -> None:
@@ -120,6 +124,13 @@ def check_is_text(record: Record) -> None:
         raise UnusableRowError(
             DropReason.NOT_TEXT, f"{media} is no text, and only text can be learned; give rows of text"
         )
+
+
+def check_weight(record: Record) -> None:
+    """Refuse a row that says itself that it is not to be learned, as single answers may. Raises UnusableRowError."""
+    name = next((name for name in ROW_WEIGHTS if truth_of(record.get(name)) is False), None)
+    if name is not None:
+        raise UnusableRowError(DropReason.NO_ANSWER, f"{name} is {record[name]!r}, so nothing is to learn of the row")
 
 
 def _check_preferences(record: Record, format_name: str) -> None:
@@ -161,7 +172,8 @@ def _from_alpaca(record: Record, place: str) -> Conversation:
 
 def _from_prompt_completion(record: Record, place: str) -> Conversation:
     question, answer = _keys(record, "PromptCompletion")
-    before = side_turns(record, question, "user")
+    pairs = earlier_turns(record) if isinstance(record.get("history"), list) else []
+    before = [*pairs, *side_turns(record, question, "user")]
     if before[-1].role == "user":
         before[-1] = Message("user", with_extra(before[-1].content, record, question))
     after = side_turns(record, answer, "assistant")

@@ -40,6 +40,7 @@ def to_pair(record: Record, format_name: str, *, place: str = "") -> Pair:
     Raises UnusableRowError with what is wrong and where in the record.
     """
     formats.check_is_text(record)
+    formats.check_weight(record)
     missing = [key for key in PREFERENCES if record.get(key) is None]
     if missing:
         raise UnusableRowError(

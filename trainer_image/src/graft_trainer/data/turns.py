@@ -164,7 +164,8 @@ def _words(content: Any, where: str) -> tuple[str, str]:
         return text_of(content, where), ""
     words, thoughts = [], []
     for part in content:
-        kind = part.get("type") if isinstance(part, Mapping) else None
+        # Some leave the type of a text out.
+        kind = part.get("type", "text" if part.keys() == {"text"} else None) if isinstance(part, Mapping) else None
         if kind in ("text", "input_text", "output_text") and isinstance(part, Mapping):
             words.append(text_of(part.get("text"), where))
         elif kind in ("thinking", "reasoning") and isinstance(part, Mapping):
