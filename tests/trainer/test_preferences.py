@@ -217,6 +217,21 @@ def test_bad_rows_are_named_before_any_step(pod: Pod, objective: str, row: Any, 
     assert says in termination["message"]
 
 
+@pytest.mark.parametrize(("label", "kind"), [(True, "wanted"), (0, "unwanted")])
+def test_labels_of_one_kind_are_told_before_a_training_that_could_pass_no_gate(pod: Pod, label: Any, kind: str) -> None:
+    path = pod.folder / "alike.jsonl"
+    rows = [
+        {"prompt": f"see the {noun}", "completion": "tree", "label": label} for noun in ("oak", "elm", "ash", "fir")
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    pod.config["dataset"] |= {"source": mounted(path), "evaluation": {"splitPercent": 50}}
+    pod.config["training"]["objective"] = "KTO"
+    assert pod.run() == 65
+    termination = pod.termination()
+    assert (termination["reason"], termination["field"]) == ("BadDataset", "spec.dataset.evaluation")
+    assert f"the 2 held-out rows are all {kind}" in termination["message"]
+
+
 def test_two_workers_measure_together_how_far_they_are_from_the_reference(pod: Pod) -> None:
     learn(pod, "KTO", maxSteps=6, evalSteps=6, batchSize=4)
     pod.config["workers"] = {"nodes": 1, "processesPerNode": 2, "sharding": "None"}

@@ -18,7 +18,7 @@ from tests.trainer.toy_base import CHAT_TEMPLATE
 from graft_registry.documents import BaseManifest
 from graft_trainer.base import check_trainable
 from graft_trainer.methods.table import METHODS
-from graft_trainer.model import load_base, load_skeleton, load_tokenizer, stop_tokens
+from graft_trainer.model import load_base, load_config, load_skeleton, load_tokenizer, stop_tokens, stored_dtype
 from graft_trainer.outcome import BaseMismatchError, InvalidConfigError
 
 FULL = METHODS["LoRA"]
@@ -91,6 +91,50 @@ def test_weights_that_do_not_fit_are_the_bases_fault(folder: Path, spoil: Callab
         load_base(folder, dtype=torch.float32)
 
 
+def keep(folder: Path, *, without: str) -> None:
+    path = folder / "model.safetensors"
+    save_file({name: value for name, value in load_file(path).items() if without not in name}, path, {"format": "pt"})
+
+
+def no_norm(folder: Path) -> None:
+    keep(folder, without="layers.1.input_layernorm")
+
+
+def no_projection(folder: Path) -> None:
+    keep(folder, without="layers.0.mlp.down_proj")
+
+
+def no_head(folder: Path) -> None:
+    keep(folder, without="lm_head")
+    edit(folder / "config.json", tie_word_embeddings=False)
+
+
+def a_block_too_many(folder: Path) -> None:
+    edit(folder / "config.json", num_hidden_layers=load_config(folder).num_hidden_layers + 1)
+
+
+@pytest.mark.parametrize("spoil", [no_norm, no_projection, no_head, a_block_too_many])
+@pytest.mark.filterwarnings("ignore")
+def test_weights_that_are_not_there_are_not_made_up(folder: Path, spoil: Callable[[Path], None]) -> None:
+    spoil(folder)
+    with pytest.raises(BaseMismatchError, match=r"lack the weights (model|lm_head)\..*give all of its files") as raised:
+        load_base(folder, dtype=torch.float32)
+    assert raised.value.field == "spec.baseModelRef"
+
+
+def test_a_head_that_is_tied_is_not_missed(folder: Path) -> None:
+    keep(folder, without="lm_head")
+    edit(folder / "config.json", tie_word_embeddings=True)
+    assert load_base(folder, dtype=torch.float32).lm_head.weight is not None
+
+
+def test_a_configuration_may_say_that_there_is_no_text_beside_others(folder: Path) -> None:
+    edit(folder / "config.json", text_config=None)
+    tokenizer = load_tokenizer(folder)
+    assert stop_tokens(folder, tokenizer) == {1}
+    assert stored_dtype(folder) == torch.float32
+
+
 def only_sentencepiece(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer.model").write_bytes(b"\n\x0b\n\x04<s>\x15\0\0\0\0")
@@ -157,6 +201,9 @@ def test_a_chat_template_that_is_none_is_named(folder: Path) -> None:
         ({"eos_token_id": 4}, {}, {1, 4}),
         ({}, {"eos_token_id": 6}, {1, 6}),
         (None, {"eos_token_id": None}, {1}),
+        ({"eos_token_id": "<end>"}, {"eos_token_id": 6}, {1, 6}),
+        ({"eos_token_id": [None, 4, -1, 10**6, True]}, {}, {1, 4}),
+        ({"eos_token_id": -1}, {"text_config": None}, {1}),
     ],
 )
 def test_answers_stop_where_a_server_stops_them(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 
 from pydantic import ValidationError
@@ -74,6 +75,22 @@ def check_full_precision(base: BaseManifest, purpose: str, hint: str = "") -> st
             field="spec.baseModelRef",
         )
     return kind
+
+
+def check_complete(missing: Iterable[str]) -> None:
+    """Refuse a base of which weights are not in its files: the library makes up random ones, and only logs it.
+
+    Tied weights are not missing. Files may hold more than the model, such as layers that only speed up serving.
+    Raises BaseMismatchError.
+    """
+    names = sorted(missing)
+    if names:
+        more = f" and {len(names) - 1} more" if names[1:] else ""
+        raise BaseMismatchError(
+            f"the base's files lack the weights {names[0]}{more}, which its config.json asks for; give all of its "
+            "files, or correct config.json",
+            field="spec.baseModelRef",
+        )
 
 
 def check_mergeable(base: BaseManifest, serving: ServingConfig) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from peft import PeftModel
@@ -32,6 +32,7 @@ from transformers import (
 
 from graft_registry.errors import InvalidModel
 from graft_registry.models.chat_templates import read_chat_templates
+from graft_trainer.base import check_complete
 from graft_trainer.methods.long_context import LongContext
 from graft_trainer.methods.table import Method
 from graft_trainer.outcome import BaseMismatchError, TrainingError, ran_out_of_memory
@@ -179,11 +180,10 @@ def load_base(
 ) -> PreTrainedModel:
     """Load the base onto the device; a ``method`` that quantizes loads its linear layers as NF4.
 
-    A ``context`` longer than its own extends it.
-
-    ``offload`` leaves in main memory what a GPU has no room for, which then comes to it layer by layer in every pass.
-    A base that is going to be ``sharded`` stays in main memory until then, except that NF4 weights, which are small,
-    are made on the GPU. They are held as numbers of ``dtype``, for shards of a block to be of one type.
+    A ``context`` longer than its own extends it. ``offload`` leaves in main memory what a GPU has no room for, which
+    then comes to it layer by layer in every pass. A base to be ``sharded`` stays there until then, but for NF4 weights:
+    these are small, made on the GPU, and held as numbers of ``dtype``, for shards of a block to be of one type.
+    Raises BaseMismatchError.
     """
     device_map: str | dict[str, torch.device] | None = "auto" if offload and torch.cuda.is_available() else None
     quantized = method is not None and method.quantized
@@ -192,8 +192,9 @@ def load_base(
     config = load_config(path, context)
     stored = quantization_method(path)
     with explained("the base", "check that its files are whole, or use another base"):
-        model = model_class(config).from_pretrained(
+        model, loaded = model_class(config).from_pretrained(
             path,
+            output_loading_info=True,
             config=config,
             dtype=dtype,
             device_map=device_map,
@@ -201,6 +202,7 @@ def load_base(
             use_safetensors=True,
             quantization_config=nf4(dtype, sharded=sharded) if quantized else in_full(stored),
         )
+    check_complete(loaded["missing_keys"])
     if stored in DEQUANTIZED:
         model = model.to(dtype)
     # A cache is of no use in training and lets packed or padded batches differ from single rows.
@@ -237,14 +239,18 @@ def compute_dtype(path: Path, precision: str) -> torch.dtype:
 
 def read_config(path: Path) -> dict[str, Any]:
     """Return the base's ``config.json`` as it is stored."""
-    fields: dict[str, Any] = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    return fields
+    return cast("dict[str, Any]", json.loads((path / "config.json").read_text(encoding="utf-8")))
 
 
 def text_fields(path: Path) -> dict[str, Any]:
     """Return the fields of ``config.json`` that are about the language model, also where that is a part of another."""
     fields = read_config(path)
-    return {**fields, **fields.get("text_config", {})}
+    return {**fields, **_of_text(fields)}
+
+
+def _of_text(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    text = fields.get("text_config")
+    return text if isinstance(text, dict) else {}
 
 
 def quantization_method(path: Path) -> str | None:
@@ -266,8 +272,10 @@ def stop_tokens(path: Path, tokenizer: PreTrainedTokenizerBase) -> frozenset[int
     for name in ("generation_config.json", "config.json"):
         file = path / name
         fields = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        tokens = fields.get("eos_token_id", fields.get("text_config", {}).get("eos_token_id"))
-        found.update(tokens if isinstance(tokens, list) else [] if tokens is None else [tokens])
+        tokens = fields.get("eos_token_id", _of_text(fields).get("eos_token_id"))
+        # Some write a token's text, -1 for none, or one of another tokenizer: at those no server ever stops.
+        given = tokens if isinstance(tokens, list) else [tokens]
+        found.update(token for token in given if type(token) is int and 0 <= token < len(tokenizer))
         if found:
             # Servers only read on where the first file says nothing.
             break

@@ -14,7 +14,8 @@ from graft_trainer import model
 from graft_trainer.data.rendering import Renderer
 from graft_trainer.methods.rehearsal import AdapterPlan, rehearse
 from graft_trainer.outcome import Outcome, Reason
-from graft_trainer.preferences.rendering import render_preferences
+from graft_trainer.preferences.batches import preference_rows
+from graft_trainer.preferences.rendering import check_both_labels, render_preferences
 from graft_trainer.row_files.kept import EVALUATION, TRAINING, KeptRows, PreparedRows, RunRows, read_rows
 from graft_trainer.row_files.processes import BATCH
 from graft_trainer.row_files.rendering import render_rows
@@ -129,6 +130,8 @@ def render(run: AnyRun, rows: RunRows, renderer: Renderer) -> PreparedRows:
         parts.append(render_part(examples, folder=run.rows_folder / name, between_batches=watch))
         logger.info("%s: %s", name, parts[-1])
     training, evaluation = parts
+    if config.training.objective == "KTO":
+        check_both_labels(preference_rows(evaluation.rows))
     if evaluation.rows:
         # Only where nothing is held out do questions come from training rows.
         training = replace(training, examples=())

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from graft_registry.config import RegistryConfig
+from graft_registry.digests import canonical_json
 from graft_trainer.data.dataset import Dataset, load_dataset
 from graft_trainer.data.sources import DataFetcher
 from graft_trainer.dataset_config import DatasetConfig
@@ -211,6 +212,14 @@ def test_the_user_decides_how_many_bad_rows_are_too_many(tmp_path: Path, limit: 
             BadDatasetError, match=rf"and spec\.dataset\.maxDroppedPercent is {limit}\. .*maxDroppedPercent: 3 to go on"
         ):
             load(tmp_path, content, maxDroppedPercent=limit)
+
+
+def test_unused_keys_of_any_characters_can_be_written_down(tmp_path: Path) -> None:
+    """They are in the manifest, which is written when the training is done."""
+    keys = ["half of a pair \ud83d", "two\nlines", "long " * 99]
+    dataset = load(tmp_path, lines(row(1), row(2) | dict.fromkeys(keys, 1)))
+    assert len(canonical_json(dataset.unused)) < 300
+    assert set(dataset.unused) >= {"half of a pair \\ud83d", "two lines"}
 
 
 def test_nothing_but_bad_rows_is_never_accepted(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.data.formats import detect_format, to_example, unused_in, with_columns
+from graft_trainer.data.fields.columns import with_columns
+from graft_trainer.data.formats import detect_format, to_example, unused_in
 
 QUESTION, ANSWER = Message("user", "q"), Message("assistant", "a")
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -68,6 +69,21 @@ TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
             {"instruction": "q", "output": "a", "history": [["e", "f"]]},
             "Alpaca",
             Conversation((Message("user", "e"), Message("assistant", "f"), QUESTION, ANSWER)),
+        ),
+        (
+            {"query": "q", "response": "a", "history": [["e", "f"]]},
+            "PromptCompletion",
+            Conversation((Message("user", "e"), Message("assistant", "f"), QUESTION, ANSWER)),
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"text": "q"}]},
+                    {"role": "assistant", "content": [{"text": "a"}]},
+                ]
+            },
+            "Messages",
+            Conversation((QUESTION, ANSWER)),
         ),
         (
             {"messages": [{"role": "developer", "content": "s"}, *TURNS]},
@@ -253,7 +269,7 @@ def calls(*functions: Any) -> dict[str, Any]:
         ),
         (calls("x"), "Messages", DropReason.MALFORMED, "messages[0].tool_calls must be a list of objects"),
         (
-            calls({"name": "f"}),
+            calls({"id": "f"}),
             "Messages",
             DropReason.MALFORMED,
             "messages[0].tool_calls[0].function must be an object",
@@ -264,7 +280,13 @@ def calls(*functions: Any) -> dict[str, Any]:
             DropReason.MALFORMED,
             "messages[0].tool_calls[0].function.arguments is a string that is not JSON",
         ),
-        ({"messages": TURNS, "tools": ["f"]}, "Messages", DropReason.MALFORMED, "tools must be a list of objects"),
+        (
+            {"messages": TURNS, "tools": ["f"]},
+            "Messages",
+            DropReason.MALFORMED,
+            "tools[0] is a string that is not JSON",
+        ),
+        ({"messages": TURNS, "tools": [7]}, "Messages", DropReason.MALFORMED, "tools must be a list of objects"),
         (turns({"role": "bot", "content": "x"}), "Messages", DropReason.UNKNOWN_ROLE, "messages[0].role is 'bot'"),
         (
             turns({"role": ["user"], "content": "x"}),
@@ -333,3 +355,116 @@ def test_what_is_wrong_is_said_by_name(record: dict[str, Any], name: str, reason
 def test_keys_of_no_format_are_listed() -> None:
     with pytest.raises(UnusableRowError, match=r"keys \['body', 'headline'\].*spec\.dataset\.columns"):
         detect_format({"headline": "q", "body": "a"})
+
+
+WRAPPED = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+BARE = {"name": "weather", "parameters": {}}
+DECLARED: dict[str, tuple[str, Any]] = {
+    "as OpenAI's files have them": ("tools", [WRAPPED]),
+    "bare, as LLaMA-Factory's and Salesforce's sets have them": ("tools", [BARE]),
+    "bare, with their type, as OpenAI's newer API has them": ("tools", [{"type": "function", **BARE}]),
+    "without their type": ("tools", [{"function": BARE}]),
+    "as JSON text": ("tools", json.dumps([BARE])),
+    "each as JSON text": ("tools", [json.dumps(WRAPPED)]),
+    "one alone": ("tools", BARE),
+    "as OpenAI's older files have them": ("functions", [BARE]),
+    "by the older name in the newer form": ("functions", [WRAPPED]),
+}
+
+
+@pytest.mark.parametrize(("key", "declared"), DECLARED.values(), ids=DECLARED)
+def test_tools_are_declared_as_a_server_declares_them(key: str, declared: Any) -> None:
+    """Templates write what they are given; an adapter would learn to call functions that it never sees so again."""
+    example = to_example({"messages": TURNS, key: declared}, "Messages")
+    assert isinstance(example, Conversation)
+    assert json.loads(example.tools) == [WRAPPED]
+
+
+def test_a_call_without_its_envelope_is_one() -> None:
+    example = to_example(calls({"name": "weather", "arguments": {"city": "Bern"}, "id": "1"}), "Messages")
+    assert isinstance(example, Conversation)
+    assert json.loads(example.messages[0].tool_calls) == [CALL]
+
+
+AS_WRITTEN: dict[str, dict[str, Any]] = {
+    "a question and an answer": {"prompt": json.dumps(TURNS[:1]), "completion": json.dumps(TURNS[1:], indent=1)},
+    "those of ShareGPT": {"prompt": '[ {"from": "human", "value": "q"}]', "completion": "a"},
+}
+
+
+@pytest.mark.parametrize("record", AS_WRITTEN.values(), ids=AS_WRITTEN)
+def test_turns_that_a_table_holds_as_text_are_turns(record: dict[str, Any]) -> None:
+    assert to_example(record, "PromptCompletion") == Conversation((QUESTION, ANSWER))
+
+
+def test_a_text_that_begins_like_turns_is_one() -> None:
+    (asked, _) = to_example({"prompt": '[{"city": "Bern"}]', "completion": "a"}, "PromptCompletion").messages  # type: ignore[union-attr]
+    assert asked.content == '[{"city": "Bern"}]'
+
+
+NOT_TO_LEARN: dict[str, tuple[dict[str, Any], DropReason, str]] = {
+    "several answers": ({"prompt": "q", "completion": ["a", "b"]}, DropReason.MALFORMED, "completion is a list of"),
+    "columns instead of rows": ({"prompt": ["q", "r"], "completion": ["a", "b"]}, DropReason.MALFORMED, "prompt is a"),
+    "turns as Python writes them": ({"prompt": str(TURNS[:1]), "completion": "a"}, DropReason.MALFORMED, "as JSON"),
+    "arguments that are no object": (
+        calls({"function": {"name": "f", "arguments": '["Bern"]'}}),
+        DropReason.MALFORMED,
+        "arguments must be an object",
+    ),
+    "a row that is not meant": (
+        {"prompt": "q", "completion": "a", "weight": 0},
+        DropReason.NO_ANSWER,
+        "weight",
+    ),
+    "turns that are not": ({"messages": TURNS, "train": "false"}, DropReason.NO_ANSWER, "nothing is to learn of the"),
+    "a number without end": ({"prompt": "q", "completion": float("inf")}, DropReason.MALFORMED, "is inf"),
+    "one within a call": (
+        calls({"function": {"name": "f", "arguments": {"a": float("-inf")}}}),
+        DropReason.MALFORMED,
+        "can't be written as JSON",
+    ),
+    "a label of a table": ({"prompt": "q", "completion": "a", "label": "False"}, DropReason.PREFERENCE, "KTO"),
+    "a label as a number": ({"instruction": "q", "output": "a", "label": 0}, DropReason.PREFERENCE, "KTO"),
+    "a label of turns": ({"messages": TURNS, "label": False}, DropReason.PREFERENCE, "without label"),
+    "LLaMA-Factory's label": ({"messages": TURNS, "kto_tag": "true"}, DropReason.PREFERENCE, "without kto_tag"),
+}
+
+
+@pytest.mark.parametrize(("record", "reason", "message"), NOT_TO_LEARN.values(), ids=NOT_TO_LEARN)
+def test_what_would_be_learned_for_what_it_is_not_is_refused(
+    record: dict[str, Any], reason: DropReason, message: str
+) -> None:
+    with pytest.raises(UnusableRowError, match=re.escape(message)) as raised:
+        to_example(record, detect_format({key: record[key] for key in record if key not in ("label", "kto_tag")}))
+    assert raised.value.reason is reason
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0.5}, {"weight": 1}, {"train": True}, {"loss": 0}])
+def test_a_row_may_have_a_weight_that_is_none_of_nothing(mark: dict[str, Any]) -> None:
+    assert to_example({"prompt": "q", "completion": "a", **mark}, "PromptCompletion") == Conversation(
+        (QUESTION, ANSWER)
+    )
+
+
+@pytest.mark.parametrize("label", [1, "0", "great", 0.5])
+def test_a_text_may_have_the_label_of_a_class(label: Any) -> None:
+    assert to_example({"text": "t", "label": label}, "Text") == Text("t")
+
+
+def test_a_question_may_be_about_the_number_0() -> None:
+    asked = Conversation((Message("user", "double it\n\n0"), Message("assistant", "0")))
+    assert to_example({"instruction": "double it", "input": 0, "output": 0}, "Alpaca") == asked
+
+
+@pytest.mark.parametrize(
+    ("record", "unused"),
+    [
+        ({"messages": TURNS, "context": "c", "input": "i", "text": "t"}, {"context", "input", "text"}),
+        ({"messages": [{"role": "system", "content": "s"}, *TURNS], "system": "other"}, {"system"}),
+        ({"messages": TURNS, "system": "s", "tools": [TOOL]}, set()),
+        ({"instruction": "i", "output": "o", "input": "x", "context": "y"}, {"context"}),
+        ({"text": "t", "tools": [TOOL]}, {"tools"}),
+    ],
+)
+def test_what_another_format_would_use_is_told(record: dict[str, Any], unused: set[str]) -> None:
+    assert unused_in(record, detect_format(record)) == unused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -72,6 +73,18 @@ def test_answers_may_begin_with_the_same_call_of_a_tool() -> None:
     assert [turn.is_to_learn for turn in pair.messages] == [False, True, False, True]
 
 
+def test_what_only_the_prompt_beside_the_answers_has_is_kept() -> None:
+    whole = {"chosen": [USER, RIGHT], "rejected": [USER, WRONG]}
+    pair = read({"prompt": [*BEFORE, USER], **whole}, "DPO")
+    assert [turn.content for turn in pair.messages] == [turn["content"] for turn in (*BEFORE, USER, RIGHT)]
+    assert read({"prompt": [USER, RIGHT], **whole}, "DPO") == read(whole, "DPO")
+
+
+def test_answers_may_be_turns_that_a_table_holds_as_text() -> None:
+    turns = {"chosen": [USER, RIGHT], "rejected": [USER, WRONG]}
+    assert read({key: json.dumps(value) for key, value in turns.items()}, "DPO") == read(turns, "DPO")
+
+
 def test_what_nothing_is_made_of_is_told() -> None:
     row = {"prompt": "2+2?", "chosen": "4", "rejected": "5", "score_chosen": 9.5}
     assert READINGS["DPO"].unused(row, "Auto") == {"score_chosen"}
@@ -112,6 +125,16 @@ BAD_PAIRS: dict[str, tuple[dict[str, Any], DropReason, str]] = {
         {"messages": [USER, RIGHT], "chosen": RIGHT, "rejected": WRONG},
         DropReason.MALFORMED,
         "messages ends with an answer",
+    ),
+    "two prompts": (
+        {"prompt": [*BEFORE, {"role": "user", "content": "3+3?"}], "chosen": [USER, RIGHT], "rejected": [USER, WRONG]},
+        DropReason.MALFORMED,
+        "are two prompts",
+    ),
+    "several answers, ranked": (
+        {"prompt": "2+2?", "chosen": ["4", "four"], "rejected": ["5", "6"]},
+        DropReason.MALFORMED,
+        "chosen is a list of texts",
     ),
     "an unknown role": (
         {"prompt": "2+2?", "chosen": {"role": "oracle"}, "rejected": "5"},

@@ -11,7 +11,8 @@ from tests.unit.trainer.data.public_sets_table import on_page, read_set, table
 
 from graft_trainer.data.conversation import Conversation, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.data.formats import detect_format, to_example, with_columns
+from graft_trainer.data.fields.columns import with_columns
+from graft_trainer.data.formats import detect_format, to_example
 
 
 @pytest.mark.parametrize(("record", "roles"), READ.values(), ids=READ)

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from graft_trainer.data import record_files
-from graft_trainer.data.file_types import detect_file_type
+from graft_trainer.data.file_types import detect_file_type, read_head
 from graft_trainer.data.record_files import DataFile, read_records
 from graft_trainer.outcome import BadDatasetError
 
@@ -33,8 +33,12 @@ def as_csv(rows: list[dict[str, str]]) -> bytes:
 
 
 def as_parquet(rows: list[dict[str, str]]) -> bytes:
+    return parquet_of(pyarrow.Table.from_pylist(rows))
+
+
+def parquet_of(table: pyarrow.Table) -> bytes:
     sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
+    pyarrow.parquet.write_table(table, sink)
     return bytes(sink.getvalue())
 
 
@@ -87,7 +91,8 @@ def stored(folder: Path, name: str, content: bytes) -> DataFile:
 @pytest.mark.parametrize(("name", "content", "file_type"), FILES.values(), ids=FILES)
 def test_the_same_rows_come_from_every_file(tmp_path: Path, name: str, content: bytes, file_type: str) -> None:
     file = stored(tmp_path, name, content)
-    assert detect_file_type(file.path, file.uri, field="spec.dataset") == file_type
+    head = read_head(file.path, file.uri, field="spec.dataset")
+    assert detect_file_type(head, file.uri, field="spec.dataset") == file_type
     assert [record for _, record in read_records(file, "Auto", field="spec.dataset")] == ROWS
     assert [record for _, record in read_records(file, file_type, field="spec.dataset")] == ROWS
 
@@ -142,6 +147,46 @@ UNREADABLE: dict[str, tuple[str, bytes, str, str]] = {
         "text\nü".encode("utf-16"),
         "Auto",
         "is UTF-16 text; save it as UTF-8",
+    ),
+    "UTF-16 without a mark": (
+        "rows.jsonl",
+        as_json_lines(ROWS).decode().encode("utf-16-le"),
+        "Auto",
+        "without its mark",
+    ),
+    "UTF-16 that is said to be JSON Lines": (
+        "rows.jsonl",
+        as_json_lines(ROWS).decode().encode("utf-16"),
+        "JSONL",
+        "is UTF-16 text",
+    ),
+    "damaged bzip2": ("rows.jsonl.bz2", bz2.compress(as_json_lines(ROWS))[:30] + b"oops", "Auto", "is damaged or cut"),
+    "bzip2 that is none": ("rows.jsonl.bz2", b"BZh9 nothing of the kind", "Auto", "is damaged or cut short"),
+    "a table with two columns of one name": ("rows.csv", b"text,text\na,b", "Auto", "it has 2 columns called text"),
+    "a table whose header is ragged": ("rows.csv", b'"a" b;"c"\nd;e', "Auto", "cannot be read as CSV: after line 0"),
+    "Parquet with two columns of one name": (
+        "rows.parquet",
+        parquet_of(pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 2, names=["text", "text"])),
+        "Auto",
+        "it has 2 columns called text",
+    ),
+    "Parquet with a year that no calendar has": (
+        "rows.parquet",
+        parquet_of(pyarrow.table({"text": ["a"], "at": pyarrow.array([2**62], pyarrow.timestamp("us"))})),
+        "Auto",
+        "column at has cells of type timestamp",
+    ),
+    "Parquet with a time of nowhere": (
+        "rows.parquet",
+        parquet_of(pyarrow.table({"text": ["a"], "at": pyarrow.array([1], pyarrow.timestamp("us", tz="Oz/Emerald"))})),
+        "Auto",
+        "column at has cells of type timestamp",
+    ),
+    "two things under one key": (
+        "rows.json",
+        b'[{"text": "a", "text": "b"}]',
+        "Auto",
+        "is there twice",
     ),
     "Latin-1": ("rows.csv", "text\nü".encode("latin-1"), "Auto", "is not UTF-8 text"),
     "damaged zstd": ("rows.jsonl.zst", zstandard.compress(as_json_lines(ROWS))[:-9], "Auto", "is damaged or cut short"),
@@ -241,3 +286,62 @@ def test_a_large_document_that_cannot_be_read_is_refused_before_its_first_row(
     monkeypatch.setattr(record_files, "LARGE_DOCUMENT", 0)
     with pytest.raises(BadDatasetError, match=message):
         next(read_records(stored(tmp_path, "rows.json", content), "JSON", field="spec.dataset"))
+
+
+MISSING: dict[str, tuple[str, bytes]] = {
+    "JSON Lines, as pandas writes them": ("rows.jsonl", b'{"prompt": "q", "completion": NaN}\n'),
+    "a list": ("rows.json", b'[{"prompt": "q", "completion": NaN}]'),
+    "Parquet": ("rows.parquet", parquet_of(pyarrow.table({"prompt": ["q"], "completion": [float("nan")]}))),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), MISSING.values(), ids=MISSING)
+def test_what_is_no_number_is_nothing(tmp_path: Path, name: str, content: bytes) -> None:
+    """Tables say so of cells that are empty: nobody means the word."""
+    ((_, record),) = read_records(stored(tmp_path, name, content), "Auto", field="spec.dataset")
+    assert record == {"prompt": "q", "completion": None}
+
+
+def test_a_row_that_says_two_things_under_one_key_is_left_out(tmp_path: Path) -> None:
+    lines = b'{"text": "a", "text": "b"}\n{"text": "a", "text": "a"}\n'
+    records = [record for _, record in read_records(stored(tmp_path, "r.jsonl", lines), "Auto", field="spec.dataset")]
+    assert (getattr(records[0], "reason", None), records[1]) == ("NotJSON", {"text": "a"})
+
+
+def test_a_map_of_parquet_is_an_object(tmp_path: Path) -> None:
+    cells = pyarrow.array([[("city", "Bern")]], pyarrow.map_(pyarrow.string(), pyarrow.string()))
+    file = stored(tmp_path, "rows.parquet", parquet_of(pyarrow.table({"arguments": cells})))
+    assert [record for _, record in read_records(file, "Auto", field="spec.dataset")] == [
+        {"arguments": {"city": "Bern"}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.csv", b'"prompt, in full";completion\na, b;c\n'),
+        ("rows.tsv", b"prompt, in full\tcompletion\na, b\tc\n"),
+        ("rows.csv", b'"prompt, in full","completion"\n"a, b",c\n'),
+    ],
+)
+def test_a_column_may_have_a_comma_in_its_name(tmp_path: Path, name: str, content: bytes) -> None:
+    ((_, record),) = read_records(stored(tmp_path, name, content), "Auto", field="spec.dataset")
+    assert record == {"prompt, in full": "a, b", "completion": "c"}
+
+
+def test_a_single_pair_is_not_taken_for_a_list_of_rows(tmp_path: Path) -> None:
+    pair = {"prompt": "q", "chosen": "a", "rejected": [{"role": "assistant", "content": "b"}]}
+    for content in (json.dumps(pair), json.dumps(pair, indent=1)):
+        file = stored(tmp_path, "rows.json", content.encode())
+        assert [record for _, record in read_records(file, "Auto", field="spec.dataset")] == [pair]
+
+
+def test_a_compressed_document_is_read_row_by_row_for_its_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"text": "the same words " * 50} for _ in range(40)]
+    content = gzip.compress(json.dumps(rows).encode())
+    monkeypatch.setattr(record_files, "LARGE_DOCUMENT", len(content) * 10)
+    monkeypatch.setattr(record_files, "read_json", lambda text: pytest.fail("all of it was read at once"))
+    file = stored(tmp_path, "rows.json.gz", content)
+    assert [record for _, record in read_records(file, "Auto", field="spec.dataset")] == rows

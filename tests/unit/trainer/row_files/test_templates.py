@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +18,7 @@ from graft_trainer.data.formats import to_example
 from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import Row, segments
 from graft_trainer.judging.evaluation import visible
+from graft_trainer.outcome import BaseMismatchError
 from graft_trainer.row_files.rendering import render_rows
 
 if TYPE_CHECKING:
@@ -228,6 +231,17 @@ def test_the_text_of_special_tokens_in_a_row_is_text() -> None:
     assert renderer.prompt_ids(Conversation(conversation.messages[:1])) == row.input_ids[: row.answers[0][0]]
 
 
+@pytest.mark.parametrize("icon", ["\U000f0000", "\U000f0001", "\U000f0000\U000f0001", "\U000f0000" * 3, "\ue0b0"])
+def test_icons_of_fonts_in_a_row_are_what_they_are(icon: str) -> None:
+    """Terminal fonts have theirs at the private characters that stand for special tokens while a row is rendered."""
+    tokenizer = byte_tokenizer(CHATML, end="<|im_end|>")
+    question, answer = Message("user", f"what is {icon}"), Message("assistant", f"{icon} or <|im_end|>{icon}")
+    (row,) = Renderer(tokenizer).render(Conversation((question, answer)), max_length=4096)
+    said = tokenizer.decode([label for label in row.labels if label >= 0])
+    assert said == f"{answer.content}<|im_end|>\n"
+    assert question.content in tokenizer.decode(row.input_ids)
+
+
 def test_an_end_mark_at_which_no_server_stops_is_told_and_followed_by_one_that_is(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -349,3 +363,47 @@ def test_tokens_beyond_the_embedding_are_the_bases_fault() -> None:
     assert Renderer(tokenizer, vocabulary=len(tokenizer)).render(conversation, max_length=99)
     with pytest.raises(BaseMismatchError, match="resize the embedding"):
         Renderer(tokenizer, vocabulary=256).render(conversation, max_length=99)
+
+
+WITH_A_RULE = Conversation((Message("system", "Answer in German."), Message("user", "a"), Message("assistant", "b")))
+WITH_A_RESULT = Conversation(
+    (Message("user", "a"), Message("assistant", "let me see"), Message("tool", "sunny"), Message("assistant", "b"))
+)
+WITH_TOOLS = Conversation((Message("user", "a"), Message("assistant", "b")), tools=json.dumps(TOOLS))
+FORGETS: dict[str, tuple[str, Conversation, str]] = {
+    "what the system says": (
+        CHATML.replace("in messages %}", "in messages if message.role != 'system' %}"),
+        WITH_A_RULE,
+        "leaves out turn 1, which is the system's",
+    ),
+    "what a tool returned": (
+        CHATML.replace("in messages %}", "in messages if message.role != 'tool' %}"),
+        WITH_A_RESULT,
+        "leaves out turn 3, which is the tool's",
+    ),
+    "the declared tools": (CHATML, WITH_TOOLS, "does not write the declared tools (weather)"),
+}
+
+
+@pytest.mark.parametrize(("template", "conversation", "says"), FORGETS.values(), ids=FORGETS)
+def test_an_answer_is_not_learned_without_what_it_follows(template: str, conversation: Conversation, says: str) -> None:
+    with pytest.raises(UnusableRowError, match=re.escape(says)) as refusal:
+        Renderer(byte_tokenizer(template, end="<|im_end|>")).pieces(conversation)
+    assert refusal.value.reason is DropReason.REFUSED_BY_TEMPLATE
+
+
+@pytest.mark.parametrize("written", ["content | tojson", "content | upper", "content | e", "content[:20]"])
+def test_what_it_follows_may_be_written_otherwise(written: str) -> None:
+    template = CHATML.replace("message.content", f"message.{written} if message.role == 'user' else message.content")
+    words = 'say "yes",\nor <no> & more'
+    asked = Conversation((Message("user", words), Message("assistant", "b")))
+    (piece,) = Renderer(byte_tokenizer(template, end="<|im_end|>")).pieces(asked)
+    assert words not in piece.text
+    assert piece.text.endswith("<|im_start|>assistant\nb<|im_end|>\n")
+
+
+@pytest.mark.parametrize("template", ["{% for m in messages %}{{ m.content }}", "{{ messages | no_such_filter }}"])
+def test_a_template_that_is_none_is_the_bases_fault(template: str) -> None:
+    with pytest.raises(BaseMismatchError, match="the base's chat template can't be read") as refusal:
+        Renderer(byte_tokenizer(template, end="<|im_end|>")).pieces(WITH_A_RULE)
+    assert refusal.value.field == "spec.baseModelRef"

@@ -21,6 +21,10 @@ _MARK: Final = re.compile("\ue000(\\d+)\ue001")
 """Stands for the words of a turn, to see what a template writes around them."""
 
 
+_MARKED: Final = "7309{:06d}"
+"""Stands for words that are not found in a text: digits, of which templates make nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A text to train on, the spans of characters that are learned of it, and the turns that it was made from."""
@@ -50,6 +54,7 @@ def pieces_of(conversation: Conversation, template: ChatTemplate) -> list[Piece]
     Raises UnusableRowError where the template doesn't render the turns, or not what an answer says.
     """
     rendering = _Rendering(conversation, template)
+    rendering.check_context()
     together: list[Span] = []
     apart: list[Piece] = []
     for position, message in enumerate(conversation.messages):
@@ -83,6 +88,53 @@ class _Rendering:
         answers = sum(message.is_to_learn for message in conversation.messages)
         self._outline = self._find_outline() if answers > 2 else None
         self._known: dict[tuple[str, str], tuple[int, int] | None] = {}
+
+    def check_context(self) -> None:
+        """Refuse turns of which the template leaves one out: its answers would be learned without what they follow.
+
+        Templates may write words otherwise (as JSON, say), so only what is left out whatever it says counts.
+        """
+        for name in _names_of(self._tools):
+            if name not in self.whole:
+                raise UnusableRowError(
+                    DropReason.REFUSED_BY_TEMPLATE,
+                    f"the base's chat template does not write the declared tools ({name[:60]}); leave them out of the "
+                    "rows, or use a base that knows tools",
+                )
+        missing = self._not_found()
+        if not missing:
+            return
+        marked = [*self._turns]
+        for position in missing:
+            marked[position] = {**marked[position], "content": _MARKED.format(position)}
+        try:
+            found = self._template.render(marked, self._tools)
+        except UnusableRowError:
+            return
+        for position in missing:
+            if _MARKED.format(position) not in found:
+                role = self._messages[position].role
+                raise UnusableRowError(
+                    DropReason.REFUSED_BY_TEMPLATE,
+                    f"the base's chat template leaves out turn {position + 1}, which is the {role}'s; put its words "
+                    "into a turn that it writes, or leave it out of the rows",
+                )
+
+    def _not_found(self) -> list[int]:
+        """Return the turns, but for answers, whose words are not in the whole text as they are."""
+        cursor, missing = 0, []
+        for position, turn in enumerate(self._turns):
+            words = turn["content"].strip()
+            if turn["role"] == "assistant" or not words:
+                continue
+            place = self.whole.find(words, cursor)
+            if place < 0:
+                place = self.whole.find(words)
+            if place < 0:
+                missing.append(position)
+            else:
+                cursor = max(cursor, place)
+        return missing
 
     def span_in_whole(self, position: int) -> Span | Asked:
         """Return where the whole text holds an answer as it is asked for, or how it is asked for where it doesn't.
@@ -201,6 +253,14 @@ def _thought_in(content: Any) -> str:
     """Return the reasoning that a turn has in its words."""
     before, found, _ = str(content).partition(THOUGHT)
     return before.partition(THINK)[2] or before if found else ""
+
+
+def _names_of(tools: list[Any] | None) -> Iterator[str]:
+    """Yield the names of declared functions."""
+    for tool in tools or ():
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if isinstance(function, dict) and isinstance(function.get("name"), str):
+            yield function["name"]
 
 
 def _check_says(answer: str, turn: Turn) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from graft_trainer.data.conversation import Message
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.outcome import BadDatasetError
+from graft_trainer.outcome import BadDatasetError, BaseMismatchError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,7 +27,12 @@ THINK, THOUGHT = "<think>", "</think>"
 """What stands around a thought, in most templates and in the words of rows."""
 
 FIRST_ESCAPE: Final = 0xF0000
-"""First of the private characters that stand for the text of special tokens within rows (Unicode plane 15)."""
+ESCAPE: Final = chr(FIRST_ESCAPE)
+"""Begins what stands for the text of a special token within a row: this and one more private character, for its number.
+
+Fonts have icons at private characters, so rows may hold any of them. This one stands for itself when it is escaped, and
+no other is looked at where it doesn't follow this one.
+"""
 SOME_DAY: Final = date(2026, 1, 1)
 """What templates are told the day is where nobody says."""
 
@@ -41,10 +46,10 @@ class ChatTemplate:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, today: date = SOME_DAY) -> None:
         self._tokenizer = tokenizer
         self._today = today
-        special = sorted(_special_tokens(tokenizer), key=len, reverse=True)
-        self.special = tuple(special)
-        self._special_text = re.compile("|".join(map(re.escape, special))) if special else None
-        self._escapes = {text: chr(FIRST_ESCAPE + index) for index, text in enumerate(special)}
+        self.escaped_texts = (*sorted(_special_tokens(tokenizer), key=len, reverse=True), ESCAPE)
+        """What is escaped within rows, in the order of the numbers that stand for them."""
+        self._escapable = re.compile("|".join(map(re.escape, self.escaped_texts)))
+        self._escapes = {text: ESCAPE + chr(FIRST_ESCAPE + number) for number, text in enumerate(self.escaped_texts)}
         self._shape = lru_cache(maxsize=4)(self._find_shape)
 
     def turns(self, messages: Sequence[Message]) -> list[Turn]:
@@ -62,7 +67,8 @@ class ChatTemplate:
     def render(self, turns: Sequence[Turn], tools: list[Any] | None, *, ask: bool = False) -> str:
         """Write the turns, and open the assistant's next one with ``ask``.
 
-        Raises UnusableRowError where the template refuses the turns, and BadDatasetError where there is no template.
+        Raises UnusableRowError where the template refuses the turns, BadDatasetError where there is none, and
+        BaseMismatchError where it is none that can be read.
         """
         if not self._tokenizer.chat_template:
             raise BadDatasetError(
@@ -70,8 +76,16 @@ class ChatTemplate:
                 "base",
                 field="spec.dataset.format",
             )
+        source = self._tokenizer.get_chat_template(tools=tools)
         try:
-            source = self._tokenizer.get_chat_template(tools=tools)
+            _compiled(source)
+        except Exception as error:
+            raise BaseMismatchError(
+                f"the base's chat template can't be read ({type(error).__name__}: {error}), not by engines either; "
+                "correct it, or use another base",
+                field="spec.baseModelRef",
+            ) from error
+        try:
             return self._write(source, [adapt(turn, self._shape(source)) for turn in turns], tools, ask=ask)
         except Exception as error:
             # Templates raise jinja2 errors of many classes for roles that they do not support.
@@ -127,9 +141,7 @@ class ChatTemplate:
 
     def _escaped(self, value: Any) -> Any:
         if isinstance(value, str):
-            if self._special_text is None or not self._special_text.search(value):
-                return value
-            return self._special_text.sub(lambda found: self._escapes[found[0]], value)
+            return self._escapable.sub(lambda found: self._escapes[found[0]], value)
         if isinstance(value, Mapping):
             return {self._escaped(name): self._escaped(item) for name, item in value.items()}
         return [self._escaped(item) for item in value] if isinstance(value, list) else value

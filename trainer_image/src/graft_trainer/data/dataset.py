@@ -18,7 +18,8 @@ from graft_registry.digests import digest_of, digest_of_items
 from graft_trainer.config import Objective
 from graft_trainer.data.conversation import Example
 from graft_trainer.data.dropped_rows import DropTally, UnusableRowError, check_limit, how_to_mend
-from graft_trainer.data.formats import Record, naming_missing_column, with_columns
+from graft_trainer.data.fields.columns import as_told, naming_missing_column, with_columns
+from graft_trainer.data.formats import Record
 from graft_trainer.data.preferences import READINGS, Reading
 from graft_trainer.data.record_files import read_records
 from graft_trainer.data.sources import DataFetcher, Fetched
@@ -116,6 +117,7 @@ class Counted:
 
     def count(self, unused: set[str]) -> None:
         """Count a row's unused keys."""
+        unused = set(map(as_told, unused))
         self.unused.update(unused if len(self.unused) < MOST_COUNTED else unused & self.unused.keys())
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from graft_trainer.data.chat_template import FIRST_ESCAPE, ChatTemplate
+from graft_trainer.data.chat_template import ESCAPE, FIRST_ESCAPE, ChatTemplate
 from graft_trainer.data.rows import Span
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class Encoder:
         self._backend.no_truncation()
         self._escaped = [
             list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
-            for text in template.special
+            for text in template.escaped_texts
         ]
         self._backend.encode_special_tokens = False
-        last = chr(FIRST_ESCAPE + len(template.special) - 1) if template.special else ""
-        self._escapes = re.compile(f"([{chr(FIRST_ESCAPE)}-{last}])") if last else None
+        last = chr(FIRST_ESCAPE + len(template.escaped_texts) - 1)
+        self._escapes = re.compile(f"{ESCAPE}([{chr(FIRST_ESCAPE)}-{last}])")
         self.longest_token = max((len(text) for text in tokenizer.get_vocab()), default=1)
         self._begins_with_space = _begins_with_space(tokenizer)
 
@@ -56,7 +56,7 @@ class Encoder:
         encodings = self._backend.encode_batch([text for text, _ in texts], add_special_tokens=False)
         return [
             self._in_segments(text, spans)
-            if self._has_escapes(text) or self._splits(text, spans, encoding)
+            if ESCAPE in text or self._splits(text, spans, encoding)
             else Encoded(array("i", encoding.ids), tuple(_token_span(span, text, encoding) for span in spans))
             for (text, spans), encoding in zip(texts, encodings, strict=True)
         ]
@@ -64,9 +64,6 @@ class Encoder:
     def ids(self, text: str) -> list[int]:
         """Tokenize one text."""
         return list(self.encode([(text, ())])[0].ids)
-
-    def _has_escapes(self, text: str) -> bool:
-        return self._escapes is not None and self._escapes.search(text) is not None
 
     def _splits(self, text: str, spans: Sequence[Span], encoding: Any) -> bool:
         """Tell whether a token reaches across the beginning of an answer, which can be tokenized apart."""
@@ -87,9 +84,6 @@ class Encoder:
         return Encoded(ids, tuple(learned))
 
     def _segment(self, text: str) -> Iterable[int]:
-        if self._escapes is None:
-            yield from self._backend.encode(text, add_special_tokens=False).ids
-            return
         for index, part in enumerate(self._escapes.split(text)):
             if index % 2:
                 yield from self._escaped[ord(part) - FIRST_ESCAPE]

@@ -8,13 +8,14 @@ import io
 import json
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 import zstandard
 
-from graft_trainer.data.formats import SIGNATURES
+from graft_trainer.data.formats import is_row
 from graft_trainer.outcome import BadDatasetError
 
 HEAD_BYTES = 1 << 20
@@ -94,12 +95,11 @@ def open_bytes(path: Path) -> IO[bytes]:
     return path.open("rb") if opener is None else cast("IO[bytes]", opener(path))
 
 
-def detect_file_type(path: Path, uri: str, *, field: str) -> str:
-    """Return JSONL, JSON, Parquet or CSV.
+def detect_file_type(head: bytes, uri: str, *, field: str) -> str:
+    """Return JSONL, JSON, Parquet or CSV of a file that begins with ``head``.
 
     Raises BadDatasetError where neither content nor name tell.
     """
-    head = _head(path, uri, field)
     name = PurePosixPath(uri.lower())
     extension = name.with_suffix("").suffix if name.suffix in COMPRESSED_EXTENSIONS else name.suffix
     named = FILE_TYPES_BY_EXTENSION.get(extension)
@@ -123,15 +123,37 @@ def detect_file_type(path: Path, uri: str, *, field: str) -> str:
     )
 
 
-def _head(path: Path, uri: str, field: str) -> bytes:
-    try:
-        with open_bytes(path) as stream:
-            head = stream.read(HEAD_BYTES)
-    except DAMAGES as error:
-        raise BadDatasetError(f"{uri} is damaged or cut short ({error}); compress it again", field=field) from error
+def read_head(path: Path, uri: str, *, field: str) -> bytes:
+    """Return what a file begins with, decompressed.
+
+    Raises BadDatasetError where that is damaged, or text of another encoding than UTF-8, whatever its type.
+    """
+    with decompressing(uri, field=field), open_bytes(path) as stream:
+        head = stream.read(HEAD_BYTES)
     if head.startswith(UTF16_MARKS):
         raise BadDatasetError(f"{uri} is UTF-16 text; save it as UTF-8", field=field)
+    if b"\0" in head[:2]:
+        # Rows begin with ASCII, of whose characters UTF-16 and UTF-32 have halves of zero.
+        raise BadDatasetError(f"{uri} is UTF-16 text without its mark, or no text; save it as UTF-8", field=field)
     return head
+
+
+@contextmanager
+def decompressing(uri: str, *, field: str) -> Iterator[None]:
+    """Turn what a decompressor says of a damaged file into a BadDatasetError."""
+    try:
+        yield
+    except DAMAGES as error:
+        raise _damaged(uri, error, field) from error
+    except OSError as error:
+        # What bz2 raises has no number, unlike what the disk does.
+        if error.errno is not None:
+            raise
+        raise _damaged(uri, error, field) from error
+
+
+def _damaged(uri: str, error: Exception, field: str) -> BadDatasetError:
+    return BadDatasetError(f"{uri} is damaged or cut short ({error}); compress it again", field=field)
 
 
 def _one_object_or_many(start: bytes, named: str | None) -> str:
@@ -142,6 +164,5 @@ def _one_object_or_many(start: bytes, named: str | None) -> str:
     except (ValueError, RecursionError):
         # An object over several lines, or a first row that is broken or longer than what was read.
         return "JSON" if named == "JSON" or first.strip() == b"{" else "JSONL"
-    is_row = any(matches(record) for matches in SIGNATURES.values())
     holds_rows = any(isinstance(value, list) for value in record.values())
-    return "JSON" if not rest.strip() and not is_row and holds_rows else "JSONL"
+    return "JSON" if not rest.strip() and not is_row(record) and holds_rows else "JSONL"

@@ -6,15 +6,14 @@ renderer (`rendering.py`) sees one shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from difflib import get_close_matches
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
-from graft_trainer.data.dropped_rows import SHAPELESS, DropReason, UnusableRowError
-from graft_trainer.data.turns import REASONING, from_json_text, parse_tools, parse_turns, text_of, unused_keys
+from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.fields.calls import parse_tools
+from graft_trainer.data.fields.texts import from_json_text, text_of, truth_of
+from graft_trainer.data.turns import REASONING, WEIGHTS, parse_turns, turns_in, unused_keys
 
 Record = Mapping[str, Any]
 
@@ -49,7 +48,13 @@ EXTRA: Final = ("input", "context")
 
 MEDIA: Final = ("image", "images", "audio", "audios", "video", "videos")
 
-USED: Final = frozenset({*TURNS, "tools", "functions", "history", "text", *EXTRA, *SYSTEM, *REASONING[:2]})
+TOOLS: Final = ("tools", "functions")
+NOTHING: Final[tuple[Any, ...]] = (None, "", [])
+
+USED: Final = frozenset({*TURNS, *TOOLS, "history", "text", *EXTRA, *SYSTEM, *REASONING[:2]})
+
+ROW_WEIGHTS: Final = WEIGHTS[:4]
+"""What rows call such a mark of the whole; a ``loss`` beside them is a measured one."""
 
 PREFERENCES: Final = ("chosen", "rejected")
 LABELS: Final = ("label", "kto_tag")
@@ -65,7 +70,7 @@ def detect_format(record: Record) -> str:
     for name, matches in SIGNATURES.items():
         if matches(record):
             return name
-    _check_preferences(record)
+    _check_preferences(record, "")
     raise UnusableRowError(
         DropReason.WRONG_KEYS,
         f"cannot tell the format from the keys {sorted(map(str, record))}; name them in spec.dataset.columns: as "
@@ -73,12 +78,18 @@ def detect_format(record: Record) -> str:
     )
 
 
+def is_row(record: Record) -> bool:
+    """Tell whether an object is one row, and not what holds the rows."""
+    return any(matches(record) for matches in SIGNATURES.values()) or all(key in record for key in PREFERENCES)
+
+
 def to_example(record: Record, format_name: str, *, place: str = "") -> Example:
     """Convert one record of the named format; ``place`` says where it is from.
 
     Raises UnusableRowError with what is wrong and where in the record.
     """
-    _check_preferences(record)
+    _check_preferences(record, format_name)
+    check_weight(record)
     if not SIGNATURES[format_name](record):
         raise UnusableRowError(DropReason.WRONG_KEYS, f"format {format_name} needs the keys {NEEDED[format_name]}")
     return CONVERTERS[format_name](record, place)
@@ -86,48 +97,24 @@ def to_example(record: Record, format_name: str, *, place: str = "") -> Example:
 
 def unused_in(record: Record, format_name: str) -> set[str]:
     """Return the keys of a record and its turns that nothing is made of."""
-    question, answer = _pair(record, format_name) or ("", "")
-    own = {str(key) for key, value in record.items() if value not in (None, "", []) and key not in USED}
-    turns = next((key for key in TURNS if key in record), None)
-    return (own - {question, answer}) | (unused_keys(record[turns], turns) if turns else set())
+    own = {str(key) for key, value in record.items() if value not in NOTHING}
+    turns = next((key for key in TURNS if may_be_turns(record.get(key), key)), None)
+    if turns is None or format_name not in ("Messages", "ShareGPT"):
+        return own - _used(record, format_name)
+    begins = record[turns][0] if isinstance(record[turns], list) else {}
+    has_system = isinstance(begins, Mapping) and begins.get("role", begins.get("from")) in ("system", "developer")
+    used = {turns, *TOOLS, *([] if has_system else [_given(record, *SYSTEM)])}
+    return (own - used) | unused_keys(record[turns], turns)
 
 
-def with_columns(record: Record, columns: Mapping[str, str]) -> Record:
-    """Return a record under the names that are known here; ``columns`` maps those to the set's own."""
-    if not columns:
-        return record
-    renamed = {theirs: ours for ours, theirs in columns.items()}
-    kept = {key: value for key, value in record.items() if key not in renamed and key not in columns}
-    return kept | {ours: record[theirs] for theirs, ours in renamed.items() if theirs in record}
-
-
-@contextmanager
-def naming_missing_column(record: Record, columns: Mapping[str, str]) -> Iterator[None]:
-    """Tell of a row whose shape is not known that ``columns`` names what it lacks, where that is so.
-
-    Others may lack it, too: a system turn that only some rows have is no fault.
-    """
-    try:
-        yield
-    except UnusableRowError as error:
-        if error.reason in SHAPELESS and (missing := missing_column(record, columns)):
-            raise UnusableRowError(error.reason, missing) from error
-        raise
-
-
-def missing_column(record: Record, columns: Mapping[str, str]) -> str:
-    """Return what is wrong with ``columns`` where they name one that the record lacks; empty where they don't."""
-    ours = next((name for name, theirs in columns.items() if theirs not in record), None)
-    if ours is None:
-        return ""
-    return _without_column(ours, columns[ours], tuple(sorted(str(key) for key in record)))
-
-
-@lru_cache(maxsize=64)  # of a million rows most have the same keys
-def _without_column(ours: str, theirs: str, own: tuple[str, ...]) -> str:
-    near = get_close_matches(theirs, own, n=1)
-    meant = f"; did you mean {near[0]}?" if near else "."
-    return f"spec.dataset.columns.{ours}: there is no column {theirs}{meant} The row has {', '.join(own)}"
+def _used(record: Record, format_name: str) -> set[str | None]:
+    """Return the keys of which a text, or a question and its answer, is made."""
+    pair = _pair(record, format_name)
+    if pair is None:
+        return {"text"}
+    extra = _given(record, *(name for name in EXTRA if name != pair[0]))
+    history = "history" if format_name == "Alpaca" or isinstance(record.get("history"), list) else None
+    return {*pair, *TOOLS, _given(record, *SYSTEM), _given(record, *REASONING[:2]), extra, history}
 
 
 def check_is_text(record: Record) -> None:
@@ -139,22 +126,28 @@ def check_is_text(record: Record) -> None:
         )
 
 
-def _check_preferences(record: Record) -> None:
+def check_weight(record: Record) -> None:
+    """Refuse a row that says itself that it is not to be learned, as single answers may. Raises UnusableRowError."""
+    name = next((name for name in ROW_WEIGHTS if truth_of(record.get(name)) is False), None)
+    if name is not None:
+        raise UnusableRowError(DropReason.NO_ANSWER, f"{name} is {record[name]!r}, so nothing is to learn of the row")
+
+
+def _check_preferences(record: Record, format_name: str) -> None:
     """Refuse rows that say which of two answers is better: learned as they are, they would teach the worse one.
 
-    A set that has the conversation to learn beside the pairs is read for that.
+    A set that has the conversation to learn beside the pairs is read for that. Beside a text, which nobody has been
+    asked for, a number may be the label of a class.
     """
     check_is_text(record)
-    if record.get("messages") is not None:
-        return
-    if all(record.get(key) is not None for key in PREFERENCES):
+    if record.get("messages") is None and all(record.get(key) is not None for key in PREFERENCES):
         raise UnusableRowError(
             DropReason.PREFERENCE,
             "a pair of a chosen and a rejected answer is no row to learn word for word; set spec.training.objective "
             "DPO, or give the chosen ones as messages, or as prompt and completion",
         )
-    label = next((key for key in LABELS if isinstance(record.get(key), bool)), None)
-    if label is not None:
+    label = next((key for key in LABELS if truth_of(record.get(key)) is not None), None)
+    if label is not None and (format_name != "Text" or isinstance(record[label], bool)):
         raise UnusableRowError(
             DropReason.PREFERENCE,
             f"{label} says whether the answer is wanted, so it is no row to learn word for word; set "
@@ -179,7 +172,8 @@ def _from_alpaca(record: Record, place: str) -> Conversation:
 
 def _from_prompt_completion(record: Record, place: str) -> Conversation:
     question, answer = _keys(record, "PromptCompletion")
-    before = side_turns(record, question, "user")
+    pairs = earlier_turns(record) if isinstance(record.get("history"), list) else []
+    before = [*pairs, *side_turns(record, question, "user")]
     if before[-1].role == "user":
         before[-1] = Message("user", with_extra(before[-1].content, record, question))
     after = side_turns(record, answer, "assistant")
@@ -193,13 +187,14 @@ def _from_text(record: Record, place: str) -> Text:
 
 
 def side_turns(record: Record, key: str, role: str) -> list[Message]:
-    """Read a question or an answer: a text, or a list of turns."""
-    return parse_turns(record[key], key) if isinstance(record[key], list) else [Message(role, non_empty(record, key))]
+    """Read a question or an answer: a text, or a list of turns, which tables hold as its JSON text."""
+    turns = turns_in(record[key], key)
+    return parse_turns(turns, key) if turns is not None else [Message(role, non_empty(record, key))]
 
 
 def with_extra(asked: str, record: Record, key: str) -> str:
     """Return a question with what it is about."""
-    extra = next((name for name in EXTRA if name != key and record.get(name)), None)
+    extra = _given(record, *(name for name in EXTRA if name != key))
     return asked if extra is None else f"{asked}\n\n{text_of(record[extra], extra)}"
 
 
@@ -217,19 +212,28 @@ def _conversation(messages: list[Message], record: Record, place: str) -> Conver
         raise UnusableRowError(DropReason.NO_ANSWER, "no assistant turn says anything, so there is nothing to learn")
     if not any(message.is_to_learn for message in messages):
         raise UnusableRowError(DropReason.NO_ANSWER, "every answer has weight 0, so there is nothing to learn")
-    tools = parse_tools(record.get("tools")) or parse_tools(record.get("functions"), "functions")
-    return Conversation(tuple(messages), tools=tools, place=place)
+    return Conversation(tuple(messages), tools=declared_tools(record), place=place)
+
+
+def declared_tools(record: Record) -> str:
+    """Return the functions that a row declares, as JSON text."""
+    return next((text for name in TOOLS if (text := parse_tools(record.get(name), name))), "")
 
 
 def system_turns(record: Record) -> list[Message]:
     """Return the turn that some sets keep beside the others."""
-    name = next((name for name in SYSTEM if record.get(name)), None)
+    name = _given(record, *SYSTEM)
     return [] if name is None else [Message("system", text_of(record[name], name))]
 
 
 def _reasoning(record: Record) -> str:
-    name = next((name for name in REASONING[:2] if record.get(name)), None)
+    name = _given(record, *REASONING[:2])
     return "" if name is None else text_of(record[name], name)
+
+
+def _given(record: Record, *names: str) -> str | None:
+    """Return the first of some names under which a record has anything; a number may be 0."""
+    return next((name for name in names if record.get(name) not in NOTHING), None)
 
 
 def non_empty(record: Record, key: str) -> str:

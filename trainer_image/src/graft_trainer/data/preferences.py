@@ -14,17 +14,15 @@ from graft_trainer.config import Objective
 from graft_trainer.data import formats
 from graft_trainer.data.conversation import Example, Labelled, Message, Pair, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.fields.texts import truth_of
 from graft_trainer.data.formats import LABELS, PREFERENCES, TURNS, Record
-from graft_trainer.data.turns import parse_tools, parse_turns, unused_keys
+from graft_trainer.data.turns import parse_turns, turns_in, unused_keys
 
 ASKS: Final = ("prompt", "instruction", "question", "query", "input", "inputs", "problem")
 """Names of a pair's question."""
 
 ANSWERING: Final = frozenset({"assistant", "tool"})
 """Roles of turns that belong to an answer: what the assistant says, and what its calls return."""
-
-TRUTHS: Final[Mapping[Any, bool]] = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
-"""What a label may be, in lower case; tables hold texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,7 @@ def to_pair(record: Record, format_name: str, *, place: str = "") -> Pair:
     Raises UnusableRowError with what is wrong and where in the record.
     """
     formats.check_is_text(record)
+    formats.check_weight(record)
     missing = [key for key in PREFERENCES if record.get(key) is None]
     if missing:
         raise UnusableRowError(
@@ -55,16 +54,15 @@ def to_pair(record: Record, format_name: str, *, place: str = "") -> Pair:
         raise UnusableRowError(
             DropReason.MALFORMED, "one of chosen and rejected begins with the prompt, the other with the answer"
         )
-    before = _common_prompt(chosen, rejected) if opens[0] else _prompt(record)
-    shared = len(before) if opens[0] else 0
+    common = _common_prompt(chosen, rejected) if opens[0] else []
+    before, shared = _whole_prompt(record, common) if common else _prompt(record), len(common)
     if before[0].role != "system":
         before = [*formats.system_turns(record), *before]
     answers = [_judged(turns[shared:], key) for turns, key in zip((chosen, rejected), PREFERENCES, strict=True)]
     if answers[0] == answers[1]:
         raise UnusableRowError(DropReason.SAME_ANSWERS, "chosen and rejected are the same, so nothing is preferred")
     prompt = tuple(map(_only_read, before))
-    tools = parse_tools(record.get("tools")) or parse_tools(record.get("functions"), "functions")
-    return Pair((*prompt, *answers[0]), tools, place, rejected=(*prompt, *answers[1]))
+    return Pair((*prompt, *answers[0]), formats.declared_tools(record), place, rejected=(*prompt, *answers[1]))
 
 
 def to_labelled(record: Record, format_name: str, *, place: str = "") -> Labelled:
@@ -164,6 +162,25 @@ def _prompt(record: Record) -> list[Message]:
     return turns
 
 
+def _whole_prompt(record: Record, common: Sequence[Message]) -> list[Message]:
+    """Return the prompt that both answers begin with, and with it what the turns of ``prompt`` have beyond it.
+
+    Raises UnusableRowError where those are other turns: one of the two would be lost. (A text there says again what is
+    asked, in many sets without what stands around it.)
+    """
+    beside = parse_turns(record["prompt"], "prompt") if turns_in(record.get("prompt"), "prompt") else []
+    while beside and beside[-1].role in ANSWERING:
+        beside.pop()
+    for longer, shorter in ((beside, list(common)), (list(common), beside)):
+        if shorter in (longer[: len(shorter)], longer[len(longer) - len(shorter) :]):
+            return longer
+    raise UnusableRowError(
+        DropReason.MALFORMED,
+        "prompt and the turns that chosen and rejected begin with are two prompts; leave out one, or let the one end "
+        "or begin with the other",
+    )
+
+
 def _judged(turns: Sequence[Message], key: str) -> tuple[Message, ...]:
     """Return the turns of an answer. Raises UnusableRowError where the assistant says nothing in them."""
     if not any(turn.is_to_learn for turn in turns):
@@ -190,14 +207,10 @@ def _label(record: Record) -> bool:
             DropReason.NO_PREFERENCE, f"objective KTO learns from labelled answers, and the row has no label; {remedy}"
         )
     value = record[name]
-    wanted = TRUTHS.get(value.strip().lower() if isinstance(value, str) else value) if _is_scalar(value) else None
+    wanted = truth_of(value)
     if wanted is None:
         raise UnusableRowError(DropReason.MALFORMED, f"{name} is {value!r}; expected true or false")
     return wanted
-
-
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (bool, int, float, str))
 
 
 def _without_label(record: Record) -> Record:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import math
+import re
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.data.file_types import DAMAGES, detect_file_type, open_bytes
-from graft_trainer.data.formats import SIGNATURES
+from graft_trainer.data.fields.texts import read_json
+from graft_trainer.data.file_types import decompressing, detect_file_type, open_bytes, read_head
+from graft_trainer.data.formats import is_row
 from graft_trainer.outcome import BadDatasetError
 
 Record = Mapping[str, Any]
@@ -46,16 +49,14 @@ def read_records(file: DataFile, file_type: str, *, field: str) -> Records:
 
     Raises BadDatasetError where the file as a whole is not of that type.
     """
+    head = read_head(file.path, file.uri, field=field)
     if file_type == "Auto":
-        file_type = detect_file_type(file.path, file.uri, field=field)
+        file_type = detect_file_type(head, file.uri, field=field)
     try:
-        yield from READERS[file_type](file.path)
+        with decompressing(file.uri, field=field):
+            yield from READERS[file_type](file.path)
     except UnicodeDecodeError as error:
         raise BadDatasetError(f"{file.uri} is not UTF-8 text ({error}); save it as UTF-8", field=field) from error
-    except DAMAGES as error:
-        raise BadDatasetError(
-            f"{file.uri} is damaged or cut short ({error}); compress it again", field=field
-        ) from error
     except WrongFileTypeError as error:
         raise BadDatasetError(
             f"{file.uri} cannot be read as {file_type}: {error}; mend the file or set spec.dataset.fileType",
@@ -77,20 +78,22 @@ def _json_lines(path: Path) -> Records:
 
 def _json_record(line: bytes, encoding: str) -> Record | UnusableRowError:
     try:
-        record = json.loads(line.decode(encoding))
+        record = read_json(line.decode(encoding))
     except (ValueError, RecursionError) as error:
         return UnusableRowError(DropReason.NOT_JSON, f"not JSON ({error})")
     return _object(record)
 
 
 def _json_document(path: Path) -> Records:
-    if path.stat().st_size >= LARGE_DOCUMENT:
+    with open_bytes(path) as stream:
+        # The file may be compressed, so its size does not tell the document's.
+        content = stream.read(LARGE_DOCUMENT)
+    if len(content) >= LARGE_DOCUMENT:
         yield from _large_json_document(path)
         return
-    with open_bytes(path) as stream:
-        text = stream.read().decode("utf-8-sig")
+    text = content.decode("utf-8-sig")
     try:
-        document = json.loads(text)
+        document = read_json(text)
     except (ValueError, RecursionError) as error:
         raise WrongFileTypeError(f"it is not one JSON document ({error})") from error
     for number, record in enumerate(_rows_of(document), start=1):
@@ -151,7 +154,7 @@ def _rows_of(document: Any) -> list[Any]:
     if isinstance(document, list):
         return document
     if isinstance(document, dict):
-        if any(matches(document) for matches in SIGNATURES.values()):
+        if is_row(document):
             return [document]
         lists = [value for value in document.values() if isinstance(value, list)]
         if len(lists) == 1:
@@ -164,18 +167,31 @@ def _csv_rows(path: Path) -> Records:
     # Answers may be longer than the 128 KiB at which the module stops by default.
     csv.field_size_limit(sys.maxsize)
     with open_bytes(path) as stream:
-        header = stream.readline().decode("utf-8-sig")
-    # The first of them that the header has; a table of one column has none.
-    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
+        delimiter = _delimiter(stream.readline().decode("utf-8-sig"))
     with open_bytes(path) as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
         reader = csv.DictReader(text, delimiter=delimiter, strict=True)
-        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
         try:
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            _check_names(reader.fieldnames)
             for record in reader:
                 yield f"line {reader.line_num}", _csv_record(record)
         except csv.Error as error:
             raise WrongFileTypeError(f"after line {reader.line_num}: {error}") from error
+
+
+def _delimiter(header: str) -> str:
+    """Return what separates the cells of a header: tabs, which no name has, else what is in no quoted name."""
+    unquoted = re.sub('"[^"]*"', "", header)
+    # A table of one column has none.
+    return next((mark for mark in "\t,;" if mark in unquoted), ",")
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse a table in which two columns have one name, of which one would be lost."""
+    twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
+    if twice is not None:
+        raise WrongFileTypeError(f"it has {names.count(twice)} columns called {twice}; leave one of them")
 
 
 def _csv_record(record: dict[Any, Any]) -> Record | UnusableRowError:
@@ -193,23 +209,44 @@ def _parquet_rows(path: Path) -> Records:
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
+            _check_names(table.schema_arrow.names)
             for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS):
-                for record in batch.to_pylist():
+                for record in _plain_objects(batch):
                     number += 1
                     yield f"row {number}", {key: _without_padding(value) for key, value in record.items()}
     except (pyarrow.ArrowException, OSError) as error:
         raise WrongFileTypeError(str(error)) from error
 
 
+def _plain_objects(batch: Any) -> list[dict[str, Any]]:
+    """Return the rows of a batch. Raises WrongFileTypeError with the column whose cells Python can't hold."""
+    try:
+        return cast("list[dict[str, Any]]", batch.to_pylist(maps_as_pydicts="strict"))
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, ArithmeticError, LookupError) as error:
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                column.to_pylist(maps_as_pydicts="strict")
+            except (ValueError, ArithmeticError, LookupError):
+                raise WrongFileTypeError(
+                    f"column {name} has cells of type {column.type} that can't be read ({error}); leave the column out"
+                ) from error
+        raise WrongFileTypeError(str(error)) from error
+
+
 def _without_padding(value: Any) -> Any:
     """Leave out nulls within a cell: Arrow gives all structs of a column the fields of every one of them.
 
-    Dates and the like, which no JSON has, become texts.
+    Dates and the like, which no JSON has, become texts, and NaN, which is what tables of numbers lack, null.
     """
     if isinstance(value, Mapping):
-        return {key: _without_padding(item) for key, item in value.items() if item is not None}
+        items = ((key, _without_padding(item)) for key, item in value.items())
+        return {key: item for key, item in items if item is not None}
     if isinstance(value, list):
         return [_without_padding(item) for item in value]
+    if isinstance(value, float) and math.isnan(value):
+        return None
     return value if isinstance(value, (str, bool, int, float, bytes)) or value is None else str(value)
 
 

@@ -5,12 +5,14 @@ The forms are those of OpenAI's fine-tuning files, ShareGPT, LLaMA-Factory, Axol
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_trainer.data.conversation import Message
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.data.fields.calls import parse_calls
+from graft_trainer.data.fields.texts import from_json_text, text_of, truth_of
 
 ROLES: Final[Mapping[str, str]] = {
     "system": "system",
@@ -42,6 +44,9 @@ CALLING_ROLES: Final = frozenset({"function_call", "tool_call"})
 REASONING: Final = ("reasoning_content", "thinking", "reasoning", "thoughts")
 WEIGHTS: Final = ("weight", "train", "trainable", "train_on_turn", "loss", "loss_mask", "learn")
 """What sets call the mark of an answer that is to be learned or not: 1 or true, 0 or false."""
+
+TURNS_TEXT: Final = re.compile(r"""\s*\[\s*\{\s*(?P<quote>["'])(?:role|from|content|value)(?P=quote)\s*:""")
+"""How the text of a list of turns begins, as JSON and as Python writes it."""
 
 USED: Final = frozenset(
     {"role", "from", "content", "value", "tool_calls", "function_call", "name", "tool_call_id", "refusal"}
@@ -82,47 +87,24 @@ def unused_keys(turns: Any, key: str) -> set[str]:
     return {f"{key}.{name}" for name in found if name not in USED}
 
 
-def parse_tools(tools: Any, where: str = "tools") -> str:
-    """Return the declared functions of a row as JSON text, empty where there are none.
+def turns_in(value: Any, key: str) -> list[Any] | None:
+    """Return the turns that a question or an answer is given as, also as their JSON text; None where it is a text.
 
-    Bare functions, as OpenAI's older files have them, are given the form of the newer ones.
+    Raises UnusableRowError for texts of which nobody knows whose turns they are.
     """
-    tools = from_json_text(tools, where) if tools else None
-    if not tools:
-        return ""
-    if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
-        raise UnusableRowError(DropReason.MALFORMED, f"{where} must be a list of objects")
-    if where == "functions":
-        tools = [{"type": "function", "function": tool} for tool in tools]
-    return _to_json_text(tools, where)
-
-
-def text_of(value: Any, where: str) -> str:
-    """Return the value if it is a text that can be encoded, or a number, which tables hold for one.
-
-    Raises UnusableRowError.
-    """
-    if isinstance(value, (bool, int, float)):
-        value = json.dumps(value)
-    if not isinstance(value, str):
-        raise UnusableRowError(DropReason.MALFORMED, f"{where} must be a string")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
+    if isinstance(value, str):
+        if not (found := TURNS_TEXT.match(value)):
+            return None
+        if found["quote"] == "'":
+            raise UnusableRowError(
+                DropReason.MALFORMED, f"{key} has turns as Python writes them ('role'); write them as JSON"
+            )
+        value = from_json_text(value, key)
+    if isinstance(value, list) and any(isinstance(turn, str) for turn in value):
         raise UnusableRowError(
-            DropReason.MALFORMED, f"{where} holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
-        ) from error
-    return value
-
-
-def from_json_text(value: Any, where: str) -> Any:
-    """Return what a JSON text says; anything else is returned as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise UnusableRowError(DropReason.MALFORMED, f"{where} is a string that is not JSON ({error})") from error
+            DropReason.MALFORMED, f"{key} is a list of texts; give one text, or turns that have role and content"
+        )
+    return value if isinstance(value, list) else None
 
 
 def _message(turn: Mapping[str, Any], where: str) -> Message:
@@ -168,11 +150,12 @@ def _is_to_learn(turn: Mapping[str, Any], where: str) -> bool:
     name = next((name for name in WEIGHTS if turn.get(name) is not None), None)
     if name is None:
         return True
-    if turn[name] not in (0, 1):
+    learned = truth_of(turn[name])
+    if learned is None:
         raise UnusableRowError(
             DropReason.MALFORMED, f"{where}.{name} is {turn[name]!r}; expected 0 or 1, false or true"
         )
-    return bool(turn[name])
+    return learned
 
 
 def _words(content: Any, where: str) -> tuple[str, str]:
@@ -181,7 +164,8 @@ def _words(content: Any, where: str) -> tuple[str, str]:
         return text_of(content, where), ""
     words, thoughts = [], []
     for part in content:
-        kind = part.get("type") if isinstance(part, Mapping) else None
+        # Some leave the type of a text out.
+        kind = part.get("type", "text" if part.keys() == {"text"} else None) if isinstance(part, Mapping) else None
         if kind in ("text", "input_text", "output_text") and isinstance(part, Mapping):
             words.append(text_of(part.get("text"), where))
         elif kind in ("thinking", "reasoning") and isinstance(part, Mapping):
@@ -195,32 +179,13 @@ def _words(content: Any, where: str) -> tuple[str, str]:
 
 
 def _calls(turn: Mapping[str, Any], named: str, content: Any, where: str) -> str:
-    """Return calls as JSON text with their arguments as objects: what templates expect, and OpenAI writes as text."""
+    """Return the calls of a turn as JSON text, empty where there are none."""
     if named in CALLING_ROLES:
         calls = from_json_text(content, f"{where}.{'value' if 'value' in turn else 'content'}")
         calls = calls if isinstance(calls, list) else [calls]
-        return _calls_text([{"type": "function", "function": call} for call in calls], where)
+        return parse_calls([{"type": "function", "function": call} for call in calls], where)
     if turn.get("function_call"):
         call = from_json_text(turn["function_call"], f"{where}.function_call")
-        return _calls_text([{"type": "function", "function": call}], f"{where}.function_call")
+        return parse_calls([{"type": "function", "function": call}], f"{where}.function_call")
     calls = from_json_text(turn.get("tool_calls") or None, f"{where}.tool_calls")
-    return _calls_text(calls, f"{where}.tool_calls") if calls else ""
-
-
-def _calls_text(calls: Any, where: str) -> str:
-    if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
-        raise UnusableRowError(DropReason.MALFORMED, f"{where} must be a list of objects")
-    parsed = []
-    for position, call in enumerate(calls):
-        function = call.get("function")
-        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-            raise UnusableRowError(DropReason.MALFORMED, f"{where}[{position}].function must be an object with a name")
-        arguments = function.get("arguments", function.get("parameters"))
-        # A call without arguments has none at all, an empty text, or null.
-        arguments = from_json_text(arguments, f"{where}[{position}].function.arguments") if arguments else {}
-        parsed.append({**call, "function": {"name": function["name"], "arguments": arguments}})
-    return _to_json_text(parsed, where)
-
-
-def _to_json_text(value: Any, where: str) -> str:
-    return text_of(json.dumps(value, ensure_ascii=False), where)
+    return parse_calls(calls, f"{where}.tool_calls") if calls else ""

@@ -11,6 +11,7 @@ from graft_trainer.data.conversation import Conversation, Example, Labelled, Pai
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import PreferenceRow, RenderedRows, Row, Sample, segments, spread
+from graft_trainer.outcome import BadDatasetError
 from graft_trainer.row_files.rendering import RenderedBatch, check_limits, collect, rendered, rows_folder
 from graft_trainer.row_files.tokens import RenderedExamples, RenderedRow, StoredRows
 
@@ -72,6 +73,23 @@ def render_preference_batch(
             batch.rows += [RenderedRow(row, number, len(example.messages), wanted) for row in rows]
             batch.truncated += truncated
     return batch
+
+
+def check_both_labels(held_out: Sequence[PreferenceRow]) -> None:
+    """Refuse labelled rows to be judged by that are all of one kind: nothing could be told apart, and no gate passed.
+
+    Raises BadDatasetError.
+    """
+    first = next((row.wanted for row in held_out), None)
+    if first is None or any(row.wanted != first for row in held_out):
+        return
+    kind, other = ("wanted", "unwanted") if first else ("unwanted", "wanted")
+    raise BadDatasetError(
+        f"the {len(held_out)} held-out rows are all {kind}, so evaluation.minPreferenceAccuracy could not be measured "
+        f"after the training; give {other} answers, too, raise spec.dataset.evaluationPercent, or name rows of both "
+        "kinds in spec.dataset.evaluation",
+        field="spec.dataset.evaluation",
+    )
 
 
 def answers_of(example: Preference) -> list[Conversation]:
