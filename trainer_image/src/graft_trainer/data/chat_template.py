@@ -41,6 +41,7 @@ class ChatTemplate:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, today: date = SOME_DAY) -> None:
         self._tokenizer = tokenizer
         self._today = today
+        self._named_tokens = tokenizer.special_tokens_map
         special = sorted(_special_tokens(tokenizer), key=len, reverse=True)
         self.special = tuple(special)
         self._special_text = re.compile("|".join(map(re.escape, special))) if special else None
@@ -98,7 +99,7 @@ class ChatTemplate:
             documents=None,
             add_generation_prompt=ask,
             strftime_now=self._today.strftime,
-            **self._tokenizer.special_tokens_map,
+            **self._named_tokens,
         )
 
     def _find_shape(self, source: str) -> Shape:
