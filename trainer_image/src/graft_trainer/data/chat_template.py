@@ -28,6 +28,8 @@ THINK, THOUGHT = "<think>", "</think>"
 
 FIRST_ESCAPE: Final = 0xF0000
 """First of the private characters that stand for the text of special tokens within rows (Unicode plane 15)."""
+REMEMBERED: Final = 256
+"""Texts that are remembered of turns without words of their own; each has some kilobytes."""
 SOME_DAY: Final = date(2026, 1, 1)
 """What templates are told the day is where nobody says."""
 
@@ -47,6 +49,7 @@ class ChatTemplate:
         self._special_text = re.compile("|".join(map(re.escape, special))) if special else None
         self._escapes = {text: chr(FIRST_ESCAPE + index) for index, text in enumerate(special)}
         self._shape = lru_cache(maxsize=4)(self._find_shape)
+        self._remembered = lru_cache(maxsize=REMEMBERED)(lambda turns: self.render(json.loads(turns), None))
 
     def turns(self, messages: Sequence[Message]) -> list[Turn]:
         """Return what the template is given, with the text of special tokens within turns made harmless.
@@ -54,7 +57,7 @@ class ChatTemplate:
         A row that talks about ``<|im_end|>`` would otherwise end its own turn. Reasoning that a row has within the
         words of an answer is taken out of them, where the template has a place for it.
         """
-        return [self._escaped(self._with_reasoning_apart(message).as_dict()) for message in messages]
+        return [self._harmless(self._with_reasoning_apart(message).as_dict()) for message in messages]
 
     def tools(self, tools: str) -> list[Any] | None:
         """Return the declared functions of a row, as the template is given them."""
@@ -80,6 +83,10 @@ class ChatTemplate:
             raise UnusableRowError(
                 DropReason.REFUSED_BY_TEMPLATE, f"the base's chat template refuses the roles {_short(roles)}: {error}"
             ) from error
+
+    def render_often(self, turns: Sequence[Turn], tools: list[Any] | None) -> str:
+        """Write turns as `render` does, and remember it: for turns without words of a row, which many rows share."""
+        return self._remembered(json.dumps(turns)) if tools is None else self.render(turns, tools)
 
     def _with_reasoning_apart(self, message: Message) -> Message:
         thought, closed, words = message.content.partition(THOUGHT)
@@ -125,6 +132,14 @@ class ChatTemplate:
         thinking = {"role": "assistant", "content": "words", "reasoning_content": "THOUGHT"}
         shape.shows_reasoning = shape.reasoning == REASONING_NAMES[0] and shows("THOUGHT", asked, thinking, shape=shape)
         return shape
+
+    def _harmless(self, turn: Turn) -> Turn:
+        """Return a turn without the text of special tokens; most are told at a glance to have none."""
+        if "tool_calls" not in turn:
+            texts = "\n".join((*turn, *turn.values()))
+            if self._special_text is None or not self._special_text.search(texts):
+                return turn
+        return dict(self._escaped(turn))
 
     def _escaped(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -187,7 +202,10 @@ def _compiled(source: str) -> Callable[..., str]:
     """Compile a template as Transformers does; its own cache is by the call, which takes longer than a short row."""
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
-    return _compile_jinja_template(source).render  # type: ignore[no-any-return]
+    template = _compile_jinja_template(source)
+    # Jinja leaves a chain of maps, which is copied name by name for each rendering.
+    template.globals = dict(template.globals)
+    return template.render  # type: ignore[no-any-return]
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> set[str]:
