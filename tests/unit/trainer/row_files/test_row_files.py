@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from array import array
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,12 @@ from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import RenderedRows, Row
 from graft_trainer.outcome import BadDatasetError, BaseMismatchError, PreemptedError
 from graft_trainer.preferences.rendering import render_preferences
+from graft_trainer.row_files import examples as stored_examples
 from graft_trainer.row_files import processes as rendering_processes
 from graft_trainer.row_files.examples import StoredExamples, store_examples
 from graft_trainer.row_files.processes import BATCH, cut
 from graft_trainer.row_files.rendering import render_rows
-from graft_trainer.row_files.tokens import RenderedRow, RowWriter, StoredRows
+from graft_trainer.row_files.tokens import RenderedRow, RowBlock, RowWriter, StoredRows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -73,11 +75,19 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let several processes be worth it for few rows."""
     monkeypatch.setattr(rendering_processes, "WORTH_IT", 1)
+    monkeypatch.setattr(rendering_processes, "MEANWHILE", 1)
 
 
 def conversation(number: int) -> Conversation:
     turns = (Message("user", f"what is {number}?"), Message("assistant", f"{number} is {number * number}."))
     return Conversation(turns, place=f"x.jsonl line {number}")
+
+
+def block_of(rows: Iterable[RenderedRow]) -> RowBlock:
+    block = RowBlock()
+    for row in rows:
+        block.add(row)
+    return block
 
 
 @settings(deadline=None)
@@ -104,15 +114,28 @@ def test_examples_are_the_same_but_for_their_places(
             assert (one == other) == (identity == other_identity)
 
 
+def test_examples_have_the_sizes_that_they_have_in_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_examples, "SIZES_AT_ONCE", 3)
+    stored = store_examples([Text("a" * length, "here") for length in (5, 0, 70, 3, 3, 900, 12, 1)], tmp_path)
+    sizes = stored.sizes()
+    assert (sizes - sizes[1]).tolist() == [5, 0, 70, 3, 3, 900, 12, 1]
+    assert sizes.sum() == (tmp_path / stored_examples.EXAMPLES_FILE).stat().st_size
+    some = np.array([7, 2, 0, 5, 1, 6])
+    assert StoredExamples(tmp_path, some).sizes().tolist() == sizes[some].tolist()
+    assert StoredExamples(tmp_path, some[:0]).sizes().tolist() == []
+
+
 @settings(deadline=None)
-@given(st.lists(rendered_rows, max_size=8))
+@given(st.lists(st.lists(rendered_rows, max_size=4), max_size=4))
 def test_rows_are_read_as_they_were_written(
-    tmp_path_factory: pytest.TempPathFactory, written: list[RenderedRow]
+    tmp_path_factory: pytest.TempPathFactory, blocks: list[list[RenderedRow]]
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
     with RowWriter(folder) as writer:
-        for row in written:
-            writer.add(row)
+        for rows in blocks:
+            writer.add(block_of(rows))
+    written = [row for rows in blocks for row in rows]
+    assert writer.count == len(written)
     stored = StoredRows(folder)
     assert [stored.rendered(number) for number in range(len(stored))] == written
     assert list(stored) == stored[:] == [row.row for row in written]
@@ -123,15 +146,14 @@ def test_rows_are_read_as_they_were_written(
 @pytest.mark.parametrize("name", ["tokens", "spans", "rows"])
 def test_files_that_do_not_go_together_are_found_out(tmp_path: Path, name: str) -> None:
     with RowWriter(tmp_path) as writer:
-        for number in range(3):
-            writer.add(RenderedRow(Row(array("i", [1, 2, 3]), ((1, 3),)), number, 2))
+        writer.add(block_of(RenderedRow(Row(array("i", [1, 2, 3]), ((1, 3),)), number, 2) for number in range(3)))
     os.truncate(tmp_path / name, (tmp_path / name).stat().st_size - 2)
     assert not StoredRows(tmp_path).is_whole()
 
 
 def test_rows_outlive_their_files(tmp_path: Path) -> None:
     with RowWriter(tmp_path) as writer:
-        writer.add(RenderedRow(Row(array("i", [1, 2]), ((1, 2),)), 0, 2))
+        writer.add(block_of([RenderedRow(Row(array("i", [1, 2]), ((1, 2),)), 0, 2)]))
     stored = StoredRows(tmp_path)
     for file in tmp_path.iterdir():
         file.unlink()

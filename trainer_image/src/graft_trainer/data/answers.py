@@ -176,7 +176,7 @@ class _Rendering:
             for index, turn in enumerate(self._turns)
         ]
         try:
-            parts = _MARK.split(self._template.render(marked, self._tools))
+            parts = _MARK.split(self._template.render_often(marked, self._tools))
         except UnusableRowError:
             return None
         return _places(parts, self._turns, self.whole)

@@ -33,6 +33,8 @@ ESCAPE: Final = chr(FIRST_ESCAPE)
 Fonts have icons at private characters, so rows may hold any of them. This one stands for itself when it is escaped, and
 no other is looked at where it doesn't follow this one.
 """
+REMEMBERED: Final = 256
+"""Texts that are remembered of turns without words of their own; each has some kilobytes."""
 SOME_DAY: Final = date(2026, 1, 1)
 """What templates are told the day is where nobody says."""
 
@@ -46,11 +48,13 @@ class ChatTemplate:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, today: date = SOME_DAY) -> None:
         self._tokenizer = tokenizer
         self._today = today
+        self._named_tokens = tokenizer.special_tokens_map
         self.escaped_texts = (*sorted(_special_tokens(tokenizer), key=len, reverse=True), ESCAPE)
         """What is escaped within rows, in the order of the numbers that stand for them."""
         self._escapable = re.compile("|".join(map(re.escape, self.escaped_texts)))
         self._escapes = {text: ESCAPE + chr(FIRST_ESCAPE + number) for number, text in enumerate(self.escaped_texts)}
         self._shape = lru_cache(maxsize=4)(self._find_shape)
+        self._remembered = lru_cache(maxsize=REMEMBERED)(lambda turns: self.render(json.loads(turns), None))
 
     def turns(self, messages: Sequence[Message]) -> list[Turn]:
         """Return what the template is given, with the text of special tokens within turns made harmless.
@@ -58,7 +62,7 @@ class ChatTemplate:
         A row that talks about ``<|im_end|>`` would otherwise end its own turn. Reasoning that a row has within the
         words of an answer is taken out of them, where the template has a place for it.
         """
-        return [self._escaped(self._with_reasoning_apart(message).as_dict()) for message in messages]
+        return [self._harmless(self._with_reasoning_apart(message).as_dict()) for message in messages]
 
     def tools(self, tools: str) -> list[Any] | None:
         """Return the declared functions of a row, as the template is given them."""
@@ -94,6 +98,10 @@ class ChatTemplate:
                 DropReason.REFUSED_BY_TEMPLATE, f"the base's chat template refuses the roles {_short(roles)}: {error}"
             ) from error
 
+    def render_often(self, turns: Sequence[Turn], tools: list[Any] | None) -> str:
+        """Write turns as `render` does, and remember it: for turns without words of a row, which many rows share."""
+        return self._remembered(json.dumps(turns)) if tools is None else self.render(turns, tools)
+
     def _with_reasoning_apart(self, message: Message) -> Message:
         thought, closed, words = message.content.partition(THOUGHT)
         if message.role != "assistant" or message.reasoning or not closed or not thought.lstrip().startswith(THINK):
@@ -112,7 +120,7 @@ class ChatTemplate:
             documents=None,
             add_generation_prompt=ask,
             strftime_now=self._today.strftime,
-            **self._tokenizer.special_tokens_map,
+            **self._named_tokens,
         )
 
     def _find_shape(self, source: str) -> Shape:
@@ -138,6 +146,14 @@ class ChatTemplate:
         thinking = {"role": "assistant", "content": "words", "reasoning_content": "THOUGHT"}
         shape.shows_reasoning = shape.reasoning == REASONING_NAMES[0] and shows("THOUGHT", asked, thinking, shape=shape)
         return shape
+
+    def _harmless(self, turn: Turn) -> Turn:
+        """Return a turn without the text of special tokens; most are told at a glance to have none."""
+        if "tool_calls" not in turn:
+            texts = "\n".join((*turn, *turn.values()))
+            if not self._escapable.search(texts):
+                return turn
+        return dict(self._escaped(turn))
 
     def _escaped(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -198,7 +214,10 @@ def _compiled(source: str) -> Callable[..., str]:
     """Compile a template as Transformers does; its own cache is by the call, which takes longer than a short row."""
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
-    return _compile_jinja_template(source).render  # type: ignore[no-any-return]
+    template = _compile_jinja_template(source)
+    # Jinja leaves a chain of maps, which is copied name by name for each rendering.
+    template.globals = dict(template.globals)
+    return template.render  # type: ignore[no-any-return]
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> set[str]:

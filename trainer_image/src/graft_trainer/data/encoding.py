@@ -2,15 +2,22 @@
 
 A row is tokenized as a whole, as a server tokenizes a prompt. Only where a token would reach across the beginning of an
 answer are the two tokenized apart, because a server never sees them together.
+
+Where a span lies among the tokens is told by their bytes: a tokenizer that has to say at which character each token
+begins takes half as long again, and for long texts twice as long. Where bytes can't tell, it is asked.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from graft_trainer.data.chat_template import ESCAPE, FIRST_ESCAPE, ChatTemplate
 from graft_trainer.data.rows import Span
@@ -18,8 +25,15 @@ from graft_trainer.data.rows import Span
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-CHARACTERS_AT_ONCE = 1 << 20
-"""Of texts that are tokenized together: what the tokenizer tells about each token takes a hundred times the token."""
+CHARACTERS_AT_ONCE: Final = 1 << 18
+"""Of texts that are tokenized together: what the tokenizer keeps of each token takes twenty times the token, and more
+than the CPU's caches hold takes longer."""
+
+PATIENCE: Final = 16
+"""Texts more than those whose spans bytes have told, after which a tokenizer is not tried that way any more."""
+
+Texts = Sequence[tuple[str, Sequence[Span]]]
+"""Texts with the spans of characters that are learned of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +61,50 @@ class Encoder:
         self._escapes = re.compile(f"{ESCAPE}([{chr(FIRST_ESCAPE)}-{last}])")
         self.longest_token = max((len(text) for text in tokenizer.get_vocab()), default=1)
         self._begins_with_space = _begins_with_space(tokenizer)
+        self._balance = PATIENCE
 
-    def encode(self, texts: Sequence[tuple[str, Sequence[Span]]]) -> list[Encoded]:
+    def encode(self, texts: Texts) -> list[Encoded]:
         """Tokenize texts with the spans of characters that are learned of them."""
         return [encoded for group in _groups(texts) for encoded in self._encoded(group)]
-
-    def _encoded(self, texts: Sequence[tuple[str, Sequence[Span]]]) -> list[Encoded]:
-        encodings = self._backend.encode_batch([text for text, _ in texts], add_special_tokens=False)
-        return [
-            self._in_segments(text, spans)
-            if ESCAPE in text or self._splits(text, spans, encoding)
-            else Encoded(array("i", encoding.ids), tuple(_token_span(span, text, encoding) for span in spans))
-            for (text, spans), encoding in zip(texts, encodings, strict=True)
-        ]
 
     def ids(self, text: str) -> list[int]:
         """Tokenize one text."""
         return list(self.encode([(text, ())])[0].ids)
+
+    def _encoded(self, texts: Texts) -> list[Encoded]:
+        found = [self._in_segments(*text) if ESCAPE in text[0] else None for text in texts]
+        ways: tuple[Callable[[Texts], Sequence[Encoded | None]], ...] = (self._by_bytes, self._by_offsets)
+        for encode in ways:
+            left = [index for index, encoded in enumerate(found) if encoded is None]
+            for index, encoded in zip(left, encode([texts[index] for index in left]), strict=True):
+                found[index] = encoded
+        return [encoded for encoded in found if encoded is not None]
+
+    def _by_bytes(self, texts: Texts) -> list[Encoded | None]:
+        """Tokenize texts without asking where each token begins; None where that has to be asked."""
+        if self._balance < 0 or self._token_bytes is None:
+            return [None] * len(texts)
+        encodings = self._backend.encode_batch_fast([text for text, _ in texts], add_special_tokens=False)
+        found: list[Encoded | None] = []
+        for (text, spans), encoding in zip(texts, encodings, strict=True):
+            ids = array("i", encoding.ids)
+            of_tokens = self._token_bytes.spans(text, spans, ids) if spans else ()
+            found.append(None if of_tokens is None else Encoded(ids, of_tokens))
+            self._balance += -1 if of_tokens is None else 1
+        return found
+
+    @cached_property
+    def _token_bytes(self) -> TokenBytes | None:
+        return TokenBytes.of(self._tokenizer)
+
+    def _by_offsets(self, texts: Texts) -> list[Encoded]:
+        encodings = self._backend.encode_batch([text for text, _ in texts], add_special_tokens=False)
+        return [
+            self._in_segments(text, spans)
+            if self._splits(text, spans, encoding)
+            else Encoded(array("i", encoding.ids), tuple(_token_span(span, text, encoding) for span in spans))
+            for (text, spans), encoding in zip(texts, encodings, strict=True)
+        ]
 
     def _splits(self, text: str, spans: Sequence[Span], encoding: Any) -> bool:
         """Tell whether a token reaches across the beginning of an answer, which can be tokenized apart."""
@@ -91,7 +132,81 @@ class Encoder:
                 yield from self._backend.encode(part, add_special_tokens=False).ids
 
 
-def _groups(texts: Sequence[tuple[str, Sequence[Span]]]) -> Iterator[Sequence[tuple[str, Sequence[Span]]]]:
+class TokenBytes:
+    """Which bytes of a text each token stands for, where the vocabulary tells that."""
+
+    SAMPLE: Final = "A b é"
+    """Shows how a vocabulary writes bytes, and whether the tokenizer adds or changes any."""
+    NONE: Final = b"\xff"
+    """Is in no text."""
+
+    def __init__(self, by_id: Mapping[int, bytes]) -> None:
+        self._bytes = [by_id.get(number, self.NONE) for number in range(max(by_id, default=-1) + 1)]
+        self._sizes = np.fromiter(map(len, self._bytes), dtype=np.int64, count=len(self._bytes))
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> TokenBytes | None:
+        """Return those of a tokenizer; None where its tokens don't make up its texts."""
+        sample = tokenizer.backend_tokenizer.encode(cls.SAMPLE, add_special_tokens=False)
+        for read in (_bytes_by_letter, _bytes_with_spaces):
+            if b"".join(map(read, sample.tokens)) == cls.SAMPLE.encode():
+                added = {number: token.content.encode() for number, token in tokenizer.added_tokens_decoder.items()}
+                return cls({number: read(token) for token, number in tokenizer.get_vocab().items()} | added)
+        return None
+
+    def spans(self, text: str, spans: Sequence[Span], ids: array[int]) -> tuple[Span, ...] | None:
+        """Return the tokens of spans of characters.
+
+        None where the tokens don't make up the text, because the tokenizer has changed it; where a token reaches across
+        the beginning of a span; and where a span begins or ends at a space, which some tokenizers count for no token.
+        """
+        edges = [edge for span in spans for edge in span]
+        at_space = any(text[edge : edge + 1].isspace() for edge in edges)
+        if at_space or edges != sorted(edges) or b"".join(map(self._bytes.__getitem__, ids)) != text.encode():
+            return None
+        begins = np.zeros(len(ids) + 1, dtype=np.int64)
+        np.cumsum(self._sizes[np.frombuffer(ids, dtype=np.intc)], out=begins[1:])
+        places = np.fromiter(_places_of_bytes(text, edges), dtype=np.int64, count=len(edges))
+        tokens = np.searchsorted(begins, places, side="right") - 1
+        if not np.array_equal(begins[tokens[::2]], places[::2]):
+            return None
+        return tuple(zip(tokens[::2].tolist(), tokens[1::2].tolist(), strict=True))
+
+
+def _places_of_bytes(text: str, edges: Sequence[int]) -> Iterator[int]:
+    """Yield for characters of a text, in their order, how many bytes are before each."""
+    place = 0
+    for before, edge in pairwise([0, *edges]):
+        place += edge - before if text.isascii() else len(text[before:edge].encode())
+        yield place
+
+
+def _bytes_by_letter(token: str) -> bytes:
+    """Read a token of a vocabulary that writes each byte as a letter, as GPT-2's does."""
+    try:
+        return token.translate(_byte_letters()).encode("latin-1")
+    except UnicodeEncodeError:
+        return TokenBytes.NONE
+
+
+@cache
+def _byte_letters() -> Mapping[int, int]:
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    return {ord(letter): byte for byte, letter in bytes_to_unicode().items()}
+
+
+_BYTE: Final = re.compile("<0x([0-9A-F]{2})>")
+"""A byte that has no token of its own in SentencePiece's vocabularies."""
+
+
+def _bytes_with_spaces(token: str) -> bytes:
+    """Read a token of a vocabulary of SentencePiece's, which writes spaces as ``▁``."""
+    byte = _BYTE.fullmatch(token)
+    return bytes.fromhex(byte[1]) if byte else token.replace("▁", " ").encode()
+
+
+def _groups(texts: Texts) -> Iterator[Texts]:
     """Cut texts into groups of so many characters at most, or of one that is longer."""
     start = characters = 0
     for position, (text, _) in enumerate(texts):

@@ -14,6 +14,8 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from graft_trainer.data.answers import Piece, answer_text, pieces_of
 from graft_trainer.data.chat_template import SOME_DAY, ChatTemplate
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
@@ -118,7 +120,8 @@ class Renderer:
         ids, spans = encoded.ids, list(encoded.spans)
         if len(piece.text) <= longest and spans and piece.spans[-1][1] == len(piece.text):
             start, end = spans[-1]
-            if self._stops.isdisjoint(ids[start:end]):
+            # From behind, where the end mark is in all but a few templates.
+            if self._stops.isdisjoint(reversed(ids[start:end])):
                 self._tell_of_end(ids[start:end])
                 ids.append(self.tokenizer.eos_token_id)
                 spans[-1] = (start, len(ids))
@@ -137,15 +140,17 @@ class Renderer:
         return self._cut(ids, [(0, len(ids))], max_length)
 
     def _cut(self, ids: array[int], spans: list[Span], max_length: int) -> Row:
-        if self._vocabulary is not None and len(ids) and max(ids) >= self._vocabulary:
+        highest = int(np.frombuffer(ids, dtype=np.intc).max()) if self._vocabulary is not None and len(ids) else 0
+        if self._vocabulary is not None and highest >= self._vocabulary:
             raise BaseMismatchError(
-                f"the tokenizer of the base makes token {max(ids)} of the rows, but its embedding has "
+                f"the tokenizer of the base makes token {highest} of the rows, but its embedding has "
                 f"{self._vocabulary}: tokens were added to one and not to the other; resize the embedding, or remove "
                 "them",
                 field="spec.baseModelRef",
             )
         kept = tuple((start, min(end, max_length)) for start, end in spans if start < min(end, max_length))
-        return Row(ids[:max_length], kept, truncated=len(ids) > max_length)
+        truncated = len(ids) > max_length
+        return Row(ids[:max_length] if truncated else ids, kept, truncated)
 
     def _tell_of_end(self, answer: array[int]) -> None:
         if not self._told:

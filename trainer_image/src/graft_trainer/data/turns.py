@@ -41,6 +41,9 @@ SHAREGPT_ROLES: Final[Mapping[str, str]] = {
 CALLING_ROLES: Final = frozenset({"function_call", "tool_call"})
 """Roles of turns whose words are the JSON of a call."""
 
+PLAIN: Final = frozenset({"role", "content"})
+"""All that most turns have: there is nothing more to look for in them."""
+
 REASONING: Final = ("reasoning_content", "thinking", "reasoning", "thoughts")
 WEIGHTS: Final = ("weight", "train", "trainable", "train_on_turn", "loss", "loss_mask", "learn")
 """What sets call the mark of an answer that is to be learned or not: 1 or true, 0 or false."""
@@ -108,6 +111,9 @@ def turns_in(value: Any, key: str) -> list[Any] | None:
 
 
 def _message(turn: Mapping[str, Any], where: str) -> Message:
+    if turn.keys() == PLAIN and isinstance(turn["role"], str) and turn["role"] in ROLES:
+        words, thought = _words(turn["content"], f"{where}.content")
+        return Message(ROLES[turn["role"]], words, reasoning=thought)
     named, content_key = _role(turn, where)
     role = SHAREGPT_ROLES[named]
     content = turn.get(content_key)

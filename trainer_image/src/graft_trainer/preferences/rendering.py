@@ -70,7 +70,8 @@ def render_preference_batch(
             truncated = any(row.truncated for row in rows)
             rows[0] = Row(rows[0].tokens, rows[0].answers, truncated)
             wanted = not isinstance(example, Labelled) or example.wanted
-            batch.rows += [RenderedRow(row, number, len(example.messages), wanted) for row in rows]
+            for row in rows:
+                batch.rows.add(RenderedRow(row, number, len(example.messages), wanted))
             batch.truncated += truncated
     return batch
 

@@ -17,6 +17,8 @@ def mixed(counts: Sequence[int], weights: Sequence[float], *, seed: int) -> Numb
     fewest rows for its weight is taken whole, and of the others as many rows as go with it, chosen by the seed. Sets
     are interleaved evenly, and each keeps its order. A set alone is taken whole.
     """
+    if len(counts) == 1:
+        return np.arange(counts[0], dtype=np.int64)
     ratio = min(count / weight for count, weight in zip(counts, weights, strict=True))
     numbers, places = [], []
     first = 0

@@ -25,6 +25,7 @@ IDENTITIES_FILE: Final = "examples.identities"
 END: Final = Struct("<q")
 IDENTITY_BYTES: Final = 16
 IDENTITIES_AT_ONCE: Final = 4096
+SIZES_AT_ONCE: Final = 1 << 16
 
 Numbers = NDArray[np.int64]
 """Which examples of a file, in which order."""
@@ -102,8 +103,14 @@ class StoredExamples(Sequence[Example]):
 
     def sizes(self) -> NDArray[np.int64]:
         """Return how many bytes each example has here."""
-        ends = np.frombuffer(self._ends.read(0, self._ends.size), dtype="<i8")
-        return np.asarray(np.diff(ends, prepend=0)[self.numbers], dtype=np.int64)
+        sizes = np.empty(len(self), dtype=np.int64)
+        for start in range(0, len(self), SIZES_AT_ONCE):
+            numbers = self.numbers[start : start + SIZES_AT_ONCE]
+            first = max(int(numbers.min()) - 1, 0)
+            ends = np.frombuffer(self._ends.read(first * END.size, (int(numbers.max()) + 1) * END.size), dtype="<i8")
+            before = np.where(numbers > 0, ends[numbers - 1 - first], 0)
+            sizes[start : start + len(numbers)] = ends[numbers - first] - before
+        return sizes
 
     def identities(self) -> Iterator[bytes]:
         """Yield a hash of each example; those that are equal but for their places have the same."""
@@ -114,6 +121,8 @@ class StoredExamples(Sequence[Example]):
 
     def without(self, others: StoredExamples) -> StoredExamples:
         """Leave out those that are among others, too."""
+        if not len(self):
+            return self
         own = list(self.identities())
         wanted = set(own)
         known = {identity for identity in others.identities() if identity in wanted}
@@ -129,8 +138,11 @@ def store_examples(examples: Iterable[Example], folder: Path) -> StoredExamples:
     return StoredExamples(folder)
 
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _encoded(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return _JSON.encode(value).encode("utf-8", "surrogatepass")
 
 
 def _decoded(data: bytes) -> Any:

@@ -11,11 +11,12 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import wait
 from typing import Any, Final, TypeVar
 
@@ -37,6 +38,9 @@ BATCH_BYTES: Final = 1 << 20
 
 WORTH_IT: Final = 16 << 20
 """Bytes from which on several processes are faster than one: each of them takes seconds to start."""
+
+MEANWHILE: Final = 100
+"""Most batches that one process renders while the others start."""
 
 AHEAD: Final = 2
 """Batches per process that are given out before the first of them is needed."""
@@ -60,8 +64,8 @@ def rendered_in_order(
 ) -> Generator[Result]:
     """Yield what ``render`` makes of each batch. ``idle`` is called while a batch is waited for, and may raise to stop.
 
-    Examples that are not on disk are rendered by this process alone. So is the first batch, for whatever is to be told
-    of a template to be told once, and all that is left where a process dies.
+    Examples that are not on disk are rendered by this process alone. So are the first batches, while other processes
+    start and for whatever is to be told of a template to be told once, and all that is left where a process dies.
     """
     sizes = examples.sizes() if isinstance(examples, StoredExamples) else np.zeros(len(examples), dtype=np.int64)
     bounds = cut(sizes)
@@ -71,11 +75,10 @@ def rendered_in_order(
         return render(examples[start:end], start, renderer, max_length)
 
     if processes > 1 and sizes.sum() >= WORTH_IT and isinstance(examples, StoredExamples):
-        yield here(*bounds[0])
-        done = 1
-        tasks = (_Task(render, max_length, start, examples[start:end]) for start, end in bounds[1:])
+        # One by one, since each holds its files open.
+        tasks = (_Task(render, max_length, start, examples[start:end]) for start, end in bounds)
         try:
-            for result in _by_others(tasks, renderer, processes, idle):
+            for result in _with_others(tasks, renderer, processes, idle):
                 yield result
                 done += 1
         except BrokenProcessPool:
@@ -106,10 +109,14 @@ class _Task:
     start: int
     examples: StoredExamples
 
-    def run(self) -> Any:
+    def run(self, renderer: Renderer) -> Any:
+        """Render the batch."""
+        return self.render(self.examples, self.start, renderer, self.max_length)
+
+    def run_there(self) -> Any:
         """Render the batch in the process that this one has become; an error is returned, to be raised elsewhere."""
         try:
-            return self.render(self.examples, self.start, _own_renderer[0], self.max_length)
+            return self.run(_own_renderer[0])
         except TrainingError as error:
             return _Refused(type(error), str(error), error.field)
 
@@ -127,8 +134,8 @@ _own_renderer: list[Renderer] = []
 """That of a process that renders for another."""
 
 
-def _by_others(
-    tasks: Iterable[_Task],
+def _with_others(
+    tasks: Iterator[_Task],
     renderer: Renderer,
     processes: int,
     idle: Callable[[], None],
@@ -136,19 +143,30 @@ def _by_others(
     # Forking would copy the locks of threads that torch and the tokenizer have begun.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _become_renderer, (renderer,)) as pool:
-        given: deque[Future[Any]] = deque()
         try:
-            for task in tasks:
-                given.append(pool.submit(_Task.run, task))
-                if len(given) == AHEAD * processes:
-                    yield _result(given.popleft(), idle)
-            while given:
-                yield _result(given.popleft(), idle)
+            started = [pool.submit(_has_started) for _ in range(processes)]
+            for task in islice(tasks, MEANWHILE):
+                yield task.run(renderer)
+                if any(one.done() for one in started):
+                    break
+            yield from _by_others(pool, tasks, AHEAD * processes, idle)
         except BaseException:
             # What they are at is waited for, some seconds: a process that is ended while it holds a lock of the pool's
             # queues leaves whoever shuts the pool down waiting for ever.
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _by_others(
+    pool: ProcessPoolExecutor, tasks: Iterator[_Task], ahead: int, idle: Callable[[], None]
+) -> Iterator[Any]:
+    given: deque[Future[Any]] = deque()
+    for task in tasks:
+        given.append(pool.submit(_Task.run_there, task))
+        if len(given) == ahead:
+            yield _result(given.popleft(), idle)
+    while given:
+        yield _result(given.popleft(), idle)
 
 
 def _result(future: Future[Any], idle: Callable[[], None]) -> Any:
@@ -170,6 +188,11 @@ def _become_renderer(renderer: Renderer) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _own_renderer.append(renderer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _has_started() -> bool:
+    """Return what only a process that can render returns."""
+    return bool(_own_renderer)
 
 
 def _end_with_parent() -> None:

@@ -15,7 +15,7 @@ from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import AnyExample, RenderedRows, Row, samples_of
 from graft_trainer.outcome import BadDatasetError
 from graft_trainer.row_files.processes import RenderBatch, rendered_in_order
-from graft_trainer.row_files.tokens import RenderedExamples, RenderedRow, RowWriter, StoredRows
+from graft_trainer.row_files.tokens import RenderedExamples, RenderedRow, RowBlock, RowWriter, StoredRows
 
 MAX_TRUNCATED_SHARE = 0.25
 """More rows than this cut short means that the model would learn not to finish its answers."""
@@ -27,7 +27,7 @@ class RenderedBatch:
 
     examples: int
     """How many there were."""
-    rows: list[RenderedRow] = field(default_factory=list)
+    rows: RowBlock = field(default_factory=RowBlock)
     dropped: DropTally = field(default_factory=DropTally)
     truncated: int = 0
     """Used examples, or parts of them that are rows of their own, that lost their end."""
@@ -47,7 +47,8 @@ def render_batch(examples: Sequence[Example], first: int, renderer: Renderer, ma
         if not used:
             batch.drop(example, f"no token of an answer is among the first {max_length} tokens")
             continue
-        batch.rows += [RenderedRow(row, number, piece.turns) for piece, row in used]
+        for piece, row in used:
+            batch.rows.add(RenderedRow(row, number, piece.turns))
         batch.truncated += sum(row.truncated for _, row in used)
         if isinstance(example, Conversation) and not renderer.learns_prompts:
             batch.masked += sum(message.role == "assistant" for message in example.messages)
@@ -156,8 +157,7 @@ def collect(
         # Whoever stops in between wants no process to go on.
         with closing(batches):
             for batch in batches:
-                for row in batch.rows:
-                    writer.add(row)
+                writer.add(batch.rows)
                 dropped += batch.dropped
                 truncated, masked = truncated + batch.truncated, masked + batch.masked
                 done += batch.examples

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
 from types import TracebackType
@@ -53,8 +52,36 @@ class RenderedRow:
     """Whether its answer is one to give, where a preference was rendered."""
 
 
+def _integers() -> array[int]:
+    return array("i")
+
+
+@dataclass(slots=True)
+class RowBlock:
+    """Some rows as files have them: what a process that renders hands on, so that whoever writes has little to do."""
+
+    tokens: array[int] = field(default_factory=_integers)
+    spans: array[int] = field(default_factory=_integers)
+    entries: bytearray = field(default_factory=bytearray)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.entries) // ENTRY.size
+
+    def add(self, rendered: RenderedRow) -> None:
+        """Take one more row."""
+        row = rendered.row
+        marks = TRUNCATED * row.truncated + WANTED * rendered.wanted
+        places = (len(self.tokens), len(self.spans) // 2)
+        sizes = (len(row.tokens), len(row.answers))
+        self.entries += ENTRY.pack(*places, rendered.example, *sizes, rendered.turns, marks)
+        self.tokens += row.tokens
+        for span in row.answers:
+            self.spans.extend(span)
+
+
 class RowWriter:
-    """Writes rows into a folder, one after the other."""
+    """Writes rows into a folder, block by block."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,17 +101,17 @@ class RowWriter:
         for file in (self._tokens, self._spans, self._rows):
             file.close()
 
-    def add(self, rendered: RenderedRow) -> None:
-        """Write one more row."""
-        row = rendered.row
-        marks = TRUNCATED * row.truncated + WANTED * rendered.wanted
-        sizes = (len(row.tokens), len(row.answers))
-        self._rows.write(ENTRY.pack(self._token, self._span, rendered.example, *sizes, rendered.turns, marks))
-        self._tokens.write(row.tokens.tobytes())
-        self._spans.write(array("i", chain.from_iterable(row.answers)).tobytes())
-        self._token += sizes[0]
-        self._span += sizes[1]
-        self.count += 1
+    def add(self, block: RowBlock) -> None:
+        """Write some more rows."""
+        entries = np.frombuffer(bytes(block.entries), dtype=ENTRY_TYPE).copy()
+        entries["token"] += self._token
+        entries["span"] += self._span
+        self._rows.write(entries.tobytes())
+        self._tokens.write(block.tokens)
+        self._spans.write(block.spans)
+        self._token += len(block.tokens)
+        self._span += len(block.spans) // 2
+        self.count += len(block)
 
 
 class StoredRows(Sequence[Row]):
