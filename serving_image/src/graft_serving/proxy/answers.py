@@ -23,6 +23,8 @@ _COMPLETION_TOKENS = re.compile(rb'"(?:completion|output)_tokens"\s*:\s*(\d+)')
 _DYING = re.compile(rb"EngineDeadError|EngineCore encountered an issue|EngineCore (?:has )?died")
 _LOOKED_AT = 4096
 """Bytes of an error in which words are looked for."""
+_USAGE_BYTES = 512
+"""More than an answer's usage takes."""
 
 
 def is_dying(error: bytes) -> bool:
@@ -41,11 +43,49 @@ class ModelName:
             for space in ("", " ")
         ]
 
+    @property
+    def most_bytes(self) -> int:
+        """How long what is replaced may be."""
+        return max(len(written) for written, _ in self._pairs)
+
     def put_into(self, data: bytes) -> bytes:
         """Replace the name in a complete answer, or in complete lines of one."""
         for written, wanted in self._pairs:
             data = data.replace(written, wanted)
         return data
+
+
+class LongAnswer:
+    """An answer in one piece that is too long to be held: passed on part by part under the right name, and counted."""
+
+    def __init__(self, name: ModelName | None) -> None:
+        """Rename the model; None leaves it as it is."""
+        self._name = name
+        self._held = b""
+        self._seen = b""
+        self.usage = Usage()
+        """What the engine has told so far."""
+
+    def add(self, part: bytes) -> bytes:
+        """Take the next bytes; return what can't be a part of the name any more."""
+        self._look_for_usage(part)
+        if self._name is None:
+            return part
+        data = self._name.put_into(self._held + part)
+        end = max(0, len(data) - self._name.most_bytes + 1)
+        self._held = data[end:]
+        return data[:end]
+
+    def rest(self) -> bytes:
+        """What is left after the last part."""
+        rest, self._held = self._held, b""
+        return rest
+
+    def _look_for_usage(self, part: bytes) -> None:
+        # With the end of the part before, since it may begin there.
+        seen = self._seen + part
+        self.usage = usage_in(seen) or self.usage
+        self._seen = seen[-_USAGE_BYTES:]
 
 
 class StreamedAnswer:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_serving.proxy.answers import ModelName, StreamedAnswer, is_dying, usage_in
+from graft_serving.proxy.answers import LongAnswer, ModelName, StreamedAnswer, is_dying, usage_in
 from graft_serving.telemetry.answered import Usage
 
 ENGINE = "support--v7-0123abcd"
@@ -33,6 +33,27 @@ def test_a_stream_is_renamed_however_it_is_cut(sizes: list[int]) -> None:
         stream = stream[size:]
     received += answer.rest()
     assert received == event.replace(ENGINE.encode(), b"support") * 4
+
+
+@pytest.mark.parametrize("space", ["", " "])
+@given(st.lists(st.integers(1, 40), max_size=20))
+def test_a_long_answer_is_renamed_and_counted_however_it_is_cut(space: str, sizes: list[int]) -> None:
+    head = f'{{"model":{space}"{ENGINE}","text":"\\"model\\":\\"{ENGINE}\\"",'
+    whole = f'{head}"usage":{space}{{"prompt_tokens":30,"completion_tokens":512}},"prompt_logprobs":[null]}}'.encode()
+    left, answer, received = whole, LongAnswer(ModelName(ENGINE, "support")), b""
+    for size in [*sizes, len(left)]:
+        received += answer.add(left[:size])
+        left = left[size:]
+    received += answer.rest()
+    assert received == ModelName(ENGINE, "support").put_into(whole)
+    assert json.loads(received)["model"] == "support"
+    assert answer.usage == Usage(prompt=30, completion=512)
+
+
+def test_of_a_long_answer_no_more_is_held_than_a_name_takes() -> None:
+    answer = LongAnswer(ModelName(ENGINE, "support"))
+    assert len(answer.add(b"x" * 1_000_000)) > 1_000_000 - 100
+    assert LongAnswer(None).add(b"x" * 1_000_000) == b"x" * 1_000_000
 
 
 def test_a_line_is_not_held_back() -> None:
