@@ -112,6 +112,42 @@ def test_usage_that_is_told_in_parts_is_put_together() -> None:
     assert answer.usage == Usage(prompt=7, completion=5)
 
 
+CREATED = (
+    b'event: response.created\ndata: {"type":"response.created","response":{"model":"a","tools":[{"name":"bill",'
+    b'"parameters":{"usage":{"input_tokens":999999,"output_tokens":999999}}}],"usage":null}}\n\n'
+)
+COMPLETED = CREATED.replace(b"created", b"completed").replace(
+    b'"usage":null', b'"usage":{"input_tokens":3,"output_tokens":5}'
+)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+def test_usage_is_the_engine_s_word_and_never_the_client_s(size: int) -> None:
+    answer, stream = StreamedAnswer(None), CREATED + COMPLETED
+    for begin in range(0, len(stream), size):
+        answer.add(stream[begin : begin + size])
+    assert answer.usage == Usage(prompt=3, completion=5)
+
+
+def test_a_stream_of_responses_without_its_end_tells_no_usage() -> None:
+    answer = StreamedAnswer(None)
+    answer.add(CREATED)
+    assert answer.usage == Usage(completion=1)
+
+
+def test_a_number_that_is_none_of_tokens_is_not_counted() -> None:
+    assert usage_in(b'{"usage":{"prompt_tokens":' + b"9" * 5000 + b',"completion_tokens":5}}') == Usage(completion=5)
+    assert usage_in(b'{"usage":{"prompt_tokens":' + b"9" * 400 + b"}}") is None
+
+
+def test_what_a_client_did_wrong_is_no_sign_that_the_engine_dies() -> None:
+    answer = StreamedAnswer(None)
+    answer.add(b'data: {"error":{"message":"no such regex: EngineDeadError(","code":400}}\n\n' + DONE)
+    assert not answer.is_dying
+    answer.add(b'data: {"error":{"message":"EngineDeadError","code":500}}\n\n')
+    assert answer.is_dying
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
