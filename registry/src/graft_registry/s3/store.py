@@ -290,11 +290,5 @@ class ObjectStore:
         return head["ContentLength"] == size and "-" in head.get("ChecksumSHA256", "")
 
     def _fetch(self, key: str, sink: BinaryIO | None, *, most: int | None) -> str:
-        return fetch_whole(
-            self._client,
-            self._at(key),
-            sink,
-            most=most,
-            attempts=self._attempts,
-            go_on=partial(self._refuse_if_stopped, key),
-        )
+        go_on = partial(self._refuse_if_stopped, key)
+        return fetch_whole(self._client, self._at(key), sink, most=most, attempts=self._attempts, go_on=go_on)
