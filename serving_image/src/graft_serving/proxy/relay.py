@@ -24,6 +24,8 @@ MOST_HELD_BYTES = 1024 * 1024
 """Of an answer in one piece: as much is here before its client gets anything, so that another pod could answer yet. The
 rest of a longer one goes on as it comes. Log probabilities of a long prompt, or a batch of embeddings, have hundreds of
 MiB, and each would be in memory several times."""
+PIECE_BYTES = 64 * 1024
+"""What is written at once: a client that reads slowly, and does read, takes a piece in the time that it has for one."""
 
 SILENT_SECONDS = 20
 """After which a machine that acknowledges nothing is gone. It may calculate for as long as it likes."""
@@ -197,11 +199,12 @@ class _Exchange:
             self._call.on_sign_of_life()
         if self._call.model_name is not None:
             body = self._call.model_name.put_into(body)
-        response = self._response = web.Response(body=body, status=upstream.status, headers=headers)
+        response = self._response = web.StreamResponse(status=upstream.status, headers=headers)
+        response.content_length = len(body)
         self._call.on_first_byte()
-        # Here, not by the server later: an answer that nobody reads must end, and counts as under way until then.
-        self._writing_since = self._loop.time()
         await response.prepare(self._request)
+        # Here, not by the server later: an answer that nobody reads must end, and counts as under way until then.
+        await self._write(response, body)
         await response.write_eof()
         return Relayed(outcome=Outcome.ANSWERED, response=response, answered=answered)
 
@@ -247,8 +250,10 @@ class _Exchange:
         )
 
     async def _write(self, response: web.StreamResponse, data: bytes) -> None:
-        began = self._writing_since = self._loop.time()
-        await response.write(data)
+        began = self._loop.time()
+        for start in range(0, len(data), PIECE_BYTES):
+            self._writing_since = self._loop.time()
+            await response.write(data[start : start + PIECE_BYTES])
         self._writing_since = None
         self._seconds_unread += self._loop.time() - began
 
