@@ -122,3 +122,19 @@ async def test_a_fetch_that_nobody_needs_any_more_leaves_nothing_on_the_disk(
 
         await eventually(is_empty)
     assert len(asked_since) == 1
+
+
+async def test_a_disk_that_takes_nothing_more_ends_no_agent(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: Any) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
+        await pod.until_ready()
+        monkeypatch.setattr("graft_serving.adapters.cache.os.utime", read_only)
+        monkeypatch.setattr(Path, "rename", read_only)
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v2])))
+        await pod.until_state("support", 1, None)
+        answer = await pod.ask("support")
+    assert answer.headers["X-Graft-Version"] == "support@v2"
