@@ -42,6 +42,8 @@ class FakeEngine:
         self.adapters: dict[str, str] = {}
         self.refuses: set[str] = set()
         """Adapter names (before `--`) whose load gets the engine's 500."""
+        self.refusal = "Call to add_lora method failed: does not yet support DoRA."
+        """What it says of them."""
         self.load_doors: defaultdict[str, Door] = defaultdict(Door)
         """By adapter: what its loads wait before."""
         self.loading = 0
@@ -61,6 +63,10 @@ class FakeEngine:
         """What streams wait before after their first token."""
         self.lists = Door()
         """What lists of models wait before."""
+        self.odd_cards: list[object] = []
+        """What else they hold."""
+        self.list_instead: bytes | None = None
+        """A test's own list of models."""
         self.deaths: list[str] = []
         self.max_model_length: int | None = None
         self.evicts: set[str] = set()
@@ -122,13 +128,15 @@ class FakeEngine:
 
     async def _models(self, _: web.Request) -> web.Response:
         await self.lists.pass_through()
+        if self.list_instead is not None:
+            return web.Response(body=self.list_instead, content_type="application/json")
         base = {"id": self.base_model, "object": "model", "root": "/base", "parent": None}
         cards: list[dict[str, Any]] = [base | {"max_model_len": self.max_model_length}]
         cards += [
             {"id": name, "object": "model", "root": path, "parent": self.base_model}
             for name, path in self.adapters.items()
         ]
-        return web.json_response({"object": "list", "data": cards})
+        return web.json_response({"object": "list", "data": [*self.odd_cards, *cards]})
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
         self.scrapes += 1
@@ -151,7 +159,7 @@ class FakeEngine:
         if not await asyncio.to_thread(Path(path).is_dir):
             return _error(404, "NotFoundError", f"No adapter found for {path}")
         if adapter in self.refuses:
-            return _error(500, "InternalServerError", "Call to add_lora method failed: does not yet support DoRA.")
+            return _error(500, "InternalServerError", self.refusal)
         self.adapters[name] = path
         return web.Response(text=f"Success: LoRA adapter '{name}' added successfully.")
 

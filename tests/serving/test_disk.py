@@ -2,13 +2,15 @@
 
 import asyncio
 import errno
+import threading
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
-from tests.serving.conftest import Pod
+from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
+from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry, StoredVersion
 
 
@@ -87,3 +89,52 @@ async def test_a_merged_model_beside_an_adapter_takes_no_room(pod: Pod) -> None:
             pod.want(wanted_set(pod.base, wanted_adapter("support", [stored])))
             await pod.until_answered_by("support", "support@v1")
         assert not await asyncio.to_thread((pod.folder_of(stored) / "merged").exists)
+
+
+async def test_a_fetch_that_nobody_needs_any_more_leaves_nothing_on_the_disk(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    asked_since: list[str] = []
+    download = ObjectStore.download_file
+
+    def slow_download(store: ObjectStore, key: str, destination: Path, **expected: Any) -> str:
+        begun.set()
+        may_go_on.wait(60)
+        asked_since.append(key)
+        try:
+            return download(store, key, destination, **expected)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(ObjectStore, "download_file", slow_download)
+    incoming = pod.settings.adapters_dir / ".incoming"
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support")])))
+        await asyncio.to_thread(begun.wait, 60)
+        pod.want(wanted_set(pod.base))
+        await pod.until_state("support", 1, None)
+        may_go_on.set()
+        await asyncio.to_thread(ended.wait, 60)
+
+        async def is_empty() -> bool:
+            return not await asyncio.to_thread(lambda: list(incoming.iterdir()))
+
+        await eventually(is_empty)
+    assert len(asked_since) == 1
+
+
+async def test_a_disk_that_takes_nothing_more_ends_no_agent(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: Any) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support")
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
+        await pod.until_ready()
+        monkeypatch.setattr("graft_serving.adapters.cache.os.utime", read_only)
+        monkeypatch.setattr(Path, "rename", read_only)
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v2])))
+        await pod.until_state("support", 1, None)
+        answer = await pod.ask("support")
+    assert answer.headers["X-Graft-Version"] == "support@v2"

@@ -4,6 +4,8 @@ import pytest
 from tests.serving.conftest import Pod, eventually
 from tests.serving.published import base_manifest, wanted_adapter, wanted_set
 
+from graft_operator.agents.state_parser import read_state
+
 
 async def test_a_version_that_the_engine_refuses_leaves_the_former_one_and_its_siblings_serving(pod: Pod) -> None:
     v1, sibling = pod.publisher.publish("support"), pod.publisher.publish("sales")
@@ -138,3 +140,42 @@ async def test_a_wanted_set_for_another_base_is_rejected_and_the_former_stays_in
         await eventually(complains)
         assert (await pod.state())["wantedDigest"] == applied
         assert (await pod.ask("support")).status == 200
+
+
+async def test_what_an_engine_says_of_one_version_hides_no_sibling_from_the_operator(pod: Pod) -> None:
+    pod.engine.refuses.add("support")
+    pod.engine.refusal = f"unexpected modules: {'x' * 300_000}"
+    async with pod.agent():
+        published = [pod.publisher.publish(name) for name in ("support", "sales")]
+        pod.want(wanted_set(pod.base, *(wanted_adapter(each.manifest.adapter, [each]) for each in published)))
+        await pod.until_state("support", 1, "Refused")
+        await pod.until_state("sales", 1, "Proven")
+        async with pod.client.get(f"{pod.admin_url}/state") as response:
+            seen = {adapter.name: adapter.versions[0] for adapter in read_state(await response.read()).adapters}
+    assert seen["sales"].state == "Proven"
+    assert seen["support"].message.startswith("the engine answered 500: unexpected modules: x")
+
+
+@pytest.mark.parametrize("card", [None, 7, "support", {"id": "odd", "parent": "tiny", "root": None}])
+async def test_an_engine_with_an_odd_card_in_its_list_is_served_all_the_same(pod: Pod, card: object) -> None:
+    pod.engine.odd_cards.append(card)
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support")])))
+        answer = await pod.until_answered_by("support", "support@v1")
+    assert answer.text == pod.expected("support", 1)
+
+
+async def test_an_engine_whose_list_can_t_be_read_is_down_and_nothing_else_is(pod: Pod) -> None:
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [pod.publisher.publish("support")])))
+        await pod.until_answered_by("support", "support@v1")
+        pod.engine.list_instead = b'{"data":[{"id":"tiny\xff"}]}'
+
+        async def is_down() -> bool:
+            return bool((await pod.state())["engine"]["state"] == "Down")
+
+        await eventually(is_down)
+        message = (await pod.state())["engine"]["message"]
+        pod.engine.list_instead = None
+        await pod.until_answered_by("support", "support@v1")
+    assert "/v1/models" in message

@@ -28,6 +28,8 @@ class FakeApi:
         self.lists = 0
         self.selectors: list[str | None] = []
         self.expire_next_watch = False
+        self.items_instead: list[str] = []
+        """JSON that the next lists have for their items."""
         self.watched = asyncio.Event()
         self.refused = asyncio.Event()
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -71,6 +73,9 @@ class FakeApi:
         self.selectors.append(request.query.get("fieldSelector"))
         if "watch" not in request.query:
             self.lists += 1
+            if self.items_instead:
+                text = f'{{"metadata":{{"resourceVersion":"1"}},"items":{self.items_instead.pop()}}}'
+                return web.Response(text=text, content_type="application/json")
             items = [] if self.content is None else [self._configmap()]
             return web.json_response({"metadata": {"resourceVersion": str(self.version)}, "items": items})
         if self.expire_next_watch:
@@ -188,6 +193,36 @@ async def test_a_token_that_was_rotated_is_read_anew(api: FakeApi, watch: Config
     api.write("one", announce=False)
     await asyncio.to_thread(token_file.write_text, "second-token")
     assert await waiting == b"one"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"type": "MODIFIED", "object": None},
+        {"type": "MODIFIED", "object": {"metadata": None}},
+        {"type": "MODIFIED", "object": {"metadata": {"resourceVersion": "9"}, "data": None}},
+        {"type": "MODIFIED"},
+        ["MODIFIED"],
+        7,
+        "too many requests",
+    ],
+)
+async def test_an_event_of_another_shape_ends_the_watch_and_nothing_else(
+    api: FakeApi, watch: ConfigMapWatch, odd: Any
+) -> None:
+    def change() -> None:
+        api.send(odd)
+        api.write("one", announce=False)
+
+    assert await following_once_watched(api, watch.wanted_sets(), change) == b"one"
+    assert api.lists == 2
+
+
+async def test_a_list_of_nothing_at_all_is_asked_for_again(api: FakeApi, watch: ConfigMapWatch) -> None:
+    api.items_instead = ["null"]
+    api.write("one", announce=False)
+    assert await following(watch.wanted_sets()) == b"one"
+    assert api.lists == 2
 
 
 async def test_a_wanted_set_of_half_a_megabyte_fits_through_the_watch(api: FakeApi, watch: ConfigMapWatch) -> None:

@@ -1,10 +1,29 @@
 """What can go wrong in the agent, sorted by what has to happen next."""
 
+import re
 from typing import Final
+
+MOST_CHARACTERS: Final = 1024
+"""Of a message. It may quote an engine or a file, and goes into the log, into conditions, and into a document that the
+operator takes for no answer at all if one adapter's part of it is too long."""
+_CUT: Final = " […] "
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+
+
+def shortened(text: str) -> str:
+    """The text as it may be told: what is too much is left out of its middle, since the advice stands at its end."""
+    if len(text) > MOST_CHARACTERS:
+        end = MOST_CHARACTERS // 4
+        text = text[: MOST_CHARACTERS - len(_CUT) - end] + _CUT + text[-end:]
+    return _UNPRINTABLE.sub("?", text)
 
 
 class AgentError(Exception):
     """Base of the agent's own errors."""
+
+    def __init__(self, message: str) -> None:
+        """Take the message for people, shortened."""
+        super().__init__(shortened(message))
 
 
 class WantedSetError(AgentError):

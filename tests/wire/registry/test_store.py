@@ -9,7 +9,7 @@ from tests.wire.registry.faults import lose_answers_to_writes
 
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import file_sha256
-from graft_registry.errors import Corrupt, Forbidden, NoSuchBucket, NotFound
+from graft_registry.errors import Corrupt, Forbidden, NoSuchBucket, NotFound, Unavailable
 from graft_registry.s3 import store as store_module
 from graft_registry.s3 import transfers
 from graft_registry.s3.store import ObjectStore
@@ -163,6 +163,28 @@ def test_an_object_that_is_larger_than_its_parts_were_said_to_be_is_not_written(
     store.put("file", bytes(3 << 20))
     with pytest.raises(Corrupt, match="at most 10 bytes"):
         store.download_file("file", tmp_path / "file", sha256="0" * 64, size=10)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [64 << 20, 1], ids=["in one request", "in parts"])
+def test_a_download_that_nobody_waits_for_ends_at_its_next_piece(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(store_module, "SINGLE_REQUEST_BYTES", limit)
+    monkeypatch.setattr(transfers, "_TRANSFER", TransferConfig(multipart_threshold=1, multipart_chunksize=5 << 20))
+    store.put("file", bytes(12 << 20))
+    written: list[int] = []
+    write = transfers._HashingWriter.write
+
+    def note(hashing: transfers._HashingWriter, data: bytes) -> int:
+        size = write(hashing, data)
+        written.append(size)
+        return size
+
+    monkeypatch.setattr(transfers._HashingWriter, "write", note)
+    with pytest.raises(Unavailable, match="nobody waits"):
+        store.until(lambda: bool(written)).download_file("file", tmp_path / "file", sha256="0" * 64, size=12 << 20)
+    assert len(written) == 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
@@ -210,7 +211,8 @@ class ObjectStore:
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 if size is not None and size > SINGLE_REQUEST_BYTES:
-                    actual = fetch_in_parts(self._client, self._at(key), stream, most=size)
+                    go_on = partial(self._refuse_if_stopped, key)
+                    actual = fetch_in_parts(self._client, self._at(key), stream, most=size, go_on=go_on)
                 else:
                     actual = self._fetch(key, stream, most=size)
             if sha256 is not None and actual != sha256:
@@ -288,11 +290,5 @@ class ObjectStore:
         return head["ContentLength"] == size and "-" in head.get("ChecksumSHA256", "")
 
     def _fetch(self, key: str, sink: BinaryIO | None, *, most: int | None) -> str:
-        return fetch_whole(
-            self._client,
-            self._at(key),
-            sink,
-            most=most,
-            attempts=self._attempts,
-            go_on=lambda: self._refuse_if_stopped(key),
-        )
+        go_on = partial(self._refuse_if_stopped, key)
+        return fetch_whole(self._client, self._at(key), sink, most=most, attempts=self._attempts, go_on=go_on)

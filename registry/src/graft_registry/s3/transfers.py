@@ -67,14 +67,16 @@ def send_in_parts(client: Any, at: dict[str, str], path: Path, extra: dict[str, 
         raise registry_error(error, at["Key"]) from error
 
 
-def fetch_in_parts(client: Any, at: dict[str, str], sink: BinaryIO, *, most: int) -> str:
+def fetch_in_parts(client: Any, at: dict[str, str], sink: BinaryIO, *, most: int, go_on: Callable[[], None]) -> str:
     """Download an object of at most ``most`` bytes into ``sink`` and return the hex SHA-256 of its content.
+
+    ``go_on`` is called before each piece, and raises to end it.
 
     Raises:
         Corrupt: it has more.
         RegistryError: as the store does.
     """
-    hashing = _HashingWriter(sink, at["Key"], most)
+    hashing = _HashingWriter(sink, at["Key"], most, go_on)
     try:
         with _readable(at["Key"]):
             client.download_fileobj(**at, Fileobj=hashing, Config=_TRANSFER)
@@ -108,7 +110,7 @@ def fetch_whole(
             if sink is not None:
                 sink.seek(0)
                 sink.truncate()
-            return _fetch_once(client, at, _HashingWriter(sink, at["Key"], most), go_on)
+            return _fetch_once(client, at, _HashingWriter(sink, at["Key"], most, go_on), go_on)
         except ClientError as error:
             raise registry_error(error, at["Key"]) from error
         except BotoCoreError as error:
@@ -124,7 +126,6 @@ def _fetch_once(client: Any, at: dict[str, str], hashing: "_HashingWriter", go_o
     with contextlib.closing(answer["Body"]) as body:
         hashing.refuse_more_than(answer.get("ContentLength", 0))
         for chunk in body.iter_chunks(_CHUNK_BYTES):
-            go_on()
             hashing.write(chunk)
     return hashing.digest.hexdigest()
 
@@ -143,14 +144,16 @@ def _readable(key: str) -> Iterator[None]:
 class _HashingWriter:
     """Hashes what it writes. It can't seek, so the transfer manager writes the parts in their order."""
 
-    def __init__(self, sink: BinaryIO | None, key: str, most: int | None) -> None:
+    def __init__(self, sink: BinaryIO | None, key: str, most: int | None, go_on: Callable[[], None]) -> None:
         self._sink = sink
         self._key = key
         self._most = most
+        self._go_on = go_on
         self._written = 0
         self.digest = hashlib.sha256()
 
     def write(self, data: bytes) -> int:
+        self._go_on()
         self._written += len(data)
         self.refuse_more_than(self._written)
         self.digest.update(data)

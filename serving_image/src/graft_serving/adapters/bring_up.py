@@ -17,7 +17,13 @@ from graft_serving.adapters.proof import askable, fewest_to_ask, proof_failure
 from graft_serving.adapters.records import VersionRecord
 from graft_serving.engine.client import Generation
 from graft_serving.engine.monitor import EngineMonitor
-from graft_serving.errors import EngineRejectedError, EngineUnreachableError, RefusedError, RetryableError
+from graft_serving.errors import (
+    EngineRejectedError,
+    EngineUnreachableError,
+    RefusedError,
+    RetryableError,
+    shortened,
+)
 from graft_serving.versions import VersionKey, VersionState
 
 logger = logging.getLogger(__name__)
@@ -96,7 +102,7 @@ class BringUpSequence:
             _settle(record, VersionState.FAILING, "EngineUnreachable", str(error))
         except Exception as error:
             logger.exception("bringing up failed unexpectedly version=%s", record.key.label)
-            _settle(record, VersionState.FAILING, "Unexpected", f"{type(error).__name__}: {error}")
+            _settle(record, VersionState.FAILING, "Unexpected", shortened(f"{type(error).__name__}: {error}"))
         else:
             record.broken_proofs = 0
             _settle(record, VersionState.PROVEN, "", told)

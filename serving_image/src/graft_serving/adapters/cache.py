@@ -126,8 +126,9 @@ class AdapterCache:
         if folder := self._folders.get(key.directory_name):
             now = time.time()
             self._folders[folder.name] = replace(folder, used_at=now)
-            # The folder's own time tells the next life of the agent.
-            os.utime(self._root / folder.name, (now, now))
+            # The folder's own time tells the next life of the agent; a disk that takes nothing more ends no life.
+            with contextlib.suppress(OSError):
+                os.utime(self._root / folder.name, (now, now))
 
     def evict(self, names: Iterable[str]) -> None:
         """Take folders that the engine doesn't know out of the cache, at once: whoever needs one again fetches it."""
@@ -135,8 +136,12 @@ class AdapterCache:
             self._verified = {key: found for key, found in self._verified.items() if key.directory_name != name}
             self._folders.pop(name, None)
             # A new name each time, without another folder: the disk may be full.
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 (self._root / name).rename(self._root / EVICTED / f"{name}-{time.monotonic_ns()}")
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                logger.error("a version's folder can't be deleted path=%s: %s", self._root / name, error)
 
     async def delete_evicted(self) -> None:
         """Give the disk the room of what was evicted."""

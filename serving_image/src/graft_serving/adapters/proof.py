@@ -65,7 +65,11 @@ def same_answer(recorded: GoldenPrompt, generated: Generation) -> bool:
     if generated.token_ids is None:
         return recorded.answer.strip() == generated.text.strip()
     ours, theirs = recorded.answer_token_ids, generated.token_ids
-    return ours == theirs or ours[:-1] == theirs or ours == theirs[:-1]
+    if ours == theirs:
+        return True
+    # What ends an answer has no text. Without that, any token would do for an answer of none, and none for one of one.
+    is_end = recorded.answer.strip() == generated.text.strip()
+    return is_end and (ours[:-1] == theirs or ours == theirs[:-1])
 
 
 def proof_failure(recorded: Sequence[GoldenPrompt], generated: Sequence[Generation]) -> str | None:

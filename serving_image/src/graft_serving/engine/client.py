@@ -4,13 +4,14 @@ The engine answers 400 for a name that is already loaded, 404 for a path or a na
 adapter that it will never accept (DoRA, a rank above its limit, a corrupt file).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
 
+from graft_serving.engine import documents
+from graft_serving.engine.documents import UnreadableAnswerError
 from graft_serving.errors import EngineRejectedError, EngineTimeoutError, EngineUnreachableError
 
 LIST_TIMEOUT_SECONDS = 5.0
@@ -77,34 +78,28 @@ class EngineClient:
 
     async def models(self) -> EngineModels:
         """List what the engine has."""
-        body = await self._json("GET", "/v1/models", seconds=LIST_TIMEOUT_SECONDS)
+        answer = await self._answer("GET", "/v1/models", seconds=LIST_TIMEOUT_SECONDS)
         try:
-            cards = body["data"]
-            # Adapters name their base as the parent; the base has none.
-            base = next(card for card in cards if not card.get("parent"))
-            length = base.get("max_model_len")
-            return EngineModels(
-                base["id"],
-                {card["id"]: card["root"] for card in cards if card.get("parent")},
-                length if isinstance(length, int) else None,
-            )
-        except (KeyError, TypeError, StopIteration) as error:
-            raise EngineRejectedError(200, "its /v1/models lists no base model") from error
+            base, adapters = documents.listed_models(answer)
+        except UnreadableAnswerError as error:
+            raise EngineRejectedError(200, f"its /v1/models can't be read: {error}") from error
+        return EngineModels(base.id, adapters, documents.whole_number(base.max_model_len))
 
     async def metrics(self) -> str:
         """The engine's own metrics, in Prometheus' text format."""
-        return await self._text("GET", "/metrics", seconds=METRICS_TIMEOUT_SECONDS)
+        answer = await self._answer("GET", "/metrics", seconds=METRICS_TIMEOUT_SECONDS)
+        return answer.decode("utf-8", "replace")
 
     async def load(self, name: str, path: str) -> None:
         """Load the adapter at `path` under `name`. Never in place: a name means the same bytes for ever."""
         body = {"lora_name": name, "lora_path": path}
-        await self._text("POST", "/v1/load_lora_adapter", seconds=self._load_timeout, body=body)
+        await self._answer("POST", "/v1/load_lora_adapter", seconds=self._load_timeout, body=body)
 
     async def unload(self, name: str) -> None:
         """Make the engine forget `name`. Success also if it doesn't know the name."""
         try:
             body = {"lora_name": name}
-            await self._text("POST", "/v1/unload_lora_adapter", seconds=self._load_timeout, body=body)
+            await self._answer("POST", "/v1/unload_lora_adapter", seconds=self._load_timeout, body=body)
         except EngineRejectedError as error:
             # Newer versions of vLLM answer 500 where the name is known, but the weights have left their cache.
             if error.status != 404 and not (error.status == 500 and NOT_THERE_ANY_MORE in str(error)):
@@ -124,33 +119,22 @@ class EngineClient:
         if with_margins:
             # Else two tokens of the same text are one key of the answer.
             body |= {"logprobs": 2, "return_tokens_as_token_ids": True}
-        answer = await self._json("POST", "/v1/completions", seconds=self._generate_timeout, body=body)
+        answer = await self._answer("POST", "/v1/completions", seconds=self._generate_timeout, body=body)
         try:
-            choice = answer["choices"][0]
-            token_ids = choice.get("token_ids")
-            return Generation(
-                text=choice["text"],
-                token_ids=tuple(token_ids) if token_ids is not None else None,
-                margins=_margins(choice.get("logprobs")) if with_margins else None,
-            )
-        except (KeyError, IndexError, TypeError) as error:
-            raise EngineRejectedError(200, "its completion has no choices[0].text") from error
+            choice = documents.first_choice(answer)
+        except UnreadableAnswerError as error:
+            raise EngineRejectedError(200, f"its completion can't be read: {error}") from error
+        margins = _margins(choice.logprobs) if with_margins else None
+        return Generation(text=choice.text, token_ids=choice.token_ids, margins=margins)
 
-    async def _json(self, method: str, path: str, *, seconds: float, body: Mapping[str, Any] | None = None) -> Any:
-        text = await self._text(method, path, seconds=seconds, body=body)
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise EngineRejectedError(200, f"{path} did not answer JSON") from error
-
-    async def _text(self, method: str, path: str, *, seconds: float, body: Mapping[str, Any] | None = None) -> str:
+    async def _answer(self, method: str, path: str, *, seconds: float, body: Mapping[str, Any] | None = None) -> bytes:
         limit = aiohttp.ClientTimeout(total=seconds)
         try:
             async with self._session.request(method, self._url + path, json=body, timeout=limit) as response:
-                text = await response.text()
+                answer = await response.read()
                 if response.status >= 400:
-                    raise EngineRejectedError(response.status, _error_message(text))
-                return text
+                    raise EngineRejectedError(response.status, documents.error_message(answer))
+                return answer
         except TimeoutError as error:
             raise EngineTimeoutError(f"the engine did not answer {path} within {seconds:g} s") from error
         except aiohttp.ClientError as error:
@@ -164,11 +148,3 @@ def _margins(logprobs: Any) -> tuple[float, ...] | None:
         return tuple(float(first - second) for first, second in best)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-
-
-def _error_message(text: str) -> str:
-    """The words of an OpenAI-shaped error, or the start of whatever came instead."""
-    try:
-        return str(json.loads(text)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return text[:500]

@@ -13,16 +13,19 @@ _MARKS = re.compile(
     # OpenAI's end, OpenAI's and vLLM's errors, and the events of the Responses and the Messages API that are either.
     rb"^(?:data: ?(?:(?P<end>\[DONE\])|(?P<error>\{\s*\"(?:error\"|object\"\s*:\s*\"error\"))|(?P<event>\{))"
     rb"|event: ?(?:(?P<named_end>message_stop|response\.(?:completed|incomplete))"
-    rb"|(?P<named_error>error|response\.failed))\b)",
+    rb"|(?P<named_error>error|response\.failed)|(?P<of_response>response))\b)",
     re.MULTILINE,
 )
 _CODE = re.compile(rb'"(?:code|status)"\s*:\s*"?(\d+)')
 _USAGE = (b'"usage":{', b'"usage": {')
-_PROMPT_TOKENS = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(\d+)')
-_COMPLETION_TOKENS = re.compile(rb'"(?:completion|output)_tokens"\s*:\s*(\d+)')
+# No engine generates a billion tokens for one request; Python makes no number of thousands of digits.
+_PROMPT_TOKENS = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(\d{1,9})(?!\d)')
+_COMPLETION_TOKENS = re.compile(rb'"(?:completion|output)_tokens"\s*:\s*(\d{1,9})(?!\d)')
 _DYING = re.compile(rb"EngineDeadError|EngineCore encountered an issue|EngineCore (?:has )?died")
 _LOOKED_AT = 4096
 """Bytes of an error in which words are looked for."""
+_USAGE_BYTES = 512
+"""More than an answer's usage takes."""
 
 
 def is_dying(error: bytes) -> bool:
@@ -41,11 +44,49 @@ class ModelName:
             for space in ("", " ")
         ]
 
+    @property
+    def most_bytes(self) -> int:
+        """How long what is replaced may be."""
+        return max(len(written) for written, _ in self._pairs)
+
     def put_into(self, data: bytes) -> bytes:
         """Replace the name in a complete answer, or in complete lines of one."""
         for written, wanted in self._pairs:
             data = data.replace(written, wanted)
         return data
+
+
+class LongAnswer:
+    """An answer in one piece that is too long to be held: passed on part by part under the right name, and counted."""
+
+    def __init__(self, name: ModelName | None) -> None:
+        """Rename the model; None leaves it as it is."""
+        self._name = name
+        self._held = b""
+        self._seen = b""
+        self.usage = Usage()
+        """What the engine has told so far."""
+
+    def add(self, part: bytes) -> bytes:
+        """Take the next bytes; return what can't be a part of the name any more."""
+        self._look_for_usage(part)
+        if self._name is None:
+            return part
+        data = self._name.put_into(self._held + part)
+        end = max(0, len(data) - self._name.most_bytes + 1)
+        self._held = data[end:]
+        return data[:end]
+
+    def rest(self) -> bytes:
+        """What is left after the last part."""
+        rest, self._held = self._held, b""
+        return rest
+
+    def _look_for_usage(self, part: bytes) -> None:
+        # With the end of the part before, since it may begin there.
+        seen = self._seen + part
+        self.usage = usage_in(seen) or self.usage
+        self._seen = seen[-_USAGE_BYTES:]
 
 
 class StreamedAnswer:
@@ -64,6 +105,7 @@ class StreamedAnswer:
         self._told: Usage | None = None
         self._has_end = False
         self._has_error = False
+        self._repeats_request = False
         self.is_dying = False
         """Whether the engine has said that its core is gone."""
 
@@ -93,23 +135,30 @@ class StreamedAnswer:
         return self._taken(lines)
 
     def _taken(self, lines: bytes) -> bytes:
+        # Where the end has come before, all of it is of the end.
+        end = 0 if self._has_end else len(lines)
         for mark in _MARKS.finditer(lines):
             kind = mark.lastgroup
             if kind == "event":
                 self._events += 1
             elif kind in ("end", "named_end"):
-                self._has_end = True
+                self._has_end, end = True, min(end, mark.start())
+            elif kind == "of_response":
+                self._repeats_request = True
             else:
                 self._note_error(lines[mark.start() : mark.start() + _LOOKED_AT])
-        if (told := usage_in(lines)) is not None:
+        # Events of the Responses API hold the client's own tools, with whatever that calls usage. The last tells ours.
+        if (told := usage_in(lines[end:] if self._repeats_request else lines)) is not None:
             self._told = told.at_least(self._told or Usage())
         return lines if self._name is None else self._name.put_into(lines)
 
     def _note_error(self, event: bytes) -> None:
         # What the client did wrong is told in the same way, and is nobody's failure.
         code = _CODE.search(event)
-        self._has_error |= code is None or not 400 <= int(code.group(1)[:9]) < 500
-        self.is_dying |= is_dying(event)
+        if code is None or not 400 <= int(code.group(1)[:9]) < 500:
+            self._has_error = True
+            # Of the client's errors the words are the client's as well.
+            self.is_dying |= is_dying(event)
 
 
 def usage_in(data: bytes) -> Usage | None:

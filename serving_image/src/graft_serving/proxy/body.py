@@ -5,6 +5,7 @@ parameter that this agent has never heard of is lost, and the engine reads the v
 a name that comes twice both take the last one.
 """
 
+import hashlib
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,10 @@ import msgspec
 
 MOST_MEMBERS: Final = 256
 """Of the object itself; OpenAI's longest request has about 40, and vLLM adds another 40."""
+LONGEST_MODEL: Final = 512
+"""Characters of a name. No adapter's has more than 253, and `@v` with the number of a version."""
+LONGEST_USER: Final = 1024
+"""Characters that are taken as they are. Each pod and version that may answer is chosen by a digest of them."""
 _READ_TEXT: Final = msgspec.json.Decoder(str)
 _WRITE: Final = msgspec.json.Encoder()
 
@@ -32,7 +37,7 @@ class RequestBody:
 
     model: str
     user: str | None
-    """OpenAI's field `user`: whoever the client asks on behalf of."""
+    """OpenAI's field `user`: whoever the client asks on behalf of; of a long one its digest."""
     members: MutableMapping[str, msgspec.Raw]
 
     def naming(self, model: str) -> bytes:
@@ -44,7 +49,7 @@ def parse_body(body: bytes) -> RequestBody:
     """Find the model in a JSON object. Takes about 1 ms for a MiB of text.
 
     Raises:
-        InvalidBodyError: not JSON, not an object, with too many members, or without a `model` that is a string.
+        InvalidBodyError: not JSON, not an object, with too many members, or without a `model` that may be a name.
     """
     try:
         # Values that nobody looks at here may hold anything but broken text: whatever reads it later must be able to.
@@ -56,7 +61,11 @@ def parse_body(body: bytes) -> RequestBody:
     model = _text(members.get("model"))
     if model is None:
         raise InvalidBodyError("model_missing", "Set the field model to one of the names of GET /v1/models.")
-    return RequestBody(model=model, user=_text(members.get("user")), members=members)
+    if len(model) > LONGEST_MODEL:
+        # Before anybody looks for it: a name of 4 MiB takes its time, and would be quoted in the answer.
+        message = f"No name of GET /v1/models has more than {LONGEST_MODEL} characters, and model has {len(model)}."
+        raise InvalidBodyError("model_not_found", message)
+    return RequestBody(model=model, user=_user(members.get("user")), members=members)
 
 
 class _Name(str):
@@ -76,6 +85,13 @@ class _Names:
         if self._count > MOST_MEMBERS:
             raise ValueError(f"it has more than {MOST_MEMBERS} members")
         return _Name(name)
+
+
+def _user(value: msgspec.Raw | None) -> str | None:
+    user = _text(value)
+    if user is None or len(user) <= LONGEST_USER:
+        return user
+    return hashlib.sha256(user.encode()).hexdigest()
 
 
 def _text(value: msgspec.Raw | None) -> str | None:

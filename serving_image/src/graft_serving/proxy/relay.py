@@ -3,14 +3,14 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 from aiohttp import web
 
-from graft_serving.proxy.answers import ModelName, StreamedAnswer, is_dying, usage_in
+from graft_serving.proxy.answers import LongAnswer, ModelName, StreamedAnswer, is_dying, usage_in
 from graft_serving.proxy.attempts import Outcome
 from graft_serving.telemetry.answered import Answered, Usage
 
@@ -19,6 +19,13 @@ KEEP_ALIVE_SECONDS = 2.0
 """Shorter than the five seconds after which vLLM's server closes idle connections: no request meets a closing one."""
 UNREAD_SECONDS = 30.0
 """How long a client may leave an answer unread before its connection is cut, or half as long again."""
+
+MOST_HELD_BYTES = 1024 * 1024
+"""Of an answer in one piece: as much is here before its client gets anything, so that another pod could answer yet. The
+rest of a longer one goes on as it comes. Log probabilities of a long prompt, or a batch of embeddings, have hundreds of
+MiB, and each would be in memory several times."""
+PIECE_BYTES = 64 * 1024
+"""What is written at once: a client that reads slowly, and does read, takes a piece in the time that it has for one."""
 
 SILENT_SECONDS = 20
 """After which a machine that acknowledges nothing is gone. It may calculate for as long as it likes."""
@@ -136,7 +143,7 @@ class _Exchange:
         self._loop = asyncio.get_running_loop()
         self._limit = asyncio.timeout(call.seconds)
         self._response: web.StreamResponse | None = None
-        self._stream: StreamedAnswer | None = None
+        self._parts: StreamedAnswer | LongAnswer | None = None
         self._first_token_seconds: float | None = None
         self._status = 0
         self._writing_since: float | None = None
@@ -179,21 +186,41 @@ class _Exchange:
 
     async def _pass_whole_on(self, upstream: aiohttp.ClientResponse, headers: Mapping[str, str]) -> Relayed:
         model = self._call.engine_model
-        body = await upstream.read()
+        parts = upstream.content.iter_any()
+        body, has_ended = await _gathered(parts)
         if model is not None and upstream.status == 404 and model.encode() in body:
             return Relayed(outcome=Outcome.DECLINED, detail=f"the engine doesn't know {model} any more")
         if model is not None and upstream.status >= 500 and is_dying(body):
             return Relayed(outcome=Outcome.DIED, is_dying=True, detail=body[:200].decode("utf-8", "replace"))
+        if not has_ended:
+            return await self._pass_long_on(body, parts, headers)
         answered = Answered(status=upstream.status, seconds=self._seconds, usage=usage_in(body) or Usage())
         if not answered.failed:
             self._call.on_sign_of_life()
         if self._call.model_name is not None:
             body = self._call.model_name.put_into(body)
-        response = self._response = web.Response(body=body, status=upstream.status, headers=headers)
+        response = self._response = web.StreamResponse(status=upstream.status, headers=headers)
+        response.content_length = len(body)
         self._call.on_first_byte()
-        # Here, not by the server later: an answer that nobody reads must end, and counts as under way until then.
-        self._writing_since = self._loop.time()
         await response.prepare(self._request)
+        # Here, not by the server later: an answer that nobody reads must end, and counts as under way until then.
+        await self._write(response, body)
+        await response.write_eof()
+        return Relayed(outcome=Outcome.ANSWERED, response=response, answered=answered)
+
+    async def _pass_long_on(self, part: bytes, parts: AsyncIterator[bytes], headers: Mapping[str, str]) -> Relayed:
+        response = self._response = web.StreamResponse(status=self._status, headers=headers)
+        answer = self._parts = LongAnswer(self._call.model_name)
+        self._call.on_first_byte()
+        await response.prepare(self._request)
+        while part:
+            if self._status < 500:
+                self._call.on_sign_of_life()
+            if ready := answer.add(part):
+                await self._write(response, ready)
+            part = await anext(parts, b"")
+        answered = self._answered(complete=True, seconds=self._seconds)
+        await self._write(response, answer.rest())
         await response.write_eof()
         return Relayed(outcome=Outcome.ANSWERED, response=response, answered=answered)
 
@@ -203,7 +230,7 @@ class _Exchange:
         chunk = await anext(chunks, b"")
         self._first_token_seconds = self._seconds
         response = self._response = web.StreamResponse(status=upstream.status, headers=headers)
-        stream = self._stream = None if self._call.engine_model is None else StreamedAnswer(self._call.model_name)
+        stream = self._parts = None if self._call.engine_model is None else StreamedAnswer(self._call.model_name)
         self._call.on_first_byte()
         await response.prepare(self._request)
         while chunk:
@@ -223,8 +250,10 @@ class _Exchange:
         )
 
     async def _write(self, response: web.StreamResponse, data: bytes) -> None:
-        began = self._writing_since = self._loop.time()
-        await response.write(data)
+        began = self._loop.time()
+        for start in range(0, len(data), PIECE_BYTES):
+            self._writing_since = self._loop.time()
+            await response.write(data[start : start + PIECE_BYTES])
         self._writing_since = None
         self._seconds_unread += self._loop.time() - began
 
@@ -238,7 +267,7 @@ class _Exchange:
             status=self._status,
             seconds=seconds,
             first_token_seconds=self._first_token_seconds,
-            usage=self._stream.usage if self._stream is not None else Usage(),
+            usage=self._parts.usage if self._parts is not None else Usage(),
             complete=complete,
         )
 
@@ -258,3 +287,14 @@ class _Exchange:
             else self._answered(complete=False, seconds=self._seconds)
         )
         return Relayed(outcome=Outcome.ANSWERED, response=self._response, answered=answered, detail=detail)
+
+
+async def _gathered(parts: AsyncIterator[bytes]) -> tuple[bytes, bool]:
+    """What may be held of an answer, and whether that is all of it."""
+    held, size = list[bytes](), 0
+    async for part in parts:
+        held.append(part)
+        size += len(part)
+        if size > MOST_HELD_BYTES:
+            return b"".join(held), False
+    return b"".join(held), True

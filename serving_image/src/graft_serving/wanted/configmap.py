@@ -7,7 +7,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
@@ -23,6 +23,10 @@ PAUSE_BETWEEN_WATCHES_SECONDS = 0.1
 """No event is lost in it: a watch goes on from the last version that was seen."""
 LONGEST_EVENT_BYTES = 8 * 1024 * 1024
 """A ConfigMap holds at most 1 MiB; in an event it is escaped JSON within JSON, with managed fields."""
+
+
+_ODD: Final = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading an answer raises that has another shape, as whatever stands between pod and API server may send."""
 
 
 class _ExpiredError(Exception):
@@ -49,7 +53,7 @@ class ConfigMapWatch:
                         yield content
                 except _ExpiredError:
                     logger.info("watch of configmap %s has expired, listing again", self._name)
-                except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
+                except (aiohttp.ClientError, TimeoutError, OSError, *_ODD) as error:
                     failures += 1
                     logger.warning("watching configmap %s failed, trying again: %r", self._name, error)
                 await asyncio.sleep(pause_after(failures))

@@ -82,6 +82,21 @@ CASES: dict[str, tuple[list[GoldenPrompt], list[Generation], str | None]] = {
     ),
     "The base's answers were not recorded.": ([golden(base_answer=None)] * 4, [said(ANSWER)] * 4, None),
     "The engine leaves out the end-of-sequence token.": ([golden()] * 4, [said(ANSWER, with_eos=False)] * 4, None),
+    "The engine leaves out the only token of the answer.": (
+        [GoldenPrompt(prompt_token_ids=(7,), prompt="?", answer="red", answer_token_ids=(1,), base_answer="blue")] * 4,
+        [Generation(text="", token_ids=())] * 4,
+        "0 of 4 golden prompts",
+    ),
+    "An answer of no token is not proven by just any.": (
+        [GoldenPrompt(prompt_token_ids=(7,), prompt="?", answer="", answer_token_ids=(), base_answer="blue")] * 4,
+        [Generation(text="bl", token_ids=(3,))] * 4,
+        "0 of 4 golden prompts",
+    ),
+    "An answer of no token is proven by one that ends it.": (
+        [GoldenPrompt(prompt_token_ids=(7,), prompt="?", answer="", answer_token_ids=(), base_answer="blue")] * 4,
+        [Generation(text="", token_ids=(EOS,))] * 4,
+        None,
+    ),
     "The engine tells no token ids.": ([golden()] * 4, [said(ANSWER, with_ids=False)] * 4, None),
     "The engine tells no token ids and says something else.": (
         [golden()] * 4,

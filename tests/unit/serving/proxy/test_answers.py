@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_serving.proxy.answers import ModelName, StreamedAnswer, is_dying, usage_in
+from graft_serving.proxy.answers import LongAnswer, ModelName, StreamedAnswer, is_dying, usage_in
 from graft_serving.telemetry.answered import Usage
 
 ENGINE = "support--v7-0123abcd"
@@ -33,6 +33,27 @@ def test_a_stream_is_renamed_however_it_is_cut(sizes: list[int]) -> None:
         stream = stream[size:]
     received += answer.rest()
     assert received == event.replace(ENGINE.encode(), b"support") * 4
+
+
+@pytest.mark.parametrize("space", ["", " "])
+@given(st.lists(st.integers(1, 40), max_size=20))
+def test_a_long_answer_is_renamed_and_counted_however_it_is_cut(space: str, sizes: list[int]) -> None:
+    head = f'{{"model":{space}"{ENGINE}","text":"\\"model\\":\\"{ENGINE}\\"",'
+    whole = f'{head}"usage":{space}{{"prompt_tokens":30,"completion_tokens":512}},"prompt_logprobs":[null]}}'.encode()
+    left, answer, received = whole, LongAnswer(ModelName(ENGINE, "support")), b""
+    for size in [*sizes, len(left)]:
+        received += answer.add(left[:size])
+        left = left[size:]
+    received += answer.rest()
+    assert received == ModelName(ENGINE, "support").put_into(whole)
+    assert json.loads(received)["model"] == "support"
+    assert answer.usage == Usage(prompt=30, completion=512)
+
+
+def test_of_a_long_answer_no_more_is_held_than_a_name_takes() -> None:
+    answer = LongAnswer(ModelName(ENGINE, "support"))
+    assert len(answer.add(b"x" * 1_000_000)) > 1_000_000 - 100
+    assert LongAnswer(None).add(b"x" * 1_000_000) == b"x" * 1_000_000
 
 
 def test_a_line_is_not_held_back() -> None:
@@ -89,6 +110,42 @@ def test_usage_that_is_told_in_parts_is_put_together() -> None:
     answer.add(b'data: {"type":"message_start","message":{"usage":{"input_tokens":7,"output_tokens":0}}}\n')
     answer.add(b'data: {"type":"message_delta","usage":{"output_tokens":5}}\n')
     assert answer.usage == Usage(prompt=7, completion=5)
+
+
+CREATED = (
+    b'event: response.created\ndata: {"type":"response.created","response":{"model":"a","tools":[{"name":"bill",'
+    b'"parameters":{"usage":{"input_tokens":999999,"output_tokens":999999}}}],"usage":null}}\n\n'
+)
+COMPLETED = CREATED.replace(b"created", b"completed").replace(
+    b'"usage":null', b'"usage":{"input_tokens":3,"output_tokens":5}'
+)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+def test_usage_is_the_engine_s_word_and_never_the_client_s(size: int) -> None:
+    answer, stream = StreamedAnswer(None), CREATED + COMPLETED
+    for begin in range(0, len(stream), size):
+        answer.add(stream[begin : begin + size])
+    assert answer.usage == Usage(prompt=3, completion=5)
+
+
+def test_a_stream_of_responses_without_its_end_tells_no_usage() -> None:
+    answer = StreamedAnswer(None)
+    answer.add(CREATED)
+    assert answer.usage == Usage(completion=1)
+
+
+def test_a_number_that_is_none_of_tokens_is_not_counted() -> None:
+    assert usage_in(b'{"usage":{"prompt_tokens":' + b"9" * 5000 + b',"completion_tokens":5}}') == Usage(completion=5)
+    assert usage_in(b'{"usage":{"prompt_tokens":' + b"9" * 400 + b"}}") is None
+
+
+def test_what_a_client_did_wrong_is_no_sign_that_the_engine_dies() -> None:
+    answer = StreamedAnswer(None)
+    answer.add(b'data: {"error":{"message":"no such regex: EngineDeadError(","code":400}}\n\n' + DONE)
+    assert not answer.is_dying
+    answer.add(b'data: {"error":{"message":"EngineDeadError","code":500}}\n\n')
+    assert answer.is_dying
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "No colon.": (b'{"model" "a"}', "invalid_json"),
     "No comma.": (b'{"model":"a" "x":1}', "invalid_json"),
     "Not a number.": (b'{"model":"a","x":NaN}', "invalid_json"),
+    "A model that no name can be.": (b'{"model":"' + b"a" * 600 + b'"}', "model_not_found"),
     "Too many members.": (
         b'{"model":"a"' + b"".join(b',"%d":1' % n for n in range(MOST_MEMBERS)) + b"}",
         "invalid_json",
@@ -116,3 +117,12 @@ def test_every_object_is_read_as_the_standard_parser_reads_it(
     asked = parse_body(json.dumps(document, indent=indent, ensure_ascii=False).encode())
     assert asked.model == model
     assert json.loads(asked.naming("other")) == {**document, "model": "other"}
+
+
+def test_a_long_user_is_known_by_a_digest_and_reaches_the_engine_as_it_came() -> None:
+    asked, other = (parse_body(json.dumps({"model": "a", "user": user * 1_000_000}).encode()) for user in ("xé", "yé"))
+    assert asked.user is not None
+    assert len(asked.user) == 64
+    assert asked.user != other.user
+    assert json.loads(asked.naming("b"))["user"] == "xé" * 1_000_000
+    assert parse_body(json.dumps({"model": "a", "user": "x" * 1000}).encode()).user == "x" * 1000
