@@ -26,6 +26,7 @@ LONGEST = 96
 ADAPTER_ARGUMENTS = ("--enable-lora", "--max-loras=1", "--max-cpu-loras=2", "--max-lora-rank=16")
 TORCHVISION = "torchvision==0.28.0"
 """The build for the image's torch. vLLM's classes for models with pictures import it, though asked for text alone."""
+_IS_AN_ERROR = re.compile(r"((\w+\.)*\w*(Error|Exception): (?!\d+ validation errors? for )|Value error, )")
 _TRACEBACK_NOISE = re.compile(r"(\x1b\[[0-9;]*m|\(\w+ pid=\d+\)|[A-Z]+ \d\d-\d\d [\d:]+ \[[^\]]*\])")
 
 
@@ -139,16 +140,18 @@ def said_last(environment: Environment) -> str:
 def last_words(log: str) -> str:
     """Return the error of an engine's log that the others follow from: the first that a traceback ends with.
 
-    A module that is missing is the cause of whatever else there is. Where the error is about Triton, what the engine
-    has said of Triton before comes first.
+    A module that is missing is the cause of whatever else there is. Where settings are refused, the reason stands below
+    the error, which only counts them. Where the error is about Triton, what the engine has said of Triton before comes
+    first.
     """
     lines = [_TRACEBACK_NOISE.sub("", line).strip() for line in log.splitlines()]
-    errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b: ", line)]
+    errors = [line for line in lines if _IS_AN_ERROR.match(line)]
     if not errors:
         return " ".join(lines[-3:])
     errors.sort(key=lambda error: not error.startswith("ModuleNotFoundError"))
-    of_triton = [line for line in lines if re.search("TRITON|triton-cpu", line)] if "triton" in errors[0] else []
-    return "; ".join([*dict.fromkeys(of_triton), errors[0]])
+    first, _, _ = errors[0].partition(" [type=")  # what pydantic appends, all settings among it
+    of_triton = [line for line in lines if re.search("TRITON|triton-cpu", line)] if "triton" in first else []
+    return "; ".join([*dict.fromkeys(of_triton), first])
 
 
 class _Docker:

@@ -46,7 +46,7 @@ ENGINE_CANNOT: dict[str, str] = {
         (model_type for model_type, family in FAMILIES.items() if "one stacked tensor" in family.left_out),
         NO_KERNELS_BESIDE_EXPERTS,
     ),
-    **dict.fromkeys(("qwen3_5", "qwen3_5_text"), NO_KERNEL_BESIDE_LINEAR_ATTENTION),
+    **dict.fromkeys(("qwen3_5", "qwen3_5_text", "qwen3_5_moe_text"), NO_KERNEL_BESIDE_LINEAR_ATTENTION),
 }
 """Model types of which the engine on a CPU says no, with what it says. Should one of these work, the line can go."""
 
