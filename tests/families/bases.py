@@ -50,11 +50,14 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "gpt_bigcode": {"num_key_value_heads": 1},
     "falcon_h1": {"mamba_d_ssm": 128, "mamba_d_head": 32},
     "granitemoehybrid": {"mamba_d_head": 64},
-    # Transformers has no use for these; the engine has, and every config.json published.
+    # Transformers can do without these; the engine can't, and every config.json published has them.
+    "glm4_moe": {"head_dim": 32},
     "lfm2": {"block_dim": 128, "conv_dim": 128},
     "nemotron_h": {"mamba_head_dim": 32},
     # The engine's class has them always, as the models published have.
     "phimoe": {"attention_bias": True, "lm_head_bias": True},
+    # The three parts of half a head: time, height, width.
+    "qwen2_5_vl_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]}},
     # A whole number of the engine's blocks.
     "llama4_text": {"attention_chunk_size": 128},
 }
