@@ -58,8 +58,8 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "phimoe": {"attention_bias": True, "lm_head_bias": True},
     # The three parts of half a head: time, height, width.
     "qwen2_5_vl_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]}},
-    # A whole number of the engine's blocks.
-    "llama4_text": {"attention_chunk_size": 128},
+    # A whole number of the engine's blocks; one expert for each token, as the models published have.
+    "llama4_text": {"attention_chunk_size": 128, "num_experts_per_tok": 1},
 }
 
 
