@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,41 @@ WIDER: dict[str, Any] = {
     "init_std": 0.1,
 }
 """Set wherever a configuration has a field of this name."""
+LATENT_ATTENTION: dict[str, Any] = {
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 512,
+    "qk_rope_head_dim": 64,
+    "head_dim": 64,
+    "qk_nope_head_dim": 32,
+    "v_head_dim": 32,
+}
+"""The engine's kernel on a CPU has one size of what is kept of a token: 512 and 64, those of the models published."""
 SPECIAL: dict[str, dict[str, Any]] = {
-    "deepseek_v2": {"num_key_value_heads": 4, "qk_rope_head_dim": 32, "qk_nope_head_dim": 32, "v_head_dim": 32},
-    "deepseek_v3": {"num_key_value_heads": 4, "qk_rope_head_dim": 32, "qk_nope_head_dim": 32, "v_head_dim": 32},
+    "deepseek_v2": LATENT_ATTENTION,
+    # Transformers has one way to choose experts, which every config.json published names all the same.
+    "deepseek_v3": LATENT_ATTENTION | {"topk_method": "noaux_tc"},
     "gemma4_text": {"head_dim": 32, "global_head_dim": 32},
+    # What it makes of multi_query by itself.
+    "gpt_bigcode": {"num_key_value_heads": 1},
     "falcon_h1": {"mamba_d_ssm": 128, "mamba_d_head": 32},
     "granitemoehybrid": {"mamba_d_head": 64},
+    # Transformers can do without these; the engine can't, and every config.json published has them.
+    "glm4_moe": {"head_dim": 32},
+    "lfm2": {"block_dim": 128, "conv_dim": 128},
     "nemotron_h": {"mamba_head_dim": 32},
+    # The engine's class has them always, as the models published have.
+    "phimoe": {"attention_bias": True, "lm_head_bias": True},
+    # The three parts of half a head: time, height, width.
+    "qwen2_5_vl_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]}},
+    # A whole number of the engine's blocks; one expert for each token, as the models published have.
+    "llama4_text": {"attention_chunk_size": 128, "num_experts_per_tok": 1},
 }
 
 
 BYTE_LEVEL = frozenset({"qwen2", "qwen3_5", "qwen3_5_text", "qwen3_5_moe_text"})
 """Of these Transformers reads every tokenizer.json as one of Qwen's own kind, whatever it says itself."""
+PUBLISHED_AS = {"phimoe": "PhiMoEForCausalLM"}
+"""What published models call their class where Transformers' own has another name; engines choose by it."""
 VOCABULARY = 384
 """Of the tokenizer of bytes: all 256, the special tokens, and the commonest pairs."""
 
@@ -53,10 +77,17 @@ def save(model_type: str, folder: Path) -> Path:
     known = set(plain.to_dict()) | set(getattr(plain, "attribute_map", {}))
     changes = {name: value for name, value in WIDER.items() if name in known} | SPECIAL.get(plain.model_type, {})
     if model_type not in BYTE_LEVEL:
-        return families.save(model_type, folder, **changes)
-    families.save(model_type, folder, **changes, vocab_size=VOCABULARY)
-    byte_tokenizer().save_pretrained(folder)
+        families.save(model_type, folder, **changes)
+    else:
+        families.save(model_type, folder, **changes, vocab_size=VOCABULARY)
+        byte_tokenizer().save_pretrained(folder)
+    if model_type in PUBLISHED_AS:
+        _call(folder / "config.json", PUBLISHED_AS[model_type])
     return folder
+
+
+def _call(path: Path, architecture: str) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": [architecture]}, indent=2))
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

@@ -24,8 +24,11 @@ MODEL = "tiny"
 LONGEST = 96
 """Tokens of a question with its answer."""
 ADAPTER_ARGUMENTS = ("--enable-lora", "--max-loras=1", "--max-cpu-loras=2", "--max-lora-rank=16")
+ERROR_SECONDS = 5.0
+"""Patience for the error behind an answer of 500."""
 TORCHVISION = "torchvision==0.28.0"
 """The build for the image's torch. vLLM's classes for models with pictures import it, though asked for text alone."""
+_IS_AN_ERROR = re.compile(r"((\w+\.)*\w*(Error|Exception): (?!\d+ validation errors? for )|Value error, )")
 _TRACEBACK_NOISE = re.compile(r"(\x1b\[[0-9;]*m|\(\w+ pid=\d+\)|[A-Z]+ \d\d-\d\d [\d:]+ \[[^\]]*\])")
 
 
@@ -132,23 +135,37 @@ def _runs(run: _Docker) -> bool:
 
 
 def said_last(environment: Environment) -> str:
-    """Return what the running engine has said last of an error."""
-    return last_words(_Docker(environment)("logs", CONTAINER))
+    """Return what the running engine has said last of an error, which may be in its log a little after its answer."""
+    run, deadline = _Docker(environment), time.monotonic() + ERROR_SECONDS
+    while not error_of(log := run("logs", CONTAINER)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return last_words(log)
 
 
 def last_words(log: str) -> str:
+    """Return the error of an engine's log, or its last lines where there is none."""
+    return error_of(log) or " ".join(_lines(log)[-3:])
+
+
+def error_of(log: str) -> str:
     """Return the error of an engine's log that the others follow from: the first that a traceback ends with.
 
-    A module that is missing is the cause of whatever else there is. Where the error is about Triton, what the engine
-    has said of Triton before comes first.
+    A module that is missing is the cause of whatever else there is. Where settings are refused, the reason stands below
+    the error, which only counts them. Where the error is about Triton, what the engine has said of Triton before comes
+    first.
     """
-    lines = [_TRACEBACK_NOISE.sub("", line).strip() for line in log.splitlines()]
-    errors = [line for line in lines if re.match(r"^(\w+\.)*\w*(Error|Exception)\b: ", line)]
+    lines = _lines(log)
+    errors = [line for line in lines if _IS_AN_ERROR.match(line)]
     if not errors:
-        return " ".join(lines[-3:])
+        return ""
     errors.sort(key=lambda error: not error.startswith("ModuleNotFoundError"))
-    of_triton = [line for line in lines if re.search("TRITON|triton-cpu", line)] if "triton" in errors[0] else []
-    return "; ".join([*dict.fromkeys(of_triton), errors[0]])
+    first, _, _ = errors[0].partition(" [type=")  # what pydantic appends, all settings among it
+    of_triton = [line for line in lines if re.search("TRITON|triton-cpu", line)] if "triton" in first else []
+    return "; ".join([*dict.fromkeys(of_triton), first])
+
+
+def _lines(log: str) -> list[str]:
+    return [_TRACEBACK_NOISE.sub("", line).strip() for line in log.splitlines()]
 
 
 class _Docker:

@@ -70,7 +70,7 @@ FAMILIES: dict[str, Family] = {
     "phi": of("q_proj", "k_proj", "v_proj", "dense"),
     "phi3": of("qkv_proj", "o_proj"),
     "opt": of("q_proj", "k_proj", "v_proj", "out_proj", packs=False),
-    "gpt_bigcode": of("c_attn", "c_proj"),
+    "gpt_bigcode": of("c_attn", "c_proj", merged_only=True),
     "glm4": Family(left_out="4 × layers that the engine loads no adapter for"),
     **dict.fromkeys(("mixtral", "qwen3_moe", "olmoe", "phimoe", "granitemoe"), Family(left_out=EXPERTS)),
     "gpt_oss": Family(left_out=EXPERTS, packs=False),

@@ -17,8 +17,11 @@ from transformers.pytorch_utils import Conv1D
 
 from graft_registry.models.layer_paths import is_in_block
 
-ENGINE_WITHOUT_ADAPTERS: Final = frozenset({"bloom", "falcon", "gpt2", "gpt_neox", "gptj", "mpt", "stablelm"})
-"""Model types whose classes in the engine apply no adapters; they are served merged."""
+ENGINE_WITHOUT_ADAPTERS: Final = frozenset(
+    {"bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "gptj", "mpt", "stablelm"}
+)
+"""Model types whose classes in the engine apply no adapters; they are served merged. That of ``gpt_bigcode`` takes one
+and leaves out its part for the layer of queries, keys, and values, with a warning in the log alone."""
 
 ENGINE_REFUSES: Final[dict[str, frozenset[str]]] = {"glm4": frozenset({"gate_up_proj"})}
 """Layers that the engine loads no adapter for, by model type: it knows them as two, which the files don't."""
