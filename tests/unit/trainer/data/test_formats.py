@@ -366,6 +366,7 @@ DECLARED: dict[str, tuple[str, Any]] = {
     "without their type": ("tools", [{"function": BARE}]),
     "as JSON text": ("tools", json.dumps([BARE])),
     "each as JSON text": ("tools", [json.dumps(WRAPPED)]),
+    "padded by a table": ("tools", [{**WRAPPED, "strict": None, "function": {**BARE, "returns": None}}]),
     "one alone": ("tools", BARE),
     "as OpenAI's older files have them": ("functions", [BARE]),
     "by the older name in the newer form": ("functions", [WRAPPED]),
@@ -378,6 +379,14 @@ def test_tools_are_declared_as_a_server_declares_them(key: str, declared: Any) -
     example = to_example({"messages": TURNS, key: declared}, "Messages")
     assert isinstance(example, Conversation)
     assert json.loads(example.tools) == [WRAPPED]
+
+
+def test_a_default_of_a_declared_function_may_be_null() -> None:
+    properties = {"days": {"type": "integer", "default": None}}
+    declared = {"name": "weather", "parameters": {"properties": {**properties, "city": None}}}
+    example = to_example({"messages": TURNS, "tools": [declared]}, "Messages")
+    assert isinstance(example, Conversation)
+    assert json.loads(example.tools)[0]["function"]["parameters"] == {"properties": properties}
 
 
 def test_a_call_without_its_envelope_is_one() -> None:

@@ -42,6 +42,11 @@ PAIRS: dict[str, dict[str, Any]] = {
     },
     "LLaMA-Factory's Alpaca": {"instruction": "2+2?", "input": "", "chosen": "4", "rejected": "5"},
     "Axolotl's": {"messages": [USER], "chosen": RIGHT, "rejected": WRONG},
+    "OpenAI's": {
+        "input": {"messages": [USER], "tools": []},
+        "preferred_output": [RIGHT],
+        "non_preferred_output": [WRONG],
+    },
     "Orca's": {"question": "2+2?", "chosen": "4", "rejected": "5"},
 }
 
@@ -88,6 +93,8 @@ def test_answers_may_be_turns_that_a_table_holds_as_text() -> None:
 def test_what_nothing_is_made_of_is_told() -> None:
     row = {"prompt": "2+2?", "chosen": "4", "rejected": "5", "score_chosen": 9.5}
     assert READINGS["DPO"].unused(row, "Auto") == {"score_chosen"}
+    row = {**PAIRS["OpenAI's"], "input": {"messages": [USER], "parallel_tool_calls": True}, "id": 7}
+    assert READINGS["DPO"].unused(row, "Auto") == {"parallel_tool_calls", "id"}
 
 
 BAD_PAIRS: dict[str, tuple[dict[str, Any], DropReason, str]] = {
@@ -97,6 +104,11 @@ BAD_PAIRS: dict[str, tuple[dict[str, Any], DropReason, str]] = {
         "set spec.training.objective SFT",
     ),
     "a row of KTO": ({"prompt": "2+2?", "completion": "4", "label": True}, DropReason.NO_PREFERENCE, "no rejected"),
+    "no rejected of OpenAI's": (
+        {"input": {"messages": [USER]}, "preferred_output": [RIGHT]},
+        DropReason.NO_PREFERENCE,
+        "the row has no rejected",
+    ),
     "no rejected": ({"prompt": "2+2?", "chosen": "4"}, DropReason.NO_PREFERENCE, "the row has no rejected"),
     "texts without a prompt": ({"chosen": "Human: 2+2?", "rejected": "5"}, DropReason.MALFORMED, "give it as prompt"),
     "the same answers": ({"prompt": "2+2?", "chosen": "4", "rejected": "4"}, DropReason.SAME_ANSWERS, "nothing is"),

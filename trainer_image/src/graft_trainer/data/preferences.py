@@ -1,7 +1,8 @@
 """The forms of rows that say which answer is better: pairs for DPO, labelled answers for KTO.
 
 The forms are those of TRL (prompts of their own, or implicit ones that both answers begin with; texts or turns),
-LLaMA-Factory (turns beside ``chosen`` and ``rejected``, or beside a ``label``) and Axolotl (the same in its own words).
+LLaMA-Factory (turns beside ``chosen`` and ``rejected``, or beside a ``label``), Axolotl (the same in its own words),
+and OpenAI's files for preferences.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from graft_trainer.data.turns import parse_turns, turns_in, unused_keys
 ASKS: Final = ("prompt", "instruction", "question", "query", "input", "inputs", "problem")
 """Names of a pair's question."""
 
+OPENAI: Final = ("preferred_output", "non_preferred_output")
+"""What OpenAI's files call the chosen and the rejected answer."""
+
 ANSWERING: Final = frozenset({"assistant", "tool"})
 """Roles of turns that belong to an answer: what the assistant says, and what its calls return."""
 
@@ -39,6 +43,7 @@ def to_pair(record: Record, format_name: str, *, place: str = "") -> Pair:
 
     Raises UnusableRowError with what is wrong and where in the record.
     """
+    record = _in_known_words(record)
     formats.check_is_text(record)
     formats.check_weight(record)
     missing = [key for key in PREFERENCES if record.get(key) is None]
@@ -93,6 +98,7 @@ def detect_labelled(record: Record) -> str:
 
 def unused_in_pair(record: Record, format_name: str) -> set[str]:
     """Return the keys of a pair and its turns that nothing is made of."""
+    record = _in_known_words(record)
     used = {*formats.USED, *PREFERENCES, *ASKS}
     own = {str(key) for key, value in record.items() if value not in (None, "", []) and key not in used}
     for key in (*PREFERENCES, *TURNS[:1]):
@@ -111,6 +117,16 @@ READINGS: Final[Mapping[Objective, Reading]] = {
     "KTO": Reading(detect_labelled, to_labelled, unused_in_labelled),
 }
 """How rows are read, by objective."""
+
+
+def _in_known_words(record: Record) -> Record:
+    """Return a row of OpenAI's files for preferences, whose question is an object, in the words of the others."""
+    asked = record.get("input")
+    if not isinstance(asked, Mapping) or "messages" not in asked:
+        return record
+    own = {key: value for key, value in record.items() if key not in ("input", *OPENAI)}
+    pair = {ours: record[theirs] for theirs, ours in zip(OPENAI, PREFERENCES, strict=True) if theirs in record}
+    return {**asked, **pair, **own}
 
 
 def _answer(value: Any, key: str) -> list[Message]:

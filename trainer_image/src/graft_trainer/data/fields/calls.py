@@ -23,7 +23,14 @@ def parse_tools(tools: Any, where: str) -> str:
     tools = [from_json_text(tool, f"{where}[{number}]") for number, tool in given]
     if not all(isinstance(tool, Mapping) and (tool.keys() & {"function", "name", "type"}) for tool in tools):
         raise UnusableRowError(DropReason.MALFORMED, f"{where} must be a list of objects, each a function")
-    return to_json_text([_declared(tool) for tool in tools], where)
+    return to_json_text([_declared(_without_padding(tool)) for tool in tools], where)
+
+
+def _without_padding(value: Any) -> Any:
+    """Leave out nulls, with which tables pad what some rows declare and others don't; only a default may be null."""
+    if isinstance(value, Mapping):
+        return {key: _without_padding(item) for key, item in value.items() if item is not None or key == "default"}
+    return [_without_padding(item) for item in value] if isinstance(value, list) else value
 
 
 def _declared(tool: Mapping[str, Any]) -> Mapping[str, Any]:
