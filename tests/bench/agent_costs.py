@@ -24,7 +24,7 @@ from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
 from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.records import VersionRecord
 from graft_serving.adapters.registry_source import RegistrySource
-from graft_serving.api.model_list import model_list
+from graft_serving.api.model_list import model_cards
 from graft_serving.engine.loaded import LoadedAdapters
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.status.pod import ServingPod
@@ -128,7 +128,7 @@ async def measure(count: int) -> str:
         lifecycle, pod, metrics = serving(Path(folder), raw)
         read = cpu(lambda: parse_wanted_set(raw))
         a_pass = cpu(lambda: lifecycle._reconcile(cast(Any, None)))
-        models = cpu(lambda: json.dumps(model_list(pod.table, base_digest=base.digest)))
+        models = cpu(lambda: json.dumps(list(model_cards(pod.table, base_digest=base.digest))))
         state, state_at_once, state_size = await in_slices(pod.state)
         page, page_at_once, page_size = await in_slices(metrics.exposed)
     told = f"{state:.0f}, {state_at_once:.1f} ({state_size:,} KiB) | {page:.0f}, {page_at_once:.1f} ({page_size:,} KiB)"

@@ -15,6 +15,7 @@ from tests.serving.published import wanted_adapter, wanted_set
 from yarl import URL
 
 from graft_serving.proxy import dispatch
+from graft_serving.telemetry import pacing
 
 
 class OtherService:
@@ -141,6 +142,29 @@ async def test_bad_requests_are_told_what_is_wrong(pod: Pod, body: bytes, status
         async with pod.client.post(f"{pod.url}/v1/completions", data=body) as response:
             answer = await response.json()
     assert (response.status, answer["error"]["code"]) == (status, code)
+
+
+async def test_a_long_list_of_models_lets_others_have_their_turns(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "SLICE_SECONDS", 0.0)
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    names = [f"adapter-{number}" for number in range(500)]
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, *(wanted_adapter(name, []) | {"onDemand": True} for name in names)))
+        await pod.until_ready()
+        others = asyncio.create_task(take_turns())
+        async with pod.client.get(f"{pod.url}/v1/models") as response:
+            listed = await response.json()
+        others.cancel()
+    assert [card["id"] for card in listed["data"]] == ["tiny", *sorted(names)]
+    assert listed["object"] == "list"
+    assert turns >= len(names)
 
 
 async def test_the_model_list_names_aliases_with_their_versions_and_the_base(pod: Pod) -> None:

@@ -51,6 +51,27 @@ async def test_only_a_key_of_the_file_opens_the_api(
         assert answer.headers["X-Graft-Version"] == "none"
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"first-key\r\nsecond-key\r\n",
+        b"\n\n  first-key\t\n",
+        b"second-key\nfirst-key",
+        b"\xef\xbb\xbffirst-key\r\n",
+        "first-key\r\n".encode("utf-16"),
+        b"\xfe\xff" + "first-key\n".encode("utf-16-be"),
+        b"caf\xe9\nfirst-key\n",
+    ],
+)
+async def test_a_key_is_found_in_a_file_of_any_system(pod: Pod, key_file: Path, content: bytes) -> None:
+    await asyncio.to_thread(key_file.write_bytes, content)
+    async with pod.agent():
+        pod.want(wanted_set(pod.base))
+        await pod.until_ready()
+        statuses = [(await pod.ask("tiny", headers=headers)).status for headers in (RIGHT, {})]
+    assert statuses == [200, 401]
+
+
 async def test_keys_are_rotated_without_a_restart(pod: Pod, key_file: Path) -> None:
     async with pod.agent():
         pod.want(wanted_set(pod.base))

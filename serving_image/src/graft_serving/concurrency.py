@@ -187,7 +187,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     request = ConcurrencyRequest.model_validate_json(os.environ[VARIABLE])
     key_file = os.environ.get("GRAFT_API_KEY_FILE")
-    keys = keys_in(Path(key_file).read_text(encoding="utf-8")) if key_file else ()
+    keys = keys_in(Path(key_file).read_bytes()) if key_file else ()
     parts = asyncio.run(run(request, next(iter(keys), None)))
     finding = judge(parts, adapters=len(request.adapters), max_latency_percent=request.max_latency_percent)
     document = report(request, parts, finding)

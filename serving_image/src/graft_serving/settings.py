@@ -113,7 +113,7 @@ class Settings(BaseModel):
     def _holds_a_key(cls, path: Path | None) -> Path | None:
         if path is not None:
             try:
-                keys = keys_in(path.read_text("utf-8", "surrogateescape"))
+                keys = keys_in(path.read_bytes())
             except OSError as error:
                 raise ValueError(f"{path} can't be read: {error.strerror}; mount a Secret that holds it") from error
             if not keys:

@@ -1,5 +1,6 @@
 """The keys that clients must know, from a file that may change at any time (a mounted Secret)."""
 
+import codecs
 import hashlib
 import hmac
 import logging
@@ -39,7 +40,7 @@ class ApiKeys:
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen == self._seen:
                 return
-            digests = tuple(_digest(key) for key in keys_in(self._path.read_text("utf-8", "surrogateescape")))
+            digests = tuple(_digest(key) for key in keys_in(self._path.read_bytes()))
         except OSError as error:
             if self._digests or self._seen is None:
                 logger.error("no API key is accepted, since %s can't be read: %s", self._path, error)
@@ -49,8 +50,16 @@ class ApiKeys:
         logger.info("API keys read path=%s keys=%d", self._path, len(digests))
 
 
-def keys_in(text: str) -> tuple[str, ...]:
-    """The keys of a file's text: its lines without surrounding space; empty lines don't count."""
+def keys_in(content: bytes) -> tuple[str, ...]:
+    """The keys of a file: its lines without surrounding space; empty lines don't count.
+
+    It is UTF-8, with a mark of that before it or without, or UTF-16 with its mark, as PowerShell writes what it is told
+    to write to a file.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode("utf-16", "replace")
+    else:
+        text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     return tuple(key for line in text.splitlines() if (key := line.strip()))
 
 

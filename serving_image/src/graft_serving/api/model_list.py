@@ -1,5 +1,6 @@
 """The answer to `GET /v1/models`: what clients may name, in OpenAI's shape, with what Graft knows of it. Pure."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from graft_serving.proxy import routing
@@ -7,14 +8,15 @@ from graft_serving.proxy.routing import Alias, RoutingTable
 from graft_serving.versions import VersionKey
 
 
-def model_list(table: RoutingTable, *, base_digest: str) -> dict[str, Any]:
+def model_cards(table: RoutingTable, *, base_digest: str) -> Iterator[dict[str, Any]]:
     """The base and every alias that is answered, here, by another pod, or by another Service, or will be when asked.
 
     `root` names the version that most requests get, `parent` the base, as vLLM's own list does. The object `graft`
     holds the whole route of an alias; it is empty where others answer.
     """
-    cards = (model_card(table, name, base_digest=base_digest) for name in _base_first(table))
-    return {"object": "list", "data": [card for card in cards if card is not None]}
+    for name in _base_first(table):
+        if (card := model_card(table, name, base_digest=base_digest)) is not None:
+            yield card
 
 
 def model_card(table: RoutingTable, name: str, *, base_digest: str) -> dict[str, Any] | None:

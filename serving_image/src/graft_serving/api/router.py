@@ -1,5 +1,6 @@
 """The API of the pod: an allow-list of paths in front of the engine, and aliases in place of engine names."""
 
+import json
 import random
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -13,7 +14,7 @@ from graft_serving.api.authentication import CLIENT, Authentication
 from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.errors import error_response
 from graft_serving.api.intake import Intake, IntakeError, Taken
-from graft_serving.api.model_list import model_card, model_list
+from graft_serving.api.model_list import model_card, model_cards
 from graft_serving.api.waiting_room import WaitingRoom
 from graft_serving.proxy import dispatch, headers, routing
 from graft_serving.proxy.attempts import Outcome, Refusal, Service, Try, Way, attempts
@@ -22,6 +23,7 @@ from graft_serving.proxy.dispatch import Asked, Dispatcher
 from graft_serving.proxy.routing import RoutingTable
 from graft_serving.telemetry.answered import Asker
 from graft_serving.telemetry.metrics import Metrics
+from graft_serving.telemetry.pacing import Slices
 
 GENERATION_PATHS: Final = (
     "/v1/chat/completions",
@@ -143,7 +145,12 @@ class Router:
         return web.Response(status=503, text="not ready\n")
 
     async def _list_models(self, _: web.Request) -> web.StreamResponse:
-        return web.json_response(model_list(self._pod.table, base_digest=self._base_digest))
+        slices, cards = Slices(), list[str]()
+        for card in model_cards(self._pod.table, base_digest=self._base_digest):
+            cards.append(json.dumps(card))
+            await slices.pause_if_over()
+        text = f'{{"object": "list", "data": [{", ".join(cards)}]}}'
+        return web.Response(text=text, content_type="application/json")
 
     async def _show_model(self, request: web.Request) -> web.StreamResponse:
         model = request.match_info["model"]
