@@ -57,7 +57,8 @@ def fast(backend: Tokenizer) -> PreTrainedTokenizerFast:
 def by_bytes(*, trims: bool, composes: bool = False) -> PreTrainedTokenizerFast:
     """GPT-2's way, where tokens' spans may leave the spaces before words out, and Qwen's, which composes letters."""
     backend = Tokenizer(models.BPE())
-    backend.normalizer = normalizers.NFC() if composes else None
+    if composes:
+        backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=trims)
     backend.post_processor = processors.ByteLevel(trim_offsets=trims)
     backend.decoder = decoders.ByteLevel()
@@ -72,7 +73,7 @@ def by_bytes(*, trims: bool, composes: bool = False) -> PreTrainedTokenizerFast:
 def by_spaces(*, begins_with_space: bool, has_bytes: bool = True) -> PreTrainedTokenizerFast:
     """SentencePiece's way, as Gemma has it, or with a space before everything, as Llama 2 has it."""
     replace = normalizers.Replace(" ", "▁")
-    normalizer = normalizers.Sequence([normalizers.Prepend("▁"), replace]) if begins_with_space else replace
+    normalizer: Any = normalizers.Sequence([normalizers.Prepend("▁"), replace]) if begins_with_space else replace
     learner = Tokenizer(models.BPE(unk_token="<unk>"))
     learner.normalizer = normalizer
     unknown = [f"<0x{byte:02X}>" for byte in range(256)] if has_bytes else []
@@ -80,7 +81,7 @@ def by_spaces(*, begins_with_space: bool, has_bytes: bool = True) -> PreTrainedT
         vocab_size=500, special_tokens=["<unk>", *unknown], limit_alphabet=30, show_progress=False
     )
     learner.train_from_iterator(TRAINED_ON, trainer)
-    model = Tokenizer.from_str(learner.to_str()).model
+    model: Any = Tokenizer.from_str(learner.to_str()).model
     model.byte_fallback = has_bytes
     backend = Tokenizer(model)
     backend.normalizer = normalizer

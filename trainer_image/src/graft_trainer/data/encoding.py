@@ -61,7 +61,8 @@ class Encoder:
         self._escapes = re.compile(f"{ESCAPE}([{chr(FIRST_ESCAPE)}-{last}])")
         self.longest_token = max((len(text) for text in tokenizer.get_vocab()), default=1)
         self._begins_with_space = _begins_with_space(tokenizer)
-        self._balance = PATIENCE
+        # What has been tried in vain takes nothing but time: the result is the same either way.
+        self._patience = PATIENCE
 
     def encode(self, texts: Texts) -> list[Encoded]:
         """Tokenize texts with the spans of characters that are learned of them."""
@@ -82,7 +83,7 @@ class Encoder:
 
     def _by_bytes(self, texts: Texts) -> list[Encoded | None]:
         """Tokenize texts without asking where each token begins; None where that has to be asked."""
-        if self._balance < 0 or self._token_bytes is None:
+        if self._patience < 0 or self._token_bytes is None:
             return [None] * len(texts)
         encodings = self._backend.encode_batch_fast([text for text, _ in texts], add_special_tokens=False)
         found: list[Encoded | None] = []
@@ -90,7 +91,7 @@ class Encoder:
             ids = array("i", encoding.ids)
             of_tokens = self._token_bytes.spans(text, spans, ids) if spans else ()
             found.append(None if of_tokens is None else Encoded(ids, of_tokens))
-            self._balance += -1 if of_tokens is None else 1
+            self._patience += -1 if of_tokens is None else 1
         return found
 
     @cached_property
