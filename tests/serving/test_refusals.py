@@ -179,3 +179,23 @@ async def test_an_engine_whose_list_can_t_be_read_is_down_and_nothing_else_is(po
         pod.engine.list_instead = None
         await pod.until_answered_by("support", "support@v1")
     assert "/v1/models" in message
+
+
+async def test_no_version_is_served_by_the_name_of_another(pod: Pod) -> None:
+    stored = pod.publisher.publish("support")
+    pod.settings = pod.settings.model_copy(update={"cache_bytes": 10_000_000})
+    adapter = wanted_adapter("support", [stored])
+    other = wanted_adapter("sales", [stored])
+    renumbered = adapter | {
+        "versions": [{"number": 7, "manifestDigest": stored.digest}],
+        "route": [{"number": 7, "weight": 100}],
+    }
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, adapter))
+        await pod.until_answered_by("support", "support@v1")
+        pod.want(wanted_set(pod.base, renumbered, other))
+        refused = [await pod.until_state("support", 7, "Refused"), await pod.until_state("sales", 1, "Refused")]
+        answers = [await pod.ask("sales"), await pod.ask("support@v7")]
+    assert [found["reason"] for found in refused] == ["DigestMismatch"] * 2
+    assert "support@v1" in refused[1]["message"]
+    assert [answer.status for answer in answers] == [503, 404]

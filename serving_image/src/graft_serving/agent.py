@@ -28,8 +28,8 @@ from graft_serving.engine.client import EngineClient
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.modes import Subject, engine_client, subject_of
 from graft_serving.peers.identity import PeerIdentity
+from graft_serving.proxy.connections import upstream_session
 from graft_serving.proxy.dispatch import Dispatcher
-from graft_serving.proxy.relay import upstream_session
 from graft_serving.settings import Settings
 from graft_serving.status.admin import admin_application
 from graft_serving.status.pod import ServingPod

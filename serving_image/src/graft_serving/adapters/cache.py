@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from graft_registry.digests import digest_hex, file_sha256
 from graft_registry.documents import VersionManifest
 from graft_serving.adapters.eviction import CachedFolder
-from graft_serving.errors import RetryableError
+from graft_serving.errors import RefusedError, RetryableError
 from graft_serving.files import read_if_there, write_atomically
 from graft_serving.versions import VersionKey
 
@@ -118,6 +118,9 @@ class AdapterCache:
         manifest = await asyncio.to_thread(verified_manifest, path)
         if manifest is None:
             manifest = await self._fetch(key, path)
+        if (manifest.adapter, manifest.number) != (key.adapter, key.number):
+            # The folder is found by its digest, whoever it was fetched for.
+            raise RefusedError("DigestMismatch", f"the digest is that of {manifest.adapter}@v{manifest.number}")
         self._verified[key] = CachedVersion(path, manifest)
         return self._verified[key]
 

@@ -1,7 +1,6 @@
 """Sends one request upstream, once, and its answer back to the client, chunk by chunk as it comes."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -14,21 +13,14 @@ from graft_serving.proxy.answers import LongAnswer, ModelName, StreamedAnswer, i
 from graft_serving.proxy.attempts import Outcome
 from graft_serving.telemetry.answered import Answered, Usage
 
-CONNECT_SECONDS = 2.0
-KEEP_ALIVE_SECONDS = 2.0
-"""Shorter than the five seconds after which vLLM's server closes idle connections: no request meets a closing one."""
 UNREAD_SECONDS = 30.0
 """How long a client may leave an answer unread before its connection is cut, or half as long again."""
-
 MOST_HELD_BYTES = 1024 * 1024
 """Of an answer in one piece: as much is here before its client gets anything, so that another pod could answer yet. The
 rest of a longer one goes on as it comes. Log probabilities of a long prompt, or a batch of embeddings, have hundreds of
 MiB, and each would be in memory several times."""
 PIECE_BYTES = 64 * 1024
 """What is written at once: a client that reads slowly, and does read, takes a piece in the time that it has for one."""
-
-SILENT_SECONDS = 20
-"""After which a machine that acknowledges nothing is gone. It may calculate for as long as it likes."""
 
 _NOBODY_WAS_REACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NOT_PASSED_BACK = frozenset(
@@ -98,31 +90,6 @@ class Relayed:
         if self.outcome is Outcome.ANSWERED:
             return self.answered is not None and self.answered.failed
         return self.outcome is not Outcome.DECLINED
-
-
-def upstream_session() -> aiohttp.ClientSession:
-    """A session for proxied requests: unbounded, since the engine queues by itself and each call has its own limit."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=_socket_that_notices_silence
-        ),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
-
-
-def _socket_that_notices_silence(address: aiohttp.AddrInfoType) -> socket.socket:
-    """Without it, a client whose request another node had when it lost its power would wait for the whole timeout."""
-    family, kind, protocol, *_ = address
-    connection = socket.socket(family, kind, protocol)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_SECONDS // 2)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, SILENT_SECONDS // 4)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
-    # Keep-alive asks nothing while what was sent is not acknowledged yet.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SILENT_SECONDS)
-    return connection
 
 
 async def relay(session: aiohttp.ClientSession, request: web.Request, call: Call) -> Relayed:
@@ -204,8 +171,7 @@ class _Exchange:
         self._call.on_first_byte()
         await response.prepare(self._request)
         # Here, not by the server later: an answer that nobody reads must end, and counts as under way until then.
-        await self._write(response, body)
-        await response.write_eof()
+        await self._write(response, body, ends=True)
         return Relayed(outcome=Outcome.ANSWERED, response=response, answered=answered)
 
     async def _pass_long_on(self, part: bytes, parts: AsyncIterator[bytes], headers: Mapping[str, str]) -> Relayed:
@@ -220,8 +186,7 @@ class _Exchange:
                 await self._write(response, ready)
             part = await anext(parts, b"")
         answered = self._answered(complete=True, seconds=self._seconds)
-        await self._write(response, answer.rest())
-        await response.write_eof()
+        await self._write(response, answer.rest(), ends=True)
         return Relayed(outcome=Outcome.ANSWERED, response=response, answered=answered)
 
     async def _pass_stream_on(self, upstream: aiohttp.ClientResponse, headers: Mapping[str, str]) -> Relayed:
@@ -239,9 +204,7 @@ class _Exchange:
                 await self._write(response, lines)
             chunk = await anext(chunks, b"")
         answered_in = self._seconds
-        if stream is not None and (rest := stream.rest()):
-            await self._write(response, rest)
-        await response.write_eof()
+        await self._write(response, b"" if stream is None else stream.rest(), ends=True)
         return Relayed(
             outcome=Outcome.ANSWERED,
             response=response,
@@ -249,11 +212,15 @@ class _Exchange:
             is_dying=stream is not None and stream.is_dying,
         )
 
-    async def _write(self, response: web.StreamResponse, data: bytes) -> None:
+    async def _write(self, response: web.StreamResponse, data: bytes, *, ends: bool = False) -> None:
         began = self._loop.time()
         for start in range(0, len(data), PIECE_BYTES):
             self._writing_since = self._loop.time()
             await response.write(data[start : start + PIECE_BYTES])
+        if ends:
+            # It waits for the client as well, until what was written before is on its way.
+            self._writing_since = self._loop.time()
+            await response.write_eof()
         self._writing_since = None
         self._seconds_unread += self._loop.time() - began
 

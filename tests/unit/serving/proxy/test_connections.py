@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from graft_serving.proxy.relay import SILENT_SECONDS, upstream_session
+from graft_serving.proxy.connections import SILENT_SECONDS, upstream_session
 
 pytestmark = pytest.mark.looptime(False)
 
