@@ -214,8 +214,7 @@ async def run_load(plan: Mapping[str, Any]) -> None:
         tasks.create_task(wait_for_end())
         for number in range(plan["concurrency"]):
             tasks.create_task(keep_asking(plan, pairs, tally, stop, keep_alive=number % 2 == 0))
-    every = {model: [round(taken * 1000) for taken in seconds] for model, seconds in tally.latencies.items()}
-    print(json.dumps(tally.report() | {"final": True, "milliseconds": every}), flush=True)
+    print(json.dumps(tally.report() | {"final": True, "latencies": tally.latencies}), flush=True)
 
 
 def interleaved(questions: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:

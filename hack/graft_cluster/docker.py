@@ -30,16 +30,7 @@ class Docker:
 
     def succeeds(self, *arguments: str) -> bool:
         """Whether a docker command succeeds; its output is of no interest."""
-        return (
-            subprocess.run(
-                ["docker", *arguments],
-                env={**os.environ, **self.environment},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-            ).returncode
-            == 0
-        )
+        return not self.complaint(*arguments)
 
     def complaint(self, *arguments: str, timeout: float | None = None) -> str:
         """What a docker command says when it fails; nothing when it succeeds."""
@@ -50,6 +41,7 @@ class Docker:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=timeout,
                 check=False,
             )

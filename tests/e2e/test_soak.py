@@ -150,8 +150,8 @@ def test_swaps_lose_nothing_and_mix_nothing_up(fleet: Fleet, figures: Figures) -
 
 def p99_of_siblings(reports: Mapping[str, Object]) -> int:
     """Return the 99th percentile, in milliseconds, of all requests for adapters while another one was swapped."""
-    of_siblings = (reports[name]["milliseconds"][other] for name in NAMES for other in NAMES if other != name)
-    return milliseconds([taken / 1000 for taken in sorted(itertools.chain.from_iterable(of_siblings))], 99)
+    of_siblings = (reports[name]["latencies"][other] for name in NAMES for other in NAMES if other != name)
+    return milliseconds(sorted(itertools.chain.from_iterable(of_siblings)), 99)
 
 
 def swapped(fleet: Fleet, name: str, times: int, seconds: list[float]) -> Object:

@@ -80,8 +80,8 @@ class ChatTemplate:
                 "base",
                 field="spec.dataset.format",
             )
-        source = self._tokenizer.get_chat_template(tools=tools)
         try:
+            source = self._tokenizer.get_chat_template(tools=tools)
             _compiled(source)
         except Exception as error:
             raise BaseMismatchError(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.fields.calls import parse_tools
-from graft_trainer.data.fields.texts import from_json_text, text_of, truth_of
+from graft_trainer.data.fields.texts import NOTHING, from_json_text, text_of, truth_of
 from graft_trainer.data.turns import REASONING, WEIGHTS, parse_turns, turns_in, unused_keys
 
 Record = Mapping[str, Any]
@@ -49,7 +49,6 @@ EXTRA: Final = ("input", "context")
 MEDIA: Final = ("image", "images", "audio", "audios", "video", "videos")
 
 TOOLS: Final = ("tools", "functions")
-NOTHING: Final[tuple[Any, ...]] = (None, "", [])
 
 USED: Final = frozenset({*TURNS, *TOOLS, "history", "text", *EXTRA, *SYSTEM, *REASONING[:2]})
 

@@ -15,7 +15,7 @@ from graft_trainer.config import Objective
 from graft_trainer.data import formats
 from graft_trainer.data.conversation import Example, Labelled, Message, Pair, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.data.fields.texts import truth_of
+from graft_trainer.data.fields.texts import NOTHING, truth_of
 from graft_trainer.data.formats import LABELS, PREFERENCES, TURNS, Record
 from graft_trainer.data.turns import parse_turns, turns_in, unused_keys
 
@@ -100,7 +100,7 @@ def unused_in_pair(record: Record, format_name: str) -> set[str]:
     """Return the keys of a pair and its turns that nothing is made of."""
     record = _in_known_words(record)
     used = {*formats.USED, *PREFERENCES, *ASKS}
-    own = {str(key) for key, value in record.items() if value not in (None, "", []) and key not in used}
+    own = {str(key) for key, value in record.items() if value not in NOTHING and key not in used}
     for key in (*PREFERENCES, *TURNS[:1]):
         own |= unused_keys(record.get(key), key)
     return own

@@ -12,7 +12,7 @@ from typing import Any, Final
 from graft_trainer.data.conversation import Message
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.fields.calls import parse_calls
-from graft_trainer.data.fields.texts import from_json_text, text_of, truth_of
+from graft_trainer.data.fields.texts import NOTHING, from_json_text, text_of, truth_of
 
 ROLES: Final[Mapping[str, str]] = {
     "system": "system",
@@ -81,11 +81,7 @@ def unused_keys(turns: Any, key: str) -> set[str]:
     if not isinstance(turns, list):
         return set()
     found = {
-        name
-        for turn in turns
-        if isinstance(turn, Mapping)
-        for name, value in turn.items()
-        if value not in (None, "", [])
+        name for turn in turns if isinstance(turn, Mapping) for name, value in turn.items() if value not in NOTHING
     }
     return {f"{key}.{name}" for name in found if name not in USED}
 

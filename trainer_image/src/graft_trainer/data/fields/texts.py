@@ -11,6 +11,8 @@ from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 
 TRUTHS: Final[Mapping[Any, bool]] = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
 """What a mark may be, in lower case; tables hold texts."""
+NOTHING: Final[tuple[Any, ...]] = (None, "", [])
+"""What a field holds that says nothing; a number may be 0."""
 
 
 def text_of(value: Any, where: str) -> str:
