@@ -20,8 +20,9 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer(
 ) -> None:
     monkeypatch.setattr(relay, "MOST_HELD_BYTES", most_held)
     monkeypatch.setattr(relay, "UNREAD_SECONDS", 1.0)
-    # More than all buffers between the two hold, so that most of it waits for the client.
-    seconds, size = 5.0, 20_000_000
+    # More than all buffers between the two hold, and more than the kernel asks for again within that time: it takes a
+    # piece as soon as a third of its up to four MiB is free.
+    seconds, size = 10.0, 10_000_000
 
     async def answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
         return web.json_response({"data": "x" * size}) if "kind" in body else None

@@ -1,6 +1,9 @@
 """Sends one request upstream, once, and its answer back to the client, chunk by chunk as it comes."""
 
 import asyncio
+import fcntl
+import sys
+import termios
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -14,13 +17,11 @@ from graft_serving.proxy.attempts import Outcome
 from graft_serving.telemetry.answered import Answered, Usage
 
 UNREAD_SECONDS = 30.0
-"""How long a client may leave an answer unread before its connection is cut, or half as long again."""
+"""How long a client may take nothing of an answer before its connection is cut, or half as long again."""
 MOST_HELD_BYTES = 1024 * 1024
 """Of an answer in one piece: as much is here before its client gets anything, so that another pod could answer yet. The
 rest of a longer one goes on as it comes. Log probabilities of a long prompt, or a batch of embeddings, have hundreds of
 MiB, and each would be in memory several times."""
-PIECE_BYTES = 64 * 1024
-"""What is written at once: a client that reads slowly, and does read, takes a piece in the time that it has for one."""
 
 _NOBODY_WAS_REACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NOT_PASSED_BACK = frozenset(
@@ -114,6 +115,8 @@ class _Exchange:
         self._first_token_seconds: float | None = None
         self._status = 0
         self._writing_since: float | None = None
+        self._last_seen: tuple[float, int] | None = None
+        self._looks_in_vain = 0
         self._seconds_unread = 0.0
 
     async def run(self, session: aiohttp.ClientSession) -> Relayed:
@@ -134,10 +137,15 @@ class _Exchange:
             self._next_look.cancel()
 
     def _look_at_client(self) -> None:
-        """End the exchange if the client has not read for too long; a limit for each write would cost more than it."""
-        now = self._loop.time()
-        if self._writing_since is not None and now - self._writing_since >= UNREAD_SECONDS:
-            self._limit.reschedule(now)
+        """End the exchange if the client has taken nothing for too long. A limit for each write would cost more.
+
+        Two looks in vain, not the clock, decide: what held up the whole process held up its clients as well.
+        """
+        seen = None if self._writing_since is None else (self._writing_since, _bytes_not_taken(self._request))
+        self._looks_in_vain = self._looks_in_vain + 1 if seen is not None and seen == self._last_seen else 0
+        self._last_seen = seen
+        if self._looks_in_vain == 2:
+            self._limit.reschedule(self._loop.time())
         else:
             self._next_look = self._loop.call_later(UNREAD_SECONDS / 2, self._look_at_client)
 
@@ -213,13 +221,11 @@ class _Exchange:
         )
 
     async def _write(self, response: web.StreamResponse, data: bytes, *, ends: bool = False) -> None:
-        began = self._loop.time()
-        for start in range(0, len(data), PIECE_BYTES):
-            self._writing_since = self._loop.time()
-            await response.write(data[start : start + PIECE_BYTES])
+        self._writing_since = began = self._loop.time()
+        if data:
+            await response.write(data)
         if ends:
             # It waits for the client as well, until what was written before is on its way.
-            self._writing_since = self._loop.time()
             await response.write_eof()
         self._writing_since = None
         self._seconds_unread += self._loop.time() - began
@@ -265,3 +271,18 @@ async def _gathered(parts: AsyncIterator[bytes]) -> tuple[bytes, bool]:
         if size > MOST_HELD_BYTES:
             return b"".join(held), False
     return b"".join(held), True
+
+
+def _bytes_not_taken(request: web.Request) -> int:
+    """Of what was written: what is held here, and what is in the kernel, where a client that reads slowly leaves MiB.
+
+    The kernel's part is what the client's has not acknowledged (tcp(7), SIOCOUTQ).
+    """
+    transport = request.transport
+    if transport is None:
+        return 0
+    try:
+        in_kernel = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        in_kernel = bytes(4)
+    return transport.get_write_buffer_size() + int.from_bytes(in_kernel, sys.byteorder)
