@@ -32,7 +32,7 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
         from graft_trainer.methods.table import METHODS
         from graft_trainer.methods.targets import target_modules
         from graft_trainer.preemption import PreemptionNotice
-        from graft_trainer.preferences.reference import Beginning
+        from graft_trainer.preferences.reference import InitialModel
         from graft_trainer.preferences.trainer import disable_dropout
         from graft_trainer.progress import ProgressWriter
         from graft_trainer.training.checkpoint import RunCheckpoints
@@ -55,7 +55,7 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
     reference = None
     if config.training.objective == "DPO":
         disable_dropout(adapted)
-        reference = Beginning(adapted)
+        reference = InitialModel(adapted)
     trainer = RunTrainer(
         config.training,
         method,

@@ -140,14 +140,14 @@ def pair_step_bytes(model: Any) -> int:
 
     from graft_trainer.preferences.likelihoods import log_likelihoods
     from graft_trainer.preferences.losses import dpo_losses
-    from graft_trainer.preferences.reference import Beginning
+    from graft_trainer.preferences.reference import InitialModel
 
     ids = torch.zeros(ROWS // 2, 2, TOKENS, dtype=torch.long)
     mask = torch.ones_like(ids)
     mask[0, 0, -3:] = 0
     batch = {"input_ids": ids, "attention_mask": mask, "labels": ids}
     with Allocations(model.parameters()) as allocations:
-        with Beginning(model).applied() as reference:
+        with InitialModel(model).applied() as reference:
             before = log_likelihoods(reference, batch)
         ratios = log_likelihoods(model, batch) - before
         loss: Any = dpo_losses(ratios[:, 0], ratios[:, 1], beta=0.1).mean()

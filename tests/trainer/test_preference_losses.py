@@ -136,28 +136,31 @@ def our_loss(model: Any, reference: Any, objective: Objective, folder: Path) -> 
 def test_near_the_base_the_loss_is_trls(objective: Objective, tmp_path: Path) -> None:
     from peft import LoraConfig
 
-    from graft_trainer.preferences.reference import Beginning
+    from graft_trainer.preferences.reference import InitialModel
 
     adapter = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"])
     trainer = trl_trainer(objective, tmp_path, model=tiny_model(), peft_config=adapter)
     move_adapter(trainer.model, seed=1)
     expected = trl_loss(trainer, objective)
     assert expected != pytest.approx(math.log(2) if objective == "DPO" else 0.5, abs=1e-3)
-    assert our_loss(trainer.model, Beginning(trainer.model), objective, tmp_path) == pytest.approx(expected, rel=1e-5)
+    assert our_loss(trainer.model, InitialModel(trainer.model), objective, tmp_path) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("objective", ["DPO", "KTO"])
 def test_near_the_adapter_that_it_began_with_the_loss_is_trls(objective: Objective, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
-    from graft_trainer.preferences.reference import begin_at, store_beginning
+    from graft_trainer.preferences.reference import restored_initial_model
+    from graft_trainer.training.checkpoint import save_adapter_weights
 
     adapter = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"])
     model = get_peft_model(tiny_model(), adapter)
     move_adapter(model, seed=1)
-    store_beginning(model, tmp_path / "beginning.safetensors")
+    save_adapter_weights(model, tmp_path / "initial.safetensors")
     ours = get_peft_model(tiny_model(), adapter)
-    reference = begin_at(ours, tmp_path / "beginning.safetensors")
+    reference = restored_initial_model(ours, tmp_path / "initial.safetensors")
     trainer = trl_trainer(objective, tmp_path, model=model)
     for moved in (trainer.model, ours):
         move_adapter(moved, seed=2)

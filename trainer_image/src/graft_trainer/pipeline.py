@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,19 +22,18 @@ from graft_trainer.methods.table import METHODS
 from graft_trainer.methods.warm_start import begin_with_version
 from graft_trainer.outcome import Outcome
 from graft_trainer.preferences.reference import (
-    Beginning,
+    InitialModel,
     LoadedVersion,
     Reference,
-    begin_at,
-    beginning_of,
-    needs_beginning,
-    store_beginning,
+    initial_model_of,
+    needs_initial_weights,
+    restored_initial_model,
 )
 from graft_trainer.preferences.trainer import disable_dropout
 from graft_trainer.preparation import Prepared, prepare
 from graft_trainer.progress import ProgressWriter
 from graft_trainer.publishing.merging import merge_adapter
-from graft_trainer.publishing.publication import publish, version_before
+from graft_trainer.publishing.publication import previous_version, publish
 from graft_trainer.publishing.version import (
     TrainedAdapter,
     canonicalize_adapter_config,
@@ -45,12 +43,10 @@ from graft_trainer.publishing.version import (
 )
 from graft_trainer.run import Run
 from graft_trainer.runtime import route_transformers_logging
-from graft_trainer.training.checkpoint import RunCheckpoints
+from graft_trainer.training.checkpoint import RunCheckpoints, save_adapter_weights
 from graft_trainer.training.loop import FinishedTraining, RunTrainer
 from graft_trainer.workers.distributed import free_memory
 from graft_trainer.workers.sharding import check_sharding, shard_base
-
-logger = logging.getLogger(__name__)
 
 
 def train_and_publish(run: Run) -> Outcome:
@@ -77,7 +73,7 @@ def train_and_publish(run: Run) -> Outcome:
 
 
 def _wait_for_outcome(run: Run, training: FinishedTraining) -> Outcome:
-    """Wait for the first worker, which judges and publishes: a pod that ended before could not start again with it."""
+    """Wait for the first worker, which judges and publishes: a pod that has ended can't be restarted with it."""
     return run.workers.await_outcome(lambda: run.notice.stop_if_requested(step=training.steps))
 
 
@@ -129,18 +125,18 @@ def _train(run: Run, prepared: Prepared, progress: ProgressWriter) -> tuple[Fini
 
 
 def _reference(run: Run, trained: PeftModel, checkpoints: RunCheckpoints, resumed: Path | None) -> Reference | None:
-    """Return what an adapter that learns preferences is held near."""
+    """Return the reference model of preference learning; None for SFT."""
     if run.config.training.objective == "SFT":
         return None
     disable_dropout(trained)
     warm = run.config.warm_start is not None
-    if not needs_beginning(METHODS[run.config.method], warm=warm):
-        return Beginning(trained)
+    if not needs_initial_weights(METHODS[run.config.method], warm=warm):
+        return InitialModel(trained)
     if resumed is not None:
-        return begin_at(trained, checkpoints.initial_adapter)
+        return restored_initial_model(trained, checkpoints.initial_adapter)
     if warm and run.workers.is_first:
-        store_beginning(trained, checkpoints.initial_adapter)
-    return beginning_of(trained)
+        save_adapter_weights(trained, checkpoints.initial_adapter)
+    return initial_model_of(trained)
 
 
 def _assess(run: Run, prepared: Prepared, training: FinishedTraining, parameters: _Parameters) -> TrainedAdapter:
@@ -165,9 +161,9 @@ def _assess(run: Run, prepared: Prepared, training: FinishedTraining, parameters
 def _judge(run: Run, prepared: Prepared, training: FinishedTraining) -> Assessment:
     """Score the adapter's files on the serving base; the model that was trained is gone by now."""
     adapted = load_served(run.config.base.path, training.adapter, run.context)
-    reference: Reference = Beginning(adapted)
+    reference: Reference = InitialModel(adapted)
     if run.config.warm_start is not None and run.config.training.objective != "SFT":
-        reference = LoadedVersion(adapted, training.adapter, training.beginning)
+        reference = LoadedVersion(adapted, training.adapter, training.initial_adapter)
     evaluation = run.config.evaluation
     return assess(
         adapted,
@@ -193,5 +189,5 @@ def _merge(run: Run, rows: Sequence[Row], training: FinishedTraining) -> MergeRe
 
 def _publish(run: Run, adapter: TrainedAdapter, progress: ProgressWriter) -> Outcome:
     draft, folder = version_draft(run.config, adapter), adapter.training.adapter
-    write_documents(draft, folder, report_inputs(adapter, previous=version_before(run), progress=progress))
+    write_documents(draft, folder, report_inputs(adapter, previous=previous_version(run), progress=progress))
     return publish(run, draft, folder, step=adapter.training.steps)

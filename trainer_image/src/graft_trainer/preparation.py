@@ -93,8 +93,8 @@ def _rows(run: Run, renderer: Renderer) -> PreparedRows:
         return render(run, run.rows, renderer)
     if run.workers.is_first:
         return _prepared_for_all(run, run.rows.kept, renderer)
-    run.workers.meet_patiently(run.notice.stop_if_requested)
-    are_kept = run.workers.from_first(False)
+    run.workers.interruptible_barrier(run.notice.stop_if_requested)
+    are_kept = run.workers.broadcast(False)
     return (run.rows.kept.restore(run.rows_folder) if are_kept else None) or render(run, run.rows, renderer)
 
 
@@ -103,8 +103,8 @@ def _prepared_for_all(run: Run, kept: KeptRows, renderer: Renderer) -> PreparedR
     if rows is None:
         rows = render(run, run.rows, renderer)
         are_kept = kept.keep(run.rows_folder, rows)
-    run.workers.meet_patiently(run.notice.stop_if_requested)
-    run.workers.from_first(are_kept)
+    run.workers.interruptible_barrier(run.notice.stop_if_requested)
+    run.workers.broadcast(are_kept)
     return rows
 
 

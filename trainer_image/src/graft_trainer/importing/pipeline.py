@@ -19,12 +19,12 @@ from graft_trainer.judging.evaluation import Comparison
 from graft_trainer.judging.golden import golden_prompts
 from graft_trainer.judging.probes import probes_of
 from graft_trainer.outcome import InvalidSourceError, Outcome
-from graft_trainer.preferences.reference import Beginning
+from graft_trainer.preferences.reference import InitialModel
 from graft_trainer.preparation import render, renderer_of
 from graft_trainer.publishing.imported_version import ImportedAdapter, import_report_inputs, imported_draft
 from graft_trainer.publishing.merging import merge_adapter
 from graft_trainer.publishing.model_card import base_of_another_name
-from graft_trainer.publishing.publication import publish, version_before
+from graft_trainer.publishing.publication import previous_version, publish
 from graft_trainer.publishing.version import base_reference, write_documents
 from graft_trainer.row_files.kept import PreparedRows
 from graft_trainer.run import ImportRun
@@ -84,7 +84,7 @@ def _judge(run: ImportRun, adapted: PeftModel, renderer: Renderer, rows: Prepare
         run.config,
         renderer,
         rows.evaluation if rows else None,
-        reference=Beginning(adapted),
+        reference=InitialModel(adapted),
         stop=run.notice.stop_if_requested,
     )
     questions = questions_for(run.config.evaluation, rows.asked.examples if rows else (), renderer)
@@ -132,6 +132,6 @@ def _merge(run: ImportRun, folder: Path, comparison: Comparison) -> MergeRecord 
 def _publish(run: ImportRun, imported: ImportedAdapter) -> Outcome:
     run.progress.enter("Publishing")
     draft = imported_draft(run.config, imported)
-    inputs = import_report_inputs(imported, previous=version_before(run), progress=run.progress)
+    inputs = import_report_inputs(imported, previous=previous_version(run), progress=run.progress)
     write_documents(draft, imported.folder, inputs)
     return publish(run, draft, imported.folder)

@@ -1,7 +1,7 @@
 """Attaches a fresh adapter of the run's method to the frozen base.
 
-What an adapter begins as may depend on a decomposition of weights (PiSSA) or of activations (EVA). Neither is certain
-to come out the same on another machine, so a resumed run takes its beginning from the checkpoint.
+Initial weights may come from a decomposition of the base's weights (PiSSA) or of activations (EVA). Neither need give
+the same numbers on another machine, so a resumed run takes the initial weights from the checkpoint.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def attach_adapter(
     set_seed(config.training.seed)
     observes = method.initialization == "ExplainedVariance" and resumed is None
     try:
-        # EVA only then allocates the matrices when it knows their ranks.
+        # On the device meta: EVA allocates the matrices once it has decided their ranks.
         model = get_peft_model(base, peft_config(config, targets, base, resumed=resumed), low_cpu_mem_usage=observes)
         if method.initialization == "PrincipalWeights":
-            begin = principal_weights.restore_beginning if resumed else principal_weights.store_beginning
-            begin(model, checkpoints.initial_adapter)
+            initialize = principal_weights.restore_residual if resumed else principal_weights.store_initial
+            initialize(model, checkpoints.initial_adapter)
         elif observes:
             explained_variance.initialize(model, rows)
         elif method.long_context:

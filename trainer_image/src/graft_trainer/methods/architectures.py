@@ -64,9 +64,6 @@ WITH_RENAMED_EXPERTS: Final[dict[str, frozenset[str]]] = {
 }
 """Mixtures of experts whose layers were renamed when Transformers 5 stacked them (PEFT 0.21's conversion table)."""
 
-WITHOUT_ADAPTED_STATE_SPACE: Final = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
-"""Model types in which PEFT refuses ``out_proj`` and ``conv1d``: their fast kernels read the weights themselves."""
-
 _BEGIN_OF_ATTENTION: Final = frozenset(
     {"q_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv", "q_a_proj", "in_proj_qkvz", "in_proj_qkv", "wqkv"}
 )

@@ -1,9 +1,9 @@
-"""The reference model: what the adapter is held near while it learns preferences.
+"""The reference model of DPO and KTO: the model that the adapter is penalised for moving away from.
 
-It is what the training begins with, as in TRL: the base, which is there once the adapter is switched off; or with a
-warm start the version that it goes on from, so that an adapter that has learned its task by SFT keeps it.
-No second model is held: the weights of that version are put in the adapter's place for as long as the reference is
-asked. PiSSA's base has given its principal components to the adapter, so its reference is its first adapter, too.
+As in TRL it is the model that the training begins with. Without a warm start that is the base, which one gets by
+switching the adapter off. With a warm start it is the version that the training continues, so that an adapter keeps
+what it has learned by SFT. With PiSSA it is the initial adapter, too, since the base is not whole without that.
+No second model is in memory: the initial weights replace the adapter's for as long as the reference is asked.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file
 
 from graft_trainer.methods.table import Method
 from graft_trainer.training.checkpoint import ADAPTER_FILES
@@ -27,13 +27,13 @@ REFERENCE: Final = "reference"
 
 
 class Reference(Protocol):
-    """Makes a model the reference for a while."""
+    """A reference model that shares the weights of the model that is trained."""
 
     def applied(self) -> AbstractContextManager[PeftModel]:
-        """Let the model be the reference, without gradients."""
+        """Turn the trained model into the reference until the block ends, without gradients."""
 
 
-class Beginning:
+class InitialModel:
     """The model without its adapter, or with the weights that its adapter began with."""
 
     def __init__(self, model: PeftModel, initial: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -43,7 +43,7 @@ class Beginning:
 
     @contextmanager
     def applied(self) -> Iterator[PeftModel]:
-        """Let the model be the reference, without gradients."""
+        """Turn the trained model into the reference until the block ends, without gradients."""
         with torch.no_grad():
             if self._initial is None:
                 with self._model.disable_adapter():
@@ -68,18 +68,18 @@ class Beginning:
 class LoadedVersion:
     """The version that a training began with, as a second adapter of the model."""
 
-    def __init__(self, model: PeftModel, adapter: Path, beginning: Path) -> None:
-        """Load the weights of ``beginning`` as an adapter of the same shape as that in the folder ``adapter``."""
+    def __init__(self, model: PeftModel, adapter: Path, initial: Path) -> None:
+        """Load the weights in ``initial`` as an adapter of the same shape as that in the folder ``adapter``."""
         self._model = model
         config_file, weights_file = ADAPTER_FILES
         with tempfile.TemporaryDirectory() as folder:
             shutil.copyfile(adapter / config_file, Path(folder) / config_file)
-            shutil.copyfile(beginning, Path(folder) / weights_file)
+            shutil.copyfile(initial, Path(folder) / weights_file)
             model.load_adapter(folder, REFERENCE)
 
     @contextmanager
     def applied(self) -> Iterator[PeftModel]:
-        """Let the model be the reference, without gradients."""
+        """Turn the trained model into the reference until the block ends, without gradients."""
         trained = self._model.active_adapter
         with torch.no_grad():
             self._model.set_adapter(REFERENCE)
@@ -89,24 +89,18 @@ class LoadedVersion:
                 self._model.set_adapter(trained)
 
 
-def needs_beginning(method: Method, *, warm: bool) -> bool:
-    """Tell whether the reference is the adapter that the training begins with, and not the base alone."""
+def needs_initial_weights(method: Method, *, warm: bool) -> bool:
+    """Tell whether the reference is the base with the initial adapter, and not the base alone."""
     return warm or method.initialization == "PrincipalWeights"
 
 
-def store_beginning(model: PeftModel, path: Path) -> None:
-    """Keep the weights of a fresh adapter, which are part of every checkpoint then."""
-    weights = {name: tensor.clone().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
-    save_file(weights, path, metadata={"format": "pt"})
-
-
-def begin_at(model: PeftModel, path: Path) -> Beginning:
-    """Give the model the stored weights of the beginning, and return the reference that keeps them."""
+def restored_initial_model(model: PeftModel, path: Path) -> InitialModel:
+    """Load the initial weights from ``path`` into the adapter, and return the reference that keeps a copy of them."""
     set_peft_model_state_dict(model, load_file(path))
-    return beginning_of(model)
+    return initial_model_of(model)
 
 
-def beginning_of(model: PeftModel) -> Beginning:
-    """Return the reference that keeps the present weights of the adapter."""
+def initial_model_of(model: PeftModel) -> InitialModel:
+    """Return the reference that keeps a copy of the adapter's present weights."""
     trained = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
-    return Beginning(model, {name: tensor.detach().clone() for name, tensor in trained.items()})
+    return InitialModel(model, {name: tensor.detach().clone() for name, tensor in trained.items()})

@@ -1,4 +1,4 @@
-"""The last step of a training or an import: the version is in the registry, and everybody is told."""
+"""The last step of a training or an import: store the version in the registry, and report it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from graft_trainer.run import AnyRun
 logger = logging.getLogger(__name__)
 
 
-def version_before(run: AnyRun) -> VersionManifest | None:
-    """Return the version that this one is compared with, as far as the registry still has it."""
+def previous_version(run: AnyRun) -> VersionManifest | None:
+    """Return the parent that the new version's scores are compared with; None if the registry can't give it."""
     try:
         return None if run.config.parent is None else run.registry.read(run.config.parent).manifest
     except (NotFound, Corrupt) as error:
@@ -23,7 +23,7 @@ def version_before(run: AnyRun) -> VersionManifest | None:
 
 
 def publish(run: AnyRun, draft: VersionDraft, folder: Path, *, step: int = 0) -> Outcome:
-    """Publish the files of a folder as the next version, and drop what only an unfinished run needs."""
+    """Publish the files of a folder as the next version, and delete the run's checkpoints."""
     stored = run.registry.publish(draft, folder)
     number, digest = stored.manifest.number, stored.digest
     run.progress.enter("Published", number=number, manifest_digest=digest)

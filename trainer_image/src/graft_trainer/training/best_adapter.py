@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from peft import PeftModel, get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft import PeftModel
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from graft_trainer.training.checkpoint import RunCheckpoints, RunState
+from graft_trainer.training.checkpoint import RunCheckpoints, RunState, save_adapter_weights
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +45,7 @@ class BestAdapterCallback(TrainerCallback):  # type: ignore[misc] # Transformers
         if self._state.best_eval_loss is None or loss < self._state.best_eval_loss:
             self._state.best_eval_loss, self._state.best_step = loss, state.global_step
             self._state.evaluations_since_best = 0
-            # Copies, as the file's format has no words for an output layer that is also the embedding.
-            weights = {name: tensor.clone().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
-            save_file(weights, self._checkpoints.best_adapter, metadata={"format": "pt"})
+            save_adapter_weights(model, self._checkpoints.best_adapter)
             return
         self._state.evaluations_since_best += 1
         if self._patience is not None and self._state.evaluations_since_best >= self._patience:

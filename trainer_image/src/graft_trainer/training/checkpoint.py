@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors.torch import save_file
 from transformers.trainer_pt_utils import safe_globals
 
 from graft_registry.checkpoints import CheckpointStore
@@ -36,6 +38,13 @@ RANDOM = "random"
 STORED_FILES = frozenset({*ADAPTER_FILES, *CARRIED_FILES, TRAINER_STATE_FILE, RUN_STATE_FILE, TREE_FILE, TENSORS_FILE})
 KEPT_CHECKPOINTS = 2
 """The newest one may turn out damaged; then the one before is used."""
+
+
+def save_adapter_weights(model: PeftModel, path: Path) -> None:
+    """Save the weights of a model's adapter, by the names that ``adapter_model.safetensors`` has for them."""
+    # Copies: the format can't express two tensors that share memory, such as an output layer tied to the embedding.
+    weights = {name: tensor.clone().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
+    save_file(weights, path, metadata={"format": "pt"})
 
 
 @dataclass(slots=True)
@@ -87,7 +96,7 @@ class RunCheckpoints:
         The first worker stores it, and the others wait until it is safe.
         """
         folder = self.step_folder(step)
-        random = self._workers.to_first(load_torch_file(folder / self._random_files()[self._workers.rank]))
+        random = self._workers.gather(load_torch_file(folder / self._random_files()[self._workers.rank]))
         if self._workers.is_first:
             state.save(folder)
             for name in CARRIED_FILES:
@@ -96,7 +105,7 @@ class RunCheckpoints:
             pack(folder, random)
             self._store.save(step, folder)
             self._store.prune(keep=KEPT_CHECKPOINTS, newest=step)
-        self._workers.meet()
+        self._workers.barrier()
         for other in self.folder.glob("checkpoint-*"):
             if other != folder:
                 shutil.rmtree(other)
@@ -110,7 +119,7 @@ class RunCheckpoints:
         self.folder.mkdir(parents=True)
         incoming = self.folder / "incoming"
         found = self._store.restore_latest(incoming, self._unpack) if self._workers.is_first else None
-        step = self._workers.from_first(found)
+        step = self._workers.broadcast(found)
         if step is None:
             return None
         if not self._workers.is_first:

@@ -50,7 +50,7 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc] # Transformers 
         if last:
             self._state.finished = True
         due = self._workers.is_first and time.monotonic() - self._saved_at >= self._interval
-        due, requested = self._workers.any(due, self._notice.requested)
+        due, requested = self._workers.any_worker(due, self._notice.requested)
         if requested:
             self._notice.request()
             control.should_training_stop = True

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from peft import PeftModel
@@ -49,8 +48,6 @@ from graft_trainer.workers.distributed import STEP_TIMEOUT, Workers
 
 logger = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
-
 SCHEDULERS = {"Cosine": "cosine", "Linear": "linear", "Constant": "constant_with_warmup"}
 """Names of learning-rate schedules, in the API and in Transformers."""
 
@@ -65,8 +62,8 @@ class FinishedTraining:
 
     adapter: Path
     """Folder with the two files of the best adapter."""
-    beginning: Path
-    """Weights that the adapter began with, where the run has kept them."""
+    initial_adapter: Path
+    """File of the weights that the adapter began with; there only if the method or the objective needs them."""
     steps: int
     epochs: float
     train_loss: float | None
@@ -127,7 +124,7 @@ class RunTrainer:
                 raise RuntimeError(f"training ended at step {step} without being finished")
             resumed = self._checkpoints.step_folder(step)
         assert resumed is not None
-        finished = self._workers.from_first(_finished(resumed, state) if self._workers.is_first else None)
+        finished = self._workers.broadcast(_finished(resumed, state) if self._workers.is_first else None)
         assert finished is not None
         return finished
 
@@ -229,7 +226,7 @@ def _finished(folder: Path, state: RunState) -> FinishedTraining:
     losses = [entry["loss"] for entry in trainer_state["log_history"] if "loss" in entry]
     return FinishedTraining(
         adapter=_adapter_folder(folder),
-        beginning=folder / INITIAL_ADAPTER_FILE,
+        initial_adapter=folder / INITIAL_ADAPTER_FILE,
         steps=trainer_state["global_step"],
         epochs=trainer_state["epoch"],
         train_loss=losses[-1] if losses else None,

@@ -1,7 +1,7 @@
-"""The processes that train together: which one this is, and how they agree.
+"""The processes that train together: which one this is, and the collectives by which they agree.
 
-Every worker runs the same steps on rows of its own. What only one of them may do (checkpoints, progress, evaluation,
-publication) is the first one's, and what they must do at the same step (to save, to stop) they decide together.
+Every worker runs the same steps, each on its own rows. Only the first one (rank 0) writes checkpoints and progress,
+evaluates and publishes. What all must do at the same step, such as to save or to stop, they decide together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -34,12 +34,15 @@ POLL_SECONDS = 0.2
 
 
 class Workers:
-    """This process among ``count``; ``rank`` 0 is the first. Alone, everything is decided at once."""
+    """This process among ``count``; ``rank`` 0 is the first. With one process no collective waits for anything.
+
+    Every worker has to call the same collective at the same point, or those that do wait until their timeout.
+    """
 
     def __init__(self, *, rank: int = 0, count: int = 1, group: dist.ProcessGroup | None = None) -> None:
         self.rank = rank
         self.count = count
-        # A group of its own on the CPUs: an agreement must neither wait for a GPU nor share the limit of a step.
+        # Not the group of the gradients: a collective here must not wait for a GPU, and may take longer than a step.
         self._group = group
 
     @property
@@ -47,23 +50,23 @@ class Workers:
         """Whether this process writes for all."""
         return self.rank == 0
 
-    def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Return, for each flag, whether any worker has set it. Every worker has to call this at the same point."""
+    def any_worker(self, *flags: bool) -> tuple[bool, ...]:
+        """Return, for each flag, whether any worker has set it (all-reduce)."""
         if self._group is None:
             return flags
         votes = torch.tensor(flags, dtype=torch.uint8)
         dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=self._group)
         return tuple(bool(vote) for vote in votes.tolist())
 
-    def from_first(self, value: Value) -> Value:
-        """Return the first worker's value on all of them."""
+    def broadcast(self, value: Value) -> Value:
+        """Return the first worker's value on all of them; what the others give is not looked at."""
         if self._group is None:
             return value
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self._group)
         return box[0]
 
-    def to_first(self, value: Value) -> list[Value]:
+    def gather(self, value: Value) -> list[Value]:
         """Return the values of all workers, in the order of their ranks, on the first one; an empty list elsewhere."""
         if self._group is None:
             return [value]
@@ -72,39 +75,38 @@ class Workers:
         return values or []
 
     def announce(self, outcome: Outcome) -> None:
-        """Tell the others how the first worker's own part ended. One that has gone meanwhile does not change that."""
+        """Tell the others how the run ended; called by the first. One that is gone is logged, and no failure."""
         try:
-            self.meet()
-            self.from_first(outcome)
+            self.barrier()
+            self.broadcast(outcome)
         except RuntimeError as error:
             logger.warning("a worker was gone before it could be told of the end: %s", error)
 
-    def await_outcome(self, between: Callable[[], None]) -> Outcome:
-        """Return what the first worker announces. ``between`` is called all the while and may raise to stop waiting."""
-        self.meet_patiently(between)
-        box: list[Any] = [None]
-        dist.broadcast_object_list(box, src=0, group=self._group)
-        outcome: Outcome = box[0]
+    def await_outcome(self, while_waiting: Callable[[], None]) -> Outcome:
+        """Return what the first worker announces; called by the others. ``while_waiting`` may raise to stop."""
+        self.interruptible_barrier(while_waiting)
+        outcome = self.broadcast(cast("Outcome | None", None))
+        assert outcome is not None, "the first worker announces an outcome"
         return outcome
 
-    def meet_patiently(self, between: Callable[[], None]) -> None:
-        """Wait until all workers are here. ``between`` is called all the while and may raise to stop waiting."""
+    def interruptible_barrier(self, while_waiting: Callable[[], None]) -> None:
+        """Wait until all workers are here. ``while_waiting`` is called again and again, and may raise to stop."""
         if self._group is None:
             return
         arrival = dist.barrier(group=self._group, async_op=True)
         while not arrival.is_completed():
-            between()
+            while_waiting()
             time.sleep(POLL_SECONDS)
         arrival.wait()
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait until all workers are here."""
         if self._group is not None:
             dist.barrier(group=self._group)
 
 
 def join(config: WorkersConfig) -> Workers:
-    """Meet the other workers of the run, of which the launcher has told through the environment.
+    """Form the process group with the run's other workers, from the variables that the launcher has set.
 
     Raises InvalidConfigError where a pod has fewer GPUs than workers, and TrainingError where they don't meet.
     """
