@@ -10,8 +10,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
 from graft_trainer.data.rows import IGNORED, Row
+from graft_trainer.training.features import Features
 from graft_trainer.training.packed_batches import PackedCollator
-from graft_trainer.training.packing import Features, packed_features
+from graft_trainer.training.packing import packed_features
 from graft_trainer.training.token_count import TokenCountingTrainer, tokens_of_rows
 
 PAD = 0

@@ -23,13 +23,14 @@ from graft_trainer.data.dropped_rows import UnusableRowError
 from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.methods.long_context import LongContext
+from graft_trainer.training.features import row_features
 
 Item = TypeVar("Item")
 
 BATCH_ROWS = 8
 BATCH_TOKENS = 8192
-"""Most rows and tokens, padding included, of a forward pass; a longer row is one by itself. The logits of a batch take
-vocabulary times tokens times 4 bytes, and what the training had room for must not be too much here."""
+"""Most rows and tokens, padding included, of a forward pass; a longer row is a batch by itself. The logits of a batch
+take vocabulary × tokens × 4 bytes, and whatever fitted the training has to fit the evaluation, too."""
 
 MAX_ANSWER_TOKENS = 64
 """Longest answer that is judged by exact match; longer texts never match word for word."""
@@ -58,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Figures of one model. Losses in nats per answer token; null where there was nothing to measure on."""
+    """Figures of one model. Losses in nats per answer token; None where there was nothing to measure on."""
 
     loss: float | None
     exact_match: float | None
@@ -151,7 +152,7 @@ def _expected(prompt: Conversation, answer: Message, renderer: Renderer) -> str:
     try:
         return renderer.expected(prompt, answer)
     except UnusableRowError:
-        # A probe is nobody's row: whatever the template makes of its answer, the question can be asked.
+        # A probe is not trained on, so it can be asked even where the template can't render its answer as a row.
         return answer.content
 
 
@@ -176,7 +177,7 @@ def mean_loss(
     total, tokens = 0.0, 0
     for batch in batches(rows, len):
         between_batches()
-        inputs = collate([{"input_ids": row.input_ids, "labels": row.labels} for row in batch])
+        inputs = collate([row_features(row) for row in batch])
         labels = inputs.pop("labels").to(model.device)
         # Trained prompts come before the row's own tokens, so these are counted from the end.
         logits = model(**inputs.to(model.device)).logits[:, -labels.shape[1] : -1].float()
@@ -197,9 +198,9 @@ def greedy_answers(
     """Answer every question greedily, with at most MAX_ANSWER_TOKENS new tokens."""
     answers: list[Answer] = []
     ends = end_tokens(model, tokenizer)
-    # What a configuration leaves unset that is only passed along is filled from the model's own. PEFT hands its own on
-    # to the wrapped model of most methods, but not to that of a trained prompt.
-    model.generation_config = model.get_base_model().generation_config = _greedily(ends, tokenizer)
+    # Set on the model rather than passed to generate(), which would fill unset fields from the model's own. And set on
+    # both models: PEFT hands its configuration on to the wrapped one for most methods, but not for prompt tuning.
+    model.generation_config = model.get_base_model().generation_config = _greedy_config(ends, tokenizer)
     # A trained prompt would come before the padding, further from the question than it was trained to be.
     most = 1 if model.active_peft_config.is_prompt_learning else BATCH_ROWS
     for batch in batches(questions, lambda question: len(question.prompt_token_ids) + MAX_ANSWER_TOKENS, most=most):
@@ -223,11 +224,11 @@ def _answer(ids: list[int], margins: list[float], ends: set[int], tokenizer: Pre
     return Answer(token_ids, margins[: length + 1], tokenizer.decode(token_ids, skip_special_tokens=True))
 
 
-def _greedily(ends: set[int], tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
-    """Return how answers are generated: greedily and by nothing else.
+def _greedy_config(ends: set[int], tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """Return the configuration of plain greedy decoding, without anything of the base's own.
 
-    The base's own configuration may ask for a penalty on repetition, which a server applies or doesn't, and with which
-    the margins of the logits would not be those of what was chosen.
+    The base's configuration may ask for a repetition penalty. Some servers apply it and some don't, and with it the
+    token that is chosen need not be the one with the highest logit, so margins would mean nothing.
     """
     return GenerationConfig(
         max_new_tokens=MAX_ANSWER_TOKENS,

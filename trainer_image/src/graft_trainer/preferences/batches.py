@@ -9,6 +9,7 @@ import torch
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from graft_trainer.data.rows import IGNORED, PreferenceRow, Row
+from graft_trainer.training.features import row_features
 
 WANTED = "wanted"
 """Whether each example's answer is one to give."""
@@ -29,13 +30,9 @@ class PreferenceCollator:
 
 def preference_features(row: PreferenceRow) -> dict[str, Any]:
     """Return one example for the collator."""
-    return {"answers": [_features(row), _features(row.other)], WANTED: row.wanted}
+    return {"answers": [row_features(row), row_features(row.other)], WANTED: row.wanted}
 
 
 def preference_rows(rows: Sequence[Row]) -> Sequence[PreferenceRow]:
     """Return the rows, all of which are preferences, as such."""
     return cast("Sequence[PreferenceRow]", rows)
-
-
-def _features(row: Row) -> dict[str, list[int]]:
-    return {"input_ids": row.input_ids, "labels": row.labels}

@@ -1,4 +1,4 @@
-"""What the Trainer's batches are made of: rows, several rows in one sequence, or preferences."""
+"""The Trainer's datasets and collators: for single rows, for packed rows, or for preferences."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 from graft_trainer.config import TrainingHyperparameters
 from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.preferences.batches import PreferenceCollator, preference_features, preference_rows
+from graft_trainer.training.features import row_features
 from graft_trainer.training.packed_batches import PackedCollator
 from graft_trainer.training.packing import pack, packed_features
 
@@ -26,30 +27,30 @@ def batching(
     tokenizer: PreTrainedTokenizerBase,
     hyperparameters: TrainingHyperparameters,
 ) -> dict[str, Any]:
-    """Return the Trainer's datasets and how it makes batches of them; rows are never packed to be evaluated."""
+    """Return the Trainer's arguments for datasets and collator. Rows are never packed for evaluation."""
     if hyperparameters.objective != "SFT":
         return {
             "data_collator": PreferenceCollator(tokenizer),
-            "train_dataset": Lazily(preference_rows(rows), preference_features),
-            "eval_dataset": Lazily(preference_rows(eval_rows), preference_features),
+            "train_dataset": LazyDataset(preference_rows(rows), preference_features),
+            "eval_dataset": LazyDataset(preference_rows(eval_rows), preference_features),
         }
     if not hyperparameters.packing:
         return {
             "data_collator": DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
-            "train_dataset": Lazily(rows, _features),
-            "eval_dataset": Lazily(eval_rows, _features),
+            "train_dataset": LazyDataset(rows, row_features),
+            "eval_dataset": LazyDataset(eval_rows, row_features),
         }
     groups = pack(rows, max_length=hyperparameters.max_sequence_length)
     logger.info("packed %d rows into %d sequences", len(rows), len(groups))
     return {
         "data_collator": PackedCollator(tokenizer.pad_token_id),
-        "train_dataset": Lazily(groups, packed_features),
-        "eval_dataset": Lazily(eval_rows, lambda row: packed_features([row])),
+        "train_dataset": LazyDataset(groups, packed_features),
+        "eval_dataset": LazyDataset(eval_rows, lambda row: packed_features([row])),
     }
 
 
-class Lazily(Dataset[dict[str, Any]], Generic[Item]):
-    """A dataset whose items are made when they are asked for: as lists, rows take ten times the memory."""
+class LazyDataset(Dataset[dict[str, Any]], Generic[Item]):
+    """A dataset that makes an item's features when it is asked for: all rows as lists take ten times the memory."""
 
     def __init__(self, items: Sequence[Item], features: Callable[[Item], dict[str, Any]]) -> None:
         self._items = items
@@ -62,7 +63,3 @@ class Lazily(Dataset[dict[str, Any]], Generic[Item]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return the features of one item."""
         return self._features(self._items[index])
-
-
-def _features(row: Row) -> dict[str, list[int]]:
-    return {"input_ids": row.input_ids, "labels": row.labels}

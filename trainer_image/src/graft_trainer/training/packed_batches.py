@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from graft_trainer.data.rows import IGNORED
 from graft_trainer.outcome import InvalidConfigError
-from graft_trainer.training.packing import Features
+from graft_trainer.training.features import Features
 
 PROBE_LENGTH = 8
 """Tokens of each row with which a model is asked whether it keeps rows apart."""

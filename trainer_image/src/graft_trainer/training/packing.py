@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.row_files.tokens import StoredRows
-
-Features = dict[str, list[int]]
+from graft_trainer.training.features import Features
 
 
 class PackedRows(Sequence[list[Row]]):
