@@ -19,7 +19,7 @@ from graft_registry.sources.adapter_origins import resolve_adapter
 from graft_registry.sources.source_access import SourceAccess
 from graft_registry.sources.source_files import SourceError
 from graft_trainer.config import AdapterSourceConfig
-from graft_trainer.importing.source import bring
+from graft_trainer.importing.source import fetch_foreign_adapter
 from graft_trainer.outcome import TrainingError, classify
 
 REGISTRY = RegistryConfig(bucket="graft")
@@ -51,7 +51,7 @@ def test_what_a_place_answers_is_told_of_the_source(
     monkeypatch.setattr(place, method, answer)
     asked = AdapterSourceConfig.model_validate({"source": source, "digest": None})
     with pytest.raises(TrainingError) as imported:
-        bring(asked, REGISTRY, tmp_path / "adapter", {})
+        fetch_foreign_adapter(asked, REGISTRY, tmp_path / "adapter", {})
     with pytest.raises(SourceError) as looked:
         resolve_adapter(asked.source, SourceAccess(), REGISTRY, workspace=tmp_path)
     told, (seen, _) = classify(imported.value), failure(looked.value)

@@ -16,7 +16,7 @@ from graft_registry.documents import AdapterSource
 from graft_trainer.config import AdapterSourceConfig
 from graft_trainer.importing.attaching import place
 from graft_trainer.importing.normalised import write_adapter
-from graft_trainer.importing.source import bring
+from graft_trainer.importing.source import fetch_foreign_adapter
 from graft_trainer.methods.architectures import layers_of
 from graft_trainer.model import load_base
 
@@ -56,7 +56,7 @@ def test_an_adapter_of_a_base_of_any_kind_says_what_it_said(
         maker.renamed(pattern, replacement)
     source = AdapterSource.model_validate({"directory": {"path": str(maker.folder), "uri": "test"}})
     asked = AdapterSourceConfig(source=source)
-    adapter = bring(asked, RegistryConfig(bucket="none"), tmp_path / "brought", {})
+    adapter = fetch_foreign_adapter(asked, RegistryConfig(bucket="none"), tmp_path / "brought", {})
     placed = place(adapter, manifest, base)
     written = tmp_path / "written"
     written.mkdir()

@@ -11,7 +11,7 @@ import pytest
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import AdapterSource
 from graft_trainer.config import AdapterSourceConfig
-from graft_trainer.importing.source import ForeignAdapter, bring
+from graft_trainer.importing.source import ForeignAdapter, fetch_foreign_adapter
 from graft_trainer.outcome import InvalidSourceError
 
 ONE, TWO = "adapter_model-00001-of-00002.safetensors", "adapter_model-00002-of-00002.safetensors"
@@ -30,7 +30,9 @@ def brought(folder: Path, files: dict[str, bytes]) -> ForeignAdapter:
     for name, data in ({"adapter_config.json": b'{"peft_type": "LORA"}'} | files).items():
         (source / name).write_bytes(data)
     asked = AdapterSource.model_validate({"directory": {"path": str(source), "uri": "persistentVolumeClaim:a/b"}})
-    return bring(AdapterSourceConfig(source=asked), RegistryConfig(bucket="none"), folder / "brought", {})
+    return fetch_foreign_adapter(
+        AdapterSourceConfig(source=asked), RegistryConfig(bucket="none"), folder / "brought", {}
+    )
 
 
 def test_headers_are_read_of_all_files(tmp_path: Path) -> None:

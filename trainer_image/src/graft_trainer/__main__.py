@@ -2,9 +2,9 @@
 
     python -m graft_trainer [prepare]
 
-``prepare`` only makes the rows of a training ready and keeps them in the registry, where that begins with them.
-What cheap checks can find out is found out before torch is imported. Exit codes and the termination message are in
-`outcome.py`; the run document is in `config.py`.
+``prepare`` only renders the rows of a training and stores their tokens in the registry, for the training to begin with.
+All cheap checks are made before torch is imported. Exit codes and the termination message are in `outcome.py`; the run
+document is in `config.py`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import BaseManifest, StoredVersion
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
-from graft_trainer.base import check_base, check_full_precision, check_mergeable, check_trainable
+from graft_trainer.base import check_base, check_dequantizable, check_mergeable, check_trainable
 from graft_trainer.config import AdapterSourceConfig, RunConfig, read_run_config
 from graft_trainer.data.dataset import fetch_sets
 from graft_trainer.data.sources import DataFetcher
-from graft_trainer.importing.source import bring
+from graft_trainer.importing.source import fetch_foreign_adapter
 from graft_trainer.methods.long_context import long_context
 from graft_trainer.methods.table import METHODS
 from graft_trainer.outcome import InvalidConfigError, Outcome, Reason, classify, report
@@ -61,12 +61,12 @@ def asks_for_rows(arguments: Sequence[str]) -> bool:
 
 
 def checked_base(config: RunConfig) -> BaseManifest:
-    """Return the manifest of the mounted base, once it is known to be one that the run can do with."""
+    """Return the manifest of the mounted base, once the run is known to be possible on it."""
     base = check_base(config.base)
     if config.adapter_source is None:
         check_trainable(base, METHODS[config.method])
     else:
-        check_full_precision(base, "imported adapters can't be judged on")
+        check_dequantizable(base, "imported adapters can't be judged on")
     check_mergeable(base, config.serving)
     return base
 
@@ -79,10 +79,10 @@ def rows_of(
     *,
     store: ObjectStore | None,
 ) -> RunRows:
-    """Fetch the rows and read them, as the objective wants them.
+    """Return the run's rows: fetched and read here, unless somebody has done that already.
 
-    They are not read where they are kept in ``store`` as tokens, or where another worker reads them for all; nor are
-    they fetched where a given digest tells which they are.
+    Rows whose tokens ``store`` keeps are not read again, and rows of a given digest are then not even fetched. Rows
+    that are worth keeping are read by the first worker alone. Without a ``store`` none are kept.
     """
     fetch = cache(partial(fetch_sets, config.rows, DataFetcher(config.registry, settings.work_folder / "data")))
     kept = None
@@ -96,7 +96,7 @@ def rows_of(
 
 
 def run(settings: Settings, notice: PreemptionNotice, *, only_rows: bool = False) -> Outcome:
-    """Adopt the recipe's version if there is one, else make and publish it; ``only_rows`` makes its rows ready."""
+    """Adopt the recipe's version if it is published already, else make it; with ``only_rows`` only prepare its rows."""
     config = read_run_config(settings.run_config)
     store = ObjectStore(config.registry)
     registry = AdapterRegistry(store, config.namespace, config.adapter)
@@ -107,7 +107,7 @@ def run(settings: Settings, notice: PreemptionNotice, *, only_rows: bool = False
     if config.adapter_source is not None:
         return import_adapter(config, config.adapter_source, settings, notice, registry, checkpoints)
     if config.workers.count > 1 and settings.local_rank is None:
-        # Torch takes seconds to import, which nothing above needs to wait for.
+        # Imported late: torch takes seconds to import, and nothing above needs it.
         from graft_trainer.workers.launch import launch
 
         return launch(config.workers, settings)
@@ -124,7 +124,7 @@ def train(
     *,
     only_rows: bool,
 ) -> Outcome:
-    """Train the adapter and publish it, as one of the run's workers. Or prepare its rows, alone."""
+    """Train the adapter and publish it, as one of the run's workers; with ``only_rows`` only prepare its rows."""
     base = checked_base(config)
     context = long_context(base, config)
     progress = ProgressWriter(registry if settings.rank == 0 else None, config.recipe)
@@ -133,7 +133,7 @@ def train(
     rows = rows_of(config, base, settings, watch, store=store.until(lambda: notice.requested))
     notice.stop_if_requested()
 
-    # As above.
+    # Imported late, as above.
     from graft_trainer.pipeline import train_and_publish
     from graft_trainer.preparation import prepare_ahead
     from graft_trainer.run import Run
@@ -164,18 +164,18 @@ def import_adapter(
     registry: AdapterRegistry,
     checkpoints: CheckpointStore,
 ) -> Outcome:
-    """Bring an adapter that was trained elsewhere, and publish it as it is."""
+    """Fetch an adapter that was trained elsewhere, and publish it as it is."""
     base = checked_base(config)
     progress = ProgressWriter(registry, config.recipe)
     progress.enter("Loading")
-    adapter = bring(source, config.registry, settings.work_folder / "source", os.environ)
+    adapter = fetch_foreign_adapter(source, config.registry, settings.work_folder / "source", os.environ)
     notice.stop_if_requested()
     watch = partial(between_rows, notice, progress)
-    # They are read this once, so nobody would be helped by their tokens.
+    # An import reads its rows once, so there is no point in keeping their tokens in the store.
     rows = None if config.dataset is None else rows_of(config, base, settings, watch, store=None)
     notice.stop_if_requested()
 
-    # As for a training.
+    # Imported late, as for a training.
     from graft_trainer.importing.pipeline import import_and_publish
     from graft_trainer.run import ImportRun
 
@@ -195,13 +195,13 @@ def import_adapter(
 
 
 def between_rows(notice: PreemptionNotice, progress: ProgressWriter, done: int, total: int | None = None) -> None:
-    """Stop where the pod is asked to; else tell how many rows have been read, or rendered of a total."""
+    """Stop if the pod was asked to; else report how many rows have been read, or rendered of a ``total``."""
     notice.stop_if_requested()
     progress.update(rows=done, total_rows=total)
 
 
 def adopt(published: StoredVersion, checkpoints: CheckpointStore) -> Outcome:
-    """Take the version that the recipe has already, and delete what a run that was killed after publishing it left."""
+    """Report the version that the recipe has already, and delete checkpoints that a killed run left behind."""
     checkpoints.clear()
     message = f"recipe {published.manifest.recipe} is version {published.manifest.number} already"
     logger.info("%s", message)

@@ -40,16 +40,17 @@ def check_base(reference: BaseReference) -> BaseManifest:
     return manifest
 
 
-FULL_AGAIN = ("fp8", "mxfp4")
-"""Ways to store weights in small numbers from which the trainer gets full ones back."""
+DEQUANTIZABLE = ("fp8", "mxfp4")
+"""Quantization methods whose weights the trainer turns back into full precision while it loads them."""
 
 
 def check_trainable(base: BaseManifest, method: Method) -> None:
     """Refuse a base whose weights are stored in a way that nothing can be trained on.
 
-    Raises BaseMismatchError, and InvalidConfigError for a method that would quantize what is quantized.
+    Raises BaseMismatchError, and InvalidConfigError for a method that would quantize what is quantized already.
     """
-    kind = check_full_precision(base, "adapters can't be trained on", "with method QLoRA where memory is short")
+    check_dequantizable(base, "adapters can't be trained on", "with method QLoRA where memory is short")
+    kind = quantization_of(base)
     if kind is not None and method.quantized:
         raise InvalidConfigError(
             f"spec.method: base {base.name} is stored quantized ({kind}) and can't be quantized once more; use method "
@@ -58,27 +59,29 @@ def check_trainable(base: BaseManifest, method: Method) -> None:
         )
 
 
-def check_full_precision(base: BaseManifest, purpose: str, hint: str = "") -> str | None:
-    """Return how the base's weights are quantized, None where they aren't; refuse a way that nothing undoes.
+def quantization_of(base: BaseManifest) -> str | None:
+    """Return the method by which the base's stored weights are quantized, such as ``fp8``; None where they aren't."""
+    quantization = base.fingerprint.quantization
+    return None if quantization is None else str(quantization.get("quant_method", "quantized"))
 
-    ``purpose`` is what such a base is not good for, ``hint`` what else helps.
+
+def check_dequantizable(base: BaseManifest, drawback: str, hint: str = "") -> None:
+    """Refuse a base whose weights are quantized in a way that the trainer can't undo.
+
+    The message says of it that it is one "which ``drawback``"; ``hint`` is added to its remedy.
     Raises BaseMismatchError.
     """
-    quantization = base.fingerprint.quantization
-    if quantization is None:
-        return None
-    kind = str(quantization.get("quant_method", "quantized"))
-    if kind not in FULL_AGAIN:
+    kind = quantization_of(base)
+    if kind is not None and kind not in DEQUANTIZABLE:
         raise BaseMismatchError(
-            f"base {base.name} is stored quantized ({kind}), which {purpose}; use the full-precision model that it was "
-            f"made from{f', {hint}' if hint else ''}",
+            f"base {base.name} is stored quantized ({kind}), which {drawback}; use the full-precision model that it "
+            f"was made from{f', {hint}' if hint else ''}",
             field="spec.baseModelRef",
         )
-    return kind
 
 
 def check_complete(missing: Iterable[str]) -> None:
-    """Refuse a base of which weights are not in its files: the library makes up random ones, and only logs it.
+    """Refuse a base whose files lack some of its weights: Transformers fills those in at random, and only logs it.
 
     Tied weights are not missing. Files may hold more than the model, such as layers that only speed up serving.
     Raises BaseMismatchError.
@@ -98,9 +101,8 @@ def check_mergeable(base: BaseManifest, serving: ServingConfig) -> None:
 
     Raises InvalidConfigError.
     """
-    quantization = base.fingerprint.quantization
-    if serving.mode == "Merged" and quantization is not None:
-        kind = quantization.get("quant_method", "quantized")
+    kind = quantization_of(base)
+    if serving.mode == "Merged" and kind is not None:
         raise InvalidConfigError(
             f"spec.serving.mode: base {base.name} is stored quantized ({kind}), and rounding a merged weight to that "
             "again would lose what the adapter learnt; use a full-precision base, or mode MultiAdapter",
@@ -109,8 +111,8 @@ def check_mergeable(base: BaseManifest, serving: ServingConfig) -> None:
 
 
 def day_of(base: BaseManifest) -> date:
-    """Return the day on which a base was imported, which templates are told that write the date.
+    """Return the day on which a base was imported: chat templates that write today's date are given this one.
 
-    It is the same for every pod of the run, today and after a restart tomorrow, and for every run of the recipe.
+    So every pod of a run, before and after a restart, and every run of the recipe renders the same prompts.
     """
     return datetime.fromisoformat(base.created_time).date()

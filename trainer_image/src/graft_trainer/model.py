@@ -32,7 +32,7 @@ from transformers import (
 
 from graft_registry.errors import InvalidModel
 from graft_registry.models.chat_templates import read_chat_templates
-from graft_trainer.base import check_complete
+from graft_trainer.base import DEQUANTIZABLE, check_complete
 from graft_trainer.methods.long_context import LongContext
 from graft_trainer.methods.table import Method
 from graft_trainer.outcome import BaseMismatchError, TrainingError, ran_out_of_memory
@@ -41,10 +41,10 @@ from graft_trainer.tokenizer_reading import check_reading
 logger = logging.getLogger(__name__)
 
 FIELD: Final = "spec.baseModelRef"
-DEQUANTIZED: Final = {"fp8": FineGrainedFP8Config, "mxfp4": Mxfp4Config}
-"""How bases that are stored in small numbers are turned back into full ones while they are loaded."""
+DEQUANTIZATION_CONFIGS: Final = dict(zip(DEQUANTIZABLE, (FineGrainedFP8Config, Mxfp4Config), strict=True))
+"""What asks Transformers to turn quantized weights into full precision while it loads them."""
 
-_RAISED: Final = (
+_LIBRARY_ERRORS: Final = (
     ValueError,
     ImportError,
     OSError,
@@ -55,7 +55,7 @@ _RAISED: Final = (
     NotImplementedError,
     SafetensorError,
 )
-"""What libraries raise for a base that they can't make sense of."""
+"""What Transformers and PEFT raise for a base that they can't make sense of."""
 
 
 def device() -> torch.device:
@@ -64,14 +64,14 @@ def device() -> torch.device:
 
 
 @contextmanager
-def explained(what: str, fix: str) -> Iterator[None]:
+def as_base_mismatch(what: str, fix: str) -> Iterator[None]:
     """Turn what a library raises about a base into a BaseMismatchError that says what was tried and what would help."""
     try:
         yield
     except TrainingError:
         raise
-    except (RuntimeError, *_RAISED) as error:
-        misfit = isinstance(error, _RAISED) or "size mismatch" in str(error) or "mismatched" in str(error)
+    except (RuntimeError, *_LIBRARY_ERRORS) as error:
+        misfit = isinstance(error, _LIBRARY_ERRORS) or "size mismatch" in str(error) or "mismatched" in str(error)
         if ran_out_of_memory(error) or not misfit:
             raise
         first = next(iter(str(error).splitlines()), "")[:400]
@@ -91,7 +91,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     )
     # Before the library, which names no file of a template that it can't read.
     chat_template = _chat_template(path)
-    with explained("the base's tokenizer", fix):
+    with as_base_mismatch("the base's tokenizer", fix):
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast or tokenizer.eos_token is None:
         raise BaseMismatchError("the base needs a tokenizer.json with an end-of-sequence token", field=FIELD)
@@ -105,7 +105,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 
 def _chat_template(path: Path) -> str | dict[str, str] | None:
-    """Return the templates that an engine takes by itself, and say which that are where there are several."""
+    """Return the chat template, or templates, that an engine picks for this base; of several, log which."""
     try:
         found = read_chat_templates(path, wrapped=isinstance(read_config(path).get("text_config"), dict))
     except InvalidModel as error:
@@ -130,7 +130,7 @@ def load_config(path: Path, context: LongContext | None = None) -> PreTrainedCon
             f"this image has Transformers {version('transformers')}, which does not know every newer model; use a "
             "newer trainer image, or another base"
         )
-    with explained(f"a base of type {kind!r}", fix):
+    with as_base_mismatch(f"a base of type {kind!r}", fix):
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     if context is not None:
         context.apply(config)
@@ -165,7 +165,7 @@ def load_skeleton(path: Path, context: LongContext | None = None) -> PreTrainedM
     """
     config = load_config(path, context)
     kind = model_class(config)
-    with explained(f"a base of type {config.model_type!r}", "use another base"), torch.device("meta"):
+    with as_base_mismatch(f"a base of type {config.model_type!r}", "use another base"), torch.device("meta"):
         return kind._from_config(config)  # noqa: SLF001
 
 
@@ -180,9 +180,9 @@ def load_base(
 ) -> PreTrainedModel:
     """Load the base onto the device; a ``method`` that quantizes loads its linear layers as NF4.
 
-    A ``context`` longer than its own extends it. ``offload`` leaves in main memory what a GPU has no room for, which
-    then comes to it layer by layer in every pass. A base to be ``sharded`` stays there until then, but for NF4 weights:
-    these are small, made on the GPU, and held as numbers of ``dtype``, for shards of a block to be of one type.
+    A ``context`` longer than its own extends it. ``offload`` keeps in main memory what the GPU has no room for; such
+    layers are copied to the GPU one by one in every pass. A base that is to be ``sharded`` stays in main memory until
+    it is, except with NF4: quantizing takes the GPU, and the result is small.
     Raises BaseMismatchError.
     """
     device_map: str | dict[str, torch.device] | None = "auto" if offload and torch.cuda.is_available() else None
@@ -191,7 +191,7 @@ def load_base(
         device_map = {"": device()}
     config = load_config(path, context)
     stored = quantization_method(path)
-    with explained("the base", "check that its files are whole, or use another base"):
+    with as_base_mismatch("the base", "check that its files are whole, or use another base"):
         model, loaded = model_class(config).from_pretrained(
             path,
             output_loading_info=True,
@@ -200,10 +200,10 @@ def load_base(
             device_map=device_map,
             local_files_only=True,
             use_safetensors=True,
-            quantization_config=nf4(dtype, sharded=sharded) if quantized else in_full(stored),
+            quantization_config=nf4(dtype, sharded=sharded) if quantized else dequantization_config(stored),
         )
     check_complete(loaded["missing_keys"])
-    if stored in DEQUANTIZED:
+    if stored in DEQUANTIZATION_CONFIGS:
         model = model.to(dtype)
     # A cache is of no use in training and lets packed or padded batches differ from single rows.
     model.config.use_cache = False
@@ -211,13 +211,13 @@ def load_base(
     return model if device_map or sharded else model.to(device())
 
 
-def in_full(stored: str | None) -> FineGrainedFP8Config | Mxfp4Config | None:
-    """Return how weights that are ``stored`` in small numbers become full ones; None where they are already."""
-    return DEQUANTIZED[stored](dequantize=True) if stored in DEQUANTIZED else None
+def dequantization_config(stored: str | None) -> FineGrainedFP8Config | Mxfp4Config | None:
+    """Return what has weights dequantized that are quantized by the method ``stored``; None where they aren't."""
+    return DEQUANTIZATION_CONFIGS[stored](dequantize=True) if stored in DEQUANTIZATION_CONFIGS else None
 
 
 def nf4(dtype: torch.dtype, *, sharded: bool) -> BitsAndBytesConfig:
-    """Return QLoRA's quantization of weights that are computed with in ``dtype``."""
+    """Return QLoRA's quantization. Products are computed in ``dtype``; shards of a block are stored as that, too."""
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -243,7 +243,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def text_fields(path: Path) -> dict[str, Any]:
-    """Return the fields of ``config.json`` that are about the language model, also where that is a part of another."""
+    """Return the fields of ``config.json``, overridden by those of its ``text_config`` where the base has one."""
     fields = read_config(path)
     return {**fields, **_of_text(fields)}
 

@@ -102,7 +102,7 @@ def attach(run: ImportRun, placed: Placed) -> tuple[PeftModel, AdapterFiles]:
     )
     servable = servable_as(folder, placed.layers.model_type, run.base, run.config.serving)
     run.notice.stop_if_requested()
-    with model.explained("the adapter onto the base", "name the base that it was trained on"):
+    with model.as_base_mismatch("the adapter onto the base", "name the base that it was trained on"):
         adapted = PeftModel.from_pretrained(base, folder)
     state = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     check_what_was_loaded(state, read_header(folder / ADAPTER_FILES[1]).tensors, run.base.name)

@@ -1,4 +1,4 @@
-"""Brings the files of an adapter, and reads what they say about themselves; knows no torch."""
+"""Fetches the files of a foreign adapter, and reads its configuration and headers; does not import torch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ForeignAdapter:
     provenance: ImportedFrom
 
 
-def bring(
+def fetch_foreign_adapter(
     asked: AdapterSourceConfig, registry: RegistryConfig, folder: Path, environ: Mapping[str, str]
 ) -> ForeignAdapter:
     """Fetch the adapter into ``folder`` and read its configuration and the headers of its weights.
