@@ -12,8 +12,8 @@ from graft_operator.api.base_source import BaseSource
 from graft_operator.plan.base.importing import running
 from graft_operator.plan.events import TROUBLES
 from graft_operator.plan.jobs import JobObserved, Queueing
+from graft_operator.plan.pod_hints import PREPARATION
 from graft_operator.plan.queueing import FIRST_WORKLOAD, why_held
-from graft_operator.plan.training.pod_hints import PREPARATION
 from graft_operator.plan.training.retry_policy import deadline_is_exceeded, training_has_failed
 
 RECIPE = recipe_of(adapter())

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from graft_operator.plan.jobs import JobObserved, Queueing
-from graft_operator.plan.training.pod_hints import PREPARATION, TRAINING, Hints, hint
+from graft_operator.plan.pod_hints import PREPARATION, TRAINING, Hints, hint
 
 QUEUED: Final = "Queued"
 """Reason of conditions while a Job is held."""

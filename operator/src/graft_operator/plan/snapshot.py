@@ -117,7 +117,7 @@ class AdapterSnapshot:
     stable: StoredVersion | None = None
     """The version before it, for as long as the status keeps that."""
     found: Mapping[str, Known[StoredVersion] | Unknown] = field(default_factory=dict)
-    """Versions in the registry by their recipe, for the recipes that ``candidates.recipes_to_look_up`` asks for."""
+    """Versions in the registry by their recipe, of the recipes that ``training.recipe_choice`` has looked up."""
     history: tuple[StoredVersion, ...] = ()
     """The newest versions in the registry, read only when the status knows of none."""
     verdicts: Mapping[int, VersionVerdict] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from tests.builders import NOW, base_model, on_pod, pod, served_version
 
 from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.rollout import RolloutLimits, RolloutSpec
-from graft_operator.plan.rollout.canary import breach, seconds_left
+from graft_operator.plan.rollout.canary import breach, step_seconds_left
 from graft_operator.plan.rollout.measured import Measured, added
 from graft_operator.plan.rollout.plan import RolloutState, plan_rollout
 from graft_operator.plan.snapshot import PodObserved
@@ -277,7 +277,7 @@ def test_what_pods_have_measured_is_added_up() -> None:
     [(at_step(10, 45), 15), (at_step(10, 90), 0), (at_step(100, 100), 200), (at_step(25, 1), 0)],
 )
 def test_the_next_look_is_at_the_end_of_the_step_or_window(progress: RolloutProgress, seconds: float) -> None:
-    assert seconds_left(CANARY, progress, NOW) == seconds
+    assert step_seconds_left(CANARY, progress, NOW) == seconds
 
 
 def test_the_defaults_are_a_canary_of_two_minutes() -> None:

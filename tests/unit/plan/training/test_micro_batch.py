@@ -8,7 +8,7 @@ from tests.builders import PLATFORM, adapter, job, recipe_of, seen
 from graft_operator.api.training import Training
 from graft_operator.manifests.naming import training_job_name
 from graft_operator.plan.training.job import adapter_as_trained, training_is_due
-from graft_operator.plan.training.memory import lowered_batch, next_micro_batch, smaller_batch, with_batch
+from graft_operator.plan.training.micro_batch import lowered_batch, next_micro_batch, smaller_batch, with_batch
 
 RECIPE = recipe_of(adapter())
 OVERFLOW = {"outcome_reason": "OutOfMemory"}

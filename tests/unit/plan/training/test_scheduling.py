@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graft_operator.plan.training.pod_hints import REFUSED, UNMOUNTED, hint
+from graft_operator.plan.pod_hints import REFUSED, UNMOUNTED, hint
 
 SAID = {
     "no GPU is free": (

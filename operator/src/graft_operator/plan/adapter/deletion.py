@@ -30,7 +30,7 @@ RETRY_SECONDS: Final = 30.0
 """Until the next attempt where one has failed."""
 
 STOPPING_SECONDS: Final = 1.0
-"""How often is looked whether Jobs are gone and pods have let go."""
+"""Until it is looked again whether the Jobs are gone and the pods have unloaded the adapter."""
 
 
 def plan_adapter_deletion(seen: AdapterSnapshot, now: datetime) -> Plan:
@@ -46,8 +46,8 @@ def plan_adapter_deletion(seen: AdapterSnapshot, now: datetime) -> Plan:
         gave_up = EmitEvent(
             "Warning",
             "RegistryNotCleaned",
-            f"the registry could not be cleaned within 10 minutes; the versions stay in the bucket:"
-            f" {seen.cleanup_problem}",
+            f"the registry could not be cleaned within {CLEANUP_LIMIT // timedelta(minutes=1)} minutes; the versions"
+            f" stay in the bucket: {seen.cleanup_problem}",
         )
         return Plan(actions=(gave_up, release))
     if seen.jobs:

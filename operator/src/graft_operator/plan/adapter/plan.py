@@ -18,7 +18,7 @@ from graft_operator.plan.imports.looks import decide_look, with_look
 from graft_operator.plan.preparation.due import preparation_is_due
 from graft_operator.plan.preparation.wanted import prepared_rows, skipped_preparation
 from graft_operator.plan.rollout.merged import fits_mode, merged_actions, merged_endpoint
-from graft_operator.plan.rollout.modes import decide_serving, seconds_left
+from graft_operator.plan.rollout.modes import decide_serving, former_seconds_left
 from graft_operator.plan.rollout.plan import ABORTED, Rollback, Rollout, served
 from graft_operator.plan.rollout.requeue import rollout_requeue, soonest
 from graft_operator.plan.snapshot import AdapterSnapshot
@@ -103,7 +103,7 @@ def plan_versions(seen: AdapterSnapshot, now: datetime, platform: Platform) -> P
         extras=creations,
         status=adapter_status(seen, training, judgement, rollout, now),
         requeue_after=soonest(
-            training.requeue_after, rollout_requeue(rollout, seen, now), seconds_left(seen, rollout.former, now)
+            training.requeue_after, rollout_requeue(rollout, seen, now), former_seconds_left(seen, rollout.former, now)
         ),
     )
 

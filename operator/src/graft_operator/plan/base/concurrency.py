@@ -50,8 +50,8 @@ def decide_concurrency_test(seen: BaseSnapshot, resolved: ResolvedBase | None) -
     if job is not None:
         running = unknown("Testing", f"Job {job.name}: {job.waiting or 'asks the base and its adapters'}")
         return ConcurrencyDecision(fact=running, result=known)
-    if problem_of := not_yet(seen):
-        return ConcurrencyDecision(fact=unknown("NotSettled", problem_of), result=known)
+    if why := why_unsettled(seen):
+        return ConcurrencyDecision(fact=unknown("NotSettled", why), result=known)
     return ConcurrencyDecision(fact=unknown("Testing", "the Job is created"), result=known, due=digest)
 
 
@@ -81,7 +81,7 @@ def served_adapters(seen: BaseSnapshot) -> list[str]:
     )
 
 
-def not_yet(seen: BaseSnapshot) -> str:
+def why_unsettled(seen: BaseSnapshot) -> str:
     """Return why a test would measure something that is about to change; empty when nothing is."""
     moving = sorted(adapter.name for adapter in seen.adapters if adapter.deleting or not adapter.is_at_rest)
     if moving:

@@ -24,8 +24,8 @@ from graft_operator.plan.base.concurrency import ConcurrencyDecision
 from graft_operator.plan.base.gateway import GatewayDecision
 from graft_operator.plan.base.importing import ImportDecision
 from graft_operator.plan.base.registry_safety import registry_fact
+from graft_operator.plan.pod_problems import problem_of_pod
 from graft_operator.plan.snapshot import BaseSnapshot
-from graft_operator.plan.training.progress import problem_of
 
 
 def base_conditions(
@@ -66,7 +66,7 @@ def serving_fact(seen: BaseSnapshot, revisions: Sequence[ServingRevision]) -> Fa
     for revision in revisions:
         if revision.ready_replicas < revision.replicas:
             observed = next((item for item in seen.deployments if item.name == revision.deployment), None)
-            why = f": {problem_of(observed.message, 'spec.serving')[1]}" if observed and observed.message else ""
+            why = f": {problem_of_pod(observed.message, 'spec.serving')[1]}" if observed and observed.message else ""
             ready, wanted = revision.ready_replicas, revision.replicas
             return no("PodsNotReady", f"Deployment {revision.deployment}: {ready} of {wanted} pods are ready{why}")
     return yes("Serving", f"{len(revisions)} revision(s) answer on every replica")

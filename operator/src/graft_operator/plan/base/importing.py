@@ -18,8 +18,8 @@ from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, DeleteObject
 from graft_operator.plan.jobs import REASON, JobObserved
 from graft_operator.plan.known import Known, Unknown
+from graft_operator.plan.pod_problems import problem_of_job
 from graft_operator.plan.snapshot import BaseSnapshot
-from graft_operator.plan.training.progress import problem_of_job
 from graft_registry.digests import digest_of
 from graft_registry.documents import BaseManifest
 from graft_registry.models.training_memory import ModelShape

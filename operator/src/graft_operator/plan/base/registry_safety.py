@@ -11,7 +11,6 @@ from graft_registry.documents import Finding, StoreReport
 
 MOST_CHARACTERS: Final = 2000
 """Of a message; `python -m graft_registry doctor` says the rest."""
-CONDITIONS: Final = "conditional writes"
 
 
 def registry_fact(seen: BaseSnapshot) -> Fact:

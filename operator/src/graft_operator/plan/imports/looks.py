@@ -24,8 +24,8 @@ from graft_operator.manifests.platform import Platform
 from graft_operator.plan.actions import Action, CreateJob, DeleteObject, Plan
 from graft_operator.plan.imports.origin import is_of, known_source, source_digest
 from graft_operator.plan.jobs import REASON, JobObserved
+from graft_operator.plan.pod_problems import problem_of_job
 from graft_operator.plan.snapshot import AdapterSnapshot
-from graft_operator.plan.training.progress import problem_of_job
 from graft_operator.plan.training.versions import is_given_up
 
 CONDITION: Final = "SourceChecked"

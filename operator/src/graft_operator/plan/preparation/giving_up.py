@@ -13,12 +13,12 @@ from typing import Final
 from graft_operator.api.adapter_status import SkippedPreparation
 from graft_operator.api.conditions import no
 from graft_operator.plan.jobs import JobObserved
+from graft_operator.plan.pod_hints import PREPARATION
+from graft_operator.plan.pod_problems import problem_of_job
 from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.current_job import current_job
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.failure_counts import PASSING
-from graft_operator.plan.training.memory import current_job
-from graft_operator.plan.training.pod_hints import PREPARATION
-from graft_operator.plan.training.progress import problem_of_job
 from graft_operator.plan.training.retry_policy import DEADLINE, deadline_message, failure_of, seconds_run
 
 GIVEN_UP: Final = "PreparationGivenUp"

@@ -59,7 +59,7 @@ def step_is_over(
     return now >= begun + timedelta(seconds=step.seconds + limits.wait_seconds)
 
 
-def seconds_left(spec: RolloutSpec, progress: RolloutProgress, now: datetime) -> float:
+def step_seconds_left(spec: RolloutSpec, progress: RolloutProgress, now: datetime) -> float:
     """Return seconds until the end of the step, or of the rollback window, that has begun; 0 when that is past."""
     step = step_of(spec, progress.weight)
     lasts = spec.rollback_window_seconds if progress.weight == ALL else step.seconds if step else 0

@@ -96,12 +96,12 @@ def expire_former_mode(seen: AdapterSnapshot, rollout: Rollout, now: datetime) -
         former = former.model_copy(update={"succeeded_time": None})
     elif former.succeeded_time is None:
         former = former.model_copy(update={"succeeded_time": now})
-    elif (seconds_left(seen, former, now) or 0) <= 0:
+    elif (former_seconds_left(seen, former, now) or 0) <= 0:
         return replace(rollout, former=None)
     return replace(rollout, former=former, former_coverage=coverage_in_mode(seen, former.version, former.mode))
 
 
-def seconds_left(seen: AdapterSnapshot, former: FormerServing | None, now: datetime) -> float | None:
+def former_seconds_left(seen: AdapterSnapshot, former: FormerServing | None, now: datetime) -> float | None:
     """Return seconds until what was served before ends; None where there is nothing, or nothing that will end yet."""
     if former is None or former.succeeded_time is None:
         return None

@@ -57,7 +57,7 @@ def moves(pod: PodObserved, rollout: Rollout, target: ServedVersion) -> bool:
 
 def watch_seconds(spec: RolloutSpec, progress: RolloutProgress, now: datetime) -> float:
     """Return seconds until the pods are asked during a step or a rollback window: at its end, or before by limits."""
-    left = canary.seconds_left(spec, progress, now) or CANARY_SECONDS
+    left = canary.step_seconds_left(spec, progress, now) or CANARY_SECONDS
     is_watched = progress.weight < canary.ALL or spec.effective_limits is not None
     return min(left, CANARY_SECONDS) if is_watched else left
 

@@ -17,8 +17,9 @@ from graft_operator.plan.actions import ApplyObject, CreateJob
 from graft_operator.plan.imports.origin import content_to_import, is_import
 from graft_operator.plan.jobs import OccupiedName
 from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.current_job import current_job
 from graft_operator.plan.training.decision import TrainingDecision
-from graft_operator.plan.training.memory import current_job, lowered_batch, next_micro_batch, with_batch
+from graft_operator.plan.training.micro_batch import lowered_batch, next_micro_batch, with_batch
 from graft_operator.plan.training.rank import effective_rank, with_effective_rank, with_rank
 from graft_operator.plan.training.recipe import fulfilling_recipes, spec_digest
 from graft_operator.plan.training.retry_policy import kept_failures

@@ -1,6 +1,6 @@
 """Whether a training fits its GPU: the choice of method Auto, and the rejection of what can't fit.
 
-Where it was short after all, the rows of a forward pass are halved, with as many per optimizer step as ever.
+What happens where memory was short after all is in ``micro_batch``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from typing import Any, Final
 from graft_operator.api.adapter_status import ChosenMethod
 from graft_operator.api.base_model import ResolvedBase
 from graft_operator.api.lora_adapter import LoraAdapter, LoraAdapterSpec
-from graft_operator.api.training import Training, TrainingPod
-from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
+from graft_operator.api.training import TrainingPod
 from graft_operator.manifests.jobs.trainer_resources import has_gpu, import_setup, training_setup
 from graft_operator.plan.imports.origin import is_import
-from graft_operator.plan.jobs import JobObserved
-from graft_operator.plan.preparation.wanted import preparation_under_way
 from graft_operator.plan.snapshot import AdapterSnapshot
 from graft_operator.plan.training.decision import TrainingDecision, refused
 from graft_registry.digests import digest_of
@@ -168,53 +165,3 @@ def with_training(spec: LoraAdapterSpec, **changes: Any) -> LoraAdapterSpec:
 def size(count: int) -> str:
     """Return bytes for people, such as ``23.5 GiB``."""
     return f"{count / UNITS['Gi']:.1f} GiB"
-
-
-def smaller_batch(rows: int) -> int | None:
-    """Return the largest divisor of ``rows`` that is at most half of them; None below one row.
-
-    A divisor, so that the rows of an optimizer step can stay exactly the same: 6 rows become 3, 5 become 1.
-    """
-    return next((part for part in range(rows // 2, 0, -1) if rows % part == 0), None)
-
-
-def with_batch(training: Training, rows: int) -> Training:
-    """Return the hyperparameters with ``rows`` per forward pass and as many rows per optimizer step as before."""
-    passes = training.gradient_accumulation * (training.batch_size // rows)
-    return training.model_copy(update={"batch_size": rows, "gradient_accumulation": passes})
-
-
-def batch_of(seen: AdapterSnapshot, job: JobObserved) -> int:
-    """Return the rows per forward pass that a Job was made with."""
-    return job.micro_batch or seen.adapter.spec.training.batch_size
-
-
-def current_job(seen: AdapterSnapshot) -> JobObserved | None:
-    """Return the Job that is at work for the current recipe: its training or, before there is one, what prepares it."""
-    return current_training(seen) or preparation_under_way(seen)
-
-
-def current_training(seen: AdapterSnapshot) -> JobObserved | None:
-    """Return the Job that trains the current recipe: of several, the one with the smallest batch.
-
-    Those before it ran out of memory. They stay as long as the recipe does: they are what tells an operator that was
-    restarted how small the batch has to be.
-    """
-    own = [job for job in seen.jobs if job.recipe == seen.recipe and not job.prepares]
-    return min(own, key=lambda job: batch_of(seen, job), default=None)
-
-
-def next_micro_batch(seen: AdapterSnapshot) -> int:
-    """Return the rows per forward pass that the next Job of the recipe is made with."""
-    job = current_training(seen)
-    if job is None:
-        return seen.adapter.spec.training.batch_size
-    rows = batch_of(seen, job)
-    has_overflowed = job.state == "Failed" and job.outcome_reason == OUT_OF_MEMORY
-    return (smaller_batch(rows) or rows) if has_overflowed else rows
-
-
-def lowered_batch(seen: AdapterSnapshot) -> int | None:
-    """Return :func:`due_batch` where it is below the user's."""
-    rows = next_micro_batch(seen)
-    return rows if rows < seen.adapter.spec.training.batch_size else None

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from types import MappingProxyType
+from datetime import datetime
 from typing import Final
 
 from graft_operator.api.adapter_status import TrainingProgress
 from graft_operator.api.conditions import no
 from graft_operator.plan.jobs import JobObserved
-from graft_operator.plan.queueing import QUEUED, why_held
+from graft_operator.plan.pod_hints import settings_of
+from graft_operator.plan.pod_problems import problem_of_job
 from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.current_job import current_job, micro_batch_of
 from graft_operator.plan.training.decision import TrainingDecision
-from graft_operator.plan.training.memory import batch_of, current_job, with_batch
-from graft_operator.plan.training.pod_hints import HINTS_BY_REASON, TRAINING, hint, identity_of, settings_of
+from graft_operator.plan.training.micro_batch import with_batch
 from graft_operator.plan.training.retry_policy import lingering_jobs
 
 IMPORTED: Final = "Imported"
 """Reason of the Jobs that import what was trained elsewhere."""
 
 PREPARES_ONLY: Final = "this Job prepares the rows, and the training asks for what spec.pod says after it"
-
-FIRST_POD: Final = timedelta(seconds=30)
-"""How long the Job controller may take to make a pod before anybody is told that there is none."""
 
 
 def training_is_running(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
@@ -59,7 +55,7 @@ def state_of(seen: AdapterSnapshot, job: JobObserved, progress: TrainingProgress
     if job.reason == IMPORTED:
         return "Importing", progress.state
     lowered = ""
-    if batch_of(seen, job) < seen.adapter.spec.training.batch_size:
+    if micro_batch_of(seen, job) < seen.adapter.spec.training.batch_size:
         lowered = f" (batchSize {progress.batch_size} × {progress.gradient_accumulation} after running out of memory)"
     if progress.prepared:
         return "Training", f"{progress.state}, {progress.prepared}{lowered}"
@@ -75,7 +71,7 @@ def progress_of(seen: AdapterSnapshot, job: JobObserved) -> TrainingProgress:
     rows = {"rows": said.rows, "total_rows": said.total_rows} if said is not None and loads else {}
     if job.prepares:  # what else was said is of a training whose Job is gone
         return begun if job.awaits_pod else begun.model_copy(update={"state": "Preparing", **rows})
-    training = with_batch(seen.adapter.spec.training, batch_of(seen, job))
+    training = with_batch(seen.adapter.spec.training, micro_batch_of(seen, job))
     shape = {
         "batch_size": training.batch_size,
         "gradient_accumulation": training.gradient_accumulation,
@@ -105,60 +101,3 @@ def next_look(progress: TrainingProgress) -> float:
 def seconds_between_looks(eta_seconds: float | None) -> float:
     """Return after how many seconds a run is looked at again: a quarter of what it has before it, from 1 to 15."""
     return 3.0 if eta_seconds is None else min(15.0, max(1.0, eta_seconds / 4))
-
-
-REASONS_OF_PODS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "FailedCreate": "PodsRefused",
-        **dict.fromkeys(
-            (
-                "ImagePullBackOff",
-                "ErrImagePull",
-                "ErrImageNeverPull",
-                "InvalidImageName",
-                "ImageInspectError",
-                "SignatureValidationFailed",
-            ),
-            "ImagePullFailed",
-        ),
-        **dict.fromkeys(("FailedMount", "FailedAttachVolume", "FailedMapVolume"), "MountFailed"),
-    }
-)
-"""Our reasons for those of Kubernetes, which takes turns with several while it tries again; to people they are one."""
-
-
-def problem_of_job(
-    job: JobObserved, now: datetime, pod: str = TRAINING, *, mounted_image: str | None = None
-) -> tuple[str, str] | None:
-    """Return (reason, message) of what keeps an active Job's pod from running; None where nothing does.
-
-    It is the same for a training and for an import, whose settings are at different places of their specs.
-    ``mounted_image`` is the image that the pod mounts as a volume, of the spec and not of ours.
-    """
-    if job.suspended:
-        return QUEUED, why_held(job, now, pod)
-    if job.waiting:
-        return problem_of(job.waiting, pod, mounted_image=mounted_image)
-    if not job.no_pods:
-        return None
-    if job.event:
-        reason, message = problem_of(job.event, pod)
-        return reason, f"no pod of it can be created: {message}"
-    if job.created_time is not None and now - job.created_time < FIRST_POD:
-        return None
-    return "PodPending", "no pod of it has been created yet, and the platform has not said why"
-
-
-def problem_of(waiting: str, pod: str = TRAINING, *, mounted_image: str | None = None) -> tuple[str, str]:
-    """Return (reason, message) of a pod that waits, given ``Reason: message`` in Kubernetes' own words."""
-    told, _, message = waiting.partition(": ")
-    reason = REASONS_OF_PODS.get(told, told)
-    if reason == "ImagePullFailed" and mounted_image is not None and mounted_image in message:
-        return reason, f"{waiting}; it is spec.source.image.reference: check it, and imagePullSecrets in {pod}"
-    if reason == "ImagePullFailed":
-        image = "spec.serving.image or a value" if pod == "spec.serving" else "a value"
-        access = f"the node's access, and imagePullSecrets in {identity_of(pod)} or the chart's tenantPods"
-        return reason, f"{waiting}; the image is {image} of Graft's chart: check it, {access}"
-    text = message if reason == "PodsRefused" else waiting
-    help_ = hint(waiting, pod, HINTS_BY_REASON.get(reason, ()))
-    return reason, f"{text}; {help_}" if help_ else text

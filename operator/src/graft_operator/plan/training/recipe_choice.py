@@ -9,7 +9,7 @@
 An adapter that was trained elsewhere is imported, as long as it is (see ``imports.origin``): then that is the only way.
 
 A warm start begins with the weights of the version that is served and trains for a third of the time (see
-``manifests.warm_start``). Using the old version as it is has no place here: see docs/adr/0007.
+``manifests.jobs.warm_start``). Using the old version as it is has no place here: see docs/adr/0007.
 """
 
 from __future__ import annotations

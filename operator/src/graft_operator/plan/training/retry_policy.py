@@ -33,11 +33,12 @@ from graft_operator.manifests.jobs.training_job import pod_settings_digest
 from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.imports.origin import is_import
 from graft_operator.plan.jobs import POD_EVICTED, JobObserved
+from graft_operator.plan.pod_hints import settings_of
 from graft_operator.plan.snapshot import AdapterSnapshot
+from graft_operator.plan.training.current_job import current_job, micro_batch_of
 from graft_operator.plan.training.decision import TrainingDecision
 from graft_operator.plan.training.failure_counts import CRASH_LOOP, after_rest, counted, is_crash_loop, rest_of
-from graft_operator.plan.training.memory import batch_of, current_job, smaller_batch
-from graft_operator.plan.training.pod_hints import settings_of
+from graft_operator.plan.training.micro_batch import smaller_batch
 from graft_registry.digests import digest_of
 
 DEADLINE: Final = "DeadlineExceeded"
@@ -176,7 +177,7 @@ def memory_is_exhausted(seen: AdapterSnapshot, job: JobObserved) -> TrainingDeci
     if is_import(seen):
         message = f"an import holds the base once: give more memory in spec.pod.resources ({job.outcome_message})"
         return stalled(seen, failures_with(seen, job, OUT_OF_MEMORY, message))
-    if smaller_batch(batch_of(seen, job)) is not None:
+    if smaller_batch(micro_batch_of(seen, job)) is not None:
         if not job.pods_running:
             return None
         fact = no(OUT_OF_MEMORY, f"Job {job.name} ran out of memory; the next one waits for its pods to end")
