@@ -116,7 +116,12 @@ def _of_serving_pod(change: Change, cache: Cache) -> Iterator[Routed]:
     owner, old, new = owner_key(change.body), change.old, change.new
     if owner is None:
         return
-    if old is not None and new is not None and is_ready(old) == is_ready(new) and _leaves(old) == _leaves(new):
+    if (
+        old is not None
+        and new is not None
+        and is_ready(old) == is_ready(new)
+        and is_terminating(old) == is_terminating(new)
+    ):
         yield owner, Priority.PROGRESS
         return
     yield owner, Priority.URGENT
@@ -157,13 +162,13 @@ def _priority(change: Change) -> Priority:
         return Priority.PROGRESS if is_observed(change.body) else Priority.URGENT
     old, new = change.old["metadata"], change.new["metadata"]
     changed = old.get("generation") != new.get("generation") or old.get("uid") != new.get("uid")
-    return Priority.URGENT if changed or _leaves(change.old) != _leaves(change.new) else Priority.PROGRESS
+    return Priority.URGENT if changed or is_terminating(change.old) != is_terminating(change.new) else Priority.PROGRESS
 
 
 def is_observed(body: Body) -> bool:
     """Whether the object was decided about before: of a whole fleet that is listed, those come first that were not."""
     observed = (body.get("status") or {}).get("observedGeneration")
-    return observed == body["metadata"].get("generation") and not _leaves(body)
+    return observed == body["metadata"].get("generation") and not is_terminating(body)
 
 
 def shown_to_base(adapter: Body) -> Any:
@@ -172,7 +177,7 @@ def shown_to_base(adapter: Body) -> Any:
     serving = {name: value for name, value in (status.get("serving") or {}).items() if name not in OF_PODS}
     versions, source = status.get("versions") or [{}], status.get("source") or {}
     return (
-        (metadata.get("uid"), _leaves(adapter)),
+        (metadata.get("uid"), is_terminating(adapter)),
         (spec.get("baseModelRef"), spec.get("serving"), spec.get("suspend"), spec.get("version")),
         (spec.get("source"), "dataset" in spec, {part: source.get(part) for part in ("digest", "baseDigest")}),
         (serving, versions[0].get("baseDigest")),
@@ -193,7 +198,7 @@ def shown_to_adapters(base: Body) -> Any:
         {name: value for name, value in revision.items() if name not in (*NAMED, "readyReplicas")}
         for revision in own.get("serving") or ()
     ]
-    return (metadata.get("uid"), "deletionTimestamp" in metadata), base.get("spec"), own
+    return (metadata.get("uid"), is_terminating(base)), base.get("spec"), own
 
 
 def _named(base: Body) -> frozenset[tuple[str, ...]]:
@@ -232,8 +237,9 @@ def is_ready(pod: Body) -> bool:
     return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
 
 
-def _leaves(body: Body) -> bool:
-    return "deletionTimestamp" in body["metadata"]
+def is_terminating(body: Body) -> bool:
+    """Whether an object was asked to be deleted, and is still there: for its finalizers, or for its grace period."""
+    return bool(body["metadata"].get("deletionTimestamp"))
 
 
 def _target(adapter: Body) -> Any:

@@ -138,7 +138,7 @@ class Operator:
         self.cache.on_change = self._changed
         self.artifacts.on_news = self._registry_news
         self.agents.on_news = self._agent_news
-        self.reconcilers.rows.on_news = self.queue.add
+        self.reconcilers.dataset_digests.on_news = self.queue.add
 
     def _changed(self, change: Change) -> None:
         for adapter in self.reconcilers.invalidate(change):

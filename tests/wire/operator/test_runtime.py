@@ -166,7 +166,7 @@ async def test_what_the_registry_and_the_pods_tell_reaches_the_reconciler(server
         agents.on_news("team-a", "tiny-0", AgentNews(frozenset(), base=True))
         await life.seen(TINY)
         agents.on_news("team-a", "gone", AgentNews(frozenset({"nobody"}), base=True))
-        life.recording.rows.on_news(SUPPORT)
+        life.recording.dataset_digests.on_news(SUPPORT)
         await eventually(lambda: bool(life.recording.keys), lambda: "nothing ran")
         assert set(life.recording.keys) == {SUPPORT}
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pydantic import ValidationError
 
 from graft_operator.api.base_model import BaseModel, BaseModelStatus
@@ -14,8 +11,6 @@ from graft_operator.plan.base.plan import IN_USE_FINALIZER, plan_base
 from graft_operator.reconcilers.one_pass import Dependencies, Pass
 from graft_operator.reconcilers.refused_children import result_of
 from graft_operator.reconcilers.snapshots.base_snapshot import BaseSnapshots
-
-Body = Mapping[str, Any]
 
 
 class BaseModelReconciler:
@@ -31,7 +26,7 @@ class BaseModelReconciler:
         body = dependencies.cache.get(BASE_MODELS, namespace, name)
         if body is None:
             self._snapshots.forget(namespace, name)
-            dependencies.effects.forget(BASE_MODELS.kind, namespace, name)
+            dependencies.executor.forget(BASE_MODELS.kind, namespace, name)
             return Result()
         async with dependencies.reporting_errors(BASE_MODELS, body, BaseModelStatus) as step:
             try:

@@ -28,7 +28,7 @@ from graft_operator.reconcilers.snapshots.containers import own_end
 from graft_operator.reconcilers.snapshots.dataset_digests import DatasetDigests
 from graft_operator.reconcilers.snapshots.jobs import job_state
 from graft_operator.reconcilers.snapshots.written_sets import WrittenSets
-from graft_operator.routing import has_agent, owner_key
+from graft_operator.routing import has_agent, is_terminating, owner_key
 from graft_operator.settings import Settings
 
 Clock = Callable[[], datetime]
@@ -84,19 +84,19 @@ class Dispatcher:
         monotonic: Callable[[], float] | None = None,
     ) -> None:
         """``on_rows`` is called for an adapter whose rows in a ConfigMap have been read."""
-        effects = ActionExecutor(cluster, cache, artifacts, *([monotonic] if monotonic else []))
-        self.rows = DatasetDigests(cluster, cache, on_rows)
+        executor = ActionExecutor(cluster, cache, artifacts, *([monotonic] if monotonic else []))
+        self.dataset_digests = DatasetDigests(cluster, cache, on_rows)
         self._dependencies = Dependencies(
             cluster=cluster,
             cache=cache,
             artifacts=artifacts,
             agents=agents,
-            rows=self.rows,
-            effects=effects,
-            reporter=Reporter(cluster, effects, clock),
+            dataset_digests=self.dataset_digests,
+            executor=executor,
+            reporter=Reporter(cluster, executor, clock),
             platform=platform,
             clock=clock,
-            wanted=WrittenSets(cache),
+            written_sets=WrittenSets(cache),
         )
         self.adapters = AdapterReconciler(self._dependencies)
         self.bases = BaseModelReconciler(self._dependencies)
@@ -104,7 +104,7 @@ class Dispatcher:
     async def reconcile(self, key: Key) -> Result:
         """Bring one object a step further, unless a part of what is decided from can't be read in its namespace."""
         missing = first_unsynced(self._dependencies.cache, key.namespace)
-        if missing is not None and not self._may_go(key):
+        if missing is not None and not self._can_be_released(key):
             resource, why = missing
             await self._report(key, not_watched(resource.kind, why))
             return Result(requeue_after=UNREAD_SECONDS)
@@ -112,15 +112,18 @@ class Dispatcher:
             return await self.adapters.reconcile(key.namespace, key.name)
         return await self.bases.reconcile(key.namespace, key.name)
 
-    def _may_go(self, key: Key) -> bool:
-        """Whether the object is being deleted, and what decides about that is known: no finalizer waits for a Role."""
+    def _can_be_released(self, key: Key) -> bool:
+        """Whether the object is being deleted, and all is known that decides on its finalizer.
+
+        So an operator that was denied other kinds in a namespace does not hold up the deletion of that namespace.
+        """
         cache, kind = self._dependencies.cache, LORA_ADAPTERS if isinstance(key, AdapterKey) else BASE_MODELS
         body = cache.get(kind, key.namespace, key.name)
         is_read = all(cache.is_synced(resource, key.namespace) for resource in (LORA_ADAPTERS, BASE_MODELS))
-        return is_read and body is not None and "deletionTimestamp" in body["metadata"]
+        return is_read and body is not None and is_terminating(body)
 
     def invalidate(self, change: Change) -> Iterable[AdapterKey]:
-        """Forget what a change has made untrue of what is known besides; return the adapters whose rows are others."""
+        """Forget what a change has made stale; return the adapters whose rows it may have changed."""
         metadata, dependencies = change.body["metadata"], self._dependencies
         job: Mapping[str, Any] | None = None
         if change.resource == JOBS and has_ended(change):
@@ -132,7 +135,7 @@ class Dispatcher:
         if change.resource == PODS and change.new is None and has_agent(change.body):
             dependencies.agents.unfollow(metadata["namespace"], metadata["name"])
         if change.resource in (USER_CONFIG_MAPS, CONFIG_MAPS):
-            return dependencies.rows.readers(metadata.get("namespace", ""), metadata["name"])
+            return dependencies.dataset_digests.readers(metadata.get("namespace", ""), metadata["name"])
         return ()
 
     def _job_ended(self, job: Mapping[str, Any]) -> None:

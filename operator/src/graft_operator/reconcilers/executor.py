@@ -42,6 +42,7 @@ from graft_operator.plan.actions import (
 )
 from graft_operator.plan.rejections import Rejection, waits
 from graft_operator.reconcilers.refused_children import Content, Key, Outcome, Rejections, is_rejection
+from graft_operator.routing import is_terminating
 from graft_operator.telemetry import tracing
 from graft_registry.digests import digest_of
 
@@ -203,7 +204,7 @@ class ActionExecutor:
 
     async def _delete(self, resource: Resource, namespace: str, name: str, uid: str | None) -> bool:
         live = self._cache.get(resource, namespace, name)
-        if live is not None and uid in (None, live["metadata"]["uid"]) and live["metadata"].get("deletionTimestamp"):
+        if live is not None and uid in (None, live["metadata"]["uid"]) and is_terminating(live):
             return False
         self._applied.pop((resource.kind, namespace, name), None)
         # A Job stays until its pods are gone, so that a recipe never has two trainers.

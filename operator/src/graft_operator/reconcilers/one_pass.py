@@ -41,12 +41,12 @@ class Dependencies:
     cache: Cache
     artifacts: Artifacts
     agents: Agents
-    rows: DatasetDigests
-    effects: ActionExecutor
+    dataset_digests: DatasetDigests
+    executor: ActionExecutor
     reporter: Reporter
     platform: Platform
     clock: Callable[[], datetime]
-    wanted: WrittenSets
+    written_sets: WrittenSets
 
     @asynccontextmanager
     async def reporting_errors(self, kind: Resource, body: Body, status: type[Status]) -> AsyncIterator[Pass]:
@@ -81,8 +81,8 @@ class Pass:
     body: Body
     outcomes: list[Outcome] = field(default_factory=list)
     problem: TransientError | None = None
-    is_unended: bool = False
-    """Whether something that was to end may not have: no trainer is started beside another one."""
+    may_still_run: bool = False
+    """Whether a deletion was put off: what it was to end may still run, and no trainer is started beside another."""
     failed: list[Rejection] = field(default_factory=list)
     """Children that could not be made for a reason that passes by itself, such as a webhook that is down."""
 
@@ -93,14 +93,14 @@ class Pass:
 
     async def carry_out(self, actions: Sequence[Action]) -> None:
         """Carry out one group of actions; keep what goes wrong and passes by itself for :meth:`raise_problem`."""
-        if self.problem is not None and self.is_unended:
+        if self.problem is not None and self.may_still_run:
             self._put_off(actions, self.problem)
             return
-        outcome = await self.dependencies.effects.carry_out(self.kind, self.body, actions, refused=self.rejections)
+        outcome = await self.dependencies.executor.carry_out(self.kind, self.body, actions, refused=self.rejections)
         self.outcomes.append(outcome)
         if outcome.problem is not None:
             self.problem = self.problem or outcome.problem
-            self.is_unended = any(isinstance(action, DeleteObject) for action in outcome.put_off)
+            self.may_still_run = any(isinstance(action, DeleteObject) for action in outcome.put_off)
             self._put_off(outcome.put_off, outcome.problem)
 
     def _put_off(self, actions: Sequence[Action], error: TransientError) -> None:

@@ -27,9 +27,9 @@ Body = Mapping[str, Any]
 class Reporter:
     """Writes statuses, and the events of what has changed in them."""
 
-    def __init__(self, cluster: Cluster, effects: ActionExecutor, clock: Callable[[], datetime]) -> None:
+    def __init__(self, cluster: Cluster, executor: ActionExecutor, clock: Callable[[], datetime]) -> None:
         self._cluster = cluster
-        self._effects = effects
+        self._executor = executor
         self._clock = clock
 
     async def status(
@@ -55,7 +55,7 @@ class Reporter:
             uid=metadata.uid,
             version=metadata.resource_version or None,
         )
-        (await self._effects.carry_out(kind, body, status_events(old, new))).raise_problem()
+        (await self._executor.carry_out(kind, body, status_events(old, new))).raise_problem()
 
     async def invalid(
         self, kind: Resource, body: Body, error: ValidationError, status: type[Status], finalizer: str
@@ -64,7 +64,7 @@ class Reporter:
         metadata = ObjectMeta.model_validate(body["metadata"])
         if metadata.is_deleting and finalizer in metadata.finalizers:
             # Nobody can tell what it asked for any more; holding it back would hold its namespace back.
-            (await self._effects.carry_out(kind, body, (RemoveFinalizer(finalizer),))).raise_problem()
+            (await self._executor.carry_out(kind, body, (RemoveFinalizer(finalizer),))).raise_problem()
             return
         is_ours = any(str(item["loc"][0]) == "status" for item in error.errors(include_url=False) if item["loc"])
         await self.problem(kind, body, status, unreadable_status(error) if is_ours else invalid_spec(error))

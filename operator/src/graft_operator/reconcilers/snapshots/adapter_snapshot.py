@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -32,6 +32,7 @@ from graft_operator.reconcilers.snapshots.jobs import job_observed, occupied_nam
 from graft_operator.reconcilers.snapshots.merged_pods import merged_deployment, merged_pods
 from graft_operator.reconcilers.snapshots.serving_pods import pod_observed, serving_pods, short_digest
 from graft_operator.reconcilers.snapshots.workloads import queueing_of
+from graft_operator.routing import is_terminating
 from graft_registry.documents import StoredVersion, VersionVerdict
 
 T = TypeVar("T")
@@ -94,9 +95,9 @@ class AdapterSnapshots:
 
     def forget(self, key: AdapterKey) -> None:
         """Forget an adapter that is gone."""
-        self._dependencies.rows.forget(key)
+        self._dependencies.dataset_digests.forget(key)
         self._dependencies.artifacts.forget_adapter(key.namespace, key.name)
-        self._dependencies.effects.forget(key.kind, key.namespace, key.name)
+        self._dependencies.executor.forget(key.kind, key.namespace, key.name)
 
     def _base(self, adapter: LoraAdapter) -> tuple[BaseModel | None, str]:
         """Return the base, or why there is none; it is parsed once for all of its adapters."""
@@ -117,9 +118,11 @@ class AdapterSnapshots:
             return None, f"BaseModel {name} is invalid: {first_error(error)}"
 
     def _jobs(self, adapter: LoraAdapter) -> tuple[tuple[str, JobObserved], ...]:
-        """Return the Jobs of the adapter, each with what it is for."""
+        """Return the Jobs of the adapter, each with what it is for; terminating ones only if the adapter is, too."""
         cache, namespace, uid = self._dependencies.cache, adapter.metadata.namespace, adapter.metadata.uid
-        jobs = [job for job in cache.owned(JOBS, namespace, uid) if adapter.metadata.is_deleting or not is_going(job)]
+        jobs = [
+            job for job in cache.owned(JOBS, namespace, uid) if adapter.metadata.is_deleting or not is_terminating(job)
+        ]
         if not jobs:
             return ()
         pods = cache.owned(PODS, namespace, uid)
@@ -155,7 +158,7 @@ class AdapterSnapshots:
         if adapter.status.serving.previous is None:
             return {}
         written = [
-            self._dependencies.wanted.of(base.metadata.namespace, item.deployment) for item in base.status.serving
+            self._dependencies.written_sets.of(base.metadata.namespace, item.deployment) for item in base.status.serving
         ]
         name = adapter.metadata.name
         return {item.digest: item.decisions[name] for item in written if name in item.decisions}
@@ -163,9 +166,9 @@ class AdapterSnapshots:
     def _with_rows(self, seen: AdapterSnapshot) -> AdapterSnapshot:
         """Add the digests of the rows to learn from, and of those to evaluate with."""
         dataset, key = seen.adapter.spec.dataset, _key(seen.adapter)
-        rows = self._dependencies.rows.rows(key, dataset, "spec.dataset")
+        rows = self._dependencies.dataset_digests.rows(key, dataset, "spec.dataset")
         own = dataset.evaluation if dataset is not None else None
-        evaluation = self._dependencies.rows.rows(key, own, "spec.dataset.evaluation")
+        evaluation = self._dependencies.dataset_digests.rows(key, own, "spec.dataset.evaluation")
         return replace(
             seen,
             dataset_digest=rows.digest,
@@ -275,11 +278,6 @@ class AdapterSnapshots:
             return True
         digest = version.manifest.base.digest
         return self._dependencies.artifacts.base(base.metadata.namespace, base.metadata.name, digest) != Known(None)
-
-
-def is_going(job: Mapping[str, Any]) -> bool:
-    """Whether the Job is being deleted. A deletion of the adapter waits for it; otherwise it is in nobody's way."""
-    return "deletionTimestamp" in job["metadata"]
 
 
 def _key(adapter: LoraAdapter) -> AdapterKey:

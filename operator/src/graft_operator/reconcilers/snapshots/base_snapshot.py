@@ -27,12 +27,12 @@ from graft_operator.reconcilers.snapshots.deployments import base_digest, deploy
 from graft_operator.reconcilers.snapshots.jobs import job_observed, job_state
 from graft_operator.reconcilers.snapshots.serving_pods import (
     follow_agents,
-    is_leaving,
     listed_pods,
     pod_observed,
     short_digest,
 )
 from graft_operator.reconcilers.snapshots.workloads import queueing_of
+from graft_operator.routing import is_terminating
 from graft_registry.documents import BaseDrift, BaseManifest, BaseSource
 
 Object = Mapping[str, Any]
@@ -59,8 +59,8 @@ class BaseSnapshots:
             return BaseSnapshot(base=base, source_digest=source.digest())
         deployments = self._deployments(base)
         bodies = listed_pods(dependencies.cache, metadata)
-        pods = follow_agents(dependencies.agents, [body for body in bodies if not is_leaving(body)])
-        leaving = follow_agents(dependencies.agents, [body for body in bodies if is_leaving(body)])
+        pods = follow_agents(dependencies.agents, [body for body in bodies if not is_terminating(body)])
+        leaving = follow_agents(dependencies.agents, [body for body in bodies if is_terminating(body)])
         manifest = dependencies.artifacts.resolved_base(metadata.namespace, metadata.name, source)
         found = manifest.value if isinstance(manifest, Known) else None
         needed = needed_digests(base, adapters, deployments) - ({found.digest} if found else set())
@@ -134,12 +134,12 @@ class BaseSnapshots:
 
     def _wanted(self, base: BaseModel) -> dict[str, Mapping[str, Any]]:
         """Return what is written for the pods of each base that is served."""
-        namespace, wanted = base.metadata.namespace, self._dependencies.wanted
-        return {item.digest: wanted.of(namespace, item.deployment).document for item in base.status.serving}
+        namespace, written = base.metadata.namespace, self._dependencies.written_sets
+        return {item.digest: written.of(namespace, item.deployment).document for item in base.status.serving}
 
     def _deployments(self, base: BaseModel) -> list[Object]:
         bodies = self._dependencies.cache.owned(DEPLOYMENTS, base.metadata.namespace, base.metadata.uid, "serving")
-        return [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
+        return [body for body in bodies if not is_terminating(body)]
 
     def _jobs(self, base: BaseModel) -> dict[str, JobObserved]:
         """Return the newest Job of each component, of those that are the base's own."""
@@ -147,7 +147,7 @@ class BaseSnapshots:
         newest: dict[str, Object] = {}
         jobs = cache.owned(JOBS, namespace, uid)
         for job in sorted(jobs, key=lambda job: str(job["metadata"].get("creationTimestamp", "")), reverse=True):
-            if not job["metadata"].get("deletionTimestamp"):
+            if not is_terminating(job):
                 newest.setdefault(job["metadata"]["labels"][labels.COMPONENT], job)
         observed = {}
         for component, own in newest.items():
@@ -213,14 +213,14 @@ def adapter_of_base(body: Object, base: BaseModel, *, readapting: bool = False) 
     try:
         adapter = LoraAdapter.parse(dict(body))
     except ValidationError:
-        return AdapterOfBase(name=metadata["name"], deleting="deletionTimestamp" in metadata), False
+        return AdapterOfBase(name=metadata["name"], deleting=is_terminating(body)), False
     status, spec = adapter.status, adapter.spec
     # A merged model stands on its own: the base's engine has nothing to load for it.
     serving, rolls_out = status.serving, status.serving.mode_in_force == "MultiAdapter"
     limits, told = spec.serving.rollout.effective_limits, find(status.conditions, "UpToDate")
     read = AdapterOfBase(
         name=metadata["name"],
-        deleting="deletionTimestamp" in metadata,
+        deleting=is_terminating(body),
         target=serving.version_served_as("MultiAdapter"),
         replicas=spec.serving.replicas,
         on_demand=spec.serving.residency == "OnDemand",

@@ -28,6 +28,7 @@ from graft_operator.reconcilers.snapshots.containers import (
 )
 from graft_operator.reconcilers.snapshots.evictions import ended_for_good
 from graft_operator.reconcilers.snapshots.pod_events import newest_warning, waiting_of
+from graft_operator.routing import is_terminating
 
 Object = Mapping[str, Any]
 
@@ -119,11 +120,7 @@ def idle_since(job: Object, pods: Sequence[Object]) -> datetime | None:
 
 def lingering_pods(pods: Iterable[Object]) -> list[Object]:
     """Return the pods whose own container has ended and that are yet not about to end, for others in them run on."""
-    return [
-        pod
-        for pod in pods
-        if own_end(pod) is not None and others_run(pod) and not pod["metadata"].get("deletionTimestamp")
-    ]
+    return [pod for pod in pods if own_end(pod) is not None and others_run(pod) and not is_terminating(pod)]
 
 
 def state_of_lingering(
@@ -149,7 +146,7 @@ def occupied_name(job: Object, owner_uid: str, queueing: Queueing | None = None)
     """
     metadata = job["metadata"]
     owners = [item for item in metadata.get("ownerReferences") or () if item.get("controller")]
-    if metadata.get("deletionTimestamp"):
+    if is_terminating(job):
         kept = [item for item in metadata.get("finalizers") or () if item != "foregroundDeletion"]
         message = f"kept by its finalizers {', '.join(kept)}" if kept else "it ends once its pods have"
         if queueing is not None and queueing.is_kept:

@@ -23,10 +23,10 @@ from graft_operator.reconcilers.snapshots.serving_pods import (
     Object,
     ServingPod,
     follow_agents,
-    is_leaving,
     listed_pods,
     pod_observed,
 )
+from graft_operator.routing import is_terminating
 
 TOLD = ("Proven", "Refused", "Failing")
 """States of which the agent knows more than what its pod's containers tell."""
@@ -34,7 +34,7 @@ TOLD = ("Proven", "Refused", "Failing")
 
 def merged_pods(cache: Cache, agents: Agents, adapter: ObjectMeta) -> tuple[PodObserved, ...]:
     """Return the pods of the adapter's merged model that are not on their way out."""
-    bodies = [body for body in listed_pods(cache, adapter, MERGED) if not is_leaving(body)]
+    bodies = [body for body in listed_pods(cache, adapter, MERGED) if not is_terminating(body)]
     pods = follow_agents(agents, bodies)
     observed = (
         merged_pod_observed(pod, adapter.name, cache.events_of(adapter.namespace, pod.body["metadata"]["uid"]))
@@ -46,7 +46,7 @@ def merged_pods(cache: Cache, agents: Agents, adapter: ObjectMeta) -> tuple[PodO
 def merged_deployment(cache: Cache, adapter: ObjectMeta) -> DeploymentObserved | None:
     """Return the Deployment of the adapter's merged model; None where there is none, or one on its way out."""
     bodies = cache.owned(DEPLOYMENTS, adapter.namespace, adapter.uid, MERGED)
-    there = [body for body in bodies if not body["metadata"].get("deletionTimestamp")]
+    there = [body for body in bodies if not is_terminating(body)]
     return deployment_observed(there[0], ()) if there else None
 
 

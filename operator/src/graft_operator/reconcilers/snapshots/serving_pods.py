@@ -17,7 +17,7 @@ from graft_operator.manifests import labels
 from graft_operator.manifests.workloads.serving import SERVING
 from graft_operator.plan.rollout.measured import Measured
 from graft_operator.plan.snapshot import Decision, PodObserved, ProbeScore, VersionOnPod
-from graft_operator.routing import has_agent, is_ready
+from graft_operator.routing import has_agent, is_ready, is_terminating
 
 Object = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ class ServingPod:
 
 def serving_pods(cache: Cache, agents: Agents, base: ObjectMeta) -> tuple[ServingPod, ...]:
     """Return the base's pods that are not on their way out, with what their agents say."""
-    return follow_agents(agents, [body for body in listed_pods(cache, base) if not is_leaving(body)])
+    return follow_agents(agents, [body for body in listed_pods(cache, base) if not is_terminating(body)])
 
 
 def listed_pods(cache: Cache, owner: ObjectMeta, component: str = SERVING) -> list[Object]:
@@ -74,9 +74,9 @@ def follow_agents(agents: Agents, bodies: Sequence[Object]) -> tuple[ServingPod,
 
 
 async def hear_agents(cache: Cache, agents: Agents, *, seconds: float) -> None:
-    """Ask the agents of all serving pods, and wait for their first answers, or as long as that.
+    """Ask the agents of all serving pods, and wait for their first answers for at most so many seconds.
 
-    Who begins with them knows that nothing is to be done of most adapters; without, he would look everything up.
+    With these answers most adapters are seen to be settled. Without them each would be looked up in the registry.
     """
     known = (cache.get(PODS, *name) for name in cache.names(PODS))
     pods = follow_agents(agents, [pod for pod in known if pod is not None and has_agent(pod)])
@@ -85,11 +85,6 @@ async def hear_agents(cache: Cache, agents: Agents, *, seconds: float) -> None:
     while silent and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.05)
         silent = [metadata for metadata in silent if agents.state(metadata["namespace"], metadata["name"]) is None]
-
-
-def is_leaving(pod: Object) -> bool:
-    """Whether the pod has been told to go."""
-    return "deletionTimestamp" in pod["metadata"]
 
 
 def address_of(pod: Object) -> PodAddress | None:
@@ -115,7 +110,7 @@ def pod_observed(
         ready=is_ready(pod.body),
         reachable=state is not None,
         host=address.host if address else "",
-        leaving=is_leaving(pod.body),
+        leaving=is_terminating(pod.body),
         answering=frozenset(item.name for item in adapters if item.active),
         asked={item.name: item.last_asked for item in adapters if item.last_asked is not None},
         revision=state.revision if state else "",

@@ -11,6 +11,7 @@ from graft_operator.cluster.resources import WORKLOADS
 from graft_operator.manifests import labels
 from graft_operator.plan.jobs import Queueing
 from graft_operator.reconcilers.snapshots.containers import text
+from graft_operator.routing import is_terminating
 
 Object = Mapping[str, Any]
 
@@ -31,7 +32,7 @@ def queueing_of(job: Object, cache: Cache) -> Queueing | None:
         workload=workload["metadata"]["name"],
         says=said_of(workload),
         is_admitted=is_admitted(conditions_of(workload)),
-        is_kept=bool(workload["metadata"].get("deletionTimestamp")),
+        is_kept=is_terminating(workload),
     )
 
 
