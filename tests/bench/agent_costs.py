@@ -21,9 +21,9 @@ from tests.serving.published import base_manifest
 from graft_registry.s3.store import ObjectStore
 from graft_serving.adapters.cache import AdapterCache
 from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
-from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.records import VersionRecord
 from graft_serving.adapters.registry_source import RegistrySource
+from graft_serving.adapters.saved_state import SavedState
 from graft_serving.api.model_list import model_cards
 from graft_serving.engine.loaded import LoadedAdapters
 from graft_serving.engine.monitor import EngineMonitor
@@ -100,7 +100,7 @@ def serving(folder: Path, raw: bytes) -> tuple[Lifecycle, ServingPod, Metrics]:
         cache=cache,
         bring_up=cast(Any, None),
         monitor=monitor,
-        memory=Memory(folder / ".agent"),
+        saved_state=SavedState(folder / ".agent"),
         observer=metrics,
         on_reconciled=lambda: pod.refresh(),
     )
@@ -111,7 +111,7 @@ def serving(folder: Path, raw: bytes) -> tuple[Lifecycle, ServingPod, Metrics]:
     for adapter in lifecycle.wanted.adapters:
         for key in adapter.version_keys:
             record = lifecycle.records[key] = VersionRecord(key, state=VersionState.PROVEN)
-            loaded[key.engine_name] = cache.place_of(key)
+            loaded[key.engine_name] = cache.engine_path(key)
             record.traffic.count(Asker(), ANSWER)
             metrics.answered(key.adapter, f"v{key.number}", ANSWER)
             metrics.loaded(key, 0.5)

@@ -76,7 +76,7 @@ async def test_a_disk_that_can_hold_no_memory_doesn_t_end_the_agent(pod: Pod, mo
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2], [(v1, 1)])))
         await pod.until_ready()
-        monkeypatch.setattr("graft_serving.adapters.memory.write_atomically", no_room)
+        monkeypatch.setattr("graft_serving.adapters.saved_state.write_atomically", no_room)
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
         await pod.until_answered_by("support", "support@v2")
 

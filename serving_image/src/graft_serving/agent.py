@@ -15,7 +15,7 @@ from graft_serving.adapters.asking import ProofPrompts
 from graft_serving.adapters.base_answers import BaseAnswers
 from graft_serving.adapters.bring_up import BringUpSequence
 from graft_serving.adapters.lifecycle import Lifecycle, LifecycleSettings
-from graft_serving.adapters.memory import Memory
+from graft_serving.adapters.saved_state import SavedState
 from graft_serving.adapters.scoring import Scoring
 from graft_serving.api.api_keys import ApiKeys
 from graft_serving.api.authentication import Authentication
@@ -26,7 +26,7 @@ from graft_serving.api.waiting_room import WaitingRoom
 from graft_serving.cluster_api import ApiAccess
 from graft_serving.engine.client import EngineClient
 from graft_serving.engine.monitor import EngineMonitor
-from graft_serving.modes import Subject, engine_client, subject_of
+from graft_serving.modes import ServingMode, engine_client, serving_mode
 from graft_serving.peers.identity import PeerIdentity
 from graft_serving.proxy.connections import upstream_session
 from graft_serving.proxy.dispatch import Dispatcher
@@ -38,7 +38,7 @@ from graft_serving.telemetry.tracing import Tracing, tracing_to
 
 logger = logging.getLogger(__name__)
 
-MEMORY_FOLDER = ".agent"
+SAVED_STATE_FOLDER = ".agent"
 IDLE_SECONDS = 75.0
 """After which a client's idle connection is closed; longer than load balancers keep theirs (60 s on AWS). A connection
 is idle until the whole header of a request has come: that is how long one may take, from the connection's beginning or
@@ -77,27 +77,27 @@ class Agent:
         """Compose the agent; the registry's store is opened whenever a version is fetched."""
         self._settings = settings
         self._wanted_sets = wanted_sets
-        subject = subject_of(settings, open_store)
+        mode = serving_mode(settings, open_store)
         metrics = Metrics()
         engine = engine_client(settings, sessions.control)
-        watched = engine_client(settings, sessions.watch, subject.engine)
+        watched = engine_client(settings, sessions.watch, mode.engine)
         self._monitor = EngineMonitor(
             watched, poll_seconds=settings.engine_poll_seconds, on_change=self._engine_changed
         )
-        memory = Memory(settings.adapters_dir / MEMORY_FOLDER)
+        saved_state = SavedState(settings.adapters_dir / SAVED_STATE_FOLDER)
         self.lifecycle = Lifecycle(
-            _lifecycle_settings(settings, subject),
-            cache=subject.versions,
-            bring_up=_bring_up_sequence(settings, subject, engine, self._monitor, memory, metrics),
+            _lifecycle_settings(settings, mode),
+            cache=mode.versions,
+            bring_up=_bring_up_sequence(settings, mode, engine, self._monitor, saved_state, metrics),
             monitor=self._monitor,
-            memory=memory,
+            saved_state=saved_state,
             observer=metrics,
             on_reconciled=self._reconciled,
         )
-        self._pod = _serving_pod(settings, subject, self.lifecycle, self._monitor)
-        self._scoring = self._composed_scoring(subject, engine)
+        self._pod = _serving_pod(settings, mode, self.lifecycle, self._monitor)
+        self._scoring = self._composed_scoring(mode, engine)
         self._peers = PeerIdentity.composed(settings.peer_group, settings.peer_token_file, api)
-        self.router = _router(settings, subject, self._pod, watched, sessions, metrics, self._peers)
+        self.router = _router(settings, mode, self._pod, watched, sessions, metrics, self._peers)
         self._admin = admin_application(
             state=self._pod.state,
             revision=self._pod.revision,
@@ -156,10 +156,10 @@ class Agent:
             logger.info("stopping: serving on for %g s", settings.drain_seconds)
             await asyncio.sleep(settings.drain_seconds)
 
-    def _composed_scoring(self, subject: Subject, engine: EngineClient) -> Scoring:
+    def _composed_scoring(self, mode: ServingMode, engine: EngineClient) -> Scoring:
         return Scoring(
             lifecycle=self.lifecycle,
-            cache=subject.versions,
+            cache=mode.versions,
             engine=engine,
             monitor=self._monitor,
             retry_seconds=self._settings.retry_seconds,
@@ -209,42 +209,42 @@ class Agent:
             await asyncio.gather(*(runner.cleanup() for _, runner in runners))
 
 
-def _lifecycle_settings(settings: Settings, subject: Subject) -> LifecycleSettings:
+def _lifecycle_settings(settings: Settings, mode: ServingMode) -> LifecycleSettings:
     return LifecycleSettings(
         pod=settings.pod,
-        base_digest=subject.base.digest,
+        base_digest=mode.base.digest,
         retry_seconds=settings.retry_seconds,
         cache_bytes=settings.cache_bytes,
-        has_base=subject.has_base,
+        has_base=mode.has_base,
     )
 
 
 def _bring_up_sequence(
     settings: Settings,
-    subject: Subject,
+    mode: ServingMode,
     engine: EngineClient,
     monitor: EngineMonitor,
-    memory: Memory,
+    saved_state: SavedState,
     metrics: Metrics,
 ) -> BringUpSequence:
     prompts = ProofPrompts(engine, monitor.clients)
-    base_answers = BaseAnswers(prompts=prompts, monitor=monitor, memory=memory, base_digest=subject.base.digest)
+    base_answers = BaseAnswers(prompts=prompts, monitor=monitor, saved_state=saved_state, base_digest=mode.base.digest)
     return BringUpSequence(
-        cache=subject.versions,
-        check=subject.check,
+        cache=mode.versions,
+        check=mode.check,
         prompts=prompts,
         monitor=monitor,
-        base_answers=base_answers if subject.has_base else None,
+        base_answers=base_answers if mode.has_base else None,
         observer=metrics,
         loads_at_once=settings.loads_at_once,
     )
 
 
-def _serving_pod(settings: Settings, subject: Subject, lifecycle: Lifecycle, monitor: EngineMonitor) -> ServingPod:
+def _serving_pod(settings: Settings, mode: ServingMode, lifecycle: Lifecycle, monitor: EngineMonitor) -> ServingPod:
     return ServingPod(
         name=settings.pod,
-        base=subject.base,
-        has_base=subject.has_base,
+        base=mode.base,
+        has_base=mode.has_base,
         peer=settings.peer_service_url,
         lifecycle=lifecycle,
         monitor=monitor,
@@ -253,7 +253,7 @@ def _serving_pod(settings: Settings, subject: Subject, lifecycle: Lifecycle, mon
 
 def _router(
     settings: Settings,
-    subject: Subject,
+    mode: ServingMode,
     pod: ServingPod,
     engine: EngineClient,
     sessions: Sessions,
@@ -272,7 +272,7 @@ def _router(
             own_token=peers.own_token if peers else lambda: None,
             tracing=sessions.tracing,
         ),
-        base_digest=subject.base.digest,
+        base_digest=mode.base.digest,
         metrics=metrics,
         authentication=Authentication(keys=keys, peers=peers, metrics=metrics),
         waiting_room=WaitingRoom(settings.load_wait_seconds),

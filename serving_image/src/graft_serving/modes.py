@@ -26,7 +26,7 @@ BASE_MANIFEST = ".graft/base.json"
 class MergedVersion:
     """The one version of a pod whose engine serves it merged: an init container has brought and verified it.
 
-    It came with the pod and leaves with it, and takes the place of the cache.
+    It lives as long as the pod does, and stands in for an `AdapterCache`.
     """
 
     def __init__(self, manifest_path: Path) -> None:
@@ -41,8 +41,8 @@ class MergedVersion:
             raise ValueError(f"GRAFT_MERGED_MANIFEST: {manifest_path} holds no manifest: {error}") from error
         self._path = manifest_path
 
-    def place_of(self, key: VersionKey) -> str:
-        """Where the version is, as the engine is told: it has loaded the model from beside the manifest."""
+    def engine_path(self, key: VersionKey) -> str:
+        """The manifest's path, which stands for the model: the engine has loaded that from the same folder."""
         return str(self._path)
 
     def folders(self) -> tuple[CachedFolder, ...]:
@@ -71,32 +71,32 @@ class MergedVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What differs between the two ways of serving; all the rest of the agent is the same."""
+class ServingMode:
+    """The parts of the agent that differ between its two modes; everything else is the same."""
 
     base: BaseManifest | BaseReference
     """The base that the versions belong to."""
     has_base: bool
-    """Whether it is served itself."""
+    """Whether the bare base is served, too."""
     versions: VersionsOnDisk
     check: Check
     engine: type[EngineClient]
-    """How what the engine has loaded is seen and changed."""
+    """The client by which the engine's loaded adapters are listed and changed."""
 
 
-def subject_of(settings: Settings, open_store: Callable[[], ObjectStore]) -> Subject:
-    """What the pod serves, by its settings; the store is opened whenever a version is fetched.
+def serving_mode(settings: Settings, open_store: Callable[[], ObjectStore]) -> ServingMode:
+    """The mode that the settings ask for. The store is opened whenever a version is fetched.
 
     Raises:
         ValueError: the manifest of a merged version can't be read.
     """
     if settings.merged_manifest is not None:
         merged = MergedVersion(settings.merged_manifest)
-        return Subject(
-            base=merged.manifest.base, has_base=False, versions=merged, check=nothing, engine=MergedEngineClient
+        return ServingMode(
+            base=merged.manifest.base, has_base=False, versions=merged, check=accept_any, engine=MergedEngineClient
         )
     base = BaseManifest.from_bytes((settings.base_dir / BASE_MANIFEST).read_bytes())
-    return Subject(
+    return ServingMode(
         base=base,
         has_base=True,
         versions=AdapterCache(settings.adapters_dir, RegistrySource(open_store, settings.namespace)),
@@ -105,8 +105,8 @@ def subject_of(settings: Settings, open_store: Callable[[], ObjectStore]) -> Sub
     )
 
 
-def nothing(path: Path, manifest: VersionManifest) -> None:
-    """Check nothing of a merged version: the engine has read its model already, and loads no files of an adapter."""
+def accept_any(path: Path, manifest: VersionManifest) -> None:
+    """Accept a merged version unseen: the engine has loaded its model already, and no files of an adapter."""
 
 
 def engine_client(

@@ -153,11 +153,11 @@ class ServingPod:
         route = self.routes.get(adapter, ())
         return tuple(share for share in route if self.states.get(share.version) is VersionState.PROVEN)
 
-    def _seen(self, wanted: WantedSet) -> planning.Seen:
-        return planning.Seen(
+    def _seen(self, wanted: WantedSet) -> planning.Observed:
+        return planning.Observed(
             wanted=wanted,
             versions={
-                key: planning.VersionSeen(state=state, loaded=state is VersionState.PROVEN)
+                key: planning.VersionObserved(state=state, loaded=state is VersionState.PROVEN)
                 for key, state in self.states.items()
             },
             routes=self.routes,

@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 
 from graft_registry.documents import GoldenPrompt
 from graft_serving.adapters.asking import ProofPrompts, all_ended
-from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.proof import (
     BaseAnswer,
     base_failure,
@@ -20,6 +19,7 @@ from graft_serving.adapters.proof import (
     leak_failure,
     telling_of_leaks,
 )
+from graft_serving.adapters.saved_state import SavedState
 from graft_serving.engine.client import Generation
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.errors import EngineRejectedError, EngineUnreachableError, RetryableError
@@ -71,13 +71,15 @@ class SharedOrAlone:
 class BaseAnswers:
     """The base's own greedy answers to a few fixed prompts, recorded while the engine had no adapter yet."""
 
-    def __init__(self, *, prompts: ProofPrompts, monitor: EngineMonitor, memory: Memory, base_digest: str) -> None:
-        """Ask by `prompts`; go on with what `memory` holds of the base `base_digest`."""
+    def __init__(
+        self, *, prompts: ProofPrompts, monitor: EngineMonitor, saved_state: SavedState, base_digest: str
+    ) -> None:
+        """Ask by `prompts`, and begin with the answers of the base `base_digest` that are in `saved_state`."""
         self._prompts = prompts
         self._monitor = monitor
-        self._memory = memory
+        self._saved_state = saved_state
         self._base_digest = base_digest
-        self._recorded: tuple[BaseAnswer, ...] | None = memory.base_answers(base_digest)
+        self._recorded: tuple[BaseAnswer, ...] | None = saved_state.base_answers(base_digest)
         self._recorded_at_start: int | None = None
         self._recording = asyncio.Lock()
         self._asks_for_margins = True
@@ -150,7 +152,7 @@ class BaseAnswers:
             self._asks_for_margins = False
             raise
         self._recorded = tuple(BaseAnswer.of(prompt, answer) for prompt, answer in _answered(PROMPTS, asked))
-        self._memory.keep_base_answers(self._base_digest, self._recorded)
+        self._saved_state.save_base_answers(self._base_digest, self._recorded)
 
     async def _ask_recorded(self, recorded: Sequence[BaseAnswer]) -> list[tuple[BaseAnswer, Generation]]:
         return _answered(recorded, await all_ended(self._ask(answer.prompt, MOST_TOKENS) for answer in recorded))

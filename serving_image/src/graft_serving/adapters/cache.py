@@ -58,8 +58,8 @@ class CachedVersion:
 class VersionsOnDisk(Protocol):
     """The versions whose files are on this pod: an `AdapterCache`, or the one that is merged."""
 
-    def place_of(self, key: VersionKey) -> str:
-        """Where the version's files are, or will be, as the engine tells it."""
+    def engine_path(self, key: VersionKey) -> str:
+        """The path of the version's files, there or not yet, as the engine lists it for a loaded adapter."""
 
     def folders(self) -> tuple[CachedFolder, ...]:
         """All versions that may be evicted."""
@@ -98,8 +98,8 @@ class AdapterCache:
         """Where the version's files are, or will be."""
         return self._root / key.directory_name
 
-    def place_of(self, key: VersionKey) -> str:
-        """The same as the engine tells it."""
+    def engine_path(self, key: VersionKey) -> str:
+        """The same as text, as the engine lists it."""
         return f"{self._root}/{key.directory_name}"
 
     def folders(self) -> tuple[CachedFolder, ...]:

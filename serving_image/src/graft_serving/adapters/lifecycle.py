@@ -11,8 +11,8 @@ from graft_registry.digests import sha256_digest
 from graft_serving.adapters import planning
 from graft_serving.adapters.bring_up import BringUpSequence
 from graft_serving.adapters.cache import DISK_FULL, VersionsOnDisk
-from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.records import VersionRecord
+from graft_serving.adapters.saved_state import SavedState
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.errors import AgentError, WantedSetError
 from graft_serving.versions import Route, VersionKey, VersionState
@@ -64,18 +64,18 @@ class Lifecycle:
         cache: VersionsOnDisk,
         bring_up: BringUpSequence,
         monitor: EngineMonitor,
-        memory: Memory,
+        saved_state: SavedState,
         observer: LifecycleObserver,
         on_reconciled: Callable[[], None],
     ) -> None:
-        """Start from what the memory holds; nothing happens before `run`.
+        """Start from the saved state; nothing happens before `run`.
 
         Args:
             settings: what to go by.
             cache: the versions on the disk.
             bring_up: what makes a version proven.
             monitor: the engine.
-            memory: what outlives the agent.
+            saved_state: what a former life of the agent has left.
             observer: told about alias moves and the end of versions.
             on_reconciled: called after each time that the steps were taken.
         """
@@ -83,7 +83,7 @@ class Lifecycle:
         self._cache = cache
         self._bring_up = bring_up
         self._monitor = monitor
-        self._memory = memory
+        self._saved_state = saved_state
         self._observer = observer
         self._on_reconciled = on_reconciled
         self._wake = asyncio.Event()
@@ -92,7 +92,7 @@ class Lifecycle:
         self._wanted_since = time.perf_counter()
         self._passed_engine_start: int | None = None
         self.records: dict[VersionKey, VersionRecord] = {}
-        self.routes: Mapping[str, Route] = memory.routes()
+        self.routes: Mapping[str, Route] = saved_state.routes()
         self.wanted: WantedSet | None = None
         self.wanted_digest: str | None = None
         self.message = "no wanted set has arrived yet"
@@ -114,7 +114,7 @@ class Lifecycle:
 
     def restore(self) -> None:
         """Apply the wanted set that an earlier life of the agent kept, until the operator's arrives."""
-        if (raw := self._memory.wanted()) is not None:
+        if (raw := self._saved_state.wanted()) is not None:
             self.apply(raw)
 
     def apply(self, raw: bytes) -> None:
@@ -135,7 +135,7 @@ class Lifecycle:
             return
         self.wanted, self.wanted_digest, self.message = wanted.part_of(self._settings.pod), digest, ""
         self._wanted_since = time.perf_counter()
-        self._memory.keep_wanted(raw)
+        self._saved_state.save_wanted(raw)
         logger.info("wanted set applied digest=%s adapters=%d", digest, len(wanted.adapters))
         self.wake()
 
@@ -169,19 +169,19 @@ class Lifecycle:
             self._passed_engine_start = self._monitor.starts
         self._on_reconciled()
 
-    def _observe(self, wanted: WantedSet) -> planning.Seen:
+    def _observe(self, wanted: WantedSet) -> planning.Observed:
         now, loaded = time.monotonic(), self._monitor.loaded
-        return planning.Seen(
+        return planning.Observed(
             wanted=wanted,
             versions={
-                key: planning.VersionSeen(
+                key: planning.VersionObserved(
                     state=record.state,
                     busy=key in self._tasks,
-                    loaded=loaded.get(key.engine_name) == self._cache.place_of(key),
+                    loaded=loaded.get(key.engine_name) == self._cache.engine_path(key),
                     inflight=record.traffic.inflight,
                     retry_due=record.retry_at <= now,
                     attempts=record.attempts,
-                    may_be_taken_now=self._monitor.was_started_since(record.refused_by_start),
+                    restarted_since_refusal=self._monitor.was_started_since(record.refused_by_start),
                 )
                 for key, record in self.records.items()
             },
@@ -203,7 +203,7 @@ class Lifecycle:
                 self._count_move(route, former)
                 logger.info("alias=%s route=%s", adapter, [(s.version.label, s.weight) for s in route])
         self.routes = routes
-        self._memory.keep_routes(routes)
+        self._saved_state.save_routes(routes)
 
     def _count_move(self, route: Route, former: Route) -> None:
         known = {share.version for share in former}

@@ -17,7 +17,7 @@ ATTEMPTS_BEFORE_SIBLINGS_GO_AHEAD = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VersionSeen:
+class VersionObserved:
     """One version as it stands when the plan is made."""
 
     state: VersionState
@@ -28,16 +28,16 @@ class VersionSeen:
     inflight: int = 0
     retry_due: bool = True
     attempts: int = 0
-    may_be_taken_now: bool = False
-    """It was refused by an engine that has been started anew since."""
+    restarted_since_refusal: bool = False
+    """An engine refused it, and that engine has been restarted since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Observed:
     """All that a plan depends on."""
 
     wanted: WantedSet
-    versions: Mapping[VersionKey, VersionSeen]
+    versions: Mapping[VersionKey, VersionObserved]
     routes: Mapping[str, Route]
     """Where the aliases point so far."""
     engine_ready: bool
@@ -105,13 +105,13 @@ class Plan:
     steps: tuple[Step, ...]
 
 
-def plan(seen: Seen) -> Plan:
+def plan(seen: Observed) -> Plan:
     """Decide the routes, and the next step of every version that needs one."""
     routes = plan_routes(seen)
     return Plan(routes, plan_steps(seen, routes))
 
 
-def plan_routes(seen: Seen) -> dict[str, Route]:
+def plan_routes(seen: Observed) -> dict[str, Route]:
     """Point each alias at its wanted route once all of it is proven here; until then at its former route.
 
     Without a former route (the pod is new) whatever is proven of the wanted one answers.
@@ -136,13 +136,13 @@ def plan_routes(seen: Seen) -> dict[str, Route]:
     return routes
 
 
-def plan_steps(seen: Seen, routes: Mapping[str, Route]) -> tuple[Step, ...]:
+def plan_steps(seen: Observed, routes: Mapping[str, Route]) -> tuple[Step, ...]:
     """The next step of each version, in a stable order, and at last those that clear leftovers away."""
     needed = {key for adapter in seen.wanted.adapters for key in adapter.version_keys}
     needed |= {share.version for route in routes.values() for share in route}
     steps: list[Step] = []
     for key in sorted(needed | seen.versions.keys(), key=_name_and_number):
-        version = seen.versions.get(key, VersionSeen(state=VersionState.PENDING))
+        version = seen.versions.get(key, VersionObserved(state=VersionState.PENDING))
         step = (
             _step_of_needed(key, version, engine_ready=seen.engine_ready)
             if key in needed
@@ -157,12 +157,12 @@ def _name_and_number(key: VersionKey) -> tuple[str, int, str]:
     return key.adapter, key.number, key.manifest_digest
 
 
-def _step_of_needed(key: VersionKey, version: VersionSeen, *, engine_ready: bool) -> Step | None:
+def _step_of_needed(key: VersionKey, version: VersionObserved, *, engine_ready: bool) -> Step | None:
     if version.busy:
         return None
     match version.state:
         case VersionState.REFUSED:
-            return BringUp(key) if version.may_be_taken_now and engine_ready else None
+            return BringUp(key) if version.restarted_since_refusal and engine_ready else None
         case VersionState.PROVEN:
             lost = engine_ready and not version.loaded
             return BringUp(key) if lost else None
@@ -172,7 +172,7 @@ def _step_of_needed(key: VersionKey, version: VersionSeen, *, engine_ready: bool
             return BringUp(key)
 
 
-def _step_of_unneeded(key: VersionKey, version: VersionSeen, *, engine_ready: bool) -> Step | None:
+def _step_of_unneeded(key: VersionKey, version: VersionObserved, *, engine_ready: bool) -> Step | None:
     if version.state is not VersionState.DRAINING:
         return Cancel(key) if version.busy else Drain(key)
     # An engine that doesn't answer can't confirm that it has forgotten the files.
@@ -180,7 +180,7 @@ def _step_of_unneeded(key: VersionKey, version: VersionSeen, *, engine_ready: bo
     return Retire(key) if may_go and not version.busy else None
 
 
-def _clear_away(seen: Seen, known: Collection[VersionKey]) -> Iterator[Step]:
+def _clear_away(seen: Observed, known: Collection[VersionKey]) -> Iterator[Step]:
     # Only an engine that answers can say which folders it may still read.
     if not seen.engine_ready:
         return
@@ -192,7 +192,7 @@ def _clear_away(seen: Seen, known: Collection[VersionKey]) -> Iterator[Step]:
         yield Evict(evicted)
 
 
-def first_pass_is_complete(seen: Seen, routes: Mapping[str, Route]) -> bool:
+def first_pass_is_complete(seen: Observed, routes: Mapping[str, Route]) -> bool:
     """Whether every alias is answered, or can't be answered here for a reason that waiting won't cure.
 
     A pod that has one version of a canary only would give the other one's sessions the wrong one, so it waits for both.
@@ -217,7 +217,7 @@ def _is_part_of(route: Route, desired: Route) -> bool:
     return {share.version for share in route} < {share.version for share in desired}
 
 
-def _is_answered(seen: Seen, route: Route) -> bool:
+def _is_answered(seen: Observed, route: Route) -> bool:
     targets = [seen.versions.get(share.version) for share in route]
     return bool(targets) and all(
         seen.engine_ready and target is not None and target.state is VersionState.PROVEN and target.loaded
@@ -225,11 +225,11 @@ def _is_answered(seen: Seen, route: Route) -> bool:
     )
 
 
-def _is_refused(seen: Seen, adapter: WantedAdapter) -> bool:
+def _is_refused(seen: Observed, adapter: WantedAdapter) -> bool:
     targets = (seen.versions.get(share.version) for share in adapter.desired_route)
     return any(target is not None and target.state is VersionState.REFUSED for target in targets)
 
 
-def _keeps_failing(seen: Seen, adapter: WantedAdapter) -> bool:
+def _keeps_failing(seen: Observed, adapter: WantedAdapter) -> bool:
     targets = (seen.versions.get(share.version) for share in adapter.desired_route)
     return any(target is not None and target.attempts >= ATTEMPTS_BEFORE_SIBLINGS_GO_AHEAD for target in targets)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from graft_serving.adapters.base_answers import PROMPTS, SharedOrAlone
-from graft_serving.adapters.memory import Memory
 from graft_serving.adapters.proof import BaseAnswer
+from graft_serving.adapters.saved_state import SavedState
 
 ANSWERS = (BaseAnswer("?", (1, 2), "red"), BaseAnswer("!", None, "blue"))
 
@@ -63,15 +63,15 @@ async def test_one_that_is_cancelled_while_it_waits_keeps_nobody_out() -> None:
 
 
 def test_the_base_s_answers_are_remembered_for_that_base_alone(tmp_path: Path) -> None:
-    Memory(tmp_path).keep_base_answers("sha256:one", ANSWERS)
-    assert Memory(tmp_path).base_answers("sha256:one") == ANSWERS
-    assert Memory(tmp_path).base_answers("sha256:two") is None
+    SavedState(tmp_path).save_base_answers("sha256:one", ANSWERS)
+    assert SavedState(tmp_path).base_answers("sha256:one") == ANSWERS
+    assert SavedState(tmp_path).base_answers("sha256:two") is None
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b'["sha256:one", [{"prompt": 1}]]', b"\xff"])
 def test_a_memory_that_can_t_be_read_is_none(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "base-answers.json").write_bytes(raw)
-    assert Memory(tmp_path).base_answers("sha256:one") is None
+    assert SavedState(tmp_path).base_answers("sha256:one") is None
 
 
 def test_no_prompt_can_be_answered_from_a_prefix_that_was_calculated_before() -> None:

@@ -10,12 +10,12 @@ from graft_serving.adapters.planning import (
     Cancel,
     Drain,
     Evict,
+    Observed,
     Plan,
     Retire,
-    Seen,
     Step,
     Sweep,
-    VersionSeen,
+    VersionObserved,
     first_pass_is_complete,
     plan,
 )
@@ -24,7 +24,7 @@ from graft_serving.wanted.documents import WantedSet
 
 V1, V2 = (VersionKey("support", number, f"sha256:{number:064x}") for number in (1, 2))
 SALES = VersionKey("sales", 1, f"sha256:{9:064x}")
-PROVEN = VersionSeen(state=VersionState.PROVEN, loaded=True)
+PROVEN = VersionObserved(state=VersionState.PROVEN, loaded=True)
 ROUTE_1, ROUTE_2 = (Share(V1, 100),), (Share(V2, 100),)
 
 
@@ -42,7 +42,7 @@ def entry(*versions: VersionKey, route: VersionKey | None = None, forward_to: st
     }
 
 
-def seen(*adapters: dict[str, Any], **fields: Any) -> Seen:
+def seen(*adapters: dict[str, Any], **fields: Any) -> Observed:
     defaults: dict[str, Any] = {
         "versions": {},
         "routes": {},
@@ -51,11 +51,11 @@ def seen(*adapters: dict[str, Any], **fields: Any) -> Seen:
         "folders": (),
         "cache_bytes": 0,
     }
-    return Seen(wanted=wanted(*adapters), **{**defaults, **fields})
+    return Observed(wanted=wanted(*adapters), **{**defaults, **fields})
 
 
-def version(state: VersionState, **fields: Any) -> VersionSeen:
-    return VersionSeen(state=state, **fields)
+def version(state: VersionState, **fields: Any) -> VersionObserved:
+    return VersionObserved(state=state, **fields)
 
 
 def folder(key: VersionKey) -> CachedFolder:
@@ -64,7 +64,7 @@ def folder(key: VersionKey) -> CachedFolder:
 
 OLD = folder(VersionKey("old", 1, f"sha256:{'f' * 64}"))
 
-STEPS: dict[str, tuple[Seen, tuple[Step, ...]]] = {
+STEPS: dict[str, tuple[Observed, tuple[Step, ...]]] = {
     "A version that is new is brought up.": (seen(entry(V1, route=V1)), (BringUp(V1),)),
     "A version that is being brought up is left alone.": (
         seen(entry(V1), versions={V1: version(VersionState.FETCHING, busy=True)}),
@@ -85,11 +85,11 @@ STEPS: dict[str, tuple[Seen, tuple[Step, ...]]] = {
     ),
     "A refused version stays refused.": (seen(entry(V1), versions={V1: version(VersionState.REFUSED)}), ()),
     "What an engine refused that has been started anew since is tried again.": (
-        seen(entry(V1), versions={V1: version(VersionState.REFUSED, may_be_taken_now=True)}),
+        seen(entry(V1), versions={V1: version(VersionState.REFUSED, restarted_since_refusal=True)}),
         (BringUp(V1),),
     ),
     "But not before that one answers.": (
-        seen(entry(V1), versions={V1: version(VersionState.REFUSED, may_be_taken_now=True)}, engine_ready=False),
+        seen(entry(V1), versions={V1: version(VersionState.REFUSED, restarted_since_refusal=True)}, engine_ready=False),
         (),
     ),
     "A failing version waits for its time.": (
@@ -169,12 +169,12 @@ STEPS: dict[str, tuple[Seen, tuple[Step, ...]]] = {
 
 
 @pytest.mark.parametrize(("situation", "steps"), STEPS.values(), ids=STEPS.keys())
-def test_steps(situation: Seen, steps: tuple[Step, ...]) -> None:
+def test_steps(situation: Observed, steps: tuple[Step, ...]) -> None:
     assert plan(situation).steps == steps
 
 
 CANARY = entry(V1, V2) | {"route": [{"number": 1, "weight": 90}, {"number": 2, "weight": 10}]}
-ROUTES: dict[str, tuple[Seen, dict[str, Any]]] = {
+ROUTES: dict[str, tuple[Observed, dict[str, Any]]] = {
     "An alias has no route before its version is proven.": (seen(entry(V1, route=V1)), {}),
     "An alias points at its version once that is proven.": (
         seen(entry(V1, route=V1), versions={V1: PROVEN}),
@@ -229,12 +229,12 @@ ROUTES: dict[str, tuple[Seen, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("situation", "routes"), ROUTES.values(), ids=ROUTES.keys())
-def test_routes(situation: Seen, routes: dict[str, Any]) -> None:
+def test_routes(situation: Observed, routes: dict[str, Any]) -> None:
     assert plan(situation).routes == routes
 
 
 FAILED_OFTEN = version(VersionState.FAILING, attempts=3, retry_due=False)
-FIRST_PASSES: dict[str, tuple[Seen, bool]] = {
+FIRST_PASSES: dict[str, tuple[Observed, bool]] = {
     "Nothing wanted is nothing to wait for.": (seen(), True),
     "A version that is still loading is waited for.": (
         seen(entry(V1, route=V1), versions={V1: version(VersionState.LOADING, busy=True)}),
@@ -294,6 +294,6 @@ FIRST_PASSES: dict[str, tuple[Seen, bool]] = {
 
 
 @pytest.mark.parametrize(("situation", "complete"), FIRST_PASSES.values(), ids=FIRST_PASSES.keys())
-def test_first_pass(situation: Seen, complete: bool) -> None:
+def test_first_pass(situation: Observed, complete: bool) -> None:
     decided: Plan = plan(situation)
     assert bool(first_pass_is_complete(situation, decided.routes)) is complete

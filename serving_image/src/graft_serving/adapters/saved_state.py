@@ -1,7 +1,8 @@
-"""What the agent must still know after a restart with the API away: the wanted set, where the aliases pointed, and
-what the base answered before anything was loaded.
+"""What the agent needs after a restart while the Kubernetes API is away.
 
-A disk that is full costs the memory, never the service.
+That is the last wanted set, where the aliases pointed, and what the base answered before any adapter was loaded.
+
+On a full disk nothing is saved, and the pod goes on serving.
 """
 
 import logging
@@ -20,11 +21,11 @@ _BASE_ANSWERS: TypeAdapter[tuple[str, tuple[BaseAnswer, ...]]] = TypeAdapter(tup
 _ROUTES: TypeAdapter[dict[str, Route]] = TypeAdapter(dict[str, Route])
 
 
-class Memory:
-    """A few files in one folder."""
+class SavedState:
+    """A few files in one folder, which outlive the agent's process but not the pod."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep the files in `folder`, made when there is something to keep."""
+        """Use `folder`, which is made when there is something to save."""
         self._wanted = folder / "wanted.json"
         self._routes = folder / "routes.json"
         self._base_answers = folder / "base-answers.json"
@@ -33,21 +34,21 @@ class Memory:
         """The bytes of the last wanted set that was applied."""
         return read_if_there(self._wanted)
 
-    def keep_wanted(self, raw: bytes) -> None:
-        """Remember a wanted set that was applied."""
-        _keep(self._wanted, raw)
+    def save_wanted(self, raw: bytes) -> None:
+        """Save a wanted set that was applied."""
+        _save(self._wanted, raw)
 
     def routes(self) -> dict[str, Route]:
-        """Where the aliases pointed; nothing if that can't be read: then each waits for its wanted route."""
+        """Where the aliases pointed; empty if that can't be read. Each alias then waits for its wanted route."""
         raw = read_if_there(self._routes)
         try:
             return _ROUTES.validate_json(raw) if raw is not None else {}
         except ValidationError:
             return {}
 
-    def keep_routes(self, routes: Mapping[str, Route]) -> None:
-        """Remember where the aliases point."""
-        _keep(self._routes, _ROUTES.dump_json(dict(routes)))
+    def save_routes(self, routes: Mapping[str, Route]) -> None:
+        """Save where the aliases point."""
+        _save(self._routes, _ROUTES.dump_json(dict(routes)))
 
     def base_answers(self, base_digest: str) -> tuple[BaseAnswer, ...] | None:
         """What this base answered before anything was loaded; None if that is not known."""
@@ -58,12 +59,12 @@ class Memory:
             return None
         return answers if digest == base_digest else None
 
-    def keep_base_answers(self, base_digest: str, answers: tuple[BaseAnswer, ...]) -> None:
-        """Remember what the base answers."""
-        _keep(self._base_answers, _BASE_ANSWERS.dump_json((base_digest, answers)))
+    def save_base_answers(self, base_digest: str, answers: tuple[BaseAnswer, ...]) -> None:
+        """Save what the base answers."""
+        _save(self._base_answers, _BASE_ANSWERS.dump_json((base_digest, answers)))
 
 
-def _keep(path: Path, content: bytes) -> None:
+def _save(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, content)
     except OSError as error:
