@@ -122,6 +122,8 @@ async def test_a_version_without_golden_prompts_has_to_generate_a_token(pod: Pod
     v1 = pod.publisher.publish("support", golden_count=0)
     async with pod.agent():
         pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_ready()
+        assert pod.engine.generations[v1.engine_name] == 1, "before any client asks"
         await pod.until_answered_by("support", "support@v1")
 
 

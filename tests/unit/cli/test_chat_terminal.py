@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from graft_cli.cluster.completions import Asking
+from graft_cli.cluster.inference import InferenceClient
 from graft_cli.commands.chat import Chat, interactive
 from graft_cli.decisions.conversation import Reply, Sampling, of_base, of_version
 from graft_cli.errors import Forbidden, Unreachable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Somewhere(Asking):
+class Somewhere(InferenceClient):
     """Answers with the number of messages; version 6 can't be reached at first."""
 
     seen: list[dict[str, object]] = field(default_factory=list)

@@ -11,25 +11,11 @@ import click
 from graft_cli.client import Adapter
 from graft_cli.cluster.edits import patch_adapter
 from graft_cli.cluster.git_sources import folder_in_git
-from graft_cli.commands.options import Target, adapter_argument, cluster_options
-from graft_cli.commands.status import version_number
+from graft_cli.commands.options import VERSION, Target, adapter_argument, cluster_options
 from graft_cli.decisions import changes
 from graft_cli.decisions.changes import Change
 from graft_cli.decisions.gitops import git_owner, refusal
 from graft_cli.rendering.console import say
-
-
-class VersionNumber(click.ParamType[int]):
-    """``7`` or ``v7``."""
-
-    name = "version"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number."""
-        return value if isinstance(value, int) else version_number(str(value))
-
-
-VERSION = VersionNumber()
 
 
 def change_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import click
 from rich.live import Live
 
 from graft_cli.client import Adapter, Base, GraftReader
-from graft_cli.cluster.completions import Address, Asking, Pods
+from graft_cli.cluster.inference import EndpointClient, InferenceClient, PodsClient
 from graft_cli.cluster.workloads import one_of_each_first, pods
 from graft_cli.commands.options import Target, cluster_options, complete_adapter, output_option
 from graft_cli.decisions.conversation import BASE as BASE_ALONE
@@ -35,7 +35,7 @@ from graft_cli.rendering.documents import Format, print_document
 
 KEY_VARIABLE = "GRAFT_API_KEY"
 PODS_OF_EACH = 3
-"""Of the merged model and of the base, that are asked one after the other: each sends on what others have."""
+"""Pods of the merged model, and of the base, to try: a pod forwards what it can't answer itself."""
 
 
 @click.command()
@@ -81,12 +81,12 @@ def chat(
         raise click.UsageError(f"-o {output} needs a PROMPT, or prompts on stdin")
     adapter, base = subject(target.reader, target.namespace, name)
     asked = respondents(adapter, base, [item.strip() for item in versions.split(",") if item.strip()])
-    where: Asking
+    client: InferenceClient
     if endpoint:
-        where = Address(url=endpoint, key=key, seconds=timeout)
+        client = EndpointClient(url=endpoint, key=key, seconds=timeout)
     else:
-        where = serving_pods(target, adapter, base, key=key, seconds=timeout)
-    chatting = Chat(where, asked, how)
+        client = serving_pods(target, adapter, base, key=key, seconds=timeout)
+    chatting = Chat(client, asked, how)
     turns = interactive(chatting) if asks_on else batch(chatting, prompt, output)
     return ExitCode.FAILED if any(answer.problem for turn in turns for answer in turn.answers) else ExitCode.OK
 
@@ -95,7 +95,7 @@ def chat(
 class Chat:
     """One conversation with each of those who are asked."""
 
-    where: Asking
+    client: InferenceClient
     asked: tuple[Respondent, ...]
     how: Sampling
     said: dict[Respondent, Conversation] = field(init=False)
@@ -123,7 +123,7 @@ class Chat:
 
     def _ask(self, who: Respondent, prompt: str) -> Answer:
         try:
-            return answer_of(who, self.where.ask(*request_of(who, prompt, self.said[who], self.how)))
+            return answer_of(who, self.client.ask(*request_of(who, prompt, self.said[who], self.how)))
         except Forbidden:
             raise  # it is so for all of them
         except GraftError as error:
@@ -157,15 +157,15 @@ def respondents(adapter: Adapter | None, base: Base, chosen: Sequence[str]) -> t
         raise click.UsageError(f"--versions: {error}") from error
 
 
-def serving_pods(target: Target, adapter: Adapter | None, base: Base, *, key: str | None, seconds: float) -> Pods:
-    """Return the pods that may answer. Raises Refused where none is ready."""
+def serving_pods(target: Target, adapter: Adapter | None, base: Base, *, key: str | None, seconds: float) -> PodsClient:
+    """Return a client of the pods that may answer. Raises Refused where none is ready."""
     connection, namespace = target.reader.connection, target.namespace
     found = [pods(connection, namespace, selector) for selector in answering_pods(adapter, base)]
     ready = [pod for kind in found for pod in one_of_each_first(kind)[:PODS_OF_EACH]]
     if not ready:
         fix = f"`kubectl graft status {base.metadata.name}` tells what it waits for"
         raise Refused(f"no pod of base {base.metadata.name} is ready", fix=fix)
-    return Pods(connection=connection, pods=ready, key=key, seconds=seconds)
+    return PodsClient(connection=connection, pods=ready, key=key, seconds=seconds)
 
 
 def interactive(chatting: Chat) -> list[Turn]:

@@ -8,8 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import click
 
 from graft_cli.client import Adapter
-from graft_cli.commands.changes import VERSION
-from graft_cli.commands.options import Target, adapter_argument, cluster_options, output_option, registry_option
+from graft_cli.commands.options import (
+    VERSION,
+    Target,
+    adapter_argument,
+    cluster_options,
+    output_option,
+    registry_option,
+)
 from graft_cli.decisions.stored.comparison import SAMPLES, ManifestDifferences, manifest_differences
 from graft_cli.decisions.stored.references import referenced_version, registry_document
 from graft_cli.decisions.versions import differences, told_version, version_of

@@ -6,8 +6,7 @@ import os
 
 import click
 
-from graft_cli.commands.changes import VERSION
-from graft_cli.commands.options import Target, adapter_argument, cluster_options, registry_option
+from graft_cli.commands.options import VERSION, Target, adapter_argument, cluster_options, registry_option
 from graft_cli.decisions.stored.references import referenced_version, registry_document
 from graft_cli.registry.program import run_registry, succeeded
 from graft_cli.registry.versions import named

@@ -1,4 +1,4 @@
-"""``lint``: files alone, no cluster."""
+"""The files that a command line names."""
 
 from __future__ import annotations
 
@@ -7,45 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import click
-from rich.text import Text
-
-from graft_cli.commands.options import output_option
-from graft_cli.decisions.linting import Problem, lint
-from graft_cli.decisions.manifests import Manifest, read_manifests
-from graft_cli.errors import ExitCode, GraftError
-from graft_cli.rendering.console import say, show
-from graft_cli.rendering.documents import Format, print_document
+from graft_cli.errors import GraftError
 
 ENDINGS: Final = (".yaml", ".yml", ".json")
 STDIN: Final = "-"
-
-
-@click.command(name="lint")
-@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True))
-@click.option("--strict", is_flag=True, help="Fail on advice, too.")
-@output_option
-def lint_files(files: Sequence[str], strict: bool, output: Format) -> int:
-    """Check manifests without a cluster, as the API server and the operator would.
-
-    FILE is a YAML file, a folder with all below it, or - for stdin. Objects of other kinds are left aside.
-    """
-    problems: list[Problem] = []
-    manifests: list[Manifest] = []
-    for file in found_files(files):
-        try:
-            manifests += read_manifests(file, read_text(file))
-        except GraftError as error:
-            problems.append(unreadable(file, error))
-    found, count = lint(manifests)
-    problems += found
-    if output != "table":
-        print_document({"checked": count, "problems": problems}, output)
-    else:
-        show(*map(problem_line, problems))
-        say(summary(count, problems))
-    failed = any(problem.severity == "error" or strict for problem in problems)
-    return ExitCode.FAILED if failed else ExitCode.OK
 
 
 def found_files(names: Sequence[str]) -> Iterator[str]:
@@ -64,30 +29,3 @@ def read_text(file: str) -> str:
         return sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise GraftError(f"{file}: {error}", fix="give a text file that you may read") from error
-
-
-def unreadable(file: str, error: GraftError) -> Problem:
-    """Return the problem of a file that holds no objects."""
-    place, _, message = error.message.removeprefix(file).partition(": ")
-    line = place.removeprefix(":")
-    return Problem(file, int(line) if line.isdigit() else 1, "", "", message, error.fix)
-
-
-def problem_line(problem: Problem) -> Text:
-    """Return ``file:line: object: field: what; the fix``."""
-    style = "bold red" if problem.severity == "error" else "yellow"
-    line = Text.assemble(f"{problem.file}:{problem.line}: ", (f"{problem.severity}: ", style))
-    line.append(": ".join(part for part in (problem.object, problem.field, problem.message) if part))
-    return line.append(f"; {problem.fix}" if problem.fix else "", style="bold")
-
-
-def summary(count: int, problems: Sequence[Problem]) -> str:
-    """Return what was looked at."""
-    errors = sum(problem.severity == "error" for problem in problems)
-    warnings = len(problems) - errors
-    return f"{counted(count, 'object')} checked: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Return ``1 error`` or ``2 errors``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

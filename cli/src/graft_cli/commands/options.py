@@ -94,3 +94,24 @@ def complete_adapter(context: click.Context, _: click.Parameter, incomplete: str
 
 
 adapter_argument = click.argument("adapter", shell_complete=complete_adapter)
+
+
+class VersionNumber(click.ParamType[int]):
+    """``7`` or ``v7``."""
+
+    name = "version"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        return value if isinstance(value, int) else version_number(str(value))
+
+
+VERSION = VersionNumber()
+
+
+def version_number(text: str) -> int:
+    """Return the number of ``v7`` or ``7``. Raises click.UsageError for anything else."""
+    number = text.removeprefix("v")
+    if not (number.isascii() and number.isdigit()):
+        raise click.UsageError(f"{text} is no version; write it as v7 or 7")
+    return int(number)

@@ -10,8 +10,7 @@ from typing import Literal
 
 import click
 
-from graft_cli.commands.changes import VERSION
-from graft_cli.commands.options import Target, adapter_argument, cluster_options, registry_option
+from graft_cli.commands.options import VERSION, Target, adapter_argument, cluster_options, registry_option
 from graft_cli.decisions.stored.references import VersionReference, referenced_version, registry_document
 from graft_cli.decisions.stored.report_page import framed
 from graft_cli.errors import NotFound

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 from rich.live import Live
@@ -47,7 +47,6 @@ def status(target: Target, names: tuple[str, ...], watch: bool, output: Format) 
         raise click.UsageError("--watch shows the tree; for programs, call `status -o json` again")
     if watch:
         watch_tree(target.reader, namespace, names)
-        return
     tree = read_tree(target.reader, namespace, names)
     if output != "table":
         print_document({"bases": tree}, output)
@@ -72,7 +71,7 @@ def tree_to_show(reader: GraftReader, namespace: str | None, names: Collection[s
     return with_advice_of(read_tree(reader, namespace, names), names)
 
 
-def watch_tree(reader: GraftReader, namespace: str | None, names: Collection[str]) -> None:
+def watch_tree(reader: GraftReader, namespace: str | None, names: Collection[str]) -> NoReturn:
     """Show the tree until Ctrl-C: in place on a terminal, else again whenever it has changed."""
     if not sys.stdout.isatty():
         watch_changes(reader, namespace, names)
@@ -82,7 +81,7 @@ def watch_tree(reader: GraftReader, namespace: str | None, names: Collection[str
             time.sleep(LOOK_SECONDS)
 
 
-def watch_changes(reader: GraftReader, namespace: str | None, names: Collection[str]) -> None:
+def watch_changes(reader: GraftReader, namespace: str | None, names: Collection[str]) -> NoReturn:
     """Print the tree whenever it has changed, with the time."""
     before: tuple[BaseNode, ...] | None = None
     while True:
@@ -106,11 +105,3 @@ def history(target: Target, adapter: str, output: Format) -> None:
         show(history_table(found, datetime.now(UTC)))
     else:
         say(f"{adapter} has no version yet; see `kubectl graft status {adapter}`")
-
-
-def version_number(text: str) -> int:
-    """Return the number of ``v7`` or ``7``. Raises click.UsageError for anything else."""
-    number = text.removeprefix("v")
-    if not (number.isascii() and number.isdigit()):
-        raise click.UsageError(f"{text} is no version; write it as v7 or 7")
-    return int(number)

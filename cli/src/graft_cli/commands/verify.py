@@ -6,8 +6,14 @@ import os
 
 import click
 
-from graft_cli.commands.changes import VERSION
-from graft_cli.commands.options import Target, adapter_argument, cluster_options, output_option, registry_option
+from graft_cli.commands.options import (
+    VERSION,
+    Target,
+    adapter_argument,
+    cluster_options,
+    output_option,
+    registry_option,
+)
 from graft_cli.decisions.stored.references import referenced_version, registry_document
 from graft_cli.decisions.stored.verification import VerifiedVersion, verified
 from graft_cli.errors import ExitCode, Refused

@@ -69,8 +69,3 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
     "estimate": (Right("get", "basemodels"),),
 }
 """What a verb needs in the namespace. ``lint`` and ``completion`` need nothing, ``estimate`` nothing with --base."""
-
-
-def verbs_with(right: Right) -> tuple[str, ...]:
-    """Return the verbs that need the right."""
-    return tuple(verb for verb, rights in RIGHTS.items() if right in rights)

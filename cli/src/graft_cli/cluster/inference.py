@@ -1,4 +1,4 @@
-"""Questions to whoever serves: pods, through forwarded ports, or an address of the person's own."""
+"""Inference requests, sent to serving pods through forwarded ports, or to an endpoint that the person names."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from graft_cli.errors import GraftError, Unreachable
 
 API_PORT: Final = 8000
 MOST_PODS: Final = 6
-"""That are asked for one answer: each sends on to others what it does not have itself."""
+"""Pods to try for one answer. A pod forwards what it can't answer itself, so few tries are enough."""
 MOST_BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking(ABC):
-    """Somewhere to send requests."""
+class InferenceClient(ABC):
+    """Sends requests to something that serves a base and its adapters."""
 
     key: str | None = None
     """An API key of the base."""
     seconds: float = 120.0
-    """Without a byte of the answer."""
+    """How long to wait for the next byte of an answer."""
 
     @abstractmethod
     def ask(self, path: str, body: bytes) -> Reply:
@@ -49,7 +49,7 @@ class Asking(ABC):
             fix = "give more --timeout or fewer --max-tokens"
             raise Unreachable(f"no answer within {self.seconds:g} s", fix=fix) from error
         except OSError:
-            raise  # whoever made the connection knows more of it
+            raise  # the caller, who has made the connection, can say more
         except HTTPException as error:
             raise Unreachable(f"the connection broke off: {root_cause(error)}", fix="try again") from error
         if len(content) > MOST_BYTES:
@@ -59,8 +59,8 @@ class Asking(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pods(Asking):
-    """Pods that serve, one after the other until one has what is asked."""
+class PodsClient(InferenceClient):
+    """Tries serving pods one after the other, until one of them has the model."""
 
     connection: Connection
     pods: Sequence[Pod]
@@ -85,8 +85,8 @@ class Pods(Asking):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address(Asking):
-    """The address of a base, or of a Gateway in front of it."""
+class EndpointClient(InferenceClient):
+    """Asks one URL: of a base's Service, or of a Gateway in front of it."""
 
     url: str
 
