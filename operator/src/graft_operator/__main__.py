@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set; once the lease is held, Kopf takes both signals over (`host`)."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

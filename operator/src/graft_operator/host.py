@@ -1,7 +1,7 @@
 """Kopf as the host of the process, and nothing more: it watches nothing and writes nothing.
 
-It runs until a signal or `stop`, and lets what was begun with it end in order: its start-up and clean-up activities are
-where the operator begins and ends to work. Decisions come from the cache, which our own informers feed: see docs/adr.
+The operator starts its work in Kopf's start-up activity and ends it in the clean-up activity, which Kopf calls upon
+SIGTERM, SIGINT or `stop`. Decisions come from the cache, which our own informers feed: see docs/adr/0001.
 """
 
 import asyncio

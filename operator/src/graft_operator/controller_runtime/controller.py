@@ -13,7 +13,7 @@ from graft_operator.telemetry import metrics, tracing
 log = logging.getLogger(__name__)
 
 RECONCILE_TIMEOUT_SECONDS: Final = 50.0
-"""Far above a healthy pass (some requests), and below a minute: by then the object says that its passes are cut off."""
+"""Far above what a healthy pass takes, a few requests. With the hook below it is a minute until the status says so."""
 
 TIMEOUT_HOOK_SECONDS: Final = 10.0
 """What `on_timeout` may take: a few requests. What is down may well be what it writes to."""

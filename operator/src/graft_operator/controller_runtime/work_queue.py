@@ -84,7 +84,7 @@ class WorkQueue(Generic[K]):
         """Wait for the next key and mark it as running."""
         loop = asyncio.get_running_loop()
         while (taken := self._order.take(loop.time())) is None:
-            await self._something_new()
+            await self._wait_for_a_key()
         key, priority, waited = taken
         self._running[key] = priority
         # This run sees the newest state, so a delay set by an earlier run has nothing left to say.
@@ -109,7 +109,7 @@ class WorkQueue(Generic[K]):
     def _fire(self, key: K) -> None:
         self.add(key, self._delays.pop(key).priority)
 
-    async def _something_new(self) -> None:
+    async def _wait_for_a_key(self) -> None:
         woken = asyncio.get_running_loop().create_future()
         self._idle.append(woken)
         try:

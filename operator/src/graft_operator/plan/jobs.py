@@ -46,7 +46,7 @@ class JobObserved:
     recipe: str
     """Digest of what the Job does: the training recipe, or the source of a base."""
     state: JobState
-    """How it ended, by its own container: what others have put into its pods may run on (``lingers``)."""
+    """By its own container, which may have ended before containers that others have put into its pods (``lingers``)."""
     created_time: datetime | None = None
     ended_time: datetime | None = None
     """When it failed or succeeded."""
@@ -79,8 +79,8 @@ class JobObserved:
     pods_ended: bool = False
     """Whether every pod that it had has ended: the Job controller is about to make another."""
     lingers: bool = False
-    """Whether all is known of it, and it goes on: another container, such as a mesh's, keeps its pod up, or its
-    controller makes pod after pod for the kubelet to end."""
+    """Whether its outcome is known although it still runs: a container of others, such as a mesh's sidecar, keeps its
+    pod up, or its controller makes pod after pod that the kubelet evicts."""
     ran: tuple[Interval, ...] = ()
     """When its own container has run, pod by pod, without the time for which pods waited."""
     image: str = ""

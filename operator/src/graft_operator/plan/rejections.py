@@ -83,10 +83,10 @@ class Rejection:
 def waits(action: Action, rejections: Iterable[Rejection]) -> bool:
     """Whether the action has to wait for what was refused before it.
 
-    Without their Service nobody reaches the pods of a Deployment, which would yet take over from those that are
-    reached; and the pods of a distributed training would hold their GPUs without finding one another. After a refused
-    deletion a trainer would be started beside the one that should end, or a Deployment would go before what belongs to
-    it, and nobody would know of the rest any more.
+    * A Deployment waits for its Service: its pods would take over from others, and nobody would reach them.
+    * A distributed training waits for its Service: its pods would hold GPUs without finding one another.
+    * Everything but an apply waits for a refused deletion: a trainer would start beside the one that should end, or a
+      Deployment would be deleted before what belongs to it, of which nobody would know any more.
     """
     if isinstance(action, ApplyObject):
         kind, name = action.manifest["kind"], action.manifest["metadata"]["name"]

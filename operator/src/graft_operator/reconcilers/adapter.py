@@ -91,5 +91,5 @@ class AdapterReconciler:
 
 
 def is_held_to_limits(status: object) -> bool:
-    """Whether a version is on its way whose answers are measured: what is counted is no news that a pod tells."""
+    """Whether a rollout is under way, so that pods have to be asked: they push news of states, but not of counters."""
     return isinstance(status, LoraAdapterStatus) and status.serving.rollout is not None

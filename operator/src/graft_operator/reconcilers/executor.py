@@ -1,6 +1,7 @@
-"""Carrying out a plan. Every action is safe to repeat; an error stops the rest, and the next pass goes on.
+"""Carries out the actions of a plan. Every action is safe to repeat, so the next pass goes on after an error.
 
-A child that the API server refuses is no such error: it rests, is reported, and the rest goes on.
+An error ends the pass, except that of a child that the API server refuses. Such a child is reported and left alone for
+a while, and the other actions go on.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ class ActionExecutor:
     ) -> Outcome:
         """Carry out the actions in order, until one fails for a reason that passes by itself.
 
-        ``body`` is the owner as it was read, ``refused`` what was before them.
+        ``body`` is the owner as it was read. ``refused`` are rejections of the plan's earlier actions, which some of
+        these may have to wait for.
         """
         metadata = ObjectMeta.model_validate(body["metadata"])
         before, rejections, actions = tuple(refused), list[Rejection](), tuple(actions)
@@ -121,7 +123,7 @@ class ActionExecutor:
             if rejection is not None:
                 rejections.append(rejection)
                 delays.append(self._rejections.seconds_left((rejection.kind, metadata.namespace, rejection.name)))
-            elif isinstance(action, ApplyObject) and (rest := self._rest(action.manifest)) is not None:
+            elif isinstance(action, ApplyObject) and (rest := self._seconds_to_repair(action.manifest)) is not None:
                 delays.append(rest)
         return Outcome(tuple(rejections), min(delays, default=None))
 
@@ -133,7 +135,8 @@ class ActionExecutor:
     async def _attempt(
         self, action: Action, owner: Resource, metadata: ObjectMeta, body: Mapping[str, Any]
     ) -> tuple[Rejection | None, bool]:
-        """Carry out one action; return the rejection of a child, now or not long ago, and whether it was done."""
+        """Carry out one action. Return the rejection of its child, of now or of a try that it still rests from, and
+        whether the action has changed anything."""
         child = child_of(action, metadata)
         if child is not None and (resting := self._rejections.resting(*child)) is not None:
             return resting, False
@@ -225,8 +228,8 @@ class ActionExecutor:
         self._applied[key] = Applied(owner, digest, now, state_of(applied))
         return True
 
-    def _rest(self, manifest: dict[str, Any]) -> float | None:
-        """Return seconds until an object is due to be applied again; None for one that is as it should be."""
+    def _seconds_to_repair(self, manifest: dict[str, Any]) -> float | None:
+        """Return seconds until an object that others have edited may be applied again; None where nobody has."""
         key = _key(manifest)
         known, live = self._applied.get(key), self._cache.get(OWNED[key[0]], *key[1:])
         if known is None or (live is not None and (state_of(live) == known.state or is_autoscaled(live))):

@@ -87,7 +87,7 @@ class Reporter:
     async def _problem_beside(
         self, kind: Resource, metadata: ObjectMeta, stored: Mapping[str, Any], facts: Mapping[str, Fact]
     ) -> None:
-        """Say it in a status that we can't read: whoever has written the rest finds it as it was."""
+        """Set the conditions in a status that can't be parsed, and leave its other fields as they are."""
         try:
             old = tuple(map(Condition.model_validate, stored.get("conditions") or ()))
         except ValidationError:

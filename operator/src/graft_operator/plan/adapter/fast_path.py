@@ -1,7 +1,7 @@
-"""Whether an adapter is where its spec wants it, as far as its own status, its base, its data and the pods tell.
+"""Whether an adapter is settled: by its own status, its base, its data and the pods, without asking the registry.
 
-Then the registry has nothing to say that matters, and is not asked, and the status stays as it is: an operator that
-starts with ten thousand adapters that are served reads none of their versions.
+The status of a settled adapter stays as it is. So an operator that starts with ten thousand served adapters reads none
+of their versions.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from graft_operator.plan.training.versions import entry_of, newest_published
 
 
 def is_settled(seen: AdapterSnapshot) -> bool:
-    """Whether all is done: ``seen`` needs to hold nothing that comes from the registry.
+    """Whether nothing is left to do for the adapter. ``seen`` need not hold anything that comes from the registry.
 
-    A version that is known to have vanished there is not what it was, whatever the status says.
+    An adapter whose version is known to have vanished from the registry is never settled, whatever its status says.
     """
     if seen.is_lost:
         return False

@@ -1,4 +1,4 @@
-"""Testing that all adapters of a base can be served at once: when a test is due, and what it has found.
+"""The test whether all adapters of a base can be served at once: when it is due, and what it has found.
 
 A test belongs to a base, an engine and a set of adapters, not to their versions: a new version of an adapter has the
 shape of the one before.

@@ -1,13 +1,12 @@
 """The gate: whether a version is good enough to be served.
 
-Of a version that was imported without rows nobody can tell how good it is, but by the questions that it was asked.
+Figures come from the manifest: the trainer has measured adapter and base on the same held-out rows, with the base as it
+is served. A version that was imported without rows has no losses, so only its answers can be judged. One that has
+learned preferences has the loss of its objective, which is compared with its reference's, and also has to prefer what
+people prefer on held-out rows.
 
-Of preferences the loss is that of their objective, compared with that of the reference which the adapter was held near,
-and what counts besides is the part of held-out preferences that was learned.
-
-Every limit is a small function that returns a rejection or None. All of them are asked, so that one message tells all
-that a version lacks. Figures come from the manifest, where the trainer measured adapter and base on the same rows, on
-the base that the version is served on.
+Every limit is a small function that returns a rejection or None. All of them are asked, so that one message tells
+everything that a version lacks.
 """
 
 from __future__ import annotations
@@ -156,7 +155,7 @@ def keeps_up_with_live(trial: Trial) -> GateDecision | None:
     )
 
 
-def is_sure_enough(trial: Trial) -> GateDecision | None:
+def keeps_to_max_perplexity(trial: Trial) -> GateDecision | None:
     """An absolute bound on the perplexity, where the user sets one."""
     perplexity, limit = trial.candidate.metrics.perplexity, trial.limits.max_perplexity
     if limit is None:
@@ -204,7 +203,7 @@ LIMITS: Final[tuple[Limit, ...]] = (
     is_evaluated,
     improves_the_base,
     keeps_up_with_live,
-    is_sure_enough,
+    keeps_to_max_perplexity,
     answers_exactly,
     prefers_what_is_better,
 )
