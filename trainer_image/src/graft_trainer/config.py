@@ -33,8 +33,8 @@ class BaseReference(ConfigModel):
 class LoraHyperparameters(ConfigModel):
     """The shape of the adapter. ``target_modules`` of ``["all-linear"]`` means every linear layer but the head.
 
-    The patterns are by the end of a module's path and replace ``rank`` and ``alpha`` there. ``learning_rate_ratio`` is
-    LoRA+'s, of the matrices B to the matrices A.
+    The patterns map the end of a module's path to the ``rank`` or ``alpha`` that the module has instead.
+    ``learning_rate_ratio`` is LoRA+'s: how many times the learning rate of the matrices A that of the matrices B is.
     """
 
     rank: int = Field(ge=1, le=512)
@@ -118,7 +118,7 @@ class EvaluationConfig(ConfigModel):
 
 
 class AdapterSourceConfig(ConfigModel):
-    """Where an adapter comes from that was trained elsewhere; a ``digest``, where set, is what it has to hash to."""
+    """Where to import an adapter from. A ``digest``, where set, is what the content has to hash to."""
 
     source: AdapterSource = Field(strict=False)
     digest: DigestString | None = None
@@ -182,7 +182,7 @@ class RunConfig(ConfigModel):
 
     @property
     def rows(self) -> DatasetConfig:
-        """The dataset, which every training has."""
+        """The dataset of a training. Only an import may have none, and its caller looks at ``dataset`` first."""
         assert self.dataset is not None
         return self.dataset
 

@@ -44,7 +44,7 @@ class Reason(StrEnum):
     CRASHED = "Crashed"
 
 
-# Of reasons with the same code, the last is what the code alone says.
+# Where several reasons share a code, whoever knows nothing but the code takes it for the last of them.
 EXIT_CODES: dict[Reason, int] = {
     Reason.PUBLISHED: 0,
     Reason.ADOPTED: 0,
@@ -99,7 +99,7 @@ class BaseMismatchError(TrainingError):
 
 
 class DivergedError(TrainingError):
-    """The loss is no longer a finite number, or has left for good where it began."""
+    """The loss is not finite any more, or has exploded."""
 
     reason = Reason.DIVERGED
 
@@ -138,7 +138,7 @@ class UnavailableSourceError(TrainingError):
 
 
 class PreemptedError(TrainingError):
-    """The pod was asked to stop; its progress is in the registry."""
+    """The pod was asked to stop, and its last checkpoint is in the registry."""
 
     reason = Reason.PREEMPTED
 
@@ -196,11 +196,13 @@ def classify(error: BaseException, *, step: int = 0) -> Outcome:
     if lost_a_worker(error):
         message = f"another worker of the run is gone ({error}); all start again from the last checkpoint"
         return Outcome(reason=Reason.WORKER_LOST, message=message, step=step)
-    return Outcome(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}\n{last_lines(error)}", step=step)
+    return Outcome(
+        reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}\n{innermost_calls(error)}", step=step
+    )
 
 
-def last_lines(error: BaseException) -> str:
-    """Return the innermost calls of an error, the last one last: what is left of the log once the pod is gone."""
+def innermost_calls(error: BaseException) -> str:
+    """Return the innermost frames of an error's traceback: all that is left of it once the pod's log is gone."""
     frames = traceback.extract_tb(error.__traceback__)[-CRASH_FRAMES:]
     return "\n".join(f"  {Path(frame.filename).name}:{frame.lineno} {frame.name}: {frame.line}" for frame in frames)
 
@@ -235,5 +237,5 @@ def report(outcome: Outcome, path: Path) -> None:
 
 
 def _dump(document: dict[str, object]) -> str:
-    """Return JSON that can be written: names of files and strings from outside may hold what is no character."""
+    """Return JSON that can be encoded: file names and strings from outside may hold half of a surrogate pair."""
     return json.dumps(document, ensure_ascii=False).encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""What is made ready before the base's weights are loaded: the adapter's plan, and the rows as tokens."""
+"""What a run does before it loads the base's weights: check the adapter's shape, and render the rows to tokens."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REPORTED_ROWS = 20 * BATCH
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A run that nothing but the weights is missing of."""
+    """All that a training needs besides the base's weights."""
 
     renderer: Renderer
     plan: AdapterPlan
@@ -41,9 +41,9 @@ class Prepared:
 
 
 def prepare(run: Run) -> Prepared:
-    """Rehearse the adapter, then render the rows; stops in between where the pod is asked to.
+    """Attach the adapter to a base without weights to check it, then render the rows, or restore their kept tokens.
 
-    Raises BaseMismatchError, InvalidConfigError and BadDatasetError.
+    Raises BaseMismatchError, InvalidConfigError, BadDatasetError, and PreemptedError if the pod is asked to stop.
     """
     path = run.config.base.path
     tokenizer = model.load_tokenizer(path)
@@ -53,9 +53,9 @@ def prepare(run: Run) -> Prepared:
 
 
 def prepare_ahead(run: Run) -> Outcome:
-    """Prepare the rows of a training to come, and keep them where they are worth it.
+    """Render the rows of a later training, and store their tokens in the registry where they are many enough for that.
 
-    What is wrong with the adapter's shape, or with the rows, is found as the training would find it.
+    Faults of the adapter's shape or of the rows raise what they would raise in the training.
     Raises BaseMismatchError, InvalidConfigError, BadDatasetError and PreemptedError.
     """
     route_transformers_logging()
@@ -65,7 +65,7 @@ def prepare_ahead(run: Run) -> Outcome:
         return Outcome(reason=Reason.PREPARED, message="the rows are prepared already")
     rows = render(run, run.rows, renderer_of(run, model.load_tokenizer(path)))
     run.notice.stop_if_requested()
-    # How far this has come is nothing that the training after it has done.
+    # The training reports progress of its own, and must not begin with the counts of this Job.
     run.progress.enter("Loading", rows=None, total_rows=None)
     counts = f"{len(rows.training.rows)} rows to train on and {len(rows.evaluation.rows)} held out are prepared"
     if kept is None:
@@ -77,7 +77,7 @@ def prepare_ahead(run: Run) -> Outcome:
 
 
 def renderer_of(run: AnyRun, tokenizer: PreTrainedTokenizerBase) -> Renderer:
-    """Return what renders as a server of the base would."""
+    """Return what renders conversations to the tokens that a server of the base would make of them."""
     return Renderer(
         tokenizer,
         stops=model.stop_tokens(run.config.base.path, tokenizer),
@@ -88,7 +88,7 @@ def renderer_of(run: AnyRun, tokenizer: PreTrainedTokenizerBase) -> Renderer:
 
 
 def _rows(run: Run, renderer: Renderer) -> PreparedRows:
-    """Take the rows that are kept, or render them; where they are worth keeping the first worker does it for all."""
+    """Restore kept tokens, or render the rows. Rows that are worth keeping are rendered by the first worker for all."""
     if run.rows.kept is None:
         return render(run, run.rows, renderer)
     if run.workers.is_first:
@@ -109,12 +109,12 @@ def _prepared_for_all(run: Run, kept: KeptRows, renderer: Renderer) -> PreparedR
 
 
 def render(run: AnyRun, rows: RunRows, renderer: Renderer) -> PreparedRows:
-    """Render what was read of the files, or is now.
+    """Render the training and the held-out rows, which are read first if nobody has done so.
 
     Raises BadDatasetError.
     """
     config = run.config
-    # What a pod that was killed has left there is not this preparation's.
+    # A pod that was killed may have left files there.
     shutil.rmtree(run.rows_folder, ignore_errors=True)
     dataset = rows.dataset or read_rows(config, rows.fetch(), rows.between)
     render_part = partial(
@@ -133,13 +133,13 @@ def render(run: AnyRun, rows: RunRows, renderer: Renderer) -> PreparedRows:
     if config.training.objective == "KTO":
         check_both_labels(preference_rows(evaluation.rows))
     if evaluation.rows:
-        # Only where nothing is held out do questions come from training rows.
+        # Their examples are only needed where nothing is held out, for questions to judge by.
         training = replace(training, examples=())
     return PreparedRows(dataset=dataset, training=training, evaluation=evaluation)
 
 
 def _watch(rows: RunRows, name: str, total: int) -> Callable[[int], None]:
-    """Return what happens between two batches of rows: stop if asked, and now and then say how far it is."""
+    """Return a callback for between two batches of rows: it stops if the pod was asked to, and logs now and then."""
     reported = 0
 
     def between_batches(done: int) -> None:

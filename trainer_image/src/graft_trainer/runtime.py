@@ -17,7 +17,7 @@ from pathlib import Path
 
 CPU_QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
 MOST_RENDERING = 8
-"""Most processes that render rows: each takes some 150 MiB, and one that reads their results is soon the slowest."""
+"""Most processes that render rows. Each takes some 150 MiB, and soon the one that collects the results is too slow."""
 LOCAL_RENDEZVOUS = "127.0.0.1:29400"
 """Where the workers of a single pod meet, at the default port of ``torchrun``."""
 REPORTS_FOLDER = "reports"
@@ -81,7 +81,7 @@ def prepare_environment(environ: MutableMapping[str, str], work_folder: Path, *,
     for name, subfolder in {"HF_HOME": "huggingface", "TORCHINDUCTOR_CACHE_DIR": "inductor"}.items():
         environ.setdefault(name, str(work_folder / subfolder))
     environ["HF_HUB_OFFLINE"] = "1"
-    # Nothing forks this process once rows are tokenized, which the tokenizer's threads would not survive.
+    # The tokenizer's threads would not survive a fork; nothing forks this process once rows are tokenized.
     environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     cpus = _cpus(environ)
     if cpus is not None:
@@ -111,7 +111,7 @@ def cpu_quota(path: Path) -> int | None:
 def configure_logging(log_format: str, *, quiet: bool = False) -> None:
     """Send every record to standard error as one line: ``json`` for machines, anything else for people.
 
-    ``quiet`` is for workers whose news would be what the first one says already: only warnings.
+    ``quiet`` lets only warnings through: for workers that would repeat what the first one logs.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else ConsoleFormatter())

@@ -1,8 +1,8 @@
-"""Whether a tokenizer makes of words what the base's own tokenizer.json makes of them.
+"""Checks that Transformers' tokenizer splits words into the same tokens as the base's own tokenizer.json does.
 
-For some kinds of model Transformers takes the tokenizer's class from a table of its own, whatever the base's files
-name. Of a tokenizer.json of another kind such a class keeps the vocabulary alone: most words are lost without a sign,
-and a training would learn, and be judged by, what is left.
+For some model types Transformers takes the tokenizer's class from a table of its own, whatever the base's files name.
+If the tokenizer.json is of another kind, that class keeps only its vocabulary. Most words are then lost without an
+error, and the adapter would be trained and judged on what is left of them.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ LOOKED_AT: Final = 4096
 
 
 def check_reading(path: Path, tokenizer: PreTrainedTokenizerBase, *, field: str) -> None:
-    """Raise BaseMismatchError if most words of the base's tokenizer.json are other tokens for the tokenizer.
+    """Raise BaseMismatchError if the tokenizer gives other tokens than the base's tokenizer.json for most words.
 
-    A few may be: classes mend how known tokenizers split numbers, and whether a text begins with a space.
+    For a few it may: some classes correct how known tokenizers split numbers, or whether a text begins with a space.
     """
     file = path / "tokenizer.json"
     if not file.is_file():
         return
     own = Tokenizer.from_file(str(file))
-    # As files may say: a text of these words is none of their inputs.
+    # A tokenizer.json may ask for both, which is meant for the model's inputs and would distort the comparison.
     own.no_truncation()
     own.no_padding()
     text = " ".join(islice(_words(own), WORDS))

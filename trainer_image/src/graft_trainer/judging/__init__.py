@@ -1,1 +1,1 @@
-"""Asks the finished adapter, on the base that it will be served on: loss, answers, and prompts that prove it."""
+"""Judges the finished adapter on the base that it will be served on: losses, answers, golden prompts and probes."""

@@ -25,7 +25,7 @@ FURTHER_TOKENS = 8
 def probes_of(questions: Sequence[Question], tokenizer: PreTrainedTokenizerBase) -> tuple[Probe, ...]:
     """Return the first MAX_PROBES questions that are short enough; none at all where they are fewer than FEWEST_PROBES.
 
-    The questions' order is kept: those of the spec come before held-out rows. What has no right answer is none.
+    The order is kept: questions of the spec come before held-out rows. A question without a right answer is no probe.
     """
     short = [
         (question.prompt_token_ids, question.expected)

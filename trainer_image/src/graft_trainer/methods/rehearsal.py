@@ -1,7 +1,7 @@
-"""Attaches the run's adapter to a model without weights, to find out at once what would come out wrong at the end.
+"""Attaches the run's adapter to the base without weights, to find at once what would otherwise fail at the end.
 
-A skeleton takes a second and no memory, whatever the size of the base. What PEFT refuses, what a server would refuse,
-and how much of the base is adapted are known before a row is read.
+A model on the device ``meta`` takes a second and no memory, whatever its size. It shows what PEFT or a server would
+refuse, and how much of the base is adapted, before a row is read.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _attach(skeleton: PreTrainedModel, config: RunConfig, names: list[str]) -> P
     if METHODS[config.method].kind == "IA3":
         plain = ia3_config(names, skeleton)
     else:
-        # Without what a method begins with, which weights would be needed for.
+        # Plain LoRA of the same shape: initialisation by PiSSA or EVA would need the base's weights.
         plain = lora_config(config.lora, METHODS["LoRA"], targets=names)
     try:
         return get_peft_model(skeleton, plain, low_cpu_mem_usage=True)

@@ -50,17 +50,17 @@ def target_modules(wanted: Sequence[str], layers: Layers) -> list[str]:
     everything = [*layers.linear, *layers.elsewhere]
     if ALL_LINEAR not in wanted and {path for path in everything if _matches(path, wanted)} == chosen:
         return list(wanted)
-    return spell(chosen, everything)
+    return shortest_suffixes(chosen, everything)
 
 
-def spell(chosen: Collection[str], everything: Collection[str]) -> list[str]:
+def shortest_suffixes(chosen: Collection[str], everything: Collection[str]) -> list[str]:
     """Return the shortest ends of paths that select the chosen paths of a model and no others, sorted."""
-    spelled: set[str] = set()
+    suffixes: set[str] = set()
     for path in chosen:
         parts = path.split(".")
         ends = (".".join(parts[start:]) for start in range(len(parts) - 1, -1, -1) if not parts[start].isdecimal())
-        spelled.add(next(end for end in ends if all(other in chosen for other in _ending_in(end, everything))))
-    return sorted(spelled)
+        suffixes.add(next(end for end in ends if all(other in chosen for other in _ending_in(end, everything))))
+    return sorted(suffixes)
 
 
 def _ending_in(end: str, paths: Iterable[str]) -> list[str]:

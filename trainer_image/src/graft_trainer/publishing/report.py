@@ -21,7 +21,7 @@ LOSSES: Final = {
     "DPO": "Loss of DPO, nats per pair",
     "KTO": "Loss of KTO, per answer",
 }
-"""What is drawn of each objective."""
+"""Title of the chart of losses, by objective."""
 
 SHOWN_CHARACTERS: Final = 4000
 """Of each text; rows may be as long as the base's context."""

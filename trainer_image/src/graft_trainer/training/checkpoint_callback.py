@@ -1,4 +1,4 @@
-"""Decides at which steps a run is saved, and when it stops for somebody else."""
+"""Decides at which steps a checkpoint is saved, and stops the run when its pod is asked to end."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc] # Transformers is untyped here
     """Saves every ``interval`` seconds, at the last step and before the pod has to go.
 
-    All workers of a run do so at the same step: a request to any of them stops them all, and the first one's clock is
-    everybody's. It also measures the seconds of training, which add up over all pods of the run.
+    All workers save and stop at the same step: a SIGTERM to one of them stops all, and the interval is measured by the
+    first worker's clock. It also adds up the seconds of training over all pods that the run has had.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Ends a run that has no future: a loss that is no number, or one that has left for good where it began."""
+"""Ends a run whose loss is NaN or infinite, or has exploded and does not come back."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from graft_trainer.outcome import DivergedError
 
 FACTOR: Final = 3.0
-"""So many times the first logged loss is an explosion."""
+"""A loss above this many times the first logged one counts as exploded."""
 
 LEAST_FIRST_LOSS: Final = 1.0
-"""Nats per token: below it, three times the first loss is still the loss of a model that has learnt something."""
+"""Nats per token. A first loss below it counts as this: three times such a loss is still that of a useful model."""
 
 PATIENCE: Final = 3
-"""So many logs in a row: a single bad batch, or a peak after the warm-up, passes by itself."""
+"""So many logged losses in a row have to be above the bound: one bad batch, or a peak after the warm-up, passes."""
 
 
 def is_exploding(losses: Sequence[float]) -> bool:
@@ -35,7 +35,7 @@ def is_exploding(losses: Sequence[float]) -> bool:
 
 
 class DivergenceCallback(TrainerCallback):  # type: ignore[misc] # Transformers is untyped here
-    """Looks at every loss that is logged. It has no memory: the Trainer's own history is part of every checkpoint."""
+    """Checks every logged loss. It needs no state: the Trainer's log history is part of every checkpoint."""
 
     def on_log(
         self,

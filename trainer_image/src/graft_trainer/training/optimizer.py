@@ -1,4 +1,4 @@
-"""Chooses what takes the optimisation steps."""
+"""Chooses the optimizer of a method."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ SIGKILL_CODE = -9
 
 
 def launch(config: WorkersConfig, settings: Settings) -> Outcome:
-    """Run the workers of this pod to their end and return the outcome that tells the most."""
+    """Run the workers of this pod to their end, and return the outcome that explains it best."""
     shutil.rmtree(settings.reports, ignore_errors=True)
     settings.reports.mkdir(parents=True)
     exit_codes: dict[int, int] = {}
@@ -48,10 +48,10 @@ def launch(config: WorkersConfig, settings: Settings) -> Outcome:
 
 
 def outcome_of_pod(reports: Mapping[int, Outcome], exit_codes: Mapping[int, int]) -> Outcome:
-    """Choose among the workers' outcomes, by local rank, and the exit codes of those that failed.
+    """Choose the pod's outcome from what its workers reported, by local rank, and from the exit codes of failed ones.
 
-    A worker's own trouble comes before a death without a word, and both before what follows from them: that others were
-    asked to stop or lost a peer.
+    First come failures that a worker reported, then workers that died without a report. Last comes what only follows
+    from these: that other workers were stopped, or lost a peer.
     """
     silent = [_died(rank, code) for rank, code in sorted(exit_codes.items()) if rank not in reports]
     said = [reports[rank] for rank in sorted(reports)]
