@@ -1,4 +1,4 @@
-"""``kubectl graft``: what becomes of every adapter, why it waits, and a person's word on it.
+"""``kubectl graft``: shows how every adapter is and what it waits for, and promotes, aborts, pins and rolls back.
 
 ``decisions`` is pure: what is shown and what is patched follows from the objects alone. ``client`` is a small read-only
 library for programs of your own, ``cluster`` everything else that is asked of the API server, ``rendering`` what

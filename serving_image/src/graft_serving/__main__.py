@@ -21,7 +21,7 @@ from graft_serving.wanted.file import wanted_sets_of_file
 
 CONFIGURATION_ERROR = 64
 YOUNG_OBJECTS = 20_000
-"""Of containers, made and not let go since the collector last looked at the young: those of some fifty requests."""
+"""The collector's threshold for its youngest generation, in container objects: those of some fifty requests."""
 
 
 def wanted_sets(settings: Settings) -> AsyncIterator[bytes]:
@@ -34,7 +34,7 @@ def wanted_sets(settings: Settings) -> AsyncIterator[bytes]:
 
 
 def open_registry(settings: Settings) -> Callable[[], ObjectStore]:
-    """What opens the registry. A pod whose version is merged has no need of it, and is told of none.
+    """A function that opens the registry's store. A pod of a merged version has no registry, and needs none.
 
     Raises:
         ValueError: it can't be opened; the message names the variable.
@@ -47,7 +47,7 @@ def open_registry(settings: Settings) -> Callable[[], ObjectStore]:
 
 
 def no_registry() -> ObjectStore:
-    """Nothing is fetched on a pod whose version is merged."""
+    """Stands in for the store on a pod of a merged version, where nothing is ever fetched."""
     raise AssertionError("a pod whose version is merged has no registry")
 
 
@@ -74,9 +74,9 @@ def main() -> int:
     except ValueError as error:
         logging.getLogger(__name__).error("the configuration is not usable: %s", error)
         return CONFIGURATION_ERROR
-    # What has been imported stays until the end: without it a full collection is over before a client notices.
+    # Modules live until the end. Without them a full collection is short enough for clients not to notice.
     gc.freeze()
-    # A request leaves hundreds of objects and hardly a cycle: by default the collector would look for some in each one.
+    # A request makes hundreds of objects and hardly a cycle. By default the collector would run at every request.
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(serve(settings, open_store))

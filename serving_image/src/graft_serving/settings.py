@@ -35,8 +35,8 @@ class Settings(BaseModel):
     adapters_dir: Path = Path("/adapters")
     """Shared with the engine, at the same path in both containers."""
     merged_manifest: Path | None = None
-    """The manifest of the version that is merged into the engine's model, under whose name the engine serves it. There
-    are no other versions on such a pod then, no base, and nothing to load."""
+    """The manifest of the version that is merged into the engine's model. The engine serves it under the version's own
+    name, and the pod has no other versions, no base, and nothing to load."""
     max_rank: Annotated[int, Field(ge=1)] = 16
     """The engine's `--max-lora-rank`; 16 is vLLM's default."""
     loads_at_once: Annotated[int, Field(ge=1, le=64)] = 4
@@ -46,10 +46,10 @@ class Settings(BaseModel):
     rollback without a download, the least recently used go first. 5 GiB hold thirty of 160 MB (rank 16 on all layers
     of a model of 8 billion parameters)."""
     api_key_file: Path | None = None
-    """A file with the keys that clients must know, one a line; every client may ask without it."""
+    """A file with the API keys of clients, one a line. Without such a file every client may ask."""
     peer_audience: str | None = None
-    """Whom the tokens are for by which the pods of the base know one another. Without it no pod takes requests of
-    others on its `peer_port`."""
+    """Audience of the tokens that the pods of a base show one another. Without it a pod takes no requests of others on
+    its `peer_port`."""
     peer_account: str | None = None
     """The ServiceAccount whose tokens they are."""
     peer_token_file: Path | None = None
@@ -67,7 +67,7 @@ class Settings(BaseModel):
     peer_service_url: str | None = None
     """The Service that fronts all pods of the base: it answers what this pod can't answer right now."""
     drain_seconds: Annotated[float, Field(ge=0)] = 5.0
-    """How long the agent goes on serving after SIGTERM, so that endpoints can forget it."""
+    """How long the agent goes on serving after SIGTERM: until nobody sends requests to this endpoint any more."""
     shutdown_seconds: Annotated[float, Field(ge=0)] = 105.0
     """How long requests under way may then take to finish. Kubernetes gives the pod 120 seconds for all of its end."""
     load_wait_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0

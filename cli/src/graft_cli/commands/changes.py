@@ -1,4 +1,4 @@
-"""The verbs that change a spec: a person's word, by the person's own rights."""
+"""The verbs that change a spec, with the rights of whoever runs them: promote, abort, pin, roll back and others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person's word on an adapter, as a patch of its spec: each says what it does, or why it makes no sense now."""
+"""The patch of a spec for each verb that changes one. Each says what it does, or why it makes no sense now."""
 
 from __future__ import annotations
 

@@ -38,20 +38,20 @@ PROMPTS: Final = (
 at least), so that no answer comes from what was calculated before the load."""
 MOST_TOKENS: Final = 8
 MOST_SHARED: Final = 128
-"""Bring-ups at the same time that `SharedOrAlone` knows of; far above what the engine is asked for at once."""
+"""Most bring-ups that hold a `SharedExclusiveLock` at once; far above what the engine is asked for at once."""
 
 
-class SharedOrAlone:
-    """Lets many in at the same time, or one alone, in the order in which they came."""
+class SharedExclusiveLock:
+    """A fair shared/exclusive lock: many hold it shared, or one holds it alone, in the order in which they came."""
 
     def __init__(self) -> None:
-        """Let anybody in."""
+        """Begin unlocked."""
         self._door = asyncio.Lock()
         self._places = asyncio.Semaphore(MOST_SHARED)
 
     @contextlib.asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
-        """Be in there with others."""
+        """Hold the lock together with others."""
         async with self._door:
             await self._places.acquire()
         try:
@@ -60,8 +60,8 @@ class SharedOrAlone:
             self._places.release()
 
     @contextlib.asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Be in there without anybody else, once all that came before have left."""
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Hold the lock alone, once all that came before have released it."""
         async with self._door, contextlib.AsyncExitStack() as held:
             for _ in range(MOST_SHARED):
                 await held.enter_async_context(self._places)

@@ -11,7 +11,7 @@ from typing import Protocol
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import GoldenPrompt, VersionManifest
 from graft_serving.adapters.asking import ProofPrompts, all_ended
-from graft_serving.adapters.base_answers import BaseAnswers, SharedOrAlone
+from graft_serving.adapters.base_answers import BaseAnswers, SharedExclusiveLock
 from graft_serving.adapters.cache import CachedVersion, VersionsOnDisk
 from graft_serving.adapters.proof import askable, fewest_to_ask, proof_failure
 from graft_serving.adapters.records import VersionRecord
@@ -78,7 +78,7 @@ class BringUpSequence:
         self._monitor = monitor
         self._base_answers = base_answers
         self._observer = observer
-        self._turns = SharedOrAlone()
+        self._turns = SharedExclusiveLock()
         self._loads = asyncio.Semaphore(loads_at_once)
         self._proofs = asyncio.Semaphore(PROOFS_AT_ONCE)
 
@@ -142,7 +142,7 @@ class BringUpSequence:
             # What an engine does with an adapter may show only once that has answered.
             await self._proof_failure(record, ())
 
-        async with self._turns.alone():
+        async with self._turns.exclusive():
             starts = self._monitor.starts
             changed = await base.change_by(
                 golden, load=load, unload=partial(self._monitor.unload, record.key.engine_name)

@@ -1,4 +1,4 @@
-"""Takes the bodies of requests in: so large, in so much time, and so many bytes at once."""
+"""Reads the bodies of requests, and bounds their size, their time, and the memory of all of them together."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class IntakeError(Exception):
 
 @dataclass(slots=True)
 class Taken:
-    """A body, or the room that it takes."""
+    """The memory that one body takes of the intake's bound."""
 
     intake: "Intake"
     size: int
 
     def give_back(self) -> None:
-        """Make the room free again; a second time changes nothing."""
+        """Give the memory back; a second call changes nothing."""
         self.intake.bytes_held -= self.size
         self.size = 0
 

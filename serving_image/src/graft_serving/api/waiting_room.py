@@ -18,7 +18,7 @@ class WaitingRoom:
         self._waiting = 0
 
     async def decide(self, decide: Callable[[], Decision], news: Callable[[float], Awaitable[None]]) -> Decision:
-        """Return the decision as soon as it is another one than that nobody has the adapter; or else that.
+        """Decide; while the adapter is not loaded, wait for news and decide again. Return the last decision.
 
         Args:
             decide: decides by what is known at the moment.

@@ -1,4 +1,4 @@
-"""Where a request may go: an ordered answer, and what may follow what. Pure: no I/O, no clock, no randomness.
+"""To which targets a request may be sent, in which order, and after which failures. Pure: no I/O, clock, randomness.
 
 A request that may have reached an engine goes to one more at most, of another pod, and to none at all when the engine
 died under it: it may be the cause. What was never sent, or was left to others, goes on for as long as there is time.
@@ -95,7 +95,7 @@ class Attempts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """How a request has come here."""
+    """The hops of a request so far."""
 
     steps: int = 0
     """From pod to pod."""
@@ -106,11 +106,11 @@ class Way:
 
     @property
     def engines_left(self) -> int:
-        """How many engines may still get the request from here; the second one is whose who sent it on."""
+        """How many engines may still get the request from here. A second try belongs to the pod that sent it on."""
         return min(MOST_ENGINES - len(self.asked), 1 if self.steps or self.from_peer else MOST_ENGINES)
 
     def sent_on(self, asked: Collection[str]) -> "Way":
-        """How it comes to the next pod, after those that have had it since."""
+        """The hops as the next pod is told of them; `asked` are pods that have had the request since."""
         return Way(steps=self.steps + 1, asked=(*self.asked, *asked))
 
 

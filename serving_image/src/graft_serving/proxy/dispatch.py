@@ -1,4 +1,4 @@
-"""Carries out where a request may go: one loop, with a budget of tries and of time, and a record of each try."""
+"""Sends a request to its targets, one after the other, within a budget of tries and of time; records each try."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Names what the pod says of itself, so that whoever has read it can wait until it says something else."""
+"""The revision of the pod's state document, by which a reader can wait for the next one (long polling)."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 
 class Revision:
-    """The name of the pod's present state; another one after each change, and after each start of the agent."""
+    """The present revision's name: another one after each change, and after each start of the agent."""
 
     def __init__(self) -> None:
         """Begin with a name that no earlier life of the agent has used."""

@@ -1,4 +1,4 @@
-"""Keeps what is told of many versions from holding up the requests that the same event loop carries."""
+"""Keeps large documents, about thousands of versions, from delaying the requests on the same event loop."""
 
 import asyncio
 import time
@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Final
 
 SLICE_SECONDS: Final = 0.004
-"""For which the event loop may be held; a stream's next token is late by no more."""
+"""How long the event loop may be held without a pause: a stream's next token is late by no more."""
 LONGEST_REUSE_SECONDS: Final = 5.0
 PART_OF_TIME: Final = 0.1
-"""That goes into one document at most, however often it is asked for."""
+"""The largest part of the event loop's time that one document may take, however often it is asked for."""
 
 
 class Slices:
@@ -27,9 +27,10 @@ class Slices:
 
 
 class Sparing:
-    """One document, made for all who ask for it at the same time, and again after ten times what it took.
+    """One document that is made once for all who ask at the same time, and then reused for a while.
 
-    A small one is made anew practically each time; a large one that is asked for in a loop costs a tenth of the time.
+    It is reused for ten times as long as it took to make, and at most for 5 s. So a small document is practically
+    always fresh, and a large one that is asked for in a loop takes a tenth of the time.
     """
 
     def __init__(self, make: Callable[[], Awaitable[bytes]]) -> None:

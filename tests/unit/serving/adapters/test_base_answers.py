@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from graft_serving.adapters.base_answers import PROMPTS, SharedOrAlone
+from graft_serving.adapters.base_answers import PROMPTS, SharedExclusiveLock
 from graft_serving.adapters.proof import BaseAnswer
 from graft_serving.adapters.saved_state import SavedState
 
@@ -16,7 +16,7 @@ class Rooms:
     """Tasks that are in at the same time, and the most that ever were."""
 
     def __init__(self) -> None:
-        self.turns = SharedOrAlone()
+        self.turns = SharedExclusiveLock()
         self.inside: list[str] = []
         self.seen: list[tuple[str, ...]] = []
 
@@ -25,7 +25,7 @@ class Rooms:
             await self._be_in(name)
 
     async def be_alone(self, name: str) -> None:
-        async with self.turns.alone():
+        async with self.turns.exclusive():
             await self._be_in(name)
 
     async def _be_in(self, name: str) -> None:
