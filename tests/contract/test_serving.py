@@ -8,10 +8,10 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from tests import builders
+from tests.agent_documents import state_of
 
 from graft_operator.agents.client import AGENT_PORT
 from graft_operator.agents.state import EngineStatus, LoadStatus
-from graft_operator.agents.state_parser import state_of
 from graft_operator.api.adapter_status import RolloutProgress
 from graft_operator.api.base_model import BaseModel
 from graft_operator.manifests import labels, naming

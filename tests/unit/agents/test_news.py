@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.agent_documents import state_of
 from tests.unit.agents.states import adapter, state, version
 
 from graft_operator.agents.state_diff import NOTHING, AgentNews, news_between, said_of
-from graft_operator.agents.state_parser import state_of
 
 
 def news(before: dict[str, Any] | None, after: dict[str, Any] | None, *measured: str) -> AgentNews:

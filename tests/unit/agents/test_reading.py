@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.agent_documents import state_of
 from tests.unit.agents.states import adapter, state, text, version
 
 from graft_operator.agents.state import EchoedDecision
-from graft_operator.agents.state_parser import MAX_ADAPTERS, MESSAGE_CHARACTERS, InvalidState, read_state, state_of
+from graft_operator.agents.state_parser import MAX_ADAPTERS, MESSAGE_CHARACTERS, InvalidState, read_state
 
 
 def test_what_plans_read_is_kept() -> None:

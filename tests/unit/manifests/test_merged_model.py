@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from tests.agent_documents import state_of
 from tests.builders import PLATFORM, adapter, base_model, served_version
 from tests.unit.manifests.pod_security import violations
 
 from graft_operator.agents import Unreachable
-from graft_operator.agents.state_parser import state_of
 from graft_operator.api.adapter_status import ServedVersion
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.workloads.merged_model import merged_model_manifests

@@ -6,10 +6,10 @@ import json
 from collections.abc import Set
 from typing import Any
 
+from tests.agent_documents import state_of
 from tests.unit.reconcilers.cluster_in_memory import ClusterInMemory
 
 from graft_operator.agents.state import AgentState
-from graft_operator.agents.state_parser import state_of
 from graft_operator.manifests import labels, naming
 from graft_operator.manifests.workloads.merged_model import MERGED
 from graft_operator.reconcilers.snapshots.serving_pods import deployment_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tests.agent_documents import state_of
+
 from graft_operator.agents.state import AgentState
-from graft_operator.agents.state_parser import state_of
 from graft_registry.digests import sha256_digest
 from graft_serving.adapters import planning
 from graft_serving.proxy.routing import Alias, Decision, RoutingTable, resolve

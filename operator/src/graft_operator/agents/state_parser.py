@@ -116,11 +116,6 @@ def read_state(document: bytes | bytearray, max_adapters: int = MAX_ADAPTERS) ->
     )
 
 
-def state_of(document: object) -> AgentState:
-    """Return the state that a document of plain values tells. Raises as `read_state` does."""
-    return read_state(json.encode(document))
-
-
 def _adapter(told: _AdapterText) -> AdapterState:
     text = memoryview(told.versions)
     if len(text) > MAX_ADAPTER_BYTES:
