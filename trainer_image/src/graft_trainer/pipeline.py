@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 from peft import PeftModel
 
 from graft_registry.documents import MergeRecord
@@ -85,23 +86,13 @@ class _Parameters:
 
 
 def _train(run: Run, prepared: Prepared, progress: ProgressWriter) -> tuple[FinishedTraining, _Parameters]:
+    """Train the adapter, from the run's newest checkpoint if there is one, and return what came of it."""
     config, method = run.config, METHODS[run.config.method]
-    rows = prepared.rows.training.rows
     dtype = model.compute_dtype(config.base.path, config.training.precision)
     if config.workers.sharded:
         check_sharding(config.method)
-    frozen = model.load_base(
-        config.base.path, dtype=dtype, method=method, context=run.context, sharded=config.workers.sharded
-    )
     checkpoints = RunCheckpoints(run.checkpoints, run.work_folder / "checkpoints", run.workers)
-    resumed = checkpoints.restore()
-    trainable_model = attach_adapter(
-        frozen, config, prepared.plan.target_modules, rows=rows, checkpoints=checkpoints, resumed=resumed
-    )
-    if config.warm_start is not None and resumed is None:
-        begin_with_version(
-            trainable_model, config.warm_start, run.registry, run.work_folder, objective=config.training.objective
-        )
+    trainable_model, resumed = _load(run, prepared, checkpoints, dtype)
     reference = _reference(run, trainable_model, checkpoints, resumed)
     trainable, total = model.count_parameters(trainable_model)
     run.notice.stop_if_requested()
@@ -117,11 +108,36 @@ def _train(run: Run, prepared: Prepared, progress: ProgressWriter) -> tuple[Fini
         learning_rate_ratio=config.lora.learning_rate_ratio,
         reference=reference,
     )
-    tokenizer = prepared.renderer.tokenizer
-    training = trainer.train(trainable_model, tokenizer, rows, prepared.rows.evaluation.rows, resumed=resumed)
+    rows, eval_rows = prepared.rows.training.rows, prepared.rows.evaluation.rows
+    training = trainer.train(trainable_model, prepared.renderer.tokenizer, rows, eval_rows, resumed=resumed)
     if method.initialization == "PrincipalWeights" and run.workers.is_first:
         principal_weights.convert_to_lora(trainable_model, training.adapter, checkpoints.initial_adapter)
     return training, _Parameters(trainable=trainable, total=total, trained_on=model.trained_on(dtype, method))
+
+
+def _load(
+    run: Run, prepared: Prepared, checkpoints: RunCheckpoints, dtype: torch.dtype
+) -> tuple[PeftModel, Path | None]:
+    """Load the base and attach the adapter: fresh, warm-started, or as in the newest checkpoint.
+
+    Return the model, and the folder of the restored checkpoint; None where there is none.
+    """
+    config = run.config
+    frozen = model.load_base(
+        config.base.path,
+        dtype=dtype,
+        method=METHODS[config.method],
+        context=run.context,
+        sharded=config.workers.sharded,
+    )
+    resumed = checkpoints.restore()
+    rows, targets = prepared.rows.training.rows, prepared.plan.target_modules
+    adapted = attach_adapter(frozen, config, targets, rows=rows, checkpoints=checkpoints, resumed=resumed)
+    if config.warm_start is not None and resumed is None:
+        begin_with_version(
+            adapted, config.warm_start, run.registry, run.work_folder, objective=config.training.objective
+        )
+    return adapted, resumed
 
 
 def _reference(run: Run, trained: PeftModel, checkpoints: RunCheckpoints, resumed: Path | None) -> Reference | None:
