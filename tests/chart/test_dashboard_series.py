@@ -92,13 +92,36 @@ def test_the_first_load_and_refusal_of_a_version_are_seen(
 
 def test_the_busiest_adapters_are_those_of_the_chosen_time_not_of_each_moment(evaluated: Evaluated) -> None:
     shows = f"round({expression('fleet', 'Busiest adapters')}, 0.001)"
-    rising = {f"a{each:02}": f"0+{60 * each}x70" for each in range(2, 12)} | {"newcomer": "0x60 600+600x10"}
+    busy = {f"a{each:02}": f"0+{60 * each}x70" for each in range(2, 12)}
+    rising = busy | {"newcomer": "0x60 600+600x10"}
     given = [
         series("graft_requests_total", f'namespace="team-a", base="tiny", adapter="{name}", status="2xx"', values)
         for name, values in rising.items()
     ]
     expected = [sample(f'{{namespace="team-a", adapter="a{each:02}"}}', each) for each in range(2, 12)]
     assert evaluated.differ(shows, given, "65m", expected) == ""
+
+
+@pytest.mark.parametrize(
+    ("dashboard", "title", "shown"),
+    [
+        ("fleet", "Busiest adapters", '{namespace="team-a", adapter="support"}'),
+        ("adapter", "Requests", '{version="v7", status="2xx"}'),
+    ],
+)
+def test_only_what_was_answered_has_a_line(dashboard: str, title: str, shown: str, evaluated: Evaluated) -> None:
+    # The agent begins each series at 0, so that a first failure is a change.
+    begun = ["idle", "2xx", "0x70"], ["support", "2xx", "0+60x70"], ["support", "5xx", "0x70"]
+    given = [
+        series(
+            "graft_requests_total",
+            f'namespace="team-a", base="tiny", adapter="{name}", version="v7", status="{status}"',
+            values,
+        )
+        for name, status, values in begun
+    ]
+    shows = f"round({expression(dashboard, title)}, 0.001)"
+    assert evaluated.differ(shows, given, "65m", [sample(shown, 1)]) == ""
 
 
 @pytest.mark.parametrize("title", ["GPU time of training", "Cost of training", "GPU time of serving"])

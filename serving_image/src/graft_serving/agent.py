@@ -33,7 +33,7 @@ from graft_serving.proxy.dispatch import Dispatcher
 from graft_serving.settings import Settings
 from graft_serving.status.admin import admin_application
 from graft_serving.status.pod import ServingPod
-from graft_serving.telemetry.metrics import Metrics
+from graft_serving.telemetry.metrics import BASE_VERSION, Metrics
 from graft_serving.telemetry.tracing import Tracing, tracing_to
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,8 @@ class Agent:
         self._wanted_sets = wanted_sets
         mode = serving_mode(settings, open_store)
         metrics = Metrics()
+        if subject.has_base:
+            metrics.begin(subject.base.name, BASE_VERSION)
         engine = engine_client(settings, sessions.control)
         watched = engine_client(settings, sessions.watch, mode.engine)
         self._monitor = EngineMonitor(

@@ -20,6 +20,9 @@ TOKEN_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 """Seconds per token; people read at about 0.1."""
 TARGET = ("adapter", "version")
 BASE_VERSION = "base"
+BROKEN, LOST = "broken", "lost"
+ANSWER_STATUSES = ("2xx", "4xx", "5xx", BROKEN, LOST)
+TOKEN_KINDS = PROMPT, COMPLETION = "prompt", "completion"
 _CREATED: Final = "_created"
 """Prometheus' client adds such a series to each of others; they are as many again, and nobody asks for them."""
 
@@ -99,6 +102,13 @@ class Metrics:
                 await slices.pause_if_over()
         return "".join(lines).encode()
 
+    def begin(self, adapter: str, version: str) -> None:
+        """Count from zero what may be answered from now on: Prometheus takes no first failure for a change else."""
+        for status in ANSWER_STATUSES:
+            self._requests.of(adapter, version, status)
+        for kind in TOKEN_KINDS:
+            self._tokens.of(adapter, version, kind)
+
     def under_way(self, adapter: str, version: str) -> AbstractContextManager[None]:
         """Count a request that the engine is asked, until it ends, however it does."""
         return self._inflight.of(adapter, version).track_inprogress()
@@ -106,18 +116,18 @@ class Metrics:
     def answered(self, adapter: str, version: str, answer: Answered) -> None:
         """Count an answer of the engine."""
         labels = (adapter, version)
-        self._requests.of(*labels, f"{answer.status // 100}xx" if answer.complete else "broken").inc()
+        self._requests.of(*labels, f"{answer.status // 100}xx" if answer.complete else BROKEN).inc()
         self._request_seconds.of(*labels).observe(answer.seconds)
         if answer.first_token_seconds is not None:
             self._first_token_seconds.of(*labels).observe(answer.first_token_seconds)
         if answer.seconds_per_token is not None:
             self._token_seconds.of(*labels).observe(answer.seconds_per_token)
-        self._tokens.of(*labels, "prompt").inc(answer.usage.prompt)
-        self._tokens.of(*labels, "completion").inc(answer.usage.completion)
+        self._tokens.of(*labels, PROMPT).inc(answer.usage.prompt)
+        self._tokens.of(*labels, COMPLETION).inc(answer.usage.completion)
 
     def lost(self, adapter: str, version: str) -> None:
         """Count a request that the engine lost before the first byte of an answer."""
-        self._requests.of(adapter, version, "lost").inc()
+        self._requests.of(adapter, version, LOST).inc()
 
     def forwarded(self, outcome: str) -> None:
         """Count a try at another pod or Service."""
@@ -130,6 +140,7 @@ class Metrics:
     def loaded(self, key: VersionKey, seconds: float) -> None:
         """Count a load."""
         labels = _labels(key)
+        self.begin(*labels)
         self._loads.of(*labels).inc()
         self._load_seconds.of(*labels).set(seconds)
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from prometheus_client import Metric, generate_latest
@@ -31,6 +32,20 @@ def test_the_document_lists_exactly_these_metrics() -> None:
     ]
     documented = {row["name"]: (row["kind"], set(row["labels"].split(", "))) for row in TABLE_ROW.finditer(section)}
     assert documented == exposed(agent_metrics())
+
+
+async def test_the_first_failure_of_a_version_is_a_change_to_prometheus() -> None:
+    metrics = Metrics()
+    metrics.loaded(KEY, 0.5)
+    before = (await metrics.exposed()).decode()
+    metrics.answered("support", "v7", replace(STREAM, complete=False))
+    metrics.answered("support", "v7", replace(STREAM, status=503))
+    metrics.lost("support", "v7")
+    after = (await metrics.exposed()).decode()
+    for status in ("broken", "5xx", "lost"):
+        series = f'graft_requests_total{{adapter="support",version="v7",status="{status}"}}'
+        assert f"{series} 0.0\n" in before
+        assert f"{series} 1.0\n" in after
 
 
 async def test_nothing_is_left_of_a_version_that_is_forgotten() -> None:

@@ -20,6 +20,7 @@ from graft_registry.errors import InvalidModel
 from graft_registry.models.chat_templates import ChatTemplates, chat_template_digest, read_chat_templates
 from graft_trainer.data.chat_template import ChatTemplate
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
+from graft_trainer.outcome import BaseMismatchError
 
 COMMAND, TOOLS_OF_IT, RAG = ((FOLDER / f"{name}.jinja").read_text() for name in ("cohere", "cohere2", "gemma"))
 PICTURES, PLAIN = ((FOLDER / f"{name}.jinja").read_text() for name in ("qwen2_5_vl", "qwen2_5"))
@@ -273,3 +274,11 @@ def test_a_template_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe{")
     with pytest.raises(InvalidModel, match=r"chat_template\.jinja is not UTF-8"):
         chat_template_digest(tmp_path, wrapped=False)
+
+
+def test_several_templates_of_which_none_is_meant_are_the_bases_fault() -> None:
+    tokenizer = byte_tokenizer(PLAIN, end="<|im_end|>")
+    tokenizer.chat_template = {"rag": RAG, "chat": PLAIN}
+    with pytest.raises(BaseMismatchError, match="the base's chat template can't be read") as refusal:
+        ChatTemplate(tokenizer).render([{"role": "user", "content": "a"}], None)
+    assert refusal.value.field == "spec.baseModelRef"
