@@ -5,10 +5,12 @@ import contextlib
 import gzip
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.compression_utils import ZLibDecompressor
 from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
@@ -84,6 +86,8 @@ BROKEN: dict[str, tuple[bytes, bytes, int, str]] = {
         413,
         "request_too_large",
     ),
+    "an encoding that nobody here knows": (b"Content-Encoding: br\r\n" + length(len(BODY)), BODY, 415, "unsupported"),
+    "gzip within gzip": (b"Content-Encoding: gzip, gzip\r\n" + length(len(BODY)), BODY, 415, "unsupported"),
     "chunks without an end": (b"Transfer-Encoding: chunked\r\n", b"5\r\n12345\r\n", 408, "request_timeout"),
 }
 
@@ -99,6 +103,30 @@ async def test_a_body_that_is_not_what_it_should_be_gets_an_answer_in_time(
         assert (await pod.ask("support")).status == 200
     assert answered[0] == status
     assert answered[1]["error"]["code"].startswith(code)
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/no_such_path"])
+async def test_of_a_body_that_nobody_reads_nothing_is_decompressed(
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "keys").write_text("sk-right\n")
+    pod.settings = pod.settings.model_copy(update={"api_key_file": tmp_path / "keys"})
+    unfolded: list[int] = []
+    decompress = ZLibDecompressor.decompress_sync
+
+    def counted(self: ZLibDecompressor, data: bytes, max_length: int = 0) -> bytes:
+        piece = decompress(self, data, max_length)
+        unfolded.append(len(piece))
+        return piece
+
+    monkeypatch.setattr(ZLibDecompressor, "decompress_sync", counted)
+    async with pod.agent():
+        headers = {"Content-Encoding": "gzip"}
+        body = gzip.compress(b" " * 10_000_000)
+        async with pod.client.post(pod.url + path, data=body, headers=headers) as answer:
+            assert answer.status == 401
+    # It would be to its end, and all at once: nobody else would have a turn.
+    assert unfolded == []
 
 
 async def test_bodies_take_so_much_memory_together_and_give_it_back(pod: Pod) -> None:

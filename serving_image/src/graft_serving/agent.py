@@ -196,6 +196,7 @@ class Agent:
                     shutdown_timeout=shutdown_seconds / 2,
                     keepalive_timeout=IDLE_SECONDS,
                     lingering_time=LINGERING_SECONDS,
+                    auto_decompress=False,
                 ),
             )
             for port, app in applications
