@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from graft_serving.api import cors, engine_signals
-from graft_serving.api.authentication import CLIENT, Authentication
+from graft_serving.api.authentication import CLIENT, IS_POD, Authentication
 from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.errors import error_response
 from graft_serving.api.intake import Intake, IntakeError, Taken
@@ -196,7 +196,13 @@ class Router:
         session = request.headers.get(SESSION_HEADER) or body.user or None
         asker = Asker(request[CLIENT], session)
         asked = Asked(
-            request=request, path=resource.canonical, body=body, release=taken.give_back, asker=asker, way=way
+            request=request,
+            path=resource.canonical,
+            body=body,
+            release=taken.give_back,
+            asker=asker,
+            is_of_pod=request[IS_POD],
+            way=way,
         )
         self._pod.count_asked(body.model)
         decision = await self._waiting_room.decide(partial(self._decide, asked), self._pod.wait_for_news)

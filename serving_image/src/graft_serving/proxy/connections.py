@@ -1,6 +1,10 @@
-"""The connections on which requests go to engines and to other pods."""
+"""The connections on which requests go to engines and to other pods, and what those of clients hold."""
 
+import asyncio
+import fcntl
 import socket
+import sys
+import termios
 
 import aiohttp
 
@@ -21,6 +25,21 @@ def upstream_session() -> aiohttp.ClientSession:
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
+
+
+def bytes_not_taken(transport: asyncio.Transport | None) -> int:
+    """Of what was written: what is held here, and what is in the kernel, where a client that reads slowly leaves MiB.
+
+    The kernel's part is what the client's has not acknowledged (tcp(7), SIOCOUTQ).
+    """
+    if transport is None:
+        return 0
+    try:
+        in_kernel = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):
+        # It is closed.
+        in_kernel = bytes(4)
+    return transport.get_write_buffer_size() + int.from_bytes(in_kernel, sys.byteorder)
 
 
 def _socket_that_notices_silence(address: aiohttp.AddrInfoType) -> socket.socket:
