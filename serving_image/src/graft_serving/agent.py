@@ -21,7 +21,7 @@ from graft_serving.api.api_keys import ApiKeys
 from graft_serving.api.authentication import Authentication
 from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.intake import Intake
-from graft_serving.api.router import Router
+from graft_serving.api.router import ADDED_HEADERS, MOST_HEADERS, Router
 from graft_serving.api.waiting_room import WaitingRoom
 from graft_serving.cluster_api import ApiAccess
 from graft_serving.engine.client import EngineClient
@@ -197,6 +197,7 @@ class Agent:
                     keepalive_timeout=IDLE_SECONDS,
                     lingering_time=LINGERING_SECONDS,
                     auto_decompress=False,
+                    max_headers=MOST_HEADERS + ADDED_HEADERS,
                 ),
             )
             for port, app in applications

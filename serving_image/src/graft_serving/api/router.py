@@ -47,6 +47,10 @@ SESSION_HEADER = "X-Graft-Session"
 BASE_HEADER = "X-Graft-Base"
 FOR_PEERS = web.AppKey("for_peers", bool)
 """Whether an application answers other pods of the base, which have sent the request on already."""
+MOST_HEADERS: Final = 128
+"""Of a client's request."""
+ADDED_HEADERS: Final = 16
+"""That a pod may add to those of a request which it sends on."""
 _NO_RETRY: Final = {"X-Should-Retry": "false"}
 """What the client libraries of OpenAI and Anthropic go by."""
 
@@ -112,12 +116,12 @@ class Router:
         for path in GENERATION_PATHS:
             app.router.add_post(path, self._generate)
         app.router.add_get("/v1/models", self._list_models)
-        app.router.add_get("/v1/models/{model:.+}", self._show_model)
+        app.router.add_get("/v1/models/{model:(?s:.+)}", self._show_model)
         app.router.add_get("/", self._tell_health)
         app.router.add_get("/health", self._tell_health)
         if not for_peers:
             app.router.add_get(engine_signals.PATH, self._signals.show)
-        app.router.add_route("*", "/{path:.*}", self._unknown_path)
+        app.router.add_route("*", "/{path:(?s:.*)}", self._unknown_path)
         app.on_response_prepare.append(self._mark)
         return app
 
@@ -160,6 +164,8 @@ class Router:
         return web.json_response(card)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
+        if len(request.headers) > MOST_HEADERS and not request[IS_POD]:
+            return self._reject(431, "too_many_headers", f"A request may have {MOST_HEADERS} headers; send fewer.")
         way = headers.way_of(request.headers, from_peer=request.app[FOR_PEERS])
         if self._pod.name in way.asked:
             return self._unavailable(f"{self._pod.name} has had this request already.")
