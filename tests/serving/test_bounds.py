@@ -14,7 +14,7 @@ from aiohttp.compression_utils import ZLibDecompressor
 from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
-from graft_serving import agent
+from graft_serving.api import listening
 from graft_serving.proxy import relay
 
 BODY = json.dumps({"model": "support", "prompt": "hello", "max_tokens": 2}).encode()
@@ -44,7 +44,7 @@ def length(size: int) -> bytes:
 async def test_a_header_that_comes_by_drops_has_its_time(
     pod: Pod, monkeypatch: pytest.MonkeyPatch, answered_before: bool
 ) -> None:
-    monkeypatch.setattr(agent, "IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(listening, "IDLE_SECONDS", 1.0)
     async with pod.agent():
         began = asyncio.get_running_loop().time()
         reader, writer = await asyncio.open_connection("127.0.0.1", pod.settings.api_port)
@@ -183,12 +183,13 @@ class Endless:
             await asyncio.sleep(0.01)
 
 
-def client_that_does_not_read(pod: Pod, kind: str) -> socket.socket:
+def client_that_does_not_read(pod: Pod, kind: str, *, port: int = 0, head: bytes = b"") -> socket.socket:
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect(("127.0.0.1", pod.settings.api_port))
+    connection.connect(("127.0.0.1", port or pod.settings.api_port))
     body = json.dumps({"model": "support", "prompt": "x", "kind": kind}).encode()
-    connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n" + length(len(body)) + b"\r\n" + body)
+    head += length(len(body))
+    connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n" + body)
     return connection
 
 
@@ -206,6 +207,26 @@ async def test_a_client_that_does_not_read_holds_no_version_for_ever(
         await pod.until_state("support", 1, None)
         connection.close()
     assert pod.engine.adapters == {}
+
+
+@pytest.mark.parametrize("port", ["api_port", "peer_port"])
+async def test_what_is_left_of_an_answer_is_not_held_for_ever(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    monkeypatch.setattr(listening, "UNTAKEN_SECONDS", 1.0)
+    endless = pod.engine.instead = Endless()
+    async with pod.agent():
+        await serve(pod)
+        # One that is no client's is not watched by the agent itself.
+        token = "".join(f"{name}: {value}\r\n" for name, value in pod.peer_headers().items()).encode()
+        connection = client_that_does_not_read(pod, "stream", port=getattr(pod.settings, port), head=token)
+        await endless.begun.wait()
+
+        async def has_ended() -> bool:
+            return bool((await pod.version_state("support", 1))["inflight"] == 0)
+
+        await eventually(has_ended)
+        connection.close()
 
 
 async def test_the_slowness_of_a_client_is_not_the_version_s(pod: Pod) -> None:

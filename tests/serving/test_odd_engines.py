@@ -9,6 +9,8 @@ from tests.serving.conftest import Pod
 from tests.serving.published import wanted_adapter, wanted_set
 from tests.serving.test_bounds import serve
 
+JSON = b"Content-Type: application/json\r\n"
+
 
 async def test_what_an_engine_can_not_find_for_a_client_is_not_taken_for_a_lost_model(pod: Pod) -> None:
     asked: list[str] = []
@@ -41,10 +43,7 @@ async def test_what_an_engine_can_not_find_for_a_client_is_not_taken_for_a_lost_
     [
         (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 503),
         (b"HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\n{}", 503),
-        (
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nX-Odd: a\x01b\r\nX-Good: c\r\n\r\n{}",
-            200,
-        ),
+        (b"HTTP/1.1 200 OK\r\n" + JSON + b"Content-Length: 2\r\nX-Odd: a\x01b\r\nX-Good: c\r\n\r\n{}", 200),
     ],
     ids=["another protocol", "no status", "a header that can't be written"],
 )

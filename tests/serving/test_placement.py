@@ -15,7 +15,7 @@ from tests.serving.test_rollout import until_more
 
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import StoredVersion
-from graft_serving.api.router import MOST_HEADERS
+from graft_serving.api.listening import MOST_HEADERS
 
 
 class Pods:

@@ -14,6 +14,7 @@ from graft_serving.api.authentication import CLIENT, IS_POD, Authentication
 from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.errors import error_response
 from graft_serving.api.intake import Intake, IntakeError, Taken
+from graft_serving.api.listening import MOST_HEADERS
 from graft_serving.api.model_list import model_card, model_cards
 from graft_serving.api.waiting_room import WaitingRoom
 from graft_serving.proxy import dispatch, headers, routing
@@ -47,10 +48,6 @@ SESSION_HEADER = "X-Graft-Session"
 BASE_HEADER = "X-Graft-Base"
 FOR_PEERS = web.AppKey("for_peers", bool)
 """Whether an application answers other pods of the base, which have sent the request on already."""
-MOST_HEADERS: Final = 128
-"""Of a client's request."""
-ADDED_HEADERS: Final = 16
-"""That a pod may add to those of a request which it sends on."""
 _NO_RETRY: Final = {"X-Should-Retry": "false"}
 """What the client libraries of OpenAI and Anthropic go by."""
 
