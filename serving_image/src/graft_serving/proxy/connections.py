@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import ipaddress
 import socket
 import sys
 import termios
@@ -19,7 +20,7 @@ def upstream_session() -> aiohttp.ClientSession:
     """A session for proxied requests: unbounded, since the engine queues by itself and each call has its own limit."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=_socket_that_notices_silence
+            limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=socket_that_notices_silence
         ),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         auto_decompress=False,
@@ -42,14 +43,16 @@ def bytes_not_taken(transport: asyncio.Transport | None) -> int:
     return transport.get_write_buffer_size() + int.from_bytes(in_kernel, sys.byteorder)
 
 
-def _socket_that_notices_silence(address: aiohttp.AddrInfoType) -> socket.socket:
+def socket_that_notices_silence(address: aiohttp.AddrInfoType) -> socket.socket:
     """Without it, a client whose request another node had when it lost its power would wait for the whole timeout."""
-    family, kind, protocol, *_ = address
+    family, kind, protocol, _, (host, *_) = address
     connection = socket.socket(family, kind, protocol)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_SECONDS // 2)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, SILENT_SECONDS // 4)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
-    # Keep-alive asks nothing while what was sent is not acknowledged yet.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SILENT_SECONDS)
+    if not ipaddress.ip_address(host).is_loopback:
+        # Keep-alive asks nothing while what was sent is not acknowledged yet. This machine's own engine can't be gone
+        # without a word; but it may be too busy to take a long request, which this limit is of, too.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SILENT_SECONDS)
     return connection
