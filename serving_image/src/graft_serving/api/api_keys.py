@@ -25,8 +25,8 @@ class ApiKeys:
     def client_of(self, sent: Mapping[str, str]) -> str | None:
         """A name for whoever knows the key in `Authorization: Bearer <key>` or `X-Api-Key`; None if that is no key.
 
-        Takes the same time for every wrong key, and for however many there are: what is looked for is a digest, of which
-        nobody can choose a part to come nearer to a right one.
+        Takes the same time for every wrong key, and for however many there are: what is looked for is a digest, of
+        which nobody can choose a part to come nearer to a right one.
         """
         self._reread_if_changed()
         offered = _digest(_offered(sent))
