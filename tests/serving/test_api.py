@@ -106,6 +106,7 @@ async def test_the_base_answers_only_under_its_own_name(pod: Pod) -> None:
         ("POST", "/invocations"),
         ("POST", "/metrics"),
         ("GET", "/metrics/"),
+        ("GET", "/v1/%0Acompletions"),
         ("GET", "/state"),
         ("POST", "/v1/completions/"),
         ("GET", "/v1/completions"),

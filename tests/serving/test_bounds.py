@@ -5,14 +5,16 @@ import contextlib
 import gzip
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.compression_utils import ZLibDecompressor
 from tests.serving.conftest import Pod, eventually
 from tests.serving.published import wanted_adapter, wanted_set
 
-from graft_serving import agent
+from graft_serving.api import listening
 from graft_serving.proxy import relay
 
 BODY = json.dumps({"model": "support", "prompt": "hello", "max_tokens": 2}).encode()
@@ -42,7 +44,7 @@ def length(size: int) -> bytes:
 async def test_a_header_that_comes_by_drops_has_its_time(
     pod: Pod, monkeypatch: pytest.MonkeyPatch, answered_before: bool
 ) -> None:
-    monkeypatch.setattr(agent, "IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(listening, "IDLE_SECONDS", 1.0)
     async with pod.agent():
         began = asyncio.get_running_loop().time()
         reader, writer = await asyncio.open_connection("127.0.0.1", pod.settings.api_port)
@@ -84,6 +86,8 @@ BROKEN: dict[str, tuple[bytes, bytes, int, str]] = {
         413,
         "request_too_large",
     ),
+    "an encoding that nobody here knows": (b"Content-Encoding: br\r\n" + length(len(BODY)), BODY, 415, "unsupported"),
+    "gzip within gzip": (b"Content-Encoding: gzip, gzip\r\n" + length(len(BODY)), BODY, 415, "unsupported"),
     "chunks without an end": (b"Transfer-Encoding: chunked\r\n", b"5\r\n12345\r\n", 408, "request_timeout"),
 }
 
@@ -99,6 +103,30 @@ async def test_a_body_that_is_not_what_it_should_be_gets_an_answer_in_time(
         assert (await pod.ask("support")).status == 200
     assert answered[0] == status
     assert answered[1]["error"]["code"].startswith(code)
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/no_such_path"])
+async def test_of_a_body_that_nobody_reads_nothing_is_decompressed(
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "keys").write_text("sk-right\n")
+    pod.settings = pod.settings.model_copy(update={"api_key_file": tmp_path / "keys"})
+    unfolded: list[int] = []
+    decompress = ZLibDecompressor.decompress_sync
+
+    def counted(self: ZLibDecompressor, data: bytes, max_length: int = 0) -> bytes:
+        piece = decompress(self, data, max_length)
+        unfolded.append(len(piece))
+        return piece
+
+    monkeypatch.setattr(ZLibDecompressor, "decompress_sync", counted)
+    async with pod.agent():
+        headers = {"Content-Encoding": "gzip"}
+        body = gzip.compress(b" " * 10_000_000)
+        async with pod.client.post(pod.url + path, data=body, headers=headers) as answer:
+            assert answer.status == 401
+    # It would be to its end, and all at once: nobody else would have a turn.
+    assert unfolded == []
 
 
 async def test_bodies_take_so_much_memory_together_and_give_it_back(pod: Pod) -> None:
@@ -155,12 +183,13 @@ class Endless:
             await asyncio.sleep(0.01)
 
 
-def client_that_does_not_read(pod: Pod, kind: str) -> socket.socket:
+def client_that_does_not_read(pod: Pod, kind: str, *, port: int = 0, head: bytes = b"") -> socket.socket:
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect(("127.0.0.1", pod.settings.api_port))
+    connection.connect(("127.0.0.1", port or pod.settings.api_port))
     body = json.dumps({"model": "support", "prompt": "x", "kind": kind}).encode()
-    connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n" + length(len(body)) + b"\r\n" + body)
+    head += length(len(body))
+    connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n" + body)
     return connection
 
 
@@ -178,6 +207,26 @@ async def test_a_client_that_does_not_read_holds_no_version_for_ever(
         await pod.until_state("support", 1, None)
         connection.close()
     assert pod.engine.adapters == {}
+
+
+@pytest.mark.parametrize("port", ["api_port", "peer_port"])
+async def test_what_is_left_of_an_answer_is_not_held_for_ever(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    monkeypatch.setattr(listening, "UNTAKEN_SECONDS", 1.0)
+    endless = pod.engine.instead = Endless()
+    async with pod.agent():
+        await serve(pod)
+        # One that is no client's is not watched by the agent itself.
+        token = "".join(f"{name}: {value}\r\n" for name, value in pod.peer_headers().items()).encode()
+        connection = client_that_does_not_read(pod, "stream", port=getattr(pod.settings, port), head=token)
+        await endless.begun.wait()
+
+        async def has_ended() -> bool:
+            return bool((await pod.version_state("support", 1))["inflight"] == 0)
+
+        await eventually(has_ended)
+        connection.close()
 
 
 async def test_the_slowness_of_a_client_is_not_the_version_s(pod: Pod) -> None:

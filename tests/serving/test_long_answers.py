@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from tests.serving.conftest import Pod, eventually
-from tests.serving.test_bounds import client_that_does_not_read, serve
+from tests.serving.test_bounds import Endless, client_that_does_not_read, serve
 
 from graft_serving.proxy import relay
 
@@ -40,6 +40,24 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer(
             received += part
             await asyncio.sleep(seconds * len(part) / size)
         connection.close()
+
+
+@pytest.mark.parametrize("port", ["that of pods", "the Service's"])
+async def test_a_pod_that_reads_for_a_slow_client_may_take_nothing_for_long(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    monkeypatch.setattr(relay, "UNREAD_SECONDS", 0.5)
+    endless = pod.engine.instead = Endless()
+    async with pod.agent():
+        await serve(pod)
+        url = pod.peer_url if port == "that of pods" else pod.url
+        body = {"model": "support", "prompt": "x", "kind": "stream"}
+        async with pod.client.post(f"{url}/v1/completions", json=body, headers=pod.peer_headers()) as answer:
+            await endless.until_stuck()
+            # Its kernel asks for more when a third of what it holds is free.
+            await asyncio.sleep(4 * relay.UNREAD_SECONDS)
+            received = await answer.content.read()
+    assert received.endswith(b"data: [DONE]\n\n")
 
 
 class Long:

@@ -15,6 +15,7 @@ from tests.serving.test_rollout import until_more
 
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import StoredVersion
+from graft_serving.api.listening import MOST_HEADERS
 
 
 class Pods:
@@ -82,6 +83,25 @@ async def test_every_pod_answers_and_one_holds_the_adapter(pods: Pods) -> None:
         assert answer.body["model"] == "support"
         assert answer.headers["X-Graft-Version"] == "support@v1"
     assert [list(pod.engine.adapters) for pod in pods.pods] == [[], [v1.engine_name], []]
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+async def test_how_many_headers_a_request_may_have_does_not_depend_on_the_pod(pods: Pods, asked: int) -> None:
+    pods.want([1], pods.publish())
+    await pods.until_ready()
+    body = b'{"model":"support","prompt":"x","max_tokens":1}'
+
+    async def status_with(headers: int) -> int:
+        lines = [b"Host: x", b"Content-Length: %d" % len(body), b"Connection: close"]
+        lines += [b"X-Header-%d: 1" % number for number in range(headers - len(lines))]
+        reader, writer = await asyncio.open_connection("127.0.0.1", pods[asked].settings.api_port)
+        writer.write(b"POST /v1/completions HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        status = int((await reader.readline()).split()[1])
+        writer.close()
+        return status
+
+    assert {await status_with(headers) for headers in (100, 110, 120, MOST_HEADERS)} == {200}
+    assert await status_with(MOST_HEADERS + 1) == 431
 
 
 async def test_a_request_for_one_on_demand_waits_where_it_comes_in_and_then_where_it_is_loaded(pods: Pods) -> None:

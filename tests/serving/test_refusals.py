@@ -2,9 +2,11 @@
 
 import pytest
 from tests.serving.conftest import Pod, eventually
-from tests.serving.published import base_manifest, wanted_adapter, wanted_set
+from tests.serving.published import NAMESPACE, base_manifest, wanted_adapter, wanted_set
 
 from graft_operator.agents.state_parser import read_state
+from graft_registry.digests import sha256_digest
+from graft_registry.layout import AdapterLayout
 
 
 async def test_a_version_that_the_engine_refuses_leaves_the_former_one_and_its_siblings_serving(pod: Pod) -> None:
@@ -201,3 +203,22 @@ async def test_no_version_is_served_by_the_name_of_another(pod: Pod) -> None:
     assert [found["reason"] for found in refused] == ["DigestMismatch"] * 2
     assert "support@v1" in refused[1]["message"]
     assert [answer.status for answer in answers] == [503, 404]
+
+
+async def test_a_manifest_that_could_not_be_written_again_is_refused_and_not_fetched_for_ever(pod: Pod) -> None:
+    sibling, v1 = pod.publisher.publish("sales"), pod.publisher.publish("support")
+    odd = (
+        v1.manifest.to_bytes()
+        .replace(b'"prompt":"prompt ', rb'"prompt":"\ud800 ')
+        .replace(b'"number":1', b'"number":2')
+    )
+    pod.store.put(AdapterLayout(NAMESPACE, "support").manifest(2), odd)
+    wanted = wanted_adapter("support", [v1])
+    wanted["versions"] = [{"number": 2, "manifestDigest": sha256_digest(odd)}]
+    wanted["route"] = [{"number": 2, "weight": 100}]
+    async with pod.agent():
+        pod.want(wanted_set(pod.base, wanted_adapter("sales", [sibling]), wanted))
+        refused = await pod.until_state("support", 2, "Refused")
+        await pod.until_answered_by("sales", "sales@v1")
+    assert refused["reason"] == "DigestMismatch"
+    assert "not JSON" in refused["message"]

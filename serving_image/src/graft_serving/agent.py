@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
-from aiohttp import web
 
 from graft_registry.s3.store import ObjectStore
 from graft_serving.adapters.asking import ProofPrompts
@@ -21,6 +20,7 @@ from graft_serving.api.api_keys import ApiKeys
 from graft_serving.api.authentication import Authentication
 from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.intake import Intake
+from graft_serving.api.listening import listening
 from graft_serving.api.router import Router
 from graft_serving.api.waiting_room import WaitingRoom
 from graft_serving.cluster_api import ApiAccess
@@ -39,13 +39,6 @@ from graft_serving.telemetry.tracing import Tracing, tracing_to
 logger = logging.getLogger(__name__)
 
 SAVED_STATE_FOLDER = ".agent"
-IDLE_SECONDS = 75.0
-"""After which a client's idle connection is closed; longer than load balancers keep theirs (60 s on AWS). A connection
-is idle until the whole header of a request has come: that is how long one may take, from the connection's beginning or
-from the answer before."""
-
-LINGERING_SECONDS = 2.0
-"""For which the rest of a body that nobody wants is taken and thrown away, so that its client reads the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +72,8 @@ class Agent:
         self._wanted_sets = wanted_sets
         mode = serving_mode(settings, open_store)
         metrics = Metrics()
-        if subject.has_base:
-            metrics.begin(subject.base.name, BASE_VERSION)
+        if mode.has_base:
+            metrics.begin(mode.base.name, BASE_VERSION)
         engine = engine_client(settings, sessions.control)
         watched = engine_client(settings, sessions.watch, mode.engine)
         self._monitor = EngineMonitor(
@@ -146,8 +139,9 @@ class Agent:
         work = [self._monitor.run(), self.lifecycle.run(), self._scoring.run(), self._follow_wanted_sets()]
         async with (
             _background(*work, *([self._peers.run()] if self._peers else [])),
-            self._listening((settings.admin_port, self._admin), shutdown_seconds=1.0),
-            self._listening(
+            listening(settings.listen, (settings.admin_port, self._admin), shutdown_seconds=1.0),
+            listening(
+                settings.listen,
                 (settings.api_port, api),
                 (settings.peer_port, for_peers),
                 shutdown_seconds=settings.shutdown_seconds,
@@ -180,35 +174,6 @@ class Agent:
     async def _follow_wanted_sets(self) -> None:
         async for raw in self._wanted_sets:
             self.lifecycle.apply(raw)
-
-    @contextlib.asynccontextmanager
-    async def _listening(
-        self, *applications: tuple[int, web.Application], shutdown_seconds: float
-    ) -> AsyncIterator[None]:
-        """Serve each application on its port; at the end the requests of all of them have so many seconds to finish."""
-        # With handler_cancellation a client that goes away also ends its request upstream. Before aiohttp cuts a
-        # request off it waits for its timeout twice: with the request left alone, and with its body cancelled.
-        runners = [
-            (
-                port,
-                web.AppRunner(
-                    app,
-                    handler_cancellation=True,
-                    access_log=None,
-                    shutdown_timeout=shutdown_seconds / 2,
-                    keepalive_timeout=IDLE_SECONDS,
-                    lingering_time=LINGERING_SECONDS,
-                ),
-            )
-            for port, app in applications
-        ]
-        try:
-            for port, runner in runners:
-                await runner.setup()
-                await web.TCPSite(runner, self._settings.listen, port).start()
-            yield
-        finally:
-            await asyncio.gather(*(runner.cleanup() for _, runner in runners))
 
 
 def _lifecycle_settings(settings: Settings, mode: ServingMode) -> LifecycleSettings:

@@ -244,3 +244,25 @@ def test_what_is_wrong_with_a_document_is_told_in_a_few_words() -> None:
         VersionManifest.from_bytes(b'{"namespace": ["' + b"x" * 100_000 + b'"]}')
     assert complaint(caught.value).startswith("namespace: Input should be a valid string, and ")
     assert len(complaint(caught.value)) < 400
+
+
+def with_parameter(value: bytes) -> bytes:
+    """A manifest in which somebody has written this value."""
+    return version_manifest(hyperparameters={"x": 1}).to_bytes().replace(b'{"x":1}', b'{"x":' + value + b"}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [rb'"\ud800"', rb'"\uDFFF tail"', rb'{"\udc00": 1}', b"NaN", b"-Infinity", b"1e999", b"[1.5, 2e400]"],
+)
+def test_what_no_document_can_be_written_with_makes_it_none(value: bytes) -> None:
+    written = with_parameter(value)
+    with pytest.raises(ValidationError, match="not JSON"):
+        VersionManifest.from_bytes(written)
+
+
+def test_a_pair_of_escapes_is_one_character() -> None:
+    written = with_parameter(rb'"\ud83d\ude00"')
+    read = VersionManifest.from_bytes(written)
+    assert read.hyperparameters == {"x": "\U0001f600"}
+    assert VersionManifest.from_bytes(read.to_bytes()) == read

@@ -1,6 +1,7 @@
 """What every document has in common: spelling, immutability, canonical bytes."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -40,6 +41,9 @@ Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _MOST_CONTAINERS: Final = 250_000
 """Arrays and objects of one document. The most that are meant are the modules of a mixture of 256 experts, some 50,000.
 A document of nothing but ``[],`` costs twenty times its size in memory."""
+
+_HALF_A_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Of a pair, or alone: then it is no text that anything could be written with."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
@@ -81,7 +85,8 @@ class Document(BaseModel):
         """Parse stored bytes.
 
         They are parsed first and looked at afterwards: pydantic's own parser keeps a copy of the text for each field
-        that is wrong.
+        that is wrong. What Python's parser takes and no document can be written with is not JSON: it would be an error
+        of whoever passes it on.
 
         Raises:
             pydantic.ValidationError: not JSON, another schema, or a field that is missing or wrong.
@@ -89,10 +94,19 @@ class Document(BaseModel):
         if data.count(b"[") + data.count(b"{") > _MOST_CONTAINERS:
             raise _unusable(cls, f"more than {_MOST_CONTAINERS} arrays and objects")
         try:
-            content = json.loads(data)
+            content = json.loads(data, parse_float=_finite, parse_constant=_finite)
+            if _HALF_A_CHARACTER.search(data):
+                canonical_json(content)
         except (ValueError, RecursionError) as error:
             raise _unusable(cls, f"not JSON: {error}") from None
         return cls.model_validate(content)
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number[:20]} is no number")
+    return value
 
 
 def _unusable(kind: type[Document], why: str) -> ValidationError:

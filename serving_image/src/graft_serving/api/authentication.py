@@ -15,6 +15,8 @@ from graft_serving.telemetry.metrics import Metrics
 
 CLIENT: Final = web.RequestKey("client", str)
 """A name for whoever asks, in every request that is let through."""
+IS_POD: Final = web.RequestKey("is_pod", bool)
+"""Whether another pod of the base has sent it on."""
 _WAY: Final = {"WWW-Authenticate": "Bearer"}
 
 
@@ -30,7 +32,9 @@ class Authentication:
     @web.middleware
     async def of_clients(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let clients through, and what other pods have sent to the Service."""
-        client = await self._client_of(request)
+        is_pod = request[IS_POD] = headers.PEER in request.headers and await self._why_no_peer(request) is None
+        # A client's key stays with the pod that it was sent to, so other pods have none to show.
+        client = request.headers.get(headers.CLIENT, "") if is_pod else self._client_of(request)
         if client is None and not _is_open(request):
             return self._refuse(
                 "invalid_api_key",
@@ -49,15 +53,13 @@ class Authentication:
                 "Use the Service.",
             )
         request[CLIENT] = request.headers.get(headers.CLIENT, "")
+        request[IS_POD] = True
         return await handler(request)
 
-    async def _client_of(self, request: web.Request) -> str | None:
+    def _client_of(self, request: web.Request) -> str | None:
         """A name for whoever asks; None where it takes a key and there is none."""
         if self._keys is None:
             return hashlib.sha256((request.remote or "").encode()).hexdigest()[:16]
-        # A client's key stays with the pod that it was sent to, so other pods have none to show.
-        if headers.PEER in request.headers and await self._why_no_peer(request) is None:
-            return request.headers.get(headers.CLIENT, "")
         return self._keys.client_of(request.headers)
 
     async def _why_no_peer(self, request: web.Request) -> str | None:

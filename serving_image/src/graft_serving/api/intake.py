@@ -1,10 +1,14 @@
 """Reads the bodies of requests, and bounds their size, their time, and the memory of all of them together."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+
+from graft_serving.api.unfolding import ENCODINGS, Unfolding
+from graft_serving.telemetry.pacing import Slices
 
 
 class IntakeError(Exception):
@@ -43,6 +47,9 @@ class Intake:
     async def read(self, request: web.Request) -> tuple[bytes, Taken]:
         """The whole body, decompressed, and the room that it takes until somebody gives it back.
 
+        The server must leave it compressed (`auto_decompress`): else what nobody reads is decompressed as well, to its
+        end and in one go, before a key is asked for.
+
         Raises:
             IntakeError: it is too large, comes too slowly, is not what its headers say, or there is no room for it now.
         """
@@ -66,7 +73,7 @@ class Intake:
     async def _read(self, request: web.Request, taken: Taken) -> bytes:
         self._refuse_if_large(request.content_length or 0)
         parts: list[bytes] = []
-        while part := await request.content.readany():
+        async for part in self._parts_of(request):
             self._refuse_if_large(taken.size + len(part))
             if self.bytes_held + len(part) > self._most_bytes_at_once:
                 raise IntakeError(
@@ -77,8 +84,35 @@ class Intake:
             parts.append(part)
         return b"".join(parts)
 
+    async def _parts_of(self, request: web.Request) -> AsyncIterator[bytes]:
+        encoding = _encoding_of(request)
+        if encoding is None:
+            while part := await request.content.readany():
+                yield part
+            return
+        unfolding, slices, size = Unfolding(encoding), Slices(), 0
+        while part := await request.content.readany():
+            # What unfolds into nothing takes its time, too.
+            size += len(part)
+            self._refuse_if_large(size)
+            for piece in unfolding.pieces_of(part):
+                yield piece
+                await slices.pause_if_over()
+        yield unfolding.end()
+
     def _refuse_if_large(self, size: int) -> None:
         if size > self._most_bytes:
             raise IntakeError(
                 413, "request_too_large", f"The request body has more than {self._most_bytes} bytes; send less."
             )
+
+
+def _encoding_of(request: web.Request) -> str | None:
+    """How the body is compressed; None if it isn't."""
+    encoding = request.headers.get("Content-Encoding", "").strip().lower().removeprefix("x-")
+    if encoding in ("", "identity"):
+        return None
+    if encoding not in ENCODINGS:
+        known = " or ".join(ENCODINGS)
+        raise IntakeError(415, "unsupported_encoding", f"Send the body as it is, or with Content-Encoding {known}.")
+    return encoding

@@ -10,10 +10,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from graft_serving.api import cors, engine_signals
-from graft_serving.api.authentication import CLIENT, Authentication
+from graft_serving.api.authentication import CLIENT, IS_POD, Authentication
 from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.errors import error_response
 from graft_serving.api.intake import Intake, IntakeError, Taken
+from graft_serving.api.listening import MOST_HEADERS
 from graft_serving.api.model_list import model_card, model_cards
 from graft_serving.api.waiting_room import WaitingRoom
 from graft_serving.proxy import dispatch, headers, routing
@@ -112,12 +113,12 @@ class Router:
         for path in GENERATION_PATHS:
             app.router.add_post(path, self._generate)
         app.router.add_get("/v1/models", self._list_models)
-        app.router.add_get("/v1/models/{model:.+}", self._show_model)
+        app.router.add_get("/v1/models/{model:(?s:.+)}", self._show_model)
         app.router.add_get("/", self._tell_health)
         app.router.add_get("/health", self._tell_health)
         if not for_peers:
             app.router.add_get(engine_signals.PATH, self._signals.show)
-        app.router.add_route("*", "/{path:.*}", self._unknown_path)
+        app.router.add_route("*", "/{path:(?s:.*)}", self._unknown_path)
         app.on_response_prepare.append(self._mark)
         return app
 
@@ -160,6 +161,8 @@ class Router:
         return web.json_response(card)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
+        if len(request.headers) > MOST_HEADERS and not request[IS_POD]:
+            return self._reject(431, "too_many_headers", f"A request may have {MOST_HEADERS} headers; send fewer.")
         way = headers.way_of(request.headers, from_peer=request.app[FOR_PEERS])
         if self._pod.name in way.asked:
             return self._unavailable(f"{self._pod.name} has had this request already.")
@@ -196,7 +199,13 @@ class Router:
         session = request.headers.get(SESSION_HEADER) or body.user or None
         asker = Asker(request[CLIENT], session)
         asked = Asked(
-            request=request, path=resource.canonical, body=body, release=taken.give_back, asker=asker, way=way
+            request=request,
+            path=resource.canonical,
+            body=body,
+            release=taken.give_back,
+            asker=asker,
+            is_of_pod=request[IS_POD],
+            way=way,
         )
         self._pod.count_asked(body.model)
         decision = await self._waiting_room.decide(partial(self._decide, asked), self._pod.wait_for_news)

@@ -130,9 +130,12 @@ class EngineClient:
     async def _answer(self, method: str, path: str, *, seconds: float, body: Mapping[str, Any] | None = None) -> bytes:
         limit = aiohttp.ClientTimeout(total=seconds)
         try:
-            async with self._session.request(method, self._url + path, json=body, timeout=limit) as response:
+            # What it would send its agent to is no engine, and need be no URL.
+            async with self._session.request(
+                method, self._url + path, json=body, timeout=limit, allow_redirects=False
+            ) as response:
                 answer = await response.read()
-                if response.status >= 400:
+                if response.status >= 300:
                     raise EngineRejectedError(response.status, documents.error_message(answer))
                 return answer
         except TimeoutError as error:

@@ -11,10 +11,14 @@ from graft_serving.telemetry.answered import Usage
 
 _MARKS = re.compile(
     # OpenAI's end, OpenAI's and vLLM's errors, and the events of the Responses and the Messages API that are either.
-    rb"^(?:data: ?(?:(?P<end>\[DONE\])|(?P<error>\{\s*\"(?:error\"|object\"\s*:\s*\"error\"))|(?P<event>\{))"
+    rb"^(?:data: ?(?:(?P<end>\[DONE\])|(?P<error>\{\s*\"(?:error\"|(?:object|type)\"\s*:\s*\"error\"))|(?P<event>\{))"
     rb"|event: ?(?:(?P<named_end>message_stop|response\.(?:completed|incomplete))"
-    rb"|(?P<named_error>error|response\.failed)|(?P<of_response>response))\b)",
+    rb"|(?P<named_error>error)|(?P<failure>response\.failed)|(?P<of_response>response))\b)",
     re.MULTILINE,
+)
+# Of the Messages API, which tells no status.
+_WRONG_REQUEST = re.compile(
+    rb'"type"\s*:\s*"(?:(?:invalid_request|authentication|permission|not_found|rate_limit)_error|request_too_large)"'
 )
 _CODE = re.compile(rb'"(?:code|status)"\s*:\s*"?(\d+)')
 _USAGE = (b'"usage":{', b'"usage": {')
@@ -31,6 +35,15 @@ _USAGE_BYTES = 512
 def is_dying(error: bytes) -> bool:
     """Whether an engine says with this error that its core is gone: it answers nobody any more, and ends soon."""
     return _DYING.search(error[:_LOOKED_AT]) is not None
+
+
+def lacks_model(error: bytes, model: str) -> bool:
+    """Whether an engine says with this error that it doesn't have the model.
+
+    It may quote the request as well, whose client can calculate the name: from the digest that the model list tells.
+    """
+    name = re.escape(model.encode())
+    return re.search(rb"\bmodel\W{1,4}" + name + rb"(?![\w-])", error[:_LOOKED_AT], re.IGNORECASE) is not None
 
 
 class ModelName:
@@ -105,14 +118,16 @@ class StreamedAnswer:
         self._told: Usage | None = None
         self._has_end = False
         self._has_error = False
+        self._has_wrong_request = False
+        self._names_error = False
         self._repeats_request = False
         self.is_dying = False
         """Whether the engine has said that its core is gone."""
 
     @property
     def complete(self) -> bool:
-        """Whether the stream has come to its own end, without an error of the engine's."""
-        return self._has_end and not self._has_error
+        """Whether it has come to its own end, or to what the client did wrong, without an error of the engine's."""
+        return (self._has_end or self._has_wrong_request) and not (self._has_error or self._names_error)
 
     @property
     def usage(self) -> Usage:
@@ -139,26 +154,44 @@ class StreamedAnswer:
         end = 0 if self._has_end else len(lines)
         for mark in _MARKS.finditer(lines):
             kind = mark.lastgroup
-            if kind == "event":
-                self._events += 1
-            elif kind in ("end", "named_end"):
+            if kind in ("end", "named_end"):
                 self._has_end, end = True, min(end, mark.start())
             elif kind == "of_response":
                 self._repeats_request = True
+            elif kind in ("named_error", "failure"):
+                # What it is follows on a line of its own, which may come later.
+                self._names_error = True
+                self._has_error |= kind == "failure"
+            elif kind == "error" or self._names_error:
+                self._note_error(_line_at(lines, mark.start()))
             else:
-                self._note_error(lines[mark.start() : mark.start() + _LOOKED_AT])
+                self._events += 1
         # Events of the Responses API hold the client's own tools, with whatever that calls usage. The last tells ours.
         if (told := usage_in(lines[end:] if self._repeats_request else lines)) is not None:
             self._told = told.at_least(self._told or Usage())
         return lines if self._name is None else self._name.put_into(lines)
 
     def _note_error(self, event: bytes) -> None:
+        self._names_error = False
         # What the client did wrong is told in the same way, and is nobody's failure.
-        code = _CODE.search(event)
-        if code is None or not 400 <= int(code.group(1)[:9]) < 500:
+        if _is_wrong_request(event):
+            self._has_wrong_request = True
+        else:
             self._has_error = True
             # Of the client's errors the words are the client's as well.
             self.is_dying |= is_dying(event)
+
+
+def _line_at(lines: bytes, start: int) -> bytes:
+    end = lines.find(b"\n", start)
+    return lines[start:] if end < 0 else lines[start:end]
+
+
+def _is_wrong_request(event: bytes) -> bool:
+    # The code stands behind the message, which may quote all of the request.
+    if (code := _CODE.search(event)) is not None:
+        return 400 <= int(code.group(1)[:9]) < 500
+    return _WRONG_REQUEST.search(event) is not None
 
 
 def usage_in(data: bytes) -> Usage | None:

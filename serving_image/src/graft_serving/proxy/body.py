@@ -5,6 +5,7 @@ parameter that this agent has never heard of is lost, and the engine reads the v
 a name that comes twice both take the last one.
 """
 
+import codecs
 import hashlib
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ def parse_body(body: bytes) -> RequestBody:
         InvalidBodyError: not JSON, not an object, with too many members, or without a `model` that may be a name.
     """
     try:
+        # RFC 8259 (8.1) allows to ignore it, and engines do.
+        body = body.removeprefix(codecs.BOM_UTF8)
         # Values that nobody looks at here may hold anything but broken text: whatever reads it later must be able to.
         str(body, "utf-8")
         named = msgspec.json.decode(body, type=dict[_Name, msgspec.Raw], dec_hook=_Names().add)

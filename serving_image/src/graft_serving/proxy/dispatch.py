@@ -97,6 +97,8 @@ class Asked:
     release: Callable[[], None]
     """Gives the room of the body back."""
     asker: Asker
+    is_of_pod: bool
+    """Whether another pod of the base has sent it on, and reads the answer for the client."""
     way: Way
 
     def forget_body(self) -> None:
@@ -204,6 +206,7 @@ class Dispatcher:
             body=asked.body.naming(target.engine_model),
             headers=headers.traced(headers.for_engine(asked.request.headers), trace),
             seconds=self._request_seconds,
+            must_be_read=not asked.is_of_pod,
             model_name=ModelName(target.engine_model, model) if target.engine_model != model else None,
             added_headers={headers.VERSION: target.label},
             engine_model=target.engine_model,
@@ -239,6 +242,7 @@ class Dispatcher:
             body=asked.body.naming(asked.body.model),
             headers=headers.traced(sent, trace),
             seconds=self._request_seconds,
+            must_be_read=not asked.is_of_pod,
             added_headers={},
             kept_back=headers.kept_back_of_peer if isinstance(target, Peer) else headers.kept_back_of_service,
             on_first_byte=asked.forget_body,

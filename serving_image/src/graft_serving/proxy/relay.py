@@ -1,9 +1,7 @@
 """Sends one request upstream, once, and its answer back to the client, chunk by chunk as it comes."""
 
 import asyncio
-import fcntl
-import sys
-import termios
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -12,8 +10,9 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from graft_serving.proxy.answers import LongAnswer, ModelName, StreamedAnswer, is_dying, usage_in
+from graft_serving.proxy.answers import LongAnswer, ModelName, StreamedAnswer, is_dying, lacks_model, usage_in
 from graft_serving.proxy.attempts import Outcome
+from graft_serving.proxy.connections import bytes_not_taken
 from graft_serving.telemetry.answered import Answered, Usage
 
 UNREAD_SECONDS = 30.0
@@ -38,6 +37,7 @@ _NOT_PASSED_BACK = frozenset(
         "upgrade",
     }
 )
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +49,9 @@ class Call:
     headers: Mapping[str, str]
     seconds: float
     """Upper bound of all of it, the client's reading included."""
+    must_be_read: bool = True
+    """Whether to cut off who takes nothing of the answer. A pod that reads for a client does so itself, and takes
+    nothing meanwhile where the client is slow: its kernel holds MiB for it."""
     model_name: ModelName | None = None
     """How to rename the model in the answer; None passes the answer on as it is."""
     added_headers: Mapping[str, str]
@@ -115,13 +118,15 @@ class _Exchange:
         self._first_token_seconds: float | None = None
         self._status = 0
         self._writing_since: float | None = None
+        self._next_look: asyncio.TimerHandle | None = None
         self._last_seen: tuple[float, int] | None = None
         self._looks_in_vain = 0
         self._seconds_unread = 0.0
 
     async def run(self, session: aiohttp.ClientSession) -> Relayed:
         call = self._call
-        self._next_look = self._loop.call_later(UNREAD_SECONDS / 2, self._look_at_client)
+        if call.must_be_read:
+            self._next_look = self._loop.call_later(UNREAD_SECONDS / 2, self._look_at_client)
         try:
             async with (
                 self._limit,
@@ -134,14 +139,15 @@ class _Exchange:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return self._broken_off(error)
         finally:
-            self._next_look.cancel()
+            if self._next_look is not None:
+                self._next_look.cancel()
 
     def _look_at_client(self) -> None:
         """End the exchange if the client has taken nothing for too long. A limit for each write would cost more.
 
         Two looks in vain, not the clock, decide: what held up the whole process held up its clients as well.
         """
-        seen = None if self._writing_since is None else (self._writing_since, _bytes_not_taken(self._request))
+        seen = None if self._writing_since is None else (self._writing_since, bytes_not_taken(self._request.transport))
         self._looks_in_vain = self._looks_in_vain + 1 if seen is not None and seen == self._last_seen else 0
         self._last_seen = seen
         if self._looks_in_vain == 2:
@@ -151,9 +157,12 @@ class _Exchange:
 
     async def _pass_on(self, upstream: aiohttp.ClientResponse) -> Relayed:
         call = self._call
+        if upstream.status < 200:
+            # The beginning of another protocol, or nothing that is known: no answer comes after it.
+            return Relayed(outcome=Outcome.LOST, detail=f"status {upstream.status}")
         if (outcome := call.kept_back(upstream.status, upstream.headers)) is not None:
             return Relayed(outcome=outcome, detail=f"status {upstream.status}")
-        headers = {name: value for name, value in upstream.headers.items() if name.lower() not in _NOT_PASSED_BACK}
+        headers = {name: value for name, value in upstream.headers.items() if _is_passed_back(name, value)}
         headers.update(call.added_headers)
         if upstream.content_type == "text/event-stream":
             return await self._pass_stream_on(upstream, headers)
@@ -163,7 +172,7 @@ class _Exchange:
         model = self._call.engine_model
         parts = upstream.content.iter_any()
         body, has_ended = await _gathered(parts)
-        if model is not None and upstream.status == 404 and model.encode() in body:
+        if model is not None and upstream.status == 404 and lacks_model(body, model):
             return Relayed(outcome=Outcome.DECLINED, detail=f"the engine doesn't know {model} any more")
         if model is not None and upstream.status >= 500 and is_dying(body):
             return Relayed(outcome=Outcome.DIED, is_dying=True, detail=body[:200].decode("utf-8", "replace"))
@@ -262,6 +271,11 @@ class _Exchange:
         return Relayed(outcome=Outcome.ANSWERED, response=self._response, answered=answered, detail=detail)
 
 
+def _is_passed_back(name: str, value: str) -> bool:
+    """Whether the client gets this header; what is read leniently may hold what must not be written."""
+    return name.lower() not in _NOT_PASSED_BACK and _CONTROL.search(value) is None
+
+
 async def _gathered(parts: AsyncIterator[bytes]) -> tuple[bytes, bool]:
     """What may be held of an answer, and whether that is all of it."""
     held, size = list[bytes](), 0
@@ -271,18 +285,3 @@ async def _gathered(parts: AsyncIterator[bytes]) -> tuple[bytes, bool]:
         if size > MOST_HELD_BYTES:
             return b"".join(held), False
     return b"".join(held), True
-
-
-def _bytes_not_taken(request: web.Request) -> int:
-    """Of what was written: what is held here, and what is in the kernel, where a client that reads slowly leaves MiB.
-
-    The kernel's part is what the client's has not acknowledged (tcp(7), SIOCOUTQ).
-    """
-    transport = request.transport
-    if transport is None:
-        return 0
-    try:
-        in_kernel = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:
-        in_kernel = bytes(4)
-    return transport.get_write_buffer_size() + int.from_bytes(in_kernel, sys.byteorder)

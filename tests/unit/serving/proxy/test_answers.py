@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft_serving.proxy.answers import LongAnswer, ModelName, StreamedAnswer, is_dying, usage_in
+from graft_serving.proxy.answers import LongAnswer, ModelName, StreamedAnswer, is_dying, lacks_model, usage_in
 from graft_serving.telemetry.answered import Usage
 
 ENGINE = "support--v7-0123abcd"
@@ -85,6 +85,26 @@ STREAMS: dict[str, tuple[bytes, bool]] = {
     "An error in vLLM's older shape.": (b'data: {"object":"error","message":"boom","code":500}\n\n' + DONE, False),
     "An error without a space.": (b'data:{"error":{"message":"boom"}}\n\n' + DONE, False),
     "What the client did wrong.": (b'data: {"error":{"message":"too long","code":400}}\n\n' + DONE, True),
+    "What the client did wrong, quoted at length.": (
+        TOKEN + b'data: {"error":{"message":"not in ' + b"x" * 9000 + b'","code":400}}\n\n' + DONE,
+        True,
+    ),
+    "What the client did wrong, and nothing behind it.": (b'data: {"error":{"message":"no","code":400}}\n\n', True),
+    "What the client did wrong, of Anthropic.": (
+        b'event: error\ndata: {"type":"error","error":{"type":"invalid_request_error","message":"no"}}\n\n',
+        True,
+    ),
+    "What the client did wrong, with a name and a code.": (
+        b'event: error\ndata: {"error":{"message":"no","type":"BadRequestError","code":400}}\n\n' + DONE,
+        True,
+    ),
+    "An error that breaks off before it is told.": (TOKEN + b"event: error\n", False),
+    "An error whose event has no name.": (b'data: {"type":"error","error":{"type":"api_error"}}\n\n' + DONE, False),
+    "An error of a shape of its own.": (b'event: error\ndata: {"message":"boom"}\n\n' + DONE, False),
+    "A response that failed of a client with a code in its request.": (
+        b'event: response.failed\ndata: {"type":"x","response":{"metadata":{"code":"404"}}}\n\n' + DONE,
+        False,
+    ),
     "A model that writes of errors.": (b'data: {"choices":[{"text":"data: {\\"error\\""}]}\n\n' + DONE, True),
     "Anthropic's, to its end.": (b'event: message_stop\ndata: {"type":"message_stop"}\n\n', True),
     "Anthropic's, with an error.": (b'event: error\ndata: {"type":"error","error":{"type":"api_error"}}\n\n', False),
@@ -160,3 +180,21 @@ def test_what_a_client_did_wrong_is_no_sign_that_the_engine_dies() -> None:
 )
 def test_an_engine_that_is_dying_is_known_by_its_words(error: bytes, *, expected: bool) -> None:
     assert is_dying(error) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (f"The model `{ENGINE}` does not exist.", True),
+        (f"The model '{ENGINE}' was not found", True),
+        (f'Model "{ENGINE}" not found', True),
+        (f"model: {ENGINE}", True),
+        (f"Response with id 'resp_{ENGINE}' not found.", False),
+        (f"The model `{ENGINE}0` does not exist.", False),
+        (f"The model `{ENGINE}-x` does not exist.", False),
+        ("Not Found", False),
+        ("", False),
+    ],
+)
+def test_that_an_engine_lacks_a_model_is_not_what_the_client_has_written(message: str, expected: bool) -> None:
+    assert lacks_model(json.dumps({"error": {"message": message, "code": 404}}).encode(), ENGINE) == expected

@@ -22,6 +22,7 @@ BODIES: dict[str, tuple[str, str]] = {
         '{"extra":{"model":"a"},"model":"b"}',
     ),
     "The name is written with an escape.": ('{"mod\\u0065l":"a"}', '{"model":"b"}'),
+    "A mark says that it is UTF-8.": ('\ufeff{"model":"a"}', '{"model":"b"}'),
     "Numbers keep their digits.": ('{"t":1.10e-2,"model":"a"}', '{"t":1.10e-2,"model":"b"}'),
     "A number that no float can hold keeps its digits, too.": (
         '{"seed":123456789012345678901234567890,"model":"a"}',
