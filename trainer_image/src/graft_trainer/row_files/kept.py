@@ -34,7 +34,7 @@ from graft_trainer.row_files.tokens import StoredRows
 
 logger = logging.getLogger(__name__)
 
-RENDERING: Final = 3
+RENDERING: Final = 4
 """Raised when a change of ours makes other tokens of the same rows."""
 
 WORTH_KEEPING: Final = 16 << 20
