@@ -21,6 +21,7 @@ from graft_trainer.data.chat_template import SOME_DAY, ChatTemplate
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
 from graft_trainer.data.encoding import Encoded, Encoder
 from graft_trainer.data.rows import Row, Span
+from graft_trainer.data.unknown import Unknown
 from graft_trainer.outcome import BaseMismatchError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Renderer:
         self.tokenizer = tokenizer
         self.template = ChatTemplate(tokenizer, today=today)
         self.encoder = Encoder(tokenizer, self.template)
+        self.unknown = Unknown(tokenizer)
         self._stops = stops or frozenset({tokenizer.eos_token_id})
         self._today = today
         self._vocabulary = vocabulary
