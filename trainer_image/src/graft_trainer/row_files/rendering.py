@@ -45,7 +45,11 @@ class RenderedBatch:
 def render_batch(examples: Sequence[Example], first: int, renderer: Renderer, max_length: int) -> RenderedBatch:
     """Render some examples: the rows of each that something is learned from."""
     batch = RenderedBatch(len(examples))
-    for number, example, pieces, rows in rendered(examples, first, renderer, renderer.pieces, batch, max_length):
+
+    def pieces_of(example: Example) -> list[Piece]:
+        return renderer.pieces(example, max_length)
+
+    for number, example, pieces, rows in rendered(examples, first, renderer, pieces_of, batch, max_length):
         used = [(piece, row) for piece, row in zip(pieces, rows, strict=True) if not row.fully_masked]
         if not used:
             batch.drop(example, f"no token of an answer is among the first {max_length} tokens")
