@@ -9,6 +9,7 @@ import pickle
 import sqlite3
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 import zstandard
 
 from graft_trainer.data import record_files
-from graft_trainer.data.dropped_rows import UnusableRowError
+from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.record_files import DataFile, read_records
 from graft_trainer.outcome import BadDatasetError
 
@@ -170,3 +171,43 @@ def test_a_large_document_that_is_none_leads_to_lines(tmp_path: Path, monkeypatc
     monkeypatch.setattr(record_files, "LARGE_DOCUMENT", 0)
     with pytest.raises(BadDatasetError, match="JSON Lines, a row on each line, loses a bad row and no more"):
         records(tmp_path, "rows.json", b'[{"text": "x", "id": 99999999999999999999}]')
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_line_without_end_is_left_out_and_never_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: Callable[[bytes], bytes]
+) -> None:
+    """A file that is no text may be one line, of as many bytes as its compression hides."""
+    monkeypatch.setattr(record_files, "LONGEST", 100)
+    long = b'{"prompt": "' + b"x" * 1000 + b'"}\n'
+    found = records(tmp_path, "rows.jsonl", compress(LINES + long + LINES + long.strip()))
+    assert [(place, getattr(record, "reason", None)) for place, record in found] == [
+        ("line 1", None),
+        ("line 2", DropReason.MALFORMED),
+        ("line 3", None),
+        ("line 4", DropReason.MALFORMED),
+    ]
+
+
+def test_a_cell_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_files, "LONGEST", 100)
+    with pytest.raises(BadDatasetError, match=r"after line 1: field larger than field limit \(100\)"):
+        records(tmp_path, "rows.csv", b'prompt,completion\n"' + b"q,a\n" * 100)
+
+
+@pytest.mark.parametrize(("length", "most"), [(10, 1024), (1 << 20, 16), (20 << 20, 1)])
+def test_large_rows_of_parquet_are_read_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, most: int
+) -> None:
+    sizes: list[int] = []
+    plain_objects = record_files._plain_objects
+
+    def spy(batch: Any) -> Any:
+        sizes.append(len(batch))
+        return plain_objects(batch)
+
+    monkeypatch.setattr(record_files, "_plain_objects", spy)
+    count = 2 * most + 1 if most > 1 else 2
+    table = pyarrow.table({"text": [f"{number:07d}" + "x" * length for number in range(count)]})
+    assert len(records(tmp_path, "rows.parquet", parquet_of(table))) == count
+    assert most // 2 <= max(sizes) <= most

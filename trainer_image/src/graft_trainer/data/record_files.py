@@ -10,12 +10,11 @@ import csv
 import io
 import math
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.fields.texts import read_json
@@ -42,7 +41,12 @@ SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
 """A first line that says what separates the cells, as Excel writes and reads it."""
 
 PARQUET_BATCH_ROWS = 1024
-"""Rows that are turned into Python objects at a time."""
+PARQUET_BATCH_BYTES = 16 << 20
+"""Most rows of Parquet, and about the bytes of them, that are turned into Python objects at a time."""
+
+LONGEST = 256 << 20
+"""Bytes of a line, and characters of a cell: what is longer comes of a file that is no text, or not what its type says,
+and may be as long as that; nothing beyond ``training.maxSequenceLength`` is learned of it anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,22 @@ def read_records(file: DataFile, file_type: str, *, field: str) -> Records:
 def _json_lines(path: Path) -> Records:
     with open_bytes(path) as stream:
         # Lines end at \n only: JSON strings may hold U+2028, at which splitlines() would cut.
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
+        for number, line in enumerate(_lines(stream), start=1):
+            if line is None:
+                yield f"line {number}", UnusableRowError(DropReason.MALFORMED, f"is longer than {LONGEST >> 20} MiB")
+            elif line.strip():
                 yield f"line {number}", _json_record(line)
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes | None]:
+    """Yield the lines of a file, None for one that is too long to be held."""
+    while line := stream.readline(LONGEST):
+        if len(line) < LONGEST or line.endswith(b"\n"):
+            yield line
+            continue
+        yield None
+        while (rest := stream.readline(LONGEST)) and not rest.endswith(b"\n"):
+            pass
 
 
 def _json_record(line: bytes) -> Record | UnusableRowError:
@@ -122,7 +139,7 @@ def _rows_of(document: Any) -> list[Any]:
 
 def _csv_rows(path: Path) -> Records:
     # Answers may be longer than the 128 KiB at which the module stops by default.
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(LONGEST)
     with open_bytes(path) as stream:
         first = io.TextIOWrapper(stream, "utf-8-sig", newline="").readline(HEAD_BYTES)
     said = SEPARATOR.fullmatch(first)
@@ -173,12 +190,19 @@ def _parquet_rows(path: Path) -> Records:
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
             _check_names(table.schema_arrow.names)
-            for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS):
+            for batch in table.iter_batches(batch_size=_rows_at_a_time(table.metadata)):
                 for record in _plain_objects(_with_short_numbers(batch)):
                     number += 1
                     yield f"row {number}", {key: _without_padding(value) for key, value in record.items()}
     except (pyarrow.ArrowException, OSError) as error:
         raise WrongFileTypeError(str(error)) from error
+
+
+def _rows_at_a_time(metadata: Any) -> int:
+    """Return how many rows of a file are some megabytes where they are largest."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    largest = max((group.total_byte_size / group.num_rows for group in groups if group.num_rows), default=1)
+    return max(1, min(PARQUET_BATCH_ROWS, int(PARQUET_BATCH_BYTES / max(largest, 1))))
 
 
 def _with_short_numbers(batch: Any) -> Any:
