@@ -191,10 +191,18 @@ def test_what_says_more_than_is_taken_is_told(row: dict[str, Any], told: set[str
     ("row", "told"),
     [
         ({"prompt": "q", "question": "r", "chosen": "a", "rejected": "b"}, {"question"}),
+        ({"prompt": "other", "chosen": [ASKED, ANSWERED], "rejected": [ASKED, WORSE]}, {"prompt"}),
+        ({"prompt": " q\n", "chosen": [ASKED, ANSWERED], "rejected": [ASKED, WORSE]}, set()),
+        ({"prompt": "q", "chosen": [ANSWERED], "rejected": [WORSE]}, set()),
+        ({"prompt": "other", "messages": [ASKED], "chosen": "a", "rejected": "b"}, {"prompt"}),
+        ({"prompt": "other", "chosen": json.dumps([ASKED, ANSWERED]), "rejected": [ASKED, WORSE]}, {"prompt"}),
         ({"prompt": "q", "text": "t", "thinking": "r", "chosen": "a", "rejected": "b"}, {"text", "thinking"}),
         ({"prompt": [ASKED], "chosen": {**ANSWERED, "mood": "x"}, "rejected": WORSE}, {"chosen.mood"}),
         ({"conversations": [{**ASKED, "mood": "x"}], "chosen": ANSWERED, "rejected": WORSE}, {"conversations.mood"}),
-        ({"prompt": "[{'role': 'user', 'content': 'q'}]", "messages": [ASKED], "chosen": "a", "rejected": "b"}, set()),
+        (
+            {"prompt": "[{'role': 'user', 'content': 'q'}]", "messages": [ASKED], "chosen": "a", "rejected": "b"},
+            {"prompt"},
+        ),
     ],
 )
 def test_what_a_pair_is_not_made_of_is_told(row: dict[str, Any], told: set[str]) -> None:
@@ -235,6 +243,14 @@ def test_who_calls_it_otherwise_is_told_of_columns(row: dict[str, Any], objectiv
     with pytest.raises(UnusableRowError, match=re.escape(message)) as raised:
         read(row, objective)
     assert raised.value.reason is DropReason.NO_PREFERENCE
+
+
+def test_two_labels_that_differ_are_refused() -> None:
+    row = {"messages": [ASKED, ANSWERED], "label": True, "kto_tag": "false"}
+    with pytest.raises(UnusableRowError, match="label is True and kto_tag is 'false'; leave one of them out") as raised:
+        read(row, "KTO")
+    assert raised.value.reason is DropReason.MALFORMED
+    assert read({**row, "kto_tag": 1}, "KTO").wanted
 
 
 @pytest.mark.parametrize(("label", "wanted"), [("1.0", True), ("0.0", False), (" 1. ", True), ("0.00", False)])

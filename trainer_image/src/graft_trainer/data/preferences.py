@@ -19,14 +19,11 @@ from graft_trainer.data.fields.columns import as_told
 from graft_trainer.data.fields.texts import read_json, truth_of
 from graft_trainer.data.formats import LABELS, OPENAI, PREFERENCES, TURNS, Record
 from graft_trainer.data.turns import parse_turns
-from graft_trainer.data.unused import unused_beside, unused_in
+from graft_trainer.data.unused import ANSWERING, unused_beside, unused_in
 from graft_trainer.data.written_turns import turns_in
 
 ASKS: Final = ("prompt", "instruction", "question", "query", "input", "inputs", "problem")
 """Names of a pair's question."""
-
-ANSWERING: Final = frozenset({"assistant", "tool"})
-"""Roles of turns that belong to an answer: what the assistant says, and what its calls return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +228,11 @@ def _label(record: Record) -> bool:
     wanted = truth_of(value)
     if wanted is None:
         raise UnusableRowError(DropReason.MALFORMED, f"{name} is {value!r}; expected true or false")
+    other = next((other for other in LABELS if truth_of(record.get(other)) is (not wanted)), None)
+    if other is not None:
+        raise UnusableRowError(
+            DropReason.MALFORMED, f"{name} is {value!r} and {other} is {record[other]!r}; leave one of them out"
+        )
     return wanted
 
 

@@ -9,8 +9,11 @@ from graft_trainer.data.dropped_rows import UnusableRowError
 from graft_trainer.data.fields.calls import parse_tools
 from graft_trainer.data.fields.texts import NOTHING, from_json_text
 from graft_trainer.data.formats import EXTRA, PREFERENCES, SYSTEM, TOOLS, TURNS, Record, given, may_be_turns, pair_of
-from graft_trainer.data.turns import REASONING, unused_keys
+from graft_trainer.data.turns import REASONING, SHAREGPT_ROLES, unused_keys
 from graft_trainer.data.written_turns import turns_in
+
+ANSWERING: Final = frozenset({"assistant", "tool"})
+"""Roles of turns that belong to an answer: what the assistant says, and what its calls return."""
 
 PAIRS: Final = frozenset({*TURNS, *SYSTEM, *EXTRA, *PREFERENCES, "prompt", "history"})
 """What a pair may be made of, beside its question."""
@@ -33,7 +36,24 @@ def unused_beside(record: Record, asks: tuple[str, ...]) -> set[str]:
     """Return the keys that a pair is not made of; ``asks`` are names of its question, of which the first is taken."""
     turns = (key for key in TURNS if isinstance(record.get(key), list))
     used = {*PAIRS, given(record, *asks), *_used_tools(record)}
+    if _asks_something_else(record):
+        used.discard("prompt")
     return _left(record, used) | unused_in_turns(record, *PREFERENCES, "prompt", *turns)
+
+
+def _asks_something_else(record: Record) -> bool:
+    """Tell whether a pair's prompt is a text beside turns, which are taken for it, that don't say it again."""
+    prompt = record.get("prompt")
+    if not isinstance(prompt, str) or isinstance(_turns(prompt, "prompt"), list):
+        return False
+    fields = (_turns(record.get(name), name) for name in (PREFERENCES[0], *TURNS))
+    beside = [turn for turns in fields if isinstance(turns, list) for turn in turns if isinstance(turn, Mapping)]
+    asked = [str(turn.get("content", turn.get("value"))) for turn in beside if _speaker(turn) not in ANSWERING]
+    return bool(asked) and not any(prompt.strip() in words for words in asked)
+
+
+def _speaker(turn: Mapping[str, Any]) -> str | None:
+    return SHAREGPT_ROLES.get(str(turn.get("role", turn.get("from"))))
 
 
 def unused_in_turns(record: Record, *names: str) -> set[str]:
