@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.unit.trainer.byte_tokenizer import byte_tokenizer
 
+from graft_registry.digests import digest_of
 from graft_trainer.data.conversation import Conversation, Labelled, Message, Pair, Text
+from graft_trainer.data.dataset import Dataset
 from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import RenderedRows
 from graft_trainer.data.unknown import Unknown, UnknownTally
 from graft_trainer.preferences.rendering import render_preferences
+from graft_trainer.publishing.version import dataset_record
+from graft_trainer.row_files.kept import PreparedRows
 from graft_trainer.row_files.rendering import render_rows
 
 if TYPE_CHECKING:
@@ -136,3 +140,12 @@ def test_an_end_token_that_is_called_unknown_is_none() -> None:
 def test_few_characters_are_named() -> None:
     tally = UnknownTally(1, 1, tuple("abcdefgh")) + UnknownTally(1, 1, tuple("ghijklm"))
     assert tally == UnknownTally(2, 2, tuple("abcdefghij"))
+
+
+def test_the_manifest_counts_both_parts() -> None:
+    digest = digest_of("rows")
+    dataset = Dataset(uri="s3://data/x.jsonl", digest=digest, evaluation_digest=digest, training=(), evaluation=())
+    training = rendered([answered("fine", "Zürich"), answered("ok")], "BPE")
+    record = dataset_record(PreparedRows(dataset=dataset, training=training, evaluation=rendered([Text("ü")], "BPE")))
+    assert (record.answers, record.unknown_answers) == (4, 2)
+    assert '"answers":4,"unknownAnswers":2' in record.model_dump_json(by_alias=True)
