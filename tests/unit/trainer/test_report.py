@@ -52,6 +52,10 @@ def draft(**overrides: Any) -> VersionDraft:
             dropped_by_reason={"NotJSON": 1, "NoAnswer": 2},
             truncated=4,
             leaked=5,
+            masked_answers=6,
+            answers=110,
+            unknown_answers=7,
+            unused_keys={"score": 90},
         ),
         "metrics": Metrics(
             eval_loss=1.25,
@@ -117,6 +121,9 @@ TOLD = {
     "answers side by side": "what is an elm tree tree it is a noun",
     "rows that were trained on": "trained on 90",
     "rows that were dropped, by reason": "dropped 3 dropped: NoAnswer 2 dropped: NotJSON 1",
+    "answers that were not learned, or hold what is unknown": "truncated 4 answers that are not learned 6 answers that "
+    "hold what the tokenizer does not know 7",
+    "keys that nothing was made of": "not used: score 90",
     "every hyperparameter": "lora.dropout 0.05 lora.rank 4 training.learningRate 0.0002",
     "how long it took": "loading 1.5 s training 61.2 s",
     "speed and memory": "tokens per second of training 1234 peak memory 3.0 GiB",
@@ -247,6 +254,7 @@ CARD_TELLS = {
     "scores beside base and version before": "| loss, nats per token | 1.25 | 2.5 | 1.875 |",
     "how to use it": "PeftModel.from_pretrained(",
     "data counts": "| dropped | 3 (NoAnswer 2, NotJSON 1) |",
+    "what the tokenizer doesn't know": "| answers that hold what the tokenizer does not know | 7 of 110 |",
     "parameters": "| training.learningRate | `0.0002` |",
     "provenance": f"| rows | `{digest_of('rows')}` |",
 }

@@ -129,6 +129,8 @@ def render(run: AnyRun, rows: RunRows, renderer: Renderer) -> PreparedRows:
         watch = _watch(rows, name, len(examples))
         parts.append(render_part(examples, folder=run.rows_folder / name, between_batches=watch))
         logger.info("%s: %s", name, parts[-1])
+        if doubt := renderer.unknown.doubt(parts[-1].unknown):
+            logger.warning("%s: %s", name, doubt)
     training, evaluation = parts
     if config.training.objective == "KTO":
         check_both_labels(preference_rows(evaluation.rows))

@@ -66,6 +66,10 @@ class DatasetRecord(Document):
     """Dropped rows of which no answer was left after truncation."""
     masked_answers: int = 0
     """Answers of used rows that were not learned: weighted 0 in the data, or cut off."""
+    answers: Annotated[int, Field(ge=0)] = 0
+    """Answers that were learned, each text being one; 0 in manifests of earlier releases."""
+    unknown_answers: Annotated[int, Field(ge=0)] = 0
+    """Those of them that hold what the base's tokenizer doesn't know."""
 
 
 class AdapterShape(Document):

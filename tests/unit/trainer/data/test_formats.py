@@ -11,7 +11,8 @@ import pytest
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.fields.columns import with_columns
-from graft_trainer.data.formats import detect_format, to_example, unused_in
+from graft_trainer.data.formats import detect_format, to_example
+from graft_trainer.data.unused import unused_in
 
 QUESTION, ANSWER = Message("user", "q"), Message("assistant", "a")
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]

@@ -88,6 +88,31 @@ def test_an_answer_that_is_rendered_differently_later_on_is_a_row_of_its_own(
     assert rows.masked_answers == 0
 
 
+def test_answers_behind_the_limit_take_no_memory(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Where each answer is a text of its own, the prompts of n long turns have n times their characters."""
+    tokenizer.chat_template = FORGETFUL
+    turns = 200
+    asked, answer = Message("user", "one " * 100), Message("assistant", "two three")
+    long = Conversation((asked, answer) * turns, place="x.jsonl line 1")
+    renderer = Renderer(tokenizer)
+    whole, cut = renderer.pieces(long), renderer.pieces(long, 1000)
+    assert sum(len(piece.text) for piece in whole) > turns * turns * 200
+    assert sum(len(piece.text) for piece in cut) < 30 * 1000 * renderer.encoder.longest_token
+    made = [
+        [row for (row,) in zip(renderer.rows([long], [pieces], 1000)[0], strict=True) if not row.fully_masked]
+        for pieces in (whole, cut)
+    ]
+    assert made[0] == made[1] != []
+
+
+def test_a_conversation_whose_answers_are_all_behind_the_limit_is_left_out(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = FORGETFUL
+    far = Conversation((Message("user", "one " * 5000), Message("assistant", "two")), place="x.jsonl line 2")
+    assert Renderer(tokenizer).pieces(far, 64) == []
+    rows = render_rows([TWO_TURNS] * 99 + [far], Renderer(tokenizer), max_length=64, max_dropped_percent=5)
+    assert (len(rows.rows), rows.fully_masked, str(rows.dropped)) == (198, 1, "1 FullyMasked (x.jsonl line 2)")
+
+
 def test_the_masked_part_is_the_prompt_that_a_server_renders(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = CHAT
     row = render(ONE_TURN, tokenizer)

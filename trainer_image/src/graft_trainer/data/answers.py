@@ -8,6 +8,7 @@ answers differently (without their reasoning, for one), the answer becomes a row
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -48,23 +49,33 @@ class Asked:
         return self.prompt + self.answer
 
 
-def pieces_of(conversation: Conversation, template: ChatTemplate) -> list[Piece]:
+def pieces_of(conversation: Conversation, template: ChatTemplate, *, longest: int = sys.maxsize) -> list[Piece]:
     """Return the texts to train on for one conversation: the whole of it where that holds every answer, else several.
 
+    Of a text no more than ``longest`` characters are used, so an answer that begins behind them is left out: n long
+    turns would take n times their memory. Nothing is returned where all of them do.
     Raises UnusableRowError where the template doesn't render the turns, or not what an answer says.
     """
     rendering = _Rendering(conversation, template)
     rendering.check_context()
     together: list[Span] = []
     apart: list[Piece] = []
+    before = 0
     for position, message in enumerate(conversation.messages):
+        if message.role != "assistant":
+            # At least that stands before what follows, however the template writes it.
+            before += len(message.content.strip())
+        if before >= longest:
+            break
         if not message.is_to_learn:
             continue
         found = rendering.span_in_whole(position)
-        if isinstance(found, Asked):
-            apart.append(Piece(found.text, ((len(found.prompt), len(found.text)),), position + 1))
-        else:
+        if not isinstance(found, Asked):
             together.append(found)
+        elif len(found.prompt) < longest:
+            # One character more shows that something was cut off.
+            text = found.text[: longest + 1]
+            apart.append(Piece(text, ((len(found.prompt), len(text)),), position + 1))
     if together:
         return [*apart, Piece(rendering.whole, tuple(together), len(conversation.messages))]
     return apart

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import IO, Any, cast
 
 import zstandard
 
+from graft_trainer.data.foreign_files import foreign_kind
 from graft_trainer.data.formats import is_row
 from graft_trainer.outcome import BadDatasetError
 
@@ -24,6 +26,10 @@ HEAD_BYTES = 1 << 20
 CHUNK = 1 << 18
 LARGEST_WINDOW = 1 << 31
 """That of zstd's option --long=31, which sets of web pages are compressed with."""
+
+
+class WrongFileTypeError(Exception):
+    """The content is not what the file's type says."""
 
 
 class Zstandard(io.RawIOBase):
@@ -63,12 +69,13 @@ class Zstandard(io.RawIOBase):
         super().close()
 
 
-COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"\x28\xb5\x2f\xfd": lambda path: io.BufferedReader(Zstandard(path), CHUNK),
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-}
+COMPRESSED: tuple[tuple[re.Pattern[bytes], Callable[[Path], Any]], ...] = (
+    (re.compile(rb"\x1f\x8b"), gzip.open),
+    # Programs that compress with several threads begin with a frame that is to be skipped.
+    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), lambda path: io.BufferedReader(Zstandard(path), CHUNK)),
+    (re.compile(rb"BZh[1-9]"), bz2.open),
+    (re.compile(rb"\xfd7zXZ\0"), lzma.open),
+)
 """How files are opened that begin so: gzip, zstd, bzip2, xz."""
 COMPRESSED_EXTENSIONS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 PARQUET_MAGIC = b"PAR1"
@@ -91,7 +98,7 @@ def open_bytes(path: Path) -> IO[bytes]:
     """Open a file for reading, decompressing it where it is compressed."""
     with path.open("rb") as stream:
         start = stream.read(8)
-    opener = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), None)
+    opener = next((opener for begins, opener in COMPRESSED if begins.match(start)), None)
     return path.open("rb") if opener is None else cast("IO[bytes]", opener(path))
 
 
@@ -126,10 +133,18 @@ def detect_file_type(head: bytes, uri: str, *, field: str) -> str:
 def read_head(path: Path, uri: str, *, field: str) -> bytes:
     """Return what a file begins with, decompressed.
 
-    Raises BadDatasetError where that is damaged, or text of another encoding than UTF-8, whatever its type.
+    Raises BadDatasetError where that is damaged, no file of rows, or text of another encoding than UTF-8, whatever its
+    type.
     """
     with decompressing(uri, field=field), open_bytes(path) as stream:
         head = stream.read(HEAD_BYTES)
+    with path.open("rb") as stream:
+        is_compressed = stream.read(len(PARQUET_MAGIC)) != head[: len(PARQUET_MAGIC)]
+    if is_compressed and head.startswith(PARQUET_MAGIC):
+        raise BadDatasetError(f"{uri} is Parquet that has been compressed as a whole; decompress it", field=field)
+    if (kind := foreign_kind(head)) is not None:
+        what, remedy = kind
+        raise BadDatasetError(f"{uri} is {what}; {remedy}", field=field)
     if head.startswith(UTF16_MARKS):
         raise BadDatasetError(f"{uri} is UTF-16 text; save it as UTF-8", field=field)
     if b"\0" in head[:2]:

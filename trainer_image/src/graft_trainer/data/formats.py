@@ -13,7 +13,9 @@ from graft_trainer.data.conversation import Conversation, Example, Message, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.fields.calls import parse_tools
 from graft_trainer.data.fields.texts import NOTHING, from_json_text, text_of, truth_of
-from graft_trainer.data.turns import REASONING, WEIGHTS, parse_turns, turns_in, unused_keys
+from graft_trainer.data.fields.words import words_of
+from graft_trainer.data.turns import REASONING, WEIGHTS, parse_turns
+from graft_trainer.data.written_turns import turns_in
 
 Record = Mapping[str, Any]
 
@@ -50,12 +52,12 @@ MEDIA: Final = ("image", "images", "audio", "audios", "video", "videos")
 
 TOOLS: Final = ("tools", "functions")
 
-USED: Final = frozenset({*TURNS, *TOOLS, "history", "text", *EXTRA, *SYSTEM, *REASONING[:2]})
-
 ROW_WEIGHTS: Final = WEIGHTS[:4]
 """What rows call such a mark of the whole; a ``loss`` beside them is a measured one."""
 
 PREFERENCES: Final = ("chosen", "rejected")
+OPENAI: Final = ("preferred_output", "non_preferred_output")
+"""What OpenAI's files call the chosen and the rejected answer."""
 LABELS: Final = ("label", "kto_tag")
 
 
@@ -69,7 +71,8 @@ def detect_format(record: Record) -> str:
     for name, matches in SIGNATURES.items():
         if matches(record):
             return name
-    _check_preferences(record, "")
+    check_is_text(record)
+    _check_pair(record)
     raise UnusableRowError(
         DropReason.WRONG_KEYS,
         f"cannot tell the format from the keys {sorted(map(str, record))}; name them in spec.dataset.columns: as "
@@ -87,33 +90,13 @@ def to_example(record: Record, format_name: str, *, place: str = "") -> Example:
 
     Raises UnusableRowError with what is wrong and where in the record.
     """
-    _check_preferences(record, format_name)
+    check_is_text(record)
+    _check_pair(record)
+    _check_label(record, format_name)
     check_weight(record)
     if not SIGNATURES[format_name](record):
         raise UnusableRowError(DropReason.WRONG_KEYS, f"format {format_name} needs the keys {NEEDED[format_name]}")
     return CONVERTERS[format_name](record, place)
-
-
-def unused_in(record: Record, format_name: str) -> set[str]:
-    """Return the keys of a record and its turns that nothing is made of."""
-    own = {str(key) for key, value in record.items() if value not in NOTHING}
-    turns = next((key for key in TURNS if may_be_turns(record.get(key), key)), None)
-    if turns is None or format_name not in ("Messages", "ShareGPT"):
-        return own - _used(record, format_name)
-    begins = record[turns][0] if isinstance(record[turns], list) else {}
-    has_system = isinstance(begins, Mapping) and begins.get("role", begins.get("from")) in ("system", "developer")
-    used = {turns, *TOOLS, *([] if has_system else [_given(record, *SYSTEM)])}
-    return (own - used) | unused_keys(record[turns], turns)
-
-
-def _used(record: Record, format_name: str) -> set[str | None]:
-    """Return the keys of which a text, or a question and its answer, is made."""
-    pair = _pair(record, format_name)
-    if pair is None:
-        return {"text"}
-    extra = _given(record, *(name for name in EXTRA if name != pair[0]))
-    history = "history" if format_name == "Alpaca" or isinstance(record.get("history"), list) else None
-    return {*pair, *TOOLS, _given(record, *SYSTEM), _given(record, *REASONING[:2]), extra, history}
 
 
 def check_is_text(record: Record) -> None:
@@ -132,19 +115,29 @@ def check_weight(record: Record) -> None:
         raise UnusableRowError(DropReason.NO_ANSWER, f"{name} is {record[name]!r}, so nothing is to learn of the row")
 
 
-def _check_preferences(record: Record, format_name: str) -> None:
+def _check_pair(record: Record) -> None:
     """Refuse rows that say which of two answers is better: learned as they are, they would teach the worse one.
 
-    A set that has the conversation to learn beside the pairs is read for that. Beside a text, which nobody has been
-    asked for, a number may be the label of a class.
+    A set that has the conversation to learn beside the pairs is read for that.
     """
-    check_is_text(record)
-    if record.get("messages") is None and all(record.get(key) is not None for key in PREFERENCES):
+    if record.get("messages") is None and has_pair(record):
         raise UnusableRowError(
             DropReason.PREFERENCE,
             "a pair of a chosen and a rejected answer is no row to learn word for word; set spec.training.objective "
             "DPO, or give the chosen ones as messages, or as prompt and completion",
         )
+
+
+def has_pair(record: Record) -> bool:
+    """Tell whether a row has a chosen and a rejected answer."""
+    return any(all(record.get(key) is not None for key in names) for names in (PREFERENCES, OPENAI))
+
+
+def _check_label(record: Record, format_name: str) -> None:
+    """Refuse answers with a label: half of them would teach what is not wanted.
+
+    Beside a text, which nobody has been asked for, a number may be the label of a class.
+    """
     label = next((key for key in LABELS if truth_of(record.get(key)) is not None), None)
     if label is not None and (format_name != "Text" or isinstance(record[label], bool)):
         raise UnusableRowError(
@@ -193,7 +186,7 @@ def side_turns(record: Record, key: str, role: str) -> list[Message]:
 
 def with_extra(asked: str, record: Record, key: str) -> str:
     """Return a question with what it is about."""
-    extra = _given(record, *(name for name in EXTRA if name != key))
+    extra = given(record, *(name for name in EXTRA if name != key))
     return asked if extra is None else f"{asked}\n\n{text_of(record[extra], extra)}"
 
 
@@ -221,16 +214,16 @@ def declared_tools(record: Record) -> str:
 
 def system_turns(record: Record) -> list[Message]:
     """Return the turn that some sets keep beside the others."""
-    name = _given(record, *SYSTEM)
-    return [] if name is None else [Message("system", text_of(record[name], name))]
+    name = given(record, *SYSTEM)
+    return [] if name is None else [Message("system", words_of(record[name], name)[0])]
 
 
 def _reasoning(record: Record) -> str:
-    name = _given(record, *REASONING[:2])
+    name = given(record, *REASONING[:2])
     return "" if name is None else text_of(record[name], name)
 
 
-def _given(record: Record, *names: str) -> str | None:
+def given(record: Record, *names: str) -> str | None:
     """Return the first of some names under which a record has anything; a number may be 0."""
     return next((name for name in names if record.get(name) not in NOTHING), None)
 
@@ -243,13 +236,13 @@ def non_empty(record: Record, key: str) -> str:
     return text
 
 
-def _pair(record: Record, format_name: str) -> tuple[str, str] | None:
+def pair_of(record: Record, format_name: str) -> tuple[str, str] | None:
     """Return the keys of question and answer, None where the format or the record has none."""
     return next((pair for pair in ALIASES.get(format_name, ()) if set(pair) <= record.keys()), None)
 
 
 def _keys(record: Record, format_name: str) -> tuple[str, str]:
-    pair = _pair(record, format_name)
+    pair = pair_of(record, format_name)
     assert pair is not None
     return pair
 
@@ -268,8 +261,8 @@ def may_be_turns(value: Any, key: str) -> bool:
 SIGNATURES: Final[Mapping[str, Callable[[Record], bool]]] = {
     "Messages": _has_turns,
     "ShareGPT": _has_turns,
-    "Alpaca": lambda record: _pair(record, "Alpaca") is not None,
-    "PromptCompletion": lambda record: _pair(record, "PromptCompletion") is not None,
+    "Alpaca": lambda record: pair_of(record, "Alpaca") is not None,
+    "PromptCompletion": lambda record: pair_of(record, "PromptCompletion") is not None,
     # One turn of a tree of messages, as in OpenAssistant's, is no text to learn as it is.
     "Text": lambda record: "text" in record and "role" not in record,
 }

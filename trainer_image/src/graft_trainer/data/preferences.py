@@ -15,18 +15,15 @@ from graft_trainer.config import Objective
 from graft_trainer.data import formats
 from graft_trainer.data.conversation import Example, Labelled, Message, Pair, Text
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.data.fields.texts import NOTHING, truth_of
-from graft_trainer.data.formats import LABELS, PREFERENCES, TURNS, Record
-from graft_trainer.data.turns import parse_turns, turns_in, unused_keys
+from graft_trainer.data.fields.columns import as_told
+from graft_trainer.data.fields.texts import read_json, truth_of
+from graft_trainer.data.formats import LABELS, OPENAI, PREFERENCES, TURNS, Record
+from graft_trainer.data.turns import parse_turns
+from graft_trainer.data.unused import ANSWERING, unused_beside, unused_in
+from graft_trainer.data.written_turns import turns_in
 
 ASKS: Final = ("prompt", "instruction", "question", "query", "input", "inputs", "problem")
 """Names of a pair's question."""
-
-OPENAI: Final = ("preferred_output", "non_preferred_output")
-"""What OpenAI's files call the chosen and the rejected answer."""
-
-ANSWERING: Final = frozenset({"assistant", "tool"})
-"""Roles of turns that belong to an answer: what the assistant says, and what its calls return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +47,9 @@ def to_pair(record: Record, format_name: str, *, place: str = "") -> Pair:
     if missing:
         raise UnusableRowError(
             DropReason.NO_PREFERENCE,
-            f"objective DPO learns from pairs, and the row has no {' and no '.join(missing)}; give prompt, chosen and "
-            "rejected, or set spec.training.objective SFT or KTO",
+            f"objective DPO learns from pairs, and the row has no {' and no '.join(missing)}; name them in "
+            "spec.dataset.columns, or set spec.training.objective SFT or KTO. The row has "
+            f"{', '.join(sorted(map(as_told, map(str, record))))}",
         )
     chosen, rejected = (_answer(record[key], key) for key in PREFERENCES)
     opens = [turns[0].role not in ANSWERING for turns in (chosen, rejected)]
@@ -98,21 +96,16 @@ def detect_labelled(record: Record) -> str:
 
 def unused_in_pair(record: Record, format_name: str) -> set[str]:
     """Return the keys of a pair and its turns that nothing is made of."""
-    record = _in_known_words(record)
-    used = {*formats.USED, *PREFERENCES, *ASKS}
-    own = {str(key) for key, value in record.items() if value not in NOTHING and key not in used}
-    for key in (*PREFERENCES, *TURNS[:1]):
-        own |= unused_keys(record.get(key), key)
-    return own
+    return unused_beside(_in_known_words(record), ASKS)
 
 
 def unused_in_labelled(record: Record, format_name: str) -> set[str]:
     """Return the keys of a labelled row and its turns that nothing is made of."""
-    return formats.unused_in(_without_label(record), format_name)
+    return unused_in(_without_label(record), format_name)
 
 
 READINGS: Final[Mapping[Objective, Reading]] = {
-    "SFT": Reading(formats.detect_format, formats.to_example, formats.unused_in),
+    "SFT": Reading(formats.detect_format, formats.to_example, unused_in),
     "DPO": Reading(detect_pair, to_pair, unused_in_pair),
     "KTO": Reading(detect_labelled, to_labelled, unused_in_labelled),
 }
@@ -121,12 +114,20 @@ READINGS: Final[Mapping[Objective, Reading]] = {
 
 def _in_known_words(record: Record) -> Record:
     """Return a row of OpenAI's files for preferences, whose question is an object, in the words of the others."""
-    asked = record.get("input")
-    if not isinstance(asked, Mapping) or "messages" not in asked:
-        return record
-    own = {key: value for key, value in record.items() if key not in ("input", *OPENAI)}
+    asked = _asked(record.get("input"))
+    own = {key: value for key, value in record.items() if key not in OPENAI and not (asked and key == "input")}
     pair = {ours: record[theirs] for theirs, ours in zip(OPENAI, PREFERENCES, strict=True) if theirs in record}
-    return {**asked, **pair, **own}
+    return {**asked, **pair, **own} if asked or pair else record
+
+
+def _asked(value: Any) -> Mapping[str, Any]:
+    """Return the object that OpenAI's files ask with, which tables hold as its JSON text; empty where it is none."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = read_json(value)
+        except (ValueError, RecursionError):
+            return {}
+    return value if isinstance(value, Mapping) and "messages" in value else {}
 
 
 def _answer(value: Any, key: str) -> list[Message]:
@@ -184,7 +185,8 @@ def _whole_prompt(record: Record, common: Sequence[Message]) -> list[Message]:
     Raises UnusableRowError where those are other turns: one of the two would be lost. (A text there says again what is
     asked, in many sets without what stands around it.)
     """
-    beside = parse_turns(record["prompt"], "prompt") if turns_in(record.get("prompt"), "prompt") else []
+    given = turns_in(record.get("prompt"), "prompt")
+    beside = parse_turns(given, "prompt") if given else []
     while beside and beside[-1].role in ANSWERING:
         beside.pop()
     for longer, shorter in ((beside, list(common)), (list(common), beside)):
@@ -213,11 +215,11 @@ def _label(record: Record) -> bool:
     """Return whether a row's answer is wanted."""
     name = next((name for name in LABELS if record.get(name) is not None), None)
     if name is None:
-        is_pair = all(record.get(key) is not None for key in PREFERENCES)
         remedy = (
             "set spec.training.objective DPO for pairs"
-            if is_pair
-            else ("give label true or false, or set spec.training.objective SFT")
+            if formats.has_pair(record)
+            else "give label true or false, by spec.dataset.columns if it has another name, or set "
+            "spec.training.objective SFT"
         )
         raise UnusableRowError(
             DropReason.NO_PREFERENCE, f"objective KTO learns from labelled answers, and the row has no label; {remedy}"
@@ -226,6 +228,11 @@ def _label(record: Record) -> bool:
     wanted = truth_of(value)
     if wanted is None:
         raise UnusableRowError(DropReason.MALFORMED, f"{name} is {value!r}; expected true or false")
+    other = next((other for other in LABELS if truth_of(record.get(other)) is (not wanted)), None)
+    if other is not None:
+        raise UnusableRowError(
+            DropReason.MALFORMED, f"{name} is {value!r} and {other} is {record[other]!r}; leave one of them out"
+        )
     return wanted
 
 

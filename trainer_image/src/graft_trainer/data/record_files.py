@@ -10,19 +10,24 @@ import csv
 import io
 import math
 import re
-import sys
-from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.fields.texts import read_json
-from graft_trainer.data.file_types import decompressing, detect_file_type, open_bytes, read_head
+from graft_trainer.data.file_types import (
+    HEAD_BYTES,
+    WrongFileTypeError,
+    decompressing,
+    detect_file_type,
+    open_bytes,
+    read_head,
+)
 from graft_trainer.data.formats import is_row
+from graft_trainer.data.large_documents import large_document_rows
 from graft_trainer.outcome import BadDatasetError
 
 Record = Mapping[str, Any]
@@ -32,8 +37,16 @@ Records = Iterator[tuple[str, Record | UnusableRowError]]
 LARGE_DOCUMENT = 32 << 20
 """Bytes of a JSON document from which on it is read row by row, which takes longer than all at once."""
 
+SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
+"""A first line that says what separates the cells, as Excel writes and reads it."""
+
 PARQUET_BATCH_ROWS = 1024
-"""Rows that are turned into Python objects at a time."""
+PARQUET_BATCH_BYTES = 16 << 20
+"""Most rows of Parquet, and about the bytes of them, that are turned into Python objects at a time."""
+
+LONGEST = 256 << 20
+"""Bytes of a line, and characters of a cell: what is longer comes of a file that is no text, or not what its type says,
+and may be as long as that; nothing beyond ``training.maxSequenceLength`` is learned of it anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +77,31 @@ def read_records(file: DataFile, file_type: str, *, field: str) -> Records:
         ) from error
 
 
-class WrongFileTypeError(Exception):
-    """The content is not what the file's type says."""
-
-
 def _json_lines(path: Path) -> Records:
     with open_bytes(path) as stream:
         # Lines end at \n only: JSON strings may hold U+2028, at which splitlines() would cut.
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
-                yield f"line {number}", _json_record(line, "utf-8-sig" if number == 1 else "utf-8")
+        for number, line in enumerate(_lines(stream), start=1):
+            if line is None:
+                yield f"line {number}", UnusableRowError(DropReason.MALFORMED, f"is longer than {LONGEST >> 20} MiB")
+            elif line.strip():
+                yield f"line {number}", _json_record(line)
 
 
-def _json_record(line: bytes, encoding: str) -> Record | UnusableRowError:
+def _lines(stream: IO[bytes]) -> Iterator[bytes | None]:
+    """Yield the lines of a file, None for one that is too long to be held."""
+    while line := stream.readline(LONGEST):
+        if len(line) < LONGEST or line.endswith(b"\n"):
+            yield line
+            continue
+        yield None
+        while (rest := stream.readline(LONGEST)) and not rest.endswith(b"\n"):
+            pass
+
+
+def _json_record(line: bytes) -> Record | UnusableRowError:
     try:
-        record = read_json(line.decode(encoding))
+        # Files that were put together have the mark of each in between.
+        record = read_json(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         return UnusableRowError(DropReason.NOT_JSON, f"not JSON ({error})")
     return _object(record)
@@ -89,7 +112,8 @@ def _json_document(path: Path) -> Records:
         # The file may be compressed, so its size does not tell the document's.
         content = stream.read(LARGE_DOCUMENT)
     if len(content) >= LARGE_DOCUMENT:
-        yield from _large_json_document(path)
+        for position, record in large_document_rows(path):
+            yield position, record if isinstance(record, UnusableRowError) else _object(record)
         return
     text = content.decode("utf-8-sig")
     try:
@@ -98,56 +122,6 @@ def _json_document(path: Path) -> Records:
         raise WrongFileTypeError(f"it is not one JSON document ({error})") from error
     for number, record in enumerate(_rows_of(document), start=1):
         yield f"row {number}", _object(record)
-
-
-def _large_json_document(path: Path) -> Records:
-    """Yield the rows of a document that is not held in memory.
-
-    It is gone through twice, since what comes after the rows may show that they aren't, or that it is no JSON.
-    """
-    import ijson
-
-    try:
-        with _past_mark(path) as stream:
-            rows = _place_of_rows(ijson.basic_parse(stream, use_float=True))
-        with _past_mark(path) as stream:
-            for number, record in enumerate(ijson.items(stream, rows, use_float=True), start=1):
-                yield f"row {number}", _object(record)
-    except ijson.JSONError as error:
-        raise WrongFileTypeError(f"it is not one JSON document ({error})") from error
-
-
-@contextmanager
-def _past_mark(path: Path) -> Iterator[IO[bytes]]:
-    """Open a document behind its byte order mark, if it has one."""
-    with open_bytes(path) as stream:
-        marked = stream.read(len(BOM_UTF8)) == BOM_UTF8
-    with open_bytes(path) as stream:
-        stream.read(len(BOM_UTF8) if marked else 0)
-        yield stream
-
-
-def _place_of_rows(events: Iterator[tuple[str, Any]]) -> str:
-    """Return where in a document its rows are, as ijson names it: all of it, or one list of its object."""
-    lists: list[str] = []
-    key, depth, top = "", 0, None
-    for event, value in events:
-        top = top or event
-        if event == "map_key" and depth == 1:
-            key = value
-        elif event in ("start_array", "start_map"):
-            if depth == 1 and event == "start_array":
-                lists.append(key)
-            depth += 1
-        elif event in ("end_array", "end_map"):
-            depth -= 1
-    if top == "start_array":
-        return "item"
-    if top == "start_map" and len(lists) == 1:
-        return f"{lists[0]}.item"
-    if top == "start_map":
-        raise WrongFileTypeError(f"its object holds {len(lists)} lists, and exactly one of them can be the rows")
-    raise WrongFileTypeError("it must be a list of rows, or an object that holds one list of rows")
 
 
 def _rows_of(document: Any) -> list[Any]:
@@ -165,19 +139,25 @@ def _rows_of(document: Any) -> list[Any]:
 
 def _csv_rows(path: Path) -> Records:
     # Answers may be longer than the 128 KiB at which the module stops by default.
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(LONGEST)
     with open_bytes(path) as stream:
-        delimiter = _delimiter(stream.readline().decode("utf-8-sig"))
+        first = io.TextIOWrapper(stream, "utf-8-sig", newline="").readline(HEAD_BYTES)
+    said = SEPARATOR.fullmatch(first)
     with open_bytes(path) as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
-        reader = csv.DictReader(text, delimiter=delimiter, strict=True)
+        before = 1 if said and text.readline() else 0
+        reader = csv.DictReader(text, delimiter=said[1] if said else _delimiter(first), strict=True)
         try:
             reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
             _check_names(reader.fieldnames)
+            if first and not any(reader.fieldnames):
+                raise WrongFileTypeError("its first line, which has to name the columns, is empty")
             for record in reader:
-                yield f"line {reader.line_num}", _csv_record(record)
+                # What tables end with are rows that were emptied, and not taken out.
+                if any(record.values()):
+                    yield f"line {before + reader.line_num}", _csv_record(record)
         except csv.Error as error:
-            raise WrongFileTypeError(f"after line {reader.line_num}: {error}") from error
+            raise WrongFileTypeError(f"after line {before + reader.line_num}: {error}") from error
 
 
 def _delimiter(header: str) -> str:
@@ -210,12 +190,30 @@ def _parquet_rows(path: Path) -> Records:
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
             _check_names(table.schema_arrow.names)
-            for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS):
-                for record in _plain_objects(batch):
+            for batch in table.iter_batches(batch_size=_rows_at_a_time(table.metadata)):
+                for record in _plain_objects(_with_short_numbers(batch)):
                     number += 1
                     yield f"row {number}", {key: _without_padding(value) for key, value in record.items()}
     except (pyarrow.ArrowException, OSError) as error:
         raise WrongFileTypeError(str(error)) from error
+
+
+def _rows_at_a_time(metadata: Any) -> int:
+    """Return how many rows of a file are some megabytes where they are largest."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    largest = max((group.total_byte_size / group.num_rows for group in groups if group.num_rows), default=1)
+    return max(1, min(PARQUET_BATCH_ROWS, int(PARQUET_BATCH_BYTES / max(largest, 1))))
+
+
+def _with_short_numbers(batch: Any) -> Any:
+    """Return a batch whose numbers of 32 bits say what they were written as: 0.1, and not 0.10000000149011612."""
+    import pyarrow
+
+    for index, column in enumerate(batch.schema):
+        if pyarrow.types.is_float32(column.type):
+            numbers = batch.column(index).cast(pyarrow.string()).cast(pyarrow.float64())
+            batch = batch.set_column(index, column.name, numbers)
+    return batch
 
 
 def _plain_objects(batch: Any) -> list[dict[str, Any]]:
@@ -238,7 +236,8 @@ def _plain_objects(batch: Any) -> list[dict[str, Any]]:
 def _without_padding(value: Any) -> Any:
     """Leave out nulls within a cell: Arrow gives all structs of a column the fields of every one of them.
 
-    Dates and the like, which no JSON has, become texts, and NaN, which is what tables of numbers lack, null.
+    Dates and the like, which no JSON has, become texts, and so do bytes that are UTF-8, since not all who write texts
+    call them so. NaN, which is what tables of numbers lack, becomes null.
     """
     if isinstance(value, Mapping):
         items = ((key, _without_padding(item)) for key, item in value.items())
@@ -247,7 +246,12 @@ def _without_padding(value: Any) -> Any:
         return [_without_padding(item) for item in value]
     if isinstance(value, float) and math.isnan(value):
         return None
-    return value if isinstance(value, (str, bool, int, float, bytes)) or value is None else str(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    return value if isinstance(value, (str, bool, int, float)) or value is None else str(value)
 
 
 def _object(record: Any) -> Record | UnusableRowError:

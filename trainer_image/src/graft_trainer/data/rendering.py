@@ -7,6 +7,7 @@ other token is masked. `answers` finds them in the text, `encoding` in the token
 from __future__ import annotations
 
 import logging
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from graft_trainer.data.chat_template import SOME_DAY, ChatTemplate
 from graft_trainer.data.conversation import Conversation, Example, Message, Text
 from graft_trainer.data.encoding import Encoded, Encoder
 from graft_trainer.data.rows import Row, Span
+from graft_trainer.data.unknown import Unknown
 from graft_trainer.outcome import BaseMismatchError
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Renderer:
         self.tokenizer = tokenizer
         self.template = ChatTemplate(tokenizer, today=today)
         self.encoder = Encoder(tokenizer, self.template)
+        self.unknown = Unknown(tokenizer)
         self._stops = stops or frozenset({tokenizer.eos_token_id})
         self._today = today
         self._vocabulary = vocabulary
@@ -71,18 +74,21 @@ class Renderer:
         )
         return make, ()
 
-    def pieces(self, example: Example) -> list[Piece]:
-        """Return the texts to train on of an example. Raises UnusableRowError."""
+    def pieces(self, example: Example, max_length: int | None = None) -> list[Piece]:
+        """Return the texts to train on of an example: none where no answer can be among ``max_length`` tokens.
+
+        Raises UnusableRowError.
+        """
         if isinstance(example, Conversation):
-            pieces = pieces_of(example, self.template)
-            return (
-                [replace(piece, spans=((0, len(piece.text)),)) for piece in pieces] if self.learns_prompts else pieces
-            )
+            if self.learns_prompts:
+                pieces = pieces_of(example, self.template)
+                return [replace(piece, spans=((0, len(piece.text)),)) for piece in pieces]
+            return pieces_of(example, self.template, longest=self._longest(max_length))
         return [Piece(example.text, ((0, len(example.text)),), 0)]
 
     def rows(self, examples: Sequence[Example], pieces: Sequence[list[Piece]], max_length: int) -> list[list[Row]]:
         """Tokenize the pieces of examples, cut to ``max_length`` tokens."""
-        longest = max_length * self.encoder.longest_token
+        longest = self._longest(max_length)
         texts = [
             (piece.text[:longest], [(start, min(end, longest)) for start, end in piece.spans if start < longest])
             for example, of_example in zip(examples, pieces, strict=True)
@@ -102,7 +108,11 @@ class Renderer:
 
         Raises UnusableRowError where the template refuses it, and BadDatasetError where there is no template.
         """
-        return self.rows([example], [self.pieces(example)], max_length)[0]
+        return self.rows([example], [self.pieces(example, max_length)], max_length)[0]
+
+    def _longest(self, max_length: int | None) -> int:
+        """Return how many characters so many tokens have at most."""
+        return sys.maxsize if max_length is None else max_length * self.encoder.longest_token
 
     def prompt_ids(self, prompt: Conversation) -> list[int]:
         """Render the turns so far and open the assistant's next one, as a server does for a chat request."""

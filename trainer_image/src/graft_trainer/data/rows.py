@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from graft_trainer.data.conversation import Example
 from graft_trainer.data.dropped_rows import DropReason, DropTally
+from graft_trainer.data.unknown import UnknownTally
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -120,6 +121,8 @@ class RenderedRows:
     samples: tuple[Sample, ...]
     masked_answers: int = 0
     """Answers of used examples that are not learned: weighted 0 in the data, or cut off."""
+    unknown: UnknownTally = field(default_factory=UnknownTally)
+    """Answers that are learned, and what the tokenizer doesn't know of them."""
 
     @property
     def fully_masked(self) -> int:
@@ -130,7 +133,8 @@ class RenderedRows:
         """Say how many rows there are, in one line."""
         dropped = f", {self.dropped.total} dropped: {self.dropped}" if self.dropped.total else ""
         masked = f", {self.masked_answers} answers in them not learned" if self.masked_answers else ""
-        return f"{len(self.rows)} rows rendered, {self.truncated} of them truncated{masked}{dropped}"
+        unknown = f", {self.unknown}" if self.unknown.unknown else ""
+        return f"{len(self.rows)} rows rendered, {self.truncated} of them truncated{masked}{unknown}{dropped}"
 
 
 def segments(row: Row, tokenizer: PreTrainedTokenizerBase) -> tuple[Segment, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import DIGEST_PREFIX, digest_of, file_sha256
@@ -16,6 +17,9 @@ from graft_registry.sources.source_files import SourceError, SourceProblem
 from graft_trainer.data.record_files import DataFile
 from graft_trainer.dataset_config import DataSource, FileSource, HubSource, S3Source
 from graft_trainer.outcome import BadDatasetError
+
+LOST_AND_FOUND: Final = "lost+found"
+"""A folder of the file system's own, which only root may read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +131,33 @@ def _mounted(source: FileSource, field: str) -> Fetched:
         return _one_file(source.uri, source.path)
     if not source.path.is_dir():
         raise BadDatasetError(f"{source.uri} does not exist (it would be mounted at {source.path})", field=field)
-    files = (path.relative_to(source.path).as_posix() for path in source.path.rglob("*") if path.is_file())
-    names = rows_files(files)
+    names = rows_files(path.relative_to(source.path).as_posix() for path in _entries(source.path))
     if not names:
         raise BadDatasetError(f"there are no files below {source.uri}", field=field)
     paths = [source.path / name for name in names]
+    for name, path in zip(names, paths, strict=True):
+        if not path.is_file():
+            kind = "to a folder, which is not followed" if path.is_dir() else "that leads nowhere"
+            raise BadDatasetError(
+                f"{source.uri.rstrip('/')}/{name} is a link {kind}; name the folder itself as path, or replace the "
+                "link by what it is for",
+                field=field,
+            )
     return _folder(f"{source.uri.rstrip('/')}/", names, paths, [file_sha256(path) for path in paths])
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, and links, whatever they lead to. Raises PermissionError for a folder within."""
+    for root, folders, files in os.walk(folder, onerror=_raise):
+        for name in files:
+            if (path := Path(root, name)).is_file() or path.is_symlink():
+                yield path
+        yield from (path for name in folders if (path := Path(root, name)).is_symlink())
+        folders[:] = [name for name in folders if not name.startswith((".", "_")) and name != LOST_AND_FOUND]
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _one_file(uri: str, path: Path) -> Fetched:

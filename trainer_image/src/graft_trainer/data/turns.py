@@ -5,14 +5,15 @@ The forms are those of OpenAI's fine-tuning files, ShareGPT, LLaMA-Factory, Axol
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_trainer.data.conversation import Message
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.fields.calls import parse_calls
+from graft_trainer.data.fields.columns import as_told
 from graft_trainer.data.fields.texts import NOTHING, from_json_text, text_of, truth_of
+from graft_trainer.data.fields.words import words_of
 
 ROLES: Final[Mapping[str, str]] = {
     "system": "system",
@@ -48,12 +49,13 @@ REASONING: Final = ("reasoning_content", "thinking", "reasoning", "thoughts")
 WEIGHTS: Final = ("weight", "train", "trainable", "train_on_turn", "loss", "loss_mask", "learn")
 """What sets call the mark of an answer that is to be learned or not: 1 or true, 0 or false."""
 
-TURNS_TEXT: Final = re.compile(r"""\s*\[\s*\{\s*(?P<quote>["'])(?:role|from|content|value)(?P=quote)\s*:""")
-"""How the text of a list of turns begins, as JSON and as Python writes it."""
+SPEAKERS: Final = ("role", "from")
+WORDS: Final = ("content", "value")
+"""What turns call whose words they hold, and the words."""
 
 USED: Final = frozenset(
-    {"role", "from", "content", "value", "tool_calls", "function_call", "name", "tool_call_id", "refusal"}
-) | {*REASONING, *WEIGHTS}
+    {*SPEAKERS, *WORDS, "tool_calls", "function_call", "name", "tool_call_id", "refusal", *REASONING, *WEIGHTS}
+)
 
 
 def parse_turns(turns: Any, key: str) -> list[Message]:
@@ -77,38 +79,26 @@ def parse_turns(turns: Any, key: str) -> list[Message]:
 
 
 def unused_keys(turns: Any, key: str) -> set[str]:
-    """Return what turns hold that nothing is made of, as ``messages.mood``."""
-    if not isinstance(turns, list):
+    """Return what turns hold that nothing is made of, as ``messages.mood``; ``turns`` may be one turn alone."""
+    given = turns if isinstance(turns, list) else [turns]
+    return {f"{key}.{name}" for turn in given if isinstance(turn, Mapping) for name in _unused(turn)}
+
+
+def _unused(turn: Mapping[str, Any]) -> set[str]:
+    """Return the keys of a turn that nothing is made of, because of their names, or because another says more."""
+    if turn.keys() == PLAIN:
         return set()
-    found = {
-        name for turn in turns if isinstance(turn, Mapping) for name, value in turn.items() if value not in NOTHING
-    }
-    return {f"{key}.{name}" for name in found if name not in USED}
-
-
-def turns_in(value: Any, key: str) -> list[Any] | None:
-    """Return the turns that a question or an answer is given as, also as their JSON text; None where it is a text.
-
-    Raises UnusableRowError for texts of which nobody knows whose turns they are.
-    """
-    if isinstance(value, str):
-        if not (found := TURNS_TEXT.match(value)):
-            return None
-        if found["quote"] == "'":
-            raise UnusableRowError(
-                DropReason.MALFORMED, f"{key} has turns as Python writes them ('role'); write them as JSON"
-            )
-        value = from_json_text(value, key)
-    if isinstance(value, list) and any(isinstance(turn, str) for turn in value):
-        raise UnusableRowError(
-            DropReason.MALFORMED, f"{key} is a list of texts; give one text, or turns that have role and content"
-        )
-    return value if isinstance(value, list) else None
+    given = {name: value for name, value in turn.items() if value not in NOTHING}
+    unused = {str(name) for name in given if name not in USED}
+    for names in (WORDS, REASONING, ("tool_calls", "function_call"), ("content", "refusal")):
+        said = [name for name in names if name in given]
+        unused |= {name for name in said[1:] if given[name] != given[said[0]]}
+    return unused
 
 
 def _message(turn: Mapping[str, Any], where: str) -> Message:
     if turn.keys() == PLAIN and isinstance(turn["role"], str) and turn["role"] in ROLES:
-        words, thought = _words(turn["content"], f"{where}.content")
+        words, thought = words_of(turn["content"], f"{where}.content")
         return Message(ROLES[turn["role"]], words, reasoning=thought)
     named, content_key = _role(turn, where)
     role = SHAREGPT_ROLES[named]
@@ -116,11 +106,15 @@ def _message(turn: Mapping[str, Any], where: str) -> Message:
     calls = _calls(turn, named, content, where)
     if named in CALLING_ROLES:
         content = ""
-    if content is None and turn.get("refusal"):
+    if content in NOTHING and turn.get("refusal"):
         content, content_key = turn["refusal"], "refusal"
     if content is None and calls:
         content = ""
-    words, thought = _words(content, f"{where}.{content_key}")
+    if content is None and content_key not in turn:
+        raise UnusableRowError(
+            DropReason.MALFORMED, f"{where}.{content_key} must be a string, and the turn has none: {_told(turn)}"
+        )
+    words, thought = words_of(content, f"{where}.{content_key}")
     return Message(
         role,
         words,
@@ -138,7 +132,8 @@ def _role(turn: Mapping[str, Any], where: str) -> tuple[str, str]:
     key, roles = ("from", SHAREGPT_ROLES) if sharegpt else ("role", ROLES)
     role = turn.get(key)
     if not isinstance(role, str) or role not in roles:
-        raise UnusableRowError(DropReason.UNKNOWN_ROLE, f"{where}.{key} is {role!r}; expected one of {sorted(roles)}")
+        found = repr(role) if key in turn else f"missing ({_told(turn)})"
+        raise UnusableRowError(DropReason.UNKNOWN_ROLE, f"{where}.{key} is {found}; expected one of {sorted(roles)}")
     return role, "value" if "value" in turn and "content" not in turn else "content"
 
 
@@ -148,36 +143,28 @@ def _reasoning(turn: Mapping[str, Any], where: str) -> str:
 
 
 def _is_to_learn(turn: Mapping[str, Any], where: str) -> bool:
-    """Return what the turn's weight says, by whatever name."""
-    name = next((name for name in WEIGHTS if turn.get(name) is not None), None)
-    if name is None:
+    """Return what the turn's weight says, by whatever name. Raises UnusableRowError where two say different things."""
+    marks = {name: truth_of(turn[name]) for name in WEIGHTS if turn.get(name) is not None}
+    if not marks:
         return True
-    learned = truth_of(turn[name])
+    name, learned = next(iter(marks.items()))
     if learned is None:
         raise UnusableRowError(
             DropReason.MALFORMED, f"{where}.{name} is {turn[name]!r}; expected 0 or 1, false or true"
         )
+    other = next((other for other, says in marks.items() if says is not None and says != learned), None)
+    if other is not None:
+        raise UnusableRowError(
+            DropReason.MALFORMED,
+            f"{where}.{name} is {turn[name]!r} and {other} is {turn[other]!r}, so nobody knows whether to learn it; "
+            "leave one of them out",
+        )
     return learned
 
 
-def _words(content: Any, where: str) -> tuple[str, str]:
-    """Return a turn's words and the reasoning beside them; a list of parts is joined where all of them are text."""
-    if not isinstance(content, list) or not content:
-        return text_of(content, where), ""
-    words, thoughts = [], []
-    for part in content:
-        # Some leave the type of a text out.
-        kind = part.get("type", "text" if part.keys() == {"text"} else None) if isinstance(part, Mapping) else None
-        if kind in ("text", "input_text", "output_text") and isinstance(part, Mapping):
-            words.append(text_of(part.get("text"), where))
-        elif kind in ("thinking", "reasoning") and isinstance(part, Mapping):
-            thoughts.append(text_of(part.get(kind) or part.get("text"), where))
-        else:
-            raise UnusableRowError(
-                DropReason.NOT_TEXT,
-                f"{where} has parts that are not text ({kind or type(part).__name__}); only text can be learned",
-            )
-    return "".join(words), "".join(thoughts)
+def _told(turn: Mapping[str, Any]) -> str:
+    """Say which keys a turn has."""
+    return f"it has {', '.join(sorted(map(as_told, map(str, turn)))) or 'no keys'}"
 
 
 def _calls(turn: Mapping[str, Any], named: str, content: Any, where: str) -> str:
@@ -186,8 +173,8 @@ def _calls(turn: Mapping[str, Any], named: str, content: Any, where: str) -> str
         calls = from_json_text(content, f"{where}.{'value' if 'value' in turn else 'content'}")
         calls = calls if isinstance(calls, list) else [calls]
         return parse_calls([{"type": "function", "function": call} for call in calls], where)
-    if turn.get("function_call"):
-        call = from_json_text(turn["function_call"], f"{where}.function_call")
-        return parse_calls([{"type": "function", "function": call}], f"{where}.function_call")
     calls = from_json_text(turn.get("tool_calls") or None, f"{where}.tool_calls")
-    return parse_calls(calls, f"{where}.tool_calls") if calls else ""
+    if calls or not turn.get("function_call"):
+        return parse_calls(calls, f"{where}.tool_calls") if calls else ""
+    call = from_json_text(turn["function_call"], f"{where}.function_call")
+    return parse_calls([{"type": "function", "function": call}], f"{where}.function_call")

@@ -47,7 +47,12 @@ def render_preferences(
         used = RenderedExamples(collected.rows, examples, rows_of_each=rows.rows_of_each)
         samples = _samples(used, rows, renderer)
     return RenderedRows(
-        rows=rows, examples=used, truncated=collected.truncated, dropped=collected.dropped, samples=samples
+        rows=rows,
+        examples=used,
+        truncated=collected.truncated,
+        dropped=collected.dropped,
+        samples=samples,
+        unknown=collected.unknown,
     )
 
 
@@ -61,7 +66,7 @@ def render_preference_batch(
     def pieces_of(example: Preference) -> list[Piece]:
         return [_piece(answered, renderer) for answered in answers_of(example)]
 
-    for number, example, _, rows in rendered(preferences, first, renderer, pieces_of, batch, max_length):
+    for number, example, pieces, rows in rendered(preferences, first, renderer, pieces_of, batch, max_length):
         if any(row.fully_masked for row in rows):
             batch.drop(example, f"no token of an answer is among the first {max_length} tokens")
         elif len(rows) == 2 and rows[0].tokens == rows[1].tokens:
@@ -70,8 +75,9 @@ def render_preference_batch(
             truncated = any(row.truncated for row in rows)
             rows[0] = Row(rows[0].tokens, rows[0].answers, truncated)
             wanted = not isinstance(example, Labelled) or example.wanted
-            for row in rows:
+            for row, piece in zip(rows, pieces, strict=True):
                 batch.rows.add(RenderedRow(row, number, len(example.messages), wanted))
+                batch.unknown += renderer.unknown.tally(row, piece.text, piece.spans)
             batch.truncated += truncated
     return batch
 

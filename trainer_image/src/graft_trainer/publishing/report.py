@@ -83,9 +83,12 @@ def counts(draft: VersionDraft) -> dict[str, int]:
         **{f"mixed: of {one.uri}, by weight {one.weight}": one.rows for one in dataset.sets},
         "held out": dataset.eval_rows,
         "truncated": dataset.truncated,
+        "answers that are not learned": dataset.masked_answers,
+        "answers that hold what the tokenizer does not know": dataset.unknown_answers,
         "dropped": dataset.dropped,
         **{f"dropped: {reason}": count for reason, count in sorted(dataset.dropped_by_reason.items())},
         "taken out of the held-out rows because they are training rows, too": dataset.leaked,
+        **{f"not used: {key}": count for key, count in dataset.unused_keys.items()},
     }
 
 

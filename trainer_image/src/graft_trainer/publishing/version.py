@@ -245,4 +245,6 @@ def dataset_record(rows: PreparedRows) -> DatasetRecord:
         truncated=training.truncated + evaluation.truncated,
         fully_masked=training.fully_masked + evaluation.fully_masked,
         masked_answers=training.masked_answers + evaluation.masked_answers,
+        answers=training.unknown.answers + evaluation.unknown.answers,
+        unknown_answers=training.unknown.unknown + evaluation.unknown.unknown,
     )

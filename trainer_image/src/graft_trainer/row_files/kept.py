@@ -27,6 +27,7 @@ from graft_trainer.data.conversation import Example, Pair
 from graft_trainer.data.dataset import Dataset, FetchedSets, SetCount, read_sets, sets_of
 from graft_trainer.data.dropped_rows import DropTally
 from graft_trainer.data.rows import RenderedRows, Row, Sample
+from graft_trainer.data.unknown import UnknownTally
 from graft_trainer.dataset_config import SetsIdentity, pinned_sets
 from graft_trainer.preferences.rendering import StoredPreferences
 from graft_trainer.row_files.examples import StoredExamples, store_examples
@@ -34,7 +35,7 @@ from graft_trainer.row_files.tokens import StoredRows
 
 logger = logging.getLogger(__name__)
 
-RENDERING: Final = 3
+RENDERING: Final = 4
 """Raised when a change of ours makes other tokens of the same rows."""
 
 WORTH_KEEPING: Final = 16 << 20
@@ -56,6 +57,7 @@ class PartFacts:
     dropped: DropTally
     samples: tuple[Sample, ...]
     masked_answers: int
+    unknown: UnknownTally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,7 +279,11 @@ def _shape(one: Any) -> list[Any]:
 
 def _facts(rows: RenderedRows) -> PartFacts:
     return PartFacts(
-        truncated=rows.truncated, dropped=rows.dropped, samples=rows.samples, masked_answers=rows.masked_answers
+        truncated=rows.truncated,
+        dropped=rows.dropped,
+        samples=rows.samples,
+        masked_answers=rows.masked_answers,
+        unknown=rows.unknown,
     )
 
 
@@ -289,4 +295,5 @@ def _rendered(rows: Sequence[Row], examples: Sequence[Example], facts: PartFacts
         dropped=facts.dropped,
         samples=facts.samples,
         masked_answers=facts.masked_answers,
+        unknown=facts.unknown,
     )

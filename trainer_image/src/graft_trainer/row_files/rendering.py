@@ -13,6 +13,7 @@ from graft_trainer.data.conversation import Conversation, Example
 from graft_trainer.data.dropped_rows import DropReason, DropTally, UnusableRowError, check_limit
 from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import AnyExample, RenderedRows, Row, samples_of
+from graft_trainer.data.unknown import UnknownTally
 from graft_trainer.outcome import BadDatasetError
 from graft_trainer.row_files.processes import RenderBatch, rendered_in_order
 from graft_trainer.row_files.tokens import RenderedExamples, RenderedRow, RowBlock, RowWriter, StoredRows
@@ -33,6 +34,8 @@ class RenderedBatch:
     """Used examples, or parts of them that are rows of their own, that lost their end."""
     masked: int = 0
     """Answers of used examples that are not learned."""
+    unknown: UnknownTally = field(default_factory=UnknownTally)
+    """Answers that are learned, and what the tokenizer doesn't know of them."""
 
     def drop(self, example: Example, message: str) -> None:
         """Leave out an example of which no answer is within the limit."""
@@ -42,13 +45,18 @@ class RenderedBatch:
 def render_batch(examples: Sequence[Example], first: int, renderer: Renderer, max_length: int) -> RenderedBatch:
     """Render some examples: the rows of each that something is learned from."""
     batch = RenderedBatch(len(examples))
-    for number, example, pieces, rows in rendered(examples, first, renderer, renderer.pieces, batch, max_length):
+
+    def pieces_of(example: Example) -> list[Piece]:
+        return renderer.pieces(example, max_length)
+
+    for number, example, pieces, rows in rendered(examples, first, renderer, pieces_of, batch, max_length):
         used = [(piece, row) for piece, row in zip(pieces, rows, strict=True) if not row.fully_masked]
         if not used:
             batch.drop(example, f"no token of an answer is among the first {max_length} tokens")
             continue
         for piece, row in used:
             batch.rows.add(RenderedRow(row, number, piece.turns))
+            batch.unknown += renderer.unknown.tally(row, piece.text, piece.spans)
         batch.truncated += sum(row.truncated for _, row in used)
         if isinstance(example, Conversation) and not renderer.learns_prompts:
             batch.masked += sum(message.role == "assistant" for message in example.messages)
@@ -115,6 +123,7 @@ def render_rows(
         dropped=collected.dropped,
         samples=samples,
         masked_answers=collected.masked,
+        unknown=collected.unknown,
     )
 
 
@@ -136,6 +145,7 @@ class Collected:
     truncated: int
     dropped: DropTally
     masked: int
+    unknown: UnknownTally
 
 
 def collect(
@@ -149,7 +159,8 @@ def collect(
     between_batches: Callable[[int], None],
 ) -> Collected:
     """Render all examples into a folder, in their order, with as many processes as are worth it."""
-    dropped, masked, truncated, done = DropTally(), 0, 0, 0
+    dropped, unknown = DropTally(), UnknownTally()
+    masked = truncated = done = 0
     with RowWriter(folder) as writer:
         batches = rendered_in_order(
             render, examples, renderer, max_length, processes=processes, idle=lambda: between_batches(done)
@@ -159,10 +170,11 @@ def collect(
             for batch in batches:
                 writer.add(batch.rows)
                 dropped += batch.dropped
+                unknown += batch.unknown
                 truncated, masked = truncated + batch.truncated, masked + batch.masked
                 done += batch.examples
                 between_batches(done)
-    return Collected(StoredRows(folder), truncated, dropped, masked)
+    return Collected(StoredRows(folder), truncated, dropped, masked, unknown)
 
 
 def check_limits(collected: Collected, used: int, max_length: int, max_dropped_percent: int) -> None:

@@ -4,10 +4,13 @@ chat templates."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.fields.texts import from_json_text, to_json_text
+
+SCHEMAS: Final = ("parameters", "input_schema", "inputSchema")
+"""What a function's parameters are declared under: by OpenAI's API, Anthropic's, and MCP."""
 
 
 def parse_tools(tools: Any, where: str) -> str:
@@ -23,7 +26,8 @@ def parse_tools(tools: Any, where: str) -> str:
     tools = [from_json_text(tool, f"{where}[{number}]") for number, tool in given]
     if not all(isinstance(tool, Mapping) and (tool.keys() & {"function", "name", "type"}) for tool in tools):
         raise UnusableRowError(DropReason.MALFORMED, f"{where} must be a list of objects, each a function")
-    return to_json_text([_declared(_without_padding(tool)) for tool in tools], where)
+    declared = [_declared(_without_padding(tool), f"{where}[{number}]") for number, tool in enumerate(tools)]
+    return to_json_text(declared, where)
 
 
 def _without_padding(value: Any) -> Any:
@@ -33,12 +37,34 @@ def _without_padding(value: Any) -> Any:
     return [_without_padding(item) for item in value] if isinstance(value, list) else value
 
 
-def _declared(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(tool.get("function"), Mapping):
-        return {"type": "function", **tool}
+def _declared(tool: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return a declared function in its envelope; what is none, such as a search of the server's own, as it is."""
+    if "function" in tool:
+        return {"type": "function", **tool, "function": _function(tool["function"], f"{where}.function")}
     if "name" not in tool:
         return tool
-    return {"type": "function", "function": {key: value for key, value in tool.items() if key != "type"}}
+    bare = {key: value for key, value in tool.items() if key != "type"}
+    return {"type": "function", "function": _function(bare, where)}
+
+
+def _function(given: Any, where: str) -> Mapping[str, Any]:
+    """Return a function with the schema of its parameters as an object under the name that servers take.
+
+    Tables hold either as JSON text, since no two schemas have the same fields; Anthropic's API and MCP have names of
+    their own for the schema.
+    """
+    function = _without_padding(from_json_text(given, where))
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise UnusableRowError(DropReason.MALFORMED, f"{where} must be an object with a name")
+    name = next((name for name in SCHEMAS if name in function), None)
+    if name is None:
+        return function
+    schema = from_json_text(function[name] or {}, f"{where}.{name}")
+    if not isinstance(schema, Mapping):
+        raise UnusableRowError(
+            DropReason.MALFORMED, f"{where}.{name} must be an object, the JSON schema of the parameters"
+        )
+    return {"parameters" if key == name else key: schema if key == name else value for key, value in function.items()}
 
 
 def parse_calls(calls: Any, where: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +14,9 @@ TRUTHS: Final[Mapping[Any, bool]] = {True: True, False: False, "true": True, "fa
 """What a mark may be, in lower case; tables hold texts."""
 NOTHING: Final[tuple[Any, ...]] = (None, "", [])
 """What a field holds that says nothing; a number may be 0."""
+_AS_FLOAT: Final = re.compile(r"([01])\.0*")
+"""How tables write a mark whose column lacks some: as a number with a point."""
+_JSON_NAMES: Final[Mapping[type, str]] = {type(None): "null", dict: "an object", list: "a list", bytes: "bytes"}
 
 
 def text_of(value: Any, where: str) -> str:
@@ -25,7 +29,8 @@ def text_of(value: Any, where: str) -> str:
     if isinstance(value, (bool, int, float)):
         value = json.dumps(value)
     if not isinstance(value, str):
-        raise UnusableRowError(DropReason.MALFORMED, f"{where} must be a string")
+        kind = _JSON_NAMES.get(type(value), type(value).__name__)
+        raise UnusableRowError(DropReason.MALFORMED, f"{where} must be a string, not {kind}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -80,4 +85,6 @@ def truth_of(value: Any) -> bool | None:
     """Return what a mark of an answer says, in any form that sets have for it; None where it says neither."""
     if isinstance(value, str):
         value = value.strip().lower()
+        if number := _AS_FLOAT.fullmatch(value):
+            value = number[1]
     return TRUTHS.get(value) if isinstance(value, (bool, int, float, str)) else None
