@@ -206,14 +206,14 @@ def manifest(definition: dict[str, Any]) -> str:
     return HEADER + yaml.dump(definition, Dumper=_ManifestDumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def chart_template(definition: dict[str, Any]) -> str:
+def chart_template(definition: dict[str, Any], written: str) -> str:
     """Return the manifest as a template of the chart: switched by ``crds.install``, kept by ``crds.keep``."""
     head = f"metadata:\n  name: {definition['metadata']['name']}\n"
     annotations = (
         "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"
         '  labels:\n    {{- include "graft.labels" . | nindent 4 }}\n'
     )
-    body = manifest(definition).replace(head, head + annotations, 1)
+    body = written.replace(head, head + annotations, 1)
     return "{{- if .Values.crds.install }}\n" + body + "{{- end }}\n"
 
 
@@ -223,8 +223,8 @@ def generated_files() -> dict[Path, str]:
     for kind in MODELS:
         definition = custom_resource_definition(kind)
         name = f"{GROUP}_{definition['spec']['names']['plural']}.yaml"
-        files[CRDS / name] = manifest(definition)
-        files[CHART_CRDS / name] = chart_template(definition)
+        files[CRDS / name] = written = manifest(definition)
+        files[CHART_CRDS / name] = chart_template(definition, written)
     return files
 
 

@@ -15,6 +15,14 @@ Schema = dict[str, Any]
 MOST_ITEMS = 3
 """Longer lists and maps find nothing new and cost time."""
 
+CHOICES = {
+    "AdapterSource": ("s3", "persistentVolumeClaim", "huggingFace", "oci"),
+    "BaseSource": ("huggingFace", "s3", "persistentVolumeClaim", "image"),
+    "DatasetSource": ("s3", "huggingFace", "configMap", "persistentVolumeClaim"),
+    "MixedDataset": ("s3", "huggingFace", "persistentVolumeClaim"),
+}
+"""Fields of which exactly one is to be set: objects with none or several would be made up and thrown away."""
+
 
 def wire_forms(model: type[PydanticModel]) -> st.SearchStrategy[dict[str, Any]]:
     """Return JSON objects that satisfy the model's schema; its own validators may still refuse them.
@@ -84,11 +92,22 @@ def _values(node: Schema, definitions: Definitions) -> st.SearchStrategy[Any]:
         case "object":
             required = set(node.get("required", []))
             fields = {name: _values(child, definitions) for name, child in node["properties"].items()}
-            return st.fixed_dictionaries(
-                {name: values for name, values in fields.items() if name in required},
-                optional={name: values for name, values in fields.items() if name not in required},
-            )
+            return _objects(fields, required, CHOICES.get(node.get("title", ""), ()))
     raise NotImplementedError(f"no strategy for {node}")
+
+
+def _objects(
+    fields: Mapping[str, st.SearchStrategy[Any]], required: set[str], choices: tuple[str, ...]
+) -> st.SearchStrategy[dict[str, Any]]:
+    if choices:
+        besides = {name: values for name, values in fields.items() if name not in choices}
+        return st.sampled_from(choices).flatmap(
+            lambda chosen: _objects({**besides, chosen: fields[chosen]}, required | {chosen}, ())
+        )
+    return st.fixed_dictionaries(
+        {name: values for name, values in fields.items() if name in required},
+        optional={name: values for name, values in fields.items() if name not in required},
+    )
 
 
 def _texts(node: Schema) -> st.SearchStrategy[str]:

@@ -48,7 +48,7 @@ class ClusterInMemory:
         self.dies_after_write: int | None = None
         self._versions = itertools.count(1)
         self._cache = Cache()
-        self._told: dict[tuple[str, str], bytes] = {}
+        self._told: dict[tuple[str, str], Object] = {}
 
     @property
     def writes(self) -> int:
@@ -143,21 +143,24 @@ class ClusterInMemory:
         self._cache, self._told = cache, {}
         self.sync()
 
-    def sync(self, *, is_own: bool = False) -> None:
+    def sync(self) -> None:
         """Tell the cache of what has changed since the last time. The world edits objects in place, so all are read."""
-        for key in [key for key in self._told if key not in self.objects]:
-            gone = pickle.loads(self._told.pop(key))
-            self._cache.remove(_resource_of(key[0], gone), NAMESPACE, key[1], is_own=is_own)
+        self._tell_gone()
         for key, body in list(self.objects.items()):
-            content = pickle.dumps(body)
-            if self._told.get(key) == content:
-                continue
-            if key in self._told and _version_of(pickle.loads(self._told[key])) == _version_of(body):
-                body["metadata"]["resourceVersion"] = str(next(self._versions))
-                content = pickle.dumps(body)
-            self._told[key] = content
-            self._cache.put(_resource_of(key[0], body), _copy(body), is_own=is_own)
+            self._tell(key, body)
         self._tell_kinds()
+
+    def _tell(self, key: tuple[str, str], body: Object, *, is_own: bool = False) -> None:
+        if (told := self._told.get(key)) == body:
+            return
+        if told is not None and _version_of(told) == _version_of(body):
+            body["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._told[key] = _copy(body)
+        self._cache.put(_resource_of(key[0], body), _copy(body), is_own=is_own)
+
+    def _tell_gone(self, *, is_own: bool = False) -> None:
+        for key in [key for key in self._told if key not in self.objects]:
+            self._cache.remove(_resource_of(key[0], self._told.pop(key)), NAMESPACE, key[1], is_own=is_own)
 
     def _tell_kinds(self) -> None:
         """Tell which kinds are listed: that of a CustomResourceDefinition comes and goes."""
@@ -218,7 +221,10 @@ class ClusterInMemory:
 
     def _written(self, key: tuple[str, str]) -> None:
         self.written.append(key)
-        self.sync(is_own=True)
+        # What others have changed meanwhile is told by the next sync: to compare everything after each write is slow.
+        self._tell_gone(is_own=True)
+        if (body := self.objects.get(key)) is not None:
+            self._tell(key, body, is_own=True)
         if self.writes == self.dies_after_write:
             raise OperatorKilledError
 

@@ -47,6 +47,8 @@ class ServingPod:
     asked: dict[str, datetime] = field(default_factory=dict)
     """When adapters were last asked here, by name; what a test says."""
     ready: bool = False
+    _table: RoutingTable | None = None
+    """What requests are routed by; made once for each tick, before which nothing of it changes."""
 
     @property
     def engine_is_ready(self) -> bool:
@@ -55,6 +57,7 @@ class ServingPod:
     def tick(self, wanted: str | None) -> None:
         """Take over the wanted set, if there is one, and go one step."""
         self.age += 1
+        self._table = None
         if wanted is not None and sha256_digest(wanted.encode()) != self.wanted_digest:
             parsed = parse_wanted_set(wanted.encode())
             assert parsed.base.digest == self.base_digest, "a pod was told the wanted set of another base"
@@ -76,25 +79,29 @@ class ServingPod:
 
     def resolve(self, model: str, *, forwarded: bool, from_peer: bool = False) -> Decision:
         """Decide who answers a request, as the real router does."""
-        table = RoutingTable(base_name="tiny", base_live=self.engine_is_ready)
-        if (wanted := self.wanted) is not None:
-            aliases = {
-                item.name: Alias(
-                    live=self._live(item.name),
-                    forward_to=item.forward_to,
-                    peers=peers_of(wanted.peers_with(item, besides=self.name)),
-                    on_demand=item.on_demand,
-                    is_wanted=bool(item.versions),
-                )
-                for item in wanted.adapters
-            }
-            table = RoutingTable(
-                base_name=wanted.base.name,
-                base_live=self.engine_is_ready,
-                base_forward_to=wanted.base.forward_to,
-                aliases=aliases,
+        if self._table is None:
+            self._table = self._routing_table()
+        return resolve(self._table, model, session=None, draw=0.0, forwarded=forwarded, from_peer=from_peer)
+
+    def _routing_table(self) -> RoutingTable:
+        if (wanted := self.wanted) is None:
+            return RoutingTable(base_name="tiny", base_live=self.engine_is_ready)
+        aliases = {
+            item.name: Alias(
+                live=self._live(item.name),
+                forward_to=item.forward_to,
+                peers=peers_of(wanted.peers_with(item, besides=self.name)),
+                on_demand=item.on_demand,
+                is_wanted=bool(item.versions),
             )
-        return resolve(table, model, session=None, draw=0.0, forwarded=forwarded, from_peer=from_peer)
+            for item in wanted.adapters
+        }
+        return RoutingTable(
+            base_name=wanted.base.name,
+            base_live=self.engine_is_ready,
+            base_forward_to=wanted.base.forward_to,
+            aliases=aliases,
+        )
 
     def state(self) -> AgentState:
         """Return what the pod says of itself (docs/contracts.md §7)."""

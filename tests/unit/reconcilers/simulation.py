@@ -224,18 +224,24 @@ class Simulation:
             if "deletionTimestamp" in body["metadata"] or may_stop:
                 self.answered.discard(name)
                 self.ending.add(name)
-            elif not self.is_answered(name):
+                continue
+            # Asked once: a simulation spends much of its time on it.
+            answers = self.answers(name)
+            is_answered = self._is_answered(name, answers)
+            if not is_answered:
                 self.ending.discard(name)
             if name in self.ending:
                 continue
-            if self.is_answered(name):
+            if is_answered:
                 self.answered.add(name)
-            if name in self.answered and self.answers(name):
-                assert self.is_answered(name), f"{name} has stopped answering: {self.answers(name)}"
+            if name in self.answered and answers:
+                assert is_answered, f"{name} has stopped answering: {answers}"
 
     def is_answered(self, name: str) -> bool:
         """Whether every request for the adapter is answered, at one of the two places where it may be served."""
-        answers = self.answers(name)
+        return self._is_answered(name, self.answers(name))
+
+    def _is_answered(self, name: str, answers: set[str]) -> bool:
         on_engine = bool(answers) and "nobody" not in answers
         return on_engine or "nobody" not in answers_as(self.world.cluster, name)
 

@@ -67,6 +67,7 @@ async def test_a_signal_ends_the_process_with_0_and_releases_the_lease(server: W
                 page = await response.text()
             assert "graft_leader 1.0" in page
             assert "graft_gpu_second_price{} 0.0" in page, "what is told of objects follows"
+            await server.is_explored()
             process.send_signal(signal.SIGTERM)
             _, stderr = await process.communicate()
     finally:

@@ -89,7 +89,9 @@ def now() -> datetime:
 
 
 @asynccontextmanager
-async def operator(*, resync_seconds: float | None = None, **environment: str) -> AsyncIterator[Life]:
+async def operator(
+    server: WatchServer, *, resync_seconds: float | None = None, begins: bool = True, **environment: str
+) -> AsyncIterator[Life]:
     stop, cache = asyncio.Event(), Cache()
     settings = Settings.from_environment(ENVIRONMENT | environment)
     if resync_seconds is not None:  # shorter than anybody may set it
@@ -103,6 +105,8 @@ async def operator(*, resync_seconds: float | None = None, **environment: str) -
         try:
             yield Life(life, recording, running)
         finally:
+            if begins:
+                await server.is_explored()
             stop.set()
             async with asyncio.timeout(60):
                 await asyncio.wait([running])
@@ -125,7 +129,7 @@ def child(name: str, kind: str, owner: str, component: str = "training") -> dict
 
 async def test_changes_of_objects_and_children_reach_the_reconciler(server: WatchServer) -> None:
     server.put("basemodels", {"metadata": {"namespace": "team-a", "name": "tiny"}})
-    async with operator() as life:
+    async with operator(server) as life:
         await life.seen(TINY)
         server.put("loraadapters", adapter())
         await life.seen(SUPPORT, TINY)
@@ -153,7 +157,7 @@ async def test_what_the_registry_and_the_pods_tell_reaches_the_reconciler(server
     server.put("basemodels", {"metadata": {"namespace": "team-a", "name": "tiny"}})
     server.put("loraadapters", adapter())
     server.put("pods", child("tiny-0", "BaseModel", "tiny", "serving"))
-    async with operator() as life:
+    async with operator(server) as life:
         artifacts, agents = life.operator.artifacts, life.operator.agents
         await eventually(lambda: len(life.operator.cache) >= 3, lambda: "not all was listed")
         await life.seen(SUPPORT, TINY)
@@ -173,7 +177,7 @@ async def test_what_the_registry_and_the_pods_tell_reaches_the_reconciler(server
 
 async def test_a_pod_that_is_gone_is_followed_no_longer(server: WatchServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.put("pods", child("tiny-0", "BaseModel", "tiny", "serving"))
-    async with operator() as life:
+    async with operator(server) as life:
         unfollowed: list[tuple[str, str]] = []
         monkeypatch.setattr(life.operator.agents, "unfollow", lambda *pod: unfollowed.append(pod))
         await life.seen(TINY)
@@ -184,7 +188,7 @@ async def test_a_pod_that_is_gone_is_followed_no_longer(server: WatchServer, mon
 
 
 async def test_only_our_own_children_are_listed_and_watched(server: WatchServer) -> None:
-    async with operator():
+    async with operator(server):
         for path in ("/apis/batch/v1/jobs", "/api/v1/pods", "/apis/apps/v1/deployments"):
             await eventually(
                 lambda path=path: len(server.queries(path)) >= 2,  # type: ignore[misc]
@@ -196,7 +200,7 @@ async def test_only_our_own_children_are_listed_and_watched(server: WatchServer)
 
 
 async def test_nothing_but_the_lease_is_written(server: WatchServer) -> None:
-    async with operator() as life:
+    async with operator(server) as life:
         server.put("loraadapters", adapter())
         await life.seen(SUPPORT)
         server.remove("loraadapters", "team-a", "support")
@@ -209,7 +213,7 @@ async def test_nothing_but_the_lease_is_written(server: WatchServer) -> None:
 async def test_in_chosen_namespaces_only_these_are_watched(server: WatchServer) -> None:
     for namespace in ("team-a", "team-b"):
         server.put("namespaces", {"metadata": {"name": namespace}})
-    async with operator(GRAFT_WATCH_NAMESPACES="team-a") as life:
+    async with operator(server, GRAFT_WATCH_NAMESPACES="team-a") as life:
         server.put("loraadapters", adapter())
         await life.seen(SUPPORT)
     assert server.queries("/apis/graft.dev/v1alpha1/namespaces/team-a/loraadapters")
@@ -224,7 +228,7 @@ async def test_what_one_namespace_answers_ends_nothing_for_the_others(
     monkeypatch.setattr(runtime, "SYNC_SECONDS", 0.5)
     server.answers["/namespaces/team-b/"] = status
     server.put("loraadapters", adapter())
-    async with operator(GRAFT_WATCH_NAMESPACES="team-a,team-b") as life:
+    async with operator(server, GRAFT_WATCH_NAMESPACES="team-a,team-b") as life:
         await life.seen(SUPPORT)
         server.put("loraadapters", adapter("large"))
         await life.seen(SUPPORT)
@@ -235,14 +239,14 @@ async def test_what_one_namespace_answers_ends_nothing_for_the_others(
 async def test_the_resync_looks_at_everything_in_its_time(server: WatchServer) -> None:
     server.put("basemodels", {"metadata": {"namespace": "team-a", "name": "tiny"}})
     server.put("loraadapters", adapter())
-    async with operator(resync_seconds=1.0) as life:
+    async with operator(server, resync_seconds=1.0) as life:
         for _ in range(3):
             await life.seen(SUPPORT, TINY)
 
 
 async def test_the_lease_is_held_while_working_and_released_at_the_end(server: WatchServer) -> None:
     server.put("loraadapters", adapter())
-    async with operator() as life:
+    async with operator(server) as life:
         await life.seen(SUPPORT)
         assert server.objects[LEASE]["spec"]["holderIdentity"] == "pod-1"
     assert life.running.exception() is None
@@ -251,7 +255,7 @@ async def test_the_lease_is_held_while_working_and_released_at_the_end(server: W
 
 async def test_a_stop_while_the_cluster_is_being_read_ends_the_process(server: WatchServer) -> None:
     server.answers["/loraadapters"] = 503
-    async with operator() as life:
+    async with operator(server, begins=False) as life:
         path = "/apis/graft.dev/v1alpha1/loraadapters"
         await eventually(lambda: bool(server.queries(path)), lambda: "nothing was listed")
     assert life.running.done()
@@ -264,7 +268,7 @@ async def test_a_standby_watches_nothing_and_stops_when_asked(server: WatchServe
     spec = {"holderIdentity": "pod-0", "leaseDurationSeconds": 15, "renewTime": moment, "acquireTime": moment}
     server.put("leases", {"metadata": {"namespace": "graft-system", "name": "graft-operator"}, "spec": spec})
     server.put("loraadapters", adapter())
-    async with operator() as life:
+    async with operator(server, begins=False) as life:
         await asyncio.sleep(0.5)
     assert life.running.exception() is None
     assert life.recording.keys == []
@@ -274,7 +278,7 @@ async def test_a_standby_watches_nothing_and_stops_when_asked(server: WatchServe
 
 async def test_a_lost_lease_ends_the_process_with_an_error(server: WatchServer) -> None:
     server.put("loraadapters", adapter())
-    async with operator() as life:
+    async with operator(server) as life:
         await life.seen(SUPPORT)
         lease = server.objects[LEASE]
         server.put("leases", {**lease, "spec": {**lease["spec"], "holderIdentity": "pod-2"}})

@@ -5,6 +5,7 @@ It has no field management and no admission; writes replace objects and give the
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class WatchServer:
     answers: dict[str, int] = field(default_factory=dict)
     """Statuses that all requests are answered with whose path holds the text."""
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    discoveries: int = 0
+    """How many requests for kinds were answered."""
     _log: list[tuple[str, str]] = field(default_factory=list)
     """(plural, watch event) of every write; a resourceVersion is the length of the log after it."""
     _written: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,7 +62,18 @@ class WatchServer:
         self._written.set()
         self._written = asyncio.Event()
 
+    async def is_explored(self) -> None:
+        """Wait until Kopf has asked for the kinds, or for a second.
+
+        It asks for them when it has begun, and is 5 s longer about its end where it is stopped meanwhile.
+        """
+        deadline, before = time.monotonic() + 1, 0
+        while time.monotonic() < deadline and (self.discoveries == 0 or self.discoveries != before):
+            before = self.discoveries
+            await asyncio.sleep(0.05)
+
     async def discover(self, request: web.Request) -> web.Response:
+        self.discoveries += 1
         match request.path.strip("/").split("/"):
             case ["api"]:
                 return web.json_response({"versions": ["v1"]})

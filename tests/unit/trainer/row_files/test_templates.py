@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.unit.trainer.byte_tokenizer import byte_tokenizer
 
+from graft_trainer.data.chat_template import visible
 from graft_trainer.data.conversation import Conversation, Message
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.formats import to_example
 from graft_trainer.data.rendering import Renderer
 from graft_trainer.data.rows import Row, segments
-from graft_trainer.judging.evaluation import visible
 from graft_trainer.outcome import BaseMismatchError
 from graft_trainer.row_files.rendering import render_rows
 

@@ -228,3 +228,8 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> set[str]:
 
 def _short(roles: Sequence[str]) -> str:
     return str(list(roles[:6]))[:-1] + (", …]" if len(roles) > 6 else "]")
+
+
+def visible(answer: str) -> str:
+    """Return what a user sees of an answer: without the thought before it, which servers keep apart."""
+    return answer.rpartition(THOUGHT)[2].strip()

@@ -17,7 +17,7 @@ from peft import PeftModel
 from transformers import DataCollatorForSeq2Seq, GenerationConfig, PreTrainedTokenizerBase
 
 from graft_trainer.config import Probe
-from graft_trainer.data.chat_template import THOUGHT
+from graft_trainer.data.chat_template import visible
 from graft_trainer.data.conversation import Conversation, Example, Message, Preference
 from graft_trainer.data.dropped_rows import UnusableRowError
 from graft_trainer.data.rendering import Renderer
@@ -154,11 +154,6 @@ def _expected(prompt: Conversation, answer: Message, renderer: Renderer) -> str:
     except UnusableRowError:
         # A probe is not trained on, so it can be asked even where the template can't render its answer as a row.
         return answer.content
-
-
-def visible(answer: str) -> str:
-    """Return what a user sees of an answer: without the thought before it, which servers keep apart."""
-    return answer.rpartition(THOUGHT)[2].strip()
 
 
 def is_answer(message: Message) -> bool:

@@ -6,9 +6,10 @@ import pytest
 from tests.unit.trainer.byte_tokenizer import byte_tokenizer
 
 from graft_trainer.config import Probe
+from graft_trainer.data.chat_template import visible
 from graft_trainer.data.conversation import Conversation, Message
 from graft_trainer.data.rendering import Renderer
-from graft_trainer.judging.evaluation import batches, questions_of, visible
+from graft_trainer.judging.evaluation import batches, questions_of
 
 BATCHES = {
     "short rows come by eight": ([10] * 9, [8, 1]),
