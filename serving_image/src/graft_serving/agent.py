@@ -71,9 +71,7 @@ class Agent:
         self._settings = settings
         self._wanted_sets = wanted_sets
         mode = serving_mode(settings, open_store)
-        metrics = Metrics()
-        if mode.has_base:
-            metrics.begin(mode.base.name, BASE_VERSION)
+        metrics = _metrics(mode)
         engine = engine_client(settings, sessions.control)
         watched = engine_client(settings, sessions.watch, mode.engine)
         self._monitor = EngineMonitor(
@@ -174,6 +172,13 @@ class Agent:
     async def _follow_wanted_sets(self) -> None:
         async for raw in self._wanted_sets:
             self.lifecycle.apply(raw)
+
+
+def _metrics(mode: ServingMode) -> Metrics:
+    metrics = Metrics()
+    if mode.has_base:
+        metrics.begin(mode.base.name, BASE_VERSION)
+    return metrics
 
 
 def _lifecycle_settings(settings: Settings, mode: ServingMode) -> LifecycleSettings:
