@@ -25,12 +25,10 @@ import argparse
 import json
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
@@ -50,6 +48,7 @@ from graft_registry.outcome import FAILURES, TERMINATION_LOG_VARIABLE, Outcome, 
 from graft_registry.s3.store import ObjectStore, Patience
 from graft_registry.sources.adapter_origins import is_at, resolve_adapter
 from graft_registry.sources.source_access import SourceAccess
+from graft_registry.termination import end_at_once_on_sigterm
 from graft_registry.verification import check_of_unreadable, check_version
 from graft_registry.versions import AdapterRegistry
 
@@ -277,16 +276,6 @@ def _from_variable(kind: type[RequestT], variable: str, environ: Mapping[str, st
         raise ValueError(f"{variable} is not valid: {error}") from error
 
 
-def end_at_once(signum: int, frame: FrameType | None) -> None:
-    """End as a shell tells of SIGTERM: nothing that a command writes is half there, and nobody waits for the rest.
-
-    The first process of a container is not ended by a signal that it does not handle: it would hold what its pod has
-    been given until the kubelet kills it, minutes later.
-    """
-    del frame
-    os._exit(128 + signum)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, end_at_once)
+    end_at_once_on_sigterm()
     sys.exit(main(sys.argv[1:], os.environ))
