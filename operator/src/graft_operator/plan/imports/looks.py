@@ -50,8 +50,8 @@ ENDING_SECONDS: Final = 5.0
 """How often a Job is looked at that has to go before the next look."""
 
 AWAITED: Final = (
-    f"it is imported once a second look, a minute later, finds the same; annotation {labels.RETRY} with another value"
-    f" has it imported at once"
+    "it is imported once a second look, a minute later, finds the same; to import it at once, set the annotation"
+    f" {labels.RETRY} to another value"
 )
 
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -153,7 +153,7 @@ def found_by(job: JobObserved, known: SourceStatus | None, adapter: LoraAdapter,
         looked |= {"pending_digest": None, "pending_time": None}
         is_same = base.digest == job.outcome_digest
         return base.model_copy(update=looked | ({} if is_same else {"base_digest": None}))
-    lost = f"Job {job.name} has ended, and nobody knows what it has found"
+    lost = f"Job {job.name} has ended without telling what it found; it is tried again by itself"
     failed = {"reason": job.outcome_reason or SOURCE_UNAVAILABLE, "message": job.outcome_message or lost}
     return base.model_copy(update=looked | failed)
 
@@ -181,7 +181,7 @@ def told(known: SourceStatus | None) -> Fact:
         return unknown("NotLookedYet", "the source is looked at for the first time")
     if known.reason:
         kept = "what was found before stays" if known.digest else "nothing was found yet"
-        again = f"{kept}; annotation {labels.RETRY} with another value has it looked at again at once"
+        again = f"{kept}; to look again at once, set the annotation {labels.RETRY} to another value"
         return no(known.reason, f"{known.message}; {again}")
     if known.pending_digest is not None:
         return yes("Changed", f"the source has changed to {known.pending_digest}; {AWAITED}")
