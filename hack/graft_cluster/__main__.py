@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def run(arguments: argparse.Namespace, cache: Cache) -> None:
-    """Hand the command to whoever does it."""
+    """Run a command, under the lock if it changes something."""
     if arguments.command == "kubeconfig":
         print(cache.kubeconfig)
     elif arguments.command == "doctor":
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace, cache: Cache) -> None:
 
 
 def change(arguments: argparse.Namespace, lifecycle: Lifecycle) -> None:
-    """The commands that change something; only one of them runs at a time."""
+    """Run one of the commands that change something. The caller holds the lock."""
     if arguments.command == "up":
         lifecycle.up(light=arguments.light)
         say(facts.for_people(lifecycle.cache.cluster_env.read_text()))

@@ -1,4 +1,4 @@
-"""Where everything lives that the local cluster builds, stores or writes."""
+"""The folder for everything that the local cluster builds, stores or writes."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ class Cache:
         """Links to the current version of every built binary (put it on PATH)."""
         return self.folder("bin")
 
+    def link_binary(self, program: Path) -> None:
+        """Link a program into `binaries` under its own name, replacing what was there in one move."""
+        link = self.binaries / program.name
+        if link.is_symlink() and link.readlink() == program:
+            return
+        fresh = link.with_name(f".{link.name}.new")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(program)
+        fresh.rename(link)
+
     @property
     def kubeconfig(self) -> Path:
         """The admin kubeconfig of the local cluster."""
@@ -48,7 +58,7 @@ class Cache:
 
     @property
     def volumes(self) -> Path:
-        """Shown on every node as /var/graft/volumes."""
+        """Mounted on every node at /var/graft/volumes."""
         return self.folder("volumes")
 
     def log(self, name: str) -> Path:

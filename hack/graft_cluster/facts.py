@@ -1,4 +1,4 @@
-"""What tests, demos and people need to know about a cluster that is up."""
+"""The file of environment variables by which tests, demos and people use a cluster that is up."""
 
 from __future__ import annotations
 

@@ -159,12 +159,12 @@ def ensure(cache: Cache, steps: Steps, build: GoBuild) -> Path:
         if not folder.is_dir():
             _build(cache, steps, build, folder)
         for path in folder.iterdir():
-            _link(cache.binaries / path.name, path)
+            cache.link_binary(path)
     return folder
 
 
 def is_on_path(cache: Cache, build: GoBuild) -> bool:
-    """Whether the user has these programs already, from elsewhere than the cache."""
+    """Whether these programs are on the PATH already, from elsewhere than the cache."""
     found = [shutil.which(name) for name in build.binaries]
     return all(path and Path(path).parent != cache.binaries for path in found)
 
@@ -180,8 +180,8 @@ def _build(cache: Cache, steps: Steps, build: GoBuild, folder: Path) -> None:
     env = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOGC": COMPILER_GOGC, **go_folders(cache)}
     with steps.step(f"build {build.name} {build.version} from source") as step:
         step.run(["go", "mod", "init", build.name], cwd=work, env=env)
-        for replace in build.replaces:
-            step.run(["go", "mod", "edit", f"-replace={replace}"], cwd=work, env=env)
+        for replacement in build.replaces:
+            step.run(["go", "mod", "edit", f"-replace={replacement}"], cwd=work, env=env)
         if build.module:
             get = f"{build.module}@v{build.version}"
             step.run(["go", "get", get], cwd=work, env=env)
@@ -212,13 +212,3 @@ def module_folder(cache: Cache, steps: Steps, build: GoBuild) -> Path:
     with steps.step(f"find the sources of {build.name} {build.version}") as step:
         step.run(["go", "mod", "download", f"{build.module}@v{build.version}"], env=env)
     return Path(env["GOMODCACHE"]) / f"{build.module}@v{build.version}"
-
-
-def _link(link: Path, target: Path) -> None:
-    """Point a link at a target, replacing what was there in one move."""
-    if link.is_symlink() and link.readlink() == target:
-        return
-    fresh = link.with_name(f".{link.name}.new")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target)
-    fresh.rename(link)

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from graft_cluster.build_context import BuildContext
 from graft_cluster.cache import Cache
-from graft_cluster.context import BuildContext
 from graft_cluster.docker import Docker
 from graft_cluster.local_registry import ADDRESS
 from graft_cluster.prebuilt import Prebuilt
@@ -146,7 +146,7 @@ class ImageBuilder:
         return there
 
     def _only_if_there(self, image: Image, known: dict[str, str]) -> None:
-        """Do not promise an image that nobody built."""
+        """Leave an image out of what is known, unless it was built before."""
         if not self._docker.has_image(known.get(image.name, "none")):
             known.pop(image.name, None)
 

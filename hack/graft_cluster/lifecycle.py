@@ -23,7 +23,7 @@ from graft_cluster.cache import Cache
 from graft_cluster.cluster import Cluster
 from graft_cluster.debian import ensure_debian
 from graft_cluster.docker import Docker
-from graft_cluster.engine import Engine
+from graft_cluster.docker_engine import DockerEngine
 from graft_cluster.gitops.tools import GitopsTools
 from graft_cluster.kueue import image as kueue_image
 from graft_cluster.kueue import release
@@ -48,7 +48,7 @@ class Lifecycle:
         chosen = Prebuilt.from_environment()  # before anything is pulled: it may be no such place
         self.way = ways.choose(cache)
         self._checkout = checkout
-        self._engine = Engine(cache, self.steps)
+        self._engine = DockerEngine(cache, self.steps)
         path = {"PATH": f"{cache.binaries}:{os.environ['PATH']}"}
         own = self.way is Way.OWN
         self._prebuilt = None if own else chosen

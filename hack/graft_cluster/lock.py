@@ -1,4 +1,4 @@
-"""One `up`, `down` or `images` at a time for one cache."""
+"""A lock per cache, so that only one command at a time changes the cluster."""
 
 from __future__ import annotations
 

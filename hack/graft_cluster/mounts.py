@@ -1,4 +1,4 @@
-"""Mounts that a stopped engine left behind."""
+"""Unmounts what a stopped Docker Engine has left mounted."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from graft_cluster.docker import Docker
 from graft_cluster.kind_config import POD_SUBNET
 from graft_cluster.steps import Step
 
-#: Where the first packet of each connection of a pod waits for a verdict; while nobody gives any, it passes.
+#: NFQUEUE of the first packet of each connection of a pod. While no program reads the queue, packets pass.
 POLICY_QUEUE = 100
 CNI_FILE = "/etc/cni/net.d/10-graft.conflist"
 

@@ -1,4 +1,4 @@
-"""Background processes that can be found again, and are stopped by their pid only."""
+"""Background processes that later runs of this program find again by a pid file, and stop by that pid only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prometheus and promtool, by which rules and dashboards are tested: the user's own, or Debian's in the cache.
+"""Prometheus and promtool, which the tests of rules and dashboards run: the user's own, or Debian's in the cache.
 
 Nothing is installed: the package would start a service. From source they take ten minutes to build.
 """
@@ -6,7 +6,6 @@ Nothing is installed: the package would start a service. From source they take t
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from graft_cluster.cache import Cache
 from graft_cluster.steps import StepFailed, Steps
@@ -33,11 +32,4 @@ def ensure_prometheus(cache: Cache, steps: Steps) -> None:
         step.run(["dpkg-deb", "-x", package, folder])
         package.unlink()
     for name in PROGRAMS:
-        _link(cache.binaries / name, folder / "usr/bin" / name)
-
-
-def _link(link: Path, target: Path) -> None:
-    fresh = link.with_name(f".{link.name}.new")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target)
-    fresh.rename(link)
+        cache.link_binary(folder / "usr/bin" / name)

@@ -18,7 +18,7 @@ def signed_headers(
     when: datetime,
     region: str = "us-east-1",
 ) -> dict[str, str]:
-    """The headers that make a request ours."""
+    """Return the headers of a signed request."""
     stamp, day = when.strftime("%Y%m%dT%H%M%SZ"), when.strftime("%Y%m%d")
     headers = {"host": host, "x-amz-content-sha256": EMPTY, "x-amz-date": stamp}
     names = ";".join(sorted(headers))

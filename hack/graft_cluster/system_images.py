@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from graft_cluster import golang, versions
+from graft_cluster.build_context import BuildContext
 from graft_cluster.cache import Cache
-from graft_cluster.context import BuildContext
 from graft_cluster.docker import Docker
 from graft_cluster.steps import Step, Steps
 

@@ -1,4 +1,4 @@
-"""Three ways to a cluster, and how one is chosen."""
+"""The three kinds of cluster that this program can use, and how one is chosen (GRAFT_CLUSTER_WAY)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages are written as GitHub reads them, by CommonMark; mkdocs' parser wants blank lines where that does not."""
+"""Adds the blank lines that mkdocs' Markdown parser needs, and CommonMark, by which GitHub reads pages, does not."""
 
 from __future__ import annotations
 

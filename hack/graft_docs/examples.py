@@ -65,7 +65,7 @@ def commands(block: Block) -> list[str]:
 
 
 def mentioned(root: Path, files: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    """Yield (place, command line) of each verb of the plugin and each target of make that pages name."""
+    """Yield (place, command line) of each verb of the plugin and each make target that pages mention."""
     for file in files:
         name, text = str(file.relative_to(root)), file.read_text(encoding="utf-8")
         for block in blocks(root, [file]):

@@ -1,4 +1,4 @@
-"""Links from pages to files of the repository that are no pages: on the site they lead elsewhere, or nowhere."""
+"""Turns links from pages to other files of the repository into links to the repository's site, or into text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which page is made from what."""
+"""The generated pages of docs/reference, and the source of each."""
 
 from __future__ import annotations
 

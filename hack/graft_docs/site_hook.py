@@ -34,7 +34,7 @@ def on_nav(nav: Any, config: Any, files: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Lead links to what is no page to the repository, and write for mkdocs' parser what was written for GitHub's."""
+    """Turn links out of ``docs/`` to the repository, and adapt the Markdown to mkdocs' parser."""
     root, repository = Path(config.docs_dir).parent, (config.repo_url or "").rstrip("/")
     return with_blank_lines(leading_out(markdown, page.file.src_uri, root, repository))
 

@@ -13,9 +13,9 @@ from graft_operator.api.meta import LocalObjectReference
 from graft_operator.manifests.jobs import import_job
 from graft_operator.manifests.pods import BASE_DIR, base_mounts, fetch_base_container
 from graft_registry import __main__ as registry_program
+from graft_registry.base_import import BaseImport
 from graft_registry.config import Credentials, RegistryConfig
 from graft_registry.documents import BaseSource
-from graft_registry.importing import BaseImport
 from graft_registry.outcome import Outcome, failure
 from graft_registry.sources.source_access import SourceAccess
 from graft_registry.sources.source_files import SourceError, SourceProblem

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from graft_cluster import golang, versions
+from graft_cluster.build_context import BuildContext
 from graft_cluster.cache import Cache
-from graft_cluster.context import BuildContext
 from graft_cluster.docker import Docker
 from graft_cluster.gitops import main_module, programs
 from graft_cluster.local_registry import ADDRESS

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from graft_operator.api.conditions import PINNED
 from graft_operator.cluster.cache import Cache, Change
-from graft_operator.cluster.kept import owning_jobs
+from graft_operator.cluster.cached_form import owning_jobs
 from graft_operator.cluster.resources import (
     BASE_MODELS,
     DEPLOYMENTS,

@@ -1,6 +1,7 @@
 """The registry: immutable, content-addressed, verified bases and adapter versions in an S3 store.
 
 ``BaseRegistry``, ``AdapterRegistry`` and ``CheckpointStore`` keep ``documents`` and files in the store (``s3``), at the
-keys of ``layout``. ``models`` and ``adapters`` tell what such files are and whether they fit together; ``sources`` is
-where bases and rows come from.
+keys of ``layout``. ``models`` and ``adapters`` tell what such files are and whether they fit together. ``sources``
+reads where bases, adapters and rows come from: ``base_import`` makes a base of one, and ``base_fetch`` provides it in a
+pod.
 """

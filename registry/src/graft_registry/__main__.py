@@ -13,8 +13,8 @@ exit meaning
 64   a variable or argument is missing or wrong
 65   the source is wrong (SourceNotFound, SourceInvalid)
 66   stored or mounted content isn't what it should be, or is gone
-73   something else is where an export was to go
-68   a store or hub is away; worth a retry
+73   the place of an export holds something else already
+68   a store or hub can't be reached; worth a retry
 69   the store, or the key, lacks something that Graft needs (doctor)
 77   access was refused
 143  it was told to end (SIGTERM)
@@ -25,16 +25,16 @@ import argparse
 import json
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
+from graft_registry.base_fetch import provide_base
+from graft_registry.base_import import BaseImport, import_base
 from graft_registry.config import RegistryConfig
 from graft_registry.doctor.table import table
 from graft_registry.documents import AdapterSource, FoundBefore, VersionCheck
@@ -43,13 +43,12 @@ from graft_registry.errors import Corrupt, Unfit
 from graft_registry.exports.destination import FORMS, Destination
 from graft_registry.exports.exporting import export
 from graft_registry.exports.opened_version import open_version
-from graft_registry.fetching import provide_base
-from graft_registry.importing import BaseImport, import_base
 from graft_registry.layout import AdapterLayout
 from graft_registry.outcome import FAILURES, TERMINATION_LOG_VARIABLE, Outcome, failure, write_outcome
 from graft_registry.s3.store import ObjectStore, Patience
 from graft_registry.sources.adapter_origins import is_at, resolve_adapter
 from graft_registry.sources.source_access import SourceAccess
+from graft_registry.termination import end_at_once_on_sigterm
 from graft_registry.verification import check_of_unreadable, check_version
 from graft_registry.versions import AdapterRegistry
 
@@ -61,13 +60,13 @@ ADAPTER_VARIABLE: Final = "GRAFT_ADAPTER_SOURCE"
 FOUND_VARIABLE: Final = "GRAFT_ADAPTER_FOUND"
 
 _IMPATIENT: Final = Patience(connect_seconds=5, read_seconds=10, attempts=2)
-"""For somebody who waits for the report."""
+"""For the doctor, whose report somebody waits for at a terminal."""
 
 RequestT = TypeVar("RequestT", bound=Document)
 
 
 class BaseFetch(Document):
-    """What ``GRAFT_BASE`` holds. ``path``: where the model's directory of a claim is mounted."""
+    """What ``GRAFT_BASE`` holds: which base to fetch. ``path`` is where the claim is mounted whose directory has it."""
 
     namespace: str
     name: str
@@ -88,7 +87,7 @@ def run_import(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Out
 def run_resolve(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
     """Find out what is in the source of an adapter that ``GRAFT_ADAPTER_SOURCE`` describes.
 
-    ``GRAFT_ADAPTER_FOUND``, where there is one, tells what was found before, so that nothing is brought again for it.
+    ``GRAFT_ADAPTER_FOUND``, where it is set, says what an earlier look found, which is not downloaded again.
     """
     source = _from_variable(AdapterSource, ADAPTER_VARIABLE, environ)
     before = _from_variable(FoundBefore, FOUND_VARIABLE, environ) if environ.get(FOUND_VARIABLE) else None
@@ -120,7 +119,7 @@ def run_fetch(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outc
 def run_fetch_version(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Outcome:
     """Put the files of a version, all or only those that are named, into ``--destination``, verified.
 
-    With ``--manifest`` alone only that is brought.
+    With ``--manifest`` alone, only the manifest is fetched.
     """
     if arguments.destination is None and (arguments.manifest is None or arguments.file):
         raise ValueError("--destination is missing: it says where the files go; only --manifest can do without")
@@ -207,7 +206,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     except FAILURES as error:
         outcome, code = failure(error)
     log.log(logging.ERROR if code else logging.INFO, "%s", outcome.text())
-    if command is not run_doctor or TERMINATION_LOG_VARIABLE in environ:  # which people run beside a pod's own program
+    # People run the doctor in pods, whose own program writes the termination message.
+    if command is not run_doctor or TERMINATION_LOG_VARIABLE in environ:
         write_outcome(outcome, environ)
     return code
 
@@ -277,16 +277,6 @@ def _from_variable(kind: type[RequestT], variable: str, environ: Mapping[str, st
         raise ValueError(f"{variable} is not valid: {error}") from error
 
 
-def end_at_once(signum: int, frame: FrameType | None) -> None:
-    """End as a shell tells of SIGTERM: nothing that a command writes is half there, and nobody waits for the rest.
-
-    The first process of a container is not ended by a signal that it does not handle: it would hold what its pod has
-    been given until the kubelet kills it, minutes later.
-    """
-    del frame
-    os._exit(128 + signum)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, end_at_once)
+    end_at_once_on_sigterm()
     sys.exit(main(sys.argv[1:], os.environ))

@@ -5,16 +5,17 @@ The files are whatever the trainer writes; they belong to one run, are read only
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from graft_registry.digests import file_sha256
-from graft_registry.documents import CheckpointManifest, StoredFile, timestamp
+from graft_registry.atomic_directory import atomic_directory
+from graft_registry.documents import CheckpointManifest, timestamp
 from graft_registry.errors import Corrupt, NotFound
 from graft_registry.layout import AdapterLayout
 from graft_registry.s3.store import ObjectStore
-from graft_registry.sources.whole_directory import directory_appearing_whole
+from graft_registry.stored_directories import download_files, upload_directory
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +45,8 @@ class CheckpointStore:
             ValueError: a file has a name that can't be stored (see ``StoredFile``).
         """
         self._store.delete(self._layout.checkpoint_manifest(self._recipe, step))
-        files = []
-        for path in sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()):
-            name = path.relative_to(directory).as_posix()
-            file = StoredFile(path=name, size=path.stat().st_size, sha256=file_sha256(path))
-            key = self._layout.checkpoint_file(self._recipe, step, name)
-            self._store.upload_file(path, key, sha256=file.sha256, size=file.size)
-            files.append(file)
-        manifest = CheckpointManifest(recipe=self._recipe, step=step, files=tuple(files), created_time=timestamp())
+        files = upload_directory(self._store, directory, partial(self._layout.checkpoint_file, self._recipe, step))
+        manifest = CheckpointManifest(recipe=self._recipe, step=step, files=files, created_time=timestamp())
         self._store.put(self._layout.checkpoint_manifest(self._recipe, step), manifest.to_bytes())
 
     def restore_latest(self, destination: Path, accept: Accept = anything) -> int | None:
@@ -89,10 +84,9 @@ class CheckpointStore:
             raise Corrupt(key, "a graft.dev/checkpoint/v1 document", str(error)) from error
         if (manifest.recipe, manifest.step) != (self._recipe, step):
             raise Corrupt(key, f"step {step} of {self._recipe}", f"step {manifest.step} of {manifest.recipe}")
-        with directory_appearing_whole(destination) as staging:
-            for file in manifest.files:
-                stored = self._layout.checkpoint_file(self._recipe, step, file.path)
-                self._store.download_file(stored, staging / file.path, sha256=file.sha256, size=file.size)
+        with atomic_directory(destination) as staging:
+            key_of = partial(self._layout.checkpoint_file, self._recipe, step)
+            download_files(self._store, manifest.files, staging, key_of)
             try:
                 accept(step, staging)
             except ValueError as error:

@@ -1,20 +1,21 @@
-"""Rows as tokens, kept for the next run that would render the same: whole or not there.
+"""Rows as tokens, kept for the next run that would render the same ones: whole or not there.
 
-They are made anew wherever they are missing or damaged, so nothing depends on them but time. They hold a tenant's data,
-and lie and go with the adapter.
+They are a cache: where they are missing or damaged, they are rendered anew. They hold a tenant's data, so they are kept
+below the adapter's own prefix and are deleted with it.
 """
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from graft_registry.digests import file_sha256
-from graft_registry.documents import PreparedRowsManifest, StoredFile, timestamp
+from graft_registry.atomic_directory import atomic_directory
+from graft_registry.documents import PreparedRowsManifest, timestamp
 from graft_registry.errors import Corrupt, NotFound
 from graft_registry.layout import AdapterLayout
 from graft_registry.s3.store import ObjectStore
-from graft_registry.sources.whole_directory import directory_appearing_whole
+from graft_registry.stored_directories import download_files, upload_directory
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +34,8 @@ class PreparedRowsStore:
             ValueError: a file has a name that can't be stored (see ``StoredFile``).
         """
         self._store.delete(self._layout.prepared_manifest(digest))
-        files = []
-        for path in sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()):
-            name = path.relative_to(directory).as_posix()
-            file = StoredFile(path=name, size=path.stat().st_size, sha256=file_sha256(path))
-            self._store.upload_file(path, self._layout.prepared_file(digest, name), sha256=file.sha256, size=file.size)
-            files.append(file)
-        manifest = PreparedRowsManifest(digest=digest, files=tuple(files), created_time=timestamp())
+        files = upload_directory(self._store, directory, partial(self._layout.prepared_file, digest))
+        manifest = PreparedRowsManifest(digest=digest, files=files, created_time=timestamp())
         self._store.put(self._layout.prepared_manifest(digest), manifest.to_bytes())
 
     def has(self, digest: str) -> bool:
@@ -55,10 +51,8 @@ class PreparedRowsStore:
         """
         try:
             manifest = self._manifest(digest)
-            with directory_appearing_whole(destination) as staging:
-                for file in manifest.files:
-                    stored = self._layout.prepared_file(digest, file.path)
-                    self._store.download_file(stored, staging / file.path, sha256=file.sha256, size=file.size)
+            with atomic_directory(destination) as staging:
+                download_files(self._store, manifest.files, staging, partial(self._layout.prepared_file, digest))
         except NotFound:
             return False
         except Corrupt as error:

@@ -1,4 +1,4 @@
-"""What was decided about the versions of one adapter: beside the versions, which never change."""
+"""The verdicts on the versions of one adapter. They are stored beside the versions, which never change."""
 
 import logging
 from typing import Final

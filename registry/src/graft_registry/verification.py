@@ -1,4 +1,4 @@
-"""Files that lie somewhere already, on a disk or in the store: are they what a manifest says?"""
+"""Checks files, on a disk or in the store, against the manifest that lists them."""
 
 import tempfile
 from collections.abc import Iterable
@@ -61,7 +61,7 @@ def check_version(
 
 
 def check_of_unreadable(layout: AdapterLayout, number: int, error: Corrupt) -> VersionCheck:
-    """Return what is found of a version whose manifest is none, so that nobody knows its files. Pure."""
+    """Return the check of a version whose manifest can't be read, so that its files are not known. Pure."""
     manifest = CheckedObject(
         key=layout.manifest(number), path=_MANIFEST, expected=error.expected, found=error.actual, verdict="Differs"
     )

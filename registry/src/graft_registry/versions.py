@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from graft_registry.adapters.publishable import path_is_allowed, publishable_files
+from graft_registry.atomic_directory import atomic_directory
 from graft_registry.digests import sha256_digest
 from graft_registry.documents import (
     Progress,
@@ -20,7 +21,6 @@ from graft_registry.errors import Corrupt, NotFound, RegistryError, Unsafe, Vers
 from graft_registry.layout import AdapterLayout
 from graft_registry.s3.store import ObjectStore
 from graft_registry.s3.stored_documents import MANIFEST_BYTES, numbered, read_document
-from graft_registry.sources.whole_directory import directory_appearing_whole
 from graft_registry.verification import verify_files
 
 __all__ = ["AdapterRegistry", "StoredVersion"]
@@ -140,7 +140,7 @@ class AdapterRegistry:
         if destination.exists():
             verify_files(files, destination)
             return
-        with directory_appearing_whole(destination) as staging:
+        with atomic_directory(destination) as staging:
             for file in files:
                 blob = self._layout.blob(file.sha256)
                 self._store.download_file(blob, staging / file.path, sha256=file.sha256, size=file.size)

@@ -26,6 +26,7 @@ from pydantic.alias_generators import to_camel
 from graft_registry.config import RegistryConfig
 from graft_registry.errors import RegistryError
 from graft_registry.s3.store import ObjectStore
+from graft_registry.termination import end_at_once_on_sigterm
 from graft_serving.api.api_keys import keys_in
 
 logger = logging.getLogger(__name__)
@@ -202,4 +203,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    end_at_once_on_sigterm()
     sys.exit(main())

@@ -89,7 +89,7 @@ def logs(terminal: Terminal, stage: Stage) -> None:
 
 
 def promote(terminal: Terminal, stage: Stage) -> None:
-    """A canary is rolled back by a person's word, and by another it takes over after all."""
+    """A canary is rolled back by hand, and then promoted by hand."""
     with stage.requests():
         stage.wait_for(candidate(3))
         terminal.run(f"kubectl graft status {ADAPTER}")

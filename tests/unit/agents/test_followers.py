@@ -14,7 +14,7 @@ from tests.unit.agents.states import POD, adapter, state, text, version
 from graft_operator.agents import AgentNews, Agents, AgentState, PodAddress, Unreachable
 from graft_operator.agents.budget import BURST_BYTES, BYTES_PER_SECOND, PODS_ASKED, NamespaceBudget
 from graft_operator.agents.client import MAX_BYTES, Question
-from graft_operator.agents.followers import FLOOR_SECONDS, KEPT_SECONDS, MEASURED_SECONDS
+from graft_operator.agents.followers import KEPT_SECONDS, MEASURED_SECONDS, SHORTEST_INTERVAL_SECONDS
 from graft_operator.agents.state_parser import InvalidState
 
 pytestmark = pytest.mark.looptime(start=0)
@@ -153,7 +153,7 @@ async def test_a_pod_that_always_has_news_is_asked_once_a_second(agents: Agents,
     agents.follow(SERVING)
     await asyncio.sleep(100)
     assert len(pods.asked) == 100
-    assert min(after - before for before, after in pairwise(pods.times())) >= FLOOR_SECONDS
+    assert min(after - before for before, after in pairwise(pods.times())) >= SHORTEST_INTERVAL_SECONDS
     assert len(told.news) == 100
 
 
@@ -202,7 +202,7 @@ async def test_a_pod_that_fails_is_asked_ever_more_seldom_and_its_state_stands_f
     assert told.news[1:] == [(told.of("support")[-1], AgentNews(frozenset({"support"}), base=True))]
     await asyncio.sleep(1000)
     pauses = [after - before for before, after in pairwise(pods.times()[2:])]
-    assert all(pause >= FLOOR_SECONDS for pause in pauses)
+    assert all(pause >= SHORTEST_INTERVAL_SECONDS for pause in pauses)
     assert all(10 <= pause <= 20.1 for pause in pauses[6:])
     assert len(told.news) == 2, "it is told once"
 

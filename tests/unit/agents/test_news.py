@@ -8,7 +8,7 @@ import pytest
 from tests.agent_documents import state_of
 from tests.unit.agents.states import adapter, state, version
 
-from graft_operator.agents.state_diff import NOTHING, AgentNews, news_between, said_of
+from graft_operator.agents.state_diff import NOTHING, AgentNews, news_between
 
 
 def news(before: dict[str, Any] | None, after: dict[str, Any] | None, *measured: str) -> AgentNews:
@@ -99,8 +99,3 @@ def asked(**times: str | None) -> dict[str, Any]:
 )
 def test_a_base_looks_when_somebody_asks_in_vain(before: Any, after: Any, is_news: bool) -> None:
     assert news(before, after).base == is_news
-
-
-def test_what_is_said_of_an_adapter_that_the_pod_does_not_know_is_nothing() -> None:
-    assert said_of(state_of(state()), "support") is None
-    assert said_of(state_of(state(adapter())), "support") is not None

@@ -6,24 +6,24 @@ import pytest
 from tests.builders import NAMESPACE, base_manifest, digest, version
 from tests.unit.registry_in_memory import InMemoryStore, store_base, store_version
 
-from graft_operator.artifacts import Artifacts, Inline, answers, questions
-from graft_operator.artifacts.answers import Answers
+from graft_operator.artifacts import Artifacts, InlineLookups, answers, questions
+from graft_operator.artifacts.answers import AnswerCache
 from graft_operator.plan.known import BEING_LOOKED_UP, Known
 
 
-class Never(Inline):
+class Never(InlineLookups):
     """Runs nothing: everything stays under way."""
 
     def submit(self, *_: object) -> None: ...
 
 
-def kept(lookups: Inline) -> Answers:
-    return Answers(InMemoryStore(), lookups, lambda: 0.0, lambda *_: None)
+def kept(lookups: InlineLookups) -> AnswerCache:
+    return AnswerCache(InMemoryStore(), lookups, lambda: 0.0, lambda *_: None)
 
 
 def test_what_was_asked_for_last_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "ANSWERS_KEPT", 3)
-    known = kept(Inline())
+    known = kept(InlineLookups())
     asked = [questions.version(NAMESPACE, name, 1, None) for name in "abc"]
     for question in asked:
         known.ask(question)
@@ -43,7 +43,7 @@ def test_what_is_under_way_is_not_let_go_of(monkeypatch: pytest.MonkeyPatch) -> 
 def test_manifests_make_room_for_manifests_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "VERSIONS_KEPT", 2)
     store = InMemoryStore()
-    artifacts = Artifacts(store, lookups=Inline())
+    artifacts = Artifacts(store, lookups=InlineLookups())
     store_version(store, version(1))
     absent = artifacts.of_recipe(NAMESPACE, "support", digest("none"))
     for number in range(1, 6):
@@ -60,7 +60,7 @@ def test_manifests_make_room_for_manifests_only(monkeypatch: pytest.MonkeyPatch)
 def test_the_bases_of_one_namespace_make_room_for_one_another_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "MODULES_KEPT", 4)
     store = InMemoryStore()
-    known = Artifacts(store, lookups=Inline())
+    known = Artifacts(store, lookups=InlineLookups())
     manifests = [base_manifest(letter) for letter in "ABC"]
     for manifest in manifests:
         store_base(store, manifest)

@@ -9,7 +9,7 @@ import pytest
 from tests.builders import CREATED, NAMESPACE, base_manifest, digest, version
 from tests.unit.registry_in_memory import InMemoryStore, publish, store_base, store_version
 
-from graft_operator.artifacts import Artifacts, Inline, RegistryError, RegistryUnavailable
+from graft_operator.artifacts import Artifacts, InlineLookups, RegistryError, RegistryUnavailable
 from graft_operator.plan.known import Known, Unknown
 from graft_registry.documents import (
     BaseDrift,
@@ -35,7 +35,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        self.artifacts = Artifacts(self.store, lookups=Inline(), clock=lambda: self.now)
+        self.artifacts = Artifacts(self.store, lookups=InlineLookups(), clock=lambda: self.now)
         self.artifacts.on_news = lambda *owner: self.news.append(owner)
 
     def publish(self, recipe: str = RECIPE, **fields: Any) -> StoredVersion:

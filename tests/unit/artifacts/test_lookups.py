@@ -11,7 +11,7 @@ import pytest
 from tests.builders import CREATED, version
 from tests.unit.registry_in_memory import InMemoryStore, store_version
 
-from graft_operator.artifacts import Artifacts, RegistryUnavailable, Threads
+from graft_operator.artifacts import Artifacts, RegistryUnavailable, ThreadedLookups
 from graft_operator.artifacts.lookups import AT_ONCE_PER_NAMESPACE
 from graft_operator.plan.known import BEING_LOOKED_UP, Known, Unknown
 from graft_registry.documents import StoredVersion, VersionVerdict
@@ -25,7 +25,7 @@ class Watched:
 
     def __init__(self, seconds: float) -> None:
         self.store = InMemoryStore()
-        self.lookups = Threads(seconds=seconds)
+        self.lookups = ThreadedLookups(seconds=seconds)
         self.artifacts = Artifacts(self.store, lookups=self.lookups)
         self.news: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self.artifacts.on_news = lambda kind, namespace, name: self.news.put_nowait((namespace, name))
@@ -244,7 +244,7 @@ async def test_nothing_comes_after_the_end(hasty: Watched) -> None:
 
 
 async def test_what_nobody_waits_for_comes_after_all_else() -> None:
-    lookups, order, may_end = Threads(), list[str](), threading.Event()
+    lookups, order, may_end = ThreadedLookups(), list[str](), threading.Event()
     done = asyncio.Event()
 
     def told(name: str) -> None:

@@ -10,10 +10,11 @@ from tests.unit.cli.objects import LATER, adapter, base, canary, condition, trai
 
 from graft_cli.client import Adapter, Base, FakeGraft
 from graft_cli.commands.status import read_tree, tree_to_show
-from graft_cli.decisions.tree import only, status_tree
+from graft_cli.decisions.tree import narrowed_to, status_tree
 from graft_cli.errors import NotFound
 from graft_cli.rendering.console import as_text
-from graft_cli.rendering.tables import history_table, seconds
+from graft_cli.rendering.durations import duration
+from graft_cli.rendering.tables import history_table
 from graft_cli.rendering.tree import parameters, status_view, training_line
 from graft_operator.api.adapter_status import TrainingProgress
 
@@ -119,7 +120,7 @@ def test_a_status_of_a_newer_operator_hides_no_sibling() -> None:
     ],
 )
 def test_names_are_those_of_adapters_and_bases(names: tuple[str, ...], adapters: list[str]) -> None:
-    (found,) = only(status_tree([base()], [readapting(), blocked(), pinned()]), names)
+    (found,) = narrowed_to(status_tree([base()], [readapting(), blocked(), pinned()]), names)
     assert [adapter.name for adapter in found.adapters] == adapters
 
 
@@ -150,7 +151,7 @@ def test_readaptation_that_waits_is_told_of_the_base() -> None:
     ("count", "words"), [(0, "0s"), (59, "59s"), (80, "1m20s"), (3600, "1h"), (90_061, "1d1h"), (86_405, "1d")]
 )
 def test_durations_have_two_units(count: int, words: str) -> None:
-    assert seconds(count) == words
+    assert duration(count) == words
 
 
 @pytest.mark.parametrize(

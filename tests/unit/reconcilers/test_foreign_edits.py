@@ -11,7 +11,7 @@ from tests.unit.reconcilers.merged_deployment import is_merged
 from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
 
 from graft_operator.cluster import Cache
-from graft_operator.cluster.kept import scaled_by_autoscaler
+from graft_operator.cluster.cached_form import scaled_by_autoscaler
 from graft_operator.cluster.resources import BASE_MODELS
 from graft_operator.controller_runtime.controller import Result
 from graft_operator.controller_runtime.keys import AdapterKey, BaseKey

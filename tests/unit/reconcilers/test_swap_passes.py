@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from tests.agent_documents import said_of
 from tests.unit.reconcilers.simulation import Simulation
 
 from graft_operator import routing
-from graft_operator.agents.state_diff import said_of
 from graft_operator.cluster import Change
 
 TICKS_TO_SWAP = 10

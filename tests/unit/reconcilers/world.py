@@ -18,7 +18,7 @@ from tests.unit.reconcilers.registry_of_world import RegistryOfWorld
 from tests.unit.reconcilers.serving_pod import ServingPod
 
 from graft_operator.agents import AgentState, PodAddress
-from graft_operator.artifacts import Artifacts, Inline
+from graft_operator.artifacts import Artifacts, InlineLookups
 from graft_operator.cluster import Cache
 from graft_operator.manifests import labels
 from graft_operator.reconcilers import Dispatcher
@@ -70,7 +70,7 @@ class World:
     def restart_operator(self) -> None:
         """Begin anew with what is stored and nothing in memory."""
         self.cache = Cache()
-        self.artifacts = Artifacts(self.registry.store, lookups=Inline(), clock=lambda: self.now.timestamp())
+        self.artifacts = Artifacts(self.registry.store, lookups=InlineLookups(), clock=lambda: self.now.timestamp())
         parts: Any = (self.cluster, self.cache, self.artifacts, self, PLATFORM, lambda: self.now)
         self.reconcilers = Dispatcher(*parts, monotonic=lambda: self.now.timestamp())
         self.cache.on_change = self.reconcilers.invalidate

@@ -1,10 +1,16 @@
-"""How the figures of a concurrency test are judged."""
+"""How the figures of a concurrency test are judged, and how the test ends when its pod is deleted."""
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 
-from graft_serving.concurrency import Part, judge
+from graft_serving.concurrency import VARIABLE, Part, judge
 
 
 def part(name: str, p95: float, failed: int = 0) -> Part:
@@ -36,3 +42,27 @@ def test_judgement(parts: list[Part], reason: str, said: str) -> None:
     finding = judge(parts, adapters=1, max_latency_percent=200)
     assert finding.reason == reason
     assert said in finding.message
+
+
+def test_a_test_that_is_told_to_end_does_so_at_once() -> None:
+    """The engine has taken the connection and says nothing: a request may take ten minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as engine:
+        engine.settimeout(60)
+        request = {
+            "namespace": "team-a",
+            "base": "tiny",
+            "url": f"http://127.0.0.1:{engine.getsockname()[1]}",
+            "adapters": ["topic"],
+            "digest": "sha256:0",
+            "requests": 1,
+            "concurrency": 1,
+            "maxTokens": 1,
+            "maxLatencyPercent": 200,
+        }
+        variables = {VARIABLE: json.dumps(request), "PYTHONPATH": ":".join(sys.path)}
+        command = [sys.executable, "-m", "graft_serving.concurrency"]
+        with subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.DEVNULL) as process:
+            connection, _ = engine.accept()
+            with connection:
+                process.terminate()
+                assert process.wait(timeout=10) == 143

@@ -16,7 +16,7 @@ from tests.wire.operator.watch_server import WatchServer, watch_server
 
 from graft_operator import runtime
 from graft_operator.agents import AgentNews, Agents
-from graft_operator.artifacts import Artifacts, Inline
+from graft_operator.artifacts import Artifacts, InlineLookups
 from graft_operator.cluster import Cache, Cluster
 from graft_operator.controller_runtime.controller import Result
 from graft_operator.controller_runtime.keys import AdapterKey, BaseKey, Key
@@ -96,7 +96,7 @@ async def operator(
     settings = Settings.from_environment(ENVIRONMENT | environment)
     if resync_seconds is not None:  # shorter than anybody may set it
         settings = settings.model_copy(update={"resync_seconds": resync_seconds})
-    artifacts = Artifacts(InMemoryStore(), lookups=Inline())
+    artifacts = Artifacts(InMemoryStore(), lookups=InlineLookups())
     async with Cluster.connect(identity="pod-1", cache=cache) as cluster, Agents.connect() as agents:
         recording = Recording(cluster, cache, artifacts, agents, platform_of(settings), now)
         health, queue = Health(clock=time.monotonic), WorkQueue[Key](workers=settings.workers)

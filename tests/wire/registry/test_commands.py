@@ -14,7 +14,7 @@ from tests.unit.registry.builders import version_draft, write_model
 from tests.wire.registry.container import Container, files_of, put_files
 from tests.wire.registry.hub import COMMIT, HubServer, Repository
 
-from graft_registry import importing
+from graft_registry import base_import
 from graft_registry.digests import digest_of
 from graft_registry.documents import VersionManifest
 from graft_registry.layout import AdapterLayout, BaseLayout
@@ -284,7 +284,7 @@ def test_what_a_claims_disk_answers_is_told_of_the_claim_and_a_full_one_of_the_p
     def fails(_: Path) -> None:
         raise OSError(trouble, os.strerror(trouble), str(model / "model.safetensors"))
 
-    monkeypatch.setattr(importing, "identify", fails)
+    monkeypatch.setattr(base_import, "identify", fails)
     code, message = container.import_base({"persistentVolumeClaim": {"claimName": "models"}}, path=str(model))
     assert code != 0
     assert (message["reason"], message["field"]) == (reason, field)

@@ -20,7 +20,7 @@ from graft_cli.commands.options import (
     complete_adapter,
     output_option,
 )
-from graft_cli.decisions.tree import BaseNode, missing_names, only, status_tree, with_advice_of
+from graft_cli.decisions.tree import BaseNode, missing_names, narrowed_to, status_tree, with_advice_of
 from graft_cli.errors import NotFound
 from graft_cli.rendering.console import as_text, console_for, say, show
 from graft_cli.rendering.documents import Format, print_document
@@ -63,7 +63,7 @@ def read_tree(reader: GraftReader, namespace: str | None, names: Collection[str]
         where = f"namespace {namespace}" if namespace else "any namespace"
         fix = "try `-n NAMESPACE` or `-A`"
         raise NotFound(f"no BaseModel and no LoraAdapter is called {missing} in {where}", fix=fix)
-    return only(tree, names) if names else tree
+    return narrowed_to(tree, names) if names else tree
 
 
 def tree_to_show(reader: GraftReader, namespace: str | None, names: Collection[str]) -> tuple[BaseNode, ...]:

@@ -1,4 +1,4 @@
-"""What is answered below the secret: the page's own files, and what it asks for as JSON."""
+"""The answers to requests that have the secret: the page's own files, and the JSON that it asks for."""
 
 from __future__ import annotations
 

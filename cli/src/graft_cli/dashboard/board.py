@@ -1,4 +1,4 @@
-"""What is known of the cluster now: looked at again and again, and told to all who wait for news."""
+"""Polls the cluster, and wakes up all who wait for a change of its state."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class State:
     """Rows as JSON, by their keys."""
     bases: Mapping[str, str] = field(default_factory=dict)
     problem: GraftError | None = None
-    """Why the rest is not of now."""
+    """Why the cluster could not be read at the last look, so that the rest is older."""
     seen: datetime | None = None
-    """When it was last seen to be so."""
+    """When the cluster was last seen in this state."""
 
 
 class Board:

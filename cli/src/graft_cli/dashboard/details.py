@@ -1,4 +1,4 @@
-"""What the page of one adapter, or of one base, tells beyond its row."""
+"""What the page of one adapter, or of one base, shows besides its row of the list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pod holds, as its agent tells it (``graft.dev/agent/v1``).
+"""Which adapters a serving pod holds, from its agent's state document (``graft.dev/agent/v1``).
 
 The document comes from a pod that others may own: a word of the wrong kind is left out, and long ones are cut.
 """
@@ -56,7 +56,7 @@ class Holding:
     message: str = ""
     """What the agent says of itself or of its engine."""
     problem: str = ""
-    """Why it can't be told."""
+    """Why the pod's state is not known."""
     adapters: tuple[HeldAdapter, ...] = ()
 
 

@@ -22,7 +22,7 @@ from graft_cli.errors import GraftError
 NEWS_SECONDS: Final = 5.0
 """An event comes at least this often: by its absence the page knows that nobody is there any more."""
 PATIENCE_SECONDS: Final = 30
-"""For whoever sends a request, or reads an answer."""
+"""Socket timeout, for clients that send a request or read an answer slowly."""
 
 
 class DashboardServer(ThreadingHTTPServer):

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from graft_cli.client.objects import Adapter
-from graft_cli.decisions.gitops import end_of
+from graft_cli.decisions.gitops import how_to_unset
 from graft_cli.decisions.tree import canary_of
+from graft_cli.decisions.versions import told_version
 from graft_cli.errors import Refused
 from graft_operator.api.adapter_status import Version
 from graft_operator.api.conditions import find
@@ -49,11 +50,11 @@ def pin(adapter: Adapter, number: int) -> Change:
     name, known = adapter.metadata.name, adapter.status.versions
     if adapter.pinned == number:
         raise Refused(f"spec.version of {name} pins version {number} already")
-    entry = _entry(adapter, number)
+    entry = told_version(adapter, number)
     if entry is None and (not known or number > min(version.number for version in known)):
         listed = ", ".join(str(version.number) for version in known) or "none yet"
         raise Refused(f"{name} has no version {number}", fix=f"status knows these: {listed}")
-    notes = [f"nothing is trained until {end_of(adapter.raw, 'spec.version', f'unpin {name}')}"]
+    notes = [f"nothing is trained until {how_to_unset(adapter.raw, 'spec.version', f'unpin {name}')}"]
     if entry is None:
         notes.append(f"version {number} is older than what status lists; the operator looks it up in the registry")
     elif entry.state != "Published":
@@ -134,15 +135,15 @@ def retrain(adapter: Adapter, now: datetime) -> Change:
         fix = stalled.message if stalled is not None and stalled.status == "True" else fix
         raise Refused(f"no training of {name} has failed for good", fix=fix)
     says = f"the training of {name} that has failed ({failed.reason}) is tried again"
-    way = end_of(adapter.raw, "spec.suspend", "resume")
+    way = how_to_unset(adapter.raw, "spec.suspend", "resume")
     notes = [f"spec.suspend is true: nothing starts until {way}"] if adapter.spec.get("suspend") else []
     stamp = now.isoformat(timespec="seconds").replace("+00:00", "Z")
     return Change({"metadata": {"annotations": {RETRY: stamp}}}, says, tuple(notes))
 
 
 def _refuse_vain_promotion(adapter: Adapter, number: int) -> None:
-    """Raise Refused for a version that the operator would not roll out for a promotion: nothing would happen."""
-    name, entry, status = adapter.metadata.name, _entry(adapter, number), adapter.status
+    """Raise Refused for a version whose promotion would have no effect: the operator would not roll it out."""
+    name, entry, status = adapter.metadata.name, told_version(adapter, number), adapter.status
     what = "promote is for canaries and versions that were rolled back"
     pin_it = f"`kubectl graft pin {name} {number}` serves it as it is"
     if entry is None:
@@ -161,12 +162,12 @@ def _refuse_vain_promotion(adapter: Adapter, number: int) -> None:
 def _unless_pinned(adapter: Adapter, number: int) -> tuple[str, ...]:
     if adapter.pinned is None or adapter.pinned == number:
         return ()
-    way = end_of(adapter.raw, "spec.version", "unpin")
+    way = how_to_unset(adapter.raw, "spec.version", "unpin")
     return (f"spec.version pins version {adapter.pinned}: this has no effect until {way}",)
 
 
 def _what_follows(adapter: Adapter) -> str:
-    """Say which version the spec asks for but for its pin, and how good that is, as far as status knows."""
+    """Say which version the spec asks for once it is not pinned, and how good that is, as far as status tells."""
     status = adapter.status
     is_seen = status.recipe is not None and status.observed_generation == adapter.metadata.generation
     entry = next((item for item in status.versions if is_seen and item.recipe == status.recipe), None)
@@ -187,10 +188,6 @@ def _how_good(entry: Version) -> str:
         return f"; its gate said: {entry.message}" if entry.message else ""
     word = "worse" if other.change > 0 else "better"
     return f"; it is {abs(other.change):.0%} {word} than version {other.number} on the same rows"
-
-
-def _entry(adapter: Adapter, number: int) -> Version | None:
-    return next((version for version in adapter.status.versions if version.number == number), None)
 
 
 def _current(adapter: Adapter) -> int | None:

@@ -1,4 +1,4 @@
-"""Who is asked in a chat, with which request, and what their answers are worth. Pure."""
+"""Whom a chat asks, by which request, and whether a reply is an answer of the version that was asked. Pure."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def request_of(who: Respondent, prompt: str, said: Conversation, how: Sampling) 
 
 
 def answer_of(who: Respondent, reply: Reply) -> Answer:
-    """Return what a reply says. An answer of anybody else than was asked is none."""
+    """Return the answer in a reply. A reply of another version than the one asked counts as a failure."""
     version = "" if reply.version == NO_VERSION else reply.version
     about = Answer(title=who.title, model=who.model, version=version, seconds=reply.seconds)
     try:
@@ -152,7 +152,7 @@ def answer_of(who: Respondent, reply: Reply) -> Answer:
 
 
 def failed(about: Answer, problem: str, fix: str = "") -> Answer:
-    """Return the answer of somebody who gave none."""
+    """Return an answer that says why there is none, and what to do."""
     return replace(about, problem=problem, fix=fix)
 
 

@@ -30,7 +30,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What was found. None, or a name in ``hidden``, is what this person may not see."""
+    """What was found in the cluster. What this person may not see is None, and is named in ``hidden``."""
 
     server_version: str = ""
     problem: str = ""

@@ -1,4 +1,4 @@
-"""The memory of a training or an import, before anything is applied: the operator's own estimate (docs/memory.md)."""
+"""Estimates the memory of a training or an import before it is applied, as the operator does (docs/memory.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person should know about an object: what waits, what for, and who has to act."""
+"""What a person should know about a base or an adapter: whether it is blocked, and what it waits for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from graft_cli.client.objects import Adapter, Base
-from graft_cli.decisions.gitops import end_of
+from graft_cli.decisions.gitops import how_to_unset
 from graft_operator.api.conditions import PINNED, Condition, find
 
 Mood = Literal["good", "busy", "bad", "plain"]
@@ -36,7 +36,7 @@ def findings_of_adapter(adapter: Adapter) -> tuple[Finding, ...]:
     told = {finding.message for finding in found}
     behind = find(conditions, "UpToDate")
     if behind is not None and behind.status == "False" and not _repeats(behind, told, found):
-        mood: Mood = "plain" if behind.reason == PINNED else "busy"  # nothing passes by itself there
+        mood: Mood = "plain" if behind.reason == PINNED else "busy"  # a pin stays until somebody removes it
         found.append(Finding("NotUpToDate", behind.reason, behind.message, mood))
     accepted = find(conditions, "Accepted")
     if accepted is not None and accepted.status == "True" and accepted.reason == "AcceptedWithAdvice":
@@ -95,14 +95,14 @@ def _repeats(condition: Condition, told: set[str], found: Iterable[Finding]) -> 
 
 
 def _of_spec(adapter: Adapter) -> list[Finding]:
-    """Return what a person has decided."""
+    """Return the decisions of a person that the spec holds: a pin, a suspension."""
     found = []
     if adapter.pinned is not None:
-        way = end_of(adapter.raw, "spec.version", "unpin")
+        way = how_to_unset(adapter.raw, "spec.version", "unpin")
         message = f"spec.version pins version {adapter.pinned}; nothing is trained until {way}"
         found.append(Finding("Spec", "Pinned", message, "plain"))
     if adapter.spec.get("suspend"):
-        way = end_of(adapter.raw, "spec.suspend", "resume")
+        way = how_to_unset(adapter.raw, "spec.suspend", "resume")
         message = f"spec.suspend is true; no new training starts until {way}"
         found.append(Finding("Spec", "Suspended", message, "plain"))
     return found

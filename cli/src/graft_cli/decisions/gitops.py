@@ -63,8 +63,8 @@ def git_owner(raw: Mapping[str, Any]) -> GitOwner | None:
     return GitOwner("Flux") if not managers.isdisjoint(FLUX_MANAGERS) else None
 
 
-def end_of(raw: Mapping[str, Any], field: str, verb: str) -> str:
-    """Return what ends a setting of the spec: a verb, or a commit where a tool applies the object from Git."""
+def how_to_unset(raw: Mapping[str, Any], field: str, verb: str) -> str:
+    """Say how a field of the spec is unset: by a verb, or by a commit where a tool applies the object from Git."""
     return f"`{field}` is taken out of Git" if git_owner(raw) else f"`kubectl graft {verb}`"
 
 

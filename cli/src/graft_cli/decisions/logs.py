@@ -1,4 +1,4 @@
-"""Whose logs tell most of an adapter now."""
+"""Which pods' logs to show for an adapter: of its training, its base's import, or its serving pods."""
 
 from __future__ import annotations
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
 
 from graft_cli.client.objects import Adapter, Base
 from graft_cli.decisions.findings import Finding, findings_of_adapter, findings_of_base
 from graft_operator.api.adapter_status import LoraAdapterStatus, TrainingProgress
 from graft_operator.api.base_model import AdapterCounts, ResolvedBase, ServingRevision
 from graft_operator.api.conditions import Condition, find
-
-ALL: Final = 100
-"""Percent."""
+from graft_operator.plan.rollout import canary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +71,8 @@ def status_tree(bases: Iterable[Base], adapters: Iterable[Adapter]) -> tuple[Bas
     return tuple(sorted(nodes, key=lambda node: (node.namespace, node.name)))
 
 
-def only(tree: Iterable[BaseNode], names: Collection[str]) -> tuple[BaseNode, ...]:
-    """Return what is called by one of ``names``: bases with all their adapters, and adapters below their bases."""
+def narrowed_to(tree: Iterable[BaseNode], names: Collection[str]) -> tuple[BaseNode, ...]:
+    """Return the part of the tree that is named: bases with all their adapters, and adapters below their bases."""
     found = []
     for base in tree:
         own = tuple(adapter for adapter in base.adapters if adapter.name in names)
@@ -87,17 +84,17 @@ def only(tree: Iterable[BaseNode], names: Collection[str]) -> tuple[BaseNode, ..
 
 
 def missing_names(tree: Iterable[BaseNode], names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of ``names`` by which nothing is called."""
+    """Return those of ``names`` that no base and no adapter has."""
     nodes = tuple(tree)
     known = {base.name for base in nodes if base.exists} | {one.name for base in nodes for one in base.adapters}
     return tuple(name for name in names if name not in known)
 
 
 def with_advice_of(tree: Iterable[BaseNode], names: Collection[str]) -> tuple[BaseNode, ...]:
-    """Return the tree with the advice on adapters that are called by one of ``names``, and on no others.
+    """Return the tree with advice on the adapters that ``names`` name, and on no others.
 
-    Advice on a spec holds for as long as that does: who looks at many adapters has read it, and looks for what waits.
-    What is said of a version, which has a reason, is news.
+    Advice on a spec stays the same for as long as the spec, so it is left out where many adapters are shown. Advice on
+    a version, which has a reason, is new, and is always shown.
     """
     return tuple(
         replace(base, adapters=tuple(one if one.name in names else _without_advice(one) for one in base.adapters))
@@ -151,7 +148,7 @@ def adapter_node(adapter: Adapter) -> AdapterNode:
 def canary_of(status: LoraAdapterStatus) -> Canary | None:
     """Return the canary under way; a version that answers everything is none."""
     serving = status.serving
-    if serving.target is None or serving.rollout is None or serving.rollout.weight >= ALL:
+    if serving.target is None or serving.rollout is None or serving.rollout.weight >= canary.ALL:
         return None
     return Canary(
         target=serving.target.number,

@@ -1,4 +1,4 @@
-"""Runs the registry's own program, a process of its own: the plugin itself holds no client of an object store."""
+"""Runs ``python -m graft_registry`` as a process: the plugin itself has no client of an object store."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_registry(verb: str, arguments: Sequence[str], place: str) -> Run:
 
 
 def succeeded(run: Run) -> Run:
-    """Return the run. Raises GraftError as it failed."""
+    """Return the run. Raises GraftError if it has failed."""
     if run.code:
         raise failure(run.code, run.outcome, run.errors)
     return run

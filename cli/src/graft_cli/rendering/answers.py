@@ -12,7 +12,7 @@ from graft_cli.decisions.conversation import Answer, Respondent
 from graft_cli.rendering.texts import printable
 
 NARROWEST = 24
-"""Characters of a column that still can be read."""
+"""Fewest characters of a column that can still be read."""
 
 
 def side_by_side(asked: Sequence[Respondent], answers: Sequence[Answer | None], width: int) -> RenderableType:

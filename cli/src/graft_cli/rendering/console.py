@@ -1,4 +1,4 @@
-"""The two streams: results go to stdout, what is said of them to stderr.
+"""Prints to the two streams: results to stdout, messages about them to stderr.
 
 Rich takes colours away by itself where stdout is no terminal or NO_COLOR is set. Lines that programs read are not
 broken: without a terminal there is no width to keep.
@@ -36,12 +36,12 @@ def show(*things: RenderableType) -> None:
 
 
 def say(text: str, style: str = "") -> None:
-    """Print a word on the results, beside them."""
+    """Print a message about the results to stderr."""
     console_for(sys.stderr).print(Text(text, style=style))
 
 
 def complain(error: GraftError) -> None:
-    """Print an error and the way out."""
+    """Print an error to stderr, and what to do about it."""
     console = console_for(sys.stderr)
     console.print(Text("error: ", style="bold red") + Text(error.message, style="not bold"))
     if error.fix:

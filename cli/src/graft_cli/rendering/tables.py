@@ -17,6 +17,7 @@ from graft_cli.client.objects import Adapter
 from graft_cli.decisions.stored.comparison import SampleAnswers, Section
 from graft_cli.decisions.stored.verification import VerifiedVersion
 from graft_cli.decisions.versions import Difference, short, uses
+from graft_cli.rendering.durations import age
 from graft_cli.rendering.texts import printable
 
 STATE_STYLES: Final = {"Published": "green", "Rejected": "red", "Refused": "red", "RolledBack": "yellow"}
@@ -129,20 +130,3 @@ def verification_table(versions: Iterable[VerifiedVersion]) -> Table:
                 )
             )
     return table(("VERSION", "OBJECT", "BYTES", "DIGEST", "VERDICT", "MESSAGE"), rows)
-
-
-def age(then: datetime, now: datetime) -> str:
-    """Return how long ago something was."""
-    return seconds(max(0, int((now - then).total_seconds())))
-
-
-def seconds(count: int) -> str:
-    """Return a duration in its two largest units, such as ``3h12m``."""
-    units = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-    parts: list[tuple[int, str]] = []
-    for name, size in units:
-        amount, count = divmod(count, size)
-        if amount or parts:
-            parts.append((amount, name))
-    shown = [f"{amount}{name}" for amount, name in parts[:2] if amount]
-    return "".join(shown) or "0s"

@@ -1,4 +1,4 @@
-"""Texts that others wrote, for a terminal."""
+"""Makes texts that others wrote safe to print to a terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 _KEPT: Final = frozenset("\n\t\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
 """Scripts and emoji are written with the two joiners."""
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs"})
-"""Control characters move the cursor or colour what follows, those of format turn its direction round."""
+"""Control characters can move the cursor or change colours; format characters can turn the direction of a text."""
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def printable(text: str) -> str:
-    """Return a text whose characters do nothing but stand there; any other becomes a replacement character."""
+    """Return a text with each character that a terminal acts upon replaced by U+FFFD."""
     lines = text.replace("\r\n", "\n")
     return "".join(_REPLACEMENT if _acts(character) else character for character in lines)
 

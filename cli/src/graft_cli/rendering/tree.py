@@ -14,7 +14,7 @@ from graft_cli.decisions.findings import Finding
 from graft_cli.decisions.tree import AdapterNode, BaseNode, Canary
 from graft_cli.decisions.versions import short
 from graft_cli.rendering.console import STYLES
-from graft_cli.rendering.tables import age, seconds
+from graft_cli.rendering.durations import age, duration
 from graft_operator.api.adapter_status import TrainingProgress
 
 WORDS: Final = {
@@ -118,7 +118,7 @@ def training_line(training: TrainingProgress) -> Text:
     if training.loss is not None:
         line.append(f", loss {training.loss}")
     if training.eta_seconds is not None:
-        line.append(f", {seconds(training.eta_seconds)} left")
+        line.append(f", {duration(training.eta_seconds)} left")
     return line.append(f", Job {training.job}", style="dim")
 
 

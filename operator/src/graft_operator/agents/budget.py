@@ -1,4 +1,4 @@
-"""What the pods of one namespace may take together, so that a tenant's pods cost the other tenants nothing.
+"""A rate limit on what is read from the pods of one namespace, so that they take nothing from other tenants.
 
 Whoever has rights in a namespace can run pods that pass for serving pods: any number of them, with ever-new news, the
 largest documents that are read, byte by byte.
@@ -8,18 +8,18 @@ import asyncio
 from typing import Final
 
 PODS_ASKED: Final = 64
-"""At once. Further ones wait for their turn, and requests are held for a short time only."""
+"""Most pods of a namespace that are asked at once. With more, pods take turns, and requests are held open shortly."""
 DOCUMENTS_READ: Final = 4
-"""Large ones, at once."""
+"""Most large documents of a namespace that are read at once."""
 BYTES_PER_SECOND: Final = 4 * 2**20
 """In the long run: reading as much takes about a tenth of a processor."""
 BURST_BYTES: Final = 8 * 2**20
 BYTES_PER_ADAPTER: Final = 512
-"""What each adapter of a document costs besides its bytes, in bytes: one can be told in twelve."""
+"""Charged for each adapter of a document besides its bytes: twelve bytes are enough to name one."""
 
 
 class NamespaceBudget:
-    """For one event loop."""
+    """The limits of one namespace. For one event loop."""
 
     def __init__(self) -> None:
         self.places = asyncio.Semaphore(PODS_ASKED)

@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 
 HELD_SECONDS: Final = 20
 """How long an agent holds a request open. A pod that died silently is noticed soon after it."""
-FLOOR_SECONDS: Final = 1.0
-"""Between two requests to one pod, however often it has news."""
+SHORTEST_INTERVAL_SECONDS: Final = 1.0
+"""The shortest time between two requests to one pod, however often it has news."""
 POLL_SECONDS: Final = 2.0
-"""Between two requests to an agent that tells no revision: it holds none open."""
+"""Time between two requests to an agent that tells no revision, and so holds no request open."""
 KEPT_SECONDS: Final = 10.0
 """How long the last state stands for a pod that can't be asked any more. A restart of its agent takes a few seconds."""
 MEASURED_SECONDS: Final = 30.0
-"""How long counters are watched after each wish."""
+"""How long counters are watched after each call of `measure`."""
 BYTES_EXPECTED: Final = (256 * 2**10, 4 * 2**10)
 """What a document may take at least, and what each adapter that the pod may know of adds to it."""
 ADAPTERS_EXPECTED: Final = (64, 2)
@@ -45,8 +45,8 @@ OnNews = Callable[[str, str, AgentNews], None]
 T = TypeVar("T")
 
 
-class Asks(Protocol):
-    """Who asks a pod: an `AgentClient`."""
+class StateClient(Protocol):
+    """What asks a pod for its state: an `AgentClient`, or a stand-in of tests."""
 
     async def ask(
         self, pod: PodAddress, question: Question, budget: NamespaceBudget, read: Callable[[bytearray], T]
@@ -57,7 +57,7 @@ class Asks(Protocol):
 class Agents:
     """The newest states of all serving pods. For one event loop."""
 
-    def __init__(self, client: Asks, *, adapters_on: Callable[[PodAddress], int] | None = None) -> None:
+    def __init__(self, client: StateClient, *, adapters_on: Callable[[PodAddress], int] | None = None) -> None:
         """`adapters_on`: how many adapters a pod may know of. A document that tells of many more is refused early."""
         self.on_news: OnNews = lambda namespace, pod, news: None
         """Called with namespace, pod and what is new there. It must be quick, and look up what it is told of."""
@@ -137,12 +137,12 @@ class Agents:
 
 
 class _Follower:
-    """Asks one pod, again and again."""
+    """StateClient one pod, again and again."""
 
     def __init__(
         self,
         pod: PodAddress,
-        client: Asks,
+        client: StateClient,
         budget: NamespaceBudget,
         tell: Callable[[PodAddress, AgentNews], None],
         adapters_on: Callable[[PodAddress], int] | None,
@@ -173,7 +173,7 @@ class _Follower:
     def measure(self, adapter: str, seconds: float) -> None:
         """Watch the adapter's counters for a while."""
         began = self._interval() is None
-        self._measured[adapter] = _now() + MEASURED_SECONDS, max(seconds, FLOOR_SECONDS)
+        self._measured[adapter] = _now() + MEASURED_SECONDS, max(seconds, SHORTEST_INTERVAL_SECONDS)
         if began and self._holding is not None:
             self._holding.reschedule(_now())  # the request that is held open would show none
 
@@ -248,11 +248,11 @@ class _Follower:
 
     def _pause(self) -> float:
         """Return the seconds until the pod may be asked again."""
-        now, due = _now(), self._asked_at + FLOOR_SECONDS
+        now, due = _now(), self._asked_at + SHORTEST_INTERVAL_SECONDS
         if self._failures:
             due = max(due, now + self._backoff.delay(self._failures))
             if isinstance(self.answer, AgentState):  # its time ends
-                due = min(due, max(self._asked_at + FLOOR_SECONDS, self._failing_since + KEPT_SECONDS))
+                due = min(due, max(self._asked_at + SHORTEST_INTERVAL_SECONDS, self._failing_since + KEPT_SECONDS))
         elif isinstance(self.answer, AgentState) and not self.answer.revision:
             due = self._asked_at + (self._interval() or POLL_SECONDS)
         return max(0.0, due - now)

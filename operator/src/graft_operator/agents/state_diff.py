@@ -8,11 +8,11 @@ from typing import Final
 
 from graft_operator.agents.state import AdapterState, AgentState
 
-Said = object
-"""What a pod says, as far as whoever looks depends on it."""
+Comparable = object
+"""A part of what a pod says. Two are equal where no decision depends on the difference."""
 
 STEPS: Final = frozenset(("Pending", "Fetching", "Loading", "Proving", "Draining"))
-"""States on the way to another one, which nobody decides by."""
+"""States on the way to another one, on which no decision depends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +40,26 @@ def news_between(before: AgentState | None, after: AgentState | None, measured: 
     adapters = set(old)
     for item in after.adapters:
         former = old.get(item.name)
-        if former is not None and (former == item or _said(former, measured) == _said(item, measured)):
+        if former is not None and (former == item or comparable(former, measured) == comparable(item, measured)):
             adapters.remove(item.name)
         elif former is None:
             adapters.add(item.name)
     return AgentNews(frozenset(adapters), _of_base(before) != _of_base(after) or bool(_asked(after) - _asked(before)))
 
 
-def said_of(state: AgentState, adapter: str) -> Said:
-    """Return what the pod says of the adapter, without counters and without the steps of a load under way."""
-    found = state.adapter(adapter)
-    return None if found is None else _said(found, ())
-
-
-def _said(adapter: AdapterState, measured: Collection[str]) -> Said:
+def comparable(adapter: AdapterState, measured: Collection[str]) -> Comparable:
+    """Return what decisions about an adapter depend on: no steps of a load, and counters only if it is ``measured``."""
     settled = [(item.number, item.state, item.reason) for item in adapter.versions if item.state not in STEPS]
     counters = adapter.name in measured and [(item.measured, item.probes) for item in adapter.versions]
     return adapter.active, adapter.decision, settled, counters
 
 
-def _of_base(state: AgentState) -> Said:
+def _of_base(state: AgentState) -> Comparable:
     answering = {item.name for item in state.adapters if item.active}
     engine = (state.engine.state, state.engine.message)
     return state.ready, engine, state.wanted_digest, state.message, state.base, answering
 
 
-def _asked(state: AgentState) -> set[Said]:
+def _asked(state: AgentState) -> set[Comparable]:
     """Return which adapters that don't answer on the pod have been asked there, and when."""
     return {(item.name, item.last_asked) for item in state.adapters if item.last_asked is not None and not item.active}

@@ -6,14 +6,14 @@
 | ``questions`` | how each question is put to the registry, and for how long its answer holds |
 | ``answers`` | keeps the answers, looks up what is missing or too old, and tells where an answer has changed |
 | ``lookups`` | runs what blocks: in a few threads, fairly between namespaces, and never for long |
-| ``audit`` | whose turn it is to be looked up again although nothing has asked: what is served might vanish |
+| ``audit`` | which served version is looked up next, to notice one that has vanished or was damaged |
 
-Nobody waits for the registry. A getter says what is known, or that it isn't, at once; what it lacks is looked up behind
-its back, and ``on_news`` names the object that has to be looked at again.
+Nobody waits for the registry. A getter returns at once what is known, or that it is unknown. What is missing is looked
+up in the background, and ``on_news`` then names the object that has to be reconciled again.
 """
 
 from graft_operator.artifacts.artifacts import Artifacts
-from graft_operator.artifacts.lookups import Inline, RegistryUnavailable, Threads
+from graft_operator.artifacts.lookups import InlineLookups, RegistryUnavailable, ThreadedLookups
 from graft_registry.documents import StoredVersion
 from graft_registry.errors import Corrupt, Forbidden, NotFound, RegistryError
 
@@ -21,10 +21,10 @@ __all__ = [
     "Artifacts",
     "Corrupt",
     "Forbidden",
-    "Inline",
+    "InlineLookups",
     "NotFound",
     "RegistryError",
     "RegistryUnavailable",
     "StoredVersion",
-    "Threads",
+    "ThreadedLookups",
 ]

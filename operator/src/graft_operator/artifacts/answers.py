@@ -20,12 +20,12 @@ from graft_registry.s3.store import ObjectStore
 log = logging.getLogger(__name__)
 
 VERSIONS_KEPT: Final = 2048
-"""Answers that hold versions: 8 KiB each."""
+"""Most answers that hold versions, of 8 KiB each."""
 MODULES_KEPT: Final = 100_000
 """Linear modules of the bases of one namespace that are kept, of 0.2 KiB each: an ordinary base has some hundred, one
 with hundreds of experts 50,000. The base that was asked for last is always kept."""
 ANSWERS_KEPT: Final = 16384
-"""All others, of half a KiB: that there is no such thing, or that it can't be told."""
+"""Most of all other answers, of half a KiB each: that something is not there, or can't be told."""
 _OTHERS: Final = "others"
 LONGEST_BACKOFF: Final = 60.0
 ASKED_LATELY: Final = 900.0
@@ -47,14 +47,14 @@ class _Entry:
     due: float
     failures: int = 0
     running: bool = False
-    shelf: str = _OTHERS
+    segment: str = _OTHERS
     weight: int = 1
     cancel: Callable[[], None] | None = None
     """Calls off the next lookup."""
 
 
-class _Shelf:
-    """Answers that share room, the one that was asked for last at the end."""
+class _Segment:
+    """A part of the cache with a capacity of its own. The entry that was asked for last is at the end."""
 
     def __init__(self) -> None:
         self.entries: OrderedDict[Question[Any], None] = OrderedDict()
@@ -69,8 +69,8 @@ class _Shelf:
         self.weight -= weight
 
 
-class Answers:
-    """The newest answer to each question. For one event loop."""
+class AnswerCache:
+    """The newest answer to each question, evicted least recently asked first. For one event loop."""
 
     def __init__(self, store: ObjectStore, lookups: Lookups, clock: Callable[[], float], news: News) -> None:
         self._store = store
@@ -79,15 +79,15 @@ class Answers:
         self._news = news
         self._entries: dict[Question[Any], _Entry] = {}
         self._of: dict[Owner, set[Question[Any]]] = {}
-        self._shelves: defaultdict[str, _Shelf] = defaultdict(_Shelf)
+        self._segments: defaultdict[str, _Segment] = defaultdict(_Segment)
         self._asking: _Entry | None = None
 
     def ask(self, question: Question[T]) -> Known[T] | Unknown:
-        """Return what is known. What is not, or for too long, is looked up meanwhile."""
+        """Return what is known. What is unknown, or was looked up too long ago, is looked up in the background."""
         now = self._clock()
         entry = self._entries.get(question) or self._add(question, BEING_LOOKED_UP, due=now)
         entry.asked = now
-        self._shelves[entry.shelf].entries.move_to_end(question)
+        self._segments[entry.segment].entries.move_to_end(question)
         if entry.due <= now and not entry.running:
             # An answer that is there at once is no news: whoever asks gets it.
             self._asking = entry
@@ -132,13 +132,13 @@ class Answers:
         entry = _Entry(question, value, asked=self._clock(), due=due)
         self._entries[question] = entry
         self._of.setdefault(question.owner, set()).add(question)
-        self._shelves[_OTHERS].put(question, 1)
-        self._make_room(_OTHERS)
+        self._segments[_OTHERS].put(question, 1)
+        self._evict(_OTHERS)
         return entry
 
     def _drop(self, question: Question[Any]) -> None:
         entry = self._entries.pop(question)
-        self._take_off(entry)
+        self._leave_segment(entry)
         if entry.cancel is not None:
             entry.cancel()
         of_owner = self._of[question.owner]
@@ -146,20 +146,20 @@ class Answers:
         if not of_owner:
             del self._of[question.owner]
 
-    def _make_room(self, name: str) -> None:
-        shelf, most = self._shelves[name], _room_on(name)
-        while shelf.weight > most and len(shelf.entries) > 1:
-            oldest = self._entries[next(iter(shelf.entries))]
+    def _evict(self, name: str) -> None:
+        segment, most = self._segments[name], _capacity_of(name)
+        while segment.weight > most and len(segment.entries) > 1:
+            oldest = self._entries[next(iter(segment.entries))]
             if oldest.running:  # somebody waits for it
-                shelf.entries.move_to_end(oldest.question)
+                segment.entries.move_to_end(oldest.question)
                 return
             self._drop(oldest.question)
 
-    def _take_off(self, entry: _Entry) -> None:
-        shelf = self._shelves[entry.shelf]
-        shelf.take(entry.question, entry.weight)
-        if not shelf.entries:
-            del self._shelves[entry.shelf]
+    def _leave_segment(self, entry: _Entry) -> None:
+        segment = self._segments[entry.segment]
+        segment.take(entry.question, entry.weight)
+        if not segment.entries:
+            del self._segments[entry.segment]
 
     def _look_up(self, entry: _Entry) -> None:
         question = entry.question
@@ -190,7 +190,7 @@ class Answers:
         trouble = trouble or (value if isinstance(value, Unknown) else None)
         holds = pause_after(trouble, failures) if trouble else _holds(entry.question, value)
         entry.due = now + holds
-        self._shelve(entry)
+        self._move_to_segment(entry)
         if trouble is not None or entry.question.about == "progress":
             if entry.cancel is not None:
                 entry.cancel()
@@ -198,14 +198,14 @@ class Answers:
         if entry is not self._asking and is_news(before, value):
             self._tell(entry.question)
 
-    def _shelve(self, entry: _Entry) -> None:
-        self._take_off(entry)
-        entry.shelf, entry.weight = _place_of(entry)
-        self._shelves[entry.shelf].put(entry.question, entry.weight)
-        self._make_room(entry.shelf)
+    def _move_to_segment(self, entry: _Entry) -> None:
+        self._leave_segment(entry)
+        entry.segment, entry.weight = _segment_of(entry)
+        self._segments[entry.segment].put(entry.question, entry.weight)
+        self._evict(entry.segment)
 
     def _again(self, entry: _Entry) -> None:
-        """Look something up by itself, if somebody still cares for it."""
+        """Look something up without being asked, if it was asked for not long ago."""
         entry.cancel = None
         cares = WATCHED_SECONDS if entry.question.about == "progress" else ASKED_LATELY
         is_current = self._entries.get(entry.question) is entry and not entry.running
@@ -220,7 +220,7 @@ class Answers:
 
 
 def unknown(error: Exception) -> Unknown:
-    """Return what keeps something from being known. Pure, but for the log of what should not happen at all."""
+    """Return why an answer is unknown, from the error of its lookup. Pure, but for a log line of unexpected errors."""
     if isinstance(error, Unavailable):
         return Unknown("RegistryUnavailable", f"registry: {error}", is_transient=True)
     if isinstance(error, Corrupt):
@@ -256,8 +256,8 @@ def _holds(question: Question[Any], value: Answer) -> float:
     return question.absent_holds if found is None else question.holds
 
 
-def _place_of(entry: _Entry) -> tuple[str, int]:
-    """Return the shelf that an answer is kept on, and how much of its room it takes."""
+def _segment_of(entry: _Entry) -> tuple[str, int]:
+    """Return the segment that an answer belongs to, and its weight there."""
     found = entry.value.value if isinstance(entry.value, Known) else None
     if isinstance(found, BaseManifest):
         return f"bases of {entry.question.namespace}", 1 + len(found.linear_modules)
@@ -268,5 +268,5 @@ def _place_of(entry: _Entry) -> tuple[str, int]:
     return _OTHERS, 1
 
 
-def _room_on(shelf: str) -> int:
-    return {_OTHERS: ANSWERS_KEPT, "versions": VERSIONS_KEPT}.get(shelf, MODULES_KEPT)
+def _capacity_of(segment: str) -> int:
+    return {_OTHERS: ANSWERS_KEPT, "versions": VERSIONS_KEPT}.get(segment, MODULES_KEPT)

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext,
 from typing import Any, Final, Self
 
 from graft_operator.artifacts import questions
-from graft_operator.artifacts.answers import Answers, unknown
+from graft_operator.artifacts.answers import AnswerCache, unknown
 from graft_operator.artifacts.audit import Audit, Served
-from graft_operator.artifacts.lookups import Lookups, RegistryUnavailable, Stopped, Threads
+from graft_operator.artifacts.lookups import Lookups, RegistryUnavailable, Stopped, ThreadedLookups
 from graft_operator.plan.known import Known, Unknown
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import (
@@ -55,8 +55,8 @@ class Artifacts:
         self._writing: Callable[[], AbstractContextManager[None]] = nullcontext
         self._may_write: Callable[[], bool] = lambda: True
         self._store = store
-        self._lookups = lookups or Threads()
-        self._answers = Answers(store, self._lookups, clock, lambda *owner: self.on_news(*owner))
+        self._lookups = lookups or ThreadedLookups()
+        self._answers = AnswerCache(store, self._lookups, clock, lambda *owner: self.on_news(*owner))
         self._audit = Audit()
 
     @classmethod

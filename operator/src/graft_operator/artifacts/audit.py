@@ -1,4 +1,4 @@
-"""Whose turn it is to be looked up again although nothing has asked."""
+"""Which served version is looked up next, to notice that one has vanished from the registry or was damaged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Served:
 
 
 class Audit:
-    """The versions that are served, taking turns."""
+    """The served versions in round-robin order, at most two of each adapter."""
 
     def __init__(self) -> None:
         self._served: OrderedDict[tuple[str, str], OrderedDict[int, str]] = OrderedDict()

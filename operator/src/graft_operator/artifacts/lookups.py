@@ -1,4 +1,4 @@
-"""Runs what blocks: in threads, a few at once, fairly between namespaces, each for a bounded time."""
+"""Runs blocking lookups of the registry: in a few threads, fairly between namespaces, each for a bounded time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOOKUP_SECONDS: Final = 20.0
 AT_ONCE: Final = 8
 AT_ONCE_PER_NAMESPACE: Final = 2
 HUNG: Final = 16
-"""Threads that nobody waits for any more. Each ends with the request that it is in; until some do, nothing begins."""
+"""Most threads that were given up and still hang in a request. With as many, no further lookup begins."""
 HUNG_PER_NAMESPACE: Final = 2
 
 T = TypeVar("T")
@@ -34,8 +34,8 @@ Done = Callable[[object], None]
 """Takes what the work has returned, or the exception that it ended with."""
 
 
-PATIENT: Final = frozenset({"progress", "audit"})
-"""How far runs are, and whether what is served is still there: nothing is decided from either."""
+LOW_PRIORITY: Final = frozenset({"progress", "audit"})
+"""Operations that run after all others of their namespace: no decision waits for their answers."""
 
 
 class RegistryUnavailable(TransientError):
@@ -58,8 +58,8 @@ class Lookups(Protocol):
         """Give up whatever runs or waits."""
 
 
-class Inline:
-    """Runs everything at once, in the caller's thread, and nothing later: for simulations and tests."""
+class InlineLookups:
+    """Runs each lookup in the caller's thread before it returns, and nothing later: for simulations and tests."""
 
     def submit(self, namespace: str, operation: str, work: Work, done: Done) -> None:
         """Run ``work`` now."""
@@ -98,7 +98,7 @@ class _Job:
             done(outcome)
 
 
-class Threads:
+class ThreadedLookups:
     """Runs work in threads of its own. For one event loop.
 
     A thread that doesn't come back in time is given up: its work counts as failed, and its place is free again. Such
@@ -117,8 +117,8 @@ class Threads:
         """Run ``work`` when a place is free, the namespaces taking turns; what nobody waits for after all else."""
         job = _Job(namespace, operation, work, done, self._seconds)
         queue = self._waiting.setdefault(namespace, deque())
-        patient = (place for place, other in enumerate(queue) if other.operation in PATIENT)
-        queue.insert(len(queue) if operation in PATIENT else next(patient, len(queue)), job)
+        patient = (place for place, other in enumerate(queue) if other.operation in LOW_PRIORITY)
+        queue.insert(len(queue) if operation in LOW_PRIORITY else next(patient, len(queue)), job)
         self._start_more()
 
     async def run(self, namespace: str, operation: str, work: Callable[[Stopped], T], seconds: float) -> T:
@@ -223,7 +223,7 @@ class Threads:
 
 
 def measured(operation: str, work: Work, stopped: Stopped) -> object:
-    """Run ``work`` and count how it ended; what has been given up was counted then."""
+    """Run ``work`` and count how it ended, unless it has been given up meanwhile: that was counted already."""
     result, started = "error", time.monotonic()
     try:
         outcome = work(stopped)

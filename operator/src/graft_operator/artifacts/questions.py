@@ -78,7 +78,8 @@ def anything(namespace: str, adapter: str) -> Question[bool]:
     """Ask whether anything at all is stored of an adapter: one request instead of one for each other question."""
 
     def ask(store: ObjectStore) -> bool | None:
-        return next(iter(store.list(AdapterLayout(namespace, adapter).root)), None) is not None or None
+        is_there = any(True for _ in store.list(AdapterLayout(namespace, adapter).root))
+        return True if is_there else None
 
     return Question("LoraAdapter", namespace, adapter, "anything", (), ask, absent_holds=600.0)
 

@@ -1,7 +1,8 @@
 """The read model of the cluster: what lists and watches have told, by kind, owner and name.
 
-Passes read from here and nowhere else. Objects are kept as compressed JSON, without what nobody reads (:mod:`kept`),
-and are decoded anew for each reader: 10,000 adapters take some 20 MiB, and nobody can change what another one reads.
+Passes read from here and nowhere else. Objects are kept as compressed JSON, without fields that nobody reads
+(:mod:`cached_form`). They are decoded anew for each reader, so that nobody can change what another one reads; 10,000
+adapters take some 20 MiB.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from graft_operator.cluster.kept import indexes, kept, label, of_uid
+from graft_operator.cluster.cached_form import cached_form, indexes, label, of_uid
 from graft_operator.cluster.resources import EVENTS, EVENTS_OF_PODS, LORA_ADAPTERS, REFUSED_PODS, WORKLOADS, Resource
 from graft_operator.manifests import labels
 
@@ -142,7 +143,7 @@ class Cache:
             return False
         if known is not None and known.uid != uid and version < known.version:
             return False
-        content = kept(resource, body)
+        content = cached_form(resource, body)
         new = _Entry(uid, version, indexes(resource, content), zlib.compress(_encoder.encode(content), 1))
         self._exchange(resource, name, new)
         if resource.kind == EVENTS.kind:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from graft_operator.controller_runtime.controller import TransientError
 
 TOO_LARGE: Final = "(too large)"
-"""Ends what is said of an answer that was not read, as a status ends what is said of others."""
+"""Ends the message of an error about an answer that was not read; other messages end with the HTTP status."""
 
 
 class ClusterError(Exception):

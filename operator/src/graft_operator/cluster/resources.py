@@ -13,7 +13,6 @@ class Resource:
     version: str
     plural: str
     kind: str
-    namespaced: bool = True
     view: str = ""
     """Tells kinds apart in the cache that are one to the API server, but watched in parts."""
 

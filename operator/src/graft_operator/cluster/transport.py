@@ -28,7 +28,7 @@ from graft_operator.cluster.errors import (
 from graft_operator.telemetry import metrics
 
 Decode = Callable[[bytes], Any]
-"""What reads JSON. Raises msgspec.DecodeError."""
+"""Parses JSON. Raises msgspec.DecodeError."""
 
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"

@@ -94,7 +94,7 @@ def first_unsynced(cache: Cache, namespace: str) -> tuple[Resource, str] | None:
 
 
 async def wait_for_sync(cache: Cache, namespaces: Iterable[str], *, seconds: float) -> None:
-    """Wait until everything that is needed was listed, or as long as that: a namespace may be closed to us for good."""
+    """Wait until all needed kinds were listed, for ``seconds`` at most: we may have no rights in a namespace."""
     scopes = tuple(namespaces) or ("",)
     deadline = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < deadline:

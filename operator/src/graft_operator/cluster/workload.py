@@ -1,7 +1,7 @@
-"""What is read of Kueue's Workloads. Pure.
+"""Decodes only the fields of Kueue's Workloads that are read here. Pure.
 
-Most of them are other people's, and all hold whole pod templates, of up to a megabyte and more, which nobody here
-reads: those are skipped in the bytes, before anything is made of them.
+Most Workloads are other people's, and all hold whole pod templates of up to a megabyte and more, which nobody here
+reads. The decoder skips those in the bytes, without making objects of them.
 """
 
 from __future__ import annotations

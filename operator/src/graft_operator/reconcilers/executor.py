@@ -15,7 +15,7 @@ from typing import Any, Final, assert_never
 from graft_operator.api.meta import ObjectMeta
 from graft_operator.artifacts import Artifacts
 from graft_operator.cluster import AlreadyExists, Cache, Cluster, ClusterError, Invalid
-from graft_operator.cluster.kept import AUTOSCALED
+from graft_operator.cluster.cached_form import AUTOSCALED
 from graft_operator.cluster.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,

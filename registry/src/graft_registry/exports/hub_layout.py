@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from graft_registry.adapters.publishable import ADAPTER_CONFIG
+from graft_registry.atomic_directory import atomic_directory
 from graft_registry.digests import file_sha256
 from graft_registry.documents import BaseReference, StoredFile
 from graft_registry.errors import VersionConflict
 from graft_registry.exports.model_card import base_model_id, front_matter, plain_body, split_card
 from graft_registry.exports.opened_version import OpenedVersion
 from graft_registry.exports.optional import needed
-from graft_registry.sources.whole_directory import directory_appearing_whole
 
 _CARD = "README.md"
 _MANIFEST = "graft-version.json"
@@ -34,7 +34,7 @@ def write_directory(version: OpenedVersion, path: Path, *, overwrite: bool) -> P
             )
         lay_out(version, path)
         return path
-    with directory_appearing_whole(path) as staging:
+    with atomic_directory(path) as staging:
         lay_out(version, staging)
     return path
 

@@ -81,17 +81,6 @@ def read_header(path: Path, *, max_bytes: int = MAX_HEADER_BYTES) -> Safetensors
         return _parse(stream.read(length), data_bytes=size - _LENGTH_BYTES - length)
 
 
-def parse_header(data: bytes) -> SafetensorsHeader:
-    """Check the header of a whole file in memory.
-
-    Raises:
-        InvalidModel: not a valid safetensors file, or cut short.
-    """
-    length = _header_length(data[:_LENGTH_BYTES], len(data))
-    end = _LENGTH_BYTES + length
-    return _parse(data[_LENGTH_BYTES:end], data_bytes=len(data) - end)
-
-
 def _header_length(prefix: bytes, file_bytes: int) -> int:
     if len(prefix) < _LENGTH_BYTES:
         raise InvalidModel(f"a safetensors file has at least {_LENGTH_BYTES} bytes, this one {file_bytes}")

@@ -69,7 +69,7 @@ class ObjectStore:
         self._client: Any = s3_client(config, credentials, patience)
 
     def until(self, stopped: Callable[[], bool]) -> Self:
-        """Return this store as it is for somebody who may be stopped: from then on it refuses every request."""
+        """Return a view of this store that refuses every request as soon as ``stopped`` says so."""
         view = copy.copy(self)
         view._is_stopped = stopped  # noqa: SLF001 -- its own
         return view

@@ -64,6 +64,6 @@ def _parsed(data: bytes, kind: type[D]) -> D:
 
 
 def damaged(key: str, kind: type[Document], error: ValidationError) -> Corrupt:
-    """Return the error of a document that can't be used. Pure."""
+    """Return the error for a document that can't be parsed. Pure."""
     schema = kind.model_fields["schema_id"].default
     return Corrupt(key, f"a {schema} document", complaint(error))

@@ -1,1 +1,1 @@
-"""Where bases and rows come from: who may read them, which files of them are brought, and how they land whole."""
+"""Where bases, adapters and rows come from: who may read them, and which of their files are downloaded."""

@@ -14,7 +14,7 @@ from graft_registry.documents import AdapterRepository, AdapterSource, HuggingFa
 from graft_registry.errors import Corrupt
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.adapter_files import MOST_FILES, few_enough, files_of_adapter
-from graft_registry.sources.adapter_sizes import largest, oversize
+from graft_registry.sources.adapter_sizes import byte_limit, oversize
 from graft_registry.sources.mounted_adapter import MountedAdapter, mounted_adapter
 from graft_registry.sources.oci_artifact import pull, resolve
 from graft_registry.sources.scratch_disk import naming_a_full_disk
@@ -32,7 +32,7 @@ class AdapterContent:
 
 
 class _Origin(Protocol):
-    """A place with files. ``field``: of the spec, that names it."""
+    """A place that holds the files of an adapter. ``field`` is the field of the spec that names it."""
 
     @property
     def where(self) -> str: ...
@@ -73,7 +73,7 @@ def is_at(source: AdapterSource, revision: str) -> bool:
     """
     if source.oci is None:
         return False
-    with _told_apart_from_the_registry(), _reading_an_artifact("spec.source.oci.image"):
+    with _as_adapter_problem(), _reading_an_artifact("spec.source.oci.image"):
         return resolve(source.oci.image) == revision
 
 
@@ -111,7 +111,7 @@ def _content(origin: _Origin, sha256: Callable[[str], str]) -> AdapterContent:
 def _origin(
     source: AdapterSource, access: SourceAccess, registry: RegistryConfig, workspace: Path
 ) -> Iterator[_Origin]:
-    with _told_apart_from_the_registry(), naming_a_full_disk():
+    with _as_adapter_problem(), naming_a_full_disk():
         if source.s3 is not None:
             field = "spec.source.s3.uri"
             with blaming_the_source(field):
@@ -126,7 +126,7 @@ def _origin(
 
 
 def _pulled(image: str, folder: Path, field: str) -> MountedAdapter:
-    """Bring an artifact, of which nothing less than all tells what it holds."""
+    """Download an artifact: what it holds can't be told from less than all of it."""
     with _reading_an_artifact(field):
         digest = pull(image, folder)
     return MountedAdapter(folder, image, field, folder, revision=digest)
@@ -144,8 +144,8 @@ def _reading_an_artifact(field: str) -> Iterator[None]:
 
 
 @contextmanager
-def _told_apart_from_the_registry() -> Iterator[None]:
-    """Say of a source that is away, or closed to us, that it is the source: the registry may be well."""
+def _as_adapter_problem() -> Iterator[None]:
+    """Report a source that can't be reached or read under reasons of its own, apart from those of the registry."""
     apart = {
         SourceProblem.UNAVAILABLE: SourceProblem.ADAPTER_UNAVAILABLE,
         SourceProblem.FORBIDDEN: SourceProblem.ADAPTER_FORBIDDEN,
@@ -242,7 +242,7 @@ class _Repository:
             self._at,
             path,
             folder,
-            most=largest(name) if size is None else size,
+            most=byte_limit(name) if size is None else size,
             endpoint=self._endpoint,
             token=self._token,
             field=self.field,

@@ -11,8 +11,8 @@ LARGEST_WEIGHTS_BYTES: Final = 16 << 30
 """All weights of one adapter together. Those of rank 256 for the largest open models stay below."""
 
 
-def largest(name: str) -> int:
-    """Return how many bytes one file of an adapter may have, whatever its place tells of its size."""
+def byte_limit(name: str) -> int:
+    """Return how many bytes one file of an adapter may have at most, whatever size its source claims."""
     return LARGEST_CONFIG_BYTES if name == ADAPTER_CONFIG else LARGEST_WEIGHTS_BYTES
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from graft_registry.documents import AdapterDirectory
 from graft_registry.sources.adapter_files import MOST_FILES, few_enough
-from graft_registry.sources.adapter_sizes import largest, oversize
+from graft_registry.sources.adapter_sizes import byte_limit, oversize
 from graft_registry.sources.scratch_disk import is_full
 from graft_registry.sources.source_files import SourceError, SourceProblem, leads_out, mounted_root, volume_away
 
@@ -77,7 +77,7 @@ class MountedAdapter:
             while piece := stream.read(_CHUNK_BYTES):
                 written += len(piece)
                 # It may have grown since its size was looked at.
-                if written > largest(name):
+                if written > byte_limit(name):
                     raise SourceError(SourceProblem.INVALID, f"{self.where}: {oversize({name: written})}", self.field)
                 sink.write(piece)
         return target

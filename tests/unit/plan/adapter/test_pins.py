@@ -141,6 +141,15 @@ def test_a_new_pin_is_unknown_while_it_is_unclear_and_told_right_after(
     assert is_settled(clear)
 
 
+def test_a_pin_says_that_no_limit_is_applied_and_how_to_apply_them_again() -> None:
+    evaluated = find(status_of(pinned_to(OTHER, NEWER)).conditions, "Evaluated")
+    assert evaluated is not None
+    assert evaluated.message == (
+        "spec.version pins version 1, so no limit of spec.evaluation is applied to it;"
+        " remove spec.version to apply the limits again"
+    )
+
+
 def test_what_was_told_of_another_spec_does_not_stay() -> None:
     before = lived(pinned_to(ASKED_FOR))
     changed = before.adapter.metadata.model_copy(update={"generation": 3})

@@ -15,6 +15,7 @@ from tests.builders import (
     deployment,
     job,
     pod,
+    resolved_base,
     served_version,
     serving_revision,
 )
@@ -32,8 +33,10 @@ from tests.unit.plan.base.base_plan import (
     status_of,
 )
 
-from graft_operator.api.conditions import find
+from graft_operator.api.conditions import find, yes
 from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, EmitEvent, Plan, RemoveFinalizer
+from graft_operator.plan.base.conditions import ready_fact
+from graft_operator.plan.base.importing import ImportDecision
 from graft_operator.plan.base.plan import IN_USE_FINALIZER
 from graft_operator.plan.known import Known
 from graft_operator.plan.snapshot import BaseSnapshot
@@ -155,6 +158,13 @@ def test_health(given: BaseSnapshot, health: str, reason: str) -> None:
     ready = find(status.conditions, "Ready")
     assert ready is not None
     assert ready.reason == reason
+
+
+def test_a_base_that_no_pod_serves_while_others_are_served_says_so() -> None:
+    decision = ImportDecision(resolved=resolved_base("B"))
+    ready = ready_fact(decision, [serving_revision("A")], yes("Serving"))
+    assert (ready.status, ready.reason) == ("False", "PodsNotReady")
+    assert ready.message == "no pod answers with the current base yet"
 
 
 def test_the_adapters_are_counted() -> None:

@@ -106,7 +106,7 @@ def test_a_version_that_passed_keeps_the_words_of_its_first_verdict() -> None:
 
 
 def test_a_pin_leaves_no_words_of_the_gate() -> None:
-    assert judged(version(1), GateDecision(True, PINNED, "a person's word"), None).message == ""
+    assert judged(version(1), GateDecision(True, PINNED, "it is pinned"), None).message == ""
 
 
 def test_an_entry_remembers_its_spec_while_another_one_is_asked_for() -> None:

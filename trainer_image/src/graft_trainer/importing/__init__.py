@@ -1,5 +1,5 @@
-"""Brings an adapter that was trained elsewhere: fetch, read, fit to the base, judge, publish.
+"""Imports an adapter that was trained elsewhere: fetch it, read it, fit it to the base, judge it, publish it.
 
-`pipeline` is the way through. `tensor_names`, `settings` and `fitting` read what other libraries have written and are
-pure; `normalised` writes what all versions are made of.
+`pipeline` runs these steps. `tensor_names`, `settings` and `fitting` read what other libraries have written and are
+pure. `normalised` writes it as all versions are written.
 """

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """An adapter of which every tensor has its place in the base."""
+    """An adapter whose every tensor was matched to a module or a parameter of the base."""
 
     fitted: Fitted
     layers: Layers
@@ -111,7 +111,7 @@ def attach(run: ImportRun, placed: Placed) -> tuple[PeftModel, AdapterFiles]:
 
 
 def servable_as(folder: Path, model_type: str, base: BaseManifest, serving: ServingConfig) -> Servable:
-    """Return what engines can do with an adapter's files, by the check that stands before every server.
+    """Return how engines can serve an adapter's files, by the same check that serving pods make before they load it.
 
     Raises InvalidConfigError where that isn't what the run asks for.
     """
@@ -132,7 +132,7 @@ def servable_as(folder: Path, model_type: str, base: BaseManifest, serving: Serv
 
 
 def check_what_was_loaded(state: Mapping[str, torch.Tensor], written: Collection[TensorInfo], base: str) -> None:
-    """Refuse an adapter of which PEFT left a part unused, or made one up, which it does without an error.
+    """Refuse an adapter of which PEFT has ignored tensors or initialised missing ones, which it does without an error.
 
     Args:
         state: of the adapted model.
@@ -148,7 +148,7 @@ def check_what_was_loaded(state: Mapping[str, torch.Tensor], written: Collection
         raise BaseMismatchError(
             f"PEFT has no place in base {base} for {some(lost)}; name the base that it was trained on", field=FIELD
         )
-    # What else takes the place of a parameter is the base's own: PEFT goes by the ends of names.
+    # Other entries of the state are the base's own parameters: PEFT selects by the ends of names.
     if made_up := sorted(name for name in state.keys() - loaded if not PARTS.isdisjoint(name.split("."))):
         raise BaseMismatchError(
             f"PEFT adapts {some(made_up)} of base {base}, too, of which there are no tensors; name the base that it "

@@ -1,4 +1,4 @@
-"""Whether an adapter brings all that it says to change, by the names that its training had for the layers. Pure."""
+"""Whether an adapter has tensors for every layer that its configuration says to change. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells what was trained of the base's own parameters from copies of them, which PEFT saves whenever it is in doubt."""
+"""Tells trained parameters of the base from unchanged copies of them, which PEFT saves beside an adapter in doubt."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ROUNDINGS: Final[tuple[tuple[torch.dtype, ...], ...]] = (
     (torch.float16, torch.bfloat16),
     (torch.bfloat16, torch.float16),
 )
-"""What a copy may have been through: the model was loaded in fewer bits, the adapter saved in fewer."""
+"""Number formats that a copy may have been rounded to, in order: of the loaded model, and of the saved adapter."""
 
 STEP: Final = 2.0**-7
-"""Between a number of bfloat16 and the next one, relative to it."""
+"""The relative distance between a bfloat16 number and the next one, at most."""
 SMALLEST_STEP: Final = 2.0**-24
-"""Between the smallest numbers of float16, which have fewer bits."""
+"""The distance between the subnormal numbers of float16, whose relative precision is lower."""
 
 ELEMENTS_AT_ONCE: Final = 1 << 24
 """Compared in float32: an embedding as a whole would take several times its size."""
@@ -67,9 +67,9 @@ def without_copies(fitted: Fitted, base: PreTrainedModel, adapter: ForeignAdapte
 def is_copy(theirs: torch.Tensor, own: torch.Tensor) -> bool:
     """Tell whether a parameter that may have been trained is the base's, number by number.
 
-    It is where every number is the base's as one of the roundings leaves it, in the format that the base has: training
-    moves single rows of an embedding and not much of a norm, so no measure of the whole would do. What is not in memory
-    can't be compared and counts as trained.
+    It is a copy where one of the roundings turns every number of the base into the copy's, in the base's own format. A
+    norm of the difference would not do: training may change single rows of an embedding, or a norm layer by little. A
+    parameter that is not in memory can't be compared and counts as trained.
     """
     if own.is_meta:
         return False

@@ -1,6 +1,6 @@
-"""Finds the place of each tensor of an adapter in the base, or says what doesn't fit. Pure.
+"""Matches each tensor of an adapter to a module of the base, or says what doesn't fit. Pure.
 
-A misfit is never guessed away: an adapter of another size loads into most engines without a word, and answers rubbish.
+What doesn't fit is always refused: most engines load an adapter of another size without an error, and answer rubbish.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def fit(
     """Find the place of each tensor.
 
     ``zeros`` are the names of matrices B that hold nothing but zeros. A layer that the base's language model doesn't
-    have, such as one for pictures, is left out where its change is none: PEFT adapts whatever has the name, and a
-    training on texts alone never reaches it.
+    have, such as one for pictures, is left out where it changes nothing: PEFT adapts every layer of a matching name,
+    and a training on texts alone never changes such layers.
 
     Raises InvalidSourceError for an adapter that would fit no base, and BaseMismatchError for one of another base.
     """
@@ -139,7 +139,7 @@ def _adapted(
 def _parameters(
     roles: Mapping[str, TensorRole], infos: Mapping[str, TensorInfo], base: BaseShapes, misplaced: list[str]
 ) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:
-    """Sort out what isn't a part of a change: parameters of the base, and biases."""
+    """Match tensors that are whole parameters of the base, or copies of them. Refuse biases."""
     whole: dict[str, TensorInfo] = {}
     copies: dict[str, TensorInfo] = {}
     names = ModuleNames({name.rpartition(".")[0] for name in base.parameters})

@@ -62,7 +62,7 @@ def write_adapter(
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Open a file of weights, of which the library may refuse what the check of its header has let pass.
+    """Open a file of weights. The library may still refuse a file whose header passed our own check.
 
     Raises InvalidSourceError.
     """

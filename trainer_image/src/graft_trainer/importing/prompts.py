@@ -1,4 +1,4 @@
-"""What an imported adapter is asked, to tell it from its base: rows, the spec's prompts, or what the base makes up."""
+"""The questions by which an imported adapter is told from its base: rows, the spec's prompts, or sampled prompts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from graft_trainer.data.rows import IGNORED, Row
 from graft_trainer.judging.evaluation import Answer, Question, end_tokens, questions_of
 
 SAMPLED: Final = 32
-"""Prompts that are made up; some are alike, and some are answered as by the base."""
+"""Prompts that are sampled: enough, although some are duplicates, and to some the adapter answers as the base does."""
 SAMPLED_TOKENS: Final = 12
-"""Of a prompt that is made up."""
+"""Most tokens of a sampled prompt."""
 PLACE: Final = "PLACE-OF-THE-QUESTION"
 
 
@@ -35,10 +35,10 @@ def questions_for(evaluation: EvaluationConfig, examples: Sequence[Example], ren
 
 
 def sampled_questions(model: PeftModel, renderer: Renderer, *, seed: int) -> list[Question]:
-    """Let the base make up short prompts: what it would write in a user's place, or at the beginning of a text.
+    """Sample short prompts from the base: what it would write in a user's place, or at the beginning of a text.
 
-    The same seed gives the same ones. They are like what the base was trained on, so an adapter that answers anything
-    in another way does so for some of them.
+    The same seed gives the same prompts. They are like what the base was trained on, so an adapter that changes any
+    answers changes those to some of them.
     """
     opening = _opening_ids(renderer)
     ends = end_tokens(model, renderer.tokenizer)

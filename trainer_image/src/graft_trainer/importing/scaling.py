@@ -1,7 +1,7 @@
-"""What an adapter's matrices are multiplied with, by module. Pure.
+"""The scale of each module's update (alpha/rank), as one scale for all. Pure.
 
-PEFT may scale each module in its own way; an engine multiplies all with the same. So the most common scale is kept, and
-what a module's own differs by goes into its matrix B, where it means the same.
+PEFT may scale each module in its own way; an engine scales all alike. So the most common scale is kept, and the factor
+by which a module's own scale differs is multiplied into its matrix B, which gives the same update.
 """
 
 from __future__ import annotations

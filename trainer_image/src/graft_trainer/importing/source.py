@@ -13,6 +13,7 @@ from graft_registry.documents import ImportedFrom
 from graft_registry.errors import InvalidModel
 from graft_registry.models.safetensors_header import TensorInfo, read_header
 from graft_registry.sources.adapter_origins import AdapterContent, fetch_adapter
+from graft_registry.sources.adapter_sizes import LARGEST_CONFIG_BYTES
 from graft_registry.sources.source_access import SourceAccess
 from graft_registry.sources.source_files import SourceError, SourceProblem
 from graft_trainer.config import AdapterSourceConfig
@@ -28,11 +29,9 @@ from graft_trainer.outcome import (
 )
 
 FIELD: Final = "spec.source"
-CONFIG_BYTES: Final = 1 << 20
-"""The most that a configuration may have; real ones have a few kB."""
 HEADER_BYTES: Final = 16 << 20
-"""The most that the headers of all files may have together, of which reading takes ten times as much memory; an adapter
-of every expert in 94 layers of 128 has 10 MB."""
+"""Bound of the headers of all files together. Reading them takes ten times as much memory. An adapter of every expert
+of a model with 94 layers of 128 experts has 10 MB."""
 LFS_POINTER: Final = b"version https://git-lfs.github.com"
 
 PROBLEMS: Final[dict[SourceProblem, type[TrainingError]]] = {
@@ -93,8 +92,10 @@ def _provenance(asked: AdapterSourceConfig, content: AdapterContent, settings: A
 
 
 def _text(path: Path) -> str:
-    if path.stat().st_size > CONFIG_BYTES:
-        raise InvalidSourceError(f"{path.name} has more than {CONFIG_BYTES} bytes; PEFT's have a few kB", field=FIELD)
+    if path.stat().st_size > LARGEST_CONFIG_BYTES:
+        raise InvalidSourceError(
+            f"{path.name} has more than {LARGEST_CONFIG_BYTES} bytes; PEFT's have a few kB", field=FIELD
+        )
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

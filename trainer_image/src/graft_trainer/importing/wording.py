@@ -1,6 +1,6 @@
-"""How messages tell what comes from outside: in one line, within bounds, with nothing that a terminal obeys. Pure.
+"""Quotes names and values from outside in messages: on one line, shortened, without control characters. Pure.
 
-A message ends with what helps; a value of any length before it would leave no room for that.
+Messages are cut at a limit and end with the remedy, so a long value before it would push the remedy out.
 """
 
 from __future__ import annotations

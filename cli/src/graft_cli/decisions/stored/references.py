@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graft_cli.client.objects import Adapter
+from graft_cli.decisions.versions import told_version
 from graft_cli.errors import Forbidden, GraftError, NotFound, Refused, Unreachable
 
 REGISTRY: Final = "GRAFT_REGISTRY"
@@ -43,8 +44,8 @@ def referenced_version(adapter: Adapter, number: int | None) -> VersionReference
     wanted = number if number is not None else adapter.status.served_version
     if wanted is None:
         raise Refused(f"{adapter.metadata.name} serves no version", fix=_instead_of_served(adapter))
-    known = next((item.digest for item in adapter.status.versions if item.number == wanted), None)
-    return VersionReference(wanted, known)
+    known = told_version(adapter, wanted)
+    return VersionReference(wanted, known.digest if known is not None else None)
 
 
 def _instead_of_served(adapter: Adapter) -> str:

@@ -1,4 +1,4 @@
-"""The page that a browser opens: a version's report, kept from doing anything. Pure."""
+"""The page that a browser opens: a version's report in a sandbox. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bucket holds of versions, against what status tells of them. Pure."""
+"""Compares the versions in the bucket with what status tells of them. Pure."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def undecided(seen: AdapterSnapshot, training: TrainingDecision, *, answers: boo
         types += ["Stalled", "Reconciling"] if training.trained.status == "Unknown" else []
     kept = {kind: told[kind] for kind in types if kind in told}
     if "UpToDate" in kept and kept["UpToDate"].status == "True" and not answers:
-        kept["UpToDate"] = no("RollingOut", "it is not served everywhere yet")
+        kept["UpToDate"] = no("RollingOut", "no version answers on every wanted replica now")
     return kept
 
 
@@ -187,7 +187,7 @@ def published_fact(training: TrainingDecision) -> Fact:
     """Say which version the registry holds for the current spec."""
     if training.current is None:
         return no("NotTrained", "there is no version of the current spec yet")
-    return yes("Published", f"version {training.current.manifest.number}")
+    return yes("Published", f"version {training.current.manifest.number} is committed in the registry")
 
 
 def accepted_fact(seen: AdapterSnapshot, training: TrainingDecision, answering: ServedVersion | None = None) -> Fact:

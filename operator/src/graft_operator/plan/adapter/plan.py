@@ -109,7 +109,7 @@ def plan_versions(seen: AdapterSnapshot, now: datetime, platform: Platform) -> P
 
 
 def judge_current(seen: AdapterSnapshot, training: TrainingDecision) -> VersionDecision:
-    """Run the gate over the version that fulfils the spec; a pinned one needs no gate."""
+    """Run the gate over the version that fulfils the spec; a version that ``spec.version`` pins passes without it."""
     versions = known_versions(seen.adapter.status.versions, seen.history, seen.verdicts)
     versions = with_rejected(versions, seen.rejected, comparison_baseline(seen), seen.adapter.spec.evaluation)
     current = training.current
@@ -118,7 +118,8 @@ def judge_current(seen: AdapterSnapshot, training: TrainingDecision) -> VersionD
     number = current.manifest.number
     known = None if has_another_chance(seen, number) else entry_of(versions, number)
     if seen.adapter.spec.version is not None:
-        gate = GateDecision(True, PINNED, "spec.version is a person's word")
+        text = f"spec.version pins version {number}, so no limit of spec.evaluation is applied to it"
+        gate = GateDecision(True, PINNED, f"{text}; remove spec.version to apply the limits again")
     else:
         before = comparison_baseline(seen)
         gate = judge(current.manifest, before.manifest if before else None, seen.adapter.spec.evaluation)

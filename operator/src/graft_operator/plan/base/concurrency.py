@@ -42,7 +42,7 @@ def decide_concurrency_test(seen: BaseSnapshot, resolved: ResolvedBase | None) -
     if known is not None and known.digest == digest:
         return ConcurrencyDecision(fact=fact_of(known), result=known, actions=deletion(job))
     if job is not None and job.recipe != digest:
-        waiting = unknown("Outdated", "the adapters have changed since the test began")
+        waiting = unknown("Outdated", "the adapters have changed since the test began; it begins anew")
         return ConcurrencyDecision(fact=waiting, result=known, actions=deletion(job))
     if job is not None and job.state != "Active":
         result = result_of(job, digest)
@@ -52,7 +52,7 @@ def decide_concurrency_test(seen: BaseSnapshot, resolved: ResolvedBase | None) -
         return ConcurrencyDecision(fact=running, result=known)
     if why := why_unsettled(seen):
         return ConcurrencyDecision(fact=unknown("NotSettled", why), result=known)
-    return ConcurrencyDecision(fact=unknown("Testing", "the Job is created"), result=known, due=digest)
+    return ConcurrencyDecision(fact=unknown("Testing", "the Job of the test is created"), result=known, due=digest)
 
 
 def identity_of_test(seen: BaseSnapshot, resolved: ResolvedBase) -> str:

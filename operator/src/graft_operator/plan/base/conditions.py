@@ -79,7 +79,7 @@ def ready_fact(imported: ImportDecision, revisions: Sequence[ServingRevision], s
     current = next((item for item in revisions if imported.resolved and item.digest == imported.resolved.digest), None)
     if current is not None and 0 < current.replicas <= current.ready_replicas:
         return yes("Serving", f"revision {current.revision} answers on {current.ready_replicas} replicas")
-    return serving if serving.status == "False" else no("PodsNotReady")
+    return serving if serving.status == "False" else no("PodsNotReady", "no pod answers with the current base yet")
 
 
 def reconciling_fact(seen: BaseSnapshot, imported: ImportDecision, ready: Fact, serving: Fact) -> Fact:

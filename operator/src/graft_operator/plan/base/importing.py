@@ -41,6 +41,7 @@ RUNNING_SECONDS: Final = 30.0
 
 LOOKING: Final = unknown("Resolving", "the registry is being asked whether it knows the source")
 RESOLVED: Final = yes("Resolved")
+READING_DRIFT: Final = "the new base is imported; it takes over once it is known how far it is from the one before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +70,22 @@ def decide_import(seen: BaseSnapshot, now: datetime, platform: Platform) -> Impo
     old, job, failed = seen.base.status.resolved, seen.import_job, seen.base.status.failed_imports
     if job is not None and job.recipe != seen.source_digest:
         stale = DeleteObject("Job", job.name, job.uid)
-        return ImportDecision(resolved=old, fact=no("Importing", "the source has changed"), due=True, actions=(stale,))
+        return ImportDecision(
+            resolved=old, fact=no("Importing", "spec.source has changed: its import begins"), due=True, actions=(stale,)
+        )
     if job is None:
         fact = no("Importing", "the import Job is created")
         return ImportDecision(resolved=old, fact=fact, due=True, failed=failed)
     if job.is_stuck and job.pod_settings not in ("", import_settings_digest(seen.base, platform)):
         again = DeleteObject("Job", job.name, job.uid)
-        fact = no("Importing", "the settings of the import's pod have changed: imported again")
+        fact = no("Importing", "the settings of the import's pod have changed: the import begins again")
         return ImportDecision(resolved=old, fact=fact, actions=(again,), requeue_after=1)
     if job.state == "Failed":
         return failed_import(seen, job, now, inputs_of(seen, platform))
     if job.state == "Succeeded":
-        message = f"Job {job.name} succeeded, but the base is not in the registry; imported again {after_rest(job)}"
+        message = (
+            f"Job {job.name} succeeded, but the base is not in the registry; it is imported again {after_rest(job)}"
+        )
         return import_again(old, job, no("BaseMissing", message), now)
     fact = running(job, now, seen.base.spec.source)
     return ImportDecision(resolved=old, fact=fact, failed=failed, requeue_after=RUNNING_SECONDS)
@@ -128,7 +133,7 @@ def source_is_resolved(seen: BaseSnapshot, manifest: BaseManifest) -> ImportDeci
         and old.digest != manifest.digest
     ):
         # It is told once, when the status moves to the new base.
-        fact = no(seen.drift.reason, seen.drift.message) if seen.drift.reason else no("Importing", "the drift is read")
+        fact = no(seen.drift.reason, seen.drift.message) if seen.drift.reason else no("Importing", READING_DRIFT)
         return ImportDecision(resolved=old, fact=fact)
     # One that has done its work and yet runs on, for a container that others have put into its pod, ends here.
     is_over = done is not None and (done.recipe != seen.source_digest or done.lingers)
@@ -156,7 +161,7 @@ def failed_import(seen: BaseSnapshot, job: JobObserved, now: datetime, inputs: s
         return ImportDecision(resolved=old, fact=fact, stalled=True)
     if known is not None and known.job == job.uid and known.inputs_digest != inputs:
         again = DeleteObject("Job", job.name, job.uid)
-        fact = no("Importing", "the credentials or the image have changed: imported again")
+        fact = no("Importing", "the credentials or the image have changed: the import begins again")
         return ImportDecision(resolved=old, fact=fact, actions=(again,), requeue_after=1)
     failed = counted(known, job, reason, inputs)
     if failed.count >= EQUAL_FAILURES and reason not in PASSING:
@@ -166,7 +171,7 @@ def failed_import(seen: BaseSnapshot, job: JobObserved, now: datetime, inputs: s
             f" source, its credentials or the image changes, or when Job {job.name} is deleted",
         )
         return ImportDecision(resolved=old, fact=fact, stalled=True, failed=failed)
-    return import_again(old, job, no(reason, f"{message}; tried again {after_rest(job)}"), now, failed)
+    return import_again(old, job, no(reason, f"{message}; it is tried again {after_rest(job)}"), now, failed)
 
 
 def inputs_of(seen: BaseSnapshot, platform: Platform) -> str:

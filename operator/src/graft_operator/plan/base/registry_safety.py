@@ -19,9 +19,9 @@ def registry_fact(seen: BaseSnapshot) -> Fact:
         told = find(seen.base.status.conditions, "RegistrySafe")
         if told is not None:
             return Fact(told.status, told.reason, told.message)
-        return unknown("NotProbed", "not tried yet")
+        return unknown("NotProbed", "the operator has not tried yet what the bucket can do")
     if seen.store_report.value is None:
-        return unknown("NotProbed", "the operator could not try it")
+        return unknown("NotProbed", "the bucket refuses the operator, so it could not try what the bucket can do")
     return store_fact(seen.store_report.value)
 
 

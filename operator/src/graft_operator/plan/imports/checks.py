@@ -63,8 +63,8 @@ def bound_fact(seen: AdapterSnapshot) -> Fact | None:
 def ways_on() -> str:
     """Return how an imported adapter gets onto another base."""
     return (
-        "to have it on the new base, name one in spec.source that was trained on that, set spec.source.onBaseChange"
-        " Import, or give spec.dataset to train it from"
+        "to move to the new base, name an adapter in spec.source that was trained on it, set spec.source.onBaseChange"
+        " Import, or give a spec.dataset to train on"
     )
 
 

@@ -40,8 +40,8 @@ PUNCTUAL: Final = timedelta(minutes=2)
 """A look that comes later than this, and than a tenth of the interval, waits for the next turn: hundreds that were
 missed together, while the operator was away, are not made up for together."""
 
-SETTLES: Final = timedelta(minutes=1)
-"""Content that takes another's place is that of an upload that has ended once it has stayed the same for so long."""
+SETTLING_TIME: Final = timedelta(minutes=1)
+"""New content is imported once it has stayed the same for so long: an upload may still be under way before."""
 
 RUNNING_SECONDS: Final = 30.0
 """How often a Job that runs is looked at, besides whenever there is news of it."""
@@ -50,11 +50,12 @@ ENDING_SECONDS: Final = 5.0
 """How often a Job is looked at that has to go before the next look."""
 
 AWAITED: Final = (
-    f"it is imported once a second look, a minute later, finds the same; annotation {labels.RETRY} with another value"
-    f" has it imported at once"
+    "it is imported once a second look, a minute later, finds the same; to import it at once, set the annotation"
+    f" {labels.RETRY} to another value"
 )
 
-NEVER: Final = datetime.min.replace(tzinfo=UTC)
+EPOCH: Final = datetime.min.replace(tzinfo=UTC)
+"""Intervals are counted from here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,29 +75,33 @@ def decide_look(seen: AdapterSnapshot, now: datetime, platform: Platform) -> Loo
     adapter, job = seen.adapter, seen.resolve_job
     source, known = adapter.spec.source, known_source(seen.adapter, seen.history)
     if source is None or source.interval is None:
-        return Look(source=known, actions=(end_of(job),) if job else ())
+        return Look(source=known, actions=(job_deletion(job),) if job else ())
     if job is not None and job.recipe != source_digest(adapter):
-        return Look(source=known, fact=told(known), actions=(end_of(job),), requeue_after=ENDING_SECONDS)
+        return Look(source=known, fact=source_fact(known), actions=(job_deletion(job),), requeue_after=ENDING_SECONDS)
     if job is None:
         return next_look(seen, source, known, now, platform)
     if job.state == "Active":
         if job.is_stuck and job.pod_settings not in ("", look_settings_digest(adapter, source, platform)):
-            return Look(source=known, fact=told(known), actions=(end_of(job),), requeue_after=ENDING_SECONDS)
+            return Look(
+                source=known, fact=source_fact(known), actions=(job_deletion(job),), requeue_after=ENDING_SECONDS
+            )
         problem = problem_of_job(job, now)
-        fact = told(known) if problem is None else no(word_of(problem[0]), f"Job {job.name}: {problem[1]}")
+        fact = (
+            source_fact(known) if problem is None else no(condition_reason(problem[0]), f"Job {job.name}: {problem[1]}")
+        )
         return Look(source=known, fact=fact, requeue_after=RUNNING_SECONDS)
     if known is None or known.job != job.uid:
         found = found_by(job, known, adapter, now)
-        return Look(source=found, fact=told(found), requeue_after=0)
+        return Look(source=found, fact=source_fact(found), requeue_after=0)
     later = next_look(replace(seen, resolve_job=None), source, known, now, platform)
-    return replace(later, actions=(end_of(job),), creations=())
+    return replace(later, actions=(job_deletion(job),), creations=())
 
 
 def next_look(
     seen: AdapterSnapshot, source: AdapterSource, known: SourceStatus | None, now: datetime, platform: Platform
 ) -> Look:
     """Create the Job that looks, if its time has come and the adapter may change at all."""
-    adapter, fact = seen.adapter, told(known)
+    adapter, fact = seen.adapter, source_fact(known)
     if adapter.spec.suspend or adapter.spec.version is not None:
         return Look(source=known, fact=fact)  # nothing would come of it
     waits = seconds_to_wait(adapter, source, known, now)
@@ -115,14 +120,14 @@ def seconds_to_wait(adapter: LoraAdapter, source: AdapterSource, known: SourceSt
     together ever after.
     """
     interval = timedelta(seconds=source.interval_seconds or 0.0)
-    if known is None or known.checked_time is None or known.retry != asked_again(adapter):
+    if known is None or known.checked_time is None or known.retry != retry_annotation(adapter):
         return 0.0
     if known.reason == "SourceForbidden" and known.pull_secret != (pull_secret(source) or ""):
         return 0.0
     if known.digest is None and known.reason in PASSING:
         return max(0.0, (known.checked_time + min(RETRY, interval) - now).total_seconds())
     if known.pending_digest is not None and known.reason is None:
-        return max(0.0, (known.checked_time + SETTLES - now).total_seconds())
+        return max(0.0, (known.checked_time + SETTLING_TIME - now).total_seconds())
     turn = turn_after(known.checked_time + interval / 2, interval, adapter.metadata.uid)
     if now < turn:
         return (turn - now).total_seconds()
@@ -134,14 +139,14 @@ def seconds_to_wait(adapter: LoraAdapter, source: AdapterSource, known: SourceSt
 def turn_after(time: datetime, interval: timedelta, uid: str) -> datetime:
     """Return the adapter's first turn at or after a time."""
     part = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big") / 2**32
-    first = NEVER + interval * part
+    first = EPOCH + interval * part
     return first - (first - time) // interval * interval
 
 
 def found_by(job: JobObserved, known: SourceStatus | None, adapter: LoraAdapter, now: datetime) -> SourceStatus:
     """Return what is known once a Job has ended; of a look that has failed, what was known before, and why."""
     base = known or SourceStatus(source_digest=source_digest(adapter) or "")
-    looked: dict[str, Any] = {"job": job.uid, "checked_time": job.ended_time or now, "retry": asked_again(adapter)}
+    looked: dict[str, Any] = {"job": job.uid, "checked_time": job.ended_time or now, "retry": retry_annotation(adapter)}
     looked["pull_secret"] = pull_secret(adapter.spec.source) or ""
     if job.state == "Succeeded" and job.outcome_digest:
         looked |= {"reason": None, "message": ""}
@@ -153,7 +158,7 @@ def found_by(job: JobObserved, known: SourceStatus | None, adapter: LoraAdapter,
         looked |= {"pending_digest": None, "pending_time": None}
         is_same = base.digest == job.outcome_digest
         return base.model_copy(update=looked | ({} if is_same else {"base_digest": None}))
-    lost = f"Job {job.name} has ended, and nobody knows what it has found"
+    lost = f"Job {job.name} has ended without telling what it found; it is tried again by itself"
     failed = {"reason": job.outcome_reason or SOURCE_UNAVAILABLE, "message": job.outcome_message or lost}
     return base.model_copy(update=looked | failed)
 
@@ -161,27 +166,27 @@ def found_by(job: JobObserved, known: SourceStatus | None, adapter: LoraAdapter,
 def is_complete(content: str, before: SourceStatus, adapter: LoraAdapter, now: datetime) -> bool:
     """Whether content that a look has found may be imported, and is not half of an upload that goes on.
 
-    It may if a look has found it a minute ago and more, if a person has asked for the look, or if it takes no other's
-    place: nobody is served less well by it.
+    It may be imported if an earlier look has found it a minute ago or more, if a person has asked for the look, or if
+    it replaces nothing: then nobody is served less well than before.
     """
-    if before.digest in (None, content) or before.retry != asked_again(adapter):
+    if before.digest in (None, content) or before.retry != retry_annotation(adapter):
         return True
     since = before.pending_time
-    return before.pending_digest == content and since is not None and now - since >= SETTLES
+    return before.pending_digest == content and since is not None and now - since >= SETTLING_TIME
 
 
-def asked_again(adapter: LoraAdapter) -> str:
-    """Return what a person has asked for a look with."""
+def retry_annotation(adapter: LoraAdapter) -> str:
+    """Return the value of the annotation by which a person asks for a look; empty where it is not set."""
     return adapter.metadata.annotations.get(labels.RETRY, "")
 
 
-def told(known: SourceStatus | None) -> Fact:
-    """Say what the last look has found."""
+def source_fact(known: SourceStatus | None) -> Fact:
+    """Return the condition ``SourceChecked``: what the last look has found."""
     if known is None or known.checked_time is None:
         return unknown("NotLookedYet", "the source is looked at for the first time")
     if known.reason:
         kept = "what was found before stays" if known.digest else "nothing was found yet"
-        again = f"{kept}; annotation {labels.RETRY} with another value has it looked at again at once"
+        again = f"{kept}; to look again at once, set the annotation {labels.RETRY} to another value"
         return no(known.reason, f"{known.message}; {again}")
     if known.pending_digest is not None:
         return yes("Changed", f"the source has changed to {known.pending_digest}; {AWAITED}")
@@ -189,12 +194,12 @@ def told(known: SourceStatus | None) -> Fact:
     return yes("Resolved", f"the source holds {known.digest}{called}")
 
 
-def word_of(reason: str) -> str:
-    """Return a reason of the platform's as a condition may hold it."""
+def condition_reason(reason: str) -> str:
+    """Return a reason that Kubernetes gives, if it is a valid reason of a condition; else ``Resolving``."""
     return reason if REASON.fullmatch(reason) else "Resolving"
 
 
-def end_of(job: JobObserved) -> DeleteObject:
+def job_deletion(job: JobObserved) -> DeleteObject:
     """Return the deletion of a Job that is done with."""
     return DeleteObject("Job", job.name, job.uid)
 

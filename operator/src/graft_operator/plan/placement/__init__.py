@@ -1,4 +1,6 @@
-"""What the pods of a revision hold: ``places`` gives the places away when there are fewer than adapters, ``demand``
-says whose turn it is among those that are loaded on demand, ``pods`` on which pods one is loaded, and
-``wanted_set`` writes it down for the agents, and says what a full ConfigMap leaves out.
+"""Which adapters the pods of a revision load.
+
+``places`` allocates the engines' places when there are fewer than adapters. ``demand`` orders the adapters that are
+loaded on demand by when they were last asked for, and ``pods`` chooses the pods of an adapter that is not on all of
+them. ``wanted_set`` makes the document that the agents read, and says what did not fit into its ConfigMap.
 """

@@ -1,9 +1,9 @@
 """Which of the adapters that are loaded on demand hold the places that are left for them: those that were asked last.
 
-Nobody loses a place for being idle: only to one that was asked later, and then whoever has been idle longest. What was
-asked within the base's ``serving.onDemandIdleSeconds`` keeps its place whoever else is asked, so that no rate of
-requests can make an engine load and unload all the time. Agents tell when each adapter was last asked; who holds a
-place stands in the base's status. Nothing else is remembered.
+An adapter is evicted only when another one is asked for and needs its place, and then the one that has been idle
+longest is (LRU). One that was asked for within the base's ``serving.onDemandIdleSeconds`` is never evicted, so that no
+rate of requests can make an engine load and unload all the time. Agents tell when each adapter was last asked for, and
+the base's status says which adapters hold a place. Nothing else is remembered.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Demand:
     asked: Mapping[str, datetime] = field(default_factory=dict)
     """When an adapter was last asked, as far as any pod knows."""
     absent: frozenset[str] = frozenset()
-    """Adapters that had no place at the last look. A new one counts as one that has: it is the last to keep it."""
+    """Adapters that had no place at the last look. A new adapter is not among them."""
     is_partial: bool = False
-    """Whether a pod could not be asked: it may know that those are in use which the others take for idle."""
+    """Whether a pod could not be asked: it may know that an adapter is in use which the other pods take for idle."""
 
     def precedence(self, adapter: str) -> tuple[bool, float, bool]:
         """Return a sort key: who comes first is given a place first."""

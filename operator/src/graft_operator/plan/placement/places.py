@@ -29,7 +29,7 @@ class PlacePriority(IntEnum):
     SERVED = 0
     NEW = 1
     ON_DEMAND = 2
-    """Served or new, of an adapter that gives way."""
+    """Served or new, of an adapter that is loaded on demand and may be evicted."""
     CANDIDATE = 3
     KEPT = 4
 
@@ -226,12 +226,12 @@ def give_away(claims: Iterable[Claimed], places: Places) -> Placement:
 
 
 def headroom_of(claim: PlacePriority) -> int:
-    """Return how many places there are on top for a claim."""
+    """Return how many places beyond the limit a claim may use."""
     return ROLLOUT_HEADROOM if claim >= PlacePriority.CANDIDATE else 0
 
 
 def claims_on(adapters: Iterable[AdapterOfBase], digest: str) -> list[Claimed]:
-    """Return who wants what on the revision."""
+    """Return the claims on the revision: for each adapter, its previous and its target version."""
     return [
         (claim_of(adapter, version), adapter, version)
         for adapter in adapters
@@ -272,7 +272,7 @@ def claim_of(adapter: AdapterOfBase, version: ServedVersion) -> PlacePriority:
 
 
 def priority_unless_on_demand(adapter: AdapterOfBase, version: ServedVersion) -> PlacePriority:
-    """Return the same for an adapter that gives its place to nobody."""
+    """Return why the version is to be loaded, as if the adapter were not loaded on demand."""
     progress, is_target = adapter.progress, version == adapter.target
     if progress is None:
         return PlacePriority.SERVED

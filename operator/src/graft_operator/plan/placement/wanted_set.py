@@ -24,7 +24,7 @@ LIMIT_BYTES: Final = 1_000_000
 """The API server takes 1 MiB of data in a ConfigMap (MaxSecretSize in kubernetes/pkg/apis/core/types.go)."""
 
 NEWCOMERS_BYTES: Final = 900_000
-"""Nobody comes in beyond this: the rest is for rollouts of those that are there, each a version more."""
+"""No new adapter is added beyond this: the rest is kept for rollouts, which add a version to adapters that are in."""
 
 Entry = Mapping[str, Any]
 """What a wanted set says of one adapter."""
@@ -36,7 +36,7 @@ class WantedSet:
 
     document: dict[str, Any]
     left_out: tuple[str, ...] = ()
-    """The adapters that there is no room for: they are left as they were told before, or are not in it at all."""
+    """The adapters that did not fit: they keep their former entry, or have none if they are new."""
 
 
 def wanted_set(

@@ -61,8 +61,8 @@ def absent_fact(seen: AdapterSnapshot, rollout: Rollout) -> Fact:
     name, seconds = (base.metadata.name, base.spec.serving.on_demand_idle_seconds) if base else ("", 0)
     return no(
         "NotResident",
-        f"version {number} is loaded when it is asked (serving.residency OnDemand): the places of BaseModel {name} are"
-        f" taken, and it gets that of another such adapter that nobody has asked for {seconds} seconds",
+        f"version {number} is loaded when it is asked for (serving.residency OnDemand): all places of BaseModel {name}"
+        f" are taken, and it takes that of another adapter on demand that nobody has asked for {seconds} seconds",
     )
 
 

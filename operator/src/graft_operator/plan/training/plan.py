@@ -67,7 +67,7 @@ def base_is_missing(seen: AdapterSnapshot, _: datetime) -> TrainingDecision | No
 
 
 def version_is_pinned(seen: AdapterSnapshot, now: datetime) -> TrainingDecision | None:
-    """``spec.version`` is a person's word: nothing is trained while it is set."""
+    """A user has pinned a version with ``spec.version``: nothing is trained while it is set."""
     number = seen.adapter.spec.version
     if number is None:
         return None
@@ -109,9 +109,9 @@ def version_is_published(seen: AdapterSnapshot, now: datetime) -> TrainingDecisi
         return None  # what it is to be compared with, or what was decided about it, can't be told yet
     number = seen.published.manifest.number
     actions, seconds = finished_jobs(seen, now)
-    fact = yes("Trained", f"version {number} holds this recipe")
+    fact = yes("Trained", f"version {number} was trained from the current spec, data and base")
     if seen.published.manifest.imported is not None:
-        fact = yes("Imported", f"version {number} is what the source holds")
+        fact = yes("Imported", f"version {number} was imported from what the source holds now")
     return TrainingDecision(
         trained=fact,
         current=seen.published,

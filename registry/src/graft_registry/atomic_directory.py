@@ -1,4 +1,4 @@
-"""Directories that appear whole or not at all."""
+"""Directories that are filled atomically: they appear whole or not at all."""
 
 import shutil
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def directory_appearing_whole(destination: Path) -> Iterator[Path]:
+def atomic_directory(destination: Path) -> Iterator[Path]:
     """Yield an empty directory beside ``destination`` that is renamed to it when the block succeeds.
 
     When the block fails the directory is removed and ``destination`` is untouched. A killed process leaves a hidden

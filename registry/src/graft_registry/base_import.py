@@ -1,6 +1,6 @@
-"""Imports a base: brings its source into a directory, identifies it, and publishes it to the registry.
+"""Imports a base: downloads its source into a directory, identifies it, and publishes it to the registry.
 
-Only what a server and a trainer read is brought (see ``source_files``); pickles are never downloaded.
+Only what a server and a trainer read is downloaded (see ``source_files``); pickles are never downloaded.
 """
 
 import itertools

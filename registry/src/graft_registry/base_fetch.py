@@ -1,4 +1,4 @@
-"""Provides the files of a base in a pod, from the registry's blobs or from the claim that they were left in."""
+"""Provides the files of a base in a pod, from the registry's blobs or from the claim that holds them."""
 
 from collections.abc import Iterable
 from pathlib import Path

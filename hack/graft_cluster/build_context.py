@@ -1,4 +1,4 @@
-"""Build contexts: exactly the files that go into an image, and their fingerprint."""
+"""Docker build contexts: exactly the files that go into an image, and their fingerprint."""
 
 from __future__ import annotations
 

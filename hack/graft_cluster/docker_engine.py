@@ -1,4 +1,4 @@
-"""An own Docker Engine inside the cache, for machines where none is running.
+"""A Docker Engine of our own inside the cache, for machines where none is running.
 
 It has its own containerd, data, state, socket and pid files, so no other engine
 of the machine is touched, and `down` leaves nothing of it behind but its data.
@@ -22,7 +22,7 @@ from graft_cluster.steps import Steps
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class Engine:
+class DockerEngine:
     """containerd and dockerd, started from the cache."""
 
     def __init__(self, cache: Cache, steps: Steps) -> None:

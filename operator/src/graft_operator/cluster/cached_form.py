@@ -18,8 +18,8 @@ AUTOSCALED: Final = f"{GROUP}/autoscaled"
 NOTE_LIMIT: Final = 1024
 
 
-def kept(resource: Resource, body: Mapping[str, Any]) -> Object:
-    """Return the object without what nobody reads.
+def cached_form(resource: Resource, body: Mapping[str, Any]) -> Object:
+    """Return the object as it is cached: without the fields that nobody reads.
 
     ``managedFields`` are half of what is applied by the server, and only :func:`scaled_by_autoscaler` asks for them.
     """
