@@ -233,7 +233,7 @@ def test_a_pair_of_openais_is_read_from_a_table_too(row: dict[str, Any]) -> None
         (
             {"instruction": "q", "chosen_response": "a", "rejected_response": "b"},
             "DPO",
-            "spec.dataset.columns, or set spec.training.objective SFT or KTO. The row has chosen_response,",
+            "by spec.dataset.columns if they have other names, or set spec.training.objective SFT or KTO. The row has",
         ),
         ({"prompt": "q", "completion": "a", "thumbs": True}, "KTO", "by spec.dataset.columns if it has another name"),
         ({"input": "q", "preferred_output": "a", "non_preferred_output": "b"}, "KTO", "objective DPO for pairs"),

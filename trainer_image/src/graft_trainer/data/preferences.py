@@ -47,8 +47,9 @@ def to_pair(record: Record, format_name: str, *, place: str = "") -> Pair:
     if missing:
         raise UnusableRowError(
             DropReason.NO_PREFERENCE,
-            f"objective DPO learns from pairs, and the row has no {' and no '.join(missing)}; name them in "
-            "spec.dataset.columns, or set spec.training.objective SFT or KTO. The row has "
+            f"objective DPO learns from pairs, and the row has no {' and no '.join(missing)}; give prompt, "
+            "chosen and rejected, by spec.dataset.columns if they have other names, or set spec.training.objective SFT "
+            "or KTO. The row has "
             f"{', '.join(sorted(map(as_told, map(str, record))))}",
         )
     chosen, rejected = (_answer(record[key], key) for key in PREFERENCES)
