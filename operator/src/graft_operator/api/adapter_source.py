@@ -72,9 +72,9 @@ class AdapterSource(ApiModel):
     oci: OciAdapter | None = None
     """An OCI artefact."""
     digest: Digest | None = None
-    """Content that must be there, as ``status.source.digest`` tells it: other content is refused."""
+    """Digest that the content must have, as shown in ``status.source.digest``; other content is refused."""
     interval: Interval | None = None
-    """How often the source is looked at again, such as ``1h``: new content is a new version. When empty it is read once
+    """How often the source is checked, such as ``1h``: new content is a new version. When empty it is read once
     per spec."""
     on_base_change: Literal["Keep", "Import"] = "Keep"
     """Keep: stays on the base that it was imported for, which is served on, or is trained on the new one where there is
@@ -130,7 +130,7 @@ class SourceStatus(StatusModel):
     pending_time: datetime | None = None
     """When a look first found it."""
     checked_time: datetime | None = None
-    """When the source was last looked at, with spec.source.interval."""
+    """When the source was last checked, with spec.source.interval."""
     job: Text = ""
     """UID of the Job that has looked last."""
     reason: Word | None = None
@@ -138,6 +138,6 @@ class SourceStatus(StatusModel):
     message: Text = ""
     """What was wrong, in words."""
     retry: Text = ""
-    """Annotation graft.dev/retry at the last look: another value asks for one at once."""
+    """Value of the annotation graft.dev/retry at the last check; another value causes a check at once."""
     pull_secret: Text = ""
     """Name of oci.pullSecretRef at the last look: after a login that was refused another one is tried at once."""

@@ -41,7 +41,7 @@ class WarmStart(StatusModel):
 
 
 class Version(StatusModel):
-    """One published version, as the registry's manifest tells it."""
+    """One published version, as described by the registry's manifest."""
 
     number: int
     """Version number."""
@@ -64,7 +64,7 @@ class Version(StatusModel):
     state: Word = "Published"
     """Published; Rejected by the gate; Refused by the serving pods; RolledBack because of what it did there."""
     message: Text = ""
-    """What the gate said of it, or why it was refused or rolled back."""
+    """The gate's verdict on it, or why it was refused or rolled back."""
     served: bool | None = None
     """Whether it has answered beside others on every wanted replica, now or at some time before."""
     rank: int | None = None
@@ -121,7 +121,7 @@ class TrainingProgress(StatusModel):
     batch_size: int | None = None
     """Rows of one forward pass: below spec.training.batchSize after the trainer was out of memory."""
     gradient_accumulation: int | None = None
-    """Forward passes per optimizer step: raised as batchSize is lowered, so that a step sees as many rows as ever."""
+    """Forward passes per optimizer step: raised as batchSize is lowered, so that a step still sees as many rows."""
     workers: int | None = None
     """Processes that train together, over all pods; each has rows of its own in every step."""
 
@@ -141,7 +141,7 @@ class FailedTrainings(StatusModel):
     reason: Word
     """Why the last one failed."""
     message: Text = ""
-    """What its trainer said, or its last lines."""
+    """The trainer's message, or the last lines of its log."""
     count: int = 1
     """Jobs in a row that have failed in this way."""
     job: Text = ""

@@ -30,7 +30,7 @@ PLACES_TO_READAPT = 100
 
 
 class Readaptation(ApiModel):
-    """What a changed base does to the adapters that were trained on the one before."""
+    """What happens to adapters of the previous base when the base changes."""
 
     policy: Literal["Auto", "Never"] = "Auto"
     """Auto trains each adapter again on the new base; Never leaves them on the old base, which keeps serving."""
@@ -66,7 +66,7 @@ class BaseModelSpec(ApiModel):
 
 
 class Drift(StatusModel):
-    """How far a base is from the one before."""
+    """How much a base differs from the previous one."""
 
     previous: Digest
     """Digest of the base before."""
@@ -84,7 +84,7 @@ class ResolvedBase(StatusModel):
     revision: str
     """Commit of the hub, digest of the image where the source names one, or else digest of the files."""
     source_digest: Digest
-    """Digest of the source's spec: tells whether the spec has moved on."""
+    """Digest of the source's spec; shows whether the spec has changed since."""
     parameters: int = 0
     """Number of parameters of the base."""
     architecture: str = ""
@@ -137,9 +137,9 @@ class ServingRevision(StatusModel):
     waiting: tuple[str, ...] = Field(default=(), max_length=WAITING_KEPT)
     """Adapters whose version has no place here: serving.maxLoadedAdapters are loaded."""
     not_resident: tuple[str, ...] = Field(default=(), max_length=NOT_RESIDENT_KEPT)
-    """Adapters with residency OnDemand that are not loaded here now, because others were asked later."""
+    """Adapters with residency OnDemand that are not loaded here now, because others were used more recently."""
     left_out: tuple[str, ...] = Field(default=(), max_length=LEFT_OUT_KEPT)
-    """Adapters that the pods are told nothing new of, because the ConfigMap that tells them is full."""
+    """Adapters whose changes do not reach the pods, because the ConfigMap that lists them is full."""
 
 
 class AdapterCounts(StatusModel):
@@ -152,15 +152,15 @@ class AdapterCounts(StatusModel):
     readapting: int = 0
     """Being trained again because the base changed."""
     blocked: int = 0
-    """Stalled: a person has to act."""
+    """Stalled: somebody has to act."""
     on_demand: int = 0
     """Loaded on demand (serving.residency)."""
     not_resident: int = 0
-    """Of those, the ones that are not loaded on any base now: they are when they are asked and there is a place."""
+    """Of those, the ones that no base has loaded now; a request loads them when there is a place."""
 
 
 class ReadaptationStatus(StatusModel):
-    """Which adapters may be trained anew because the base has changed."""
+    """Which adapters may be trained again because the base has changed."""
 
     granted: tuple[str, ...] = Field(default=(), max_length=PLACES_TO_READAPT)
     """Adapters that may, until their training has ended: readaptation.maxParallel of them at the same time."""
@@ -174,7 +174,7 @@ class FailedImports(StatusModel):
     """How often in a row an import has failed in one way."""
 
     inputs_digest: Digest
-    """Digest of the source, its credentials' name and the image: imports of others are counted anew."""
+    """Digest of the source, its credentials' name and the image: imports of others are counted separately."""
     job: str
     """UID of the last Job that was counted."""
     reason: str
@@ -198,7 +198,7 @@ class BaseModelStatus(StatusModel):
     serving: tuple[ServingRevision, ...] = Field(default=(), max_length=REVISIONS_SERVED)
     """The bases that are being served, the current one first."""
     readaptation: ReadaptationStatus = ReadaptationStatus()
-    """Which adapters may be trained anew because the base has changed."""
+    """Which adapters may be trained again because the base has changed."""
     adapters: AdapterCounts = AdapterCounts()
     """The adapters of this base, counted."""
     concurrency: ConcurrencyResult | None = None

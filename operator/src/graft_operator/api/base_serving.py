@@ -41,7 +41,7 @@ ROLLOUT_HEADROOM = 2
 
 
 class ConcurrencyTest(ApiModel):
-    """How hard the base is asked, and how much slower it may become."""
+    """How many requests are sent at once, and how much slower the base may become."""
 
     requests: int = Field(default=200, ge=10, le=100_000)
     """Requests of each of the three parts: to the base alone, to one adapter, to all adapters mixed."""
@@ -67,7 +67,7 @@ class ConcurrencyResult(StatusModel):
 
 
 class EndpointPickerReference(ApiModel):
-    """The endpoint picker, which a Gateway asks for the pod that is to answer a request."""
+    """The endpoint picker, which chooses the pod that answers a request."""
 
     name: ObjectName
     """Service of the endpoint picker, in the same namespace."""
@@ -122,7 +122,7 @@ class BaseServing(PodSettings):
     A changed Secret takes effect within a minute or two, without a restart."""
 
     concurrency_test: ConcurrencyTest | None = None
-    """When set, all adapters are asked at once whenever their set, the base or the engine changes."""
+    """When set, requests go to all adapters at once whenever their set, the base or the engine changes."""
     gateway: Gateway | None = None
     """When set, Gateways reach the serving pods by an InferencePool, which is named as the base's Service."""
 

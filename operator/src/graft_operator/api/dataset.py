@@ -44,7 +44,7 @@ class HuggingFaceDataset(ApiModel):
     repo: HubRepository
     """Repository, such as ``openai/gsm8k``."""
     revision: HubRevision = "main"
-    """Branch, tag or commit, ``main`` if empty. Each training resolves a branch anew; versions record the commit."""
+    """Branch, tag or commit, ``main`` if empty. Each training resolves a branch again; versions record the commit."""
     file: RelativePath | None = None
     """Path of the file in the repository."""
     split: SplitName | None = None
@@ -133,11 +133,11 @@ class MixedDataset(ApiModel):
     weight: SetWeight = "1"
     """Part of the mix, ``"1"`` if empty: ``"3"`` beside ``"7"`` is as ``"0.3"`` beside ``"0.7"``."""
     format: RowFormat = "Auto"
-    """Row format; Auto, as when empty, tells it from the fields of the first row."""
+    """Row format; Auto, as when empty, detects it from the fields of the first row."""
     file_type: FileType = "Auto"
-    """Type of the files; Auto, as when empty, tells it from content and name."""
+    """Type of the files; Auto, as when empty, detects it from content and name."""
     columns: Columns = Field(default_factory=dict)
-    """Names that the formats know, such as ``prompt``, and what the rows call them, such as ``user_question``."""
+    """Maps names of the formats, such as ``prompt``, to the names in the rows, such as ``user_question``."""
 
     @model_validator(mode="after")
     def _is_one_set(self) -> MixedDataset:
@@ -161,19 +161,19 @@ class Dataset(DatasetSource):
     """The training rows, their format, and what is held out for evaluation."""
 
     format: RowFormat = "Auto"
-    """Row format; Auto tells it from the fields of the first row."""
+    """Row format; Auto detects it from the fields of the first row."""
     file_type: FileType = "Auto"
-    """Type of the files; Auto tells it from content and name. JSONL, JSON and CSV may be compressed by gzip."""
+    """Type of the files; Auto detects it from content and name. JSONL, JSON and CSV may be compressed by gzip."""
     columns: Columns = Field(default_factory=dict)
-    """Names that the formats know, such as ``prompt``, and what the rows call them, such as ``user_question``."""
+    """Maps names of the formats, such as ``prompt``, to the names in the rows, such as ``user_question``."""
     max_dropped_percent: int = Field(default=5, ge=0, le=100)
     """Rows that can't be used are left out and counted; above this percentage the training fails before it begins."""
     weight: SetWeight | None = None
     """Part of this first set where others are mixed in: a number in quotes, ``"1"`` if empty."""
     mix: Annotated[list[MixedDataset], Field(max_length=8)] = Field(default_factory=list)
-    """Other sets to learn from beside the first. Of each as many rows are taken as its weight says."""
+    """Other sets to learn from, mixed with the first. The number of rows taken from each follows its weight."""
     evaluation: DatasetSource | None = None
-    """Rows of their own for evaluation; when empty a seeded part of the training rows is held out."""
+    """Separate rows for evaluation; when empty a seeded part of the training rows is held out."""
     evaluation_percent: int = Field(default=5, ge=1, le=50)
     """Percentage of the training rows that is held out when ``evaluation`` is empty."""
 

@@ -48,7 +48,7 @@ class Evaluation(ApiModel):
     ] = "0.5"
     """Least part of the held-out preferences that a version of DPO or KTO must have learned: 0.5 is chance."""
     probes: tuple[Probe, ...] = Field(default=(), max_length=64)
-    """Further questions whose exact answers are counted; versions that are trained already were not asked them."""
+    """Further questions whose exact answers are counted; they do not apply to versions that are already trained."""
 
     prompts: tuple[Prompt, ...] = Field(default=(), max_length=64)
     """Messages that base and version are asked for golden prompts, where there are no rows to take them from."""

@@ -40,11 +40,11 @@ class AdapterServing(ApiModel):
 
     The other pods send requests for it to those, so together the base's pods hold more adapters than one of them."""
     residency: Literal["Always", "OnDemand"] = "Always"
-    """Always: loaded for good. OnDemand: loaded while there is room, or else when it is asked, with mode MultiAdapter.
+    """Always: loaded permanently. OnDemand: loaded while there is room, or else on request, with mode MultiAdapter.
 
-    Of the OnDemand adapters of a full base, those stay loaded that were asked last. See docs/capacity.md."""
+    A full base keeps its most recently used OnDemand adapters loaded. See docs/capacity.md."""
     rollout: RolloutSpec = RolloutSpec()
-    """How a new version takes over from the one before, with mode MultiAdapter."""
+    """How a new version takes over from the previous one, with mode MultiAdapter."""
 
     @model_validator(mode="after")
     def _is_loaded_on_demand_beside_others(self) -> AdapterServing:
@@ -54,7 +54,7 @@ class AdapterServing(ApiModel):
 
 
 class LoraAdapterSpec(ApiModel):
-    """What the user wants of an adapter."""
+    """The desired state of an adapter."""
 
     base_model_ref: LocalObjectReference
     """The BaseModel that the adapter belongs to."""
@@ -75,7 +75,7 @@ class LoraAdapterSpec(ApiModel):
     evaluation: Evaluation = Evaluation()
     """When it is good enough."""
     preparation: Preparation = Preparation()
-    """How its rows are prepared before the training asks for a GPU; see docs/datasets.md."""
+    """How its rows are prepared before the training requests a GPU; see docs/datasets.md."""
     pod: TrainingPod = TrainingPod()
     """The pod that trains."""
     serving: AdapterServing = AdapterServing()
@@ -83,10 +83,10 @@ class LoraAdapterSpec(ApiModel):
     version: int | None = Field(default=None, ge=1, le=99_999_999)
     """Pins the served version: nothing is trained while it is set."""
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
-    """What becomes of the published versions when this object is deleted. Delete takes all that the bucket holds of the
-    adapter; the files of its base stay there, whatever is deleted."""
+    """What happens to the published versions when this object is deleted. Delete removes all that the bucket holds of
+    the adapter; the files of its base stay there, whatever is deleted."""
     suspend: bool = False
-    """No new training starts while true; what is served stays served."""
+    """While true no new training starts; the served version stays served."""
 
     @property
     def is_only_imported(self) -> bool:

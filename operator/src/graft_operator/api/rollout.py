@@ -19,7 +19,7 @@ class RolloutStep(ApiModel):
     weight: int = Field(ge=1, le=99)
     """Percent of the requests that the new version answers; after the last step it answers all."""
     seconds: int = Field(ge=0, le=MOST_SECONDS)
-    """How long the step lasts, from the moment when every replica splits requests so."""
+    """How long the step lasts, from the moment when every replica uses its weight."""
 
 
 DEFAULT_STEPS = (RolloutStep(weight=10, seconds=60), RolloutStep(weight=50, seconds=60))
@@ -30,15 +30,15 @@ class RolloutLimits(ApiModel):
     """What a new version may not do, measured by the serving pods; beyond a limit it is rolled back."""
 
     max_error_percent: int = Field(default=5, ge=0, le=100)
-    """Most of its requests that may fail, in percent, beyond what fails of the version before at the same time."""
+    """Percentage of its requests that may fail beyond that of the previous version at the same time."""
     max_latency_percent: int = Field(default=200, ge=1, le=10_000)
-    """Longest 95th percentile of its answers' seconds, in percent of that of the version before."""
+    """Highest 95th percentile of its latency, in percent of that of the previous version."""
     max_probe_score_drop_percent: int = Field(default=20, ge=0, le=100)
-    """Most percentage points that its score, of probes answered right, may be below the one before; 100 asks none."""
+    """Percentage points that its probe score may be below that of the previous version; 100 sends no probes."""
     min_requests: int = Field(default=20, ge=1, le=100_000)
-    """Requests to a version without which nothing is said of it; a step lasts longer until there are as many."""
+    """Requests to a version before it is judged by them; a step lasts longer until there are that many."""
     wait_seconds: int = Field(default=600, ge=0, le=MOST_SECONDS)
-    """How much longer at most: then the step is passed, since a version that nobody asks hurts nobody."""
+    """How much longer a step waits for minRequests; then it passes, since a version without requests does no harm."""
 
     @property
     def judge_probes(self) -> bool:
@@ -47,20 +47,20 @@ class RolloutLimits(ApiModel):
 
 
 class RolloutSpec(ApiModel):
-    """How a version takes over from the one before."""
+    """How a version takes over from the previous one."""
 
     strategy: Literal["Immediate", "Canary"] = "Immediate"
-    """Canary goes by steps. A version on another base, one that is pinned, and a way back go at once all the same."""
+    """Canary uses steps. A version on another base, a pinned version and a rollback always take over at once."""
     steps: tuple[RolloutStep, ...] = Field(default=(), max_length=16)
     """Steps of a canary, of rising weights; 10 % and then 50 %, each for a minute, when empty."""
     limits: RolloutLimits | None = None
-    """Beyond them a new version is rolled back. A canary has the defaults when empty; Immediate has none."""
+    """A new version that exceeds them is rolled back. When empty, a canary has the defaults and Immediate has none."""
     rollback_window_seconds: int = Field(default=300, ge=0, le=MOST_SECONDS)
-    """How long the version before stays loaded, where there is room, and the limits are watched, after a rollout."""
+    """How long after a rollout the previous version stays loaded, if there is room, and the limits apply."""
     promote: int | None = Field(default=None, ge=1, le=99_999_999)
     """Version that takes over at once and whatever the limits say, even after it was rolled back."""
     abort: int | None = Field(default=None, ge=1, le=99_999_999)
-    """Version that is rolled back while the one before is still loaded, and not rolled out again."""
+    """Version that is rolled back while the previous one is still loaded, and not rolled out again."""
 
     @model_validator(mode="after")
     def _weights_rise(self) -> RolloutSpec:

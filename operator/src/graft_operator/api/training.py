@@ -60,7 +60,7 @@ class Workers(ApiModel):
     processes_per_node: int | None = Field(default=None, ge=1, le=16)
     """Processes in each pod; when empty, one for each GPU of ``resources``, or one without GPUs."""
     sharding: Literal["None", "FSDP"] = "None"
-    """FSDP shares the base's frozen weights out among the workers, for a base that no single GPU holds; None keeps a
+    """FSDP shards the base's frozen weights over the workers, for a base that no single GPU holds; None keeps a
     copy on each, which is faster."""
 
 
@@ -68,7 +68,7 @@ class LoraParameters(ApiModel):
     """The adapter's shape (Hu et al. 2021, arXiv:2106.09685)."""
 
     rank: int = Field(default=16, ge=1, le=512)
-    """Rank r of the update B·A; of no meaning to IA3, PrefixTuning and PromptTuning."""
+    """Rank r of the update B·A; not used by IA3, PrefixTuning and PromptTuning."""
     alpha: int | None = Field(default=None, ge=1, le=1024)
     """Scale of the update is alpha/rank; 2×rank when empty."""
     dropout: Annotated[DecimalString, decimal_that(lambda value: value < 1, "must be below 1")] = "0.05"
@@ -165,7 +165,7 @@ class Training(ApiModel):
     """Fills each sequence with several short rows that don't see one another: faster, but with fewer optimizer steps,
     since ``batchSize`` then counts sequences; lower it or ``gradientAccumulation``."""
     train_on_inputs: bool = False
-    """Learns every token of a conversation, also what is asked, and not its answers alone."""
+    """Trains on every token of a conversation, also on the questions, and not only on its answers."""
     seed: int = Field(default=42, ge=0, le=2_147_483_647)
     """Seed of everything random."""
     precision: Literal["Auto", "Float32", "BFloat16"] = "Auto"
@@ -224,7 +224,7 @@ class TrainingPod(PodSettings):
     """The pod that trains."""
 
     resources: Resources = Resources()
-    """Resources of the trainer's container; GPUs are asked for here. Without memory, Graft asks for what it expects."""
+    """Resources of the trainer's container; request GPUs here. Without memory, Graft requests what it expects."""
     gpu_memory: GpuMemory | None = None
     """Memory of one GPU of the pod, such as ``"24Gi"``: what can't fit is refused, and method Auto chooses by it. The
     node selector ``nvidia.com/gpu.memory`` tells it, too."""
@@ -234,7 +234,7 @@ class TrainingPod(PodSettings):
     """LocalQueue of Kueue that decides when the training may run; at once when empty."""
     workload_priority_class_name: QueuePriority | None = None
     """WorkloadPriorityClass of Kueue: which trainings go first in their queue, and may take quota back from others.
-    Without one, Kueue goes by ``priorityClassName``."""
+    Without one, Kueue uses ``priorityClassName``."""
     ttl_seconds_after_finished: int = Field(default=86_400, ge=0, le=31_536_000)
     """How long a Job is kept, with the logs of its pods, once its version is published. One that failed stays for as
     long as its failure decides what happens."""
