@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,10 +111,12 @@ def test_a_finished_run_leaves_its_progress_and_no_checkpoint(trained_pod: Pod) 
     assert trained_pod.checkpoints.steps() == ()
 
 
-def test_a_recipe_that_is_in_the_registry_is_adopted(trained_pod: Pod) -> None:
+def test_a_recipe_that_is_in_the_registry_is_adopted(trained_pod: Pod, tmp_path: Path) -> None:
     digest = trained_pod.version().digest
-    assert trained_pod.run() == 0
-    termination = trained_pod.termination()
+    # A pod of its own, so that the message of the first stays for the tests that come later.
+    again = replace(trained_pod, folder=tmp_path)
+    assert again.run() == 0
+    termination = again.termination()
     assert (termination["outcome"], termination["number"]) == ("Adopted", 1)
     assert termination["manifestDigest"] == digest
     assert trained_pod.registry.numbers() == (1,)
