@@ -22,7 +22,7 @@ STEPS = 60
 MakeRun = Callable[..., list[Pod]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def new_run(new_pod: Callable[[str], Pod]) -> MakeRun:
     """Make the pods of a short run of several workers."""
 
@@ -46,7 +46,7 @@ def new_run(new_pod: Callable[[str], Pod]) -> MakeRun:
     return make
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(new_run: MakeRun) -> Pod:
     """Two workers in one pod, left alone."""
     (pod,) = new_run("two workers in one pod", 1, 2)

@@ -134,9 +134,9 @@ def layout(pod: Pod) -> AdapterLayout:
     return AdapterLayout(pod.config["namespace"], pod.config["adapter"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stopped(new_pod: Callable[[str], Pod]) -> Pod:
-    """A run that made its last step, stored a checkpoint and died."""
+    """A run that made its last step, stored a checkpoint and died; once, even if other tests come between."""
     from graft_trainer import pipeline
 
     def dies(*_: object, **__: object) -> None:
