@@ -14,20 +14,20 @@ from graft_operator.plan.queueing import QUEUED, why_held
 FIRST_POD: Final = timedelta(seconds=30)
 """How long the Job controller may take to make a pod before anybody is told that there is none."""
 
+IMAGE_REASONS: Final = (
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "ImageInspectError",
+    "SignatureValidationFailed",
+)
+"""The kubelet's reasons for a container whose image it can't have."""
+
 REASONS_OF_PODS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "FailedCreate": "PodsRefused",
-        **dict.fromkeys(
-            (
-                "ImagePullBackOff",
-                "ErrImagePull",
-                "ErrImageNeverPull",
-                "InvalidImageName",
-                "ImageInspectError",
-                "SignatureValidationFailed",
-            ),
-            "ImagePullFailed",
-        ),
+        **dict.fromkeys(IMAGE_REASONS, "ImagePullFailed"),
         **dict.fromkeys(("FailedMount", "FailedAttachVolume", "FailedMapVolume"), "MountFailed"),
     }
 )

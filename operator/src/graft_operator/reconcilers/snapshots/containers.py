@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from graft_operator.manifests.jobs.exit_codes import OUT_OF_MEMORY
 from graft_operator.plan.jobs import REASON
+from graft_operator.plan.pod_problems import IMAGE_REASONS
 
 Object = Mapping[str, Any]
 
@@ -21,17 +22,7 @@ WAITING_FOR_NODE: Final = "WaitingForNode"
 BACK_OFF: Final = "CrashLoopBackOff"
 
 WAITING_REASONS: Final = frozenset(
-    {
-        "ImagePullBackOff",
-        "ErrImagePull",
-        "ErrImageNeverPull",
-        "InvalidImageName",
-        "ImageInspectError",
-        "SignatureValidationFailed",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "RunContainerError",
-    }
+    {*IMAGE_REASONS, "CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
 """Reasons for which a container waits that a person wants to know of."""
 
