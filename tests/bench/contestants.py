@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
     """The training part of the trainer's pipeline, checkpoint and progress in the registry included."""
     with meter.phase("imports"):
-        from graft_registry.checkpoints import CheckpointStore
+        from graft_registry.runs.checkpoints import CheckpointStore
         from graft_registry.s3.store import ObjectStore
         from graft_registry.versions import AdapterRegistry
         from graft_trainer import model
@@ -72,8 +72,8 @@ def graft(folder: Path, meter: Meter, config: RunConfig) -> None:
 
 def _rendered(config: RunConfig, tokenizer: Any, work: Path) -> Any:
     from graft_trainer.data.dataset import load_dataset
+    from graft_trainer.data.files.sources import DataFetcher
     from graft_trainer.data.rendering import Renderer
-    from graft_trainer.data.sources import DataFetcher
     from graft_trainer.preferences.rendering import render_preferences
     from graft_trainer.row_files.rendering import render_rows
 

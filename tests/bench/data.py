@@ -108,8 +108,8 @@ def graft(path: Path, processes: int) -> Counts:
     """Read and render as the trainer does."""
     from graft_registry.config import RegistryConfig
     from graft_trainer.data.dataset import load_dataset
+    from graft_trainer.data.files.sources import DataFetcher
     from graft_trainer.data.rendering import Renderer
-    from graft_trainer.data.sources import DataFetcher
     from graft_trainer.dataset_config import DatasetConfig
     from graft_trainer.row_files.rendering import render_rows
 

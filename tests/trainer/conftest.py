@@ -20,11 +20,11 @@ import pytest
 from tests.trainer.s3_server import S3Server
 from tests.trainer.toy_task import EVALUATION, TRAINING
 
-from graft_registry.checkpoints import CheckpointStore
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of
 from graft_registry.documents import BaseManifest, timestamp
 from graft_registry.models.fingerprint import identify
+from graft_registry.runs.checkpoints import CheckpointStore
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry, StoredVersion
 from graft_trainer.__main__ import main

@@ -16,9 +16,9 @@ from tests.trainer.kept_rows import again, keys
 
 from graft_registry.digests import sha256_digest
 from graft_registry.errors import Unavailable
-from graft_registry.prepared_rows import PreparedRowsStore
+from graft_registry.runs.prepared_rows import PreparedRowsStore
 from graft_trainer import preparation
-from graft_trainer.data.sources import DataFetcher
+from graft_trainer.data.files.sources import DataFetcher
 from graft_trainer.progress import ProgressWriter
 from graft_trainer.row_files import kept, rendering
 

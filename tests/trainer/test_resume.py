@@ -110,7 +110,7 @@ def test_a_run_that_dies_after_its_last_step_is_not_trained_again(
 def test_a_run_that_dies_after_publishing_leaves_no_checkpoint_for_ever(
     pod: Pod, trained_pod: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from graft_registry.checkpoints import CheckpointStore
+    from graft_registry.runs.checkpoints import CheckpointStore
 
     def dies(_: CheckpointStore) -> None:
         raise RuntimeError("the node is gone")

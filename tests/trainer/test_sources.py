@@ -22,7 +22,7 @@ from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of, sha256_digest
 from graft_registry.errors import Unavailable
 from graft_registry.s3.store import ObjectStore
-from graft_trainer.data.sources import DataFetcher, Fetched
+from graft_trainer.data.files.sources import DataFetcher, Fetched
 from graft_trainer.dataset_config import DataSource
 from graft_trainer.outcome import BadDatasetError
 

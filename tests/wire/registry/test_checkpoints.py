@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from tests.wire.registry.faults import DyingStore, ProcessDiedError
 
-from graft_registry.checkpoints import CheckpointStore
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of
 from graft_registry.errors import Corrupt
 from graft_registry.layout import AdapterLayout
+from graft_registry.runs.checkpoints import CheckpointStore
 from graft_registry.s3.store import ObjectStore
 
 RECIPE = digest_of("recipe")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from graft_registry import prepared_rows
 from graft_registry.digests import digest_of
 from graft_registry.layout import AdapterLayout
-from graft_registry.prepared_rows import PreparedRowsStore
+from graft_registry.runs import prepared_rows
+from graft_registry.runs.prepared_rows import PreparedRowsStore
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 

@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from functools import cache, partial
 from typing import Final
 
-from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import BaseManifest, StoredVersion
+from graft_registry.runs.checkpoints import CheckpointStore
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import AdapterRegistry
 from graft_trainer.base import check_base, check_dequantizable, check_mergeable, check_trainable
 from graft_trainer.config import AdapterSourceConfig, RunConfig, read_run_config
 from graft_trainer.data.dataset import fetch_sets
-from graft_trainer.data.sources import DataFetcher
+from graft_trainer.data.files.sources import DataFetcher
 from graft_trainer.importing.source import fetch_foreign_adapter
 from graft_trainer.methods.long_context import long_context
 from graft_trainer.methods.table import METHODS

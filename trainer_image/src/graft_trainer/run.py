@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from graft_registry.checkpoints import CheckpointStore
 from graft_registry.documents import BaseManifest
+from graft_registry.runs.checkpoints import CheckpointStore
 from graft_registry.versions import AdapterRegistry
 from graft_trainer.base import day_of
 from graft_trainer.config import RunConfig

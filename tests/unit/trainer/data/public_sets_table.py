@@ -21,9 +21,9 @@ from graft_registry.config import RegistryConfig
 from graft_trainer.data.conversation import Example, Text
 from graft_trainer.data.dataset import load_dataset
 from graft_trainer.data.fields.columns import with_columns
+from graft_trainer.data.files.record_files import DataFile, read_records
+from graft_trainer.data.files.sources import DataFetcher
 from graft_trainer.data.formats import detect_format
-from graft_trainer.data.record_files import DataFile, read_records
-from graft_trainer.data.sources import DataFetcher
 from graft_trainer.dataset_config import DatasetConfig
 from graft_trainer.outcome import BadDatasetError
 

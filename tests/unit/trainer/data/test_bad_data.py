@@ -14,7 +14,7 @@ import pytest
 from graft_registry.config import RegistryConfig
 from graft_registry.digests import canonical_json
 from graft_trainer.data.dataset import Dataset, load_dataset
-from graft_trainer.data.sources import DataFetcher
+from graft_trainer.data.files.sources import DataFetcher
 from graft_trainer.dataset_config import DatasetConfig
 from graft_trainer.outcome import BadDatasetError, PreemptedError, Reason, classify
 
@@ -253,7 +253,7 @@ def test_a_file_of_somebody_else_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("graft_trainer.data.sources.file_sha256", refuse)
+    monkeypatch.setattr("graft_trainer.data.files.sources.file_sha256", refuse)
     with pytest.raises(BadDatasetError, match=r"rows\.jsonl may not be read by user \d+ .*; make it readable"):
         load(tmp_path, lines(ROW, ROW))
 
@@ -304,7 +304,7 @@ import graft_trainer.__main__
 from graft_trainer.dataset_config import DatasetConfig
 from graft_trainer.data.dataset import load_dataset
 from graft_trainer.outcome import BadDatasetError
-from graft_trainer.data.sources import DataFetcher
+from graft_trainer.data.files.sources import DataFetcher
 folder = {str(tmp_path)!r}
 source = {{"file": {{"path": {str(tmp_path / "rows.jsonl")!r}, "uri": "configMap:rows/rows.jsonl"}}}}
 try:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from graft_registry.config import RegistryConfig
-from graft_trainer.data.sources import DataFetcher, Fetched
+from graft_trainer.data.files.sources import DataFetcher, Fetched
 from graft_trainer.dataset_config import DataSource
 from graft_trainer.outcome import BadDatasetError
 

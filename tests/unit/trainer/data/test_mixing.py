@@ -12,7 +12,7 @@ from graft_registry.config import RegistryConfig
 from graft_registry.digests import digest_of
 from graft_trainer.data.conversation import Conversation
 from graft_trainer.data.dataset import Dataset, load_dataset
-from graft_trainer.data.sources import DataFetcher
+from graft_trainer.data.files.sources import DataFetcher
 from graft_trainer.dataset_config import DatasetConfig
 from graft_trainer.outcome import BadDatasetError
 

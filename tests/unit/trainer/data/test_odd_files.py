@@ -18,9 +18,9 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from graft_trainer.data import record_files
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.data.record_files import DataFile, read_records
+from graft_trainer.data.files import record_files
+from graft_trainer.data.files.record_files import DataFile, read_records
 from graft_trainer.outcome import BadDatasetError
 
 ROW = {"prompt": "q", "completion": "a"}

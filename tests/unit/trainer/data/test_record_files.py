@@ -15,9 +15,9 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from graft_trainer.data import record_files
-from graft_trainer.data.file_types import detect_file_type, read_head
-from graft_trainer.data.record_files import DataFile, read_records
+from graft_trainer.data.files import record_files
+from graft_trainer.data.files.file_types import detect_file_type, read_head
+from graft_trainer.data.files.record_files import DataFile, read_records
 from graft_trainer.outcome import BadDatasetError
 
 ROWS = [{"prompt": "two\u2028lines", "completion": "a, b"}, {"prompt": 'say "x"\nnow', "completion": "ü"}]

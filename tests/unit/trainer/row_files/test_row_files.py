@@ -282,7 +282,7 @@ from graft_registry.config import RegistryConfig
 from graft_trainer.dataset_config import DatasetConfig
 from graft_trainer.data.dataset import load_dataset
 from graft_trainer.data.rendering import Renderer
-from graft_trainer.data.sources import DataFetcher
+from graft_trainer.data.files.sources import DataFetcher
 from graft_trainer.row_files.rendering import render_rows
 from graft_trainer.training.packing import pack
 folder = pathlib.Path({folder!r})

@@ -7,9 +7,9 @@ from pathlib import Path
 from tests.unit.registry.builders import base_manifest, version_draft, write_adapter, write_model
 
 from graft_registry.bases import BaseRegistry
-from graft_registry.checkpoints import CheckpointStore
 from graft_registry.digests import digest_of, file_sha256
 from graft_registry.documents import BaseSource, S3Source, VersionVerdict, timestamp
+from graft_registry.runs.checkpoints import CheckpointStore
 from graft_registry.s3.store import ObjectStore
 from graft_registry.verdicts import VerdictRegistry
 from graft_registry.versions import AdapterRegistry

@@ -19,10 +19,10 @@ from graft_trainer.config import Objective
 from graft_trainer.data.conversation import Example
 from graft_trainer.data.dropped_rows import DropTally, UnusableRowError, check_limit, how_to_mend
 from graft_trainer.data.fields.columns import as_told, naming_missing_column, with_columns
+from graft_trainer.data.files.record_files import read_records
+from graft_trainer.data.files.sources import DataFetcher, Fetched
 from graft_trainer.data.formats import Record
 from graft_trainer.data.preferences import READINGS, Reading
-from graft_trainer.data.record_files import read_records
-from graft_trainer.data.sources import DataFetcher, Fetched
 from graft_trainer.dataset_config import DatasetConfig, DataSource, MixedSet, RowShape
 from graft_trainer.outcome import BadDatasetError
 from graft_trainer.row_files.choice import mixed, split

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from graft_registry.digests import digest_of
 from graft_registry.documents import BaseManifest
 from graft_registry.errors import RegistryError
-from graft_registry.prepared_rows import PreparedRowsStore
+from graft_registry.runs.prepared_rows import PreparedRowsStore
 from graft_registry.s3.store import ObjectStore
 from graft_trainer.base import day_of
 from graft_trainer.config import RunConfig

@@ -17,9 +17,9 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers.trainer_pt_utils import safe_globals
 
-from graft_registry.checkpoints import CheckpointStore
 from graft_registry.errors import InvalidModel
 from graft_registry.models.safetensors_header import read_header
+from graft_registry.runs.checkpoints import CheckpointStore
 from graft_trainer.training.state_tree import TENSORS_FILE, TREE_FILE, load_tree, save_tree
 from graft_trainer.workers.distributed import Workers
 

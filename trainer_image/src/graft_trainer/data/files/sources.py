@@ -14,7 +14,7 @@ from graft_registry.documents import HuggingFaceSource
 from graft_registry.errors import Forbidden, NoSuchBucket, NotFound, Unavailable
 from graft_registry.s3.store import ObjectStore
 from graft_registry.sources.source_files import SourceError, SourceProblem
-from graft_trainer.data.record_files import DataFile
+from graft_trainer.data.files.record_files import DataFile
 from graft_trainer.dataset_config import DataSource, FileSource, HubSource, S3Source
 from graft_trainer.outcome import BadDatasetError
 

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
 from graft_trainer.data.fields.texts import read_json
-from graft_trainer.data.file_types import (
+from graft_trainer.data.files.file_types import (
     HEAD_BYTES,
     WrongFileTypeError,
     decompressing,
@@ -26,8 +26,8 @@ from graft_trainer.data.file_types import (
     open_bytes,
     read_head,
 )
+from graft_trainer.data.files.large_documents import large_document_rows
 from graft_trainer.data.formats import is_row
-from graft_trainer.data.large_documents import large_document_rows
 from graft_trainer.outcome import BadDatasetError
 
 Record = Mapping[str, Any]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from graft_trainer.data.dropped_rows import DropReason, UnusableRowError
-from graft_trainer.data.file_types import WrongFileTypeError, open_bytes
+from graft_trainer.data.files.file_types import WrongFileTypeError, open_bytes
 
 MOST_NESTED: Final = 900
 """Levels of a document: for each, the names of all above it are held. Python reads as many of a small one."""

@@ -14,8 +14,8 @@ from graft_registry.atomic_directory import atomic_directory
 from graft_registry.documents import PreparedRowsManifest, timestamp
 from graft_registry.errors import Corrupt, NotFound
 from graft_registry.layout import AdapterLayout
+from graft_registry.runs.stored_directories import download_files, upload_directory
 from graft_registry.s3.store import ObjectStore
-from graft_registry.stored_directories import download_files, upload_directory
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 
 import zstandard
 
-from graft_trainer.data.foreign_files import foreign_kind
+from graft_trainer.data.files.foreign_files import foreign_kind
 from graft_trainer.data.formats import is_row
 from graft_trainer.outcome import BadDatasetError
 

@@ -1,0 +1,1 @@
+"""What a training run leaves for the next process: its checkpoints, and its rows as tokens."""
