@@ -7,6 +7,8 @@ from tests.serving.published import NAMESPACE, base_manifest, wanted_adapter, wa
 from graft_operator.agents.state_parser import read_state
 from graft_registry.digests import sha256_digest
 from graft_registry.layout import AdapterLayout
+from graft_serving.adapters import lifecycle
+from graft_serving.versions import VersionState
 
 
 async def test_a_version_that_the_engine_refuses_leaves_the_former_one_and_its_siblings_serving(pod: Pod) -> None:
@@ -203,6 +205,30 @@ async def test_no_version_is_served_by_the_name_of_another(pod: Pod) -> None:
     assert [found["reason"] for found in refused] == ["DigestMismatch"] * 2
     assert "support@v1" in refused[1]["message"]
     assert [answer.status for answer in answers] == [503, 404]
+
+
+async def test_that_a_version_is_refused_is_told_only_once_the_router_knows_it(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    v1, v2 = pod.publisher.publish("support"), pod.publisher.publish("support", base=base_manifest("another"))
+    async with pod.agent() as agent:
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1])))
+        await pod.until_answered_by("support", "support@v1")
+        monkeypatch.setattr(lifecycle, "PAUSES_PER_PASS", 1e9)
+        monkeypatch.setattr(lifecycle, "LONGEST_PAUSE_SECONDS", 3.0)
+        pod.want(wanted_set(pod.base, wanted_adapter("support", [v1, v2])))
+
+        async def is_refused() -> bool:
+            found = (record for key, record in agent.lifecycle.records.items() if key.number == 2)
+            return any(record.state is VersionState.REFUSED for record in found)
+
+        await eventually(is_refused)
+        early = next(adapter["versions"][1]["state"] for adapter in (await pod.state())["adapters"])
+        before = await pod.ask("support@v2")
+        await pod.until_state("support", 2, "Refused")
+        after = await pod.ask("support@v2")
+    assert (early, before.status) == ("Proving", 503)
+    assert after.status == 404
 
 
 async def test_a_manifest_that_could_not_be_written_again_is_refused_and_not_fetched_for_ever(pod: Pod) -> None:

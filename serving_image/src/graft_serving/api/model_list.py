@@ -5,7 +5,7 @@ from typing import Any
 
 from graft_serving.proxy import routing
 from graft_serving.proxy.routing import Alias, RoutingTable
-from graft_serving.versions import VersionKey
+from graft_serving.versions import Route, Share, VersionKey
 
 
 def model_cards(table: RoutingTable, *, base_digest: str) -> Iterator[dict[str, Any]]:
@@ -36,8 +36,13 @@ def model_card(table: RoutingTable, name: str, *, base_digest: str) -> dict[str,
         return _card(name, root=name, parent=table.base_name, graft={"base": base, "route": route})
     if alias is None or not (alias.live or alias.peers or alias.forward_to or alias.on_demand):
         return None
-    root = routing.heaviest(alias.live).version.label if alias.live else name
+    root = _heaviest(alias.live).version.label if alias.live else name
     return _card(name, root=root, parent=table.base_name, graft={"base": base, "route": _route(alias)})
+
+
+def _heaviest(route: Route) -> Share:
+    """The share that gets most of the traffic; the newest one among equals."""
+    return max(route, key=lambda share: (share.weight, share.version.number))
 
 
 def _base_first(table: RoutingTable) -> list[str]:

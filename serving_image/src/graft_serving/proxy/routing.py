@@ -45,8 +45,8 @@ class Alias:
     """Whether this pod is to load it."""
     loaded: Mapping[int, VersionKey] = field(default_factory=dict)
     """The versions that can answer here by their numbers, those beside the route, too."""
-    coming: frozenset[int] = frozenset()
-    """The numbers of those that are to be loaded here and can't answer yet."""
+    coming: Mapping[int, VersionKey] = field(default_factory=dict)
+    """Those that are to be loaded here and can't answer yet, by their numbers."""
     salts: Mapping[VersionKey, str] = field(default_factory=dict)
     """What no client knows of a version and every pod that holds it does: else a client could calculate which sessions
     get which version."""
@@ -79,6 +79,11 @@ class RoutingTable:
         """Whether requests that name this version are answered by it here."""
         alias = self.aliases.get(key.adapter)
         return alias is not None and alias.loaded.get(key.number) == key
+
+    def awaits(self, key: VersionKey) -> bool:
+        """Whether requests that name this version are told to come again, since it is to be loaded here."""
+        alias = self.aliases.get(key.adapter)
+        return alias is not None and alias.coming.get(key.number) == key
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,11 +286,6 @@ def _uniform(salt: str, session: str) -> float:
 
 def _hashed(name: str, session: str) -> bytes:
     return hashlib.sha256(f"{name}\0{session}".encode("utf-8", "surrogatepass")).digest()
-
-
-def heaviest(route: Route) -> Share:
-    """The share that gets most of the traffic; the newest one among equals."""
-    return max(route, key=lambda share: (share.weight, share.version.number))
 
 
 def unknown(table: RoutingTable, model: str) -> str:

@@ -219,11 +219,11 @@ class ServingPod:
         routed = (share.version for share in self._lifecycle.routes.get(adapter.name, ()))
         return {key.number: key for key in (*routed, *adapter.version_keys) if self._is_live(key)}
 
-    def _coming(self, adapter: WantedAdapter, loaded: Mapping[int, VersionKey]) -> frozenset[int]:
+    def _coming(self, adapter: WantedAdapter, loaded: Mapping[int, VersionKey]) -> dict[int, VersionKey]:
         absent = [key for key in adapter.version_keys if key.number not in loaded]
         records = ((key, self._lifecycle.records.get(key)) for key in absent)
         refused = VersionState.REFUSED
-        return frozenset(key.number for key, record in records if record is None or record.state is not refused)
+        return {key.number: key for key, record in records if record is None or record.state is not refused}
 
     def _salts(self, adapter: str) -> dict[VersionKey, str]:
         route = self._lifecycle.routes.get(adapter, ())
@@ -246,15 +246,24 @@ class ServingPod:
         )
 
     def _told_of(self, record: VersionRecord) -> tuple[VersionState, str, str]:
-        """State, reason and message: who reads that a version is proven may ask for it."""
+        """State, reason and message: who reads how a version's way has ended may ask for it."""
         state, reason, message = record.state, record.reason, record.message
         if state is VersionState.PROVEN and not is_live(record, self._monitor):
             # What was proven on an engine that is gone has to be proven again.
             state, reason, message = VersionState.PENDING, "EngineDown", "waiting for the engine to come back"
-        elif state is VersionState.PROVEN and not self._table.has(record.key):
-            # Its proof has just ended, and the router hears of it in a moment.
+        elif self._is_news_to_the_router(record):
+            # Its way has just ended, and the router hears of it in a moment.
             state, reason, message = VersionState.PROVING, "", ""
         return state, reason, message
+
+    def _is_news_to_the_router(self, record: VersionRecord) -> bool:
+        match record.state:
+            case VersionState.PROVEN:
+                return not self._table.has(record.key)
+            case VersionState.REFUSED:
+                return self._table.awaits(record.key)
+            case _:
+                return False
 
     def _version_status(self, record: VersionRecord) -> VersionStatus:
         state, reason, message = self._told_of(record)

@@ -26,7 +26,7 @@ from graft_serving.proxy.routing import (
 )
 from graft_serving.versions import Route, Share, VersionKey
 
-V1, V2 = (VersionKey("support", number, f"sha256:{number:064x}") for number in (1, 2))
+V1, V2, V3 = (VersionKey("support", number, f"sha256:{number:064x}") for number in (1, 2, 3))
 BLUE, PEER = "http://blue:8000", "http://tiny:8000"
 PODS = tuple(Peer(f"tiny-{number}", f"http://10.0.0.{number}:8002") for number in (1, 2, 3))
 LIVE = Alias(live=(Share(V1, 90), Share(V2, 10)))
@@ -128,13 +128,13 @@ VERSIONS: dict[str, tuple[RoutingTable, str, bool, type[Decision] | Decision]] =
     "So does one that gets no requests otherwise.": (table(KEPT), "support@v1", False, ToVersion(V1, True)),
     "Another one never answers instead.": (table(KEPT, peer=PEER), "support@v3", False, NotFound),
     "One that is on its way is waited for, or had from another pod.": (
-        table(Alias(live=KEPT.live, loaded=KEPT.loaded, coming=frozenset({3})), peer=PEER),
+        table(Alias(live=KEPT.live, loaded=KEPT.loaded, coming={3: V3}), peer=PEER),
         "support@v3",
         False,
         Forward(PEER),
     ),
     "And from nowhere else by who was sent the request.": (
-        table(Alias(live=KEPT.live, loaded=KEPT.loaded, coming=frozenset({3})), peer=PEER),
+        table(Alias(live=KEPT.live, loaded=KEPT.loaded, coming={3: V3}), peer=PEER),
         "support@v3",
         True,
         Unavailable,
