@@ -28,7 +28,7 @@ from graft_serving.api.model_list import model_cards
 from graft_serving.engine.loaded import LoadedAdapters
 from graft_serving.engine.monitor import EngineMonitor
 from graft_serving.status.pod import ServingPod
-from graft_serving.telemetry.answered import Answered, Asker, Usage
+from graft_serving.telemetry.answered import Answered, Caller, Usage
 from graft_serving.telemetry.metrics import Metrics
 from graft_serving.versions import VersionState
 from graft_serving.wanted.documents import parse_wanted_set
@@ -112,7 +112,7 @@ def serving(folder: Path, raw: bytes) -> tuple[Lifecycle, ServingPod, Metrics]:
         for key in adapter.version_keys:
             record = lifecycle.records[key] = VersionRecord(key, state=VersionState.PROVEN)
             loaded[key.engine_name] = cache.engine_path(key)
-            record.traffic.count(Asker(), ANSWER)
+            record.traffic.count(Caller(), ANSWER)
             metrics.answered(key.adapter, f"v{key.number}", ANSWER)
             metrics.loaded(key, 0.5)
     monitor.adapters = LoadedAdapters(loaded)

@@ -10,7 +10,7 @@ from graft_serving.engine.client import EngineClient
 from graft_serving.errors import AgentError
 from graft_serving.proxy.routing import RoutingTable
 from graft_serving.telemetry.engine_series import UnreadableSeriesError, series_for_pickers
-from graft_serving.telemetry.pacing import Sparing
+from graft_serving.telemetry.pacing import CachedDocument
 
 PATH: Final = "/metrics"
 
@@ -23,7 +23,7 @@ class EngineSignals:
         self._engine = engine
         self._table = table
         # Pickers ask twenty times a second each, and an engine makes its page anew for everybody who asks.
-        self._shared = Sparing(self._make)
+        self._shared = CachedDocument(self._make)
 
     async def show(self, _: web.Request) -> web.StreamResponse:
         """Answer a picker. Nothing old is told of an engine that does not answer: pickers ask another pod then."""

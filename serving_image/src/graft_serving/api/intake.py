@@ -22,13 +22,13 @@ class IntakeError(Exception):
 
 
 @dataclass(slots=True)
-class Taken:
+class Reservation:
     """The memory that one body takes of the intake's bound."""
 
     intake: "Intake"
     size: int
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Give the memory back; a second call changes nothing."""
         self.intake.bytes_held -= self.size
         self.size = 0
@@ -44,7 +44,7 @@ class Intake:
         self._most_bytes_at_once = most_bytes_at_once
         self.bytes_held = 0
 
-    async def read(self, request: web.Request) -> tuple[bytes, Taken]:
+    async def read(self, request: web.Request) -> tuple[bytes, Reservation]:
         """The whole body, decompressed, and the room that it takes until somebody gives it back.
 
         The server must leave it compressed (`auto_decompress`): else what nobody reads is decompressed as well, to its
@@ -53,33 +53,33 @@ class Intake:
         Raises:
             IntakeError: it is too large, comes too slowly, is not what its headers say, or there is no room for it now.
         """
-        taken = Taken(self, 0)
+        reservation = Reservation(self, 0)
         try:
             async with asyncio.timeout(self._seconds):
-                body = await self._read(request, taken)
+                body = await self._read(request, reservation)
         except TimeoutError:
-            taken.give_back()
+            reservation.release()
             raise IntakeError(
                 408, "request_timeout", f"The request body did not arrive within {self._seconds:g} seconds."
             ) from None
         except (web.RequestPayloadError, HttpProcessingError, ValueError) as error:
-            taken.give_back()
+            reservation.release()
             raise IntakeError(400, "invalid_body", f"The request body is not as its headers say: {error}") from error
         except BaseException:
-            taken.give_back()
+            reservation.release()
             raise
-        return body, taken
+        return body, reservation
 
-    async def _read(self, request: web.Request, taken: Taken) -> bytes:
+    async def _read(self, request: web.Request, reservation: Reservation) -> bytes:
         self._refuse_if_large(request.content_length or 0)
         parts: list[bytes] = []
         async for part in self._parts_of(request):
-            self._refuse_if_large(taken.size + len(part))
+            self._refuse_if_large(reservation.size + len(part))
             if self.bytes_held + len(part) > self._most_bytes_at_once:
                 raise IntakeError(
                     503, "too_many_requests", "The requests under way take all the room there is; retry in 2 seconds."
                 )
-            taken.size += len(part)
+            reservation.size += len(part)
             self.bytes_held += len(part)
             parts.append(part)
         return b"".join(parts)

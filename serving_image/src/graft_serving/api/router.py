@@ -13,16 +13,16 @@ from graft_serving.api import cors, engine_signals
 from graft_serving.api.authentication import CLIENT, IS_POD, Authentication
 from graft_serving.api.engine_signals import EngineSignals
 from graft_serving.api.errors import error_response
-from graft_serving.api.intake import Intake, IntakeError, Taken
+from graft_serving.api.intake import Intake, IntakeError, Reservation
 from graft_serving.api.listening import MOST_HEADERS
 from graft_serving.api.model_list import model_card, model_cards
 from graft_serving.api.waiting_room import WaitingRoom
 from graft_serving.proxy import dispatch, headers, routing
-from graft_serving.proxy.attempts import Outcome, Refusal, Service, Try, Way, attempts
+from graft_serving.proxy.attempts import Hops, Outcome, Refusal, Service, Try, attempts
 from graft_serving.proxy.body import InvalidBodyError, RequestBody, parse_body
-from graft_serving.proxy.dispatch import Asked, Dispatcher
+from graft_serving.proxy.dispatch import Dispatcher, ProxiedRequest
 from graft_serving.proxy.routing import RoutingTable
-from graft_serving.telemetry.answered import Asker
+from graft_serving.telemetry.answered import Caller
 from graft_serving.telemetry.metrics import Metrics
 from graft_serving.telemetry.pacing import Slices
 
@@ -163,24 +163,24 @@ class Router:
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         if len(request.headers) > MOST_HEADERS and not request[IS_POD]:
             return self._reject(431, "too_many_headers", f"A request may have {MOST_HEADERS} headers; send fewer.")
-        way = headers.way_of(request.headers, from_peer=request.app[FOR_PEERS])
-        if self._pod.name in way.asked:
+        hops = headers.hops_of(request.headers, from_peer=request.app[FOR_PEERS])
+        if self._pod.name in hops.asked:
             return self._unavailable(f"{self._pod.name} has had this request already.")
         try:
-            body, taken = await self._read(request)
+            body, reservation = await self._read(request)
         except (IntakeError, InvalidBodyError) as error:
             return self._refuse_body(error)
         try:
-            return await self._answer(request, body, taken, way)
+            return await self._answer(request, body, reservation, hops)
         finally:
-            taken.give_back()
+            reservation.release()
 
-    async def _read(self, request: web.Request) -> tuple[RequestBody, Taken]:
-        raw, taken = await self._intake.read(request)
+    async def _read(self, request: web.Request) -> tuple[RequestBody, Reservation]:
+        raw, reservation = await self._intake.read(request)
         try:
-            return parse_body(raw), taken
+            return parse_body(raw), reservation
         except InvalidBodyError:
-            taken.give_back()
+            reservation.release()
             raise
 
     def _refuse_body(self, error: IntakeError | InvalidBodyError) -> web.StreamResponse:
@@ -193,51 +193,53 @@ class Router:
         response.force_close()
         return response
 
-    async def _answer(self, request: web.Request, body: RequestBody, taken: Taken, way: Way) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, body: RequestBody, reservation: Reservation, hops: Hops
+    ) -> web.StreamResponse:
         resource = request.match_info.route.resource
         assert resource is not None
         session = request.headers.get(SESSION_HEADER) or body.user or None
-        asker = Asker(request[CLIENT], session)
-        asked = Asked(
+        caller = Caller(request[CLIENT], session)
+        proxied = ProxiedRequest(
             request=request,
             path=resource.canonical,
             body=body,
-            release=taken.give_back,
-            asker=asker,
+            release=reservation.release,
+            caller=caller,
             is_of_pod=request[IS_POD],
-            way=way,
+            hops=hops,
         )
         self._pod.count_asked(body.model)
-        decision = await self._waiting_room.decide(partial(self._decide, asked), self._pod.wait_for_news)
+        decision = await self._waiting_room.decide(partial(self._decide, proxied), self._pod.wait_for_news)
         planned = attempts(
             self._pod.table,
             body.model,
             decision,
-            way,
+            hops,
             session=session,
             draw=random.random(),  # noqa: S311 - not a secret
             ejected=self._pod.ejections.names,
         )
-        answer, tries = await self._dispatcher.dispatch(asked, planned)
-        return answer if answer is not None else self._give_up(way, tries, planned.otherwise)
+        answer, tries = await self._dispatcher.dispatch(proxied, planned)
+        return answer if answer is not None else self._give_up(hops, tries, planned.otherwise)
 
-    def _decide(self, asked: Asked) -> routing.Decision:
+    def _decide(self, proxied: ProxiedRequest) -> routing.Decision:
         return routing.resolve(
             self._pod.table,
-            asked.body.model,
-            session=asked.asker.session,
+            proxied.body.model,
+            session=proxied.caller.session,
             draw=random.random(),  # noqa: S311 - not a secret
-            forwarded=asked.way.steps > 0,
-            from_peer=asked.way.from_peer,
+            forwarded=proxied.hops.count > 0,
+            from_peer=proxied.hops.from_peer,
         )
 
-    def _give_up(self, way: Way, tries: tuple[Try, ...], refusal: Refusal) -> web.StreamResponse:
+    def _give_up(self, hops: Hops, tries: tuple[Try, ...], refusal: Refusal) -> web.StreamResponse:
         """Say why nobody has answered; to other pods also who may have had the request."""
         outcomes = {tried.outcome for tried in tries}
         if Outcome.TIMED_OUT in outcomes:
             return self._reject(504, "timed_out", "The engine has not begun to answer in the time that a request has.")
         lost = Outcome.LOST in outcomes or Outcome.DIED in outcomes
-        told = {headers.ASKED: self._pod.name} if lost and (way.steps or way.from_peer) else {}
+        told = {headers.ASKED: self._pod.name} if lost and (hops.count or hops.from_peer) else {}
         if Outcome.DIED in outcomes:
             message = (
                 "The engine died while it had this request. It was not sent to another one, since it may be the cause."

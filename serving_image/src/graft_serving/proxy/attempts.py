@@ -28,7 +28,7 @@ from graft_serving.proxy.routing import (
 
 MOST_ENGINES: Final = 2
 """That may get one request, over all pods."""
-MOST_STEPS: Final = 2
+MOST_HOPS: Final = 2
 """From pod to pod: to another revision, and there to the pod that holds the adapter."""
 MOST_TRIES: Final = 16
 """Of one request at one pod, whatever time is left."""
@@ -94,10 +94,10 @@ class Attempts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class Hops:
     """The hops of a request so far."""
 
-    steps: int = 0
+    count: int = 0
     """From pod to pod."""
     asked: tuple[str, ...] = ()
     """The pods whose engines may have had it."""
@@ -107,11 +107,11 @@ class Way:
     @property
     def engines_left(self) -> int:
         """How many engines may still get the request from here. A second try belongs to the pod that sent it on."""
-        return min(MOST_ENGINES - len(self.asked), 1 if self.steps or self.from_peer else MOST_ENGINES)
+        return min(MOST_ENGINES - len(self.asked), 1 if self.count or self.from_peer else MOST_ENGINES)
 
-    def sent_on(self, asked: Collection[str]) -> "Way":
+    def sent_on(self, asked: Collection[str]) -> "Hops":
         """The hops as the next pod is told of them; `asked` are pods that have had the request since."""
-        return Way(steps=self.steps + 1, asked=(*self.asked, *asked))
+        return Hops(count=self.count + 1, asked=(*self.asked, *asked))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ def attempts(
     table: RoutingTable,
     model: str,
     decision: Decision,
-    way: Way,
+    hops: Hops,
     *,
     session: str | None,
     draw: float,
@@ -140,7 +140,7 @@ def attempts(
         table: what is known right now.
         model: the request's `model`.
         decision: who answers, of `resolve`.
-        way: how the request has come here.
+        hops: how the request has come here.
         session: requests of one session are sent to the same pod for as long as that is there.
         draw: in [0, 1), at random; picks the first pod of a request without a session.
         ejected: names of pods that failed a moment ago; they come last.
@@ -151,17 +151,17 @@ def attempts(
     elsewhere: AskPeers | Forward | Unavailable | NotLoaded
     if isinstance(decision, (ToVersion, ToBase)):
         first = (Attempt(ThisEngine(decision), NEVER_SENT),)
-        elsewhere = resolve_elsewhere(table, model, forwarded=way.steps > 0, from_peer=way.from_peer)
+        elsewhere = resolve_elsewhere(table, model, forwarded=hops.count > 0, from_peer=hops.from_peer)
     else:
         elsewhere = decision
-    others, refusal = _others(model, elsewhere, way, session=session, draw=draw, ejected=ejected)
+    others, refusal = _others(model, elsewhere, hops, session=session, draw=draw, ejected=ejected)
     return Attempts((*first, *(Attempt(target, SENT_WITHOUT_BYTE) for target in others)), refusal)
 
 
 def _others(
     model: str,
     elsewhere: AskPeers | Forward | Unavailable | NotLoaded,
-    way: Way,
+    hops: Hops,
     *,
     session: str | None,
     draw: float,
@@ -170,24 +170,24 @@ def _others(
     """Whoever may answer but for this pod's engine, in order, and what is told if none does."""
     peers, otherwise = (elsewhere.peers, elsewhere.otherwise) if isinstance(elsewhere, AskPeers) else ((), elsewhere)
     ordered = sorted(in_turn(peers, session, draw), key=lambda peer: peer.name in ejected)
-    others: list[Target] = [peer for peer in ordered if peer.name not in way.asked]
+    others: list[Target] = [peer for peer in ordered if peer.name not in hops.asked]
     refusal: Refusal
     if isinstance(otherwise, Forward):
         others.append(Service(otherwise.url))
         refusal = Unavailable(f"The model {model!r} is not loaded here, and {otherwise.url} can't answer.")
     else:
         refusal = otherwise
-    return others if way.steps < MOST_STEPS else [], refusal
+    return others if hops.count < MOST_HOPS else [], refusal
 
 
-def next_target(planned: Attempts, tries: Sequence[Try], way: Way) -> Target | None:
+def next_target(planned: Attempts, tries: Sequence[Try], hops: Hops) -> Target | None:
     """Where the request goes next, after these tries; None if nowhere.
 
     A pod is tried once. A Service is tried again, since it leads to another pod each time.
     """
     outcomes = {tried.outcome for tried in tries}
     lost = sum(tried.outcome is Outcome.LOST for tried in tries)
-    if lost >= way.engines_left or len(tries) >= MOST_TRIES:
+    if lost >= hops.engines_left or len(tries) >= MOST_TRIES:
         return None
     tried_already = [tried.target for tried in tries]
     for attempt in planned.attempts:

@@ -17,12 +17,12 @@ from graft_serving.proxy.answers import ModelName
 from graft_serving.proxy.attempts import (
     UNKNOWN_POD,
     Attempts,
+    Hops,
     Outcome,
     Service,
     Target,
     ThisEngine,
     Try,
-    Way,
     next_target,
 )
 from graft_serving.proxy.body import RequestBody
@@ -31,7 +31,7 @@ from graft_serving.proxy.engine_target import EngineTarget
 from graft_serving.proxy.relay import Call, Relayed, relay
 from graft_serving.proxy.reports import in_words, told_of
 from graft_serving.proxy.routing import Peer, ToBase, ToVersion
-from graft_serving.telemetry.answered import Asker
+from graft_serving.telemetry.answered import Caller
 from graft_serving.telemetry.metrics import BASE_VERSION, Metrics
 from graft_serving.telemetry.tracing import NoTracing, Tracing
 from graft_serving.telemetry.traffic import Traffic
@@ -87,7 +87,7 @@ class Pod(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ProxiedRequest:
     """One request, as all its tries need it."""
 
     request: web.Request
@@ -96,10 +96,10 @@ class Asked:
     body: RequestBody
     release: Callable[[], None]
     """Gives the room of the body back."""
-    asker: Asker
+    caller: Caller
     is_of_pod: bool
     """Whether another pod of the base has sent it on, and reads the answer for the client."""
-    way: Way
+    hops: Hops
 
     def forget_body(self) -> None:
         """Give its room back: something has reached the client, so nobody else will need it."""
@@ -135,18 +135,20 @@ class Dispatcher:
         self._tracing = tracing or NoTracing()
         self._base_traffic = Traffic()
 
-    async def dispatch(self, asked: Asked, planned: Attempts) -> tuple[web.StreamResponse | None, tuple[Try, ...]]:
+    async def dispatch(
+        self, proxied: ProxiedRequest, planned: Attempts
+    ) -> tuple[web.StreamResponse | None, tuple[Try, ...]]:
         """Try the targets until one answers; the answer, or None, and the record of the tries."""
         tries: list[Try] = []
         deadline, pause = time.monotonic() + SEARCH_SECONDS, _FIRST_PAUSE
-        while (target := next_target(planned, tries, asked.way)) is not None:
+        while (target := next_target(planned, tries, proxied.hops)) is not None:
             if tries and tries[-1].target == target:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             began = time.monotonic()
             if tries and began >= deadline:
                 break
-            relayed = await self._traced(asked, target, tries)
+            relayed = await self._traced(proxied, target, tries)
             tries.append(
                 Try(
                     target=target,
@@ -158,21 +160,23 @@ class Dispatcher:
             if relayed.response is not None:
                 return relayed.response, tuple(tries)
         if tries:
-            logger.info("nobody answers for model=%s: %s", asked.body.model, in_words(tries))
+            logger.info("nobody answers for model=%s: %s", proxied.body.model, in_words(tries))
         return None, tuple(tries)
 
-    async def _traced(self, asked: Asked, target: Target, tries: list[Try]) -> Relayed:
-        model, pod = asked.body.model, self._name_of(target)
-        with self._tracing.tried(asked.path, asked.request.headers, adapter=model, pod=pod) as span:
-            relayed = await self._try(asked, target, tries, span.headers)
+    async def _traced(self, proxied: ProxiedRequest, target: Target, tries: list[Try]) -> Relayed:
+        model, pod = proxied.body.model, self._name_of(target)
+        with self._tracing.tried(proxied.path, proxied.request.headers, adapter=model, pod=pod) as span:
+            relayed = await self._try(proxied, target, tries, span.headers)
             if span.headers:
                 span.end(relayed.outcome, failed=relayed.has_failed, told=told_of(relayed))
         return relayed
 
-    async def _try(self, asked: Asked, target: Target, tries: list[Try], trace: Mapping[str, str]) -> Relayed:
+    async def _try(
+        self, proxied: ProxiedRequest, target: Target, tries: list[Try], trace: Mapping[str, str]
+    ) -> Relayed:
         if isinstance(target, ThisEngine):
-            return await self._ask_engine(asked, self._engine_target(target.answer, asked.body.model), trace)
-        relayed = await self._send_on(asked, target, tries, trace)
+            return await self._ask_engine(proxied, self._engine_target(target.answer, proxied.body.model), trace)
+        relayed = await self._send_on(proxied, target, tries, trace)
         self._metrics.forwarded(relayed.outcome)
         if isinstance(target, Peer):
             # What breaks off in the midst is lost, too, although the client has had a part of it.
@@ -199,19 +203,19 @@ class Dispatcher:
             is_named=answer.is_named,
         )
 
-    async def _ask_engine(self, asked: Asked, target: EngineTarget, trace: Mapping[str, str]) -> Relayed:
-        model = asked.body.model
+    async def _ask_engine(self, proxied: ProxiedRequest, target: EngineTarget, trace: Mapping[str, str]) -> Relayed:
+        model = proxied.body.model
         call = Call(
-            url=self._engine_url + asked.path,
-            body=asked.body.naming(target.engine_model),
-            headers=headers.traced(headers.for_engine(asked.request.headers), trace),
+            url=self._engine_url + proxied.path,
+            body=proxied.body.naming(target.engine_model),
+            headers=headers.traced(headers.for_engine(proxied.request.headers), trace),
             seconds=self._request_seconds,
-            must_be_read=not asked.is_of_pod,
+            must_be_read=not proxied.is_of_pod,
             model_name=ModelName(target.engine_model, model) if target.engine_model != model else None,
             added_headers={headers.VERSION: target.label},
             engine_model=target.engine_model,
             kept_back=_nothing,
-            on_first_byte=asked.forget_body,
+            on_first_byte=proxied.forget_body,
             on_sign_of_life=self._pod.engine_lives,
         )
         with (
@@ -219,17 +223,17 @@ class Dispatcher:
             target.traffic.under_way(partial(self._went_idle, target)),
             self._metrics.under_way(*target.labels),
         ):
-            relayed = await relay(self._session, asked.request, call)
-            self._record(target, asked.asker, relayed)
+            relayed = await relay(self._session, proxied.request, call)
+            self._record(target, proxied.caller, relayed)
         if relayed.outcome is Outcome.LOST and not await self._pod.engine_survives():
             return Relayed(outcome=Outcome.DIED, detail=relayed.detail)
         return relayed
 
     async def _send_on(
-        self, asked: Asked, target: Peer | Service, tries: list[Try], trace: Mapping[str, str]
+        self, proxied: ProxiedRequest, target: Peer | Service, tries: list[Try], trace: Mapping[str, str]
     ) -> Relayed:
         lost_by = [self._name_of(tried.target) for tried in tries if tried.outcome is Outcome.LOST]
-        sent = headers.for_pod(asked.request.headers, asked.way.sent_on(lost_by), asked.asker.client)
+        sent = headers.for_pod(proxied.request.headers, proxied.hops.sent_on(lost_by), proxied.caller.client)
         if isinstance(target, Peer):
             sent[headers.POD] = target.name
         else:
@@ -238,17 +242,17 @@ class Dispatcher:
         if token := self._own_token():
             sent[headers.PEER] = token
         call = Call(
-            url=target.url + asked.path,
-            body=asked.body.naming(asked.body.model),
+            url=target.url + proxied.path,
+            body=proxied.body.naming(proxied.body.model),
             headers=headers.traced(sent, trace),
             seconds=self._request_seconds,
-            must_be_read=not asked.is_of_pod,
+            must_be_read=not proxied.is_of_pod,
             added_headers={},
             kept_back=headers.kept_back_of_peer if isinstance(target, Peer) else headers.kept_back_of_service,
-            on_first_byte=asked.forget_body,
+            on_first_byte=proxied.forget_body,
             on_sign_of_life=_unheard,
         )
-        return await relay(self._session, asked.request, call)
+        return await relay(self._session, proxied.request, call)
 
     def _name_of(self, target: Target) -> str:
         match target:
@@ -263,7 +267,7 @@ class Dispatcher:
         if target.key is not None:
             self._pod.went_idle(target.key)
 
-    def _record(self, target: EngineTarget, asker: Asker, relayed: Relayed) -> None:
+    def _record(self, target: EngineTarget, caller: Caller, relayed: Relayed) -> None:
         if relayed.is_dying:
             self._pod.engine_is_dying()
         match relayed.outcome:
@@ -271,14 +275,14 @@ class Dispatcher:
                 if (answered := relayed.answered) is None:
                     # The client is gone, or does not read: neither is an answer.
                     return
-                target.traffic.count(asker, answered, is_measured=not target.is_named)
+                target.traffic.count(caller, answered, is_measured=not target.is_named)
                 self._metrics.answered(*target.labels, answered)
                 if answered.failed:
                     self._pod.suspect_engine()
             case Outcome.UNREACHABLE | Outcome.DECLINED | Outcome.REFUSED:
                 self._pod.suspect_engine()
             case _:
-                target.traffic.count(asker, None, is_measured=not target.is_named)
+                target.traffic.count(caller, None, is_measured=not target.is_named)
                 self._metrics.lost(*target.labels)
                 self._pod.suspect_engine()
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
-from graft_serving.proxy.attempts import Outcome, Way
+from graft_serving.proxy.attempts import Hops, Outcome
 from graft_serving.telemetry.tracing import TRACE_HEADERS
 
 FORWARDED: Final = "X-Graft-Forwarded"
-"""How many steps from pod to pod a request has taken."""
+"""How many hops from pod to pod a request has behind it."""
 ASKED: Final = "X-Graft-Asked"
 """The pods whose engines may have had the request: of a request all of them, of an answer the pod that tells so."""
 DIED: Final = "X-Graft-Died"
@@ -52,11 +52,11 @@ def for_engine(headers: Mapping[str, str]) -> dict[str, str]:
     return {"Content-Type": "application/json", "Accept-Encoding": "identity", **told}
 
 
-def for_pod(headers: Mapping[str, str], way: Way, client: str) -> dict[str, str]:
+def for_pod(headers: Mapping[str, str], hops: Hops, client: str) -> dict[str, str]:
     """What another pod gets: the client's headers but for its keys, how the request came, and whose it is."""
     told = {name: value for name, value in headers.items() if name.lower() not in _NOT_SENT_ON}
-    asked = {ASKED: ",".join(way.asked)} if way.asked else {}
-    return {**told, FORWARDED: str(way.steps), CLIENT: client, **asked}
+    asked = {ASKED: ",".join(hops.asked)} if hops.asked else {}
+    return {**told, FORWARDED: str(hops.count), CLIENT: client, **asked}
 
 
 def traced(told: Mapping[str, str], trace: Mapping[str, str]) -> Mapping[str, str]:
@@ -66,12 +66,12 @@ def traced(told: Mapping[str, str], trace: Mapping[str, str]) -> Mapping[str, st
     return {**{name: value for name, value in told.items() if name.lower() not in TRACE_HEADERS}, **trace}
 
 
-def way_of(headers: Mapping[str, str], *, from_peer: bool) -> Way:
-    """How a request has come here. What makes no sense counts as one step."""
+def hops_of(headers: Mapping[str, str], *, from_peer: bool) -> Hops:
+    """How a request has come here. What makes no sense counts as one hop."""
     told = headers.get(FORWARDED, "0")
     asked = tuple(name for name in headers.get(ASKED, "").split(",") if name)
-    steps = int(told) if told.isascii() and told.isdecimal() and len(told) < 4 else 1
-    return Way(steps=steps, asked=asked, from_peer=from_peer)
+    count = int(told) if told.isascii() and told.isdecimal() and len(told) < 4 else 1
+    return Hops(count=count, asked=asked, from_peer=from_peer)
 
 
 def kept_back_of_peer(status: int, headers: Mapping[str, str]) -> Outcome | None:

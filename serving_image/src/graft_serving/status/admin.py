@@ -7,7 +7,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from graft_serving.status.revision import Revision
-from graft_serving.telemetry.pacing import Sparing
+from graft_serving.telemetry.pacing import CachedDocument
 
 LONGEST_WAIT_SECONDS: Final = 60
 
@@ -20,7 +20,7 @@ def admin_application(
     metrics: Callable[[], Awaitable[bytes]],
 ) -> web.Application:
     """The web application with `/healthz`, `/readyz`, `/state` and `/metrics`; the last two are made by functions."""
-    shared_state, shared_metrics = Sparing(state), Sparing(metrics)
+    shared_state, shared_metrics = CachedDocument(state), CachedDocument(metrics)
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok")

@@ -45,7 +45,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Caller:
     """Whoever asked, as far as it is known."""
 
     client: str = ""

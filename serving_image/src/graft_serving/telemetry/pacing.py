@@ -26,7 +26,7 @@ class Slices:
             self._began = time.perf_counter()
 
 
-class Sparing:
+class CachedDocument:
     """One document that is made once for all who ask at the same time, and then reused for a while.
 
     It is reused for ten times as long as it took to make, and at most for 5 s. So a small document is practically

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from graft_serving.telemetry.answered import Answered, Asker
+from graft_serving.telemetry.answered import Answered, Caller
 
 BUCKETS_PER_DOUBLING = 8
 """OpenTelemetry's exponential histogram of scale 3: each bucket is 9 % wide, and buckets of several pods add up."""
@@ -55,11 +55,11 @@ class Measured:
         others = total - most
         return others + min(most, others + 1)
 
-    def count(self, asker: Asker, answered: Answered | None) -> None:
+    def count(self, caller: Caller, answered: Answered | None) -> None:
         """Take an answer into account; None if the engine lost the request before the first byte."""
-        if asker.session is not None and not self._is_new(asker.session):
+        if caller.session is not None and not self._is_new(caller.session):
             return
-        client = asker.client if asker.client in self._asked_by or len(self._asked_by) < MOST_CLIENTS else ""
+        client = caller.client if caller.client in self._asked_by or len(self._asked_by) < MOST_CLIENTS else ""
         self.requests += 1
         self._asked_by[client] += 1
         if answered is None or answered.failed:
@@ -95,18 +95,18 @@ class Traffic:
             if self.inflight == 0:
                 on_idle()
 
-    def count(self, asker: Asker, answered: Answered | None, *, is_measured: bool = True) -> None:
+    def count(self, caller: Caller, answered: Answered | None, *, is_measured: bool = True) -> None:
         """Count an answer that has ended; None if the engine lost the request before the first byte.
 
         Args:
-            asker: whoever asked.
+            caller: whoever asked.
             answered: what the answer was like.
             is_measured: whether nothing but the weights has chosen the version; else it is in the plain counts alone.
         """
         self.requests += 1
         self.errors += answered is None or answered.failed
         if is_measured:
-            self.measured.count(asker, answered)
+            self.measured.count(caller, answered)
 
     def measure_anew(self) -> None:
         """Forget what was measured: from now on another route is in force."""

@@ -5,12 +5,12 @@ import pytest
 from graft_serving.proxy.attempts import (
     MOST_TRIES,
     Attempts,
+    Hops,
     Outcome,
     Service,
     Target,
     ThisEngine,
     Try,
-    Way,
     attempts,
     next_target,
 )
@@ -22,14 +22,14 @@ ENGINE = ThisEngine(ToVersion(V1))
 PODS = tuple(Peer(f"tiny-{number}", f"http://10.0.0.{number}:8002") for number in (1, 2, 3))
 BLUE, OWN = Service("http://blue:8000"), Service("http://tiny:8000")
 LIVE = (Share(V1, 100),)
-FROM_CLIENT = Way()
-STEPPED = Way(steps=1)
+FROM_CLIENT = Hops()
+FROM_POD = Hops(count=1)
 
 
-def plan(alias: Alias, way: Way = FROM_CLIENT, ejected: tuple[str, ...] = (), model: str = "support") -> Attempts:
+def plan(alias: Alias, hops: Hops = FROM_CLIENT, ejected: tuple[str, ...] = (), model: str = "support") -> Attempts:
     table = RoutingTable(base_name="tiny", base_live=True, aliases={"support": alias}, peer=OWN.url)
-    decision = resolve(table, model, session=None, draw=0.0, forwarded=way.steps > 0, from_peer=way.from_peer)
-    return attempts(table, model, decision, way, session=None, draw=0.0, ejected=ejected)
+    decision = resolve(table, model, session=None, draw=0.0, forwarded=hops.count > 0, from_peer=hops.from_peer)
+    return attempts(table, model, decision, hops, session=None, draw=0.0, ejected=ejected)
 
 
 ORDERS: dict[str, tuple[Attempts, list[Target]]] = {
@@ -45,14 +45,14 @@ ORDERS: dict[str, tuple[Attempts, list[Target]]] = {
         list(PODS),
     ),
     "A pod that may have had it is left out.": (
-        plan(Alias(peers=PODS), Way(steps=1, asked=("tiny-2",))),
+        plan(Alias(peers=PODS), Hops(count=1, asked=("tiny-2",))),
         [PODS[0], PODS[2]],
     ),
-    "What another revision sent finds the pod that holds it.": (plan(Alias(peers=PODS), STEPPED), list(PODS)),
-    "But goes to no other Service.": (plan(Alias(live=LIVE), STEPPED), [ENGINE]),
-    "After two steps nobody sends it on.": (plan(Alias(peers=PODS), Way(steps=2)), []),
+    "What another revision sent finds the pod that holds it.": (plan(Alias(peers=PODS), FROM_POD), list(PODS)),
+    "But goes to no other Service.": (plan(Alias(live=LIVE), FROM_POD), [ENGINE]),
+    "After two hops nobody sends it on.": (plan(Alias(peers=PODS), Hops(count=2)), []),
     "What another pod meant for this one stays here.": (
-        plan(Alias(live=LIVE, peers=PODS), Way(steps=1, from_peer=True)),
+        plan(Alias(live=LIVE, peers=PODS), Hops(count=1, from_peer=True)),
         [ENGINE],
     ),
     "An unknown name goes nowhere.": (plan(Alias(live=LIVE), model="suport"), []),
@@ -78,7 +78,7 @@ def tried(*steps: tuple[Target, Outcome]) -> list[Try]:
 EVERYWHERE = plan(Alias(live=LIVE, peers=PODS, forward_to=BLUE.url))
 LOST, DIED, DECLINED, UNREACHABLE = Outcome.LOST, Outcome.DIED, Outcome.DECLINED, Outcome.UNREACHABLE
 
-NEXT: dict[str, tuple[list[Try], Way, Target | None]] = {
+NEXT: dict[str, tuple[list[Try], Hops, Target | None]] = {
     "At first the own engine.": (tried(), FROM_CLIENT, ENGINE),
     "What was never sent goes on.": (tried((ENGINE, UNREACHABLE)), FROM_CLIENT, PODS[0]),
     "However often.": (
@@ -101,8 +101,8 @@ NEXT: dict[str, tuple[list[Try], Way, Target | None]] = {
     "What an engine died of goes nowhere.": (tried((ENGINE, DIED)), FROM_CLIENT, None),
     "Nor does it when another pod tells so.": (tried((ENGINE, DECLINED), (PODS[0], DIED)), FROM_CLIENT, None),
     "What has used its time up goes nowhere.": (tried((ENGINE, Outcome.TIMED_OUT)), FROM_CLIENT, None),
-    "Whoever sent it here keeps the second engine.": (tried((ENGINE, LOST)), STEPPED, None),
-    "What two engines may have had is given to none.": (tried(), Way(steps=1, asked=("tiny-8", "-")), None),
+    "Whoever sent it here keeps the second engine.": (tried((ENGINE, LOST)), FROM_POD, None),
+    "What two engines may have had is given to none.": (tried(), Hops(count=1, asked=("tiny-8", "-")), None),
     "A Service is asked again: it leads to another pod.": (
         tried((ENGINE, DECLINED), *((pod, DECLINED) for pod in PODS), (BLUE, DECLINED)),
         FROM_CLIENT,
@@ -116,19 +116,19 @@ NEXT: dict[str, tuple[list[Try], Way, Target | None]] = {
 }
 
 
-@pytest.mark.parametrize(("tries", "way", "expected"), NEXT.values(), ids=NEXT.keys())
-def test_what_may_follow(tries: list[Try], way: Way, expected: Target | None) -> None:
-    assert next_target(EVERYWHERE, tries, way) == expected
+@pytest.mark.parametrize(("tries", "hops", "expected"), NEXT.values(), ids=NEXT.keys())
+def test_what_may_follow(tries: list[Try], hops: Hops, expected: Target | None) -> None:
+    assert next_target(EVERYWHERE, tries, hops) == expected
 
 
 def test_no_more_than_two_engines_get_a_request_whatever_the_pods_do() -> None:
     # The worst that can happen: every pod loses what it gets, and tells nobody.
-    def engines_that_get_it(way: Way) -> int:
+    def engines_that_get_it(hops: Hops) -> int:
         tries: list[Try] = []
         count = 0
-        while (target := next_target(EVERYWHERE, tries, way)) is not None:
+        while (target := next_target(EVERYWHERE, tries, hops)) is not None:
             lost_here = sum(one.outcome is LOST for one in tries)
-            count += 1 if target == ENGINE else engines_that_get_it(way.sent_on(["-"] * lost_here))
+            count += 1 if target == ENGINE else engines_that_get_it(hops.sent_on(["-"] * lost_here))
             tries += tried((target, LOST))
         return count
 

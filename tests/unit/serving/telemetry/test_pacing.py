@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from graft_serving.telemetry import pacing
-from graft_serving.telemetry.pacing import Sparing
+from graft_serving.telemetry.pacing import CachedDocument
 
 
 class Slow:
@@ -24,8 +24,8 @@ class Slow:
 
 async def test_all_who_ask_at_the_same_time_get_one_document() -> None:
     slow = Slow()
-    sparing = Sparing(slow)
-    asking = [asyncio.create_task(sparing.get()) for _ in range(5)]
+    document = CachedDocument(slow)
+    asking = [asyncio.create_task(document.get()) for _ in range(5)]
     await asyncio.sleep(0)
     slow.go_on.set()
     assert await asyncio.gather(*asking) == [b"1"] * 5
@@ -33,8 +33,8 @@ async def test_all_who_ask_at_the_same_time_get_one_document() -> None:
 
 async def test_one_who_goes_away_takes_it_from_nobody() -> None:
     slow = Slow()
-    sparing = Sparing(slow)
-    gone, staying = asyncio.create_task(sparing.get()), asyncio.create_task(sparing.get())
+    document = CachedDocument(slow)
+    gone, staying = asyncio.create_task(document.get()), asyncio.create_task(document.get())
     await asyncio.sleep(0)
     gone.cancel()
     slow.go_on.set()
@@ -43,10 +43,10 @@ async def test_one_who_goes_away_takes_it_from_nobody() -> None:
 
 async def test_a_document_of_before_the_news_is_not_given_out_after_them() -> None:
     slow = Slow()
-    sparing = Sparing(slow)
-    before = asyncio.create_task(sparing.get("before"))
+    document = CachedDocument(slow)
+    before = asyncio.create_task(document.get("before"))
     await asyncio.sleep(0)
-    after = asyncio.create_task(sparing.get("after"))
+    after = asyncio.create_task(document.get("after"))
     await asyncio.sleep(0)
     slow.go_on.set()
     assert [await before, await after] == [b"1", b"2"]
@@ -61,15 +61,15 @@ async def test_one_that_took_long_is_given_out_again_for_a_while(monkeypatch: py
         made, now = made + 1, now + 0.2
         return b""
 
-    sparing = Sparing(take_long)
-    await sparing.get()
+    document = CachedDocument(take_long)
+    await document.get()
     now += 1.9
-    await sparing.get()
+    await document.get()
     assert made == 1
-    await sparing.get("news")
+    await document.get("news")
     assert made == 2
     now += 2.1
-    await sparing.get("news")
+    await document.get("news")
     assert made == 3
 
 
@@ -83,7 +83,7 @@ async def test_one_that_can_not_be_made_is_tried_again() -> None:
             raise OSError
         return b"made"
 
-    sparing = Sparing(fail_once)
-    [failed] = await asyncio.gather(sparing.get(), return_exceptions=True)
+    document = CachedDocument(fail_once)
+    [failed] = await asyncio.gather(document.get(), return_exceptions=True)
     assert isinstance(failed, OSError)
-    assert await sparing.get() == b"made"
+    assert await document.get() == b"made"

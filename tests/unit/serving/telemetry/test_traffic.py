@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft_serving.proxy.answers import StreamedAnswer
-from graft_serving.telemetry.answered import Answered, Asker, Usage
+from graft_serving.telemetry.answered import Answered, Caller, Usage
 from graft_serving.telemetry.traffic import Measured, Traffic, latency_bucket
 
 
@@ -37,7 +37,7 @@ COUNTS: dict[str, tuple[Answered, int, int]] = {
 @pytest.mark.parametrize(("answered", "errors", "timed"), COUNTS.values(), ids=COUNTS.keys())
 def test_an_answer_is_counted(answered: Answered, errors: int, timed: int) -> None:
     traffic = Traffic()
-    traffic.count(Asker(), answered)
+    traffic.count(Caller(), answered)
     assert (traffic.requests, traffic.errors) == (1, errors)
     assert (traffic.measured.requests, traffic.measured.errors) == (1, errors)
     assert traffic.measured.latency.total() == timed
@@ -46,12 +46,12 @@ def test_an_answer_is_counted(answered: Answered, errors: int, timed: int) -> No
 GOOD, BAD = Answered(status=200, seconds=1.0), Answered(status=500, seconds=1.0)
 
 
-def measured(*askers: tuple[str, int, int]) -> Measured:
+def measured(*callers: tuple[str, int, int]) -> Measured:
     """What was measured of clients with so many good and so many failed answers each."""
     found = Measured()
-    for client, good, bad in askers:
+    for client, good, bad in callers:
         for answered in [GOOD] * good + [BAD] * bad:
-            found.count(Asker(client), answered)
+            found.count(Caller(client), answered)
     return found
 
 
@@ -82,13 +82,13 @@ def test_a_session_counts_once_so_that_nobody_asks_one_version_again_and_again()
     found = Measured()
     for _ in range(5):
         for session in ("chosen-1", "chosen-2", None):
-            found.count(Asker("a", session), GOOD)
+            found.count(Caller("a", session), GOOD)
     assert (found.requests, found.latency.total()) == (7, 7)
 
 
 def test_a_request_that_was_lost_is_an_error_without_a_time() -> None:
     traffic = Traffic()
-    traffic.count(Asker(), None)
+    traffic.count(Caller(), None)
     assert (traffic.errors, traffic.measured.errors, traffic.measured.latency.total()) == (1, 1, 0)
 
 
