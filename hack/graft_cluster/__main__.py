@@ -7,13 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-from graft_cluster import doctor, facts, golang, pins, status
+from graft_cluster.addons.gitops.tools import TOOLS as GITOPS_TOOLS
 from graft_cluster.cache import Cache
-from graft_cluster.gitops.tools import TOOLS as GITOPS_TOOLS
+from graft_cluster.images import pins
+from graft_cluster.images.prebuilt import Prebuilt
 from graft_cluster.lifecycle import Lifecycle
 from graft_cluster.lock import only_one
-from graft_cluster.prebuilt import Prebuilt
-from graft_cluster.prometheus import ensure_prometheus
+from graft_cluster.programs import golang
+from graft_cluster.programs.prometheus import ensure_prometheus
+from graft_cluster.reports import doctor, facts, status
 from graft_cluster.steps import StepFailed, format_seconds, say
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from graft_cluster.images import IMAGES, PREPARED, PROGRAMS, Image, references, to_build
+from graft_cluster.images.catalogue import IMAGES, PREPARED, PROGRAMS, Image, references, to_build
 
 CHAIN = (
     Image("python", "python", "debian", pinned=False),

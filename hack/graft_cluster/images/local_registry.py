@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 
-from graft_cluster import golang, versions
+from graft_cluster import versions
 from graft_cluster.cache import Cache
-from graft_cluster.docker import Docker
+from graft_cluster.docker.client import Docker
+from graft_cluster.kind.system_images import import_program
+from graft_cluster.programs import golang
 from graft_cluster.steps import Step, Steps
-from graft_cluster.system_images import import_program
 
 PORT = 5001
 ADDRESS = f"localhost:{PORT}"

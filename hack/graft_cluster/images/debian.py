@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 
-from graft_cluster import host, versions
+from graft_cluster import versions
 from graft_cluster.cache import Cache
-from graft_cluster.docker import Docker
+from graft_cluster.docker import host
+from graft_cluster.docker.client import Docker
 from graft_cluster.steps import Steps
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

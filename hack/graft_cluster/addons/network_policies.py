@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from graft_cluster import golang, versions
+from graft_cluster import versions
 from graft_cluster.cache import Cache
-from graft_cluster.cluster import Cluster
-from graft_cluster.docker import Docker
-from graft_cluster.local_registry import ADDRESS
+from graft_cluster.docker.client import Docker
+from graft_cluster.images.local_registry import ADDRESS
+from graft_cluster.kind.cluster import Cluster
+from graft_cluster.kind.system_images import import_program
+from graft_cluster.programs import golang
 from graft_cluster.steps import Steps
-from graft_cluster.system_images import import_program
 
 IMAGE = f"{ADDRESS}/graft/kube-network-policies:{versions.KUBE_NETWORK_POLICIES}"
 MANIFEST = "network-policies.yaml"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from graft_cluster import golang, versions
+from graft_cluster import versions
+from graft_cluster.addons.kueue.image import REPOSITORY
 from graft_cluster.cache import Cache
-from graft_cluster.cluster import Cluster
-from graft_cluster.kueue.image import REPOSITORY
+from graft_cluster.kind.cluster import Cluster
+from graft_cluster.programs import golang
 from graft_cluster.steps import Step, StepFailed, Steps
 
 NAME = "kueue"

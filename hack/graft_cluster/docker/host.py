@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from graft_cluster.runtime_wrapper import missing_capabilities
+from graft_cluster.docker.runtime_wrapper import missing_capabilities
 from graft_cluster.steps import StepFailed, Steps, say
 
 #: Debian package -> a program that shows it is there.

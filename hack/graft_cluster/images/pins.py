@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from graft_cluster.docker import Docker
+from graft_cluster.docker.client import Docker
 from graft_cluster.lifecycle import Lifecycle
 from graft_cluster.steps import Steps
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from graft_cluster.docker import Docker
-from graft_cluster.kind_config import POD_SUBNET
+from graft_cluster.docker.client import Docker
+from graft_cluster.kind.config import POD_SUBNET
 from graft_cluster.steps import Step
 
 #: NFQUEUE of the first packet of each connection of a pod. While no program reads the queue, packets pass.

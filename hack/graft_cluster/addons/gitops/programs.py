@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from graft_cluster import versions
-from graft_cluster.gitops.main_module import MainModule
-from graft_cluster.golang import GoBuild
+from graft_cluster.programs.golang import GoBuild
+from graft_cluster.programs.main_module import MainModule
 
 _FLUX = "github.com/fluxcd"
 _ARGO_CD = "github.com/argoproj/argo-cd/v3"

@@ -15,9 +15,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from graft_cluster import kind_config, local_registry
 from graft_cluster.cache import Cache
-from graft_cluster.docker import Docker
+from graft_cluster.docker.client import Docker
+from graft_cluster.images import local_registry
+from graft_cluster.kind.config import TEMPLATE
 from graft_cluster.steps import Step, StepFailed, Steps
 
 BUILDER = "graft-template"
@@ -123,7 +124,7 @@ def link_store(step: Step, template: Path, store: Path) -> None:
     snapshots = store / SNAPSHOTTER / "snapshots"
     snapshots.mkdir(parents=True, mode=0o700)
     for layer in (template / SNAPSHOTTER / "snapshots").iterdir():
-        seen_from_node = Path(kind_config.TEMPLATE, SNAPSHOTTER, "snapshots", layer.name)
+        seen_from_node = Path(TEMPLATE, SNAPSHOTTER, "snapshots", layer.name)
         (snapshots / layer.name).symlink_to(seen_from_node)
     for path in databases:
         copy = store / path.relative_to(template)

@@ -19,7 +19,7 @@ from graft_cluster.steps import StepFailed, Steps
 
 # Builds run beside one another; two threads may want the same one.
 _building: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-OWN_SOURCES = Path(__file__).resolve().parents[1] / "go"
+OWN_SOURCES = Path(__file__).resolve().parents[2] / "go"
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ import shutil
 import time
 from pathlib import Path
 
-from graft_cluster import kind_config, local_registry, node_network
 from graft_cluster.cache import Cache
-from graft_cluster.docker import Docker
+from graft_cluster.docker.client import Docker
+from graft_cluster.images import local_registry
+from graft_cluster.kind import node_network
+from graft_cluster.kind.config import CLUSTER, CONTROL_PLANE, NODES, Stores, render
 from graft_cluster.steps import Step, StepFailed, Steps
 
 JOIN_PATIENCE_S = 60
@@ -25,14 +27,14 @@ class Cluster:
 
     def is_up(self) -> bool:
         """Whether all nodes run and the API server says it is ready."""
-        running = all(self._docker.succeeds("exec", node, "true") for node in kind_config.NODES)
+        running = all(self._docker.succeeds("exec", node, "true") for node in NODES)
         return running and self._ready()
 
-    def create(self, node_image: str, stores: kind_config.Stores | None, *, without_cni: bool) -> None:
+    def create(self, node_image: str, stores: Stores | None, *, without_cni: bool) -> None:
         """Create the cluster from nothing; what is left of an old one goes first."""
         config = self._cache.root / "kind.yaml"
         volumes = self._cache.volumes
-        config.write_text(kind_config.render(volumes, stores, node_image, without_cni=without_cni))
+        config.write_text(render(volumes, stores, node_image, without_cni=without_cni))
         with self._steps.step("create the kind cluster") as step:
             self._kind(step, "create", "cluster", f"--config={config}", "--wait=0s")
         self.connect(without_cni=without_cni)
@@ -40,7 +42,7 @@ class Cluster:
     def connect(self, *, without_cni: bool) -> None:
         """Registry, pod network and readiness; harmless to repeat."""
         with self._steps.step("connect the nodes") as step:
-            for node in kind_config.NODES:
+            for node in NODES:
                 local_registry.tell_node(step, self._docker, node)
             if without_cni:
                 node_network.connect(step, self._docker, self._nodes(step))
@@ -55,7 +57,7 @@ class Cluster:
         with self._steps.step("delete the kind cluster") as step:
             # A set-up that ended before kind was built has made no cluster.
             if shutil.which("kind", path=self._docker.environment["PATH"]):
-                self._kind(step, "delete", "cluster", f"--name={kind_config.CLUSTER}")
+                self._kind(step, "delete", "cluster", f"--name={CLUSTER}")
             step.run(["rm", "-rf", self._cache.root / "nodes"])
         self._cache.kubeconfig.unlink(missing_ok=True)
 
@@ -75,14 +77,14 @@ class Cluster:
     def address(self, step: Step) -> str:
         """The control plane's address, where NodePorts answer."""
         nodes = {node.name: node for node in self._nodes(step)}
-        return nodes[kind_config.CONTROL_PLANE].address
+        return nodes[CONTROL_PLANE].address
 
     def _nodes(self, step: Step) -> list[node_network.Node]:
         deadline = time.monotonic() + JOIN_PATIENCE_S
         while time.monotonic() < deadline:
             listing = self.read(step, "get", "nodes", "-o", "json")
             nodes = node_network.parse_nodes(listing)
-            if len(nodes) == len(kind_config.NODES):
+            if len(nodes) == len(NODES):
                 return nodes
             time.sleep(0.5)
         raise StepFailed("not every node joined the cluster")

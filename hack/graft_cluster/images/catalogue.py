@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft_cluster.build_context import BuildContext
 from graft_cluster.cache import Cache
-from graft_cluster.docker import Docker
-from graft_cluster.local_registry import ADDRESS
-from graft_cluster.prebuilt import Prebuilt
+from graft_cluster.docker.build_context import BuildContext
+from graft_cluster.docker.client import Docker
+from graft_cluster.images.local_registry import ADDRESS
+from graft_cluster.images.prebuilt import Prebuilt
 from graft_cluster.steps import Steps, say
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from graft_cluster.docker import Docker
+from graft_cluster.docker.client import Docker
 from graft_cluster.steps import Step, StepFailed, Steps, say
 
 VARIABLE: Final = "GRAFT_IMAGES_FROM"

@@ -10,9 +10,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft_cluster import golang
 from graft_cluster.cache import Cache
-from graft_cluster.golang import GoBuild
+from graft_cluster.programs import golang
+from graft_cluster.programs.golang import GoBuild
 from graft_cluster.steps import Step, Steps
 
 

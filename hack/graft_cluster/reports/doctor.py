@@ -6,9 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
-from graft_cluster import host, ways
+from graft_cluster import ways
 from graft_cluster.cache import Cache
-from graft_cluster.runtime_wrapper import missing_capabilities
+from graft_cluster.docker import host
+from graft_cluster.docker.runtime_wrapper import missing_capabilities
 
 
 def report(cache: Cache) -> None:

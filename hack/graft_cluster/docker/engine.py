@@ -11,10 +11,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from graft_cluster import host, runtime_wrapper
 from graft_cluster.cache import Cache
-from graft_cluster.mounts import unmount_below
-from graft_cluster.processes import Daemon
+from graft_cluster.docker import host, runtime_wrapper
+from graft_cluster.docker.mounts import unmount_below
+from graft_cluster.docker.processes import Daemon
 from graft_cluster.steps import Steps
 
 # Debian's own programs come first: the containerd built for the nodes is newer

@@ -6,14 +6,15 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from graft_cluster import golang, versions
-from graft_cluster.build_context import BuildContext
+from graft_cluster import versions
+from graft_cluster.addons.gitops import programs
 from graft_cluster.cache import Cache
-from graft_cluster.docker import Docker
-from graft_cluster.gitops import main_module, programs
-from graft_cluster.local_registry import ADDRESS
+from graft_cluster.docker.build_context import BuildContext
+from graft_cluster.docker.client import Docker
+from graft_cluster.images.local_registry import ADDRESS
+from graft_cluster.kind.system_images import import_program
+from graft_cluster.programs import golang, main_module
 from graft_cluster.steps import Step, Steps
-from graft_cluster.system_images import import_program
 
 TOOLS = ("flux", "argocd")
 REGISTRY = f"{ADDRESS}/graft"

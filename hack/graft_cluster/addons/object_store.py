@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from graft_cluster import golang, versions
+from graft_cluster import versions
+from graft_cluster.addons.sigv4 import signed_headers
 from graft_cluster.cache import Cache
-from graft_cluster.cluster import Cluster
-from graft_cluster.docker import Docker
-from graft_cluster.kind_config import LOOPBACK, NODE_PORT
-from graft_cluster.local_registry import ADDRESS
-from graft_cluster.prebuilt import Prebuilt
-from graft_cluster.sigv4 import signed_headers
+from graft_cluster.docker.client import Docker
+from graft_cluster.images.local_registry import ADDRESS
+from graft_cluster.images.prebuilt import Prebuilt
+from graft_cluster.kind.cluster import Cluster
+from graft_cluster.kind.config import LOOPBACK, NODE_PORT
+from graft_cluster.kind.system_images import import_program
+from graft_cluster.programs import golang
 from graft_cluster.steps import Step, StepFailed, Steps
-from graft_cluster.system_images import import_program
 
 NAMESPACE = "graft-s3"
 BUCKET = "graft"

@@ -11,10 +11,11 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from graft_cluster import golang, versions
-from graft_cluster.build_context import BuildContext
+from graft_cluster import versions
 from graft_cluster.cache import Cache
-from graft_cluster.docker import Docker
+from graft_cluster.docker.build_context import BuildContext
+from graft_cluster.docker.client import Docker
+from graft_cluster.programs import golang
 from graft_cluster.steps import Step, Steps
 
 OFFICIAL = "registry.k8s.io"

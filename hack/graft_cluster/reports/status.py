@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 
 from graft_cluster.cache import Cache
+from graft_cluster.docker.processes import Daemon
 from graft_cluster.lifecycle import Lifecycle
-from graft_cluster.processes import Daemon
 
 
 def report(cache: Cache, lifecycle: Lifecycle) -> None:

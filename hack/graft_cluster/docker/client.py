@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft_cluster.build_context import BuildContext
+from graft_cluster.docker.build_context import BuildContext
 from graft_cluster.steps import Step
 
 
