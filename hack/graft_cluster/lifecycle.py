@@ -18,6 +18,7 @@ from graft_cluster.docker import host
 from graft_cluster.docker.client import Docker
 from graft_cluster.docker.engine import DockerEngine
 from graft_cluster.images import catalogue, local_registry, prebuilt
+from graft_cluster.images.builder import ImageBuilder, write_references
 from graft_cluster.images.debian import ensure_debian
 from graft_cluster.images.prebuilt import Prebuilt
 from graft_cluster.kind import system_images
@@ -167,12 +168,12 @@ class Lifecycle:
             say(f"! {prebuilt.VARIABLE} has no effect here: nodes of an own Docker Engine start with images built here")
         roots = {"debian": ensure_debian(self.cache, self.steps, self.docker)} if own else {"python": PUBLIC_PYTHON}
         mirrors = {PUBLIC_PYTHON: os.environ.get("PYTHON_BASE") or PUBLIC_PYTHON}
-        builder = catalogue.ImageBuilder(self.cache, self.steps, self.docker, self._prebuilt, mirrors)
+        builder = ImageBuilder(self.cache, self.steps, self.docker, self._prebuilt, mirrors)
         known = builder.ensure(self._checkout, roots, light=light)
         store = ObjectStore(self.cache, self.steps, self.docker)
         known["versitygw"] = store.ensure_image(self._prebuilt)
         programs = {name: known[name] for name in PROGRAMS if name in known}
-        catalogue.write_references(self.cache, programs)
+        write_references(self.cache, programs)
         return known
 
     def _create(self, known: dict[str, str]) -> None:

@@ -6,8 +6,6 @@ they exist in the local engine and on the nodes only and are never pushed.
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +13,9 @@ from graft_cluster import versions
 from graft_cluster.cache import Cache
 from graft_cluster.docker.build_context import BuildContext
 from graft_cluster.docker.client import Docker
+from graft_cluster.images.single_program import import_program
 from graft_cluster.programs import golang
-from graft_cluster.steps import Step, Steps
+from graft_cluster.steps import Steps
 
 OFFICIAL = "registry.k8s.io"
 _TAG = f"v{versions.KUBERNETES}"
@@ -46,26 +45,6 @@ def ensure_system_images(cache: Cache, steps: Steps, docker: Docker, debian: str
             context = _context(checkout, "kube-proxy", binary)
             docker.build(step, context, KUBE_PROXY, {"BASE": debian})
     return _ensure_node_image(cache, steps, docker, debian, checkout)
-
-
-def import_program(
-    docker: Docker, step: Step, program: Path, reference: str, *, place: str = "", user: str = "0:0"
-) -> None:
-    """Make an image of one static program, started by its bare name or by default, or by the ``place`` it is put at."""
-    archive = step.log.with_suffix(".tar")
-    place = place or f"usr/local/bin/{program.name}"
-    with tarfile.open(archive, "w") as tar:
-        content = program.read_bytes()
-        for name, mode in (("tmp", 0o1777), ("etc", 0o755)):
-            folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, mode
-            tar.addfile(folder)
-        member = tarfile.TarInfo(place)
-        member.size, member.mode = len(content), 0o755
-        tar.addfile(member, io.BytesIO(content))
-    changes = ("-c", "ENV PATH=/usr/local/bin", "-c", f'ENTRYPOINT ["/{place}"]', "-c", f"USER {user}")
-    docker.run(step, "import", *changes, archive, reference)
-    archive.unlink()
 
 
 def _ensure_node_image(cache: Cache, steps: Steps, docker: Docker, debian: str, checkout: Path) -> str:

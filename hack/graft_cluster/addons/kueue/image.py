@@ -6,7 +6,7 @@ from graft_cluster import versions
 from graft_cluster.cache import Cache
 from graft_cluster.docker.client import Docker
 from graft_cluster.images.local_registry import ADDRESS
-from graft_cluster.kind.system_images import import_program
+from graft_cluster.images.single_program import import_program
 from graft_cluster.programs import golang
 from graft_cluster.steps import Steps
 
