@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace, cache: Cache) -> None:
     elif arguments.command == "doctor":
         doctor.report(cache)
     elif arguments.command == "status":
-        status.report(cache, Lifecycle(cache, CHECKOUT))
+        lifecycle = Lifecycle(cache, CHECKOUT)
+        status.report(cache, lifecycle.way, lifecycle.cluster)
     else:
         with only_one(cache):
             change(arguments, Lifecycle(cache, CHECKOUT))
@@ -102,7 +103,8 @@ def change(arguments: argparse.Namespace, lifecycle: Lifecycle) -> None:
     elif arguments.command == "prometheus":
         ensure_prometheus(lifecycle.cache, lifecycle.steps)
     elif arguments.command == "pins":
-        pins.compile_all(lifecycle, CHECKOUT)
+        python = lifecycle.images(light=True)["python"]
+        pins.compile_all(lifecycle.steps, lifecycle.docker, python, CHECKOUT)
 
 
 if __name__ == "__main__":

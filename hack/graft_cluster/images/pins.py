@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from graft_cluster.docker.client import Docker
-from graft_cluster.lifecycle import Lifecycle
 from graft_cluster.steps import Steps
 
 COMPILE = (
@@ -35,11 +34,10 @@ FOLDERS = (
 )
 
 
-def compile_all(lifecycle: Lifecycle, checkout: Path) -> None:
-    """Pin everything; torch first, others look at its pins."""
-    image = lifecycle.images(light=True)["python"]
+def compile_all(steps: Steps, docker: Docker, image: str, checkout: Path) -> None:
+    """Pin everything, with the Python of an image; torch first, others look at its pins."""
     for folder in FOLDERS:
-        compile_pins(lifecycle.steps, lifecycle.docker, image, checkout, checkout / folder)
+        compile_pins(steps, docker, image, checkout, checkout / folder)
 
 
 def compile_pins(steps: Steps, docker: Docker, image: str, checkout: Path, folder: Path) -> None:
