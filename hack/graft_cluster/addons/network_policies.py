@@ -12,8 +12,8 @@ from pathlib import Path
 from graft_cluster import versions
 from graft_cluster.cache import Cache
 from graft_cluster.docker.client import Docker
+from graft_cluster.images.local_images import LocalImages
 from graft_cluster.images.local_registry import ADDRESS
-from graft_cluster.images.single_program import import_program
 from graft_cluster.kind.cluster import Cluster
 from graft_cluster.programs import golang
 from graft_cluster.steps import Steps
@@ -25,12 +25,8 @@ MANIFEST = "network-policies.yaml"
 def enforce(cache: Cache, steps: Steps, docker: Docker, cluster: Cluster, manifests: Path) -> None:
     """Run the program on every node, and wait until it does."""
     golang.ensure(cache, steps, golang.KUBE_NETWORK_POLICIES)
-    pushed = cache.folder("pushed") / f"kube-network-policies-{versions.KUBE_NETWORK_POLICIES}"
+    LocalImages(cache, steps, docker).ensure_program(IMAGE, cache.binaries / "kube-network-policies")
     with steps.step("enforce NetworkPolicies") as step:
-        if not pushed.exists() or not docker.has_image(IMAGE):
-            import_program(docker, step, cache.binaries / "kube-network-policies", IMAGE)
-            docker.run(step, "push", "--quiet", IMAGE)
-            pushed.touch()
         text = (manifests / MANIFEST).read_text().replace("$(IMAGE)", IMAGE)
         cluster.kubectl(step, "apply", "-f", "-", stdin=text)
         rollout = ("rollout", "status", "daemonset/kube-network-policies", "--timeout=120s")

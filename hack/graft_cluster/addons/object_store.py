@@ -15,9 +15,9 @@ from graft_cluster import versions
 from graft_cluster.addons.sigv4 import signed_headers
 from graft_cluster.cache import Cache
 from graft_cluster.docker.client import Docker
+from graft_cluster.images.local_images import LocalImages
 from graft_cluster.images.local_registry import ADDRESS
 from graft_cluster.images.prebuilt import Prebuilt
-from graft_cluster.images.single_program import import_program
 from graft_cluster.kind.cluster import Cluster
 from graft_cluster.kind.config import LOOPBACK, NODE_PORT
 from graft_cluster.programs import golang
@@ -55,24 +55,14 @@ class ObjectStore:
         """Nothing is applied yet."""
         self._cache = cache
         self._steps = steps
-        self._docker = docker
+        self._images = LocalImages(cache, steps, docker)
         self.credentials = Credentials.ensure(cache)
 
     def ensure_image(self, prebuilt: Prebuilt | None = None) -> str:
         """Pull the static image or make it, and push it."""
-        pushed = self._cache.folder("pushed") / f"versitygw-{versions.VERSITYGW}"
-        there = self._docker.has_image(IMAGE)
-        if not there and prebuilt is not None:
-            there = prebuilt.pull(self._steps, self._docker, "versitygw", IMAGE)
-            pushed.unlink(missing_ok=True)
-        if prebuilt is None or not there:
+        if prebuilt is None or not self._images.ensure_pulled(IMAGE, prebuilt):
             golang.ensure(self._cache, self._steps, golang.VERSITYGW)
-        if not pushed.exists() or not there:
-            with self._steps.step("push the image of versitygw") as step:
-                if not there:
-                    import_program(self._docker, step, self._cache.binaries / "versitygw", IMAGE)
-                self._docker.run(step, "push", "--quiet", IMAGE)
-            pushed.touch()
+            self._images.ensure_program(IMAGE, self._cache.binaries / "versitygw")
         return IMAGE
 
     def apply(self, cluster: Cluster, manifests: Path, *, published: bool) -> str:

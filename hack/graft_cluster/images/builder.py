@@ -9,6 +9,7 @@ from pathlib import Path
 from graft_cluster.cache import Cache
 from graft_cluster.docker.client import Docker
 from graft_cluster.images.catalogue import IMAGES, PROGRAMS, Image, references, to_build
+from graft_cluster.images.local_images import LocalImages
 from graft_cluster.images.prebuilt import Prebuilt
 from graft_cluster.steps import Steps, say
 
@@ -25,9 +26,8 @@ class ImageBuilder:
         mirrors: Mapping[str, str] | None = None,
     ) -> None:
         """Nothing is built or pulled yet. ``mirrors``: where a public image comes from, which changes no tag."""
-        self._cache = cache
-        self._steps = steps
         self._docker = docker
+        self._images = LocalImages(cache, steps, docker)
         self._prebuilt = prebuilt
         self._mirrors = mirrors or {}
 
@@ -55,8 +55,7 @@ class ImageBuilder:
         for name in PROGRAMS:
             if name not in known or (light and name in heavy):
                 continue
-            if self._docker.has_image(known[name]) or prebuilt.pull(self._steps, self._docker, name, known[name]):
-                self._push(name, known[name])
+            if self._images.ensure_pulled(known[name], prebuilt):
                 there.add(name)
         return there
 
@@ -66,24 +65,8 @@ class ImageBuilder:
             known.pop(image.name, None)
 
     def _ensure_one(self, image: Image, checkout: Path, known: Mapping[str, str]) -> None:
-        reference = known[image.name]
-        if not self._docker.has_image(reference):
-            self._pushed(reference).unlink(missing_ok=True)
-            with self._steps.step(f"build the {image.name} image") as step:
-                arguments = {image.base_argument: self._mirrors.get(known[image.base], known[image.base])}
-                context = image.context(checkout)
-                self._docker.build(step, context, reference, arguments, image.target)
-        self._push(image.name, reference)
-
-    def _push(self, name: str, reference: str) -> None:
-        pushed = self._pushed(reference)
-        if not pushed.exists():
-            with self._steps.step(f"push the {name} image") as step:
-                self._docker.run(step, "push", "--quiet", reference)
-            pushed.touch()
-
-    def _pushed(self, reference: str) -> Path:
-        return self._cache.folder("pushed") / reference.rpartition(":")[2]
+        arguments = {image.base_argument: self._mirrors.get(known[image.base], known[image.base])}
+        self._images.ensure_built(known[image.name], image.context(checkout), arguments, image.target)
 
 
 def write_references(cache: Cache, known: Mapping[str, str]) -> None:

@@ -11,8 +11,8 @@ from graft_cluster.addons.gitops import programs
 from graft_cluster.cache import Cache
 from graft_cluster.docker.build_context import BuildContext
 from graft_cluster.docker.client import Docker
+from graft_cluster.images.local_images import LocalImages
 from graft_cluster.images.local_registry import ADDRESS
-from graft_cluster.images.single_program import import_program
 from graft_cluster.programs import golang, main_module
 from graft_cluster.steps import Step, Steps
 
@@ -31,6 +31,7 @@ class GitopsTools:
         self._cache = cache
         self._steps = steps
         self._docker = docker
+        self._images = LocalImages(cache, steps, docker)
         self._checkout = checkout
         self._debian = debian
 
@@ -49,7 +50,7 @@ class GitopsTools:
         files = (f"{GIT_SERVER}/lighttpd.conf", f"{GIT_SERVER}/serve.sh")
         context = BuildContext(f"{GIT_SERVER}/Dockerfile", self._checkout, files)
         reference = f"{REGISTRY}/git-server:{context.digest(self._debian)}"
-        self._push(reference, context)
+        self._images.ensure_built(reference, context, {"BASE": self._debian})
         return reference
 
     def _flux(self) -> dict[str, Path]:
@@ -60,7 +61,7 @@ class GitopsTools:
             ("kustomize", programs.KUSTOMIZE_CONTROLLER),
         ):
             built = main_module.ensure(self._cache, self._steps, program)
-            self._push(f"{REGISTRY}/{program.build.name}:{program.build.version}", built)
+            self._images.ensure_program(f"{REGISTRY}/{program.build.name}:{program.build.version}", built)
             found[name] = golang.module_folder(self._cache, self._steps, program.build) / "config"
         return found
 
@@ -69,23 +70,9 @@ class GitopsTools:
         argo = main_module.ensure(self._cache, self._steps, programs.ARGO_CD)
         kustomize = golang.ensure(self._cache, self._steps, programs.KUSTOMIZE) / "kustomize"
         context = BuildContext(f"{ARGO_CD}/Dockerfile", self._checkout, extra={"argocd": argo, "kustomize": kustomize})
-        self._push(f"{REGISTRY}/argocd:{versions.ARGO_CD}", context)
+        self._images.ensure_built(f"{REGISTRY}/argocd:{versions.ARGO_CD}", context, {"BASE": self._debian})
         module = golang.module_folder(self._cache, self._steps, programs.ARGO_CD.build)
         return {"module": module / "manifests", "argocd-cm.yaml": self._checkout / "docs/gitops/argocd-cm.yaml"}
-
-    def _push(self, reference: str, made_of: Path | BuildContext) -> None:
-        """Make an image of one program or by a Dockerfile, and push it, unless that is done."""
-        name, _, tag = reference.rpartition("/")[2].partition(":")
-        pushed = self._cache.folder("pushed") / f"{name}-{tag}"
-        if pushed.exists() and self._docker.has_image(reference):
-            return
-        with self._steps.step(f"make and push the image of {name}") as step:
-            if isinstance(made_of, Path):
-                import_program(self._docker, step, made_of, reference)
-            else:
-                self._docker.build(step, made_of, reference, {"BASE": self._debian})
-            self._docker.run(step, "push", "--quiet", reference)
-        pushed.touch()
 
     def _render(self, name: str, parts: dict[str, Path]) -> None:
         """Render a tool's manifests from its makers' and ours."""
