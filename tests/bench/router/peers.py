@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from tests.bench.recorded_engine import BASE_MODEL
+from tests.bench.router.recorded_engine import BASE_MODEL
 from tests.ports import free_port
 
 START_SECONDS: Final = 120.0
@@ -102,19 +102,6 @@ def peer_router(peer: Peer, program: Path, engine_port: int, folder: Path) -> It
     finally:
         process.terminate()
         process.wait()
-
-
-def cpu_seconds(process: int) -> float:
-    """CPU time of a process and of its children, since they were started."""
-    used = [_own_cpu_seconds(process)]
-    for thread in Path(f"/proc/{process}/task").iterdir():
-        used += [cpu_seconds(int(child)) for child in (thread / "children").read_text().split()]
-    return sum(used)
-
-
-def _own_cpu_seconds(process: int) -> float:
-    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _wait_until_it_answers(peer: Peer, port: int, process: subprocess.Popen[bytes], log: Path) -> None:

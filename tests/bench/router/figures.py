@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import quantiles
 from typing import Final, Self
 
-from tests.bench.open_loop import Measurement
+from tests.bench.router.open_loop import Measurement
 
 BEGIN: Final = "<!-- made by make bench-router -->"
 DIRECT: Final = "the engine itself"

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
-from tests.bench import many_adapters
+from tests.bench.agent import many_adapters
 from tests.bench.scale.report import write
 from tests.serving.published import base_manifest
 
@@ -137,7 +137,7 @@ async def measure(count: int) -> str:
 
 def main() -> None:
     """Measure each count, print the tables, and put them into a page where one is named."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.agent", description=__doc__)
     parser.add_argument("--adapters", type=int, nargs="+", default=COUNTS, help="on one pod")
     parser.add_argument("--page", type=Path, help="page whose tables are replaced, such as docs/benchmarks.md")
     options = parser.parse_args()

@@ -20,13 +20,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, get_args
 
-from tests.bench.meter import BEGUN
 from tests.bench.object_store import object_store
+from tests.bench.training.meter import BEGUN
 from tests.trainer.conftest import run_document
 
 from graft_registry.config import RegistryConfig
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RESULT = ROOT / "build" / "bench-train.json"
 ROWS, WORDS = 256, (20, 100)
 """Rows, and the least and most words of a question."""
@@ -134,7 +134,7 @@ def write_run(folder: Path, base: Path, config: RegistryConfig, *, kind: Kind, s
 def train(contestant: str, folder: Path) -> Found:
     """Run one contestant on one thread and return what it measured."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
-    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.contestants", contestant, str(folder)]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.training.contestants", contestant, str(folder)]
     environment[BEGUN] = str(time.time())
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
@@ -202,7 +202,7 @@ def mebibytes(rounds: list[dict[Turn, Found]], turn: Turn, measure: str) -> str:
 
 def main() -> None:
     """Measure, print tables and keep the numbers."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.training", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=31, help="optimizer steps, the first one is not measured")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what is trained on")

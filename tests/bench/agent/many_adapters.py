@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.agent_process import agent_environment
+from tests.bench.agent.process import agent_environment
+from tests.bench.cpu_time import cpu_seconds
 from tests.bench.object_store import object_store
-from tests.bench.peer_router import cpu_seconds
 from tests.ports import free_port
 from tests.serving.fake_engine import FakeEngine
 from tests.serving.published import Publisher, base_manifest, wanted_adapter, wanted_set
@@ -29,7 +29,7 @@ from tests.serving.published import Publisher, base_manifest, wanted_adapter, wa
 from graft_registry.config import RegistryConfig
 from graft_registry.s3.store import ObjectStore
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LONGEST_SECONDS = 1200.0
 
 
@@ -53,7 +53,7 @@ def bring_up(count: int) -> BroughtUp:
         with object_store(folder / "store") as registry:
             port, state = free_port(), free_port()
             environment = _published(folder, registry, count, engine=port, state=state)
-            with _process("tests.bench.many_adapters", str(port)), (folder / "agent.log").open("wb") as log:
+            with _process("tests.bench.agent.many_adapters", str(port)), (folder / "agent.log").open("wb") as log:
                 began = time.monotonic()
                 with _process("graft_serving", environment=environment, log=log) as agent:
                     _wait_until_proven(state, count, folder / "agent.log")

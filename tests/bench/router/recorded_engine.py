@@ -1,6 +1,6 @@
 """An engine that replays an answer of vLLM's in the blink of an eye, so that what is measured is the router.
 
-Run as a process: `python -m tests.bench.recorded_engine PORT`.
+Run as a process: `python -m tests.bench.router.recorded_engine PORT`.
 """
 
 import asyncio

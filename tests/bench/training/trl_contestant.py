@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.bench.contestant_inputs import lora_config, records_of
-from tests.bench.meter import Meter
+from tests.bench.training.contestant_inputs import lora_config, records_of
+from tests.bench.training.meter import Meter
 
 if TYPE_CHECKING:
     from graft_trainer.config import RunConfig, TrainingHyperparameters

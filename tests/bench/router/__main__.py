@@ -24,11 +24,12 @@ from typing import Final
 import boto3
 import uvloop
 from moto.server import ThreadedMotoServer
-from tests.bench.agent_process import agent_environment
-from tests.bench.open_loop import Measurement, OpenLoop, completion_request
-from tests.bench.peer_router import PEERS, cpu_seconds, installed_router, peer_router
-from tests.bench.recorded_engine import BASE_MODEL
-from tests.bench.router_figures import AGENT, BEGIN, DIRECT, Figures, table
+from tests.bench.agent.process import agent_environment
+from tests.bench.cpu_time import cpu_seconds
+from tests.bench.router.figures import AGENT, BEGIN, DIRECT, Figures, table
+from tests.bench.router.open_loop import Measurement, OpenLoop, completion_request
+from tests.bench.router.peers import PEERS, installed_router, peer_router
+from tests.bench.router.recorded_engine import BASE_MODEL
 from tests.bench.scale.report import write
 from tests.ports import free_port
 from tests.serving.published import Publisher, base_manifest, wanted_adapter, wanted_set
@@ -36,7 +37,7 @@ from tests.serving.published import Publisher, base_manifest, wanted_adapter, wa
 from graft_registry.config import RegistryConfig
 from graft_registry.s3.store import ObjectStore
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RESULT = ROOT / "build" / "bench-router.json"
 TURN_SECONDS = 5.0
 KINDS: Final = {"whole answers": False, "streams of 16 events": True}
@@ -67,7 +68,7 @@ def serving(folder: Path) -> Iterator[tuple[Ports, int]]:
     endpoint = "http://{}:{}".format(*s3.get_host_and_port())
     boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket="graft")
     environment = _publish(folder, RegistryConfig(endpoint=endpoint, bucket="graft"), ports)
-    engine = subprocess.Popen([sys.executable, "-m", "tests.bench.recorded_engine", str(ports.engine)], cwd=ROOT)
+    engine = subprocess.Popen([sys.executable, "-m", "tests.bench.router.recorded_engine", str(ports.engine)], cwd=ROOT)
     with (folder / "agent.log").open("wb") as log:
         agent = subprocess.Popen([sys.executable, "-m", "graft_serving"], env=environment, cwd=ROOT, stderr=log)
     try:
@@ -178,7 +179,7 @@ def _and_model(started: tuple[int, int]) -> tuple[int, str, int]:
 
 def main() -> None:
     """Measure, print a table, write build/bench-router.json, and the page's table where one is named."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.router", description=__doc__)
     parser.add_argument("--rate", type=float, default=500, help="requests per second")
     parser.add_argument("--turns", type=int, default=4, help=f"turns of {TURN_SECONDS:g} s for each contestant")
     parser.add_argument("--without-peer", action="store_true", help="leave out other routers, which come from PyPI")

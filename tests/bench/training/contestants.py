@@ -1,4 +1,4 @@
-"""One training in a process of its own: ``python -m tests.bench.contestants NAME FOLDER`` prints what it measured.
+"""One training in a process of its own: ``-m tests.bench.training.contestants NAME FOLDER`` prints what it measured.
 
 All of them train the same model on the same rows with the same hyperparameters, those of the run document in FOLDER,
 and draw the rows in the same order.
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.bench.contestant_inputs import lora_config, records_of
-from tests.bench.meter import Meter
-from tests.bench.trl_contestant import trl
+from tests.bench.training.contestant_inputs import lora_config, records_of
+from tests.bench.training.meter import Meter
+from tests.bench.training.trl_contestant import trl
 
 if TYPE_CHECKING:
     from graft_trainer.config import RunConfig, TrainingHyperparameters
