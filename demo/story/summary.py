@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from demo.display import duration, heading, say, table
-from demo.elsewhere import NAME
 from demo.questions import cut
 from demo.stage import ADAPTERS, NAMESPACE, Stage
+from demo.story.elsewhere import NAME
 
 COLUMNS = ["adapter", "version", "why", "rank", "base", "loss", "base's loss", "exact", "base's exact", "trained in"]
 

@@ -10,12 +10,12 @@ from typing import Any
 from demo import release
 from demo.client import Load
 from demo.display import duration, heading, say, step, table
-from demo.elsewhere import adapter_from_elsewhere, forget
 from demo.goals import published_time, resolved, serves_only_current, settled, settled_on
 from demo.progress import follow
 from demo.questions import Row, cut, read_rows, score, side_by_side
 from demo.stage import ADAPTERS, BASE, NAMESPACE, Stage
-from demo.summary import sum_up
+from demo.story.elsewhere import adapter_from_elsewhere, forget
+from demo.story.summary import sum_up
 
 BASES = "basemodels.graft.dev"
 SCORED_ROWS = 60
