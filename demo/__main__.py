@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from demo import release, story
+from demo import release
 from demo.cluster import Cluster, CommandFailedError, WaitTimedOutError
 from demo.environment import EnvironmentIncompleteError, read_environment
 from demo.progress import AdapterStalledError
 from demo.stage import NAMESPACE, HubBase, Stage
+from demo.story.chapters import tell
 
 EXPECTED = (
     AdapterStalledError,
@@ -39,7 +40,7 @@ def main() -> int:
         if given.down:
             take_down(Cluster.of(environment))
         else:
-            story.tell(Stage.of(environment, hub))
+            tell(Stage.of(environment, hub))
     except EXPECTED as error:
         print(f"\n✗ {error}", file=sys.stderr)
         return 1

@@ -5,11 +5,11 @@ memory-table: setup ## Compare the memory estimator with published measurements 
 
 .PHONY: bench-router
 bench-router: setup ## Measure what the router adds to a request, beside another router (docs/benchmarks.md; ROUTER="--page docs/benchmarks.md")
-	@$(PYTHON) -m tests.bench.router_overhead $(ROUTER)
+	@$(PYTHON) -m tests.bench.router $(ROUTER)
 
 .PHONY: bench-agent
 bench-agent: setup ## Measure what many adapters cost the agent (docs/benchmarks.md; AGENT="--adapters 1 100 1000 --page docs/benchmarks.md")
-	@$(BENCH) tests.bench.agent_costs $(AGENT)
+	@$(BENCH) tests.bench.agent $(AGENT)
 
 .PHONY: bench-check
 bench-check: setup ## Measure what it costs to tell whether an adapter fits a base

@@ -7,13 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-from graft_cluster import doctor, facts, golang, pins, status
+from graft_cluster.addons.gitops.tools import TOOLS as GITOPS_TOOLS
 from graft_cluster.cache import Cache
-from graft_cluster.gitops.tools import TOOLS as GITOPS_TOOLS
+from graft_cluster.images import pins
+from graft_cluster.images.prebuilt import Prebuilt
 from graft_cluster.lifecycle import Lifecycle
 from graft_cluster.lock import only_one
-from graft_cluster.prebuilt import Prebuilt
-from graft_cluster.prometheus import ensure_prometheus
+from graft_cluster.programs import golang
+from graft_cluster.programs.prometheus import ensure_prometheus
+from graft_cluster.reports import doctor, facts, status
 from graft_cluster.steps import StepFailed, format_seconds, say
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -69,7 +71,8 @@ def run(arguments: argparse.Namespace, cache: Cache) -> None:
     elif arguments.command == "doctor":
         doctor.report(cache)
     elif arguments.command == "status":
-        status.report(cache, Lifecycle(cache, CHECKOUT))
+        lifecycle = Lifecycle(cache, CHECKOUT)
+        status.report(cache, lifecycle.way, lifecycle.cluster)
     else:
         with only_one(cache):
             change(arguments, Lifecycle(cache, CHECKOUT))
@@ -100,7 +103,8 @@ def change(arguments: argparse.Namespace, lifecycle: Lifecycle) -> None:
     elif arguments.command == "prometheus":
         ensure_prometheus(lifecycle.cache, lifecycle.steps)
     elif arguments.command == "pins":
-        pins.compile_all(lifecycle, CHECKOUT)
+        python = lifecycle.images(light=True)["python"]
+        pins.compile_all(lifecycle.steps, lifecycle.docker, python, CHECKOUT)
 
 
 if __name__ == "__main__":

@@ -7,35 +7,32 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from graft_cluster import (
-    facts,
-    golang,
-    host,
-    images,
-    kind_config,
-    local_registry,
-    network_policies,
-    prebuilt,
-    system_images,
-    ways,
-)
+from graft_cluster import ways
+from graft_cluster.addons import network_policies
+from graft_cluster.addons.gitops.tools import GitopsTools
+from graft_cluster.addons.kueue import image as kueue_image
+from graft_cluster.addons.kueue import release
+from graft_cluster.addons.object_store import BUCKET, IN_CLUSTER, REGION, ObjectStore
 from graft_cluster.cache import Cache
-from graft_cluster.cluster import Cluster
-from graft_cluster.debian import ensure_debian
-from graft_cluster.docker import Docker
-from graft_cluster.docker_engine import DockerEngine
-from graft_cluster.gitops.tools import GitopsTools
-from graft_cluster.kueue import image as kueue_image
-from graft_cluster.kueue import release
-from graft_cluster.object_store import BUCKET, IN_CLUSTER, REGION, ObjectStore
-from graft_cluster.prebuilt import Prebuilt
+from graft_cluster.docker import host
+from graft_cluster.docker.client import Docker
+from graft_cluster.docker.engine import DockerEngine
+from graft_cluster.images import catalogue, local_registry, prebuilt
+from graft_cluster.images.builder import ImageBuilder, write_references
+from graft_cluster.images.debian import ensure_debian
+from graft_cluster.images.prebuilt import Prebuilt
+from graft_cluster.kind import system_images
+from graft_cluster.kind.cluster import Cluster
+from graft_cluster.kind.config import NODES, Stores
+from graft_cluster.kind.template import Template
+from graft_cluster.programs import golang
+from graft_cluster.reports import facts
 from graft_cluster.steps import StepFailed, Steps, say
-from graft_cluster.template import Template
 from graft_cluster.ways import Way
 
 PUBLIC_PYTHON = "python:3.11-slim-bookworm"
 #: What an image is called to the people who install the chart.
-PROGRAMS = (*images.PROGRAMS, "versitygw")
+PROGRAMS = (*catalogue.PROGRAMS, "versitygw")
 
 
 class Lifecycle:
@@ -91,7 +88,7 @@ class Lifecycle:
             raise StepFailed("images are published from local clusters only; `make publish` is for your own")
         local = self.images(light=False)
         # Whoever pulls starts from the public image, so that is what its tags tell of.
-        public = images.references(self._checkout, {"python": PUBLIC_PYTHON})
+        public = catalogue.references(self._checkout, {"python": PUBLIC_PYTHON})
         for name in PROGRAMS:
             with self.steps.step(f"publish the {name} image") as step:
                 published = place.reference(public.get(name, local[name]))
@@ -171,12 +168,12 @@ class Lifecycle:
             say(f"! {prebuilt.VARIABLE} has no effect here: nodes of an own Docker Engine start with images built here")
         roots = {"debian": ensure_debian(self.cache, self.steps, self.docker)} if own else {"python": PUBLIC_PYTHON}
         mirrors = {PUBLIC_PYTHON: os.environ.get("PYTHON_BASE") or PUBLIC_PYTHON}
-        builder = images.ImageBuilder(self.cache, self.steps, self.docker, self._prebuilt, mirrors)
+        builder = ImageBuilder(self.cache, self.steps, self.docker, self._prebuilt, mirrors)
         known = builder.ensure(self._checkout, roots, light=light)
         store = ObjectStore(self.cache, self.steps, self.docker)
         known["versitygw"] = store.ensure_image(self._prebuilt)
         programs = {name: known[name] for name in PROGRAMS if name in known}
-        images.write_references(self.cache, programs)
+        write_references(self.cache, programs)
         return known
 
     def _create(self, known: dict[str, str]) -> None:
@@ -191,10 +188,10 @@ class Lifecycle:
             self.steps,
             self.docker,
             system_images.ALL,
-            [known[name] for name in images.PREPARED if name in known],
+            [known[name] for name in catalogue.PREPARED if name in known],
         )
         filled = template.ensure(node_image)
-        stores = kind_config.Stores(filled, template.stores(filled, kind_config.NODES))
+        stores = Stores(filled, template.stores(filled, NODES))
         self.cluster.create(node_image, stores, without_cni=True)
 
     def _facts(self, store: ObjectStore, endpoint: str) -> dict[str, str]:

@@ -6,9 +6,9 @@ import os
 from enum import Enum
 from pathlib import Path
 
-from graft_cluster import host
 from graft_cluster.cache import Cache
-from graft_cluster.docker import Docker
+from graft_cluster.docker import host
+from graft_cluster.docker.client import Docker
 from graft_cluster.steps import StepFailed, say
 
 #: The node image that this release of kind was made for, by the digest that kind names.

@@ -10,7 +10,7 @@ import pytest
 from demo.cluster import Object
 from tests.e2e.tenant import BASE, Tenant
 
-from graft_cluster.kind_config import VOLUMES
+from graft_cluster.kind.config import VOLUMES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 VOLUME = "graft-e2e-models"

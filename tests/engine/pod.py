@@ -7,7 +7,7 @@ from typing import Any
 
 from demo import objects, release
 
-from graft_cluster.kind_config import VOLUMES
+from graft_cluster.kind.config import VOLUMES
 
 READY_SECONDS = 300
 """Patience for an engine on a CPU, on a machine that does other things as well."""

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from graft_cluster.build_context import BuildContext
+from graft_cluster.docker.build_context import BuildContext
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import yaml
 
-from graft_cluster.kind_config import NODE_PORT, NODES, Stores, render
+from graft_cluster.kind.config import NODE_PORT, NODES, Stores, render
 
 
 def test_every_node_shows_the_volumes_and_its_own_store() -> None:

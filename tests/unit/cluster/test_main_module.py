@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from graft_cluster.addons.gitops.tools import REGISTRY, filled
 from graft_cluster.cache import Cache
-from graft_cluster.gitops.main_module import MainModule, ensure
-from graft_cluster.gitops.tools import REGISTRY, filled
-from graft_cluster.golang import GoBuild
+from graft_cluster.programs.golang import GoBuild
+from graft_cluster.programs.main_module import MainModule, ensure
 from graft_cluster.steps import StepFailed, Steps
 
 GO = """#!/bin/sh

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import yaml
 
-from graft_cluster.network_policies import MANIFEST
-from graft_cluster.node_network import POLICY_QUEUE, Node, conflist, parse_nodes, script
+from graft_cluster.addons.network_policies import MANIFEST
+from graft_cluster.kind.node_network import POLICY_QUEUE, Node, conflist, parse_nodes, script
 
 NODES = [
     Node("a", "172.18.0.2", "10.244.0.0/24"),

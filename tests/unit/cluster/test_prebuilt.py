@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from graft_cluster.cache import Cache
-from graft_cluster.docker import Docker
-from graft_cluster.prebuilt import Prebuilt
+from graft_cluster.docker.client import Docker
+from graft_cluster.images.prebuilt import Prebuilt
 from graft_cluster.steps import StepFailed, Steps
 
 LOCAL = "localhost:5001/graft/operator:a370152bfb4d"

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 from graft_cluster.cache import Cache
-from graft_cluster.processes import Daemon, parse_start_time, start_time
+from graft_cluster.docker.processes import Daemon, parse_start_time, start_time
 
 
 def test_a_name_with_parentheses_does_not_confuse_the_reader() -> None:

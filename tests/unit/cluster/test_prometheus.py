@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from graft_cluster import prometheus
 from graft_cluster.cache import Cache
+from graft_cluster.programs import prometheus
 from graft_cluster.steps import StepFailed, Steps
 
 APT_GET = """#!/bin/sh

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from graft_cluster.runtime_wrapper import bounding_set, missing_capabilities, option, relax_file
+from graft_cluster.docker.runtime_wrapper import bounding_set, missing_capabilities, option, relax_file
 
 WITHOUT_SYS_RESOURCE = "Name:\tx\nCapBnd:\t000001fffeffffff\n"
 

@@ -4,7 +4,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from graft_cluster.sigv4 import EMPTY, signed_headers
+from graft_cluster.addons.sigv4 import EMPTY, signed_headers
 
 
 def test_the_signature_is_the_one_that_botocore_makes() -> None:

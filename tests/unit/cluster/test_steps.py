@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from graft_cluster import facts
 from graft_cluster.cache import Cache
-from graft_cluster.mounts import mounts_below
+from graft_cluster.docker.mounts import mounts_below
+from graft_cluster.reports import facts
 from graft_cluster.steps import StepFailed, Steps
 
 

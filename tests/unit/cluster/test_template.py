@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from graft_cluster.cache import Cache
+from graft_cluster.kind.template import link_store
 from graft_cluster.steps import StepFailed, Steps
-from graft_cluster.template import link_store
 
 
 def test_a_store_shares_everything_but_its_databases(tmp_path: Path) -> None:

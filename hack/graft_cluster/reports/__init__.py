@@ -1,0 +1,1 @@
+"""What is told about machine and cluster: to people, and to the programs that use the cluster."""
