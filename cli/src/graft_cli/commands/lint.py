@@ -14,6 +14,7 @@ from graft_cli.decisions.manifests import Manifest, read_manifests
 from graft_cli.errors import ExitCode, GraftError
 from graft_cli.rendering.console import say, show
 from graft_cli.rendering.documents import Format, print_document
+from graft_cli.rendering.texts import on_one_line
 
 
 @click.command(name="lint")
@@ -53,9 +54,9 @@ def unreadable(file: str, error: GraftError) -> Problem:
 def problem_line(problem: Problem) -> Text:
     """Return ``file:line: object: field: what; the fix``."""
     style = "bold red" if problem.severity == "error" else "yellow"
-    line = Text.assemble(f"{problem.file}:{problem.line}: ", (f"{problem.severity}: ", style))
-    line.append(": ".join(part for part in (problem.object, problem.field, problem.message) if part))
-    return line.append(f"; {problem.fix}" if problem.fix else "", style="bold")
+    line = Text.assemble(on_one_line(f"{problem.file}:{problem.line}: "), (f"{problem.severity}: ", style))
+    line.append(on_one_line(": ".join(part for part in (problem.object, problem.field, problem.message) if part)))
+    return line.append(on_one_line(f"; {problem.fix}") if problem.fix else "", style="bold")
 
 
 def summary(count: int, problems: Sequence[Problem]) -> str:
