@@ -94,9 +94,16 @@ def patience() -> Any:
             asked = super().get_retry_after(response)
             return None if asked is None else min(asked, LONGEST_PAUSE)
 
-    once = {"connect": 0, "read": 0, "redirect": 0, "other": 0}
     return Patience(
-        total=RETRIES, status=RETRIES, status_forcelist={429}, allowed_methods=None, raise_on_status=False, **once
+        total=RETRIES,
+        connect=0,
+        read=0,
+        redirect=0,
+        other=0,
+        status=RETRIES,
+        status_forcelist={429},
+        allowed_methods=None,
+        raise_on_status=False,
     )
 
 

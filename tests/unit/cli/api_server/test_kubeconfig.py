@@ -88,8 +88,8 @@ def test_a_proxy_is_taken_as_kubectl_takes_it(tmp_path: Path, monkeypatch: pytes
     assert proxy_of({"server": "https://cluster:6443"}, both) == "http://secure:1"
     assert proxy_of({"server": "http://cluster"}, both) == "http://plain:1"
     assert proxy_of({"server": "https://cluster", "proxy-url": "http://own:1"}, both) == "http://own:1"
-    for server in ("https://127.0.0.1:6443", "https://localhost", "https://[::1]:6443"):
-        assert proxy_of({"server": server}, both) is None
+    for url in ("https://127.0.0.1:6443", "https://localhost", "https://[::1]:6443"):
+        assert proxy_of({"server": url}, both) is None
     for name in ("HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, NOWHERE)
     with api_server(settled, tmp_path) as server:

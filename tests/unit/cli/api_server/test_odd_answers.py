@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.unit.cli import objects
-from tests.unit.cli.api_server.scripted import Answer, api_server, listed, refused, settled
+from tests.unit.cli.api_server.scripted import Answer, Script, api_server, listed, refused, settled
 
 from graft_cli.client import connect
 
@@ -63,6 +63,11 @@ def test_a_list_whose_state_was_forgotten_on_the_way_is_asked_for_as_a_whole(tmp
     assert [adapter.metadata.name for adapter in found] == ["one", "two"]
 
 
+def holding(body: Any) -> Script:
+    """Answer with one adapter, whatever is asked for."""
+    return lambda _, path, __: listed(body) if "?" in path else Answer(200, body)
+
+
 def test_objects_of_other_releases_can_be_read(tmp_path: Path) -> None:
     whole = objects.adapter().raw
     odd: list[dict[str, Any]] = [
@@ -75,9 +80,7 @@ def test_objects_of_other_releases_can_be_read(tmp_path: Path) -> None:
         {**whole, "status": {**whole["status"], "versions": [{"number": "six"}]}},
     ]
     for body in odd:
-        with api_server(
-            lambda _, path, __, body=body: listed(body) if "?" in path else Answer(200, body), tmp_path
-        ) as it:
+        with api_server(holding(body), tmp_path) as it:
             for verb in (["status"], ["status", "-o", "json"], ["history", "support"]):
                 _, out, err = it.graft(*verb)
                 assert "bug" not in out + err, (body, verb, err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from graft_cli.errors import ExitCode
 class Adapter:
     """An adapter that somebody else changes right after it was read, as often as `changes` has entries."""
 
-    def __init__(self, body: dict[str, Any], *changes: dict[str, Any]) -> None:
+    def __init__(self, body: Mapping[str, Any], *changes: dict[str, Any]) -> None:
         self.body, self.changes, self.version = body, list(changes), 1
         self.patches: list[Any] = []
 

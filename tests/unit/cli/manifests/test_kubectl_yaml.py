@@ -88,6 +88,8 @@ def test_a_field_that_is_there_twice_is_found_on_its_line() -> None:
     assert (found.field, found.line) == ("spec.lora.rank", 7)
     merged = "  lora:\n    <<: {rank: 16, alpha: 16}\n    alpha: 32\n"
     assert problems(ADAPTER + merged) == [], "what is merged in may be overwritten"
+    merged = "  lora: {<<: [{rank: 16, alpha: 32}, {rank: 8}]}\n"
+    assert problems(ADAPTER + merged) == [], "the first one counts"
 
 
 @pytest.mark.parametrize("written", ["1.0", "yes", "017", "[a]"])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from tests.unit.cli import objects
 from tests.unit.cli.objects import condition, with_conditions
 
 from graft_cli.__main__ import main
+from graft_cli.client import Adapter
 from graft_cli.commands.doctor import check_line
 from graft_cli.decisions.conversation import Answer, of_version
 from graft_cli.decisions.diagnosis import Check
@@ -56,7 +59,7 @@ class Screen(io.StringIO):
         return True
 
 
-def adapter(text: str) -> objects.Adapter:
+def adapter(text: str) -> Adapter:
     stalled = with_conditions(condition("Stalled", "True", text, text))
     versions = (objects.version(6, text, message=text, reason=text), objects.version(5))
     return objects.adapter(
@@ -116,15 +119,15 @@ def test_a_terminal_gets_colours_of_ours_alone(hostile: str, monkeypatch: pytest
 
 def test_programs_get_every_word_as_it_is(hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"message": hostile, hostile: [hostile]}
-    forms: tuple[tuple[Format, object], ...] = (("json", json.loads), ("yaml", yaml.safe_load))
+    forms: tuple[tuple[Format, Callable[[str], Any]], ...] = (("json", json.loads), ("yaml", yaml.safe_load))
     for form, read in forms:
         stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         monkeypatch.setattr(sys, "stdout", stream)
         print_document(found, form)
         stream.flush()
-        text = stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
+        text = stream.buffer.getvalue().decode()
         assert not is_unseen(text), form
-        assert read(text) == found  # type: ignore[operator]
+        assert read(text) == found
 
 
 @pytest.mark.parametrize("text", WIDE)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import yaml
 
@@ -49,7 +49,9 @@ def repeated_keys(root: yaml.Node) -> Iterator[tuple[Path, int, int]]:
             return
         seen.add(id(node))
         lines: dict[str, int] = {}
-        items = getattr(node, OWN, node.value) if isinstance(node, yaml.CollectionNode) else ()
+        items: Sequence[Any] = []
+        if isinstance(node, yaml.CollectionNode):
+            items = getattr(node, OWN, node.value) or []
         for number, item in enumerate(items):
             key, child = item if isinstance(item, tuple) else (None, item)
             below = (*path, number if key is None else str(key.value))
