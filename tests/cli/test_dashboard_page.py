@@ -213,6 +213,7 @@ def test_words_of_others_are_only_ever_words(page: Page, graft: FakeGraft) -> No
         for view in VIEWS:
             go(page, server.url, view)
             assert page.evaluate("window.hacked") is None
+            assert not page.evaluate("/[\\p{Cf}\\p{Cs}\\0]/u.test(document.body.textContent)"), "as they look"
             assert page.evaluate("document.querySelectorAll('main img, main script, main svg[onload]').length") == 0
             assert page.evaluate("[...document.links].every((one) => one.href.startsWith(location.origin))")
         go(page, server.url, "adapter/team-a/speech")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -58,10 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def quieten_libraries() -> None:
-    """Let errors speak for themselves: what libraries warn of becomes one of ours, or is the person's own choice."""
+    """Let errors speak for themselves: what libraries log of them is said already."""
     if not logging.root.handlers:
         logging.root.addHandler(logging.NullHandler())
-    warnings.filterwarnings("ignore", message="Unverified HTTPS request")
 
 
 def run(arguments: Sequence[str] | None) -> int:

@@ -49,10 +49,12 @@ def connect(*, kubeconfig: str | None = None, context: str | None = None) -> Clu
 
 def open_connection(*, kubeconfig: str | None = None, context: str | None = None) -> Connection:
     """Read the kubeconfig; nothing is asked yet. Raises Unreachable where it can't be used."""
+    import urllib3
     import yaml
     from kubernetes import config
     from urllib3.exceptions import HTTPError
 
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the person's own choice in the kubeconfig
     try:
         found = read_kubeconfig(kubeconfig, os.environ)
         name = found.context(context)
