@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import normpath
+from pathlib import Path as FilePath
 from typing import Any, Final
 
 import yaml
@@ -11,6 +13,9 @@ import yaml
 from graft_cli.decisions.yaml_dialect.scalars import KubectlLoader
 from graft_cli.decisions.yaml_dialect.trees import Path, json_as_yaml, refuse_excessive_aliases
 from graft_cli.errors import GraftError
+
+KUSTOMIZE: Final = "kustomize.config.k8s.io/"
+PATCHES: Final = ("patches", "patchesStrategicMerge", "patchesJson6902")
 
 TEMPLATE: Final = "{{"
 """Of Helm, and of others that make manifests."""
@@ -69,6 +74,21 @@ def read_manifests(file: str, text: str) -> list[Manifest]:
         if TEMPLATE in text:
             fix = "a template is checked once it is rendered: `helm template . | kubectl graft lint -`"
         raise GraftError(f"{where}: this is no YAML: {problem}", fix=fix) from error
+
+
+def patch_files(manifests: Iterable[Manifest]) -> frozenset[str]:
+    """Return the files that Kustomizations among the manifests name as patches: parts of objects, and no objects."""
+    found: set[str] = set()
+    for manifest in manifests:
+        if not str(manifest.body.get("apiVersion") or "").startswith(KUSTOMIZE):
+            continue
+        for field in PATCHES:
+            items = manifest.body.get(field)
+            for item in items if isinstance(items, list) else ():
+                path = item.get("path") if isinstance(item, Mapping) else item
+                if isinstance(path, str) and "\n" not in path:  # a text of lines is the patch itself
+                    found.add(normpath(FilePath(manifest.file).parent / path))
+    return frozenset(found)
 
 
 def _objects(file: str, node: yaml.Node) -> Iterator[Manifest]:

@@ -183,3 +183,27 @@ def test_an_odd_base_is_an_error_and_no_bug(metadata: str, tmp_path: Path, capsy
     (tmp_path / "base.yaml").write_text(f"{HEAD}kind: BaseModel\n{metadata}status: []\n")
     assert main(["estimate", str(tmp_path / "a.yaml"), "--base", str(tmp_path / "base.yaml")]) == 1
     assert "bug" not in capsys.readouterr().err
+
+
+def test_patches_of_a_kustomization_are_no_objects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "production"
+    folder.mkdir()
+    (tmp_path / "support.yaml").write_text(ADAPTER)
+    (folder / "kustomization.yaml").write_text(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [..]\n"
+        "patches: [{path: pin.yaml}, {path: ../production/json.yaml}, {patch: '- op: remove'}, null]\n"
+        'patchesStrategicMerge: [./old.yaml, "kind: X\\nmetadata: {}\\n"]\npatchesJson6902: nothing\n'
+    )
+    for name in ("pin.yaml", "old.yaml"):
+        (folder / name).write_text(f"{HEAD}kind: LoraAdapter\nmetadata: {{name: support}}\nspec: {{version: 3}}\n")
+    (folder / "json.yaml").write_text("- {op: remove, path: /spec/version}\n")
+    assert main(["lint", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err.splitlines()[0]) == ("", "1 object checked: 0 errors, 0 warnings")
+    assert "kubectl kustomize" in said.err
+    assert main(["lint", str(folder / "pin.yaml")]) == 1, "who names it alone wants it looked at"
+
+
+def test_the_example_of_gitops_is_in_order() -> None:
+    models = Path(__file__).parents[4] / "examples/gitops/models"
+    assert main(["lint", str(models / "base"), str(models / "production")]) == 0
