@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,10 +133,8 @@ def test_ctrl_c_waits_for_no_answer(tmp_path: Path) -> None:
         silent.settimeout(300)
         asked, _ = silent.accept()
         chat.send_signal(signal.SIGINT)
-        began = time.monotonic()
         try:
-            assert chat.wait(20) == ExitCode.INTERRUPTED
-            assert time.monotonic() - began < 10
+            assert chat.wait(60) == ExitCode.INTERRUPTED, "well before the 120 seconds of --timeout"
             assert chat.communicate()[1].strip() == b""
         finally:
             chat.kill()
