@@ -9,6 +9,10 @@ from tests.cli.conftest import Cluster, manifest
 from tests.control_plane import ADAPTERS
 from tests.unit.cli import objects
 
+from graft_cli.client import connect
+from graft_cli.cluster.edits import patch_adapter
+from graft_cli.errors import Conflict, ExitCode, GraftError
+
 EDITOR = ({"apiGroups": ["graft.dev"], "resources": ["loraadapters"], "verbs": ["get", "patch"]},)
 
 
@@ -98,7 +102,19 @@ def test_two_rights_are_enough_and_reading_is_not(cluster: Cluster) -> None:
 
 
 def test_the_api_server_s_own_words_reach_people(cluster: Cluster) -> None:
-    cluster.put(ADAPTERS, manifest("LoraAdapter", objects.adapter().raw))
-    refused = cluster.graft("pin", "support", "0")
-    assert refused.code == 1
-    assert "version" in refused.err
+    graft = connect(kubeconfig=str(cluster.kubeconfig))
+    read = graft.adapter("team-a", "support").metadata
+    with pytest.raises(GraftError, match="version") as raised:
+        patch_adapter(graft.connection, read, {"spec": {"version": 0}})
+    assert raised.value.exit_code == ExitCode.FAILED
+    assert cluster.graft("pin", "support", "0").code == ExitCode.USAGE
+
+
+def test_only_the_object_that_was_read_is_changed(cluster: Cluster) -> None:
+    graft = connect(kubeconfig=str(cluster.kubeconfig))
+    read = graft.adapter("team-a", "support").metadata
+    assert cluster.graft("suspend", "support").code == 0
+    for dry_run in (True, False):
+        with pytest.raises(Conflict, match=r"changed|modified"):
+            patch_adapter(graft.connection, read, {"spec": {"version": 3}}, dry_run=dry_run)
+    assert "version" not in cluster.adapter()["spec"]

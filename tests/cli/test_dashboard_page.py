@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -175,7 +176,7 @@ def test_a_training_is_drawn_and_goes_on(page: Page, server: DashboardServer, gr
     status = dict(body["status"]) | {"training": objects.training(step=160, loss="0.31").to_wire()}
     graft.put(dict(body) | {"status": status})
     expect(page.get_by_text("step 160 of 248")).to_be_visible()
-    page.wait_for_function("document.querySelector('svg').getAttribute('aria-label').includes('to 0.31 at step 160')")
+    expect(page.locator("svg").first).to_have_attribute("aria-label", re.compile("to 0.31 at step 160"))
 
 
 def test_versions_are_compared(page: Page, server: DashboardServer) -> None:
@@ -213,6 +214,7 @@ def test_words_of_others_are_only_ever_words(page: Page, graft: FakeGraft) -> No
         for view in VIEWS:
             go(page, server.url, view)
             assert page.evaluate("window.hacked") is None
+            assert not page.evaluate("/[\\p{Cf}\\p{Cs}\\0]/u.test(document.body.textContent)"), "as they look"
             assert page.evaluate("document.querySelectorAll('main img, main script, main svg[onload]').length") == 0
             assert page.evaluate("[...document.links].every((one) => one.href.startsWith(location.origin))")
         go(page, server.url, "adapter/team-a/speech")

@@ -58,6 +58,14 @@ class Unreachable(GraftError):
     exit_code = ExitCode.UNREACHABLE
 
 
+class Conflict(GraftError):
+    """The object has changed since it was read."""
+
+
+class Gone(Unreachable):
+    """The API server has forgotten the state that was asked for: everything has to be listed again."""
+
+
 class ManagedElsewhere(GraftError):
     """A GitOps tool owns the spec and would undo the change."""
 

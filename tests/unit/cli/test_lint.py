@@ -12,7 +12,8 @@ from tests.unit.crds.bad_specs import BAD_SPECS, EXAMPLES, BadSpec
 
 from graft_cli.__main__ import main
 from graft_cli.decisions.linting import Problem, lint
-from graft_cli.decisions.manifests import as_yaml, read_manifests
+from graft_cli.decisions.manifests import read_manifests
+from graft_cli.decisions.yaml_dialect.scalars import as_yaml
 from graft_cli.errors import GraftError
 
 HEAD = "apiVersion: graft.dev/v1alpha1\n"
@@ -47,7 +48,7 @@ COLUMN_NAMES = {
 @pytest.mark.parametrize(("name", "fix"), COLUMN_NAMES.items(), ids=COLUMN_NAMES)
 def test_a_column_under_a_name_of_no_format_is_found_on_its_own_line(name: str, fix: str) -> None:
     text = ADAPTER.replace("  dataset: {s3: {uri: s3://rows/a.jsonl}}\n", "")
-    text += f"  dataset:\n    s3: {{uri: s3://rows/a.jsonl}}\n    columns:\n      input: x\n      {name}: y\n"
+    text += f"  dataset:\n    s3: {{uri: s3://rows/a.jsonl}}\n    columns:\n      input: x\n      {name}: z\n"
     (found,) = problems(text)
     assert (found.field, found.line) == (f"spec.dataset.columns.{name}", len(text.splitlines()))
     assert found.message == "no format knows this name"

@@ -14,7 +14,8 @@ import yaml
 
 from graft_cli.app import app
 from graft_cli.decisions.linting import lint
-from graft_cli.decisions.manifests import KubectlLoader, read_manifests
+from graft_cli.decisions.manifests import read_manifests
+from graft_cli.decisions.yaml_dialect.scalars import KubectlLoader
 from graft_docs.examples import Block, blocks, commands, manifests, mentioned, pages, words
 from graft_docs.verbs import spellings
 from graft_operator.api.lora_adapter import LoraAdapterSpec

@@ -37,23 +37,23 @@ class Adapter:
     def parse(cls, body: Mapping[str, Any]) -> Self:
         """Take an object of the API server."""
         status, problem = _status(LoraAdapterStatus, body)
-        metadata = ObjectMeta.model_validate(body["metadata"])
-        return cls(metadata=metadata, spec=body.get("spec") or {}, status=status, raw=body, problem=problem)
+        return cls(metadata=_metadata(body), spec=_mapping(body.get("spec")), status=status, raw=body, problem=problem)
 
     @property
     def base_name(self) -> str:
         """Name of the BaseModel that it belongs to."""
-        return str((self.spec.get("baseModelRef") or {}).get("name", ""))
+        return str(_mapping(self.spec.get("baseModelRef")).get("name") or "")
 
     @property
     def pinned(self) -> int | None:
         """The version that the spec pins."""
-        return self.spec.get("version")
+        found = self.spec.get("version")
+        return found if isinstance(found, int) else None
 
     @property
     def rollout(self) -> Mapping[str, Any]:
         """``spec.serving.rollout``."""
-        return (self.spec.get("serving") or {}).get("rollout") or {}
+        return _mapping(_mapping(self.spec.get("serving")).get("rollout"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,19 +72,28 @@ class Base:
     def parse(cls, body: Mapping[str, Any]) -> Self:
         """Take an object of the API server."""
         status, problem = _status(BaseModelStatus, body)
-        metadata = ObjectMeta.model_validate(body["metadata"])
-        return cls(metadata=metadata, spec=body.get("spec") or {}, status=status, raw=body, problem=problem)
+        return cls(metadata=_metadata(body), spec=_mapping(body.get("spec")), status=status, raw=body, problem=problem)
+
+
+def _metadata(body: Mapping[str, Any]) -> ObjectMeta:
+    return ObjectMeta.model_validate({name: value for name, value in body["metadata"].items() if value is not None})
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Return what stands where the CRD wants an object; one of another release may have had something else."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _status(model: type[Status], body: Mapping[str, Any]) -> tuple[Status, str]:
     """Return the status, or its readable conditions alone and why."""
-    found = body.get("status") or {}
+    told = body.get("status") or {}
     try:
-        return model.model_validate(found), ""
+        return model.model_validate(told), ""
     except ValidationError as error:
         problem = f"{_first_of(error)}; a newer operator has written it, so take a newer kubectl-graft"
-    observed = found.get("observedGeneration", -1)
-    conditions = tuple(filter(None, (_condition(item) for item in found.get("conditions") or ())))
+    found = _mapping(told)
+    observed, items = found.get("observedGeneration", -1), found.get("conditions")
+    conditions = tuple(filter(None, map(_condition, items if isinstance(items, list | tuple) else ())))
     return model(observed_generation=observed if isinstance(observed, int) else -1, conditions=conditions), problem
 
 

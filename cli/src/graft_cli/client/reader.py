@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from graft_cli.client.connection import TIMEOUT, Connection, translated
+from graft_cli.client.connection import TIMEOUT, Connection, no_answer_of_the_api, translated
 from graft_cli.client.objects import ADAPTERS, API, BASES, KINDS, Adapter, Base
+from graft_cli.errors import Gone, NotFound
 
 PAGE: Final = 500
 
@@ -47,23 +48,39 @@ class ClusterReader(GraftReader):
         self.connection = connection
 
     def _get(self, plural: str, namespace: str, name: str) -> Any:
-        with translated(f"read {KINDS[plural]} {namespace}/{name}"):
-            return self._objects.get_namespaced_custom_object(
+        what = f"read {KINDS[plural]} {namespace}/{name}"
+        if not name:  # or the list would be read
+            raise NotFound(f"can't {what}: a name is missing", fix="see `kubectl graft status`")
+        with translated(what):
+            found = self._objects.get_namespaced_custom_object(
                 **API, namespace=namespace, plural=plural, name=name, _request_timeout=TIMEOUT
             )
+        if not isinstance(found, Mapping) or "name" not in (found.get("metadata") or {}):
+            raise no_answer_of_the_api(what)
+        return found
 
     def _list(self, plural: str, namespace: str | None) -> Iterator[Any]:
         for answer in self.pages(plural, namespace):
-            yield from answer.get("items", ())
+            yield from answer.get("items") or ()
 
-    def pages(self, plural: str, namespace: str | None) -> Iterator[Any]:
-        """Yield the objects of a kind as the API server lists them, some hundred at a time."""
-        where = f"in namespace {namespace}" if namespace else "in all namespaces"
-        page: dict[str, Any] = {"limit": PAGE, "_request_timeout": TIMEOUT}
+    def pages(self, plural: str, namespace: str | None) -> list[Any]:
+        """Return the objects of a kind as the API server lists them, some hundred at a time.
+
+        A list that takes longer than the API server remembers its state is asked for again, as a whole.
+        """
+        try:
+            return list(self._pages(plural, namespace, {"limit": PAGE}))
+        except Gone:
+            return list(self._pages(plural, namespace, {}))
+
+    def _pages(self, plural: str, namespace: str | None, page: dict[str, Any]) -> Iterator[Any]:
+        what = f"list {plural} {f'in namespace {namespace}' if namespace else 'in all namespaces'}"
         while True:
-            with translated(f"list {plural} {where}"):
+            with translated(what):
                 listing, place = self.listing(namespace)
-                answer = listing(**API, **place, plural=plural, **page)
+                answer = listing(**API, **place, plural=plural, _request_timeout=TIMEOUT, **page)
+            if not isinstance(answer, Mapping) or not isinstance(answer.get("metadata"), Mapping):
+                raise no_answer_of_the_api(what)
             yield answer
             token = answer["metadata"].get("continue")
             if not token:

@@ -94,7 +94,7 @@ class _Followed(Generic[Thing]):
 
     def _follow(self, version: str) -> None:
         while not self._ended.is_set():
-            with suppress(GraftError):  # why a watch broke is what the list that follows tells
+            with suppress(Exception):  # why a watch broke is what the list that follows tells
                 while not self._ended.is_set():
                     version = self._watch(version)
             version = self._relist_at_last() or version
@@ -105,8 +105,11 @@ class _Followed(Generic[Thing]):
             try:
                 return self._relist()
             except GraftError as error:
-                with self._lock:
-                    self._problem = error
+                problem = error
+            except Exception as error:  # noqa: BLE001 -- or nobody would ask any more, and old objects pass for new
+                problem = GraftError(f"can't list {self._plural}: {type(error).__name__}: {error}")
+            with self._lock:
+                self._problem = problem
         return ""
 
     def _relist(self) -> str:
@@ -115,7 +118,7 @@ class _Followed(Generic[Thing]):
         version = ""
         for page in self._reader.pages(self._plural, self._namespace):
             version = page["metadata"]["resourceVersion"]
-            known |= {_key(body): self._kind.parse(body) for body in page.get("items", ())}
+            known |= {_key(body): self._kind.parse(body) for body in page.get("items") or ()}
         with self._lock:
             self._known, self._problem = known, None
         return version

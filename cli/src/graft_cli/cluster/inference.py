@@ -15,7 +15,7 @@ from graft_cli.client.connection import Connection, root_cause
 from graft_cli.cluster.port_forward import forwarded
 from graft_cli.cluster.workloads import Pod
 from graft_cli.decisions.conversation import NO_VERSION, VERSION_HEADER, Reply, is_elsewhere
-from graft_cli.errors import GraftError, Unreachable
+from graft_cli.errors import GraftError, NotFound, Unreachable
 
 API_PORT: Final = 8000
 MOST_PODS: Final = 6
@@ -73,7 +73,7 @@ class PodsClient(InferenceClient):
             try:
                 with forwarded(self.connection, pod, API_PORT, seconds=self.seconds) as way:
                     reply = self._send(way, path, body)
-            except Unreachable as error:
+            except (Unreachable, NotFound) as error:  # it may have gone since it was listed
                 problem = problem or error
                 continue
             if not is_elsewhere(reply):
@@ -97,6 +97,6 @@ class EndpointClient(InferenceClient):
         try:
             with closing(kind(where.hostname or "", where.port, timeout=self.seconds)) as way:
                 return self._send(way, where.path.rstrip("/") + path, body)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a name that no server can have
             fix = "is --endpoint an address that this machine reaches?"
             raise Unreachable(f"can't ask {self.url}: {root_cause(error)}", fix=fix) from error

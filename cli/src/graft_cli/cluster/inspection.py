@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from graft_cli.client.connection import TIMEOUT, Connection, translated
+from graft_cli.client.connection import TIMEOUT, Connection, no_answer_of_the_api, translated
 from graft_cli.client.reader import ClusterReader
 from graft_cli.decisions.diagnosis import CRDS, Facts, Lease
 from graft_cli.decisions.rights import RIGHTS, Right
@@ -25,14 +25,19 @@ def inspect(reader: ClusterReader, namespace: str, *, operator_namespace: str, l
             version = client.VersionApi(connection.api).get_code(_request_timeout=TIMEOUT)
     except GraftError as error:
         return Facts(problem=error.message)
+    if version is None:
+        return Facts(problem=no_answer_of_the_api("ask for the version of the API server").message)
     hidden: dict[str, str] = {}
+    failed: dict[str, str] = {}
 
     def seen(what: str, look: Callable[[], T]) -> T | None:
         try:
             return look()
         except Forbidden as error:
             hidden[what] = error.message
-            return None
+        except GraftError as error:  # one part of the API server may be away, such as an aggregated one
+            failed[what] = error.message
+        return None
 
     return Facts(
         server_version=version.git_version,
@@ -40,10 +45,11 @@ def inspect(reader: ClusterReader, namespace: str, *, operator_namespace: str, l
         crds=seen("CRDs", lambda: served_versions(connection)),
         lease=seen("operator", lambda: read_lease(connection, operator_namespace, lease_name)),
         lease_name=f"{operator_namespace}/{lease_name}",
-        rights={right: may(connection, namespace, right) for right in sorted(set().union(*RIGHTS.values()))},
+        rights=seen("rights", lambda: rights_of(connection, namespace)) or {},
         gpus=seen("GPUs", lambda: gpus(connection)),
         registry=seen("registry", lambda: told_of_registry(reader, namespace)),
         hidden=hidden,
+        failed=failed,
     )
 
 
@@ -82,7 +88,14 @@ def read_lease(connection: Connection, namespace: str, name: str) -> Lease | Non
             )
     except NotFound:
         return None
+    if spec is None:
+        return Lease("", None, 15)
     return Lease(spec.holder_identity or "", spec.renew_time, spec.lease_duration_seconds or 15)
+
+
+def rights_of(connection: Connection, namespace: str) -> dict[Right, bool]:
+    """Return which of the rights that verbs need this person has. Raises GraftError."""
+    return {right: may(connection, namespace, right) for right in sorted(set().union(*RIGHTS.values()))}
 
 
 def may(connection: Connection, namespace: str, right: Right) -> bool:

@@ -14,6 +14,9 @@ from graft_operator.manifests.naming import STATE_PORT
 
 JOB_NAME: Final = "batch.kubernetes.io/job-name"
 
+LINE_BYTES: Final = 1 << 20
+"""Of one line that is kept in memory until it ends."""
+
 STATE_BYTES: Final = 4 * 1024 * 1024
 """Of an agent's document; the operator reads no larger one, either."""
 STATE_TIMEOUT: Final = (5, 10)
@@ -61,11 +64,17 @@ def one_of_each_first(found: Iterable[Pod]) -> list[Pod]:
     return [pod for _, pod in sorted(ranked, key=lambda entry: entry[0])]
 
 
-def log_lines(connection: Connection, pod: Pod, container: str, *, follow: bool, tail: int | None) -> Iterator[str]:
-    """Yield the lines of a container's log; with ``follow`` until it ends. Raises NotFound, Forbidden, Unreachable."""
+def log_lines(
+    connection: Connection, pod: Pod, container: str, *, follow: bool, tail: int | None, most: int | None = None
+) -> Iterator[str]:
+    """Yield the lines of a container's log, of ``most`` bytes at most; with ``follow`` until it ends.
+
+    Raises NotFound, Forbidden, Unreachable.
+    """
     from kubernetes.client import CoreV1Api
 
-    options: dict[str, Any] = {"tail_lines": tail} if tail is not None else {}
+    chosen = {"tail_lines": tail, "limit_bytes": most}
+    options: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     timeout = (TIMEOUT[0], None if follow else TIMEOUT[1])
     with translated(f"read the log of pod {pod.namespace}/{pod.name}"):
         response = CoreV1Api(connection.api).read_namespaced_pod_log(
@@ -77,12 +86,28 @@ def log_lines(connection: Connection, pod: Pod, container: str, *, follow: bool,
             _request_timeout=timeout,
             **options,
         )
-        rest = b""
-        for chunk in response.stream(amt=None):
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from (line.decode(errors="replace") for line in lines)
-        if rest:
-            yield rest.decode(errors="replace")
+        try:
+            yield from (line.decode(errors="replace") for line in lines_of(response.stream(amt=None)))
+        finally:
+            response.close()
+
+
+def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a stream; one that does not end comes in pieces."""
+    pieces: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        *ended, last = chunk.split(b"\n")
+        for line in ended:
+            yield b"".join((*pieces, line))
+            pieces, size = [], 0
+        pieces.append(last)
+        size += len(last)
+        if size > LINE_BYTES:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    if size:
+        yield b"".join(pieces)
 
 
 def agent_state(connection: Connection, pod: Pod, port: int = STATE_PORT) -> Any:

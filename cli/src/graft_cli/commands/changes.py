@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -13,9 +13,13 @@ from graft_cli.cluster.edits import patch_adapter
 from graft_cli.cluster.git_sources import folder_in_git
 from graft_cli.commands.options import VERSION, Target, adapter_argument, cluster_options
 from graft_cli.decisions import changes
-from graft_cli.decisions.changes import Change
-from graft_cli.decisions.gitops import git_owner, refusal
+from graft_cli.decisions.changes import Change, changeable
+from graft_cli.decisions.gitops import GitOwner, git_owner, refusal
+from graft_cli.errors import Conflict
 from graft_cli.rendering.console import say
+
+TRIES: Final = 5
+"""The operator writes progress into the status, which changes the object, too."""
 
 
 def change_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,17 +35,32 @@ def change_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def apply(target: Target, name: str, decide: Callable[[Adapter], Change], *, force: bool, dry_run: bool) -> None:
-    """Decide on a change of an adapter and make it, unless the spec lies in Git."""
-    adapter = target.reader.adapter(target.namespace, name)
-    change = decide(adapter)
-    owner = git_owner(adapter.raw) if change.spec else None
-    if owner is not None and not force:
-        folder = folder_in_git(target.reader.connection, owner)
-        raise refusal(owner, target.namespace, name, change.spec, folder=folder, notes=change.notes)
-    if not change.patch:
-        say(change.says)
-        return
-    patch_adapter(target.reader.connection, target.namespace, name, change.patch, dry_run=dry_run)
+    """Decide on a change of an adapter and make it, unless the spec lies in Git.
+
+    Only the object that was decided on is changed: where somebody else was quicker, it is decided anew.
+    """
+    for tries_left in reversed(range(TRIES)):
+        adapter = target.adapter(name)
+        change = decide(changeable(adapter))
+        owner = git_owner(adapter.raw) if change.spec else None
+        if owner is not None and not force:
+            folder = folder_in_git(target.reader.connection, owner)
+            raise refusal(owner, target.namespace, name, change.spec, folder=folder, notes=change.notes)
+        if not change.patch:
+            say(change.says)
+            return
+        try:
+            patch_adapter(target.reader.connection, adapter.metadata, change.patch, dry_run=dry_run)
+        except Conflict:
+            if not tries_left:
+                raise
+            continue
+        break
+    tell(change, owner, dry_run=dry_run)
+
+
+def tell(change: Change, owner: GitOwner | None, *, dry_run: bool) -> None:
+    """Say what was done, and what follows."""
     say(f"{change.says}{' (dry run: nothing was changed)' if dry_run else ''}")
     for note in change.notes:
         say(f"  note: {note}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import click
 from rich.live import Live
 
+from graft_cli.asking import as_they_come
 from graft_cli.client import Adapter, Base, GraftReader
 from graft_cli.cluster.inference import EndpointClient, InferenceClient, PodsClient
 from graft_cli.cluster.workloads import one_of_each_first, pods
@@ -28,9 +29,10 @@ from graft_cli.decisions.conversation import (
     request_of,
 )
 from graft_cli.decisions.logs import answering_pods
+from graft_cli.decisions.versions import readable
 from graft_cli.errors import ExitCode, Forbidden, GraftError, NotFound, Refused
 from graft_cli.rendering.answers import blocks, side_by_side
-from graft_cli.rendering.console import console_for, show
+from graft_cli.rendering.console import console_for, pass_on, show
 from graft_cli.rendering.documents import Format, print_document
 
 KEY_VARIABLE = "GRAFT_API_KEY"
@@ -74,8 +76,11 @@ def chat(
     how = Sampling(**sampling)  # type: ignore[arg-type]
     if how.raw and how.system:
         raise click.UsageError("--raw has no system message; write it into the prompt")
-    if endpoint and not endpoint.startswith(("http://", "https://")):
+    if endpoint and not is_url(endpoint):
         raise click.UsageError("--endpoint is a URL, such as https://models.example.com")
+    key = key.strip() if key else None  # a file that holds one ends with a line break
+    if key and not (key.isascii() and key.isprintable()):
+        raise click.UsageError("--key has characters that no header can hold")
     asks_on = prompt is None and sys.stdin.isatty()
     if asks_on and output != "table":
         raise click.UsageError(f"-o {output} needs a PROMPT, or prompts on stdin")
@@ -89,6 +94,15 @@ def chat(
     chatting = Chat(client, asked, how)
     turns = interactive(chatting) if asks_on else batch(chatting, prompt, output)
     return ExitCode.FAILED if any(answer.problem for turn in turns for answer in turn.answers) else ExitCode.OK
+
+
+def is_url(text: str) -> bool:
+    """Whether a text names a server to ask."""
+    try:
+        where = urlsplit(text)
+        return where.scheme in ("http", "https") and bool(where.hostname) and where.port != 0
+    except ValueError:
+        return False
 
 
 @dataclass(slots=True)
@@ -109,12 +123,9 @@ class Chat:
 
     def answers(self, prompt: str) -> Iterator[tuple[int, Answer]]:
         """Ask all at once, and yield each answer as it comes with the place of whoever gave it."""
-        with ThreadPoolExecutor(len(self.asked)) as threads:
-            places = {threads.submit(self._ask, who, prompt): place for place, who in enumerate(self.asked)}
-            for done in as_completed(places):
-                answer = done.result()
-                self.said[self.asked[places[done]]].keep(prompt, answer)
-                yield places[done], answer
+        for place, answer in as_they_come(lambda who: self._ask(who, prompt), self.asked, len(self.asked)):
+            self.said[self.asked[place]].keep(prompt, answer)
+            yield place, answer
 
     def turn(self, prompt: str) -> Turn:
         """Ask all, and return the answers in the order in which they were asked."""
@@ -152,7 +163,7 @@ def respondents(adapter: Adapter | None, base: Base, chosen: Sequence[str]) -> t
             raise click.UsageError(f"{base.metadata.name} is a base and has no versions; name an adapter of it")
         return (of_base(base.metadata.name),)
     try:
-        return of_adapter(adapter, chosen)
+        return of_adapter(readable(adapter), chosen)
     except ValueError as error:
         raise click.UsageError(f"--versions: {error}") from error
 
@@ -206,7 +217,7 @@ def batch(chatting: Chat, prompt: str | None, output: Format) -> list[Turn]:
 def show_turn(asked: Sequence[Respondent], turn: Turn, *, named: bool) -> None:
     """Print one turn; with its prompt where there may be many."""
     if named:
-        click.echo(f"> {turn.prompt}")
+        pass_on(f"> {turn.prompt}")
     if sys.stdout.isatty():
         console = console_for(sys.stdout)
         console.print(side_by_side(asked, turn.answers, console.width))

@@ -18,7 +18,7 @@ from graft_cli.commands.options import (
 )
 from graft_cli.decisions.stored.comparison import SAMPLES, ManifestDifferences, manifest_differences
 from graft_cli.decisions.stored.references import referenced_version, registry_document
-from graft_cli.decisions.versions import differences, told_version, version_of
+from graft_cli.decisions.versions import differences, readable, told_version, version_of
 from graft_cli.errors import GraftError
 from graft_cli.registry.versions import StoredVersions
 from graft_cli.rendering.console import say, show
@@ -48,7 +48,7 @@ def diff(
     Status tells scores and digests. The rest lies in the versions' manifests, in the registry's bucket. It is read with
     your own login if --registry or GRAFT_REGISTRY says where that is, and left out, which is said, where it can't be.
     """
-    found = target.reader.adapter(target.namespace, adapter)
+    found = readable(target.adapter(adapter))
     stored, left_out = None, None
     try:
         place = registry_document(registry, os.environ)

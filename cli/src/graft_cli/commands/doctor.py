@@ -13,6 +13,7 @@ from graft_cli.decisions.diagnosis import Check, diagnose, is_healthy
 from graft_cli.errors import ExitCode
 from graft_cli.rendering.console import show
 from graft_cli.rendering.documents import Format, print_document
+from graft_cli.rendering.texts import on_one_line
 
 MARKS = {"ok": ("✓ ", "green"), "warning": ("! ", "yellow"), "failed": ("✗ ", "bold red")}
 
@@ -35,5 +36,5 @@ def doctor(target: Target, operator_namespace: str, lease: str, output: Format) 
 
 def check_line(check: Check) -> Text:
     """Return a verdict for people."""
-    line = Text.assemble(MARKS[check.verdict], (f"{check.name}  ", "bold"), check.message)
+    line = Text.assemble(MARKS[check.verdict], (f"{check.name}  ", "bold"), on_one_line(check.message))
     return line.append(f"; {check.fix}") if check.fix and check.verdict != "ok" else line

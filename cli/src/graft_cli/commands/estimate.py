@@ -66,7 +66,7 @@ def adapters_of(file: str) -> Iterator[tuple[LoraAdapter, str]]:
             fixes = [first.fix, f"`kubectl graft lint {file}` lists all that is wrong"]
             raise Refused(message, fix="; ".join(filter(None, fixes))) from error
         if isinstance(model, LoraAdapter):
-            yield model, str(manifest.body["metadata"].get("namespace") or "")
+            yield model, str(dict(manifest.body.get("metadata") or {}).get("namespace") or "")
 
 
 BaseFor = Callable[[LoraAdapter, str], ResolvedBase]
@@ -89,7 +89,7 @@ def base_from(path: Path) -> BaseFor:
     if path.name.endswith(".json") and "apiVersion" not in text:
         try:
             found = base_of_config(json.loads(text))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused(f"{path} is not JSON: {error}") from error
         return lambda adapter, namespace: found
     bases = {item.name: item for item in read_manifests(str(path), text) if item.kind == "BaseModel"}
@@ -105,12 +105,15 @@ def base_from(path: Path) -> BaseFor:
 
 def with_identity(manifest: Manifest) -> dict[str, object]:
     """Return a base of a file with what only a cluster fills in."""
-    given = {"namespace": "default", "uid": "none", **manifest.body["metadata"]}
-    return {**manifest.body, "metadata": given}
+    metadata = manifest.body.get("metadata")
+    given = metadata if isinstance(metadata, dict) else {}
+    return {**manifest.body, "metadata": {"namespace": "default", "uid": "none", **given}}
 
 
 def resolved(base: Base) -> ResolvedBase:
     """Return what a base was resolved to. Raises GraftError where it was not yet."""
+    if base.problem:
+        raise GraftError(f"what the operator says of BaseModel {base.metadata.name} can't be read: {base.problem}")
     if base.status.resolved is None:
         fix = "wait until it is Ready, or give its config.json with --base"
         raise GraftError(f"BaseModel {base.metadata.name} is not resolved yet, so its shape is not known", fix=fix)

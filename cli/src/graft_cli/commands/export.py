@@ -8,6 +8,7 @@ import click
 
 from graft_cli.commands.options import VERSION, Target, adapter_argument, cluster_options, registry_option
 from graft_cli.decisions.stored.references import referenced_version, registry_document
+from graft_cli.decisions.versions import readable
 from graft_cli.registry.program import run_registry, succeeded
 from graft_cli.registry.versions import named
 from graft_cli.rendering.console import say
@@ -28,7 +29,7 @@ def export(target: Target, adapter: str, number: int | None, to: str, registry: 
     The cluster is only asked which version is served. The files come from the registry's bucket to this machine, and go
     on from here, with your own logins for both.
     """
-    version = referenced_version(target.reader.adapter(target.namespace, adapter), number)
+    version = referenced_version(readable(target.adapter(adapter)), number)
     place = registry_document(registry, os.environ)
     arguments = [f"--namespace={target.namespace}", f"--adapter={adapter}", *named(version), f"--to={to}"]
     arguments += ["--overwrite"] if overwrite else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from graft_cli.errors import GraftError
 
 ENDINGS: Final = (".yaml", ".yml", ".json")
 STDIN: Final = "-"
+MARKS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""PowerShell writes such files, and kubectl reads them."""
 
 
 def found_files(names: Sequence[str]) -> Iterator[str]:
@@ -24,8 +27,14 @@ def found_files(names: Sequence[str]) -> Iterator[str]:
 
 
 def read_text(file: str) -> str:
-    """Return a file's text. Raises GraftError where it can't be read."""
+    """Return a file's text, in UTF-8 or with a mark that says in which encoding. Raises GraftError where it is none."""
     try:
-        return sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
+        content = standard_input() if file == STDIN else Path(file).read_bytes()
+        return content.decode(next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise GraftError(f"{file}: {error}", fix="give a text file that you may read") from error
+
+
+def standard_input() -> bytes:
+    """Return all of stdin; nothing where whoever started this has closed it."""
+    return sys.stdin.buffer.read() if sys.stdin is not None else b""

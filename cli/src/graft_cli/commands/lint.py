@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import normpath
 
 import click
 from rich.text import Text
@@ -10,10 +11,11 @@ from rich.text import Text
 from graft_cli.commands.files import found_files, read_text
 from graft_cli.commands.options import output_option
 from graft_cli.decisions.linting import Problem, lint
-from graft_cli.decisions.manifests import Manifest, read_manifests
+from graft_cli.decisions.manifests import Manifest, patch_files, read_manifests
 from graft_cli.errors import ExitCode, GraftError
 from graft_cli.rendering.console import say, show
 from graft_cli.rendering.documents import Format, print_document
+from graft_cli.rendering.texts import on_one_line
 
 
 @click.command(name="lint")
@@ -32,13 +34,17 @@ def lint_files(files: Sequence[str], strict: bool, output: Format) -> int:
             manifests += read_manifests(file, read_text(file))
         except GraftError as error:
             problems.append(unreadable(file, error))
-    found, count = lint(manifests)
+    patches = patch_files(manifests)
+    problems = [problem for problem in problems if normpath(problem.file) not in patches]
+    found, count = lint(manifest for manifest in manifests if normpath(manifest.file) not in patches)
     problems += found
     if output != "table":
         print_document({"checked": count, "problems": problems}, output)
     else:
         show(*map(problem_line, problems))
         say(summary(count, problems))
+    if any(normpath(file) in patches for file in found_files(files)):
+        say("patches are left aside: `kubectl kustomize FOLDER | kubectl graft lint -` checks what they make")
     failed = any(problem.severity == "error" or strict for problem in problems)
     return ExitCode.FAILED if failed else ExitCode.OK
 
@@ -53,9 +59,9 @@ def unreadable(file: str, error: GraftError) -> Problem:
 def problem_line(problem: Problem) -> Text:
     """Return ``file:line: object: field: what; the fix``."""
     style = "bold red" if problem.severity == "error" else "yellow"
-    line = Text.assemble(f"{problem.file}:{problem.line}: ", (f"{problem.severity}: ", style))
-    line.append(": ".join(part for part in (problem.object, problem.field, problem.message) if part))
-    return line.append(f"; {problem.fix}" if problem.fix else "", style="bold")
+    line = Text.assemble(on_one_line(f"{problem.file}:{problem.line}: "), (f"{problem.severity}: ", style))
+    line.append(on_one_line(": ".join(part for part in (problem.object, problem.field, problem.message) if part)))
+    return line.append(on_one_line(f"; {problem.fix}") if problem.fix else "", style="bold")
 
 
 def summary(count: int, problems: Sequence[Problem]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -10,9 +12,9 @@ from typing import Any, ParamSpec, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from graft_cli.client import ClusterReader, connect
+from graft_cli.client import Adapter, ClusterReader, connect
 from graft_cli.decisions.stored.references import REGISTRY
-from graft_cli.errors import GraftError
+from graft_cli.errors import GraftError, NotFound
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +41,18 @@ class Target:
     def namespace(self) -> str:
         """The namespace that is given, or else that of the context."""
         return self.namespace_option or self.reader.connection.namespace
+
+    def adapter(self, name: str) -> Adapter:
+        """Return an adapter. Raises NotFound, which names the one that is nearest."""
+        try:
+            return self.reader.adapter(self.namespace, name)
+        except NotFound as error:
+            try:
+                known = [item.metadata.name for item in self.reader.adapters(self.namespace)]
+            except GraftError:
+                raise error from None
+            near = difflib.get_close_matches(name, known, n=1)
+            raise NotFound(error.message, fix=f"did you mean {near[0]}?" if near else error.fix) from error
 
     @property
     def listed_namespace(self) -> str | None:
@@ -96,6 +110,9 @@ def complete_adapter(context: click.Context, _: click.Parameter, incomplete: str
 adapter_argument = click.argument("adapter", shell_complete=complete_adapter)
 
 
+NUMBER = re.compile(r"v?([1-9][0-9]{0,7})")
+
+
 class VersionNumber(click.ParamType[int]):
     """``7`` or ``v7``."""
 
@@ -111,7 +128,7 @@ VERSION = VersionNumber()
 
 def version_number(text: str) -> int:
     """Return the number of ``v7`` or ``7``. Raises click.UsageError for anything else."""
-    number = text.removeprefix("v")
-    if not (number.isascii() and number.isdigit()):
+    match = NUMBER.fullmatch(text)
+    if match is None:
         raise click.UsageError(f"{text} is no version; write it as v7 or 7")
-    return int(number)
+    return int(match[1])

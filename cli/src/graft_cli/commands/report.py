@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import webbrowser
 from pathlib import Path
@@ -13,10 +14,12 @@ import click
 from graft_cli.commands.options import VERSION, Target, adapter_argument, cluster_options, registry_option
 from graft_cli.decisions.stored.references import VersionReference, referenced_version, registry_document
 from graft_cli.decisions.stored.report_page import framed
+from graft_cli.decisions.versions import readable
 from graft_cli.errors import NotFound
 from graft_cli.registry.versions import REPORT, StoredVersions
 from graft_cli.rendering.console import say
 from graft_cli.rendering.documents import print_document
+from graft_cli.rendering.texts import printable
 
 
 @click.command()
@@ -44,14 +47,14 @@ def report(
     Curves, scores, samples, answers beside the base's, counts of the data, parameters and resources, in one page that
     needs no network. It comes from the registry's bucket, verified, with your own login.
     """
-    version = referenced_version(target.reader.adapter(target.namespace, adapter), number)
+    version = referenced_version(readable(target.adapter(adapter)), number)
     stored = StoredVersions(registry_document(registry, os.environ), target.namespace, adapter)
     if output in ("json", "yaml"):
         print_document(stored.manifest(version), "json" if output == "json" else "yaml")
         return
     page = report_of(stored, version)
     if output == "html":
-        click.echo(page, nl=False)
+        sys.stdout.write(printable(page) if sys.stdout.isatty() else page)
         return
     path = written(framed(page, f"{target.namespace}/{adapter} v{version.number}"), adapter, version.number)
     say(f"report of version {version.number} of {adapter}:")

@@ -16,6 +16,7 @@ from graft_cli.commands.options import (
 )
 from graft_cli.decisions.stored.references import referenced_version, registry_document
 from graft_cli.decisions.stored.verification import VerifiedVersion, verified
+from graft_cli.decisions.versions import readable
 from graft_cli.errors import ExitCode, Refused
 from graft_cli.registry.versions import StoredVersions
 from graft_cli.rendering.console import say, show
@@ -37,7 +38,7 @@ def verify(target: Target, adapter: str, number: int | None, every: bool, regist
     """
     if every and number is not None:
         raise click.UsageError("give a version or --all, not both")
-    found = target.reader.adapter(target.namespace, adapter)
+    found = readable(target.adapter(adapter))
     wanted = None if every else referenced_version(found, number).number
     stored = StoredVersions(registry_document(registry, os.environ), target.namespace, adapter)
     versions = verified(found, stored.checks(wanted), every=every)

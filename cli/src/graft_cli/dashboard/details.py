@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graft_cli.client.objects import Adapter, Base
-from graft_cli.decisions.manifests import as_yaml
 from graft_cli.decisions.versions import Difference, differences, uses, version_of
+from graft_cli.decisions.yaml_dialect.scalars import as_yaml
 from graft_operator.api.adapter_source import SourceStatus
 from graft_operator.api.adapter_status import FailedTrainings, Version
 from graft_operator.api.conditions import Condition

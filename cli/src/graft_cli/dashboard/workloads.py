@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from graft_cli.asking import as_they_come
 from graft_cli.client.connection import Connection
 from graft_cli.client.objects import Adapter, Base
 from graft_cli.cluster.workloads import Pod, agent_state, log_lines, pods
@@ -22,6 +22,8 @@ ASKED_AT_ONCE: Final = 8
 PODS_ASKED: Final = 200
 LINES_READ: Final = 5_000
 """Of a trainer's log, its last ones."""
+BYTES_READ: Final = 8 << 20
+"""Of these lines: a trainer runs what its tenant has chosen, which may print anything."""
 
 SEEN, LOGGED = "Seen", "Logged"
 
@@ -55,7 +57,7 @@ class ClusterWorkloads:
 
     def log(self, pod: Pod, container: str) -> Iterable[str]:
         """Return the last lines of a container's log."""
-        return log_lines(self._connection, pod, container, follow=False, tail=LINES_READ)
+        return log_lines(self._connection, pod, container, follow=False, tail=LINES_READ, most=BYTES_READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,6 @@ def holdings_of_merged(workloads: Workloads, adapter: Adapter) -> tuple[Holding,
 def holdings(workloads: Workloads, namespace: str, selector: str) -> tuple[Holding, ...]:
     """Ask all pods with these labels, several at once; one that does not answer is no harm to the others."""
     found = workloads.pods(namespace, selector)[:PODS_ASKED]
-    if not found:
-        return ()
 
     def ask(pod: Pod) -> Holding:
         try:
@@ -91,8 +91,8 @@ def holdings(workloads: Workloads, namespace: str, selector: str) -> tuple[Holdi
         except GraftError as error:
             return Holding(pod=pod.name, node=pod.node, phase=pod.phase, problem=error.message)
 
-    with ThreadPoolExecutor(min(ASKED_AT_ONCE, len(found))) as pool:
-        return tuple(pool.map(ask, found))
+    answers = dict(as_they_come(ask, found, ASKED_AT_ONCE))
+    return tuple(answers[place] for place in range(len(found)))
 
 
 def training_curve(workloads: Workloads, adapter: Adapter, seen: Curve | None) -> TrainingCurve:

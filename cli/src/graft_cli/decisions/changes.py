@@ -10,7 +10,7 @@ from typing import Any
 from graft_cli.client.objects import Adapter
 from graft_cli.decisions.gitops import how_to_unset
 from graft_cli.decisions.tree import canary_of
-from graft_cli.decisions.versions import told_version
+from graft_cli.decisions.versions import readable, told_version
 from graft_cli.errors import Refused
 from graft_operator.api.adapter_status import Version
 from graft_operator.api.conditions import find
@@ -33,8 +33,16 @@ class Change:
         return dict(self.patch.get("spec") or {})
 
 
+def changeable(adapter: Adapter) -> Adapter:
+    """Return the adapter. Raises Refused for one that nobody serves or trains any more."""
+    if adapter.metadata.is_deleting:
+        raise Refused(f"{adapter.metadata.name} is being deleted, so a change would have no effect")
+    return adapter
+
+
 def rollback(adapter: Adapter, to: int | None) -> Change:
     """Pin an older version: the given one, or the newest good one before the one that is served."""
+    readable(adapter)
     name = adapter.metadata.name
     canary = canary_of(adapter.status)
     if to is None and canary is not None:
@@ -47,6 +55,7 @@ def rollback(adapter: Adapter, to: int | None) -> Change:
 
 def pin(adapter: Adapter, number: int) -> Change:
     """Pin a version; it is served at once, and nothing is trained meanwhile."""
+    readable(adapter)
     name, known = adapter.metadata.name, adapter.status.versions
     if adapter.pinned == number:
         raise Refused(f"spec.version of {name} pins version {number} already")
@@ -78,6 +87,7 @@ def unpin(adapter: Adapter, *, lenient: bool = False) -> Change:
 
 def promote(adapter: Adapter, number: int | None) -> Change:
     """Let a version take over at once: the given one, or the canary."""
+    readable(adapter)
     name, canary = adapter.metadata.name, canary_of(adapter.status)
     number = number if number is not None else (canary.target if canary else None)
     if number is None:
@@ -94,6 +104,7 @@ def promote(adapter: Adapter, number: int | None) -> Change:
 
 def abort(adapter: Adapter, number: int | None) -> Change:
     """Roll a version back while the one before is still loaded: the given one, or the one that rolls out."""
+    readable(adapter)
     name, serving = adapter.metadata.name, adapter.status.serving
     target, previous = serving.target, serving.previous
     if target is None or previous is None or (number is not None and number != target.number):
@@ -128,6 +139,7 @@ def resume(adapter: Adapter) -> Change:
 
 def retrain(adapter: Adapter, now: datetime) -> Change:
     """Try again what has failed for good."""
+    readable(adapter)
     name, failed = adapter.metadata.name, adapter.status.failed_trainings
     if failed is None:
         stalled = find(adapter.status.conditions, "Stalled")

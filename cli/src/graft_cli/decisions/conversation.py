@@ -141,7 +141,7 @@ def answer_of(who: Respondent, reply: Reply) -> Answer:
     about = Answer(title=who.title, model=who.model, version=version, seconds=reply.seconds)
     try:
         body = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if reply.status != 200:
         return failed(about, *_refusal(who, reply.status, body, reply.body))

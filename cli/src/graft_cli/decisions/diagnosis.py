@@ -41,6 +41,8 @@ class Facts:
     lease: Lease | None = None
     lease_name: str = ""
     hidden: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """What the API server could not tell, and why."""
     rights: Mapping[Right, bool] = field(default_factory=dict)
     gpus: Mapping[str, int] | None = None
     """Allocatable GPUs by the nodes' names, of nodes that have some."""
@@ -93,7 +95,7 @@ def operator_check(facts: Facts, now: datetime) -> Check:
     """Say whether an operator holds its lease: without one nothing happens, and nothing says so."""
     name, lease = f"operator (Lease {facts.lease_name})", facts.lease
     where = "or say where it runs with --operator-namespace and --lease"
-    if "operator" in facts.hidden:
+    if is_unseen("operator", facts):
         return unseen("operator", facts)
     if lease is None:
         return Check(name, "failed", "there is no such lease", f"install the chart, {where}")
@@ -107,6 +109,8 @@ def operator_check(facts: Facts, now: datetime) -> Check:
 
 def right_checks(facts: Facts) -> tuple[Check, ...]:
     """Say of each verb whether this person may use it in the namespace."""
+    if is_unseen("rights", facts):
+        return (unseen("rights", facts),)
     checks = []
     for verb, needed in RIGHTS.items():
         missing = [str(right) for right in needed if not facts.rights.get(right, False)]
@@ -120,7 +124,7 @@ def right_checks(facts: Facts) -> tuple[Check, ...]:
 
 def registry_checks(facts: Facts) -> tuple[Check, ...]:
     """Say what the operator has found of the registry's store; nothing before a base tells it."""
-    if "registry" in facts.hidden:
+    if is_unseen("registry", facts):
         return (unseen("registry", facts),)
     if facts.registry is None:
         return ()
@@ -140,8 +144,15 @@ def gpu_check(facts: Facts) -> Check:
     return Check("GPUs", "ok", f"{sum(facts.gpus.values())} on {len(facts.gpus)} nodes ({listed})")
 
 
+def is_unseen(what: str, facts: Facts) -> bool:
+    """Whether something could not be looked at."""
+    return what in facts.hidden or what in facts.failed
+
+
 def unseen(what: str, facts: Facts) -> Check:
-    """Return the verdict on what this person may not see."""
+    """Return the verdict on what this person may not see, or what the API server could not tell."""
+    if (problem := facts.failed.get(what)) is not None:
+        return Check(what, "failed", problem, "see whether `kubectl cluster-info` works, and try again")
     why = facts.hidden.get(what, "may not be seen")
     return Check(what, "warning", f"not known: {why}", "ask a cluster administrator to run this")
 

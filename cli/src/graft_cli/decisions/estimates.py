@@ -27,6 +27,8 @@ LLAMA_LIKE: Final = frozenset(
 )
 """Architectures whose config.json alone tells every linear layer: attention of four, a gated MLP of three."""
 
+MOST_LAYERS: Final = 10_000
+
 IMPORT: Final = "Import"
 """In place of the method of a training: the adapter brings its own."""
 
@@ -106,8 +108,10 @@ def main_memory(spec: LoraAdapterSpec, base: ResolvedBase) -> str:
     return str(asked.get("memory", "-"))
 
 
-def base_of_config(fields: Mapping[str, Any]) -> ResolvedBase:
+def base_of_config(fields: Any) -> ResolvedBase:
     """Return what a ``config.json`` tells of a base. Raises Refused where that is not every linear layer."""
+    if not isinstance(fields, Mapping):
+        raise Refused("config.json holds no object", fix="give the config.json of a causal language model")
     text = fields.get("text_config")
     config = ModelConfig({**text, **fields} if isinstance(text, dict) else dict(fields))
     try:
@@ -133,6 +137,8 @@ def llama_shape(config: ModelConfig) -> ModelShape:
     """Return the shape of a Llama-like model. Raises InvalidModel where a size is missing."""
     hidden, inner = config.integer("hidden_size"), config.integer("intermediate_size")
     heads, layers, vocab = (config.integer(name) for name in ("num_attention_heads", "num_hidden_layers", "vocab_size"))
+    if layers > MOST_LAYERS:  # each is gone through
+        raise InvalidModel(f"config.json: num_hidden_layers must be at most {MOST_LAYERS}, got {layers}")
     attention, keys = heads * config.head_dim, config.key_value_heads * config.head_dim
     block = {
         "self_attn.q_proj": (attention, hidden),

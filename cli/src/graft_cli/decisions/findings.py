@@ -66,13 +66,13 @@ def _of_object(thing: Adapter | Base) -> list[Finding]:
     if thing.problem:
         return [Finding("Unreadable", "", thing.problem, "bad")]
     observed, generation = thing.status.observed_generation, thing.metadata.generation
+    if thing.metadata.is_deleting:  # which counts as a new generation, too
+        return [Finding("Waiting", "Deleting", "it is being deleted", "busy")]
     if not thing.status.conditions:
         return [Finding("Unseen", "", UNSEEN, "busy")]
     if observed < generation:
         message = f"the operator has seen generation {max(observed, 0)} of the spec, not yet {generation}"
         return [Finding("Unseen", "", message, "busy")]
-    if thing.metadata.is_deleting:
-        return [Finding("Waiting", "Deleting", "it is being deleted", "busy")]
     return []
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from graft_cli.decisions.manifests import as_yaml
+from graft_cli.decisions.yaml_dialect.scalars import as_yaml
 from graft_cli.errors import ManagedElsewhere
 from graft_operator.api.meta import API_VERSION
 

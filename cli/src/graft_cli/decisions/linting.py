@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
-from graft_cli.decisions.manifests import Manifest, Path
+from graft_cli.decisions.manifests import Manifest
 from graft_cli.decisions.validation import fix_for
+from graft_cli.decisions.yaml_dialect.trees import Path, repeated_keys
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.api.meta import API_VERSION, GROUP
@@ -97,12 +98,36 @@ def parse(manifest: Manifest) -> Checked:
     body["metadata"] = {"name": "", "namespace": NAMESPACE, "uid": "none"} | {
         name: value for name, value in (metadata or {}).items() if name in ("name", "namespace")
     }
+    problems = [*repetitions(manifest), *words_of_metadata(manifest)]
     try:
         # Strict JSON: the API server turns no "8" into 8; and a field has one name, the one in the CRD.
         parsed = model.model_validate_json(json.dumps(body, default=str), strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise InvalidManifest(list(problems_of(manifest, error))) from error
+        raise InvalidManifest([*problems, *problems_of(manifest, error)]) from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidManifest([*problems, problem(manifest, (), f"can't be written as JSON: {error}")]) from error
+    if problems:
+        raise InvalidManifest(problems)
     return Checked(manifest, parsed)
+
+
+def repetitions(manifest: Manifest) -> Iterator[Problem]:
+    """Yield each field that is there twice: kubectl refuses that, and nobody knows which one was meant."""
+    for path, line, first in repeated_keys(manifest.node):
+        found = problem(manifest, path, f"is there already, in line {first}", "remove one of them")
+        yield replace(found, line=line)
+
+
+def words_of_metadata(manifest: Manifest) -> Iterator[Problem]:
+    """Yield labels and annotations that are no text: unquoted, 1.0 is a number and yes is true."""
+    metadata = manifest.body.get("metadata")
+    for field in ("labels", "annotations"):
+        words = metadata.get(field) if isinstance(metadata, Mapping) else None
+        for name, value in words.items() if isinstance(words, Mapping) else ():
+            if value is not None and not isinstance(value, str):  # Go reads null as no text
+                path, spelling = ("metadata", field, str(name)), manifest.spelling(("metadata", field, str(name)))
+                fix = f'write it in quotes: {name}: "{spelling}"' if spelling else "write text"
+                yield problem(manifest, path, "must be a string", fix)
 
 
 def problems_of(manifest: Manifest, error: ValidationError) -> Iterator[Problem]:

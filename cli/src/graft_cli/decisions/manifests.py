@@ -1,45 +1,24 @@
-"""YAML files as kubectl reads them, with the line and the spelling of every value.
-
-kubectl's parser takes an unquoted ``2e-4`` for a number, which PyYAML takes for text. A field that holds decimals as
-strings is the place where that matters.
-"""
+"""YAML files as kubectl reads them, with the line and the spelling of every value."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import normpath
+from pathlib import Path as FilePath
 from typing import Any, Final
 
 import yaml
 
+from graft_cli.decisions.yaml_dialect.scalars import KubectlLoader
+from graft_cli.decisions.yaml_dialect.trees import Path, json_as_yaml, refuse_excessive_aliases
 from graft_cli.errors import GraftError
 
-FLOAT: Final = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
-"""What go-yaml takes for a decimal number."""
+KUSTOMIZE: Final = "kustomize.config.k8s.io/"
+PATCHES: Final = ("patches", "patchesStrategicMerge", "patchesJson6902")
 
-Path = tuple[str | int, ...]
-
-
-class KubectlLoader(yaml.SafeLoader):
-    """Resolves plain scalars as kubectl's parser does."""
-
-    yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}  # noqa: RUF012
-
-
-class KubectlDumper(yaml.SafeDumper):
-    """Puts text in quotes that kubectl's parser would take for something else, such as ``2e-4``."""
-
-    yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeDumper.yaml_implicit_resolvers.items()}  # noqa: RUF012
-
-
-for _side in (KubectlLoader, KubectlDumper):
-    _side.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
-
-
-def as_yaml(value: Any) -> str:
-    """Return plain data as YAML that kubectl reads as the same data."""
-    return yaml.dump(value, Dumper=KubectlDumper, sort_keys=False, allow_unicode=True)
+TEMPLATE: Final = "{{"
+"""Of Helm, and of others that make manifests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +62,33 @@ class Manifest:
 def read_manifests(file: str, text: str) -> list[Manifest]:
     """Return the objects of a file, those of a List one by one. Raises GraftError where it is no YAML of objects."""
     try:
-        nodes = [node for node in yaml.compose_all(text, KubectlLoader) if node is not None]
+        nodes = [node for node in yaml.compose_all(json_as_yaml(text), KubectlLoader) if node is not None]
+        for node in nodes:
+            refuse_excessive_aliases(node)
         return [manifest for node in nodes for manifest in _objects(file, node)]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}" if mark is not None else file
         problem = getattr(error, "problem", None) or error
-        raise GraftError(f"{where}: this is no YAML: {problem}", fix="`kubectl apply` would refuse it, too") from error
+        fix = "`kubectl apply` would refuse it, too"
+        if TEMPLATE in text:
+            fix = "a template is checked once it is rendered: `helm template . | kubectl graft lint -`"
+        raise GraftError(f"{where}: this is no YAML: {problem}", fix=fix) from error
+
+
+def patch_files(manifests: Iterable[Manifest]) -> frozenset[str]:
+    """Return the files that Kustomizations among the manifests name as patches: parts of objects, and no objects."""
+    found: set[str] = set()
+    for manifest in manifests:
+        if not str(manifest.body.get("apiVersion") or "").startswith(KUSTOMIZE):
+            continue
+        for field in PATCHES:
+            items = manifest.body.get(field)
+            for item in items if isinstance(items, list) else ():
+                path = item.get("path") if isinstance(item, Mapping) else item
+                if isinstance(path, str) and "\n" not in path:  # a text of lines is the patch itself
+                    found.add(normpath(FilePath(manifest.file).parent / path))
+    return frozenset(found)
 
 
 def _objects(file: str, node: yaml.Node) -> Iterator[Manifest]:

@@ -60,14 +60,21 @@ class BaseNode:
     adapters: tuple[AdapterNode, ...] = ()
 
 
-def status_tree(bases: Iterable[Base], adapters: Iterable[Adapter]) -> tuple[BaseNode, ...]:
-    """Return all bases with their adapters; a base that adapters name and that is not there is one, too."""
+def status_tree(bases: Iterable[Base], adapters: Iterable[Adapter], *, unseen: str = "") -> tuple[BaseNode, ...]:
+    """Return all bases with their adapters; a base that adapters name and that is not there is one, too.
+
+    ``unseen`` says why one of the two was not listed, which each base tells then: nothing is missing for that.
+    """
+    hidden = (Finding("Unseen", "Forbidden", unseen, "busy"),) if unseen else ()
     by_base: dict[tuple[str, str], list[Adapter]] = {}
     for adapter in adapters:
         by_base.setdefault((adapter.metadata.namespace, adapter.base_name), []).append(adapter)
     nodes = [base_node(base, by_base.pop((base.metadata.namespace, base.metadata.name), [])) for base in bases]
     for (namespace, name), orphans in by_base.items():
-        nodes.append(BaseNode(namespace=namespace, name=name, exists=False, adapters=adapter_nodes(orphans)))
+        own = adapter_nodes(orphans)
+        nodes.append(BaseNode(namespace=namespace, name=name, exists=bool(unseen), adapters=own))
+    if unseen:
+        nodes = [replace(node, findings=(*hidden, *node.findings)) for node in nodes]
     return tuple(sorted(nodes, key=lambda node: (node.namespace, node.name)))
 
 
@@ -85,9 +92,16 @@ def narrowed_to(tree: Iterable[BaseNode], names: Collection[str]) -> tuple[BaseN
 
 def missing_names(tree: Iterable[BaseNode], names: Iterable[str]) -> tuple[str, ...]:
     """Return those of ``names`` that no base and no adapter has."""
-    nodes = tuple(tree)
-    known = {base.name for base in nodes if base.exists} | {one.name for base in nodes for one in base.adapters}
+    known = known_names(tree)
     return tuple(name for name in names if name not in known)
+
+
+def known_names(tree: Iterable[BaseNode]) -> frozenset[str]:
+    """Return the names of all bases and adapters that are there."""
+    nodes = tuple(tree)
+    return frozenset(
+        {base.name for base in nodes if base.exists} | {one.name for base in nodes for one in base.adapters}
+    )
 
 
 def with_advice_of(tree: Iterable[BaseNode], names: Collection[str]) -> tuple[BaseNode, ...]:

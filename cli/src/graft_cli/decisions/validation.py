@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel as PydanticModel
 
-from graft_cli.decisions.manifests import Path
+from graft_cli.decisions.yaml_dialect.trees import Path
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.lora_adapter import LoraAdapter
 
@@ -36,6 +36,9 @@ def fix_for(item: Mapping[str, Any], path: Path, spelling: str) -> tuple[str, st
         return "is required", f"add {name}", path
     if kind == "string_type" and isinstance(given, int | float) and not isinstance(given, bool):
         return f"must be a string, and {spelling} is a number", f'write it in quotes: {name}: "{spelling}"', path
+    if kind == "string_type" and isinstance(given, bool):
+        written = f'write it in quotes: {name}: "{spelling}"' if spelling else ""
+        return f"must be a string, and {spelling or given} is {str(given).lower()}", written, path
     if kind == "value_error":
         return value_error(str(item["msg"]).removeprefix("Value error, "), path)
     if kind == "string_pattern_mismatch":

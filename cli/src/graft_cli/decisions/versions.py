@@ -54,6 +54,13 @@ class Difference:
         return self.before != self.after
 
 
+def readable(adapter: Adapter) -> Adapter:
+    """Return the adapter. Raises Refused where its status can't be read: it would seem to have no versions."""
+    if adapter.problem:
+        raise Refused(f"what the operator says of {adapter.metadata.name} can't be read: {adapter.problem}")
+    return adapter
+
+
 def version_of(adapter: Adapter, number: int) -> Version:
     """Return what status tells of a version. Raises Refused where it tells nothing."""
     found = told_version(adapter, number)

@@ -39,7 +39,7 @@ def run_registry(verb: str, arguments: Sequence[str], place: str) -> Run:
         paths = os.pathsep.join(path for path in sys.path if path)
         environ = {**os.environ, REGISTRY: place, "GRAFT_TERMINATION_LOG": str(log), "PYTHONPATH": paths}
         command = [sys.executable, "-m", "graft_registry", verb, *arguments]
-        ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 -- ours
+        ended = subprocess.run(command, env=environ, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603 -- ours
         outcome = json.loads(log.read_text()) if log.exists() else {}
     return Run(ended.returncode, outcome, ended.stdout, ended.stderr)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 def age(then: datetime, now: datetime) -> str:
     """Return how long ago something was."""
+    if then.tzinfo is None:  # the API server keeps such a time as it came
+        then = then.replace(tzinfo=UTC)
     return duration(max(0, int((now - then).total_seconds())))
 
 

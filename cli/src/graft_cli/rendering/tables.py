@@ -29,8 +29,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     for title in head:
         made.add_column(title, overflow="fold")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        made.add_row(*map(_as_cell, row))
     return made
+
+
+def _as_cell(content: str | Text) -> Text:
+    """Return a cell that is as wide as it looks: what a terminal acts upon has no width, what stands for it has one."""
+    if isinstance(content, str):
+        return Text(printable(content))
+    content.plain = printable(content.plain)
+    return content
 
 
 @dataclass(frozen=True, slots=True)

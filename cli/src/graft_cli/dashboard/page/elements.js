@@ -2,6 +2,10 @@
 // that it was, so focus, selection and scrolling survive news. Text only ever becomes text: there is no way here to
 // insert HTML.
 
+// What turns the direction of a text, or can't be seen: nobody's words may look like other words. Scripts and emoji need
+// the two joiners.
+const UNSEEN = /(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
 const SVG = new Set(["svg", "g", "line", "polyline", "circle", "text", "title", "desc"]);
 
 /** Describe an element. `key` tells it from its siblings; functions are listeners; null and false are left out. */
@@ -54,7 +58,7 @@ function create(description, inSvg) {
 
 function update(node, description) {
   if (typeof description !== "object") {
-    const text = String(description);
+    const text = String(description).replaceAll("\r\n", "\n").replace(UNSEEN, "\ufffd");
     if (node.data !== text) node.data = text;
     return;
   }
