@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from tests.serving.conftest import Pod, eventually
-from tests.serving.test_bounds import Endless, client_that_does_not_read, serve
+from tests.serving.requests.test_bounds import Endless, client_that_does_not_read, serve
 
 from graft_serving.proxy import relay
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.serving.conftest import Pod, eventually, pod_named
 from tests.serving.published import wanted_adapter, wanted_set
-from tests.serving.test_rollout import until_more
+from tests.serving.rollout.test_rollout import until_more
 
 from graft_registry.s3.store import ObjectStore
 from graft_registry.versions import StoredVersion

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 from tests.serving.conftest import Pod, eventually
 from tests.serving.fake_engine import BASE_WEIGHTS, answer_text, answer_token_ids
+from tests.serving.proof.test_proof import restart
 from tests.serving.published import wanted_adapter, wanted_set
-from tests.serving.test_proof import restart
 
 BASE_ANSWER = answer_text(answer_token_ids(BASE_WEIGHTS, "hello", 6))
 Instead = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse | None]]

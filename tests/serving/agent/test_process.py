@@ -13,7 +13,7 @@ from tests.serving.published import wanted_adapter, wanted_set
 
 from graft_registry.config import RegistryConfig
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 START_SECONDS = 120
 
 

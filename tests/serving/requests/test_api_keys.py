@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.serving.conftest import Pod
 from tests.serving.published import wanted_adapter, wanted_set
-from tests.serving.test_api import OtherService
+from tests.serving.requests.test_api import OtherService
 
 RIGHT = {"Authorization": "Bearer first-key"}
 

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from tests.serving.conftest import Pod
 from tests.serving.published import wanted_adapter, wanted_set
-from tests.serving.test_bounds import serve
+from tests.serving.requests.test_bounds import serve
 
 JSON = b"Content-Type: application/json\r\n"
 
