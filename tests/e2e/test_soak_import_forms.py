@@ -17,8 +17,8 @@ from demo.goals import answers_with
 from tests.e2e.plain_adapters import train_plainly
 from tests.e2e.serving import REPLICAS, Serving, answered_by
 from tests.e2e.tenant import SOURCES, Tenant
-from tests.trainer.foreign_adapters import Maker
-from tests.trainer.foreign_layouts import LAYOUTS, Layout
+from tests.trainer.importing.foreign_adapters import Maker
+from tests.trainer.importing.foreign_layouts import LAYOUTS, Layout
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 NAME = "forms"

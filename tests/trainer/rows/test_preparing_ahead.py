@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.trainer.conftest import Pod
-from tests.trainer.kept_rows import again, keys
+from tests.trainer.rows.kept_rows import again, keys
 
 from graft_registry.digests import sha256_digest
 from graft_registry.errors import Unavailable

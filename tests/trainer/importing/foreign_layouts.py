@@ -20,7 +20,7 @@ from peft import (
     VeraConfig,
 )
 from safetensors.torch import load_file, save_file
-from tests.trainer.foreign_adapters import ATTENTION, LINEAR, OLD_FIELDS, WEIGHTS, Maker, another_base
+from tests.trainer.importing.foreign_adapters import ATTENTION, LINEAR, OLD_FIELDS, WEIGHTS, Maker, another_base
 
 Result = Literal["beside others", "merged", "refused"]
 
@@ -248,7 +248,7 @@ def _pissa(maker: Maker) -> Maker:
 def _converted_pissa(maker: Maker) -> None:
     """Train from PiSSA's beginning, and save the difference to it as PEFT's documentation says."""
     from peft import get_peft_model
-    from tests.trainer.foreign_adapters import logits_of
+    from tests.trainer.importing.foreign_adapters import logits_of
     from transformers import AutoModelForCausalLM
 
     beginning = maker.folder.parent / f"{maker.folder.name}-beginning"
@@ -277,7 +277,7 @@ def _trained_a_little(
     maker: Maker, module: str, path: str, stored: str, change: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     """Train a parameter by less, as a whole, than its rounding could come to."""
-    from tests.trainer.foreign_adapters import logits_of
+    from tests.trainer.importing.foreign_adapters import logits_of
     from transformers import AutoModelForCausalLM
 
     maker.lora(modules_to_save=[module])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.trainer.conftest import Pod, mounted
-from tests.trainer.test_methods import stopping_at
+from tests.trainer.methods.test_methods import stopping_at
 from tests.trainer.toy_task import TRAINING
 
 OWN_CONTEXT, CONTEXT, GROUP = 128, 192, 48

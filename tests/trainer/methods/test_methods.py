@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.trainer.conftest import Pod
-from tests.trainer.methods_table import MethodsTable
+from tests.trainer.methods.methods_table import MethodsTable
 
 from graft_registry.adapters.compatibility import RefusalReason, check_version
 from graft_registry.documents import BaseManifest

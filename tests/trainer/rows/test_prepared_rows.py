@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.trainer.conftest import NAMESPACE, Pod
-from tests.trainer.kept_rows import again, keys
+from tests.trainer.rows.kept_rows import again, keys
 
 from graft_registry.digests import digest_of
 from graft_registry.layout import AdapterLayout

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tests.ports import free_port
 from tests.trainer.conftest import Pod, mounted
+from tests.trainer.methods.test_methods import stopping_at
 from tests.trainer.s3_server import S3Server, is_checkpoint
-from tests.trainer.test_methods import stopping_at
 from tests.trainer.toy_task import labelled_answers, pairs
 
 from graft_registry.digests import digest_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.trainer.foreign_layouts import LAYOUTS, Layout
+from tests.trainer.importing.foreign_layouts import LAYOUTS, Layout
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 HEAD = ("written by", "what it is", "imported", "the refusal says")

@@ -122,7 +122,7 @@ def llama(case: Case) -> tuple[PreTrainedModel, ModelShape]:
 def step_bytes(model: Any) -> int:
     """Bytes at the peak of one forward and backward pass over rows that need padding."""
     import torch
-    from tests.trainer.allocations import Allocations
+    from tests.trainer.training.allocations import Allocations
 
     ids = torch.zeros(ROWS, TOKENS, dtype=torch.long)
     mask = torch.ones_like(ids)
@@ -136,7 +136,7 @@ def step_bytes(model: Any) -> int:
 def pair_step_bytes(model: Any) -> int:
     """Bytes at the peak of one step of DPO over as many answers."""
     import torch
-    from tests.trainer.allocations import Allocations
+    from tests.trainer.training.allocations import Allocations
 
     from graft_trainer.preferences.likelihoods import log_likelihoods
     from graft_trainer.preferences.losses import dpo_losses

@@ -16,8 +16,8 @@ import pytest
 import torch
 from peft import get_peft_model
 from tests.trainer import families
+from tests.trainer.bases.families_table import FamiliesTable, FamilyRow
 from tests.trainer.conftest import run_document
-from tests.trainer.families_table import FamiliesTable, FamilyRow
 
 from graft_registry.documents import BaseManifest
 from graft_registry.errors import InvalidModel

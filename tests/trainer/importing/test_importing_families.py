@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tests.trainer import families
-from tests.trainer.foreign_adapters import Maker, logits_of
+from tests.trainer.importing.foreign_adapters import Maker, logits_of
 
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import AdapterSource

@@ -18,9 +18,9 @@ import pytest
 import torch
 from tests.trainer import families
 from tests.trainer.conftest import NAMESPACE, Pod
-from tests.trainer.foreign_adapters import Maker, logits_of
-from tests.trainer.foreign_layouts import LAYOUTS
-from tests.trainer.importing_table import ImportingTable
+from tests.trainer.importing.foreign_adapters import Maker, logits_of
+from tests.trainer.importing.foreign_layouts import LAYOUTS
+from tests.trainer.importing.importing_table import ImportingTable
 from tests.trainer.s3_server import S3Server
 
 from graft_registry.adapters.compatibility import check_version
@@ -259,7 +259,7 @@ def test_an_embedding_adapted_with_magnitudes_says_what_it_said(
 
 
 def test_an_adapter_that_changes_no_answer_is_refused_in_words(importing: Callable[..., Pod], maker: Maker) -> None:
-    from tests.trainer.foreign_layouts import _config
+    from tests.trainer.importing.foreign_layouts import _config
 
     maker.peft(_config(), noise=1e-6)
     pod = importing(maker.folder)
