@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.reconcilers import acts
+from tests.unit.reconcilers.faults import acts
 from tests.unit.reconcilers.merged_deployment import answers_as
 from tests.unit.reconcilers.simulation import Simulation
 

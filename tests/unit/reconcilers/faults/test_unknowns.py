@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from tests.unit.reconcilers.faults.test_lost_registries import in_a_new_cluster, lived
+from tests.unit.reconcilers.faults.test_outages import with_a_canary_that_fails
 from tests.unit.reconcilers.moments import CANARY, parts, told
 from tests.unit.reconcilers.simulation import NAMESPACE, Simulation
-from tests.unit.reconcilers.test_lost_registries import in_a_new_cluster, lived
-from tests.unit.reconcilers.test_outages import with_a_canary_that_fails
 
 from graft_operator.cluster.errors import NotFound, Unavailable
 from graft_operator.cluster.resources import JOBS
