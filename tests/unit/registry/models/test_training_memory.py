@@ -27,7 +27,7 @@ from graft_registry.models.training_memory import (
     linear_layers,
 )
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "memory.md"
+DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "memory.md"
 MODEL_SIZE = 2 * LLAMA_2_7B.parameters
 """Bytes of the 7B base in 16 bits."""
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.wire.registry.odd_server import Answer, OddServer
 from tests.wire.registry.server_thread import serving
+from tests.wire.registry.sources.odd_server import Answer, OddServer
 
 from graft_registry.config import Credentials, RegistryConfig
 from graft_registry.documents import AdapterSource

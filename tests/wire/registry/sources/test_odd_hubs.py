@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.wire.registry.odd_server import Answer, OddServer
 from tests.wire.registry.server_thread import serving
+from tests.wire.registry.sources.odd_server import Answer, OddServer
 
 from graft_registry.config import RegistryConfig
 from graft_registry.documents import AdapterSource
