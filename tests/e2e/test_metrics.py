@@ -10,8 +10,8 @@ import pytest
 from demo.cluster import Cluster, Object
 from demo.environment import Environment
 from demo.release import CHART, NAMESPACE
-from tests.chart.promql import series_in
-from tests.chart.test_dashboards import expressions
+from tests.chart.monitoring.promql import series_in
+from tests.chart.monitoring.test_dashboards import expressions
 from tests.e2e import prometheus
 from tests.e2e.prometheus import Prometheus
 from tests.e2e.reach import Inside

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.cli.conftest import NAMESPACE, Cluster, manifest
-from tests.cli.serving_node import HOST, AgentPod, asked, serving_node
+from tests.cli.verbs.serving_node import HOST, AgentPod, asked, serving_node
 from tests.control_plane import ADAPTERS, PODS
 from tests.unit.cli import objects
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from tests.chart.conftest import CHART, Render
-from tests.chart.promql import labels_in, series_in
-from tests.chart.promtool import Promtool, find_promtool
+from tests.chart.monitoring.promql import labels_in, series_in
+from tests.chart.monitoring.promtool import Promtool, find_promtool
 from tests.exported_series import OF_TARGETS, everything
 
 FILES = sorted((CHART / "dashboards").glob("*.json"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import NAMESPACE, Cluster, manifest
-from tests.cli.kubelet import HOST, kubelet
+from tests.cli.verbs.kubelet import HOST, kubelet
 from tests.control_plane import ADAPTERS, PODS
 from tests.unit.cli import objects
 

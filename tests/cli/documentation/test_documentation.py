@@ -20,7 +20,7 @@ from tests.unit.cli import objects
 
 from graft_docs.examples import Block, blocks, commands, manifests
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 KUEUE = {"ClusterQueue", "LocalQueue", "ResourceFlavor", "WorkloadPriorityClass"}
 NOT_OURS_TO_INSTALL = {"HTTPRoute", "Kustomization", "Route"} | KUEUE
 """Kinds that a page shows beside ours, and an API server without more CRDs does not know."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.chart.alerts import ALERTS, promtool_tests
 from tests.chart.conftest import Manifest, Render
-from tests.chart.promql import labels_in, series_in
-from tests.chart.promtool import Promtool, find_promtool
+from tests.chart.monitoring.alerts import ALERTS, promtool_tests
+from tests.chart.monitoring.promql import labels_in, series_in
+from tests.chart.monitoring.promtool import Promtool, find_promtool
 from tests.exported_series import OF_TARGETS, everything
 
 from graft_cli.app import app
@@ -23,7 +23,7 @@ MONITORED = {
         "podMonitor": {"enabled": True},
     }
 }
-RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks.md"
+RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks.md"
 
 
 def monitored(render: Render, kind: str, **values: Any) -> Manifest:

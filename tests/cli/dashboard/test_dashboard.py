@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from tests.cli.broken_link import link
 from tests.cli.conftest import NAMESPACE, Cluster, manifest
-from tests.cli.dashboard_scene import agent, held
+from tests.cli.dashboard.broken_link import link
+from tests.cli.dashboard.scene import agent, held
 from tests.control_plane import ADAPTERS, BASES, PODS
 from tests.unit.cli import objects
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
-from tests.cli.chromium import CHROMIUM, LOADED, NARROW, VIEWS, chromium, go, opened_page
 from tests.cli.conftest import NAMESPACE, manifest
-from tests.cli.dashboard_scene import HOSTILE, agent, dashboard, held, lora, scene, workloads
+from tests.cli.dashboard.chromium import CHROMIUM, LOADED, NARROW, VIEWS, chromium, go, opened_page
+from tests.cli.dashboard.scene import HOSTILE, agent, dashboard, held, lora, scene, workloads
 from tests.unit.cli import objects
 from tests.unit.cli.objects import condition, with_conditions
 

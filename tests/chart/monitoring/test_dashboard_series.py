@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from tests.chart.conftest import CHART
-from tests.chart.promtool import Promtool, find_promtool
-from tests.chart.test_dashboards import panels, read, with_values
+from tests.chart.monitoring.promtool import Promtool, find_promtool
+from tests.chart.monitoring.test_dashboards import panels, read, with_values
 
 OF_ADAPTER = 'namespace="team-a", base="tiny", adapter="support"'
 

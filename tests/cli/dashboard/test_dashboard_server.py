@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.dashboard_scene import HOSTILE, PodsInMemory, agent, dashboard, held, lora, scene, workloads
+from tests.cli.dashboard.scene import HOSTILE, PodsInMemory, agent, dashboard, held, lora, scene, workloads
 from tests.unit.cli import objects
 
 from graft_cli.client import FakeGraft

@@ -17,7 +17,7 @@ from graft_operator.reconcilers.executor import OWNED
 
 Object = dict[str, Any]
 
-GOLDEN = Path(__file__).resolve().parents[1] / "data/manifests"
+GOLDEN = Path(__file__).resolve().parents[2] / "data/manifests"
 OPERATOR = "system:serviceaccount:graft-system:graft-operator"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 OWNER = {"apiVersion": "graft.dev/v1alpha1", "kind": "BaseModel", "name": "qwen", "uid": "u"}

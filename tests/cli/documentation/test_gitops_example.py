@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 from tests.cli.conftest import Cluster
-from tests.cli.test_documentation import DRY, Person
+from tests.cli.documentation.test_documentation import DRY, Person
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "gitops"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "gitops"
 STAGES = {"staging": "team-a-staging", "production": "team-a"}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.cli.chromium import NARROW, chromium, go, opened_page
-from tests.cli.dashboard_scene import dashboard, scene
+from tests.cli.dashboard.chromium import NARROW, chromium, go, opened_page
+from tests.cli.dashboard.scene import dashboard, scene
 from tests.unit.cli.objects import LATER
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs/screenshots"
+FOLDER = Path(__file__).resolve().parents[3] / "docs/screenshots"
 WIDE: Any = {"width": 1100, "height": 760}
 SHOTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("dashboard-overview", "", {"viewport": WIDE}),
