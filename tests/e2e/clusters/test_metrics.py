@@ -12,8 +12,8 @@ from demo.environment import Environment
 from demo.release import CHART, NAMESPACE
 from tests.chart.monitoring.promql import series_in
 from tests.chart.monitoring.test_dashboards import expressions
-from tests.e2e import prometheus
-from tests.e2e.prometheus import Prometheus
+from tests.e2e.clusters import prometheus
+from tests.e2e.clusters.prometheus import Prometheus
 from tests.e2e.reach import Inside
 from tests.e2e.serving import Serving
 from tests.e2e.tenant import ADAPTERS, BASE

@@ -11,9 +11,9 @@ from statistics import median
 
 import pytest
 from tests.e2e.figures import Figures
-from tests.e2e.plain_engines import PlainEngines, plain_engines
 from tests.e2e.published import Published, Publisher
 from tests.e2e.serving import Serving
+from tests.e2e.soak.plain_engines import PlainEngines, plain_engines
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 

@@ -18,8 +18,8 @@ import pytest
 from demo.cluster import Object, condition
 from tests.e2e.figures import Figures
 from tests.e2e.plain_adapters import as_pickle, train_plainly
-from tests.e2e.plain_engines import plain_engines
 from tests.e2e.serving import REPLICAS, Serving
+from tests.e2e.soak.plain_engines import plain_engines
 from tests.e2e.tenant import SOURCES
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]

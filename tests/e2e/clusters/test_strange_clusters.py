@@ -11,7 +11,7 @@ from demo.client import Client
 from demo.cluster import Cluster, Object, condition
 from demo.environment import Environment
 from demo.goals import serves_only_current
-from tests.e2e.admission import FIRST_ID, NEIGHBOUR, ClusterRules
+from tests.e2e.clusters.admission import FIRST_ID, NEIGHBOUR, ClusterRules
 from tests.e2e.serving import ENGINE_SECONDS
 from tests.e2e.tenant import BASE, SOURCES, Tenant
 

@@ -16,7 +16,7 @@ from tests.unit.crds.bad_specs import BAD_SPECS, EXAMPLES, BadSpec, example
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NAMESPACE = "crd-tests"
 
 

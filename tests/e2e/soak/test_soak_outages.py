@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from demo.cluster import Object
-from tests.e2e.detached_load import DetachedLoad, detached_load
 from tests.e2e.figures import Figures
 from tests.e2e.outages import Outage, api_server_away, operator_away, storage_away
 from tests.e2e.published import Published, Publisher
 from tests.e2e.serving import Serving, answered_by
+from tests.e2e.soak.detached_load import DetachedLoad, detached_load
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
