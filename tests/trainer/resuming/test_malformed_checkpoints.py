@@ -134,15 +134,13 @@ def layout(pod: Pod) -> AdapterLayout:
     return AdapterLayout(pod.config["namespace"], pod.config["adapter"])
 
 
-@pytest.fixture(scope="session")
-def stopped(new_pod: Callable[[str], Pod]) -> Pod:
-    """A run that made its last step, stored a checkpoint and died; once, even if other tests come between."""
+def stop_after_its_last_step(pod: Pod) -> Pod:
+    """Let the run make its last step, store a checkpoint and die."""
     from graft_trainer import pipeline
 
     def dies(*_: object, **__: object) -> None:
         raise RuntimeError("the node is gone")
 
-    pod = new_pod("stopped")
     pod.config["training"]["maxSteps"] = GOOD
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "questions_of", dies)
@@ -151,11 +149,20 @@ def stopped(new_pod: Callable[[str], Pod]) -> Pod:
     return pod
 
 
+@pytest.fixture(scope="session")
+def stopped(new_pod: Callable[[str], Pod]) -> Pod:
+    """A run that stopped after its last step; once, even if other tests come between."""
+    return stop_after_its_last_step(new_pod("stopped"))
+
+
 @pytest.fixture
 def newer(stopped: Pod, tmp_path: Path) -> Path:
     """A folder from which a whole checkpoint of a later step could be stored."""
-    folder = tmp_path / "newer"
-    stopped.checkpoints.restore(GOOD, folder)
+    return newer_checkpoint_of(stopped, tmp_path / "newer")
+
+
+def newer_checkpoint_of(pod: Pod, folder: Path) -> Path:
+    pod.checkpoints.restore(GOOD, folder)
     edited("trainer_state.json", lambda state: state | {"global_step": BAD})(folder)
     return folder
 
@@ -208,11 +215,13 @@ def test_a_checkpoint_that_was_damaged_in_the_bucket_is_skipped(
     assert says in caplog.text
 
 
-def test_a_run_ends_well_behind_any_number_of_bad_checkpoints(stopped: Pod, newer: Path, tmp_path: Path) -> None:
+def test_a_run_ends_well_behind_any_number_of_bad_checkpoints(pod: Pod, tmp_path: Path) -> None:
+    stop_after_its_last_step(pod)
+    newer = newer_checkpoint_of(pod, tmp_path / "newer")
     for step, (damage, _) in enumerate(FOLDERS.values(), start=BAD):
         folder = shutil.copytree(newer, tmp_path / f"{step}")
         damage(folder)
-        stopped.checkpoints.save(step, folder)
-    assert stopped.run() == 0
-    assert stopped.version().manifest.metrics.steps == GOOD
-    assert stopped.checkpoints.steps() == ()
+        pod.checkpoints.save(step, folder)
+    assert pod.run() == 0
+    assert pod.version().manifest.metrics.steps == GOOD
+    assert pod.checkpoints.steps() == ()
