@@ -90,7 +90,7 @@ test-trainer: setup ## The real trainer on CPU
 
 .PHONY: test-kills
 test-kills: setup ## Kill training runs at random moments, on a store that fails now and then (KILLS=20, SEED=20)
-	KILLS=$(or $(KILLS),20) SEED=$(or $(SEED),20) $(PYTEST) -s tests/trainer/test_kills.py
+	KILLS=$(or $(KILLS),20) SEED=$(or $(SEED),20) $(PYTEST) -s tests/trainer/resuming/test_kills.py
 
 .PHONY: test-serving
 test-serving: setup ## The agent against an engine double

@@ -39,7 +39,7 @@ test-fields: setup cluster-up ## Every field of the CRDs unset, at its limits, b
 .PHONY: test-histories
 test-histories: setup ## Random lives in the simulation, and a death at each write of one (HISTORIES=2000 ACTS=30)
 	HISTORIES=$(or $(HISTORIES),2000) ACTS=$(or $(ACTS),30) DEATHS=1 $(PYTEST) $(PARALLEL) \
-	  tests/unit/reconcilers/test_histories.py tests/unit/reconcilers/test_crashes.py
+	  tests/unit/reconcilers/faults/test_histories.py tests/unit/reconcilers/faults/test_crashes.py
 
 .PHONY: bench-data
 bench-data: setup ## Read and render rows, beside datasets with TRL (docs/benchmarks.md; SCALE=1 for a million rows, PROCESSES=2, DATA="--rounds 1")

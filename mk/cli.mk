@@ -28,7 +28,7 @@ chromium: ## Install Debian's Chromium for the tests of the dashboard, if it is 
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; }
 
 dashboard-screenshots: setup chromium ## Take the dashboard's screenshots of docs/screenshots again
-	@$(PYTHON) -m tests.cli.dashboard_screenshots
+	@$(PYTHON) -m tests.cli.dashboard.screenshots
 
 .PHONY: recordings
 recordings: setup cluster-up images ## Record the plugin's verbs for docs/recordings again, on the cluster (SCENES="lint doctor": only these; KEEP=1: leave what they were played with)

@@ -1,10 +1,10 @@
 .PHONY: methods-table
 methods-table: setup ## Train every method on the toy base and write the table of docs/methods.md
-	@GRAFT_METHODS_STEPS=120 GRAFT_METHODS_TABLE=docs/methods.md $(PYTEST) tests/trainer/test_methods.py -k learns
+	@GRAFT_METHODS_STEPS=120 GRAFT_METHODS_TABLE=docs/methods.md $(PYTEST) tests/trainer/methods/test_methods.py -k learns
 
 .PHONY: families-table
 families-table: setup ## Try tiny models of every architecture and write the table of docs/bases.md
-	@GRAFT_FAMILIES_TABLE=docs/bases.md $(PYTEST) tests/trainer/test_families.py -k default
+	@GRAFT_FAMILIES_TABLE=docs/bases.md $(PYTEST) tests/trainer/bases/test_families.py -k default
 
 .PHONY: test-families
 test-families: setup cluster-up images ## The whole loop of every kind of base on the CPU engine, into the table of docs/bases.md (FAMILY=llama for one)
@@ -23,4 +23,4 @@ metrics-table: setup ## Write the tables of docs/metrics.md that are made from t
 
 .PHONY: importing-table
 importing-table: setup ## Import adapters as other libraries write them and write the table of docs/importing.md
-	@GRAFT_IMPORTING_TABLE=docs/importing.md $(PYTEST) tests/trainer/test_importing.py -k read_or_refused
+	@GRAFT_IMPORTING_TABLE=docs/importing.md $(PYTEST) tests/trainer/importing/test_importing.py -k read_or_refused

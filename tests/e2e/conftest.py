@@ -52,7 +52,8 @@ ORDER = (
     "test_named_namespaces",
     "test_uninstall",
 )
-"""The first eleven share one base that is being served; the last takes the release away."""
+"""The first eleven share one base that is being served; the last takes the release away. By files, whose names differ
+across rooms: a room says what its tests are about, not when they run."""
 FIGURES = pytest.StashKey[Figures]()
 TENANTS = pytest.StashKey[list[Tenant]]()
 

@@ -11,7 +11,7 @@ import pytest
 import urllib3
 from tests.engine.cases import CASES, CHAT, COMPLETIONS, PROMPT, QUESTION, Case
 from tests.engine.served import Served
-from tests.serving.test_engine_signals import PickerView
+from tests.serving.telemetry.test_engine_signals import PickerView
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

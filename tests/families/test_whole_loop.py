@@ -22,9 +22,9 @@ from tests.families import bases
 from tests.families.agent import brought_up
 from tests.families.engine import MODEL, EngineEndedError, engine_of, runs, said_last
 from tests.trainer import families
+from tests.trainer.bases.families_table import write_whole_loop
+from tests.trainer.bases.test_families import FAMILIES
 from tests.trainer.conftest import Pod, mounted, run_document
-from tests.trainer.families_table import write_whole_loop
-from tests.trainer.test_families import FAMILIES
 from tests.trainer.toy_task import EVALUATION, TRAINING
 
 from graft_registry.config import RegistryConfig

@@ -16,7 +16,7 @@ from graft_operator.manifests import naming
 from graft_operator.manifests.workloads.inference_pool import inference_pool
 from graft_operator.manifests.workloads.serving import revision_manifests, shared_service
 
-DEFINITION = Path(__file__).resolve().parents[2] / "e2e" / "gateway_crds" / "inferencepools.yaml"
+DEFINITION = Path(__file__).resolve().parents[2] / "e2e" / "clusters" / "gateway_crds" / "inferencepools.yaml"
 CRD: dict[str, Any] = yaml.safe_load(DEFINITION.read_text())
 
 

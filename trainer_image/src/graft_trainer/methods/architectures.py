@@ -2,7 +2,7 @@
 
 The names of layers are read off the model itself, so a kind that is not listed here is no worse off. The table holds
 what can't be read off: what the engine (vLLM 0.32) and PEFT do with it. docs/bases.md shows it whole, and
-tests/trainer/test_families.py holds it to small models of every kind.
+tests/trainer/bases/test_families.py holds it to small models of every kind.
 """
 
 from __future__ import annotations

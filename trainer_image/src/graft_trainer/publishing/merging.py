@@ -34,8 +34,8 @@ CONFIG: Final = "config.json"
 MAX_MEAN_KL: Final = 0.01
 MIN_AGREEMENT: Final = 0.95
 """What merged and unmerged model may differ by: nats per token, and share of equal best tokens. Rounding to bfloat16
-stays far below (tests/trainer/test_merging.py); a merge into packed 4-bit weights came out at 9 nats (PEFT 0.21 with
-bitsandbytes 0.50 on a CPU), which is why such a base is refused before anything is trained (base.py)."""
+stays far below (tests/trainer/publishing/test_merging.py); a merge into packed 4-bit weights came out at 9 nats (PEFT
+0.21 with bitsandbytes 0.50 on a CPU), which is why such a base is refused before anything is trained (base.py)."""
 
 COMPARED_TOKENS: Final = 256
 TOKENS_PER_ROW: Final = 32
