@@ -16,6 +16,7 @@ from demo.environment import Environment
 
 Object = dict[str, Any]
 FIELD_MANAGER = "graft-demo"
+ESTABLISHED_SECONDS = 60.0
 
 
 class CommandFailedError(Exception):
@@ -84,10 +85,18 @@ class Cluster:
         return self.kubectl("apply", "--server-side", "--force-conflicts", manager, "-f", "-", stdin=listing)
 
     def wait_for_kinds(self, *definitions: str) -> None:
-        """Wait until kinds are served whose CustomResourceDefinitions were just applied."""
-        # Of `condition=Established` kubectl says that it can't be read, while there is no condition yet.
-        established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-        self.kubectl("wait", f"--for={established}", "--timeout=60s", *(f"crd/{name}" for name in definitions))
+        """Wait until kinds are served whose definitions were just applied. Raises WaitTimedOutError."""
+        # `kubectl wait` fails while there are no conditions yet, by whatever it is to wait for.
+        deadline = time.monotonic() + ESTABLISHED_SECONDS
+        while missing := [name for name in definitions if not self._is_established(name)]:
+            if time.monotonic() > deadline:
+                raise WaitTimedOutError(f"the API server does not serve {', '.join(missing)} yet")
+            time.sleep(0.2)
+
+    def _is_established(self, definition: str) -> bool:
+        found = self.get("crd", definition) or {}
+        conditions = found.get("status", {}).get("conditions") or ()
+        return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """Return one object, or None if it isn't there."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from demo.cluster import Cluster
 from tests.unit.crds.bad_specs import BAD_SPECS, EXAMPLES, BadSpec, example
 
 pytestmark = pytest.mark.e2e
@@ -34,13 +35,11 @@ def stored(*arguments: str) -> Any:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def namespace() -> Iterator[None]:
+def namespace(cluster: Cluster) -> Iterator[None]:
     """Apply the CRDs and make a namespace for this module."""
     applied = kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", f"--filename={ROOT / 'crds'}")
     assert applied.returncode == 0, applied.stderr
-    crds = ("crd/basemodels.graft.dev", "crd/loraadapters.graft.dev")
-    waited = kubectl("wait", "--for=condition=Established", "--timeout=120s", *crds)
-    assert waited.returncode == 0, waited.stderr
+    cluster.wait_for_kinds("basemodels.graft.dev", "loraadapters.graft.dev")
     kubectl("create", "namespace", NAMESPACE)
     yield
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
