@@ -122,6 +122,11 @@ def test_each_is_asked_once_and_the_first_error_is_raised() -> None:
         list(as_they_come(lambda n: 1 // n, [1, 0], 1))
 
 
+def hear_ctrl_c() -> None:
+    """Undo what shells do to programs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_waits_for_no_answer(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, api_server(settled, tmp_path) as server:
@@ -129,7 +134,8 @@ def test_ctrl_c_waits_for_no_answer(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = [sys.executable, "-m", "graft_cli", "chat", "tiny", "hi", "--endpoint", url]
         command += ["--kubeconfig", str(server.kubeconfig)]
-        chat = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.PIPE)
+        environment = {**os.environ, "PYTHONPATH": paths}
+        chat = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c)
         silent.settimeout(300)
         asked, _ = silent.accept()
         chat.send_signal(signal.SIGINT)
