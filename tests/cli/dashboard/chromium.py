@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM: Final = os.environ.get("GRAFT_CHROMIUM") or shutil.which("chromium")
 VIEWS: Final = (
@@ -26,6 +26,8 @@ VIEWS: Final = (
     "base/team-a/qwen",
     "pod/team-a/tiny/graft-tiny-6f328dfa-abcde",
 )
+PATIENCE: Final = 60_000
+"""Milliseconds after which something will not come any more, however busy the machine is."""
 NARROW: Final = 360
 """Pixels: a small phone."""
 LOADED: Final = """() => document.querySelector('h1') !== null && document.getElementById('live').textContent === 'Live'
@@ -47,6 +49,8 @@ def chromium() -> Iterator[Browser]:
 def opened_page(browser: Browser, **options: Any) -> Iterator[Page]:
     """Open a page of its own; ``options`` are those of a browser's context."""
     context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     try:
         yield context.new_page()
     finally:

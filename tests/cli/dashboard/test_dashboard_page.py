@@ -25,8 +25,6 @@ from graft_cli.errors import Unreachable
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: `make chromium` installs it")
 
 MANY = 2000
-PATIENCE = 15_000
-"""Milliseconds."""
 ELEMENTS = 1000
 """Of a page, however many adapters there are."""
 
@@ -55,7 +53,6 @@ def page(browser: Browser) -> Iterator[Page]:
     with opened_page(browser) as found:
         found.on("pageerror", lambda error: complaints.append(str(error)))
         found.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        found.set_default_timeout(PATIENCE)
         yield found
     assert [words for words in complaints if "status of 404" not in words] == []
 
@@ -268,7 +265,7 @@ def test_a_program_that_has_ended_is_said(browser: Browser, graft: FakeGraft) ->
     with opened_page(browser) as page:
         with dashboard(graft) as server:
             go(page, server.url, "adapters")
-        expect(page.locator("#live")).to_have_text("Not connected", timeout=PATIENCE)
+        expect(page.locator("#live")).to_have_text("Not connected")
         expect(page.get_by_role("link", name="team-a/summary")).to_be_visible()
 
 
@@ -301,5 +298,5 @@ def test_thousands_of_adapters_freeze_nothing(browser: Browser) -> None:
         page.get_by_role("searchbox").fill("adapter-1999")
         expect(page.get_by_role("status").filter(has_text="in all")).to_have_text("1 in all, page 1 of 1")
         graft.put(lora("adapter-1999", objects.canary().raw))
-        expect(page.get_by_role("row").filter(has_text="adapter-1999")).to_contain_text("v6 → v7", timeout=PATIENCE)
+        expect(page.get_by_role("row").filter(has_text="adapter-1999")).to_contain_text("v6 → v7")
         assert page.evaluate("document.querySelectorAll('*').length") < ELEMENTS
