@@ -118,18 +118,25 @@ def control_plane() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(control_plane: Cluster) -> Cluster:
-    """The control plane with nothing but base `tiny` and adapter `support`, whose version 6 of six is served."""
-    from tests.unit.cli import objects
+def empty(control_plane: Cluster) -> Cluster:
+    """The control plane with nothing of what other tests have left in the namespace."""
 
     async def clear() -> None:
         async with control_plane.plane.client() as client:
             await client.remove_everything(NAMESPACE)
 
     control_plane.wait_for(clear())
-    control_plane.put(BASES, manifest("BaseModel", objects.base().raw))
-    control_plane.put(ADAPTERS, manifest("LoraAdapter", objects.adapter().raw))
     return control_plane
+
+
+@pytest.fixture
+def cluster(empty: Cluster) -> Cluster:
+    """The control plane with nothing but base `tiny` and adapter `support`, whose version 6 of six is served."""
+    from tests.unit.cli import objects
+
+    empty.put(BASES, manifest("BaseModel", objects.base().raw))
+    empty.put(ADAPTERS, manifest("LoraAdapter", objects.adapter().raw))
+    return empty
 
 
 def manifest(kind: str, raw: Mapping[str, Any], **metadata: Any) -> Object:

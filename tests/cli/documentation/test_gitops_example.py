@@ -18,9 +18,9 @@ STAGES = {"staging": "team-a-staging", "production": "team-a"}
 
 
 @pytest.fixture
-def person(control_plane: Cluster, tmp_path: Path) -> Person:
+def person(empty: Cluster, tmp_path: Path) -> Person:
     shutil.copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
-    return Person(control_plane.kubeconfig, tmp_path)
+    return Person(empty.kubeconfig, tmp_path)
 
 
 @pytest.mark.parametrize("stage", STAGES)
