@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -23,6 +25,12 @@ class ExitCode(IntEnum):
     """The spec lies in Git, and is to be changed there."""
     INTERRUPTED = 130
     """Ended by Ctrl-C."""
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the way out of a mistyped word: the nearest one that is known, or else another way."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 class GraftError(Exception):

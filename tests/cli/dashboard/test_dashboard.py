@@ -24,6 +24,7 @@ from tests.cli.dashboard.broken_link import link
 from tests.cli.dashboard.scene import agent, held
 from tests.control_plane import ADAPTERS, BASES, PODS
 from tests.unit.cli import objects
+from tests.unit.cli.test_chat_endpoint import hear_ctrl_c
 
 from graft_cli.client import WatchedGraft, connect
 from graft_cli.client import watching as watching_module
@@ -115,11 +116,6 @@ def test_who_may_not_list_is_told_so(cluster: Cluster) -> None:
         port = str(taken.getsockname()[1])
         refused = cluster.graft("dashboard", "--no-browser", "--port", port)
     assert (refused.code, f"can't listen on port {port}" in refused.err) == (1, True)
-
-
-def hear_ctrl_c() -> None:
-    """Undo what shells do to programs in the background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_the_page_s_rows_come_from_the_cluster_until_ctrl_c(cluster: Cluster) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import yaml
+
+from graft_cli.errors import did_you_mean
 
 VARIABLE: Final = "KUBECONFIG"
 DEFAULT: Final = "~/.kube/config"
@@ -36,8 +37,8 @@ class Kubeconfig:
         if not name:
             raise InvalidKubeconfig(f"no context is chosen, and these are there: {', '.join(self.contexts) or 'none'}")
         if name not in self.contexts:
-            near = difflib.get_close_matches(name, self.contexts, n=1)
-            raise InvalidKubeconfig(f"there is no context {name}{f'; did you mean {near[0]}?' if near else ''}")
+            near = did_you_mean(name, self.contexts)
+            raise InvalidKubeconfig(f"there is no context {name}{near and f'; {near}'}")
         return name
 
 

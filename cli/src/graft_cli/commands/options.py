@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from graft_cli.client import Adapter, ClusterReader, connect
 from graft_cli.decisions.stored.references import REGISTRY
-from graft_cli.errors import GraftError, NotFound
+from graft_cli.errors import GraftError, NotFound, did_you_mean
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,8 +50,7 @@ class Target:
                 known = [item.metadata.name for item in self.reader.adapters(self.namespace)]
             except GraftError:
                 raise error from None
-            near = difflib.get_close_matches(name, known, n=1)
-            raise NotFound(error.message, fix=f"did you mean {near[0]}?" if near else error.fix) from error
+            raise NotFound(error.message, fix=did_you_mean(name, known, error.fix)) from error
 
     @property
     def listed_namespace(self) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -25,7 +24,7 @@ from graft_cli.commands.options import (
 )
 from graft_cli.decisions.tree import BaseNode, known_names, missing_names, narrowed_to, status_tree, with_advice_of
 from graft_cli.decisions.versions import readable
-from graft_cli.errors import ExitCode, Forbidden, NotFound, Unreachable
+from graft_cli.errors import ExitCode, Forbidden, NotFound, Unreachable, did_you_mean
 from graft_cli.rendering.console import STYLES, as_text, complain, console_for, say, show
 from graft_cli.rendering.documents import Format, print_document
 from graft_cli.rendering.tables import history_table
@@ -85,8 +84,7 @@ def read_tree(
         if forbidden:
             raise forbidden[0]
         where = f"namespace {namespace}" if namespace else "any namespace"
-        near = difflib.get_close_matches(missing, known_names(tree), n=1)
-        fix = f"did you mean {near[0]}?" if near else "try `-n NAMESPACE` or `-A`"
+        fix = did_you_mean(missing, known_names(tree), "try `-n NAMESPACE` or `-A`")
         raise NotFound(f"no BaseModel and no LoraAdapter is called {missing} in {where}", fix=fix)
     return narrowed_to(tree, names) if names else tree
 

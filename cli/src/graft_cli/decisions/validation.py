@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel as PydanticModel
 
 from graft_cli.decisions.yaml_dialect.trees import Path
+from graft_cli.errors import did_you_mean
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.lora_adapter import LoraAdapter
 
@@ -30,8 +30,7 @@ def fix_for(item: Mapping[str, Any], path: Path, spelling: str) -> tuple[str, st
     kind, given = item["type"], item.get("input")
     name = str(path[-1]) if path else ""
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(name, known_fields(path), n=1)
-        return "there is no such field", f"did you mean {near[0]}?" if near else "remove it", path
+        return "there is no such field", did_you_mean(name, known_fields(path), "remove it"), path
     if kind == "missing":
         return "is required", f"add {name}", path
     if kind == "string_type" and isinstance(given, int | float) and not isinstance(given, bool):
