@@ -346,5 +346,6 @@ def base_seen(subject: BaseModel | None = None, *, bases: str = "A", **fields: A
         "source_digest": source.digest(),
         "manifest": Known(next((item for item in known if item.source == source), None)),
         "manifests": {item.digest: item for item in known},
+        "anchor_uid": "uid-of-anchor",
     }
     return BaseSnapshot(base=subject, **defaults | fields)

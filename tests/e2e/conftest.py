@@ -36,6 +36,7 @@ ORDER = (
     "test_import",
     "test_serving_pods",
     "test_base_bump",
+    "test_held_base",
     "test_recovery",
     "test_adoption",
     "test_sources",

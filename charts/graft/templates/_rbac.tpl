@@ -62,3 +62,13 @@ namespace by name.
   resources: [events]
   verbs: [list, watch, create]
 {{- end }}
+
+{{/*
+What uninstalling does with the anchors by which all that a base serves with outlasts a deletion of the base. Where the policy
+of rbac/own-objects.yaml is in force, it holds for this, too.
+*/}}
+{{- define "graft.anchorRules" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [delete]
+{{- end -}}

@@ -233,8 +233,13 @@ def has_agent(body: Body) -> bool:
 
 def is_ready(pod: Body) -> bool:
     """Whether Kubernetes sends requests to the pod."""
+    return ready_condition(pod) is not None
+
+
+def ready_condition(pod: Body) -> Body | None:
+    """Return the condition that says that the pod is ready; None where it is not."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    return next((item for item in conditions if item.get("type") == "Ready" and item.get("status") == "True"), None)
 
 
 def is_terminating(body: Body) -> bool:

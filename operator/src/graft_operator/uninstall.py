@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from graft_operator.cluster import Cluster, NotFound
-from graft_operator.cluster.resources import BASE_MODELS, DEPLOYMENTS, LORA_ADAPTERS, PODS, Resource
+from graft_operator.api.meta import ObjectMeta
+from graft_operator.cluster import Cluster, Forbidden, NotFound
+from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, DEPLOYMENTS, LORA_ADAPTERS, PODS, Resource
+from graft_operator.manifests.workloads.anchor import anchor_name
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ async def release_finalizers(namespace: str, deployment: str) -> None:
         await stop_operator(cluster, namespace, deployment)
         for resource in (LORA_ADAPTERS, BASE_MODELS):
             await release_all(cluster, resource)
+        await delete_anchors(cluster)
 
 
 async def stop_operator(cluster: Cluster, namespace: str, deployment: str) -> None:
@@ -51,3 +54,13 @@ async def release_all(cluster: Cluster, resource: Resource) -> None:
             await cluster.patch_json(resource, metadata["namespace"], metadata["name"], patch)
         except NotFound:
             continue
+
+
+async def delete_anchors(cluster: Cluster) -> None:
+    """Let all that bases serve with go with them from now on: nobody would be left to delete the anchors."""
+    for body in await cluster.list(BASE_MODELS):
+        metadata = ObjectMeta.model_validate(body["metadata"])
+        try:
+            await cluster.delete(CONFIG_MAPS, metadata.namespace, anchor_name(metadata))
+        except Forbidden:  # of a namespace that this operator does not watch: another one may
+            log.info("an anchor is not ours to delete", extra={"namespace": metadata.namespace, "base": metadata.name})

@@ -13,12 +13,15 @@ from tests.chart.conftest import Render
 from tests.control_plane import ApiClient, ApiError, ControlPlane, Kind, etcd_and_api_server, until
 from tests.control_plane.client import APPLY, CONFIG_MAPS
 
+from graft_operator.api.meta import ObjectMeta
+from graft_operator.manifests.workloads.anchor import anchor_manifest
 from graft_operator.reconcilers.executor import OWNED
 
 Object = dict[str, Any]
 
 GOLDEN = Path(__file__).resolve().parents[2] / "data/manifests"
 OPERATOR = "system:serviceaccount:graft-system:graft-operator"
+HOOK = "system:serviceaccount:graft-system:graft-release-finalizers"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 OWNER = {"apiVersion": "graft.dev/v1alpha1", "kind": "BaseModel", "name": "qwen", "uid": "u"}
 OURS = {"labels": {"app.kubernetes.io/managed-by": "graft"}, "ownerReferences": [OWNER]}
@@ -82,6 +85,25 @@ def golden() -> Iterator[Any]:
 async def test_all_that_the_operator_makes_passes(operator: ApiClient, body: Object) -> None:
     kind = Kind(body["apiVersion"], OWNED[body["kind"]].plural)
     await operator.create(kind, body["metadata"]["namespace"], body, dry_run=True)
+
+
+async def test_an_anchor_belongs_to_nobody_and_holds_nothing(operator: ApiClient) -> None:
+    anchor = anchor_manifest(ObjectMeta.model_validate(OWNER | {"namespace": "kube-system"}))
+    assert not await is_refused(operator, "POST", anchor)
+    assert await is_refused(operator, "POST", anchor | {"data": {"rows.jsonl": "{}"}})
+    assert await is_refused(operator, "POST", config_map("anchor-of-rows", labels=anchor["metadata"]["labels"]))
+
+
+async def test_what_an_anchor_keeps_can_be_written(operator: ApiClient) -> None:
+    anchor = {"apiVersion": "v1", "kind": "ConfigMap", "name": "graft-qwen-u-anchor", "uid": "u"}
+    assert not await is_refused(operator, "POST", config_map("kept", **OURS | {"ownerReferences": [anchor]}))
+
+
+async def test_uninstalling_deletes_nothing_of_others(plane: ControlPlane) -> None:
+    async with plane.client() as people:
+        await people.create(CONFIG_MAPS, "kube-system", config_map("of-somebody"))
+    async with plane.client(impersonate=HOOK) as hook:
+        assert await is_refused(hook, "DELETE", config_map("of-somebody"))
 
 
 @pytest.mark.parametrize(

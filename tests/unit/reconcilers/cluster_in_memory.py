@@ -78,6 +78,7 @@ class ClusterInMemory:
         live = self.objects.get(key, {})
         wanted = {name: value for name, value in body.items() if name != "metadata"}
         unchanged = all(live.get(name) == value for name, value in wanted.items())
+        unchanged = unchanged and owners_of(live) == owners_of(body)
         if not live or not unchanged:
             self._store(key, _copy(dict(live) | dict(body)), live=live)
             self._written(key)
@@ -182,19 +183,30 @@ class ClusterInMemory:
         wanted["metadata"] = {"name": name, "namespace": NAMESPACE} | body["metadata"] | fields.get("metadata", {})
         self._store((kind, name), wanted, live=body)
 
-    def ask_deletion(self, kind: str, name: str, now: datetime) -> None:
+    def ask_deletion(self, kind: str, name: str, now: datetime, *, foreground: bool = False) -> None:
+        """Ask for an object's deletion; in the foreground what it owns goes at once, whatever keeps itself."""
         body = self.objects[kind, name]
         body["metadata"]["deletionTimestamp"] = now.isoformat()
         body["metadata"]["resourceVersion"] = str(next(self._versions))
+        if foreground:
+            self._collect(body["metadata"]["uid"])
         self._remove_if_released((kind, name))
 
     def remove(self, key: tuple[str, str]) -> None:
-        """Remove the object and, as the garbage collector does, all that it owns."""
-        gone = self.objects.pop(key)["metadata"]["uid"]
+        """Remove the object and, as the garbage collector does, all that it owned alone."""
+        self._collect(self.objects.pop(key)["metadata"]["uid"])
+
+    def _collect(self, uid: str) -> None:
+        """Remove what has no other owner than this one; what has another one belongs to that one alone from now on."""
         for child, body in list(self.objects.items()):
-            owners = body["metadata"].get("ownerReferences", [])
-            if any(owner["uid"] == gone for owner in owners) and child in self.objects:
+            if uid not in (owners := owners_of(body)) or child not in self.objects:
+                continue
+            there = {item["metadata"]["uid"] for item in self.objects.values()} - {uid}
+            if not owners & there:
                 self.remove(child)
+                continue
+            kept = [owner for owner in body["metadata"]["ownerReferences"] if owner["uid"] in there]
+            body["metadata"] |= {"ownerReferences": kept, "resourceVersion": str(next(self._versions))}
 
     def _admit(self, kind: str, name: str) -> None:
         self.attempts.append((kind, name))
@@ -234,6 +246,11 @@ def _resource_of(kind: str, body: Object) -> Resource:
     if kind == "ConfigMap" and body and MANAGED_BY not in body["metadata"].get("labels", {}):
         return USER_CONFIG_MAPS
     return next(item.resource for item in WATCHED if item.resource.kind == kind)
+
+
+def owners_of(body: Mapping[str, Any]) -> set[str]:
+    """Return the UIDs of an object's owners."""
+    return {owner["uid"] for owner in body.get("metadata", {}).get("ownerReferences", ())}
 
 
 def _version_of(body: Object) -> str:

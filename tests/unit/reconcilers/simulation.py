@@ -84,9 +84,9 @@ class Simulation:
         self.ending.add(name)
         self.world.cluster.ask_deletion("LoraAdapter", name, self.world.now)
 
-    def delete_base(self) -> None:
+    def delete_base(self, *, foreground: bool = False) -> None:
         """Ask for the base's deletion."""
-        self.world.cluster.ask_deletion("BaseModel", "tiny", self.world.now)
+        self.world.cluster.ask_deletion("BaseModel", "tiny", self.world.now, foreground=foreground)
 
     # What time does.
 

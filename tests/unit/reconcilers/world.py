@@ -259,8 +259,11 @@ class World:
 
     def _tell_of_pods(self) -> None:
         for name, pod in self.pods.items():
-            ready = {"type": "Ready", "status": str(pod.ready)}
-            self.cluster.objects["Pod", name]["status"] = {"podIP": name, "conditions": [ready]}
+            body, ready = self.cluster.objects["Pod", name], {"type": "Ready", "status": str(pod.ready)}
+            (before,) = body.get("status", {}).get("conditions") or [{}]
+            is_same = before.get("status") == ready["status"]
+            ready["lastTransitionTime"] = before["lastTransitionTime"] if is_same else self.now.isoformat()
+            body["status"] = {"podIP": name, "conditions": [ready]}
         for deployment in self._base_deployments():
             own = [pod for name, pod in self.pods.items() if name.rpartition("-")[0] == deployment["metadata"]["name"]]
             ready_count = sum(pod.ready for pod in own)

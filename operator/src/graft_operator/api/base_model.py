@@ -129,7 +129,7 @@ class ServingRevision(StatusModel):
     replicas: int = 0
     """Wanted pods."""
     ready_replicas: int = 0
-    """Pods that answer."""
+    """Pods that answer, and have done so for long enough to be reached."""
     claim_name: str | None = None
     """Claim that holds the files, when they were left in place."""
     claim_path: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_operator.api.meta import GROUP
-from graft_operator.cluster.resources import EVENTS, JOBS, LORA_ADAPTERS, WORKLOADS, Resource
+from graft_operator.cluster.resources import CONFIG_MAPS, EVENTS, JOBS, LORA_ADAPTERS, WORKLOADS, Resource
 from graft_operator.cluster.workload import read_of
 from graft_operator.manifests import labels
 
@@ -45,7 +45,7 @@ def indexes(resource: Resource, body: Mapping[str, Any]) -> tuple[str, ...]:
     if resource == WORKLOADS:
         return tuple(of_uid(namespace, str(item.get("uid", ""))) for item in owning_jobs(body))
     uid, owner = label(body, labels.OWNER_UID), (body["metadata"].get("annotations") or {}).get(labels.OWNER_NAME)
-    named = (f"{namespace}/{owner}",) if owner and resource == JOBS else ()
+    named = (f"{namespace}/{owner}",) if owner and resource in (CONFIG_MAPS, JOBS) else ()
     return (*((of_uid(namespace, uid),) if uid else ()), *named)
 
 

@@ -56,6 +56,8 @@ class PodObserved:
     base_digest: str
     ready: bool
     reachable: bool
+    ready_time: datetime | None = None
+    """Since when Kubernetes has it as ready; None where it is not, or that isn't told."""
     host: str = ""
     """Its address as it stands in a URL; empty before it has one."""
     leaving: bool = False
@@ -205,6 +207,7 @@ class DeploymentObserved:
     base_digest: str
     replicas: int
     ready_replicas: int
+    """Of those that are available: they have been ready for long enough to be reached."""
     settled: bool
     """Whether the newest spec is rolled out: updated and available on every replica."""
     message: str = ""
@@ -259,3 +262,5 @@ class BaseSnapshot:
     leaving_pods: tuple[PodObserved, ...] = ()
     """Pods on their way out; read only where an adapter is not on every pod: they may be all that answers for it."""
     gateway: GatewayObserved = GatewayObserved()
+    anchor_uid: str = ""
+    """Of the object that keeps what the base serves with; empty where it isn't there."""

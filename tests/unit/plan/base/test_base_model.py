@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -34,10 +35,19 @@ from tests.unit.plan.base.base_plan import (
 )
 
 from graft_operator.api.conditions import find, yes
-from graft_operator.plan.actions import AddFinalizer, ApplyObject, CreateJob, EmitEvent, Plan, RemoveFinalizer
+from graft_operator.manifests.workloads.anchor import anchor_manifest, anchor_name
+from graft_operator.plan.actions import (
+    AddFinalizer,
+    ApplyObject,
+    CreateJob,
+    DeleteObject,
+    EmitEvent,
+    Plan,
+    RemoveFinalizer,
+)
 from graft_operator.plan.base.conditions import ready_fact
 from graft_operator.plan.base.importing import ImportDecision
-from graft_operator.plan.base.plan import IN_USE_FINALIZER
+from graft_operator.plan.base.plan import IN_USE_FINALIZER, SETTLING_SECONDS
 from graft_operator.plan.known import Known
 from graft_operator.plan.snapshot import BaseSnapshot
 from graft_registry.documents import StoreReport
@@ -46,7 +56,9 @@ DELETED = FINALIZER | {"deletionTimestamp": NOW.isoformat()}
 
 
 def test_the_finalizer_comes_first() -> None:
-    assert plan(base_seen(base_model())) == Plan(actions=(AddFinalizer(IN_USE_FINALIZER),), requeue_after=0)
+    base = base_model()
+    anchor = ApplyObject(anchor_manifest(base.metadata))
+    assert plan(base_seen(base)) == Plan(actions=(AddFinalizer(IN_USE_FINALIZER), anchor), requeue_after=0)
 
 
 def test_a_new_base_is_imported_and_nothing_is_served() -> None:
@@ -59,6 +71,7 @@ def test_a_new_base_is_imported_and_nothing_is_served() -> None:
 
 def test_a_resolved_base_is_served_by_its_own_objects() -> None:
     assert applied(base_seen()) == [
+        ("ConfigMap", anchor_name(base_seen().base.metadata)),
         ("ConfigMap", name_of("A")),  # what pods are told waits for nothing else
         ("ServiceAccount", "graft-tiny-serving"),
         ("Role", "graft-tiny-serving"),
@@ -94,8 +107,47 @@ def test_the_old_base_is_served_while_the_new_source_is_imported() -> None:
     assert any(isinstance(action, CreateJob) for action in plan(given).extras)
 
 
+def owners_of(given: BaseSnapshot) -> set[tuple[str, ...]]:
+    manifests = [
+        action.manifest for action in (*plan(given).actions, *plan(given).extras) if isinstance(action, ApplyObject)
+    ]
+    owned = [item for item in manifests if item["metadata"]["name"] != anchor_name(given.base.metadata)]
+    return {tuple(owner["kind"] for owner in item["metadata"]["ownerReferences"]) for item in owned}
+
+
+OWNERS: dict[str, tuple[BaseSnapshot, tuple[str, ...]]] = {
+    "base and anchor": (base_seen(), ("BaseModel", "ConfigMap")),
+    "the base alone while there is no anchor": (base_seen(anchor_uid=""), ("BaseModel",)),
+    "the anchor alone once the base is deleted": (
+        base_seen(base_model(meta=DELETED), adapters=(ON_A,)),
+        ("ConfigMap",),
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "owners"), OWNERS.values(), ids=OWNERS)
+def test_to_whom_all_belongs_that_serves_a_base(given: BaseSnapshot, owners: tuple[str, ...]) -> None:
+    assert owners_of(given) == {owners}
+
+
+def test_an_anchor_that_is_not_there_is_looked_for_again() -> None:
+    settled = base_seen(deployments=(deployment(),))
+    assert plan(settled).requeue_after is None
+    assert plan(replace(settled, anchor_uid="")).requeue_after == SETTLING_SECONDS
+
+
 DELETIONS: dict[str, tuple[BaseSnapshot, list[Any]]] = {
-    "without adapters it goes": (base_seen(base_model(meta=DELETED)), [RemoveFinalizer(IN_USE_FINALIZER)]),
+    "without adapters it goes, its anchor first": (
+        base_seen(base_model(meta=DELETED)),
+        [
+            DeleteObject("ConfigMap", anchor_name(base_model().metadata), "uid-of-anchor"),
+            RemoveFinalizer(IN_USE_FINALIZER),
+        ],
+    ),
+    "without an anchor, too": (
+        base_seen(base_model(meta=DELETED), anchor_uid=""),
+        [RemoveFinalizer(IN_USE_FINALIZER)],
+    ),
     "without our finalizer it is gone": (
         base_seen(base_model(meta={"deletionTimestamp": NOW.isoformat()}), adapters=(ON_A,)),
         [],
@@ -208,7 +260,7 @@ def test_places_on_demand_and_when_they_are_looked_at_again(given: BaseSnapshot,
     (wanted,) = [
         json.loads(action.manifest["data"]["wanted.json"])
         for action in plan(given).actions
-        if isinstance(action, ApplyObject) and action.manifest["kind"] == "ConfigMap"
+        if isinstance(action, ApplyObject) and "data" in action.manifest
     ]
     assert {entry["name"] for entry in wanted["adapters"] if not entry["versions"]} == {absent}
     assert all(entry["onDemand"] for entry in wanted["adapters"])

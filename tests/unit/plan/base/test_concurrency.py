@@ -96,6 +96,15 @@ def test_a_known_result_is_kept_and_its_job_goes() -> None:
     assert verdict.actions == (DeleteObject("Job", done.name, done.uid),)
 
 
+def test_a_base_that_is_being_deleted_is_not_tested() -> None:
+    going = base_model(serving=TESTED, meta={"deletionTimestamp": NOW.isoformat()})
+    given = replace(seen(), base=going)
+    assert decide(given) == (None, None, False)
+    running = job(given, "Active")
+    stopped = decide_concurrency_test(replace(given, concurrency_job=running), resolved_base())
+    assert stopped.actions == (DeleteObject("Job", running.name, running.uid),)
+
+
 def test_another_adapter_makes_another_test_and_another_version_does_not() -> None:
     alone = identity_of_test(seen(), resolved_base())
     newer = adapter_of_base(target=served_version(2), up_to_date=True)

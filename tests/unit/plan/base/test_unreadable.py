@@ -41,7 +41,7 @@ def wanted_sets(given: BaseSnapshot) -> dict[str, dict[str, Any]]:
             found["name"]: found for found in json.loads(item["data"]["wanted.json"])["adapters"]
         }
         for item in maps
-        if item["kind"] == "ConfigMap"
+        if "data" in item
     }
 
 

@@ -24,6 +24,7 @@ from graft_operator.api.base_model import AdapterCounts
 from graft_operator.api.conditions import find
 from graft_operator.plan.actions import Plan
 from graft_operator.plan.adapter.plan import plan_adapter
+from graft_operator.plan.rollout.coverage import as_reached
 from graft_operator.plan.rollout.plan import served
 from graft_operator.plan.rollout.requeue import MOVING_SECONDS, WATCHING_SECONDS
 from graft_operator.plan.snapshot import PodObserved
@@ -56,6 +57,10 @@ BOTH = pod("pod-1", on_pod(V1), on_pod(V2), active=(2,))
 CASES: dict[str, tuple[Plan, float | None]] = {
     "it answers everywhere and nothing is awaited": (plan(answering_pod(V2), progress=None), None),
     "a pod loads it": (plan(LOADING), MOVING_SECONDS),
+    "a pod has only just become ready": (
+        plan(*as_reached([replace(answering_pod(V2), ready_time=NOW)], NOW), progress=None),
+        MOVING_SECONDS,
+    ),
     "a pod answers, and has not taken up the present decision yet": (plan(BOTH, previous=V1), MOVING_SECONDS),
     "there is no place for it": (plan(EMPTY, **with_revision(waiting=("support",))), WATCHING_SECONDS),
     "it does not fit into what the pods are told": (

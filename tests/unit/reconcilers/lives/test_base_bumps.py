@@ -109,19 +109,6 @@ async def test_a_policy_of_never_keeps_what_is_not_served_on_its_base_too() -> N
     assert run.reason("UpToDate") == "KeptOnOldBase"
 
 
-async def test_a_base_is_deleted_after_its_last_adapter_and_not_before() -> None:
-    run = Simulation()
-    await run.settle()
-    run.delete_base()
-    await run.settle()
-    assert run.answers() == {"v1@a"}
-    run.world.registry.is_away = True
-    run.delete_adapter()
-    await run.settle()
-    assert ("BaseModel", "tiny") not in run.world.cluster.objects
-    assert run.world.cluster.of_kind("Deployment") == []
-
-
 async def test_a_base_without_replicas_makes_nobody_busy() -> None:
     run = Simulation(replicas=0)
     await run.settle()

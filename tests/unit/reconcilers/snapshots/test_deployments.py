@@ -42,7 +42,7 @@ def test_a_serving_pod_for_which_a_node_comes_is_said_to_wait_for_it() -> None:
     said = {"reason": "TriggeredScaleUp", "note": "pod triggered scale-up: [{gpus 0->1}]", "type": "Normal"}
     no_node = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
     labels = {"graft.dev/base-digest": "0a1b2c3d"}
-    given, pod = deployment(readyReplicas=1), {"metadata": {"uid": "uid-of-pod", "name": "x-1", "labels": labels}}
+    given, pod = deployment(availableReplicas=1), {"metadata": {"uid": "uid-of-pod", "name": "x-1", "labels": labels}}
     given["metadata"]["labels"] = labels
     body = pod | {"status": {"conditions": [no_node]}}
     observed = deployment_observed(given, [ServingPod(body=body, answer=None)], {"uid-of-pod": [said]}.__getitem__)
@@ -81,7 +81,7 @@ def test_an_engine_that_loads_its_model_does_not_look_broken(
     told: EngineState, status: dict[str, Any], message: str
 ) -> None:
     labels = {"graft.dev/base-digest": "0a1b2c3d"}
-    given = deployment(readyReplicas=0)
+    given = deployment(availableReplicas=0)
     given["metadata"]["labels"] = labels
     body = {"metadata": {"uid": "uid-of-pod", "name": "x-1", "labels": labels}, "status": status}
     pod = ServingPod(body=body, answer=AgentState(pod="x-1", engine=told, ready=False))
@@ -93,7 +93,7 @@ def test_an_engine_that_loads_its_model_does_not_look_broken(
     [
         pytest.param({}, 2, True, id="all are there"),
         pytest.param({"observedGeneration": 2}, 0, False, id="the counts are of the spec before"),
-        pytest.param({"availableReplicas": 1}, 2, False, id="one is not available yet"),
+        pytest.param({"availableReplicas": 1}, 1, False, id="one is not available yet"),
     ],
 )
 def test_counts(status: dict[str, Any], ready: int, settled: bool) -> None:

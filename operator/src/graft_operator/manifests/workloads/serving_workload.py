@@ -8,6 +8,8 @@ from graft_operator.manifests import naming
 
 DRAIN_SECONDS: Final = 5
 """An endpoint stays known to kube-proxy for a moment after the pod is told to stop."""
+NOTICED_SECONDS: Final = 2
+"""Nor is it known there at once when the pod is ready."""
 GRACE_SECONDS: Final = 120
 """Time for streaming answers to end."""
 START_SECONDS: Final = 3600
@@ -37,6 +39,7 @@ def rolling_deployment(
             "replicas": replicas,
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "minReadySeconds": NOTICED_SECONDS,
             "progressDeadlineSeconds": START_SECONDS,
             "template": template,
         },

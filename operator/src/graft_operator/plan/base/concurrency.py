@@ -38,6 +38,8 @@ def decide_concurrency_test(seen: BaseSnapshot, resolved: ResolvedBase | None) -
     job, known = seen.concurrency_job, seen.base.status.concurrency
     if seen.base.spec.serving.concurrency_test is None or resolved is None:
         return ConcurrencyDecision(actions=deletion(job))
+    if seen.base.metadata.is_deleting:  # in the foreground, whatever is made for it now is deleted at once
+        return ConcurrencyDecision(result=known, actions=deletion(job))
     digest = identity_of_test(seen, resolved)
     if known is not None and known.digest == digest:
         return ConcurrencyDecision(fact=fact_of(known), result=known, actions=deletion(job))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -14,6 +14,7 @@ from graft_operator.manifests.jobs.concurrency_job import concurrency_job_manife
 from graft_operator.manifests.jobs.import_job import import_job_manifest
 from graft_operator.manifests.platform import Platform
 from graft_operator.manifests.workloads.access import access_manifests
+from graft_operator.manifests.workloads.anchor import anchor_manifest, anchor_name, anchored
 from graft_operator.manifests.workloads.serving import (
     base_network_policy,
     pod_selector,
@@ -25,6 +26,7 @@ from graft_operator.plan.actions import (
     AddFinalizer,
     ApplyObject,
     CreateJob,
+    DeleteObject,
     EmitEvent,
     Plan,
     RemoveFinalizer,
@@ -60,7 +62,8 @@ def plan_base(seen: BaseSnapshot, now: datetime, platform: Platform) -> Plan:
     if metadata.is_deleting:
         return plan_base_deletion(seen, now, platform)
     if IN_USE_FINALIZER not in metadata.finalizers:
-        return Plan(actions=(AddFinalizer(IN_USE_FINALIZER),), requeue_after=0)
+        anchor = ApplyObject(anchor_manifest(metadata))
+        return Plan(actions=(AddFinalizer(IN_USE_FINALIZER), anchor), requeue_after=0)
     imported = decide_import(seen, now, platform)
     jobs: tuple[Action, ...] = ()
     if imported.due:
@@ -72,10 +75,13 @@ def plan_base(seen: BaseSnapshot, now: datetime, platform: Platform) -> Plan:
 
 def plan_base_deletion(seen: BaseSnapshot, now: datetime, platform: Platform) -> Plan:
     """A base with adapters stays and goes on serving; the last adapter's end is this one's too."""
-    if IN_USE_FINALIZER not in seen.base.metadata.finalizers:
+    metadata = seen.base.metadata
+    if IN_USE_FINALIZER not in metadata.finalizers:
         return Plan()
     if not seen.adapters:
-        return Plan(actions=(RemoveFinalizer(IN_USE_FINALIZER),))
+        # The anchor first: what it keeps would stay, if we ended in between.
+        anchor = (DeleteObject("ConfigMap", anchor_name(metadata), seen.anchor_uid),) if seen.anchor_uid else ()
+        return Plan(actions=(*anchor, RemoveFinalizer(IN_USE_FINALIZER)))
     resolved = seen.base.status.resolved
     fact = RESOLVED if resolved else no("NotResolved", "the base is being deleted: its source is not resolved any more")
     return serving_plan(seen, ImportDecision(resolved=resolved, fact=fact), now, platform, ())
@@ -117,17 +123,22 @@ def serving_plan(
     )
     until_asked = None if grants.ask_again is None else max(0.0, (grants.ask_again - now).total_seconds())
     delays = [imported.requeue_after, gateway.requeue_after, serving.requeue_after, until_asked]
+    retired = retirements(seen, revisions, imported.resolved)
     return Plan(
-        actions=(
-            *imported.actions,
-            *serving.objects,
-            *tested.actions,
-            *retirements(seen, revisions, imported.resolved),
-        ),
-        extras=(*gateway.actions, *jobs),
+        actions=tuple(kept(seen, (*imported.actions, *serving.objects, *tested.actions, *retired))),
+        extras=tuple(kept(seen, (*gateway.actions, *jobs))),
         status=status,
         requeue_after=min((delay for delay in delays if delay is not None), default=None),
     )
+
+
+def kept(seen: BaseSnapshot, actions: Iterable[Action]) -> Iterator[Action]:
+    """Return the actions, with the anchor as an owner of all that they apply; without it where it isn't there yet."""
+    metadata, uid = seen.base.metadata, seen.anchor_uid
+    for action in actions:
+        if isinstance(action, ApplyObject) and uid and action.manifest["metadata"]["name"] != anchor_name(metadata):
+            action = ApplyObject(anchored(action.manifest, metadata, uid))
+        yield action
 
 
 def plan_serving(
@@ -141,7 +152,8 @@ def plan_serving(
         names = [revision.deployment for revision in revisions]
         access = platform.network_access
         policies = [base_network_policy(seen.base, access)] if access else []
-        shared = (*access_manifests(seen.base, names), shared_service(seen.base), *policies)
+        access_objects = access_manifests(seen.base, names)
+        shared = (anchor_manifest(seen.base.metadata), *access_objects, shared_service(seen.base), *policies)
         objects = [ApplyObject(item) for item in shared]
     told: list[ServingRevision] = []
     for revision in revisions:
@@ -149,9 +161,10 @@ def plan_serving(
         objects += [ApplyObject(item) for item in revision_manifests(seen.base, revision, wanted.document, platform)]
         told.append(with_left_out(revision, wanted.left_out))
     unsettled = any(item.ready_replicas < item.replicas or not placements[item.digest].settled for item in revisions)
+    unanchored = bool(objects) and not seen.anchor_uid
     needed = needed_bases(seen, resolved)
     leftover = any(item.base_digest not in needed for item in seen.deployments)
-    delays = [next_look, SETTLING_SECONDS if unsettled or leftover else None]
+    delays = [next_look, SETTLING_SECONDS if unsettled or leftover or unanchored else None]
     return ServingPlan(
         revisions=tuple(told),
         placements=placements,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from graft_operator.api.adapter_status import ServedMode, ServedVersion
 from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import MESSAGE_LIMIT
+from graft_operator.manifests.workloads.serving_workload import NOTICED_SECONDS
 from graft_operator.plan.rollout.measured import Measured, added
 from graft_operator.plan.snapshot import AdapterSnapshot, PodObserved
 
@@ -67,6 +69,19 @@ def coverage_of(
         refused=any(seen.state == "Refused" for _, seen in failures),
         message=next(iter(said), "")[:MESSAGE_LIMIT],
     )
+
+
+def as_reached(pods: Iterable[PodObserved], now: datetime) -> tuple[PodObserved, ...]:
+    """Return the pods as clients find them: one that has only just become ready is not, for proxies may not know it.
+
+    A node whose clock is ahead of ours tells of a time that is yet to come, for which nobody waits.
+    """
+    return tuple(replace(pod, ready=False) if is_new(pod, now) else pod for pod in pods)
+
+
+def is_new(pod: PodObserved, now: datetime) -> bool:
+    """Whether proxies may not know yet that the pod is ready."""
+    return pod.ready_time is not None and timedelta() <= now - pod.ready_time < timedelta(seconds=NOTICED_SECONDS)
 
 
 def coverage_in_mode(seen: AdapterSnapshot, version: ServedVersion | None, mode: ServedMode) -> Coverage:

@@ -13,7 +13,7 @@ from typing import Final
 from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.plan.rollout import canary
-from graft_operator.plan.rollout.coverage import carries_out
+from graft_operator.plan.rollout.coverage import carries_out, is_new
 from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot, PodObserved
 
@@ -42,7 +42,8 @@ def rollout_requeue(rollout: Rollout, seen: AdapterSnapshot, now: datetime) -> f
     if progress is not None and progress.step_time is not None:
         return watch_seconds(seen.adapter.spec.serving.rollout, progress, now)
     is_moving = rollout.mode == "MultiAdapter" and any(moves(pod, rollout, target) for pod in seen.pods)
-    return MOVING_SECONDS if is_moving else WATCHING_SECONDS
+    is_reached_soon = any(is_new(pod, now) for pod in seen.pods_serving_as(rollout.mode))
+    return MOVING_SECONDS if is_moving or is_reached_soon else WATCHING_SECONDS
 
 
 def moves(pod: PodObserved, rollout: Rollout, target: ServedVersion) -> bool:

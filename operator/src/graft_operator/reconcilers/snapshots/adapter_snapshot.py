@@ -23,6 +23,7 @@ from graft_operator.plan.base.importing import resolved_as
 from graft_operator.plan.imports.origin import homes, is_bound
 from graft_operator.plan.jobs import JobObserved, OccupiedName
 from graft_operator.plan.known import Known, Unknown
+from graft_operator.plan.rollout.coverage import as_reached
 from graft_operator.plan.snapshot import AdapterSnapshot, Decision, PodObserved
 from graft_operator.plan.training.recipe_choice import recipes_to_look_up
 from graft_operator.plan.training.versions import home_digest, is_given_up, newest_published
@@ -79,7 +80,7 @@ class AdapterSnapshots:
             occupied_names=self._occupied_names(adapter),
             trainer_image=self._dependencies.platform.trainer_image,
             platform_asks=self._dependencies.platform.tenant_pods.changes(),
-            pods=self._pods(adapter, base),
+            pods=as_reached(self._pods(adapter, base), self._dependencies.clock()),
             cleanup_problem=cleanup_problem,
         )
         if adapter.metadata.is_deleting:
@@ -183,7 +184,7 @@ class AdapterSnapshots:
             return seen
         return replace(
             seen,
-            merged_pods=merged_pods(cache, agents, adapter.metadata),
+            merged_pods=as_reached(merged_pods(cache, agents, adapter.metadata), self._dependencies.clock()),
             merged_deployment=merged_deployment(cache, adapter.metadata),
         )
 

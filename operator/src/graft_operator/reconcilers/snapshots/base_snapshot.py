@@ -15,9 +15,10 @@ from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import PINNED, Condition, find, is_true
 from graft_operator.api.lora_adapter import LoraAdapter
 from graft_operator.cluster import Cache
-from graft_operator.cluster.resources import DEPLOYMENTS, INFERENCE_POOLS, JOBS, LORA_ADAPTERS, PODS
+from graft_operator.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, INFERENCE_POOLS, JOBS, LORA_ADAPTERS, PODS
 from graft_operator.manifests import labels
 from graft_operator.manifests.naming import serving_name, short
+from graft_operator.manifests.workloads.anchor import anchor_name
 from graft_operator.plan.base.readaptation import behind_since, wants_readaptation
 from graft_operator.plan.jobs import JobObserved
 from graft_operator.plan.known import Known, Unknown
@@ -55,8 +56,9 @@ class BaseSnapshots:
         dependencies, metadata = self._dependencies, base.metadata
         source = BaseSource.model_validate(base.spec.source.to_wire())
         adapters, unreadable = self._adapters(base)
+        anchor, _ = dependencies.cache.version(CONFIG_MAPS, metadata.namespace, anchor_name(metadata)) or ("", 0)
         if metadata.is_deleting and not adapters:
-            return BaseSnapshot(base=base, source_digest=source.digest())
+            return BaseSnapshot(base=base, source_digest=source.digest(), anchor_uid=anchor)
         deployments = self._deployments(base)
         bodies = listed_pods(dependencies.cache, metadata)
         pods = follow_agents(dependencies.agents, [body for body in bodies if not is_terminating(body)])
@@ -87,6 +89,7 @@ class BaseSnapshots:
             pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in pods),
             leaving_pods=tuple(pod_observed(pod, by_short.get(short_digest(pod.body), ""), None) for pod in leaving),
             gateway=gateway_observed(dependencies.cache, base),
+            anchor_uid=anchor,
         )
 
     def forget(self, namespace: str, name: str) -> None:

@@ -35,7 +35,7 @@ def deployment_observed(
         uid=metadata["uid"],
         base_digest=base_digest(body),
         replicas=replicas,
-        ready_replicas=int(status.get("readyReplicas", 0)) if observed else 0,
+        ready_replicas=int(status.get("availableReplicas", 0)) if observed else 0,
         settled=observed and counts == {replicas},
         message=refused_pods(status) or next(problems, ""),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from graft_operator.agents import Agents
@@ -17,7 +18,7 @@ from graft_operator.manifests import labels
 from graft_operator.manifests.workloads.serving import SERVING
 from graft_operator.plan.rollout.measured import Measured
 from graft_operator.plan.snapshot import Decision, PodObserved, ProbeScore, VersionOnPod
-from graft_operator.routing import has_agent, is_ready, is_terminating
+from graft_operator.routing import has_agent, is_ready, is_terminating, ready_condition
 
 Object = Mapping[str, Any]
 
@@ -109,6 +110,7 @@ def pod_observed(
         base_digest=digest,
         ready=is_ready(pod.body),
         reachable=state is not None,
+        ready_time=ready_time(pod.body),
         host=address.host if address else "",
         leaving=is_terminating(pod.body),
         answering=frozenset(item.name for item in adapters if item.active),
@@ -120,6 +122,14 @@ def pod_observed(
         active={share.number: share.weight for item in adapters for share in item.active},
         versions=tuple(version for item in adapters for version in versions_on_pod(item)),
     )
+
+
+def ready_time(pod: Object) -> datetime | None:
+    """Return since when the pod is ready; None where it is not, or that is told in no way that can be read."""
+    try:
+        return datetime.fromisoformat(str((ready_condition(pod) or {}).get("lastTransitionTime")))
+    except ValueError:
+        return None
 
 
 def decision_on(state: AgentState | None, adapter: str | None, decisions: Mapping[str, Decision]) -> Decision | None:
