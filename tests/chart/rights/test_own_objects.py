@@ -35,7 +35,7 @@ async def plane(render: Render) -> AsyncIterator[ControlPlane]:
             if manifest["kind"].startswith("ValidatingAdmissionPolicy"):
                 plural = "validatingadmissionpolicies" if manifest["kind"].endswith("Policy") else BINDINGS
                 await people.request("POST", f"{ADMISSION}/{plural}", body=manifest)
-        for namespace in ("team-a", "kube-system"):
+        for namespace in ("team-a", "kube-system", "graft-system"):
             await people.ensure_namespace(namespace)
         await people.create(CONFIG_MAPS, "kube-system", config_map("theirs"))
         async with plane.client(impersonate=OPERATOR) as operator:
@@ -43,6 +43,19 @@ async def plane(render: Render) -> AsyncIterator[ControlPlane]:
         yield plane
 
 
+DEPLOYMENTS = Kind("apps/v1", "deployments")
+OPERATORS_OWN: Object = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "graft-operator"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "operator"}},
+        "template": {
+            "metadata": {"labels": {"app": "operator"}},
+            "spec": {"containers": [{"name": "operator", "image": "operator"}]},
+        },
+    },
+}
 BINDINGS = "validatingadmissionpolicybindings"
 
 
@@ -102,8 +115,10 @@ async def test_what_an_anchor_keeps_can_be_written(operator: ApiClient) -> None:
 async def test_uninstalling_deletes_nothing_of_others(plane: ControlPlane) -> None:
     async with plane.client() as people:
         await people.create(CONFIG_MAPS, "kube-system", config_map("of-somebody"))
+        await people.create(DEPLOYMENTS, "graft-system", OPERATORS_OWN)
     async with plane.client(impersonate=HOOK) as hook:
         assert await is_refused(hook, "DELETE", config_map("of-somebody"))
+        await hook.delete(DEPLOYMENTS, "graft-system", OPERATORS_OWN["metadata"]["name"])
 
 
 @pytest.mark.parametrize(
