@@ -6,14 +6,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import pytest
 import yaml
 from tests.cli.conftest import NAMESPACE, Cluster, manifest
 from tests.control_plane import ADAPTERS
 from tests.ports import free_port
 from tests.unit.cli import objects
+from tests.unit.cli.api_server.scripted import called
 
-from graft_cli.client import connect
+from graft_cli.client import connect, connection
+
+READER = {"apiGroups": ["graft.dev"], "resources": ["loraadapters", "basemodels"], "verbs": ["get", "list"]}
 
 
 def test_status_shows_the_tree_of_the_context_s_namespace(cluster: Cluster) -> None:
@@ -69,6 +74,46 @@ def test_the_client_reads_the_same_objects(cluster: Cluster) -> None:
     graft = connect(kubeconfig=str(cluster.kubeconfig))
     assert graft.adapter(NAMESPACE, "support").status.served_version == 6
     assert [base.metadata.name for base in graft.bases()] == ["tiny"]
+
+
+@pytest.fixture(scope="module")
+def token(control_plane: Cluster) -> str:
+    """Return the token of an account that may read adapters in its namespace."""
+    return str(yaml.safe_load(control_plane.person("of-a-pod", READER).read_text())["users"][0]["user"]["token"])
+
+
+@pytest.fixture
+def in_a_pod(cluster: Cluster, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have this process look like one in a pod; return where no kubeconfig is."""
+    account = {
+        "token": token,
+        "namespace": NAMESPACE,
+        "ca.crt": (cluster.plane.folder / "certificates" / "apiserver.crt").read_text(),
+    }
+    for name, content in account.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(connection, "ACCOUNT", tmp_path)
+    url = urlsplit(cluster.plane.url)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(url.hostname))
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(url.port))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    return tmp_path / "none"
+
+
+def test_a_pod_asks_its_own_cluster_as_its_account(in_a_pod: Path) -> None:
+    assert [adapter.metadata.name for adapter in connect().adapters(NAMESPACE)] == ["support"]
+    code, out, err = called("status")
+    assert (code, err) == (0, "")
+    assert "support" in out
+    assert called("status", "-A")[0] == 4, "the account has rights in its own namespace alone"
+
+
+def test_whoever_names_a_kubeconfig_or_a_context_is_given_no_other_cluster(in_a_pod: Path) -> None:
+    for option in ("--context=production", f"--kubeconfig={in_a_pod}"):
+        code, _, err = called("status", option)
+        assert (code, "kubeconfig" in err) == (5, True), option
+    in_a_pod.write_text("{}")
+    assert called("status")[0] == 5, "one that is there counts"
 
 
 def test_what_is_not_there_may_not_be_or_can_t_be_asked_has_an_exit_code_each(cluster: Cluster, tmp_path: Path) -> None:

@@ -11,9 +11,20 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from graft_cli.client.kubeconfig import DEFAULT, VARIABLE, InvalidKubeconfig, Kubeconfig, proxy_of, read_kubeconfig
+from graft_cli.client.kubeconfig import (
+    ACCOUNT,
+    DEFAULT,
+    VARIABLE,
+    InvalidKubeconfig,
+    Kubeconfig,
+    NoKubeconfig,
+    is_in_pod,
+    proxy_of,
+    read_kubeconfig,
+)
 from graft_cli.errors import Conflict, Forbidden, Gone, GraftError, NotFound, Unreachable
 
 if TYPE_CHECKING:
@@ -48,7 +59,10 @@ def connect(*, kubeconfig: str | None = None, context: str | None = None) -> Clu
 
 
 def open_connection(*, kubeconfig: str | None = None, context: str | None = None) -> Connection:
-    """Read the kubeconfig; nothing is asked yet. Raises Unreachable where it can't be used."""
+    """Read the kubeconfig; nothing is asked yet. Raises Unreachable where it can't be used.
+
+    Without one, a pod asks its own cluster, as kubectl does there.
+    """
     import urllib3
     import yaml
     from kubernetes import config
@@ -56,7 +70,12 @@ def open_connection(*, kubeconfig: str | None = None, context: str | None = None
 
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the person's own choice in the kubeconfig
     try:
-        found = read_kubeconfig(kubeconfig, os.environ)
+        try:
+            found = read_kubeconfig(kubeconfig, os.environ)
+        except NoKubeconfig:
+            if context is not None or not is_in_pod(os.environ, ACCOUNT):
+                raise
+            return own_cluster(ACCOUNT)
         name = found.context(context)
         chosen = found.contexts[name]
         with heard_from_client() as said:
@@ -72,6 +91,21 @@ def open_connection(*, kubeconfig: str | None = None, context: str | None = None
         fix = f"see whether `kubectl --context {name} cluster-info` works"
         raise Unreachable(f"the login of context {name} does not work: {'; '.join(said)}", fix=fix)
     return Connection(api, str(chosen.get("namespace") or "default"), name)
+
+
+def own_cluster(account: Path) -> Connection:
+    """Return the connection of a pod to its own cluster. Raises ConfigException, OSError."""
+    from kubernetes import client
+    from kubernetes.config.incluster_config import InClusterConfigLoader
+
+    settings = client.Configuration()
+    settings.retries = patience()
+    settings.proxy = (
+        None  # the client takes one of the environment for http, too; none is between a pod and its cluster
+    )
+    InClusterConfigLoader(account / "token", account / "ca.crt").load_and_set(settings)
+    namespace = (account / "namespace").read_text(encoding="utf-8").strip()
+    return Connection(client.ApiClient(settings), namespace or "default", "this pod's cluster")
 
 
 def _client(found: Kubeconfig, context: str, cluster: Mapping[str, Any]) -> Any:

@@ -18,8 +18,16 @@ VARIABLE: Final = "KUBECONFIG"
 DEFAULT: Final = "~/.kube/config"
 
 
+ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a kubelet puts the token of a pod's ServiceAccount, its namespace and the API server's certificate."""
+
+
 class InvalidKubeconfig(Exception):
     """No cluster can be taken from the files."""
+
+
+class NoKubeconfig(InvalidKubeconfig):
+    """None of the files is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +51,17 @@ class Kubeconfig:
 
 
 def read_kubeconfig(option: str | None, environ: Mapping[str, str]) -> Kubeconfig:
-    """Read the files that kubectl would. Raises InvalidKubeconfig, OSError, yaml.YAMLError, ValueError."""
+    """Read the files that kubectl would. Raises InvalidKubeconfig, OSError, yaml.YAMLError, ValueError.
+
+    Where none is there, and none was asked for, that is NoKubeconfig.
+    """
     several = [name for name in environ.get(VARIABLE, "").split(os.pathsep) if name]
     paths = [Path(name).expanduser() for name in ([option] if option else several or [DEFAULT])]
     there = [path for path in paths if option or path.exists()]  # kubectl passes over those that are not
     documents = {str(path): yaml.safe_load(path.read_text(encoding="utf-8")) for path in there}
     found = {path: document for path, document in documents.items() if document is not None}
     if not found:
-        raise InvalidKubeconfig("there is no such file" if not documents else "it is empty")
+        raise InvalidKubeconfig("it is empty") if documents else NoKubeconfig("there is no such file")
     for path, document in found.items():
         if not isinstance(document, Mapping):
             raise InvalidKubeconfig(f"{path} is no kubeconfig")
@@ -68,6 +79,11 @@ def proxy_of(cluster: Mapping[str, Any], environ: Mapping[str, str]) -> str | No
         return None
     name = f"{server.scheme}_proxy"
     return environ.get(name.upper()) or environ.get(name) or None
+
+
+def is_in_pod(environ: Mapping[str, str], account: Path = ACCOUNT) -> bool:
+    """Whether this is a pod that may ask its own cluster, as its ServiceAccount."""
+    return "KUBERNETES_SERVICE_HOST" in environ and (account / "token").is_file()
 
 
 def _is_this_machine(host: str) -> bool:
