@@ -10,7 +10,7 @@ import asyncio
 import logging
 
 from graft_operator.api.meta import ObjectMeta
-from graft_operator.cluster import Cluster, Forbidden, NotFound
+from graft_operator.cluster import Cluster, Forbidden, Invalid, NotFound
 from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS, DEPLOYMENTS, LORA_ADAPTERS, PODS, Resource
 from graft_operator.manifests.workloads.anchor import anchor_name
 
@@ -24,9 +24,14 @@ async def release_finalizers(namespace: str, deployment: str) -> None:
     """Stop the operator and take the finalizers off all its objects."""
     async with Cluster.connect(identity="graft-uninstall") as cluster:
         await stop_operator(cluster, namespace, deployment)
-        for resource in (LORA_ADAPTERS, BASE_MODELS):
-            await release_all(cluster, resource)
-        await delete_anchors(cluster)
+        await release_everything(cluster)
+
+
+async def release_everything(cluster: Cluster) -> None:
+    """Let all of our objects go; anchors first, for a base that is being deleted is gone with its finalizer."""
+    await release_all(cluster, LORA_ADAPTERS)
+    await delete_anchors(cluster)
+    await release_all(cluster, BASE_MODELS)
 
 
 async def stop_operator(cluster: Cluster, namespace: str, deployment: str) -> None:
@@ -62,5 +67,6 @@ async def delete_anchors(cluster: Cluster) -> None:
         metadata = ObjectMeta.model_validate(body["metadata"])
         try:
             await cluster.delete(CONFIG_MAPS, metadata.namespace, anchor_name(metadata))
-        except Forbidden:  # of a namespace that this operator does not watch: another one may
-            log.info("an anchor is not ours to delete", extra={"namespace": metadata.namespace, "base": metadata.name})
+        except (Forbidden, Invalid) as error:  # such as of a namespace that this operator does not watch: another may
+            told = {"namespace": metadata.namespace, "base": metadata.name, "error": str(error)}
+            log.info("an anchor is not ours to delete", extra=told)

@@ -60,6 +60,9 @@ class ClusterInMemory:
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         return _copy(self.objects.get((resource.kind, name)))
 
+    async def list(self, resource: Resource) -> Objects:
+        return _copy(self.of_kind(resource.kind))
+
     async def create(self, resource: Resource, body: Mapping[str, Any]) -> Object:
         key = (resource.kind, body["metadata"]["name"])
         self._admit(*key)
@@ -108,8 +111,8 @@ class ClusterInMemory:
         body = self.objects.get((resource.kind, name))
         if body is None:
             raise NotFound(name)
-        test, add = ops
-        if body["metadata"]["resourceVersion"] != test["value"]:
+        *tests, add = ops
+        if any(body["metadata"]["resourceVersion"] != test["value"] for test in tests):
             raise Conflict(name)
         body["metadata"]["finalizers"] = list(add["value"])
         body["metadata"]["resourceVersion"] = str(next(self._versions))

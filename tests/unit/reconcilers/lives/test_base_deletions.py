@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.unit.reconcilers.simulation import Simulation
 
-from graft_operator.cluster import Forbidden
+from graft_operator.cluster import Forbidden, Invalid
+from graft_operator.uninstall import release_everything
 
 
 def uids(run: Simulation) -> dict[tuple[str, str], str]:
@@ -87,3 +90,34 @@ async def test_an_anchor_that_is_refused_is_told_and_keeps_nothing_from_being_se
     run.world.cluster.refuses["ConfigMap/graft-tiny-uid-1-anchor"] = Forbidden("exceeded quota (403)")
     await run.settle()
     assert "exceeded quota" in str(run.world.cluster.objects["BaseModel", "tiny"]["status"]["conditions"])
+
+
+@pytest.mark.parametrize("foreground", [False, True])
+async def test_uninstalling_leaves_nothing_of_a_base_that_was_held(foreground: bool) -> None:
+    run = Simulation()
+    await run.settle()
+    run.delete_base(foreground=foreground)
+    await run.settle()
+    cluster: Any = run.world.cluster
+    await release_everything(cluster)
+    assert uids(run) == {}
+
+
+async def test_uninstalling_lets_what_is_served_go_with_its_base() -> None:
+    run = Simulation()
+    await run.settle()
+    kept, cluster = uids(run), run.world.cluster
+    given: Any = cluster
+    await release_everything(given)
+    assert {key for key in kept if not key[1].endswith("-anchor")} == uids(run).keys()
+    run.delete_base()
+    assert uids(run) == {}
+
+
+async def test_an_anchor_that_may_not_be_deleted_keeps_no_finalizer_on() -> None:
+    run = Simulation()
+    await run.settle()
+    cluster: Any = run.world.cluster
+    cluster.keeps["ConfigMap/graft-tiny-uid-1-anchor"] = Invalid("denied request (422)")
+    await release_everything(cluster)
+    assert cluster.objects["BaseModel", "tiny"]["metadata"]["finalizers"] == []
