@@ -33,7 +33,9 @@ from graft_operator.api.base_model import BaseModel
 from graft_operator.api.conditions import find
 from graft_operator.manifests import naming
 from graft_operator.plan.actions import CreateJob, DeleteObject
+from graft_operator.plan.rollout.coverage import as_reached
 from graft_operator.plan.rollout.plan import served
+from graft_operator.plan.rollout.requeue import MOVING_SECONDS
 from graft_operator.plan.snapshot import AdapterSnapshot, PodObserved
 from graft_registry.documents import StoredVersion
 
@@ -232,6 +234,11 @@ def test_a_step_of_a_change_of_mode(given: Given, expected: Expected) -> None:
 
 def test_it_is_looked_again_as_soon_as_a_merged_model_may_be_made() -> None:
     assert plan(replace(ON_ENGINE, published=MERGED).seen()).requeue_after == 0
+
+
+def test_it_is_looked_again_as_soon_as_what_was_before_is_reached() -> None:
+    restarted = as_reached([replace(answering_pod(PLAIN), ready_time=NOW)], NOW)
+    assert plan(replace(TO_MERGED, pods=restarted).seen()).requeue_after == MOVING_SECONDS
 
 
 def test_it_is_looked_again_when_the_former_mode_is_to_end() -> None:

@@ -61,6 +61,15 @@ CASES: dict[str, tuple[Plan, float | None]] = {
         plan(*as_reached([replace(answering_pod(V2), ready_time=NOW)], NOW), progress=None),
         MOVING_SECONDS,
     ),
+    "a pod becomes ready while the version before stays loaded for a way back": (
+        plan(
+            *as_reached([BOTH, replace(BOTH, name="pod-2", ready_time=NOW)], NOW),
+            progress=BEGUN.model_copy(update={"step_time": NOW}),
+            previous=V1,
+            replicas=2,
+        ),
+        MOVING_SECONDS,
+    ),
     "a pod answers, and has not taken up the present decision yet": (plan(BOTH, previous=V1), MOVING_SECONDS),
     "there is no place for it": (plan(EMPTY, **with_revision(waiting=("support",))), WATCHING_SECONDS),
     "it does not fit into what the pods are told": (

@@ -32,9 +32,16 @@ ON_THE_WAY: Final = frozenset({"Pending", "Fetching", "Loading", "Proving"})
 
 def rollout_requeue(rollout: Rollout, seen: AdapterSnapshot, now: datetime) -> float | None:
     """Return seconds until the pods are looked at again; None where nothing is awaited."""
-    target, progress = rollout.target, rollout.progress
-    if target is None or rollout.mode is None or (rollout.done and progress is None):
+    if rollout.target is None or rollout.mode is None or (rollout.done and rollout.progress is None):
         return None
+    # Nobody tells that a pod is reached by now, in whatever mode it serves, and a rollback window may last a week.
+    is_reached_soon = any(is_new(pod, now) for pod in (*seen.pods, *seen.merged_pods))
+    return soonest(MOVING_SECONDS if is_reached_soon else None, awaited_seconds(rollout, rollout.target, seen, now))
+
+
+def awaited_seconds(rollout: Rollout, target: ServedVersion, seen: AdapterSnapshot, now: datetime) -> float | None:
+    """Return seconds until what is under way has to be looked at, pods that are about to be reached aside."""
+    progress = rollout.progress
     if rollout.absent:
         return MOVING_SECONDS if rollout.coverage.loaded else None  # until the pods have let it go
     if rollout.mode == "Merged" and seen.adapter.status.serving.version_served_as("Merged") is None:
@@ -42,8 +49,7 @@ def rollout_requeue(rollout: Rollout, seen: AdapterSnapshot, now: datetime) -> f
     if progress is not None and progress.step_time is not None:
         return watch_seconds(seen.adapter.spec.serving.rollout, progress, now)
     is_moving = rollout.mode == "MultiAdapter" and any(moves(pod, rollout, target) for pod in seen.pods)
-    is_reached_soon = any(is_new(pod, now) for pod in seen.pods_serving_as(rollout.mode))
-    return MOVING_SECONDS if is_moving or is_reached_soon else WATCHING_SECONDS
+    return MOVING_SECONDS if is_moving else WATCHING_SECONDS
 
 
 def moves(pod: PodObserved, rollout: Rollout, target: ServedVersion) -> bool:
