@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from graft_operator.api.adapter_status import ServedMode, ServedVersion
 from graft_operator.api.base_model import BaseModel
@@ -72,16 +72,19 @@ def coverage_of(
 
 
 def as_reached(pods: Iterable[PodObserved], now: datetime) -> tuple[PodObserved, ...]:
-    """Return the pods as clients find them: one that has only just become ready is not, for proxies may not know it.
+    """Return the pods as clients find them: one that has only just become ready is not, for proxies may not know it."""
+    return tuple(replace(pod, ready=False) if seconds_until_reached(pod, now) else pod for pod in pods)
 
-    A node whose clock is ahead of ours tells of a time that is yet to come, for which nobody waits.
+
+def seconds_until_reached(pod: PodObserved, now: datetime) -> float:
+    """Return for how long proxies may not know yet that the pod is ready; 0 where they do.
+
+    A node whose clock is ahead of ours tells of a time that is yet to come. As Kubernetes does with minReadySeconds, we
+    wait for it, or a pod that was reached would not be any more when the time has come.
     """
-    return tuple(replace(pod, ready=False) if is_new(pod, now) else pod for pod in pods)
-
-
-def is_new(pod: PodObserved, now: datetime) -> bool:
-    """Whether proxies may not know yet that the pod is ready."""
-    return pod.ready_time is not None and timedelta() <= now - pod.ready_time < timedelta(seconds=NOTICED_SECONDS)
+    if pod.ready_time is None:
+        return 0.0
+    return max(0.0, NOTICED_SECONDS - (now - pod.ready_time).total_seconds())
 
 
 def coverage_in_mode(seen: AdapterSnapshot, version: ServedVersion | None, mode: ServedMode) -> Coverage:

@@ -13,7 +13,7 @@ from typing import Final
 from graft_operator.api.adapter_status import RolloutProgress, ServedVersion
 from graft_operator.api.rollout import RolloutSpec
 from graft_operator.plan.rollout import canary
-from graft_operator.plan.rollout.coverage import carries_out, is_new
+from graft_operator.plan.rollout.coverage import carries_out, seconds_until_reached
 from graft_operator.plan.rollout.plan import Rollout
 from graft_operator.plan.snapshot import AdapterSnapshot, PodObserved
 
@@ -35,8 +35,8 @@ def rollout_requeue(rollout: Rollout, seen: AdapterSnapshot, now: datetime) -> f
     if rollout.target is None or rollout.mode is None or (rollout.done and rollout.progress is None):
         return None
     # Nobody tells that a pod is reached by now, in whatever mode it serves, and a rollback window may last a week.
-    is_reached_soon = any(is_new(pod, now) for pod in (*seen.pods, *seen.merged_pods))
-    return soonest(MOVING_SECONDS if is_reached_soon else None, awaited_seconds(rollout, rollout.target, seen, now))
+    until_reached = (seconds_until_reached(pod, now) or None for pod in (*seen.pods, *seen.merged_pods))
+    return soonest(*until_reached, awaited_seconds(rollout, rollout.target, seen, now))
 
 
 def awaited_seconds(rollout: Rollout, target: ServedVersion, seen: AdapterSnapshot, now: datetime) -> float | None:
