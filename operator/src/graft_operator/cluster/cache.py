@@ -107,6 +107,11 @@ class Cache:
         """Return the objects that were made for an owner of this name, whichever it was, sorted by name."""
         return self._by_index(resource, f"{namespace}/{owner}")
 
+    def names_for(self, resource: Resource, namespace: str, owner: str) -> dict[str, str]:
+        """Return the uids of the same objects by their names, without decoding them."""
+        found = sorted(self._indexed.get((resource, f"{namespace}/{owner}"), ()))
+        return {name[1]: self._entries[resource][name].uid for name in found}
+
     def adapters_of(self, namespace: str, base: str) -> list[Name]:
         """Return the names of the LoraAdapters that name the base, sorted."""
         return sorted(self._indexed.get((LORA_ADAPTERS, f"{namespace}/{base}"), ()))

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from graft_operator.api.base_model import BaseModel, BaseModelStatus
 from graft_operator.cluster.resources import BASE_MODELS, CONFIG_MAPS
 from graft_operator.controller_runtime.controller import Result
-from graft_operator.manifests import labels
-from graft_operator.manifests.workloads.anchor import is_anchor
+from graft_operator.manifests.workloads.anchor import anchor_name, is_anchor
+from graft_operator.plan.actions import DeleteObject
 from graft_operator.plan.base.plan import IN_USE_FINALIZER, plan_base
 from graft_operator.reconcilers.one_pass import Dependencies, Pass
 from graft_operator.reconcilers.refused_children import result_of
@@ -29,7 +29,8 @@ class BaseModelReconciler:
         if body is None:
             self._snapshots.forget(namespace, name)
             dependencies.executor.forget(BASE_MODELS.kind, namespace, name)
-            await self._let_go(namespace, name)
+            for anchor, uid in self._former_anchors(namespace, name).items():
+                await dependencies.cluster.delete(CONFIG_MAPS, namespace, anchor, uid=uid)
             return Result()
         async with dependencies.reporting_errors(BASE_MODELS, body, BaseModelStatus) as step:
             try:
@@ -40,21 +41,20 @@ class BaseModelReconciler:
             return await self._step(step, base)
         return Result()  # it has gone meanwhile
 
-    async def _let_go(self, namespace: str, name: str, *, uid: str = "") -> None:
-        """Delete the anchors of former bases of this name: somebody has taken off the finalizer of one.
+    def _former_anchors(self, namespace: str, name: str, *, own: str = "") -> dict[str, str]:
+        """Return names and uids of the anchors of former bases of this name: what they keep would stay for ever.
 
-        ``uid``: of the base that has the name now; empty where none has.
+        Somebody has taken off the finalizer of one, or has brought all of them back from a backup.
         """
-        dependencies = self._dependencies
-        for config_map in filter(is_anchor, dependencies.cache.named_for(CONFIG_MAPS, namespace, name)):
-            metadata = config_map["metadata"]
-            if metadata["labels"][labels.OWNER_UID] != uid:
-                await dependencies.cluster.delete(CONFIG_MAPS, namespace, metadata["name"], uid=metadata["uid"])
+        found = self._dependencies.cache.names_for(CONFIG_MAPS, namespace, name)
+        return {anchor: uid for anchor, uid in found.items() if is_anchor(anchor) and anchor != own}
 
     async def _step(self, step: Pass, base: BaseModel) -> Result:
-        metadata = base.metadata
-        if not metadata.is_deleting and IN_USE_FINALIZER not in metadata.finalizers:  # we see it for the first time
-            await self._let_go(metadata.namespace, metadata.name, uid=metadata.uid)
+        metadata, executor = base.metadata, self._dependencies.executor
+        former = self._former_anchors(metadata.namespace, metadata.name, own=anchor_name(metadata))
+        # Where one is refused, all else goes on; what it keeps and is in the way says so itself.
+        ends = [DeleteObject("ConfigMap", anchor, uid) for anchor, uid in former.items()]
+        (await executor.carry_out(BASE_MODELS, step.body, ends)).raise_problem()
         plan = plan_base(self._snapshots.of(base), self._dependencies.clock(), self._dependencies.platform)
         await step.carry_out(plan.actions)
         await step.carry_out(plan.extras)

@@ -85,6 +85,24 @@ async def test_a_finalizer_that_somebody_takes_off_leaves_nothing_behind(is_watc
     assert bool(after) == comes_back
 
 
+@pytest.mark.parametrize("is_watched", [True, False], ids=["the operator is there", "the operator is away"])
+async def test_a_base_that_comes_back_from_a_copy_with_its_finalizer_leaves_nothing_behind(is_watched: bool) -> None:
+    run = Simulation()
+    await run.settle()
+    before = uids(run)
+    run.delete_adapter()
+    await run.settle()
+    copy = run.world.cluster.objects["BaseModel", "tiny"]
+    run.world.cluster.remove(("BaseModel", "tiny"))
+    kept = {"finalizers": copy["metadata"]["finalizers"]}
+    run.world.cluster.put("BaseModel", "tiny", spec=copy["spec"], metadata=kept)
+    if not is_watched:
+        run.world.restart_operator()
+    await run.settle()
+    assert not set(before.values()) & set(uids(run).values())
+    assert uids(run)
+
+
 async def test_an_anchor_that_is_refused_is_told_and_keeps_nothing_from_being_served() -> None:
     run = Simulation()
     run.world.cluster.refuses["ConfigMap/graft-tiny-uid-1-anchor"] = Forbidden("exceeded quota (403)")
@@ -121,3 +139,16 @@ async def test_an_anchor_that_may_not_be_deleted_keeps_no_finalizer_on() -> None
     cluster.keeps["ConfigMap/graft-tiny-uid-1-anchor"] = Invalid("denied request (422)")
     await release_everything(cluster)
     assert cluster.objects["BaseModel", "tiny"]["metadata"]["finalizers"] == []
+
+
+async def test_an_anchor_of_a_former_base_that_may_not_be_deleted_holds_up_nothing() -> None:
+    run = Simulation()
+    await run.settle()
+    run.world.cluster.keeps["ConfigMap/graft-tiny-uid-1-anchor"] = Forbidden("denied (403)")
+    run.delete_adapter()
+    await run.settle()
+    run.world.cluster.objects.pop(("BaseModel", "tiny"))
+    run.write_base("b", serving={"replicas": 1})
+    await run.settle()
+    assert run.world.cluster.objects["BaseModel", "tiny"]["metadata"]["finalizers"]
+    assert run.reason("Ready", "tiny", "BaseModel") == "Serving"

@@ -7,7 +7,6 @@ owner that stays. The anchor is that owner: an empty ConfigMap that belongs to n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from graft_operator.api.meta import ObjectMeta
@@ -30,9 +29,9 @@ def anchor_manifest(base: ObjectMeta) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
 
 
-def is_anchor(config_map: Mapping[str, Any]) -> bool:
-    """Whether one of our ConfigMaps is an anchor."""
-    return str(config_map["metadata"]["name"]).endswith(SUFFIX)
+def is_anchor(name: str) -> bool:
+    """Whether one of our ConfigMaps is an anchor, by its name."""
+    return name.endswith(SUFFIX)
 
 
 def anchored(manifest: dict[str, Any], base: ObjectMeta, anchor_uid: str) -> dict[str, Any]:
