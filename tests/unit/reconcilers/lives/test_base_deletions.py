@@ -152,3 +152,16 @@ async def test_an_anchor_of_a_former_base_that_may_not_be_deleted_holds_up_nothi
     await run.settle()
     assert run.world.cluster.objects["BaseModel", "tiny"]["metadata"]["finalizers"]
     assert run.reason("Ready", "tiny", "BaseModel") == "Serving"
+
+
+async def test_a_namespace_that_took_our_rights_with_it_is_not_held_up() -> None:
+    run = Simulation()
+    await run.settle()
+    run.delete_adapter()
+    await run.settle()
+    cluster = run.world.cluster
+    cluster.keeps["ConfigMap/graft-tiny-uid-1-anchor"] = Forbidden("configmaps is forbidden (403)")
+    cluster.unknown_kinds.add("ConfigMap")
+    run.delete_base()
+    await run.rounds(3)
+    assert ("BaseModel", "tiny") not in cluster.objects

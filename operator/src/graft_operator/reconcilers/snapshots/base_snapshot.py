@@ -56,7 +56,7 @@ class BaseSnapshots:
         dependencies, metadata = self._dependencies, base.metadata
         source = BaseSource.model_validate(base.spec.source.to_wire())
         adapters, unreadable = self._adapters(base)
-        anchor, _ = dependencies.cache.version(CONFIG_MAPS, metadata.namespace, anchor_name(metadata)) or ("", 0)
+        anchor = anchor_uid(dependencies.cache, base)
         if metadata.is_deleting and not adapters:
             return BaseSnapshot(base=base, source_digest=source.digest(), anchor_uid=anchor)
         deployments = self._deployments(base)
@@ -176,6 +176,16 @@ class BaseSnapshots:
             for digest in sorted(digests)
             if digest not in served
         }
+
+
+def anchor_uid(cache: Cache, base: BaseModel) -> str:
+    """Return the uid of the base's anchor; empty where there is none, or where we may not look for it any more.
+
+    A namespace that is deleted takes our rights in it along, so that a deletion of ours would be refused for ever.
+    """
+    namespace, name = base.metadata.namespace, anchor_name(base.metadata)
+    known = cache.version(CONFIG_MAPS, namespace, name) if cache.is_synced(CONFIG_MAPS, namespace) else None
+    return known[0] if known is not None else ""
 
 
 def gateway_observed(cache: Cache, base: BaseModel) -> GatewayObserved:
