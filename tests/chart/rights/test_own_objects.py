@@ -24,6 +24,7 @@ OPERATOR = "system:serviceaccount:graft-system:graft-operator"
 HOOK = "system:serviceaccount:graft-system:graft-release-finalizers"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 OWNER = {"apiVersion": "graft.dev/v1alpha1", "kind": "BaseModel", "name": "qwen", "uid": "u"}
+ANCHOR = {"apiVersion": "v1", "kind": "ConfigMap", "name": "graft-qwen-u-anchor", "uid": "u"}
 OURS = {"labels": {"app.kubernetes.io/managed-by": "graft"}, "ownerReferences": [OWNER]}
 
 
@@ -104,12 +105,12 @@ async def test_an_anchor_belongs_to_nobody_and_holds_nothing(operator: ApiClient
     anchor = anchor_manifest(ObjectMeta.model_validate(OWNER | {"namespace": "kube-system"}))
     assert not await is_refused(operator, "POST", anchor)
     assert await is_refused(operator, "POST", anchor | {"data": {"rows.jsonl": "{}"}})
+    assert await is_refused(operator, "POST", anchor | {"binaryData": {"rows.jsonl": "e30="}})
     assert await is_refused(operator, "POST", config_map("anchor-of-rows", labels=anchor["metadata"]["labels"]))
 
 
 async def test_what_an_anchor_keeps_can_be_written(operator: ApiClient) -> None:
-    anchor = {"apiVersion": "v1", "kind": "ConfigMap", "name": "graft-qwen-u-anchor", "uid": "u"}
-    assert not await is_refused(operator, "POST", config_map("kept", **OURS | {"ownerReferences": [anchor]}))
+    assert not await is_refused(operator, "POST", config_map("kept", **OURS | {"ownerReferences": [ANCHOR]}))
 
 
 async def test_uninstalling_deletes_nothing_of_others(plane: ControlPlane) -> None:
@@ -140,14 +141,27 @@ async def test_what_is_not_its_own_is_neither_changed_nor_taken_over_nor_deleted
     assert await is_refused(operator, "DELETE", config_map("theirs"))
 
 
-async def test_a_label_that_somebody_took_off_is_put_back(operator: ApiClient, plane: ControlPlane) -> None:
-    ours = config_map("ours", **OURS)
+ANCHORED = OURS | {"ownerReferences": [ANCHOR]}
+BARE: dict[str, Object] = {
+    "of a base": config_map("ours", **OURS),
+    "of a base that is being deleted": config_map("ours", **ANCHORED),
+    "an anchor": {
+        name: part for name, part in config_map("ours-anchor", labels=OURS["labels"]).items() if name != "data"
+    },
+}
+
+
+@pytest.mark.parametrize("ours", BARE.values(), ids=BARE)
+async def test_a_label_that_somebody_took_off_is_put_back(
+    operator: ApiClient, plane: ControlPlane, ours: Object
+) -> None:
+    name = ours["metadata"]["name"]
     await operator.create(CONFIG_MAPS, "kube-system", ours)
     async with plane.client() as people:
         bare = {"metadata": {"labels": None}}
-        assert "labels" not in (await people.patch(CONFIG_MAPS, "kube-system", "ours", bare))["metadata"]
+        assert "labels" not in (await people.patch(CONFIG_MAPS, "kube-system", name, bare))["metadata"]
     assert not await is_refused(operator, "PATCH", ours)
-    await operator.delete(CONFIG_MAPS, "kube-system", "ours")
+    await operator.delete(CONFIG_MAPS, "kube-system", name)
 
 
 def test_no_kind_that_the_operator_writes_is_left_out(render: Render) -> None:
