@@ -126,6 +126,14 @@ def test_named_namespaces_need_cluster_wide_rights_only_to_release_their_own_obj
         assert "patch" in verbs_on(manifests, LORA_ADAPTERS, namespace=namespace)
 
 
+def test_uninstalling_makes_nothing_in_a_namespace_that_may_be_gone_by_then(render: Render) -> None:
+    manifests = render({"watchNamespaces": ["team-a"]})
+    hooks = [item for item in manifests if "helm.sh/hook" in item["metadata"].get("annotations", {})]
+    assert {item["metadata"].get("namespace", "graft-system") for item in hooks} == {"graft-system"}
+    anchors = [where for where, rule in rules_of(manifests, HOOK) if "configmaps" in rule["resources"]]
+    assert anchors == ["team-a"]
+
+
 def test_lease_is_the_only_one_it_may_touch(render: Render) -> None:
     rules = [(where, rule) for where, rule in rules_of(render(), OPERATOR) if "leases" in rule["resources"]]
     assert {where for where, _ in rules} == {"graft-system"}
