@@ -56,12 +56,12 @@ class ApiError(Exception):
 class ApiClient:
     """One connection pool to one server."""
 
-    def __init__(self, url: str, token: str, *, impersonate: str = "") -> None:
-        """``impersonate``: the user to act as, with all rights."""
+    def __init__(self, url: str, token: str, *, impersonate: str = "", group: str = "system:masters") -> None:
+        """``impersonate``: the user to act as, and his group: one with all rights."""
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}"}
         if impersonate:
-            self._headers |= {"Impersonate-User": impersonate, "Impersonate-Group": "system:masters"}
+            self._headers |= {"Impersonate-User": impersonate, "Impersonate-Group": group}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

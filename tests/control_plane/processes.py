@@ -31,9 +31,9 @@ class ControlPlane:
     folder: Path
     pids: dict[str, int]
 
-    def client(self, *, impersonate: str = "") -> ApiClient:
-        """Return a client with all rights, of the user that is named; use it as a context manager."""
-        return ApiClient(self.url, TOKEN, impersonate=impersonate)
+    def client(self, *, impersonate: str = "", group: str = "system:masters") -> ApiClient:
+        """Return a client, of the user that is named and of a group with all rights; use it as a context manager."""
+        return ApiClient(self.url, TOKEN, impersonate=impersonate, group=group)
 
     def kubeconfig(self, name: str = "operator", url: str = "") -> Path:
         """Write a kubeconfig with all rights, for the server itself or for a proxy at ``url``."""
@@ -56,15 +56,18 @@ def write_kubeconfig(path: Path, url: str) -> Path:
 
 
 @asynccontextmanager
-async def etcd_and_api_server(*, crds: bool = True) -> AsyncIterator[ControlPlane]:
-    """Start both, install Graft's CRDs, and stop both at the end. Raises RuntimeError where one does not come up."""
+async def etcd_and_api_server(*, crds: bool = True, plugins: str = "") -> AsyncIterator[ControlPlane]:
+    """Start both, install Graft's CRDs, and stop both at the end. Raises RuntimeError where one does not come up.
+
+    ``plugins``: of admission, beside the usual ones.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="graft-control-plane-")))
         etcd_url = f"http://127.0.0.1:{free_port()}"
         etcd = stack.enter_context(process("etcd", etcd_arguments(folder, etcd_url), folder))
         port = free_port()
         write_credentials(folder)
-        arguments = api_server_arguments(folder, etcd_url, port)
+        arguments = [*api_server_arguments(folder, etcd_url, port), f"--enable-admission-plugins={plugins}"]
         api_server = stack.enter_context(process("kube-apiserver", arguments, folder))
         pids = {"etcd": etcd.pid, "kube-apiserver": api_server.pid}
         plane = ControlPlane(f"https://127.0.0.1:{port}", folder, pids)
