@@ -60,5 +60,7 @@ class BaseModelReconciler:
         await step.carry_out(plan.extras)
         if isinstance(plan.status, BaseModelStatus):
             await step.report(base.status, plan.status)
+        elif step.rejections:  # of its anchor's end, without which a base that is being deleted stays
+            await step.report(base.status, base.status)
         step.raise_problem()
         return result_of(plan, *step.outcomes)

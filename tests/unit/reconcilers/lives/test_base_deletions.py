@@ -165,3 +165,18 @@ async def test_a_namespace_that_took_our_rights_with_it_is_not_held_up() -> None
     run.delete_base()
     await run.rounds(3)
     assert ("BaseModel", "tiny") not in cluster.objects
+
+
+async def test_a_base_whose_anchor_may_not_be_deleted_stays_and_says_why() -> None:
+    run = Simulation()
+    await run.settle()
+    run.delete_adapter()
+    await run.settle()
+    run.world.cluster.keeps["ConfigMap/graft-tiny-uid-1-anchor"] = Forbidden("denied by a webhook (403)")
+    run.delete_base()
+    await run.settle()
+    assert "denied by a webhook" in run.told("Stalled", "tiny", "BaseModel")
+    del run.world.cluster.keeps["ConfigMap/graft-tiny-uid-1-anchor"]
+    await run.settle()
+    assert ("BaseModel", "tiny") not in run.world.cluster.objects
+    assert uids(run) == {}
