@@ -115,12 +115,15 @@ class Dispatcher:
     def _can_be_released(self, key: Key) -> bool:
         """Whether the object is being deleted, and all is known that decides on its finalizer.
 
-        So an operator that was denied other kinds in a namespace does not hold up the deletion of that namespace.
+        So an operator that was denied other kinds in a namespace does not hold up the deletion of that namespace. But a
+        base that adapters name is served, for which the rest has to be known: without its anchor it would be the only
+        owner again of all that serves it.
         """
         cache, kind = self._dependencies.cache, LORA_ADAPTERS if isinstance(key, AdapterKey) else BASE_MODELS
         body = cache.get(kind, key.namespace, key.name)
         is_read = all(cache.is_synced(resource, key.namespace) for resource in (LORA_ADAPTERS, BASE_MODELS))
-        return is_read and body is not None and is_terminating(body)
+        is_held = isinstance(key, BaseKey) and bool(cache.adapters_of(key.namespace, key.name))
+        return is_read and not is_held and body is not None and is_terminating(body)
 
     def invalidate(self, change: Change) -> Iterable[AdapterKey]:
         """Forget what a change has made stale; return the adapters whose rows it may have changed."""

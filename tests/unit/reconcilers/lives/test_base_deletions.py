@@ -180,3 +180,16 @@ async def test_a_base_whose_anchor_may_not_be_deleted_stays_and_says_why() -> No
     await run.settle()
     assert ("BaseModel", "tiny") not in run.world.cluster.objects
     assert uids(run) == {}
+
+
+async def test_a_held_base_is_left_alone_while_its_anchor_can_not_be_seen() -> None:
+    run = Simulation()
+    await run.settle()
+    run.delete_base(foreground=True)
+    await run.settle()
+    kept, cluster = uids(run), run.world.cluster
+    cluster.unknown_kinds.add("ConfigMap")
+    run.world.restart_operator()
+    await run.rounds(3)
+    cluster.ask_deletion("BaseModel", "tiny", run.world.now, foreground=True)
+    assert uids(run) == kept
