@@ -39,7 +39,8 @@ def rolling_deployment(
             "replicas": replicas,
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "minReadySeconds": NOTICED_SECONDS,
+            # A moment longer than adapters count: by our clock, too, the successor is known before a pod is taken away.
+            "minReadySeconds": NOTICED_SECONDS + 1,
             "progressDeadlineSeconds": START_SECONDS,
             "template": template,
         },
