@@ -84,8 +84,10 @@ def test_the_pool_has_the_services_pods_and_port_and_belongs_to_the_base(tenant:
         "port": {"number": 9002},
         "failureMode": "FailClose",
     }
-    [owner] = pool["metadata"]["ownerReferences"]
+    owner, anchor = pool["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("BaseModel", base["metadata"]["uid"], True)
+    assert anchor["name"].endswith("-anchor")
+    assert "controller" not in anchor
 
 
 def test_what_a_gateway_says_of_the_pool_is_passed_on(tenant: Tenant) -> None:
