@@ -100,9 +100,7 @@ def own_cluster(account: Path) -> Connection:
 
     settings = client.Configuration()
     settings.retries = patience()
-    settings.proxy = (
-        None  # the client takes one of the environment for http, too; none is between a pod and its cluster
-    )
+    settings.proxy = None  # that of the environment is for other addresses
     InClusterConfigLoader(account / "token", account / "ca.crt").load_and_set(settings)
     namespace = (account / "namespace").read_text(encoding="utf-8").strip()
     return Connection(client.ApiClient(settings), namespace or "default", "this pod's cluster")

@@ -16,8 +16,6 @@ from graft_cli.errors import did_you_mean
 
 VARIABLE: Final = "KUBECONFIG"
 DEFAULT: Final = "~/.kube/config"
-
-
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a kubelet puts the token of a pod's ServiceAccount, its namespace and the API server's certificate."""
 
@@ -81,7 +79,7 @@ def proxy_of(cluster: Mapping[str, Any], environ: Mapping[str, str]) -> str | No
     return environ.get(name.upper()) or environ.get(name) or None
 
 
-def is_in_pod(environ: Mapping[str, str], account: Path = ACCOUNT) -> bool:
+def is_in_pod(environ: Mapping[str, str], account: Path) -> bool:
     """Whether this is a pod that may ask its own cluster, as its ServiceAccount."""
     return "KUBERNETES_SERVICE_HOST" in environ and (account / "token").is_file()
 
